@@ -1,0 +1,581 @@
+//! The handle of one connection, and everything that can be set for it.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use actix::{Actor, Addr, Arbiter, ArbiterHandle};
+use awc::http::{
+    Uri,
+    header::{HeaderName, HeaderValue},
+};
+use bytestring::ByteString;
+use futures::channel::oneshot;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::{
+    connection::{Abandoned, BeginShutdown, Connection, Knowledge, Load},
+    error::{BuildError, NamespaceError, Reason, StartError},
+    namespace::{Namespace, Port, Settings},
+    proto::{
+        connection::Config,
+        engine::Protocol,
+        packet::{Limits, MAX_NAMESPACE},
+        socket::escape,
+    },
+    socket::{Socket, Timeouts},
+    transport::{Target, reserved_header},
+};
+
+/// A connection to a Socket.IO server, and all namespaces on it.
+///
+/// Cheap to clone, and usable from any thread. The connection lives until
+/// [`shutdown`](Self::shutdown), or until the last handle is dropped: every `Client` and every
+/// [`Socket`]. Then what was emitted is still sent, within five seconds.
+#[derive(Clone)]
+pub struct Client {
+    inner: Arc<Inner>,
+    lifeline: Arc<Lifeline>,
+    default: Socket,
+}
+
+struct Inner {
+    connection: Addr<Connection>,
+    arbiter: ArbiterHandle,
+    knowledge: Arc<Knowledge>,
+    settings: Settings,
+    timeouts: Timeouts,
+    ports: Mutex<Ports>,
+}
+
+struct Ports {
+    by_name: HashMap<ByteString, Arc<Port>>,
+    closed: bool,
+}
+
+/// Shared by all handles; when it goes, the connection goes.
+#[derive(Debug)]
+pub(crate) struct Lifeline {
+    connection: Addr<Connection>,
+}
+
+impl Drop for Lifeline {
+    fn drop(&mut self) {
+        self.connection.do_send(Abandoned {});
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("namespace", &self.default.namespace())
+            .field("protocol", &self.protocol())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Client {
+    /// Begins a client for the server at `url`: `http://host:port`.
+    ///
+    /// A path in the URL is the default namespace, as for the official client, and not the path of
+    /// the request, which is [`path`](ClientBuilder::path); a query in it is sent to the server.
+    pub fn builder(url: impl Into<String>) -> ClientBuilder {
+        ClientBuilder::new(url.into())
+    }
+
+    /// The default namespace: the one in the URL, or `/`.
+    pub fn socket(&self) -> &Socket {
+        &self.default
+    }
+
+    /// A namespace on this connection, joined now if it was not joined before.
+    ///
+    /// The leading slash may be left out. The same name gives a handle to the same namespace.
+    ///
+    /// # Errors
+    ///
+    /// The name cannot be one, or the client has been shut down.
+    pub fn of(&self, namespace: &str) -> Result<Socket, NamespaceError> {
+        let name = namespace_name(namespace)?;
+        self.inner.socket(name, &self.lifeline)
+    }
+
+    /// What the server speaks, as soon as that is known. It is kept when the connection ends.
+    pub fn protocol(&self) -> Option<Protocol> {
+        self.inner.knowledge.protocol()
+    }
+
+    /// Ends the connection cleanly: sends what was emitted (and waits for a namespace that is still
+    /// being joined, if something is to be sent there), leaves all namespaces, closes.
+    ///
+    /// What is not done when `deadline` has passed is left undone. From the call on, nothing can
+    /// be emitted. It may be called from any handle, and more than once.
+    pub async fn shutdown(&self, deadline: Duration) -> ShutdownReport {
+        for port in self.inner.close() {
+            port.mark(Some(&Reason::Shutdown));
+        }
+        let (waiter, unsent) = oneshot::channel();
+        self.inner.connection.do_send(BeginShutdown { deadline, waiter });
+        // If the connection has ended before, there is nothing left to send.
+        ShutdownReport { unsent: unsent.await.unwrap_or(0) }
+    }
+}
+
+/// What a shutdown did not get done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ShutdownReport {
+    /// Events that were emitted and never written to the connection.
+    pub unsent: usize,
+}
+
+impl Inner {
+    fn ports(&self) -> std::sync::MutexGuard<'_, Ports> {
+        self.ports.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn socket(&self, name: ByteString, lifeline: &Arc<Lifeline>) -> Result<Socket, NamespaceError> {
+        let mut ports = self.ports();
+        if ports.closed {
+            return Err(NamespaceError::Closed(Reason::Shutdown));
+        }
+        let port = ports.by_name.entry(name).or_insert_with_key(|name| {
+            let settings = Settings { namespace: name.clone(), ..self.settings.clone() };
+            Arc::new(Namespace::start_on(&self.arbiter, self.connection.clone(), settings))
+        });
+        Ok(Socket::new(Arc::clone(port), Arc::clone(lifeline), self.timeouts))
+    }
+
+    /// From here on, there are no new namespaces. Gives those that there are.
+    fn close(&self) -> Vec<Arc<Port>> {
+        let mut ports = self.ports();
+        ports.closed = true;
+        ports.by_name.values().cloned().collect()
+    }
+}
+
+/// With its slash, or why not.
+fn namespace_name(name: &str) -> Result<ByteString, NamespaceError> {
+    let slash = if name.starts_with('/') { "" } else { "/" };
+    let full = format!("{slash}{name}");
+    if full.contains(',') || full.len() > MAX_NAMESPACE {
+        return Err(NamespaceError::Name(name.to_owned()));
+    }
+    Ok(full.into())
+}
+
+/// Everything that can be set for a [`Client`]. Checked in [`start`](Self::start).
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use actix_socketio::Client;
+/// use serde_json::json;
+///
+/// # async fn example() -> Result<(), actix_socketio::StartError> {
+/// let client = Client::builder("http://localhost:3000")
+///     .path("/realtime/")
+///     .auth(json!({ "token": "s3cret" }))
+///     .header("x-tenant", "acme")
+///     .query("version", "2")
+///     .ack_timeout(Duration::from_secs(5))
+///     .connect()
+///     .await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct ClientBuilder {
+    url: String,
+    path: String,
+    query: Vec<(String, String)>,
+    headers: Vec<(String, String)>,
+    auth: Option<Result<Value, String>>,
+    protocol: Option<Protocol>,
+    connect_timeout: Duration,
+    join_timeout: Duration,
+    ack_timeout: Duration,
+    attachment_timeout: Duration,
+    max_message_size: usize,
+    max_attachments: usize,
+    outgoing: Load,
+    receive_window: Load,
+}
+
+/// Shows no values of the query, the headers or `auth`: they may be secrets.
+impl fmt::Debug for ClientBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            url,
+            path,
+            query,
+            headers,
+            auth,
+            protocol,
+            connect_timeout,
+            join_timeout,
+            ack_timeout,
+            attachment_timeout,
+            max_message_size,
+            max_attachments,
+            outgoing,
+            receive_window,
+        } = self;
+        let keys = |pairs: &[(String, String)]| -> Vec<String> {
+            pairs.iter().map(|(key, _)| key.clone()).collect()
+        };
+        // The URL may have a query or a password in it.
+        let url = url.split(['?', '#']).next().unwrap_or_default();
+        let url = url.rsplit('@').next().unwrap_or_default();
+        f.debug_struct("ClientBuilder")
+            .field("url", &url)
+            .field("path", path)
+            .field("query", &keys(query))
+            .field("headers", &keys(headers))
+            .field("auth", &auth.is_some())
+            .field("protocol", protocol)
+            .field("connect_timeout", connect_timeout)
+            .field("join_timeout", join_timeout)
+            .field("ack_timeout", ack_timeout)
+            .field("attachment_timeout", attachment_timeout)
+            .field("max_message_size", max_message_size)
+            .field("max_attachments", max_attachments)
+            .field("outgoing", outgoing)
+            .field("receive_window", receive_window)
+            .finish()
+    }
+}
+
+impl ClientBuilder {
+    fn new(url: String) -> Self {
+        Self {
+            url,
+            path: "/socket.io/".to_owned(),
+            query: Vec::new(),
+            headers: Vec::new(),
+            auth: None,
+            protocol: None,
+            connect_timeout: Duration::from_secs(20),
+            join_timeout: Duration::from_secs(20),
+            ack_timeout: Duration::from_secs(30),
+            attachment_timeout: Duration::from_secs(30),
+            max_message_size: 16 << 20,
+            max_attachments: 10,
+            outgoing: Load { items: 10_000, bytes: 16 << 20 },
+            receive_window: Load { items: 4_096, bytes: 4 << 20 },
+        }
+    }
+
+    /// The path of the server's HTTP endpoint. Default: `/socket.io/`, like the server's. The
+    /// slash at the end matters to most servers; none is added to a path that is set here.
+    #[must_use]
+    pub fn path(mut self, path: impl Into<String>) -> Self {
+        self.path = path.into();
+        self
+    }
+
+    /// Adds a parameter to the query of the request, for the server's `socket.handshake.query`.
+    #[must_use]
+    pub fn query(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.query.push((key.into(), value.into()));
+        self
+    }
+
+    /// Adds a header to the request, for the server's `socket.handshake.headers`.
+    #[must_use]
+    pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.headers.push((name.into(), value.into()));
+        self
+    }
+
+    /// The credentials: an object, sent with the request to join each namespace, for the server's
+    /// `socket.handshake.auth`.
+    ///
+    /// A server 1.x or 2.x has no such thing. It gets the fields as a query behind the namespace
+    /// (`socket.handshake.query`), but for `/`, which it joins by itself: use
+    /// [`query`](Self::query) there.
+    #[must_use]
+    #[expect(clippy::needless_pass_by_value, reason = "reads like the other options")]
+    pub fn auth(mut self, auth: impl Serialize) -> Self {
+        self.auth = Some(serde_json::to_value(auth).map_err(|error| error.to_string()));
+        self
+    }
+
+    /// Insists on a protocol revision. Default: find out which one the server speaks.
+    ///
+    /// There is no need to, but for the time it takes with servers 3.0 to 4.4: up to 1.3 seconds,
+    /// for the first connection.
+    #[must_use]
+    pub fn protocol(mut self, protocol: Protocol) -> Self {
+        self.protocol = Some(protocol);
+        self
+    }
+
+    /// How long connecting may take, up to the server's handshake. Default: 20 seconds.
+    #[must_use]
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout;
+        self
+    }
+
+    /// How long the server may take to answer the request to join a namespace, which it may have to
+    /// authenticate. Also the time for [`Socket::ready`] where the call sets none. Default: 20
+    /// seconds.
+    #[must_use]
+    pub fn join_timeout(mut self, timeout: Duration) -> Self {
+        self.join_timeout = timeout;
+        self
+    }
+
+    /// How long [`Socket::emit_with_ack`] waits for the answer where the call sets no time.
+    /// Default: 30 seconds.
+    #[must_use]
+    pub fn ack_timeout(mut self, timeout: Duration) -> Self {
+        self.ack_timeout = timeout;
+        self
+    }
+
+    /// How long the attachments of a packet may take to arrive behind it. Default: 30 seconds.
+    #[must_use]
+    pub fn attachment_timeout(mut self, timeout: Duration) -> Self {
+        self.attachment_timeout = timeout;
+        self
+    }
+
+    /// The largest message to take from the server, in bytes, and the largest packet with all its
+    /// attachments. A larger one ends the connection, with [`Reason::TooLarge`]. Default: 16 MiB.
+    #[must_use]
+    pub fn max_message_size(mut self, bytes: usize) -> Self {
+        self.max_message_size = bytes;
+        self
+    }
+
+    /// The largest number of attachments to take with one packet. Default: 10, as in the official
+    /// parser.
+    #[must_use]
+    pub fn max_attachments(mut self, count: usize) -> Self {
+        self.max_attachments = count;
+        self
+    }
+
+    /// How much may wait to be sent in each namespace: the number of events, and their bytes. When
+    /// it is full, emits fail with [`EmitError::Full`](crate::EmitError::Full); an event larger
+    /// than all of it passes alone. Default: 10 000 events, 16 MiB.
+    #[must_use]
+    pub fn send_buffer(mut self, events: usize, bytes: usize) -> Self {
+        self.outgoing = Load { items: events, bytes };
+        self
+    }
+
+    /// How much may wait for subscribers before the connection stops reading: the number of
+    /// packets, and their bytes. Default: 4096 packets, 4 MiB.
+    #[must_use]
+    pub fn receive_window(mut self, packets: usize, bytes: usize) -> Self {
+        self.receive_window = Load { items: packets, bytes };
+        self
+    }
+
+    /// Starts the client on the current arbiter, and begins to connect and to join the default
+    /// namespace.
+    ///
+    /// # Errors
+    ///
+    /// An option does not make sense, or there is no arbiter on this thread.
+    pub fn start(self) -> Result<Client, BuildError> {
+        let arbiter = Arbiter::try_current().ok_or(BuildError::NoArbiter)?;
+        self.start_in(&arbiter)
+    }
+
+    /// Starts the client on `arbiter`, from any thread.
+    ///
+    /// # Errors
+    ///
+    /// An option does not make sense.
+    pub fn start_in(self, arbiter: &ArbiterHandle) -> Result<Client, BuildError> {
+        let parts = self.build()?;
+        let knowledge = Arc::new(Knowledge::default());
+        let known = Arc::clone(&knowledge);
+        let Parts { config, target, window, settings, timeouts } = parts;
+        let connection = Connection::start_in_arbiter(arbiter, move |_| {
+            Connection::new(config, target, window, known)
+        });
+        let lifeline = Arc::new(Lifeline { connection: connection.clone() });
+        let namespace = settings.namespace.clone();
+        let port = Namespace::start_on(arbiter, connection.clone(), settings.clone());
+        let port = Arc::new(port);
+        let default = Socket::new(Arc::clone(&port), Arc::clone(&lifeline), timeouts);
+        let ports = Ports { by_name: HashMap::from([(namespace, port)]), closed: false };
+        let inner = Arc::new(Inner {
+            connection,
+            arbiter: arbiter.clone(),
+            knowledge,
+            settings,
+            timeouts,
+            ports: Mutex::new(ports),
+        });
+        Ok(Client { inner, lifeline, default })
+    }
+
+    /// [Starts](Self::start) the client, and waits until the default namespace is joined.
+    ///
+    /// # Errors
+    ///
+    /// It could not be started, or was not joined. The connection is given up then.
+    pub async fn connect(self) -> Result<Client, StartError> {
+        let client = self.start()?;
+        client.socket().ready().await?;
+        Ok(client)
+    }
+
+    fn build(self) -> Result<Parts, BuildError> {
+        self.check_ranges()?;
+        let url = Url::parse(&self.url)?;
+        if !self.path.starts_with('/') || self.path.contains(['?', '#', ' ']) {
+            let error = format!(
+                "the path {:?} does not start with a slash, or has one of ?# or a space",
+                self.path
+            );
+            return Err(BuildError::Url(error));
+        }
+        let namespace =
+            namespace_name(&url.namespace).map_err(|error| BuildError::Url(error.to_string()))?;
+        let timeouts = Timeouts { ack: self.ack_timeout, ready: self.join_timeout };
+        let auth = self.auth.map(auth_json).transpose()?;
+        Ok(Parts {
+            config: Config {
+                pin: self.protocol,
+                limits: Limits { attachments: self.max_attachments, bytes: self.max_message_size },
+                connect_timeout: self.connect_timeout,
+                join_timeout: self.join_timeout,
+                attachment_timeout: self.attachment_timeout,
+            },
+            target: Target {
+                base: format!("{}{}", url.origin, self.path),
+                query: query(url.query, self.query),
+                headers: self.headers.into_iter().map(header).collect::<Result<_, _>>()?,
+                max_message: self.max_message_size,
+            },
+            window: self.receive_window,
+            settings: Settings {
+                namespace,
+                auth,
+                join_timeout: self.join_timeout,
+                max_items: self.outgoing.items,
+                max_bytes: self.outgoing.bytes,
+            },
+            timeouts,
+        })
+    }
+
+    fn check_ranges(&self) -> Result<(), BuildError> {
+        let times = [
+            ("connect_timeout", self.connect_timeout),
+            ("join_timeout", self.join_timeout),
+            ("attachment_timeout", self.attachment_timeout),
+        ];
+        for (name, time) in times {
+            if time.is_zero() {
+                return Err(BuildError::Option { name, expected: "more than zero" });
+            }
+        }
+        let counts = [
+            ("max_message_size", self.max_message_size),
+            ("send_buffer", self.outgoing.items.min(self.outgoing.bytes)),
+            ("receive_window", self.receive_window.items.min(self.receive_window.bytes)),
+        ];
+        for (name, count) in counts {
+            if count == 0 {
+                return Err(BuildError::Option { name, expected: "at least 1" });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What a client is made of.
+struct Parts {
+    config: Config,
+    target: Target,
+    window: Load,
+    settings: Settings,
+    timeouts: Timeouts,
+}
+
+struct Url {
+    /// `http://host:port`
+    origin: String,
+    /// The path, without a slash at its end.
+    namespace: String,
+    query: Vec<(String, String)>,
+}
+
+impl Url {
+    fn parse(text: &str) -> Result<Self, BuildError> {
+        let refuse = |error: &str| Err(BuildError::Url(error.to_owned()));
+        let uri: Uri = match text.split('#').next().unwrap_or_default().parse() {
+            Ok(uri) => uri,
+            // The parser's error does not repeat the URL, which may have a secret in it.
+            Err(error) => return refuse(&format!("{error}")),
+        };
+        let Some(authority) = uri.authority() else {
+            return refuse("it needs a scheme and a host: http://host:port");
+        };
+        if authority.as_str().contains('@') {
+            return refuse(
+                "a user and password in it would not be sent: set an authorization header",
+            );
+        }
+        match uri.scheme_str() {
+            Some("http" | "ws") => {}
+            Some("https" | "wss") => {
+                return refuse(
+                    "TLS is not supported yet: use http or ws, behind a proxy that ends TLS",
+                );
+            }
+            Some(_) => return refuse("its scheme is none of http, ws, https, wss"),
+            None => return refuse("it needs a scheme: http://host:port"),
+        }
+        let query = uri.query().unwrap_or_default();
+        let query = query.split('&').filter(|pair| !pair.is_empty());
+        Ok(Self {
+            origin: format!("http://{authority}"),
+            namespace: uri.path().trim_end_matches('/').to_owned(),
+            query: query
+                .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .collect(),
+        })
+    }
+}
+
+/// `&key=value…`. What the URL has is encoded already; what an option sets twice counts once.
+fn query(url: Vec<(String, String)>, options: Vec<(String, String)>) -> String {
+    let encoded = options.into_iter().map(|(key, value)| (escape(&key), escape(&value)));
+    let pairs: BTreeMap<String, String> = url
+        .into_iter()
+        .chain(encoded)
+        .filter(|(key, _)| !["EIO", "transport", "sid"].contains(&key.as_str()))
+        .collect();
+    pairs.iter().map(|(key, value)| format!("&{key}={value}")).collect()
+}
+
+fn header((name, value): (String, String)) -> Result<(HeaderName, HeaderValue), BuildError> {
+    let refused = || BuildError::Header(name.clone());
+    let parsed = HeaderName::try_from(name.as_str()).map_err(|_| refused())?;
+    let value = HeaderValue::from_str(&value).map_err(|_| refused())?;
+    if reserved_header(&parsed) {
+        return Err(refused());
+    }
+    Ok((parsed, value))
+}
+
+fn auth_json(auth: Result<Value, String>) -> Result<ByteString, BuildError> {
+    match auth {
+        Ok(auth @ Value::Object(_)) => Ok(auth.to_string().into()),
+        Ok(_) => Err(BuildError::Auth("it must be an object, such as {\"token\": …}".to_owned())),
+        Err(error) => Err(BuildError::Auth(error)),
+    }
+}

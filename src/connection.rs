@@ -1,0 +1,411 @@
+//! The Connection actor: owns one connection, routes its packets to the Namespaces.
+//!
+//! It wraps [`proto::connection`](crate::proto::connection); its one future, the
+//! [`Driver`](crate::driver::Driver), moves the bytes.
+//!
+//! # The window
+//!
+//! What has been read and not yet taken by the subscribers is counted, and bounded: beyond
+//! [`receive_window`](crate::ClientBuilder::receive_window) the driver stops reading, and the
+//! server's kernel makes the server hold back. But pings come the same way, so that must end
+//! before the server gives us up: after half of its ping timeout, or [`MAX_PAUSE`], the slow
+//! subscribers lose what waits for them, and are told.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use actix::{Actor, Addr, AsyncContext, Context, Handler, Message};
+use bytestring::ByteString;
+use futures::channel::oneshot;
+
+use crate::{
+    alarm,
+    driver::Driver,
+    namespace::{self, Namespace, message},
+    outbox::Outbox,
+    proto::{
+        connection::{self as proto, Admission, Event, Outgoing},
+        engine::{Protocol, later},
+        packet::Packet,
+    },
+    transport::Target,
+};
+
+/// The longest pause in reading.
+const MAX_PAUSE: Duration = Duration::from_secs(10);
+
+/// How long the farewell may take when nobody is left to say.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// A number of things, and their bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Load {
+    pub(crate) items: usize,
+    pub(crate) bytes: usize,
+}
+
+impl Load {
+    pub(crate) fn plus(self, other: Self) -> Self {
+        Self {
+            items: self.items.saturating_add(other.items),
+            bytes: self.bytes.saturating_add(other.bytes),
+        }
+    }
+
+    fn minus(self, other: Self) -> Self {
+        Self {
+            items: self.items.saturating_sub(other.items),
+            bytes: self.bytes.saturating_sub(other.bytes),
+        }
+    }
+
+    fn is_below(self, limit: Self) -> bool {
+        self.items < limit.items && self.bytes < limit.bytes
+    }
+}
+
+/// What the handles can know without asking the actor.
+#[derive(Debug, Default)]
+pub(crate) struct Knowledge {
+    /// 0 as long as it is not known.
+    protocol: AtomicU8,
+}
+
+impl Knowledge {
+    pub(crate) fn protocol(&self) -> Option<Protocol> {
+        match self.protocol.load(Ordering::Acquire) {
+            3 => Some(Protocol::Eio3),
+            4 => Some(Protocol::Eio4),
+            _ => None,
+        }
+    }
+
+    fn set_protocol(&self, protocol: Option<Protocol>) {
+        let number = match protocol {
+            None => 0,
+            Some(Protocol::Eio3) => 3,
+            Some(Protocol::Eio4) => 4,
+        };
+        self.protocol.store(number, Ordering::Release);
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) core: proto::Connection,
+    target: Target,
+    knowledge: Arc<Knowledge>,
+    children: HashMap<ByteString, Child>,
+    /// What has been read, and not yet been taken by subscribers.
+    load: Load,
+    window: Load,
+    /// When a pause in reading must end.
+    pause: Option<Instant>,
+    shutdown: Option<Shutdown>,
+}
+
+/// A namespace, as its Connection sees it.
+#[derive(Debug)]
+struct Child {
+    addr: Addr<Namespace>,
+    outbox: Arc<Outbox>,
+    /// Packets to be routed.
+    batch: Vec<Packet>,
+    batch_load: Load,
+    /// What waits for its subscribers.
+    backlog: Load,
+    /// It has nothing to send any more.
+    finished: bool,
+}
+
+#[derive(Debug)]
+struct Shutdown {
+    until: Instant,
+    waiters: Vec<oneshot::Sender<usize>>,
+}
+
+impl Connection {
+    pub(crate) fn new(
+        config: proto::Config,
+        target: Target,
+        window: Load,
+        knowledge: Arc<Knowledge>,
+    ) -> Self {
+        Self {
+            core: proto::Connection::new(config),
+            target,
+            knowledge,
+            children: HashMap::new(),
+            load: Load::default(),
+            window,
+            pause: None,
+            shutdown: None,
+        }
+    }
+
+    /// Whether there is room for more from the server.
+    pub(crate) fn may_read(&self) -> bool {
+        self.load.is_below(self.window)
+    }
+
+    /// Notes whether reading pauses now.
+    pub(crate) fn note_pause(&mut self, now: Instant) {
+        if self.may_read() {
+            self.pause = None;
+        } else if self.pause.is_none() {
+            let half = self.core.ping_timeout().map_or(MAX_PAUSE, |timeout| timeout / 2);
+            self.pause = Some(later(now, half.min(MAX_PAUSE)));
+        }
+    }
+
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        let shutdown = self.shutdown.as_ref().map(|shutdown| shutdown.until);
+        [self.core.poll_timeout(), self.pause, shutdown].into_iter().flatten().min()
+    }
+
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        self.core.handle_timeout(now);
+        if self.pause.is_some_and(|until| until <= now) {
+            self.pause = None;
+            self.tell(|| namespace::Shed {});
+        }
+        if let Some(shutdown) = &mut self.shutdown
+            && shutdown.until <= now
+        {
+            // Whoever has not finished by now has had its time.
+            shutdown.until = later(now, FAREWELL);
+            self.children.values_mut().for_each(|child| child.finished = true);
+            self.core.close(now);
+            self.core.handle_timeout(now);
+        }
+    }
+
+    /// Routes what the core has to tell. Packets are collected, for [`dispatch`](Self::dispatch).
+    pub(crate) fn route(&mut self) {
+        while let Some(event) = self.core.poll_event() {
+            match event {
+                Event::Packet(packet) => self.collect(packet),
+                Event::Opened(session) => {
+                    log::info!("connected, {}", session.protocol);
+                    self.knowledge.set_protocol(self.core.protocol());
+                    self.dispatch();
+                    self.tell(|| namespace::Opened { session: session.clone() });
+                }
+                Event::Refused(reason) => {
+                    self.dispatch();
+                    self.tell(|| namespace::Refused { reason: reason.clone() });
+                }
+                Event::Lost { reason, again } => {
+                    log::info!("connection ended: {reason}");
+                    self.dispatch();
+                    self.tell(|| namespace::Lost { reason: reason.clone(), again });
+                }
+            }
+        }
+    }
+
+    fn collect(&mut self, packet: Packet) {
+        let Some(child) = self.children.get_mut(&packet.namespace) else {
+            // Old servers put every client into "/", wanted or not.
+            log::debug!("a packet for a namespace that is not joined");
+            return;
+        };
+        let load = Load { items: 1, bytes: packet.size() };
+        child.batch_load = child.batch_load.plus(load);
+        self.load = self.load.plus(load);
+        child.batch.push(packet);
+    }
+
+    /// Sends each Namespace what was collected for it.
+    pub(crate) fn dispatch(&mut self) {
+        let epoch = self.core.epoch();
+        for child in self.children.values_mut().filter(|child| !child.batch.is_empty()) {
+            let packets = std::mem::take(&mut child.batch);
+            let load = std::mem::take(&mut child.batch_load);
+            child.addr.do_send(namespace::Routed { epoch, packets, load });
+        }
+    }
+
+    fn tell<M>(&self, message: impl Fn() -> M)
+    where
+        M: Message<Result = ()> + Send + 'static,
+        Namespace: Handler<M>,
+    {
+        for child in self.children.values() {
+            child.addr.do_send(message());
+        }
+    }
+
+    fn begin_shutdown(&mut self, deadline: Duration, waiter: Option<oneshot::Sender<usize>>) {
+        let until = later(alarm::now(), deadline);
+        match &mut self.shutdown {
+            Some(shutdown) => {
+                shutdown.until = shutdown.until.min(until);
+                shutdown.waiters.extend(waiter);
+            }
+            None => {
+                self.shutdown = Some(Shutdown { until, waiters: waiter.into_iter().collect() });
+                self.tell(|| namespace::Finish {});
+            }
+        }
+    }
+
+    /// Goes on with a shutdown as far as it can. `true` when all is done.
+    pub(crate) fn try_finish(&mut self) -> bool {
+        let Some(shutdown) = &mut self.shutdown else { return false };
+        if !self.children.values().all(|child| child.finished) {
+            return false;
+        }
+        self.core.close(shutdown.until);
+        if !self.core.is_idle() {
+            return false;
+        }
+        let unsent = self
+            .children
+            .values()
+            .fold(0_usize, |sum, child| sum.saturating_add(child.outbox.waiting()));
+        for waiter in shutdown.waiters.drain(..) {
+            if waiter.send(unsent).is_err() {
+                log::debug!("nobody waits for the end of the shutdown");
+            }
+        }
+        self.tell(|| namespace::End {});
+        true
+    }
+}
+
+impl Actor for Connection {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(0);
+        ctx.spawn(Driver::new(self.target.clone()));
+    }
+}
+
+// From the Namespaces.
+
+message!(
+    /// A namespace wants to be joined.
+    Join { namespace: ByteString, outbox: Arc<Outbox>, addr: Addr<Namespace> }
+);
+message!(
+    /// Packets to be sent.
+    Transmit { epoch: u64, batch: Vec<Outgoing> }
+);
+message!(
+    /// The packet that leaves a namespace.
+    Leave { epoch: u64, packet: Packet }
+);
+message!(
+    /// How far a namespace is: packets handled, and what waits for its subscribers now.
+    Progress { namespace: ByteString, taken: Load, backlog: Load }
+);
+message!(
+    /// A namespace has nothing to send any more.
+    Finished { namespace: ByteString }
+);
+
+impl Handler<Join> for Connection {
+    type Result = ();
+
+    fn handle(&mut self, join: Join, _: &mut Self::Context) {
+        let Join { namespace, outbox, addr } = join;
+        if self.shutdown.is_some() {
+            addr.do_send(namespace::Finish {});
+        } else {
+            match self.core.join(alarm::now(), &namespace) {
+                Admission::Later => {}
+                Admission::Now(session) => addr.do_send(namespace::Opened { session }),
+                Admission::Joined(session) => {
+                    let epoch = session.epoch;
+                    addr.do_send(namespace::Opened { session });
+                    let packets = vec![proto::joined_root()];
+                    addr.do_send(namespace::Routed { epoch, packets, load: Load::default() });
+                }
+            }
+        }
+        self.children.entry(namespace).or_insert_with(|| Child {
+            addr,
+            outbox,
+            batch: Vec::new(),
+            batch_load: Load::default(),
+            backlog: Load::default(),
+            finished: false,
+        });
+    }
+}
+
+impl Handler<Transmit> for Connection {
+    type Result = ();
+
+    fn handle(&mut self, Transmit { epoch, batch }: Transmit, _: &mut Self::Context) {
+        for outgoing in batch {
+            self.core.send(epoch, outgoing);
+        }
+    }
+}
+
+impl Handler<Leave> for Connection {
+    type Result = ();
+
+    fn handle(&mut self, Leave { epoch, packet }: Leave, _: &mut Self::Context) {
+        self.core.leave(alarm::now(), epoch, packet);
+    }
+}
+
+impl Handler<Progress> for Connection {
+    type Result = ();
+
+    fn handle(&mut self, progress: Progress, _: &mut Self::Context) {
+        let Progress { namespace, taken, backlog } = progress;
+        if let Some(child) = self.children.get_mut(&namespace) {
+            self.load = self.load.minus(taken).minus(child.backlog).plus(backlog);
+            child.backlog = backlog;
+        }
+    }
+}
+
+impl Handler<Finished> for Connection {
+    type Result = ();
+
+    fn handle(&mut self, Finished { namespace }: Finished, _: &mut Self::Context) {
+        if let Some(child) = self.children.get_mut(&namespace) {
+            child.finished = true;
+        }
+    }
+}
+
+// From the handles.
+
+message!(
+    /// Shut down within the deadline. The answer is how many events were not sent.
+    BeginShutdown { deadline: Duration, waiter: oneshot::Sender<usize> }
+);
+message!(
+    /// The last handle was dropped.
+    Abandoned {}
+);
+
+impl Handler<BeginShutdown> for Connection {
+    type Result = ();
+
+    fn handle(&mut self, shutdown: BeginShutdown, _: &mut Self::Context) {
+        let BeginShutdown { deadline, waiter } = shutdown;
+        self.begin_shutdown(deadline, Some(waiter));
+    }
+}
+
+impl Handler<Abandoned> for Connection {
+    type Result = ();
+
+    fn handle(&mut self, _: Abandoned, _: &mut Self::Context) {
+        self.begin_shutdown(FAREWELL, None);
+    }
+}

@@ -1,0 +1,213 @@
+//! The one future of a Connection: dials, reads, writes, flushes, waits.
+//!
+//! An actor context polls its futures right behind its mailbox, so whatever a handler has put into
+//! the core goes out in the same turn, with one flush for all of it.
+
+use std::{
+    pin::Pin,
+    task::{Context as TaskContext, Poll},
+    time::Instant,
+};
+
+use actix::{ActorContext, ActorFuture, Context};
+use futures::future::LocalBoxFuture;
+
+use crate::{
+    alarm::{self, Alarm},
+    connection::Connection,
+    error::{ConnectFailure, Reason},
+    proto::connection::Action,
+    transport::{Dialler, Incoming, Target, WebSocket},
+};
+
+/// How many messages are read before others get their turn.
+const BATCH: usize = 128;
+
+#[derive(Debug)]
+pub(crate) struct Driver {
+    dialler: Dialler,
+    link: Link,
+    alarm: Alarm,
+}
+
+enum Link {
+    Down,
+    Dialling(LocalBoxFuture<'static, Result<WebSocket, ConnectFailure>>),
+    Up(WebSocket),
+    /// To be closed when all is written; `said` when the close frame is.
+    Closing {
+        websocket: WebSocket,
+        said: bool,
+    },
+}
+
+impl std::fmt::Debug for Link {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Down => "Down",
+            Self::Dialling(_) => "Dialling",
+            Self::Up(_) => "Up",
+            Self::Closing { .. } => "Closing",
+        })
+    }
+}
+
+impl Driver {
+    pub(crate) fn new(target: Target) -> Self {
+        Self { dialler: Dialler::new(target), link: Link::Down, alarm: Alarm::default() }
+    }
+
+    fn act(&mut self, action: Action, cx: &mut TaskContext<'_>) {
+        let link = std::mem::replace(&mut self.link, Link::Down);
+        match (action, link) {
+            (Action::Close, Link::Up(websocket)) => {
+                self.link = Link::Closing { websocket, said: false };
+            }
+            (Action::Close, other) => self.link = other,
+            (Action::Drop, link) => hang_up(link, cx),
+            (Action::Dial(protocol), link) => {
+                hang_up(link, cx);
+                log::debug!("dialling");
+                self.link = Link::Dialling(Box::pin(self.dialler.dial(protocol)));
+            }
+        }
+    }
+
+    fn dial(&mut self, connection: &mut Connection, cx: &mut TaskContext<'_>) {
+        if let Link::Dialling(dialling) = &mut self.link
+            && let Poll::Ready(outcome) = dialling.as_mut().poll(cx)
+        {
+            match outcome {
+                Ok(websocket) => {
+                    self.link = Link::Up(websocket);
+                    connection.core.handle_dialled();
+                }
+                Err(failure) => {
+                    self.link = Link::Down;
+                    connection.core.handle_dial_failed(failure);
+                }
+            }
+        }
+    }
+
+    /// Writes what the core has, and flushes.
+    fn write(
+        &mut self,
+        connection: &mut Connection,
+        cx: &mut TaskContext<'_>,
+    ) -> Result<(), Reason> {
+        let (websocket, said) = match &mut self.link {
+            Link::Up(websocket) => (websocket, None),
+            Link::Closing { websocket, said } => (websocket, Some(said)),
+            Link::Down | Link::Dialling(_) => return Ok(()),
+        };
+        while websocket.poll_ready(cx)?.is_ready() {
+            if let Some(transmit) = connection.core.poll_transmit() {
+                websocket.start_send(transmit)?;
+                continue;
+            }
+            if let Some(said) = said
+                && !*said
+            {
+                *said = true;
+                websocket.start_close()?;
+            }
+            break;
+        }
+        match websocket.poll_flush(cx) {
+            Poll::Ready(Err(reason)) => Err(reason),
+            Poll::Ready(Ok(())) | Poll::Pending => Ok(()),
+        }
+    }
+
+    /// Reads one batch, as far as there is room for it. `true` if there may be more.
+    fn read(
+        &mut self,
+        connection: &mut Connection,
+        now: Instant,
+        cx: &mut TaskContext<'_>,
+    ) -> Result<bool, Reason> {
+        for _ in 0..BATCH {
+            let websocket = match &mut self.link {
+                Link::Up(websocket) if connection.may_read() => websocket,
+                Link::Closing { websocket, .. } => websocket,
+                Link::Up(_) | Link::Down | Link::Dialling(_) => return Ok(false),
+            };
+            match websocket.poll_next(cx) {
+                Poll::Pending => return Ok(false),
+                Poll::Ready(Err(reason)) => return Err(reason),
+                Poll::Ready(Ok(Incoming::Frame(frame))) => {
+                    connection.core.handle_frame(now, frame);
+                    connection.route();
+                }
+                Poll::Ready(Ok(Incoming::Pong(number))) => connection.core.handle_pong(number),
+            }
+        }
+        Ok(true)
+    }
+
+    /// Does what can be done now. `true` if there may be more to read.
+    fn turn(
+        &mut self,
+        connection: &mut Connection,
+        now: Instant,
+        cx: &mut TaskContext<'_>,
+    ) -> bool {
+        while let Some(action) = connection.core.poll_action() {
+            self.act(action, cx);
+        }
+        self.dial(connection, cx);
+        let outcome = self
+            .read(connection, now, cx)
+            .and_then(|more| self.write(connection, cx).map(|()| more));
+        let more = outcome.unwrap_or_else(|reason| {
+            self.link = Link::Down;
+            connection.core.handle_lost(now, reason);
+            false
+        });
+        connection.route();
+        connection.dispatch();
+        more
+    }
+}
+
+impl ActorFuture<Connection> for Driver {
+    type Output = ();
+
+    fn poll(
+        mut self: Pin<&mut Self>,
+        connection: &mut Connection,
+        ctx: &mut Context<Connection>,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<()> {
+        let mut now = alarm::now();
+        loop {
+            let more = self.turn(connection, now, cx);
+            if connection.try_finish() {
+                ctx.stop();
+                return Poll::Ready(());
+            }
+            connection.note_pause(now);
+            if let Poll::Ready(then) = self.alarm.poll(cx, connection.poll_timeout()) {
+                now = then;
+                connection.handle_timeout(now);
+            } else if connection.core.is_settled() {
+                if more {
+                    cx.waker().wake_by_ref();
+                }
+                return Poll::Pending;
+            }
+        }
+    }
+}
+
+/// Says goodbye as far as that goes without waiting.
+fn hang_up(link: Link, cx: &mut TaskContext<'_>) {
+    let (Link::Up(mut websocket) | Link::Closing { mut websocket, said: false }) = link else {
+        return;
+    };
+    // Whether it works or not, the socket is dropped.
+    if websocket.start_close().is_ok() {
+        drop(websocket.poll_flush(cx));
+    }
+}

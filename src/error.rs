@@ -1,0 +1,459 @@
+//! What can go wrong: one small enum per verb, and the [`Reason`] for which a namespace is not, or
+//! no longer, joined.
+//!
+//! Errors of other crates are flattened to text where they come in, so every error here is
+//! `Send + Sync + Clone + PartialEq` and can ride in an actor message.
+
+use std::{error::Error, fmt};
+
+use serde::de::DeserializeOwned;
+
+use crate::{
+    message::Emit,
+    proto::{ProtocolError, engine::Protocol},
+};
+
+/// Who ended it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Initiator {
+    /// The application, by a call on a handle or by dropping the last one.
+    User,
+    /// This library, because the peer fell silent or broke a rule or a limit.
+    Library,
+    /// The server, or something on the way to it.
+    Remote,
+}
+
+/// Why a namespace is not, or no longer, joined.
+///
+/// | reason | official name | what it means |
+/// |---|---|---|
+/// | [`ClientDisconnect`](Self::ClientDisconnect) | `io client disconnect` | this side left the namespace |
+/// | [`Shutdown`](Self::Shutdown) | `forced close` | the client was shut down, or its last handle dropped |
+/// | [`ServerDisconnect`](Self::ServerDisconnect) | `io server disconnect` | the server put this client out of the namespace |
+/// | [`Refused`](Self::Refused) | – | the server refused to let this client in, see [`Refusal`] |
+/// | [`JoinTimeout`](Self::JoinTimeout) | – | the server never answered the request to join |
+/// | [`PingTimeout`](Self::PingTimeout) | `ping timeout` | no heartbeat in time |
+/// | [`TransportClose`](Self::TransportClose) | `transport close` | the other side closed the connection |
+/// | [`TransportError`](Self::TransportError) | `transport error` | reading or writing failed |
+/// | [`TooLargeForServer`](Self::TooLargeForServer) | `transport close` | close code 1009: the server's limit was exceeded |
+/// | [`TooLarge`](Self::TooLarge) | `transport error` | a message of the server exceeds this client's limit |
+/// | [`Protocol`](Self::Protocol) | `parse error` | the server sent what no Socket.IO server may send |
+/// | [`Connect`](Self::Connect) | – | there never was a connection |
+/// | [`Reconnect`](Self::Reconnect) | `forced close` | another namespace needed a new connection |
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Reason {
+    /// [`Socket::disconnect`](crate::Socket::disconnect) was called.
+    ClientDisconnect,
+    /// [`Client::shutdown`](crate::Client::shutdown) was called, or every handle was dropped.
+    Shutdown,
+    /// The server called `socket.disconnect()` on this client.
+    ServerDisconnect,
+    /// A middleware of the server refused the connection, or there is no such namespace.
+    Refused(Refusal),
+    /// The server did not answer the request to join within
+    /// [`join_timeout`](crate::ClientBuilder::join_timeout).
+    JoinTimeout,
+    /// The heartbeat failed: the server, or the way to it, is gone.
+    PingTimeout,
+    /// The other side closed the connection, with this websocket close code if it gave one.
+    TransportClose(Option<u16>),
+    /// Reading from or writing to the connection failed.
+    TransportError(String),
+    /// The server closed the connection because a message was larger than it takes (close code
+    /// 1009; `maxHttpBufferSize` of the official server, 1 MB unless it is set).
+    TooLargeForServer,
+    /// The server sent a message larger than
+    /// [`max_message_size`](crate::ClientBuilder::max_message_size).
+    TooLarge {
+        /// The limit that was exceeded, in bytes.
+        limit: usize,
+    },
+    /// The server broke the protocol.
+    Protocol(ProtocolError),
+    /// No connection could be made.
+    Connect(ConnectFailure),
+    /// The connection was replaced, because a namespace that an old server keeps for a
+    /// connection's life (`/` on a server 1.x or 2.x) was joined again.
+    Reconnect,
+}
+
+impl Reason {
+    /// Who ended it.
+    pub fn initiator(&self) -> Initiator {
+        match self {
+            Self::ClientDisconnect | Self::Shutdown | Self::Reconnect => Initiator::User,
+            Self::JoinTimeout | Self::PingTimeout | Self::TooLarge { .. } | Self::Protocol(_) => {
+                Initiator::Library
+            }
+            Self::ServerDisconnect
+            | Self::Refused(_)
+            | Self::TransportClose(_)
+            | Self::TransportError(_)
+            | Self::TooLargeForServer
+            | Self::Connect(_) => Initiator::Remote,
+        }
+    }
+
+    /// The official client's name for it, where it has one.
+    pub fn official_name(&self) -> Option<&'static str> {
+        match self {
+            Self::ClientDisconnect => Some("io client disconnect"),
+            Self::ServerDisconnect => Some("io server disconnect"),
+            Self::PingTimeout => Some("ping timeout"),
+            Self::TransportClose(_) | Self::TooLargeForServer => Some("transport close"),
+            Self::TransportError(_) | Self::TooLarge { .. } => Some("transport error"),
+            Self::Protocol(_) => Some("parse error"),
+            Self::Shutdown | Self::Reconnect => Some("forced close"),
+            Self::Refused(_) | Self::JoinTimeout | Self::Connect(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ClientDisconnect => f.write_str("this client left the namespace"),
+            Self::Shutdown => f.write_str("the client was shut down"),
+            Self::ServerDisconnect => f.write_str("the server disconnected this client"),
+            Self::Refused(refusal) => write!(f, "the server refused: {refusal}"),
+            Self::JoinTimeout => {
+                f.write_str("the server did not answer the request to join in time")
+            }
+            Self::PingTimeout => f.write_str("no heartbeat from the server in time"),
+            Self::TransportClose(None) => f.write_str("the connection was closed"),
+            Self::TransportClose(Some(code)) => {
+                write!(f, "the connection was closed with code {code}")
+            }
+            Self::TransportError(error) => write!(f, "the connection failed: {error}"),
+            Self::TooLargeForServer => {
+                f.write_str("the server refused a message as too large (close code 1009)")
+            }
+            Self::TooLarge { limit } => {
+                write!(f, "the server sent a message of more than {limit} bytes")
+            }
+            Self::Protocol(error) => write!(f, "the server broke the protocol: {error}"),
+            Self::Connect(failure) => write!(f, "no connection: {failure}"),
+            Self::Reconnect => f.write_str("another namespace needed a new connection"),
+        }
+    }
+}
+
+impl Error for Reason {}
+
+/// The server's answer to a client that it does not let in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    message: String,
+    data: Option<serde_json::Value>,
+}
+
+impl Refusal {
+    pub(crate) fn new(message: String, data: Option<serde_json::Value>) -> Self {
+        Self { message, data }
+    }
+
+    /// What the server said, for instance `Invalid namespace` or the message of the error that
+    /// its middleware passed on. Empty where it said nothing.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// The data that the server's middleware put on its error (`error.data`), if any.
+    pub fn data(&self) -> Option<&serde_json::Value> {
+        self.data.as_ref()
+    }
+
+    /// The same data in a type of the application.
+    ///
+    /// # Errors
+    ///
+    /// There is no data, or it has another shape.
+    pub fn decode<T: DeserializeOwned>(&self) -> Result<T, DecodeError> {
+        let data = self.data.as_ref().ok_or_else(|| DecodeError::new("the refusal has no data"))?;
+        T::deserialize(data).map_err(DecodeError::from_serde)
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.message.as_str(), &self.data) {
+            ("", None) => f.write_str("no reason given"),
+            ("", Some(data)) => write!(f, "{data}"),
+            (message, _) => f.write_str(message),
+        }
+    }
+}
+
+/// Why there is no connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ConnectFailure {
+    /// The host was not found, or nothing listens there.
+    Unreachable(String),
+    /// No usable answer within [`connect_timeout`](crate::ClientBuilder::connect_timeout).
+    TimedOut,
+    /// The server answered the websocket request with this HTTP status.
+    Status(u16),
+    /// The server's answer is not that of a Socket.IO server.
+    Handshake(String),
+    /// The server speaks another protocol revision than the one it was asked for.
+    Unsupported {
+        /// What this client asked for.
+        asked: Protocol,
+        /// What is known of the server.
+        server: String,
+    },
+}
+
+impl fmt::Display for ConnectFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreachable(error) => write!(f, "the server cannot be reached: {error}"),
+            Self::TimedOut => f.write_str("the server did not answer in time"),
+            Self::Status(status) => {
+                write!(f, "the server answered the websocket request with HTTP status {status}")
+            }
+            Self::Handshake(error) => write!(f, "not a Socket.IO server: {error}"),
+            Self::Unsupported { asked, server } => {
+                write!(f, "this client asked for {asked}, but {server}")
+            }
+        }
+    }
+}
+
+impl Error for ConnectFailure {}
+
+/// A client that cannot be built: an option does not make sense.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// The URL cannot be used; the text says why.
+    Url(String),
+    /// A header's name or value is not allowed in HTTP, or it is one that the websocket handshake
+    /// sets itself. Its value is not repeated here.
+    Header(String),
+    /// The `auth` value is not an object, or could not be serialised.
+    Auth(String),
+    /// An option is out of its range.
+    Option {
+        /// The option's name.
+        name: &'static str,
+        /// What it takes.
+        expected: &'static str,
+    },
+    /// There is no actix runtime on this thread; see
+    /// [`start_in`](crate::ClientBuilder::start_in).
+    NoArbiter,
+}
+
+impl fmt::Display for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Url(error) => write!(f, "unusable URL: {error}"),
+            Self::Header(name) => write!(f, "header {name:?} cannot be sent"),
+            Self::Auth(error) => write!(f, "unusable auth: {error}"),
+            Self::Option { name, expected } => write!(f, "option {name} takes {expected}"),
+            Self::NoArbiter => {
+                f.write_str("no actix arbiter runs on this thread: start the client inside an actix System, or on an arbiter with start_in")
+            }
+        }
+    }
+}
+
+impl Error for BuildError {}
+
+/// A namespace that cannot be had from a client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NamespaceError {
+    /// The name has a comma, which ends a namespace on the wire, or is longer than 512 bytes.
+    Name(String),
+    /// The client has ended.
+    Closed(Reason),
+}
+
+impl fmt::Display for NamespaceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(name) => {
+                write!(f, "{name:?} cannot be a namespace: it has a comma or more than 512 bytes")
+            }
+            Self::Closed(reason) => write!(f, "the client has ended: {reason}"),
+        }
+    }
+}
+
+impl Error for NamespaceError {}
+
+/// A client that was not started, or not joined to its namespace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The options do not make sense.
+    Build(BuildError),
+    /// The namespace was not joined.
+    Ready(ReadyError),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Build(error) => error.fmt(f),
+            Self::Ready(error) => error.fmt(f),
+        }
+    }
+}
+
+impl Error for StartError {}
+
+impl From<BuildError> for StartError {
+    fn from(error: BuildError) -> Self {
+        Self::Build(error)
+    }
+}
+
+impl From<ReadyError> for StartError {
+    fn from(error: ReadyError) -> Self {
+        Self::Ready(error)
+    }
+}
+
+/// A namespace that did not become ready.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ReadyError {
+    /// Not within the time given. The namespace is still being joined.
+    TimedOut,
+    /// It is not being joined (any more), for this reason.
+    /// [`Socket::connect`](crate::Socket::connect) tries again.
+    Ended(Reason),
+}
+
+impl fmt::Display for ReadyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TimedOut => f.write_str("the namespace was not ready in time"),
+            Self::Ended(reason) => reason.fmt(f),
+        }
+    }
+}
+
+impl Error for ReadyError {}
+
+/// An event that was not taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum EmitError {
+    /// The name belongs to the protocol's own life cycle: `connect`, `connect_error`,
+    /// `disconnect`, `disconnecting`, `newListener` and `removeListener`. Choose another.
+    ReservedName(String),
+    /// The arguments could not be serialised; the text is serde's.
+    Encode(String),
+    /// The namespace's buffer for outgoing events is full. Here is the event, to be sent again
+    /// with [`Socket::send`](crate::Socket::send) when there is room.
+    Full(Emit),
+    /// The namespace is not joined, nor being joined.
+    Closed(Reason),
+}
+
+impl fmt::Display for EmitError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ReservedName(name) => write!(f, "{name:?} is a reserved event name"),
+            Self::Encode(error) => write!(f, "the arguments cannot be serialised: {error}"),
+            Self::Full(_) => f.write_str("the buffer for outgoing events is full"),
+            Self::Closed(reason) => write!(f, "the namespace is closed: {reason}"),
+        }
+    }
+}
+
+impl Error for EmitError {}
+
+/// An emit that got no answer, or not the one that was expected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AckError {
+    /// The event was not sent, and never will be.
+    NeverSent(EmitError),
+    /// No answer in time. The server may have seen the event; an answer that still comes is
+    /// dropped.
+    TimedOut,
+    /// The session ended first. The event was sent; whether the server saw it is not known.
+    Disconnected(Reason),
+    /// The answer came, in another shape than asked for.
+    Decode(DecodeError),
+}
+
+impl fmt::Display for AckError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NeverSent(error) => write!(f, "never sent: {error}"),
+            Self::TimedOut => f.write_str("no answer in time"),
+            Self::Disconnected(reason) => write!(f, "no answer: {reason}"),
+            Self::Decode(error) => write!(f, "unexpected answer: {error}"),
+        }
+    }
+}
+
+impl Error for AckError {}
+
+impl From<EmitError> for AckError {
+    fn from(error: EmitError) -> Self {
+        Self::NeverSent(error)
+    }
+}
+
+/// An answer to the server that was not taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AnswerError {
+    /// The server did not ask for an answer to this event.
+    NotAsked,
+    /// It has been answered, by this or by another subscriber.
+    AlreadyAnswered,
+    /// The answer could not be serialised; the text is serde's.
+    Encode(String),
+    /// The buffer for outgoing events is full. The event can be answered again later.
+    Full,
+    /// The session that the event came in has ended, and nobody waits for the answer.
+    Closed,
+}
+
+impl fmt::Display for AnswerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotAsked => f.write_str("the server did not ask for an answer"),
+            Self::AlreadyAnswered => f.write_str("the event has been answered"),
+            Self::Encode(error) => write!(f, "the answer cannot be serialised: {error}"),
+            Self::Full => f.write_str("the buffer for outgoing events is full"),
+            Self::Closed => f.write_str("the session that the event came in has ended"),
+        }
+    }
+}
+
+impl Error for AnswerError {}
+
+/// Arguments that do not have the shape asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DecodeError(String);
+
+impl DecodeError {
+    pub(crate) fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    #[expect(clippy::needless_pass_by_value, reason = "made for map_err")]
+    pub(crate) fn from_serde(error: serde_json::Error) -> Self {
+        Self(error.to_string())
+    }
+}
+
+impl fmt::Display for DecodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Error for DecodeError {}

@@ -1,0 +1,293 @@
+//! The messages between a namespace and the application's actors.
+//!
+//! Out: [`Ready`], [`Event`], [`Disconnected`], [`ConnectError`] and [`Lagged`] go to whoever
+//! subscribed, each subscriber gets them in the order in which they came about. In: [`Emit`].
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use actix::Message;
+use bytestring::ByteString;
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{
+    error::{AnswerError, DecodeError, EmitError, Reason},
+    namespace::{Answer, Port},
+    payload::{Payload, encode_event, encode_reply},
+    proto::{engine::Protocol, packet::RESERVED},
+};
+
+/// The namespace is joined: what is emitted now goes straight to the server.
+///
+/// A subscriber that comes when the namespace is joined already gets it at once.
+#[derive(Clone, PartialEq, Eq, Message)]
+#[rtype(result = "()")]
+pub struct Ready {
+    pub(crate) namespace: ByteString,
+    pub(crate) sid: ByteString,
+    pub(crate) protocol: Protocol,
+}
+
+impl Ready {
+    /// The namespace.
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    /// The id that the server knows this client by in this namespace: its `socket.id`. It changes
+    /// with each connection.
+    pub fn sid(&self) -> &str {
+        &self.sid
+    }
+
+    /// What the server speaks.
+    pub fn protocol(&self) -> Protocol {
+        self.protocol
+    }
+}
+
+/// Without the id: on old servers it is the key to the session.
+impl fmt::Debug for Ready {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { namespace, sid: _, protocol } = self;
+        f.debug_struct("Ready")
+            .field("namespace", namespace)
+            .field("protocol", protocol)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The server emitted something.
+#[derive(Clone, Message)]
+#[rtype(result = "()")]
+pub struct Event {
+    pub(crate) namespace: ByteString,
+    pub(crate) name: ByteString,
+    pub(crate) payload: Payload,
+    pub(crate) answer: Option<Arc<Responder>>,
+}
+
+impl Event {
+    /// The namespace.
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    /// The event's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The arguments in a type of the application: a tuple for several, `()` for none, anything
+    /// else for one. See [`Payload::decode`].
+    ///
+    /// ```
+    /// # use actix_socketio::Event;
+    /// # use serde::Deserialize;
+    /// #[derive(Deserialize)]
+    /// struct Flight {
+    ///     number: String,
+    /// }
+    ///
+    /// fn on_event(event: &Event) -> Result<(), actix_socketio::DecodeError> {
+    ///     match event.name() {
+    ///         "flight" => println!("flight {}", event.args::<Flight>()?.number),
+    ///         "gate" => {
+    ///             let (number, gate): (String, u32) = event.args()?;
+    ///             println!("flight {number} at gate {gate}");
+    ///         }
+    ///         _ => {}
+    ///     }
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The arguments have another shape.
+    pub fn args<T: DeserializeOwned>(&self) -> Result<T, DecodeError> {
+        self.payload.decode()
+    }
+
+    /// The arguments as they came.
+    pub fn payload(&self) -> &Payload {
+        &self.payload
+    }
+
+    /// Whether the server waits for an answer. It does if it emitted with an acknowledgement.
+    pub fn wants_ack(&self) -> bool {
+        self.answer.is_some()
+    }
+
+    /// Answers: the server's acknowledgement callback is called with these arguments, mapped as
+    /// those of an event. It may be done at any time while the session lasts, from any thread, by
+    /// one subscriber, once.
+    ///
+    /// # Errors
+    ///
+    /// The answer was not taken; see [`AnswerError`].
+    #[expect(clippy::needless_pass_by_value, reason = "takes values and references alike")]
+    pub fn ack(&self, arguments: impl Serialize) -> Result<(), AnswerError> {
+        let responder = self.answer.as_ref().ok_or(AnswerError::NotAsked)?;
+        let payload =
+            encode_reply(&arguments).map_err(|error| AnswerError::Encode(error.to_string()))?;
+        responder.answer(payload)
+    }
+}
+
+/// Shows no arguments.
+impl fmt::Debug for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { namespace, name, payload, answer } = self;
+        f.debug_struct("Event")
+            .field("namespace", namespace)
+            .field("name", name)
+            .field("payload", payload)
+            .field("wants_ack", &answer.is_some())
+            .finish()
+    }
+}
+
+/// The right to answer one event of the server, shared by all who got it.
+#[derive(Debug)]
+pub(crate) struct Responder {
+    pub(crate) port: Arc<Port>,
+    pub(crate) epoch: u64,
+    pub(crate) id: u64,
+    pub(crate) used: AtomicBool,
+}
+
+impl Responder {
+    fn answer(&self, payload: Payload) -> Result<(), AnswerError> {
+        if self.used.swap(true, Ordering::AcqRel) {
+            return Err(AnswerError::AlreadyAnswered);
+        }
+        if self.port.epoch() != Some(self.epoch) {
+            return Err(AnswerError::Closed);
+        }
+        let Some(permit) = self.port.outbox.reserve(payload.size()) else {
+            self.used.store(false, Ordering::Release);
+            return Err(AnswerError::Full);
+        };
+        let answer = Answer { epoch: self.epoch, id: self.id, payload, permit };
+        if self.port.tell(answer) { Ok(()) } else { Err(AnswerError::Closed) }
+    }
+}
+
+/// The namespace was joined, and is not any more.
+#[derive(Debug, Clone, PartialEq, Eq, Message)]
+#[rtype(result = "()")]
+pub struct Disconnected {
+    pub(crate) namespace: ByteString,
+    pub(crate) reason: Reason,
+}
+
+impl Disconnected {
+    /// The namespace.
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    /// Why.
+    pub fn reason(&self) -> &Reason {
+        &self.reason
+    }
+}
+
+/// The namespace was not joined: the server refused it, or there is no connection.
+#[derive(Debug, Clone, PartialEq, Eq, Message)]
+#[rtype(result = "()")]
+pub struct ConnectError {
+    pub(crate) namespace: ByteString,
+    pub(crate) reason: Reason,
+}
+
+impl ConnectError {
+    /// The namespace.
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    /// Why. What a server says when it refuses is in [`Reason::Refused`].
+    pub fn reason(&self) -> &Reason {
+        &self.reason
+    }
+}
+
+/// Events were discarded because this subscriber was too slow.
+///
+/// A slow subscriber first holds up the connection, so that the server holds back. That cannot go
+/// on for longer than the server's heartbeat allows. After half of its ping timeout (ten seconds at
+/// the most) what waits for the subscriber is discarded, and all that comes until it is through
+/// with its mailbox; then it is told with this message.
+#[derive(Debug, Clone, PartialEq, Eq, Message)]
+#[rtype(result = "()")]
+pub struct Lagged {
+    pub(crate) namespace: ByteString,
+    pub(crate) missed: u64,
+}
+
+impl Lagged {
+    /// The namespace.
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    /// How many events this subscriber did not get, between the last one and the next.
+    pub fn missed(&self) -> u64 {
+        self.missed
+    }
+}
+
+/// An event for the server, ready to be sent: its name checked, its arguments serialised.
+///
+/// It is what [`Socket::emit`](crate::Socket::emit) makes and sends at once. As a message it goes
+/// to the [`Recipient`](actix::Recipient) of a namespace, for an actor that must know nothing of
+/// sockets; see [`Socket::recipient`](crate::Socket::recipient).
+#[derive(Clone, PartialEq, Eq, Message)]
+#[rtype(result = "Result<(), EmitError>")]
+pub struct Emit {
+    pub(crate) name: ByteString,
+    pub(crate) payload: Payload,
+}
+
+impl Emit {
+    /// An event with these arguments: a tuple for several, `()` for none, anything else for one;
+    /// see the mapping at [`payload`](crate::payload).
+    ///
+    /// # Errors
+    ///
+    /// [`EmitError::ReservedName`] or [`EmitError::Encode`].
+    #[expect(clippy::needless_pass_by_value, reason = "takes values and references alike")]
+    pub fn new(name: &str, arguments: impl Serialize) -> Result<Self, EmitError> {
+        if RESERVED.contains(&name) {
+            return Err(EmitError::ReservedName(name.to_owned()));
+        }
+        let payload =
+            encode_event(name, &arguments).map_err(|error| EmitError::Encode(error.to_string()))?;
+        Ok(Self { name: name.into(), payload })
+    }
+
+    /// The event's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The serialised arguments.
+    pub fn payload(&self) -> &Payload {
+        &self.payload
+    }
+}
+
+/// Shows no arguments.
+impl fmt::Debug for Emit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, payload } = self;
+        f.debug_struct("Emit").field("name", name).field("payload", payload).finish()
+    }
+}

@@ -1,0 +1,648 @@
+//! The Namespace actor: one namespace, its subscribers, its acks.
+//!
+//! It wraps [`proto::socket`](crate::proto::socket): messages of the Connection and of the handles
+//! go in, what comes out goes to the subscribers and, in one batch for each time the actor wakes,
+//! to the Connection. Its mailbox has no bound of its own: what comes from the handles holds room
+//! in the [`Outbox`], what comes from the Connection is held to its window.
+
+use std::{
+    collections::VecDeque,
+    pin::Pin,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    task::{Context as TaskContext, Poll},
+    time::{Duration, Instant},
+};
+
+use actix::{
+    Actor, ActorContext, ActorFuture, Addr, AsyncContext, Context, Handler, Message,
+    dev::ToEnvelope,
+};
+use bytestring::ByteString;
+use futures::channel::oneshot;
+
+use crate::{
+    alarm::{self, Alarm},
+    connection::{self, Connection, Load},
+    error::{AckError, EmitError, ReadyError, Reason},
+    message::{ConnectError, Disconnected, Emit, Event, Ready, Responder},
+    outbox::{Outbox, Permit},
+    payload::Payload,
+    proto::{
+        connection::Session,
+        engine::{Protocol, later},
+        packet::Packet,
+        socket,
+    },
+    subscriber::{Ears, Fact, Subscriber},
+};
+
+/// Events that come before anybody has subscribed are kept, up to this many.
+const MAX_UNHEARD: usize = 1_024;
+/// The same in bytes.
+const MAX_UNHEARD_BYTES: usize = 1 << 20;
+
+pub(crate) type AckSender = oneshot::Sender<Result<Payload, AckError>>;
+type ReadySender = oneshot::Sender<Result<Ready, ReadyError>>;
+
+/// The way to a namespace for handles and responders, on any thread.
+#[derive(Debug, Clone)]
+pub(crate) struct Port {
+    pub(crate) namespace: ByteString,
+    pub(crate) outbox: Arc<Outbox>,
+    status: Arc<Status>,
+    addr: Addr<Namespace>,
+}
+
+/// What the handles can know without asking the actor.
+#[derive(Debug, Default)]
+struct Status {
+    has_ended: AtomicBool,
+    reason: Mutex<Option<Reason>>,
+    /// The session that is joined or being joined; 0 is none.
+    epoch: AtomicU64,
+}
+
+impl Status {
+    fn reason(&self) -> Option<Reason> {
+        if !self.has_ended.load(Ordering::Acquire) {
+            return None;
+        }
+        self.reason.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set_reason(&self, reason: Option<&Reason>) {
+        if reason.is_none() && !self.has_ended.load(Ordering::Acquire) {
+            return;
+        }
+        *self.reason.lock().unwrap_or_else(PoisonError::into_inner) = reason.cloned();
+        self.has_ended.store(reason.is_some(), Ordering::Release);
+    }
+}
+
+impl Port {
+    /// Sends a message to the actor. `false` if it is gone.
+    pub(crate) fn tell<M>(&self, message: M) -> bool
+    where
+        M: Message + Send + 'static,
+        M::Result: Send,
+        Namespace: Handler<M>,
+        Context<Namespace>: ToEnvelope<Namespace, M>,
+    {
+        let alive = self.addr.connected();
+        if alive {
+            self.addr.do_send(message);
+        }
+        alive
+    }
+
+    /// The session that is joined or being joined.
+    pub(crate) fn epoch(&self) -> Option<u64> {
+        Some(self.status.epoch.load(Ordering::Acquire)).filter(|&epoch| epoch != 0)
+    }
+
+    /// Why the namespace is neither joined nor to be joined, if so.
+    pub(crate) fn ended(&self) -> Option<Reason> {
+        self.status.reason().or_else(|| (!self.addr.connected()).then_some(Reason::Shutdown))
+    }
+
+    /// Marks the namespace as ended (or not) at once, before the actor gets to it.
+    pub(crate) fn mark(&self, reason: Option<&Reason>) {
+        self.status.set_reason(reason);
+    }
+
+    pub(crate) fn address(&self) -> Addr<Namespace> {
+        self.addr.clone()
+    }
+}
+
+/// What a namespace is made of.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) namespace: ByteString,
+    /// A JSON object.
+    pub(crate) auth: Option<ByteString>,
+    pub(crate) join_timeout: Duration,
+    pub(crate) max_items: usize,
+    pub(crate) max_bytes: usize,
+}
+
+#[derive(Debug)]
+pub(crate) struct Namespace {
+    core: socket::Socket<AckSender>,
+    port: Arc<Port>,
+    connection: Addr<Connection>,
+    subscribers: Vec<Subscriber>,
+    /// What the last [`Event::Ready`] said, while it holds.
+    ready: Option<Ready>,
+    protocol: Option<Protocol>,
+    waiting: Vec<(Instant, ReadySender)>,
+    unheard: Unheard,
+    /// Told to leave as soon as all is sent.
+    finishing: bool,
+    /// Packets handled since the Connection was last told.
+    taken: Load,
+    reported: Load,
+}
+
+/// Events that came when nobody had subscribed. The first subscriber gets them, so that it does
+/// not have to be there before the connection is.
+#[derive(Debug)]
+enum Unheard {
+    Kept {
+        events: VecDeque<Event>,
+        bytes: usize,
+    },
+    /// Somebody has subscribed, or there were too many.
+    Over,
+}
+
+impl Namespace {
+    /// Starts the actor in `arbiter`, from any thread.
+    pub(crate) fn start_on(
+        arbiter: &actix::ArbiterHandle,
+        connection: Addr<Connection>,
+        settings: Settings,
+    ) -> Port {
+        let outbox = Outbox::new(settings.max_items, settings.max_bytes);
+        let status = Arc::new(Status::default());
+        let namespace = settings.namespace.clone();
+        let (inner_outbox, inner_status) = (Arc::clone(&outbox), Arc::clone(&status));
+        let addr = Self::start_in_arbiter(arbiter, move |ctx| {
+            let Settings { namespace, auth, join_timeout, .. } = settings;
+            let port = Port {
+                namespace: namespace.clone(),
+                outbox: inner_outbox,
+                status: inner_status,
+                addr: ctx.address(),
+            };
+            Self {
+                core: socket::Socket::new(namespace, auth, join_timeout),
+                port: Arc::new(port),
+                connection,
+                subscribers: Vec::new(),
+                ready: None,
+                protocol: None,
+                waiting: Vec::new(),
+                unheard: Unheard::Kept { events: VecDeque::new(), bytes: 0 },
+                finishing: false,
+                taken: Load::default(),
+                reported: Load::default(),
+            }
+        });
+        Port { namespace, outbox, status, addr }
+    }
+
+    fn name(&self) -> &ByteString {
+        &self.port.namespace
+    }
+
+    fn join(&self) {
+        let namespace = self.name().clone();
+        let outbox = Arc::clone(&self.port.outbox);
+        self.connection.do_send(connection::Join { namespace, outbox, addr: self.port.address() });
+    }
+
+    /// Passes on what the core has to tell.
+    fn publish(&mut self) {
+        let status = &self.port.status;
+        status.epoch.store(self.core.epoch().unwrap_or(0), Ordering::Release);
+        status.set_reason(self.core.ended());
+        while let Some(event) = self.core.poll_event() {
+            match event {
+                socket::Event::Received { id, name, payload } => self.received(id, name, payload),
+                socket::Event::Answered(waiter, outcome) => {
+                    // Nobody minds an answer that nobody waits for any more.
+                    drop(waiter.send(outcome));
+                }
+                socket::Event::Ready { sid } => self.is_ready(sid),
+                socket::Event::ConnectError(reason) => {
+                    log::warn!("{}: not joined: {reason}", self.name());
+                    self.refuse_waiting(&reason);
+                    let namespace = self.name().clone();
+                    self.tell(&Fact::ConnectError(ConnectError { namespace, reason }));
+                }
+                socket::Event::Disconnected(reason) => {
+                    log::info!("{}: disconnected: {reason}", self.name());
+                    self.ready = None;
+                    if self.core.ended().is_some() {
+                        self.refuse_waiting(&reason);
+                    }
+                    let namespace = self.name().clone();
+                    self.tell(&Fact::Disconnected(Disconnected { namespace, reason }));
+                }
+            }
+        }
+    }
+
+    fn is_ready(&mut self, sid: ByteString) {
+        let Some(protocol) = self.protocol else { return };
+        log::info!("{}: joined", self.name());
+        let ready = Ready { namespace: self.name().clone(), sid, protocol };
+        for (_, waiter) in self.waiting.drain(..) {
+            drop(waiter.send(Ok(ready.clone())));
+        }
+        self.ready = Some(ready.clone());
+        self.tell(&Fact::Ready(ready));
+    }
+
+    fn refuse_waiting(&mut self, reason: &Reason) {
+        for (_, waiter) in self.waiting.drain(..) {
+            drop(waiter.send(Err(ReadyError::Ended(reason.clone()))));
+        }
+    }
+
+    fn received(&mut self, id: Option<u64>, name: ByteString, payload: Payload) {
+        let epoch = self.core.epoch();
+        let answer = id.zip(epoch).map(|(id, epoch)| {
+            let port = Arc::clone(&self.port);
+            Arc::new(Responder { port, epoch, id, used: AtomicBool::new(false) })
+        });
+        let event = Event { namespace: self.name().clone(), name, payload, answer };
+        match &mut self.unheard {
+            Unheard::Over => self.tell_event(event),
+            Unheard::Kept { events, bytes } => {
+                *bytes = bytes.saturating_add(event.payload.size());
+                events.push_back(event);
+                if events.len() > MAX_UNHEARD || *bytes > MAX_UNHEARD_BYTES {
+                    let lost = events.len();
+                    self.unheard = Unheard::Over;
+                    log::warn!("{}: nobody has subscribed; {lost} events discarded", self.name());
+                }
+            }
+        }
+    }
+
+    /// To all subscribers, and the last one without a copy.
+    fn tell_event(&mut self, event: Event) {
+        let mut listening = self.subscribers.iter_mut().filter(|one| one.wants_events()).peekable();
+        let mut event = Some(event);
+        while let Some(subscriber) = listening.next() {
+            let copy = if listening.peek().is_some() { event.clone() } else { event.take() };
+            copy.into_iter().for_each(|event| subscriber.offer(Fact::Event(event)));
+        }
+    }
+
+    fn tell(&mut self, fact: &Fact) {
+        for subscriber in &mut self.subscribers {
+            subscriber.offer(fact.clone());
+        }
+    }
+
+    /// Hands the Connection what is to be sent.
+    fn transmit(&mut self) {
+        let Some(first) = self.core.poll_transmit() else { return };
+        let Some(epoch) = self.core.epoch() else { return };
+        let mut batch = vec![first];
+        while let Some(next) = self.core.poll_transmit() {
+            batch.push(next);
+        }
+        self.connection.do_send(connection::Transmit { epoch, batch });
+    }
+
+    /// Leaves the namespace, behind all that is to be sent before.
+    fn leave(&mut self, reason: Reason) {
+        self.transmit();
+        let epoch = self.core.epoch();
+        if let (Some(packet), Some(epoch)) = (self.core.leave(reason), epoch) {
+            self.connection.do_send(connection::Leave { epoch, packet });
+        }
+        self.publish();
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        let waiting = self.waiting.iter().map(|&(deadline, _)| deadline).min();
+        waiting.into_iter().chain(self.core.poll_timeout()).min()
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        self.core.handle_timeout(now);
+        let (due, waiting) = self.waiting.drain(..).partition(|&(deadline, _)| deadline <= now);
+        self.waiting = waiting;
+        for (_, waiter) in due {
+            drop(waiter.send(Err(ReadyError::TimedOut)));
+        }
+        self.publish();
+    }
+
+    /// Runs behind the messages each time the actor wakes.
+    fn pump(&mut self, cx: &mut TaskContext<'_>, alarm: &mut Alarm) {
+        while let Poll::Ready(now) = alarm.poll(cx, self.poll_timeout()) {
+            self.handle_timeout(now);
+        }
+        if self.finishing && self.core.is_flushed() {
+            self.finishing = false;
+            self.leave(Reason::Shutdown);
+            self.connection.do_send(connection::Finished { namespace: self.name().clone() });
+        }
+        self.transmit();
+        for subscriber in &mut self.subscribers {
+            subscriber.poll(cx, &self.port.namespace);
+        }
+        let name = &self.port.namespace;
+        self.subscribers.retain(|subscriber| {
+            if subscriber.is_gone() {
+                log::debug!("{name}: a subscriber is gone");
+            }
+            !subscriber.is_gone()
+        });
+        self.report();
+    }
+
+    /// Tells the Connection how far this namespace is, for its window.
+    fn report(&mut self) {
+        let backlog = self.subscribers.iter().fold(Load::default(), |load, subscriber| {
+            let (items, bytes) = subscriber.backlog();
+            load.plus(Load { items, bytes })
+        });
+        if self.taken == Load::default() && backlog == self.reported {
+            return;
+        }
+        self.reported = backlog;
+        let taken = std::mem::take(&mut self.taken);
+        let namespace = self.name().clone();
+        self.connection.do_send(connection::Progress { namespace, taken, backlog });
+    }
+}
+
+impl Actor for Namespace {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(0);
+        ctx.spawn(Pump::default());
+        self.join();
+    }
+
+    fn stopped(&mut self, _: &mut Self::Context) {
+        let lost = self.core.buffered();
+        if lost > 0 {
+            log::warn!("{}: {lost} buffered events were never sent", self.name());
+        }
+    }
+}
+
+/// The one future of a Namespace.
+#[derive(Debug, Default)]
+struct Pump {
+    alarm: Alarm,
+}
+
+impl ActorFuture<Namespace> for Pump {
+    type Output = ();
+
+    fn poll(
+        mut self: Pin<&mut Self>,
+        namespace: &mut Namespace,
+        _: &mut Context<Namespace>,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<()> {
+        namespace.pump(cx, &mut self.alarm);
+        Poll::Pending
+    }
+}
+
+/// A message without a result.
+macro_rules! message {
+    ($(#[$doc:meta])* $name:ident { $($field:ident: $kind:ty),* $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Debug, Message)]
+        #[rtype(result = "()")]
+        pub(crate) struct $name {
+            $(pub(crate) $field: $kind,)*
+        }
+    };
+}
+pub(crate) use message;
+
+// From the Connection.
+
+message!(
+    /// There is a connection that takes requests to join.
+    Opened { session: Session }
+);
+message!(
+    /// Packets of this namespace.
+    Routed { epoch: u64, packets: Vec<Packet>, load: Load }
+);
+message!(
+    /// The connection is gone, or did not come about.
+    Lost { reason: Reason, again: bool }
+);
+message!(
+    /// An old server refused `/`, and with it whoever waits.
+    Refused { reason: Reason }
+);
+message!(
+    /// Discard what waits for slow subscribers.
+    Shed {}
+);
+message!(
+    /// Send what can be sent, leave, and report.
+    Finish {}
+);
+message!(
+    /// It is over.
+    End {}
+);
+
+impl Handler<Opened> for Namespace {
+    type Result = ();
+
+    fn handle(&mut self, Opened { session }: Opened, _: &mut Self::Context) {
+        self.protocol = Some(session.protocol);
+        self.core.handle_open(alarm::now(), session);
+        self.publish();
+    }
+}
+
+impl Handler<Routed> for Namespace {
+    type Result = ();
+
+    fn handle(&mut self, Routed { epoch, packets, load }: Routed, _: &mut Self::Context) {
+        self.taken = self.taken.plus(load);
+        for packet in packets {
+            self.core.handle_packet(epoch, packet);
+        }
+        self.publish();
+    }
+}
+
+impl Handler<Lost> for Namespace {
+    type Result = ();
+
+    fn handle(&mut self, Lost { reason, again }: Lost, _: &mut Self::Context) {
+        self.core.handle_lost(reason, again);
+        self.publish();
+    }
+}
+
+impl Handler<Refused> for Namespace {
+    type Result = ();
+
+    fn handle(&mut self, Refused { reason }: Refused, _: &mut Self::Context) {
+        self.core.handle_lost(reason, false);
+        self.publish();
+    }
+}
+
+impl Handler<Shed> for Namespace {
+    type Result = ();
+
+    fn handle(&mut self, _: Shed, _: &mut Self::Context) {
+        for subscriber in &mut self.subscribers {
+            let missed = subscriber.shed();
+            if missed > 0 {
+                log::warn!(
+                    "{}: a subscriber is too slow; {missed} events discarded",
+                    self.port.namespace
+                );
+            }
+        }
+    }
+}
+
+impl Handler<Finish> for Namespace {
+    type Result = ();
+
+    fn handle(&mut self, _: Finish, _: &mut Self::Context) {
+        self.port.mark(Some(&Reason::Shutdown));
+        self.finishing = true;
+    }
+}
+
+impl Handler<End> for Namespace {
+    type Result = ();
+
+    fn handle(&mut self, _: End, ctx: &mut Self::Context) {
+        self.core.end(Reason::Shutdown);
+        self.publish();
+        ctx.stop();
+    }
+}
+
+// From the handles.
+
+message!(
+    /// An event to be sent, perhaps with somebody who waits for an answer, for so long.
+    Post { emit: Emit, permit: Permit, waiter: Option<(AckSender, Duration)> }
+);
+message!(
+    /// An answer to the server.
+    Answer { epoch: u64, id: u64, payload: Payload, permit: Permit }
+);
+message!(
+    /// Somebody wants to hear.
+    Subscribe { ears: Ears }
+);
+message!(
+    /// Somebody waits until the namespace is joined, for so long.
+    AwaitReady { waiter: ReadySender, timeout: Duration }
+);
+message!(
+    /// Join again, if that does not go on already.
+    Rejoin {}
+);
+message!(
+    /// Leave.
+    Disconnect {}
+);
+
+impl Handler<Post> for Namespace {
+    type Result = ();
+
+    fn handle(&mut self, Post { emit, permit, waiter }: Post, _: &mut Self::Context) {
+        let Emit { name, payload } = emit;
+        let waiter = waiter.map(|(waiter, timeout)| (waiter, later(alarm::now(), timeout)));
+        let waits = waiter.is_some();
+        if let Err(reason) = self.core.emit(name, payload, Some(permit), waiter)
+            && !waits
+        {
+            // The namespace ended while the event was on its way here.
+            log::warn!("{}: an event was not sent: {reason}", self.name());
+        }
+        self.publish();
+    }
+}
+
+impl Handler<Emit> for Namespace {
+    type Result = Result<(), EmitError>;
+
+    fn handle(&mut self, emit: Emit, _: &mut Self::Context) -> Self::Result {
+        if let Some(reason) = self.port.ended() {
+            return Err(EmitError::Closed(reason));
+        }
+        let Some(permit) = self.port.outbox.reserve(emit.payload.size()) else {
+            return Err(EmitError::Full(emit));
+        };
+        let Emit { name, payload } = emit;
+        let taken = self.core.emit(name, payload, Some(permit), None);
+        taken.map_err(EmitError::Closed)
+    }
+}
+
+impl Handler<Answer> for Namespace {
+    type Result = ();
+
+    fn handle(&mut self, answer: Answer, _: &mut Self::Context) {
+        let Answer { epoch, id, payload, permit } = answer;
+        if !self.core.answer(epoch, id, payload, Some(permit)) {
+            log::debug!("{}: an answer came too late for its session", self.name());
+        }
+    }
+}
+
+impl Handler<Subscribe> for Namespace {
+    type Result = ();
+
+    fn handle(&mut self, Subscribe { ears }: Subscribe, _: &mut Self::Context) {
+        let mut subscriber = Subscriber::new(ears);
+        if subscriber.wants_events()
+            && let Unheard::Kept { events, .. } = &mut self.unheard
+        {
+            let events = std::mem::take(events);
+            self.unheard = Unheard::Over;
+            events.into_iter().for_each(|event| subscriber.offer(Fact::Event(event)));
+        }
+        if let Some(ready) = &self.ready {
+            subscriber.offer(Fact::Ready(ready.clone()));
+        }
+        self.subscribers.push(subscriber);
+    }
+}
+
+impl Handler<AwaitReady> for Namespace {
+    type Result = ();
+
+    fn handle(&mut self, AwaitReady { waiter, timeout }: AwaitReady, _: &mut Self::Context) {
+        let outcome = match (&self.ready, self.core.ended()) {
+            (Some(ready), _) => Ok(ready.clone()),
+            (None, Some(reason)) => Err(ReadyError::Ended(reason.clone())),
+            (None, None) => {
+                return self.waiting.push((later(alarm::now(), timeout), waiter));
+            }
+        };
+        drop(waiter.send(outcome));
+    }
+}
+
+impl Handler<Rejoin> for Namespace {
+    type Result = ();
+
+    fn handle(&mut self, _: Rejoin, _: &mut Self::Context) {
+        if self.core.join() {
+            self.publish();
+            self.join();
+        }
+    }
+}
+
+impl Handler<Disconnect> for Namespace {
+    type Result = ();
+
+    fn handle(&mut self, _: Disconnect, _: &mut Self::Context) {
+        self.leave(Reason::ClientDisconnect);
+    }
+}

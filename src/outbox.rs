@@ -1,0 +1,75 @@
+//! The bound on what waits to be sent.
+//!
+//! Whoever emits takes a [`Permit`] first, on its own thread and without waiting; it rides with the
+//! event through every queue and gives its room back when it is dropped: written to the
+//! connection, or discarded. So one bound holds for mailboxes, buffers and queues together, and
+//! no path can leak room.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+/// Room for outgoing events, in number and in bytes.
+#[derive(Debug)]
+pub(crate) struct Outbox {
+    items: AtomicUsize,
+    bytes: AtomicUsize,
+    max_items: usize,
+    max_bytes: usize,
+}
+
+impl Outbox {
+    pub(crate) fn new(max_items: usize, max_bytes: usize) -> Arc<Self> {
+        let (items, bytes) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        Arc::new(Self { items, bytes, max_items, max_bytes })
+    }
+
+    /// Takes room for one event of `bytes`, or `None` if there is not enough left. An event
+    /// larger than the whole outbox goes into an empty one: it could never be sent otherwise.
+    pub(crate) fn reserve(self: &Arc<Self>, bytes: usize) -> Option<Permit> {
+        let items = self.items.fetch_add(1, Ordering::AcqRel);
+        let before = self.bytes.fetch_add(bytes, Ordering::AcqRel);
+        let permit = Permit { outbox: Arc::clone(self), bytes };
+        let fits = items < self.max_items
+            && (items == 0 || before.saturating_add(bytes) <= self.max_bytes);
+        fits.then_some(permit)
+    }
+
+    /// How many events hold room now.
+    pub(crate) fn waiting(&self) -> usize {
+        self.items.load(Ordering::Acquire)
+    }
+}
+
+/// Room taken in an [`Outbox`], given back on drop.
+#[derive(Debug)]
+pub(crate) struct Permit {
+    outbox: Arc<Outbox>,
+    bytes: usize,
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.outbox.items.fetch_sub(1, Ordering::AcqRel);
+        self.outbox.bytes.fetch_sub(self.bytes, Ordering::AcqRel);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn room_is_bounded_in_items_and_bytes_and_comes_back() {
+        let outbox = Outbox::new(2, 100);
+        let first = outbox.reserve(60).unwrap();
+        assert!(outbox.reserve(41).is_none(), "too many bytes");
+        let second = outbox.reserve(40).unwrap();
+        assert!(outbox.reserve(0).is_none(), "too many items");
+        assert_eq!(outbox.waiting(), 2);
+        drop((first, second));
+        assert_eq!(outbox.waiting(), 0);
+        assert!(outbox.reserve(1_000).is_some(), "a giant passes alone");
+    }
+}

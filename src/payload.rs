@@ -1,0 +1,277 @@
+//! Arguments: the JSON text of a packet as it is on the wire, and its attachments.
+//!
+//! Nothing is parsed until somebody asks, and then straight into the type asked for. A payload
+//! that came in is a slice of the message it came in, so it costs nothing to hand on, and pins
+//! that message's buffer for as long as it is kept; [`Payload::detach`] is the way out.
+//!
+//! How arguments map to Rust types, both ways:
+//!
+//! | Rust | arguments |
+//! |---|---|
+//! | `()`, a unit struct | none |
+//! | a tuple, an array `[T; N]`, a tuple struct | one for each element |
+//! | anything else (a struct, a `Vec`, a `String`, …) | one |
+//! | [`Bytes`] anywhere inside | an attachment |
+
+mod de;
+mod placeholder;
+mod ser;
+
+use std::fmt;
+
+use bytes::Bytes;
+use bytestring::ByteString;
+use serde::de::DeserializeOwned;
+
+use crate::error::DecodeError;
+
+pub(crate) use placeholder::check_placeholders;
+pub(crate) use ser::{encode_event, encode_reply};
+
+/// The arguments of an event or of an answer.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Payload {
+    /// A JSON array: the arguments, behind the event's name if there is one.
+    json: ByteString,
+    /// Where the first argument starts in `json`; at the closing bracket if there is none.
+    arguments: usize,
+    attachments: Vec<Bytes>,
+}
+
+impl Payload {
+    /// `json` is a checked JSON array, whose first argument starts at `arguments`.
+    pub(crate) fn new(json: ByteString, arguments: usize, attachments: Vec<Bytes>) -> Self {
+        Self { json, arguments, attachments }
+    }
+
+    /// The arguments in a type of the application, by the rules at the [top](self).
+    ///
+    /// Arguments beyond those that the type asks for are ignored, as a JavaScript function ignores
+    /// them; ones that are missing are `None` where the type says `Option`.
+    ///
+    /// An attachment can be had as [`Bytes`], as a `Vec<u8>` by way of `serde_bytes`, or as
+    /// whatever else asks serde for bytes. A type that takes anything, such as
+    /// [`serde_json::Value`], sees the place that an attachment has in the text:
+    /// `{"_placeholder":true,"num":N}`, for [`attachments`](Self::attachments)`()[N]`.
+    ///
+    /// # Errors
+    ///
+    /// The arguments have another shape.
+    pub fn decode<T: DeserializeOwned>(&self) -> Result<T, DecodeError> {
+        de::decode(self).map_err(DecodeError::from_serde)
+    }
+
+    /// The arguments as JSON text, between brackets: `[1,"two"]`. Attachments are in it as
+    /// `{"_placeholder":true,"num":N}`.
+    pub fn to_json(&self) -> String {
+        format!("[{}", self.arguments())
+    }
+
+    /// The binary attachments, in the order of their numbers.
+    pub fn attachments(&self) -> &[Bytes] {
+        &self.attachments
+    }
+
+    /// Length of the text and of all attachments, in bytes.
+    pub fn size(&self) -> usize {
+        let text = self.json.len();
+        self.attachments.iter().fold(text, |sum, bytes| sum.saturating_add(bytes.len()))
+    }
+
+    /// A copy that has its own memory.
+    ///
+    /// A payload shares the buffer that its message was read into. Keep a small piece of a large
+    /// message for long, and the whole message stays in memory; detach it first.
+    #[must_use]
+    pub fn detach(&self) -> Self {
+        Self {
+            json: ByteString::from(String::from(&*self.json)),
+            arguments: self.arguments,
+            attachments: self.attachments.iter().map(|data| Bytes::copy_from_slice(data)).collect(),
+        }
+    }
+
+    /// The whole array: the name of an event, if it is one, and the arguments.
+    pub(crate) fn json(&self) -> &ByteString {
+        &self.json
+    }
+
+    /// The arguments, comma-separated, and the closing bracket.
+    fn arguments(&self) -> &str {
+        self.json.get(self.arguments..).unwrap_or("]")
+    }
+
+    /// Whether an event's name comes before the arguments.
+    fn is_named(&self) -> bool {
+        self.arguments > 1
+    }
+}
+
+/// Shows the size only: what an application sends and receives is not for the logs.
+impl fmt::Debug for Payload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Payload")
+            .field("size", &self.size())
+            .field("attachments", &self.attachments.len())
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use serde::{Deserialize, Serialize};
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[derive(Serialize, Deserialize, PartialEq, Debug)]
+    struct Shot {
+        id: u32,
+        body: Bytes,
+        tags: Vec<String>,
+        more: Option<Box<Shot>>,
+    }
+
+    #[derive(Serialize, Deserialize, PartialEq, Debug)]
+    struct Pair(u8, String);
+
+    #[derive(Serialize, Deserialize, PartialEq, Debug)]
+    struct Unit;
+
+    #[derive(Serialize, Deserialize, PartialEq, Debug)]
+    enum Shape {
+        Dot,
+        Blob(Bytes),
+        Line { from: u8, data: Bytes },
+        Two(u8, Bytes),
+    }
+
+    fn text<T: Serialize>(arguments: &T) -> String {
+        encode_event("e", arguments).unwrap().json().to_string()
+    }
+
+    fn there_and_back<T: Serialize + DeserializeOwned + PartialEq + fmt::Debug>(value: T) {
+        let event = encode_event("e", &value).unwrap();
+        assert_eq!(event.decode::<T>().unwrap(), value, "as an event: {}", event.json());
+        let reply = encode_reply(&value).unwrap();
+        assert_eq!(reply.decode::<T>().unwrap(), value, "as a reply: {}", reply.json());
+    }
+
+    #[test]
+    fn a_tuple_is_several_arguments_unit_is_none_and_anything_else_is_one() {
+        assert_eq!(text(&()), r#"["e"]"#);
+        assert_eq!(text(&Unit), r#"["e"]"#);
+        assert_eq!(text(&(1, "two")), r#"["e",1,"two"]"#);
+        assert_eq!(text(&[1, 2]), r#"["e",1,2]"#);
+        assert_eq!(text(&Pair(1, "x".into())), r#"["e",1,"x"]"#);
+        assert_eq!(text(&vec![1, 2]), r#"["e",[1,2]]"#);
+        assert_eq!(text(&"one"), r#"["e","one"]"#);
+        assert_eq!(text(&None::<u8>), r#"["e",null]"#);
+        assert_eq!(text(&(vec![1],)), r#"["e",[1]]"#);
+        assert_eq!(text(&[0_u8; 0]), r#"["e"]"#);
+        assert_eq!(encode_reply(&()).unwrap().json(), "[]");
+        assert_eq!(encode_reply(&7).unwrap().json(), "[7]");
+    }
+
+    #[test]
+    fn a_name_is_quoted_like_any_json_string() {
+        assert_eq!(encode_event("a\"b\n", &()).unwrap().json(), r#"["a\"b\n"]"#);
+    }
+
+    #[test]
+    fn what_is_encoded_decodes_to_the_same() {
+        there_and_back(());
+        there_and_back(Unit);
+        there_and_back(5_u8);
+        there_and_back(String::from("x"));
+        there_and_back((1_u8, String::from("two"), vec![3_u8]));
+        there_and_back(vec![1_u8, 2]);
+        there_and_back(Some(3_u8));
+        there_and_back(None::<u8>);
+        there_and_back(Pair(1, "x".into()));
+        there_and_back(BTreeMap::from([(String::from("k"), Bytes::from_static(b"v"))]));
+        there_and_back(Bytes::from_static(b"raw"));
+        there_and_back((Bytes::new(), Bytes::from_static(b"b"), 7));
+        for shape in [
+            Shape::Dot,
+            Shape::Blob(Bytes::from_static(b"1")),
+            Shape::Line { from: 1, data: Bytes::from_static(b"2") },
+            Shape::Two(2, Bytes::from_static(b"3")),
+        ] {
+            there_and_back((shape, Bytes::from_static(b"beside")));
+        }
+        there_and_back(Shot {
+            id: 1,
+            body: Bytes::from_static(&[0, 255]),
+            tags: vec!["a".into()],
+            more: Some(Box::new(Shot { id: 2, body: Bytes::new(), tags: vec![], more: None })),
+        });
+    }
+
+    #[test]
+    fn bytes_become_attachments_in_the_order_of_the_text() {
+        let payload = encode_event(
+            "e",
+            &(Bytes::from_static(b"a"), json!({"x": 1}), Bytes::from_static(b"b")),
+        )
+        .unwrap();
+        assert_eq!(
+            payload.json(),
+            r#"["e",{"_placeholder":true,"num":0},{"x":1},{"_placeholder":true,"num":1}]"#
+        );
+        assert_eq!(payload.attachments(), [&b"a"[..], &b"b"[..]]);
+    }
+
+    #[test]
+    fn extra_arguments_are_ignored_and_missing_ones_are_none() {
+        let payload = encode_reply(&(1, 2, 3)).unwrap();
+        assert_eq!(payload.decode::<(u8, u8)>().unwrap(), (1, 2));
+        assert_eq!(payload.decode::<u8>().unwrap(), 1);
+        payload.decode::<()>().unwrap();
+        let (a, d) = encode_reply(&1).unwrap().decode::<(u8, Option<u8>)>().unwrap();
+        assert_eq!((a, d), (1, None));
+        assert_eq!(encode_reply(&()).unwrap().decode::<Option<u8>>().unwrap(), None);
+        encode_reply(&1).unwrap().decode::<(u8, u8)>().unwrap_err();
+        encode_reply(&()).unwrap().decode::<u8>().unwrap_err();
+    }
+
+    #[test]
+    fn a_value_shows_the_place_of_an_attachment() {
+        let payload = encode_reply(&json!({"deep": [1, null]})).unwrap();
+        assert_eq!(payload.decode::<Value>().unwrap(), json!({"deep": [1, null]}));
+        let payload = encode_reply(&(Bytes::from_static(b"x"), 1)).unwrap();
+        assert_eq!(
+            payload.decode::<(Value, u8)>().unwrap(),
+            (json!({"_placeholder": true, "num": 0}), 1)
+        );
+    }
+
+    #[test]
+    fn what_only_looks_like_a_placeholder_is_data() {
+        let looks = json!({"_placeholder": true, "num": 0});
+        let payload = encode_reply(&looks).unwrap();
+        assert!(payload.attachments().is_empty());
+        assert_eq!(payload.decode::<Value>().unwrap(), looks);
+        payload.decode::<Bytes>().unwrap_err();
+    }
+
+    #[test]
+    fn deep_nesting_is_an_error_and_not_a_crash() {
+        let deep = format!("[{}{}]", "[".repeat(100_000), "]".repeat(100_000));
+        let payload = Payload::new(deep.clone().into(), 1, vec![]);
+        payload.decode::<Value>().unwrap_err();
+        let payload = Payload::new(deep.into(), 1, vec![Bytes::new()]);
+        payload.decode::<(Value,)>().unwrap_err();
+    }
+
+    #[test]
+    fn debug_and_json_forms() {
+        let payload = encode_event("e", &("secret", 1)).unwrap();
+        assert_eq!(payload.to_json(), r#"["secret",1]"#);
+        assert!(!format!("{payload:?}").contains("secret"));
+        assert_eq!(encode_event("e", &()).unwrap().to_json(), "[]");
+        assert_eq!(payload.detach(), payload);
+    }
+}

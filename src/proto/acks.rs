@@ -1,0 +1,126 @@
+//! The emits that wait for an answer.
+//!
+//! Ids count up for as long as the namespace lives, across sessions, so a late answer can never
+//! meet another question. Each entry leaves the table exactly once: answered, expired or failed.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    time::Instant,
+};
+
+/// `W` is whatever waits: the core does not care.
+#[derive(Debug)]
+pub(crate) struct Acks<W> {
+    next: u64,
+    waiting: HashMap<u64, Waiting<W>>,
+    deadlines: BTreeSet<(Instant, u64)>,
+}
+
+#[derive(Debug)]
+struct Waiting<W> {
+    waiter: W,
+    deadline: Instant,
+    sent: bool,
+}
+
+impl<W> Default for Acks<W> {
+    fn default() -> Self {
+        Self { next: 0, waiting: HashMap::new(), deadlines: BTreeSet::new() }
+    }
+}
+
+impl<W> Acks<W> {
+    /// Enters a waiter, and gives the id that its answer will carry.
+    pub(crate) fn insert(&mut self, waiter: W, deadline: Instant) -> u64 {
+        let id = self.next;
+        self.next = self.next.wrapping_add(1);
+        self.waiting.insert(id, Waiting { waiter, deadline, sent: false });
+        self.deadlines.insert((deadline, id));
+        id
+    }
+
+    /// Notes that the event is on its way. `false` if nobody waits (any more).
+    pub(crate) fn sent(&mut self, id: u64) -> bool {
+        self.waiting.get_mut(&id).is_some_and(|waiting| {
+            waiting.sent = true;
+            true
+        })
+    }
+
+    pub(crate) fn is_waiting(&self, id: u64) -> bool {
+        self.waiting.contains_key(&id)
+    }
+
+    /// The waiter that an answer is for.
+    pub(crate) fn answered(&mut self, id: u64) -> Option<W> {
+        let waiting = self.waiting.remove(&id)?;
+        self.deadlines.remove(&(waiting.deadline, id));
+        Some(waiting.waiter)
+    }
+
+    /// The earliest deadline.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        self.deadlines.first().map(|&(deadline, _)| deadline)
+    }
+
+    /// A waiter whose deadline is over.
+    pub(crate) fn expired(&mut self, now: Instant) -> Option<W> {
+        let &(deadline, id) = self.deadlines.first()?;
+        if deadline > now {
+            return None;
+        }
+        self.answered(id)
+    }
+
+    /// Every waiter whose event was sent, in the order of the emits; of the unsent ones too if
+    /// `all`. With each goes whether its event was sent.
+    pub(crate) fn fail(&mut self, all: bool) -> Vec<(W, bool)> {
+        let mut ids: Vec<u64> = self
+            .waiting
+            .iter()
+            .filter(|(_, waiting)| all || waiting.sent)
+            .map(|(&id, _)| id)
+            .collect();
+        ids.sort_unstable();
+        ids.into_iter()
+            .filter_map(|id| {
+                let sent = self.waiting.get(&id)?.sent;
+                Some((self.answered(id)?, sent))
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn each_waiter_leaves_once() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut acks = Acks::default();
+        let ids: Vec<u64> = ["a", "b", "c", "d"]
+            .iter()
+            .zip([4, 2, 3, 9])
+            .map(|(w, s)| acks.insert(*w, at(s)))
+            .collect();
+        assert_eq!(ids, [0, 1, 2, 3]);
+        assert_eq!(acks.poll_timeout(), Some(at(2)));
+
+        assert_eq!(acks.answered(2), Some("c"));
+        assert_eq!(acks.answered(2), None, "a second answer finds nobody");
+        assert_eq!(acks.expired(at(1)), None);
+        assert_eq!(acks.expired(at(2)), Some("b"));
+        assert_eq!(acks.expired(at(2)), None);
+        assert_eq!(acks.answered(1), None, "nor does a late one");
+
+        assert!(acks.sent(0));
+        assert_eq!(acks.fail(false), [("a", true)]);
+        assert_eq!(acks.fail(true), [("d", false)]);
+        assert_eq!(acks.poll_timeout(), None);
+        assert_eq!(acks.insert("e", at(1)), 4, "ids are not used again");
+    }
+}

@@ -1,0 +1,377 @@
+//! Engine.IO, revisions 4 and 3: what one websocket message means, the handshake, the heartbeat.
+//!
+//! ```text
+//! 0{"sid":…}   open, from the server, first          2…  ping      4…  message, a Socket.IO packet
+//! 1            close                                 3…  pong      5, 6  only with long-polling
+//! binary       message: an attachment (revision 3 puts the byte 04 before it)
+//! b…           the same in base64 (revision 3: b4…)
+//! ```
+//!
+//! In revision 4 the server pings and the client answers; in revision 3 it is the other way round.
+
+use std::{
+    fmt,
+    time::{Duration, Instant},
+};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use bytes::{BufMut, Bytes, BytesMut};
+use bytestring::ByteString;
+use serde::Deserialize;
+
+use super::ProtocolError;
+
+/// A revision of Engine.IO and of the Socket.IO protocol on top of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Protocol {
+    /// Engine.IO 3 and Socket.IO protocol 4: servers 1.x and 2.x, and later ones with
+    /// `allowEIO3`.
+    Eio3,
+    /// Engine.IO 4 and Socket.IO protocol 5: servers 3.x and 4.x.
+    Eio4,
+}
+
+impl Protocol {
+    /// The value of the `EIO` query parameter.
+    pub(crate) fn number(self) -> &'static str {
+        match self {
+            Self::Eio3 => "3",
+            Self::Eio4 => "4",
+        }
+    }
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Eio3 => "Engine.IO 3 (servers 1.x and 2.x)",
+            Self::Eio4 => "Engine.IO 4 (servers 3.x and 4.x)",
+        })
+    }
+}
+
+/// One whole websocket message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Frame {
+    Text(ByteString),
+    Binary(Bytes),
+}
+
+/// An Engine.IO packet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum EnginePacket {
+    /// The server's greeting, a JSON object.
+    Open(ByteString),
+    Close,
+    Ping,
+    Pong,
+    /// A Socket.IO packet.
+    Message(ByteString),
+    /// An attachment of the Socket.IO packet before it.
+    Attachment(Bytes),
+    /// Upgrade and noop: they have a meaning with long-polling only.
+    Idle,
+}
+
+/// Reads one websocket message.
+pub(crate) fn decode(protocol: Protocol, frame: Frame) -> Result<EnginePacket, ProtocolError> {
+    let text = match frame {
+        Frame::Text(text) => text,
+        Frame::Binary(data) => return attachment(protocol, data).map(EnginePacket::Attachment),
+    };
+    let Some(kind) = text.as_bytes().first().copied() else {
+        return Err(ProtocolError::Empty);
+    };
+    if !kind.is_ascii() {
+        return Err(ProtocolError::UnknownEngineType(kind));
+    }
+    let rest = text.split_at(1).1;
+    Ok(match kind {
+        b'0' => EnginePacket::Open(rest),
+        b'1' => EnginePacket::Close,
+        b'2' => EnginePacket::Ping,
+        b'3' => EnginePacket::Pong,
+        b'4' => EnginePacket::Message(rest),
+        b'5' | b'6' => EnginePacket::Idle,
+        b'b' => {
+            let digits = match protocol {
+                Protocol::Eio4 => Some(&*rest),
+                Protocol::Eio3 => rest.strip_prefix('4'),
+            };
+            let data = digits.and_then(|digits| BASE64.decode(digits).ok());
+            EnginePacket::Attachment(data.ok_or(ProtocolError::Base64)?.into())
+        }
+        other => return Err(ProtocolError::UnknownEngineType(other)),
+    })
+}
+
+fn attachment(protocol: Protocol, mut data: Bytes) -> Result<Bytes, ProtocolError> {
+    if protocol == Protocol::Eio3 {
+        match data.first() {
+            Some(4) => drop(data.split_to(1)),
+            Some(&other) => return Err(ProtocolError::UnknownEngineType(other)),
+            None => return Err(ProtocolError::Empty),
+        }
+    }
+    Ok(data)
+}
+
+/// The websocket message that carries an attachment.
+pub(crate) fn encode_attachment(protocol: Protocol, data: Bytes) -> Frame {
+    Frame::Binary(match protocol {
+        Protocol::Eio4 => data,
+        Protocol::Eio3 => {
+            let mut framed = BytesMut::with_capacity(data.len().saturating_add(1));
+            framed.put_u8(4);
+            framed.put(data);
+            framed.freeze()
+        }
+    })
+}
+
+pub(crate) const PING: Frame = Frame::Text(ByteString::from_static("2"));
+pub(crate) const PONG: Frame = Frame::Text(ByteString::from_static("3"));
+
+/// The server's greeting.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Handshake {
+    /// The engine session's id, which is a secret.
+    pub(crate) sid: ByteString,
+    pub(crate) ping_interval: Duration,
+    pub(crate) ping_timeout: Duration,
+    /// The largest message that the server takes, in bytes; servers since 4.5 say.
+    pub(crate) max_payload: Option<u64>,
+}
+
+impl fmt::Debug for Handshake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { sid: _, ping_interval, ping_timeout, max_payload } = self;
+        f.debug_struct("Handshake")
+            .field("ping_interval", ping_interval)
+            .field("ping_timeout", ping_timeout)
+            .field("max_payload", max_payload)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Handshake {
+    /// Intervals are held to this range: a server's zero must not make us spin, nor its infinity
+    /// overflow a deadline.
+    const INTERVALS: (f64, f64) = (10.0, 86_400_000.0);
+
+    pub(crate) fn parse(json: &str) -> Result<Self, ProtocolError> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Open {
+            sid: String,
+            ping_interval: f64,
+            ping_timeout: f64,
+            max_payload: Option<f64>,
+        }
+        let open: Open = serde_json::from_str(json)
+            .map_err(|error| ProtocolError::Handshake(error.to_string()))?;
+        if open.sid.is_empty() {
+            return Err(ProtocolError::Handshake("the session id is empty".to_owned()));
+        }
+        let (min, max) = Self::INTERVALS;
+        let interval = |millis: f64| {
+            Duration::try_from_secs_f64(millis.clamp(min, max) / 1000.0)
+                .map_err(|error| ProtocolError::Handshake(error.to_string()))
+        };
+        Ok(Self {
+            sid: open.sid.into(),
+            ping_interval: interval(open.ping_interval)?,
+            ping_timeout: interval(open.ping_timeout)?,
+            max_payload: open.max_payload.and_then(|bytes| {
+                // A size is a whole number, whatever type JSON has for it.
+                format!("{:.0}", bytes.max(0.0)).parse().ok()
+            }),
+        })
+    }
+}
+
+/// Whether the peer lives: one deadline, whichever side pings.
+#[derive(Debug)]
+pub(crate) struct Heartbeat {
+    interval: Duration,
+    timeout: Duration,
+    beat: Beat,
+}
+
+#[derive(Debug)]
+enum Beat {
+    /// Revision 4: the server's next ping must be here by then.
+    Listen { until: Instant },
+    /// Revision 3: our next ping goes out then.
+    Rest { until: Instant },
+    /// Revision 3: our ping is out, and something must come back by then. The next ping is due
+    /// an interval after this one, whatever comes.
+    Asked { until: Instant, since: Instant },
+}
+
+/// What a heartbeat's deadline asks for.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Due {
+    Nothing,
+    Ping,
+    /// The peer is gone.
+    Dead,
+}
+
+impl Heartbeat {
+    pub(crate) fn new(now: Instant, protocol: Protocol, handshake: &Handshake) -> Self {
+        let (interval, timeout) = (handshake.ping_interval, handshake.ping_timeout);
+        let beat = match protocol {
+            Protocol::Eio4 => Beat::Listen { until: later(later(now, interval), timeout) },
+            Protocol::Eio3 => Beat::Rest { until: later(now, interval) },
+        };
+        Self { interval, timeout, beat }
+    }
+
+    /// The server pinged. Nothing else moves the deadline in revision 4: the official client
+    /// counts pings only, and so notices a server that talks but does not listen.
+    pub(crate) fn handle_ping(&mut self, now: Instant) {
+        if let Beat::Listen { until } = &mut self.beat {
+            *until = later(later(now, self.interval), self.timeout);
+        }
+    }
+
+    /// Anything came. In revision 3 that is as good as the pong.
+    pub(crate) fn handle_any(&mut self) {
+        if let Beat::Asked { since, .. } = self.beat {
+            self.beat = Beat::Rest { until: later(since, self.interval) };
+        }
+    }
+
+    pub(crate) fn poll_timeout(&self) -> Instant {
+        match self.beat {
+            Beat::Listen { until } | Beat::Rest { until } | Beat::Asked { until, .. } => until,
+        }
+    }
+
+    pub(crate) fn handle_timeout(&mut self, now: Instant) -> Due {
+        if now < self.poll_timeout() {
+            return Due::Nothing;
+        }
+        match self.beat {
+            Beat::Listen { .. } | Beat::Asked { .. } => Due::Dead,
+            Beat::Rest { .. } => {
+                self.beat = Beat::Asked { until: later(now, self.timeout), since: now };
+                Due::Ping
+            }
+        }
+    }
+}
+
+/// `duration` after `now`; the far future where the clock cannot tell.
+pub(crate) fn later(now: Instant, duration: Duration) -> Instant {
+    now.checked_add(duration)
+        .or_else(|| now.checked_add(Duration::from_secs(86_400)))
+        .unwrap_or(now)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn text(text: &str) -> Frame {
+        Frame::Text(text.into())
+    }
+
+    #[test]
+    fn packets_of_both_revisions() {
+        for protocol in [Protocol::Eio3, Protocol::Eio4] {
+            let decode = |frame| decode(protocol, frame);
+            assert_eq!(decode(text("0{}")), Ok(EnginePacket::Open("{}".into())));
+            assert_eq!(decode(text("1")), Ok(EnginePacket::Close));
+            assert_eq!(decode(text("2")), Ok(EnginePacket::Ping));
+            assert_eq!(decode(text("2hello")), Ok(EnginePacket::Ping));
+            assert_eq!(decode(text("3")), Ok(EnginePacket::Pong));
+            assert_eq!(decode(text("40/é,")), Ok(EnginePacket::Message("0/é,".into())));
+            assert_eq!(decode(text("6")), Ok(EnginePacket::Idle));
+            assert_eq!(decode(text("")), Err(ProtocolError::Empty));
+            assert_eq!(decode(text("7")), Err(ProtocolError::UnknownEngineType(b'7')));
+            assert_eq!(decode(text("é")), Err(ProtocolError::UnknownEngineType(0xC3)));
+            assert_eq!(decode(text("b?")), Err(ProtocolError::Base64));
+        }
+    }
+
+    #[test]
+    fn attachments_differ_between_the_revisions() {
+        let data = Bytes::from_static(&[1, 2, 3]);
+        let packet = Ok(EnginePacket::Attachment(data.clone()));
+        for (protocol, frame, base64) in [
+            (Protocol::Eio4, &[1_u8, 2, 3][..], "bAQID"),
+            (Protocol::Eio3, &[4, 1, 2, 3], "b4AQID"),
+        ] {
+            let frame = Frame::Binary(Bytes::from_static(frame));
+            assert_eq!(encode_attachment(protocol, data.clone()), frame);
+            assert_eq!(decode(protocol, frame), packet);
+            assert_eq!(decode(protocol, text(base64)), packet);
+        }
+        let wrong = Frame::Binary(data);
+        assert_eq!(decode(Protocol::Eio3, wrong), Err(ProtocolError::UnknownEngineType(1)));
+        let empty = Frame::Binary(Bytes::new());
+        assert_eq!(decode(Protocol::Eio3, empty.clone()), Err(ProtocolError::Empty));
+        assert_eq!(decode(Protocol::Eio4, empty), Ok(EnginePacket::Attachment(Bytes::new())));
+    }
+
+    #[test]
+    fn a_handshake_is_read_and_its_numbers_are_held_in_bounds() {
+        let open = Handshake::parse(
+            r#"{"sid":"s3cret","upgrades":["x"],"pingTimeout":20000,"pingInterval":25000,"maxPayload":1000000}"#,
+        )
+        .unwrap();
+        assert_eq!(open.ping_interval, 25 * SECOND);
+        assert_eq!(open.ping_timeout, 20 * SECOND);
+        assert_eq!(open.max_payload, Some(1_000_000));
+        assert!(!format!("{open:?}").contains("s3cret"));
+
+        let odd = Handshake::parse(r#"{"sid":"S","pingTimeout":-1,"pingInterval":1e300}"#).unwrap();
+        assert_eq!(odd.ping_timeout, Duration::from_millis(10));
+        assert_eq!(odd.ping_interval, 86_400 * SECOND);
+        assert_eq!(odd.max_payload, None);
+
+        for bad in
+            ["", "{}", "[]", r#"{"sid":"","pingTimeout":1,"pingInterval":1}"#, r#"{"sid":1}"#]
+        {
+            assert!(matches!(Handshake::parse(bad), Err(ProtocolError::Handshake(_))), "{bad}");
+        }
+    }
+
+    fn handshake() -> Handshake {
+        Handshake {
+            sid: "S".into(),
+            ping_interval: 25 * SECOND,
+            ping_timeout: 20 * SECOND,
+            max_payload: None,
+        }
+    }
+
+    #[test]
+    fn revision_4_waits_for_pings_and_counts_nothing_else() {
+        let start = Instant::now();
+        let mut heart = Heartbeat::new(start, Protocol::Eio4, &handshake());
+        assert_eq!(heart.poll_timeout(), start + 45 * SECOND);
+        heart.handle_any();
+        assert_eq!(heart.poll_timeout(), start + 45 * SECOND);
+        heart.handle_ping(start + 25 * SECOND);
+        assert_eq!(heart.poll_timeout(), start + 70 * SECOND);
+        assert_eq!(heart.handle_timeout(start + 69 * SECOND), Due::Nothing);
+        assert_eq!(heart.handle_timeout(start + 70 * SECOND), Due::Dead);
+    }
+
+    #[test]
+    fn revision_3_pings_on_schedule_and_takes_anything_for_an_answer() {
+        let start = Instant::now();
+        let mut heart = Heartbeat::new(start, Protocol::Eio3, &handshake());
+        assert_eq!(heart.handle_timeout(start + 24 * SECOND), Due::Nothing);
+        assert_eq!(heart.handle_timeout(start + 25 * SECOND), Due::Ping);
+        heart.handle_any();
+        assert_eq!(heart.poll_timeout(), start + 50 * SECOND, "busy or not, the next ping is due");
+        assert_eq!(heart.handle_timeout(start + 50 * SECOND), Due::Ping);
+        assert_eq!(heart.handle_timeout(start + 70 * SECOND), Due::Dead);
+    }
+}

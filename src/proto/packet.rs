@@ -1,0 +1,676 @@
+//! Socket.IO packets in their text form, and the attachments that follow them.
+//!
+//! ```text
+//! packet = type [ count "-" ] [ namespace "," ] [ id ] [ json ]
+//!
+//! type   0 connect      1 disconnect   2 event   3 ack   4 connect error
+//!        5 event and 6 ack with `count` attachments, each a message of its own right behind
+//! ```
+//!
+//! The comma after a namespace may be missing at the end of a packet. Ids exist on types 2, 3, 5
+//! and 6 only. The JSON is checked here and kept as text.
+//!
+//! The decoder is stricter than the official one where that one lets nonsense through (signs and
+//! spaces in numbers, events without a name, acks without an id), and more lenient where servers
+//! in the field differ: any JSON is taken as the data of a connect error, anything at all behind a
+//! disconnect.
+
+use std::fmt;
+
+use bytes::Bytes;
+use bytestring::ByteString;
+use serde::{
+    Deserializer,
+    de::{IgnoredAny, SeqAccess, Visitor},
+};
+use serde_json::value::RawValue;
+
+use super::engine::{Frame, Protocol, encode_attachment};
+use crate::payload::{Payload, check_placeholders};
+
+/// Names that belong to the life cycle of the official clients and servers.
+pub(crate) const RESERVED: [&str; 6] =
+    ["connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"];
+
+/// The longest namespace, in bytes.
+pub(crate) const MAX_NAMESPACE: usize = 512;
+
+/// The largest ack id, 2^53 - 1: JavaScript counts no further.
+const MAX_ID: u64 = 0x1F_FFFF_FFFF_FFFF;
+
+/// How the peer broke the protocol.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ProtocolError {
+    /// An empty message.
+    Empty,
+    /// An Engine.IO packet of a type that does not exist.
+    UnknownEngineType(u8),
+    /// An attachment in base64 that is not base64.
+    Base64,
+    /// A handshake without what it must say, or a second one.
+    Handshake(String),
+    /// Text that is not UTF-8.
+    Utf8,
+    /// Frames that no websocket may send.
+    WebSocket(String),
+    /// A packet of a type that does not exist.
+    UnknownType(u8),
+    /// The number of attachments is missing or malformed.
+    Attachments,
+    /// More attachments than [`max_attachments`](crate::ClientBuilder::max_attachments).
+    TooManyAttachments {
+        /// The limit that was exceeded.
+        limit: usize,
+    },
+    /// The attachments of a packet did not come in time.
+    AttachmentsMissing,
+    /// A namespace longer than 512 bytes.
+    Namespace,
+    /// An ack without an id, or with one above 2^53 - 1.
+    Id,
+    /// The payload is not JSON; the text says where.
+    Json(String),
+    /// The payload is missing, or JSON of a shape that this type of packet cannot have.
+    Payload,
+    /// An event with a name that only the peer's own life cycle may use.
+    ReservedEvent(String),
+    /// An attachment without a packet that announced it.
+    UnexpectedBinary,
+    /// Another packet where attachments were due.
+    UnexpectedText,
+    /// A placeholder that names no attachment of its packet.
+    Placeholder,
+}
+
+impl fmt::Display for ProtocolError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => f.write_str("an empty message"),
+            Self::UnknownEngineType(kind) => write!(f, "unknown Engine.IO packet type {kind:#04x}"),
+            Self::Base64 => f.write_str("an attachment in broken base64"),
+            Self::Handshake(error) => write!(f, "unusable handshake: {error}"),
+            Self::Utf8 => f.write_str("text that is not UTF-8"),
+            Self::WebSocket(error) => write!(f, "illegal websocket frames: {error}"),
+            Self::UnknownType(kind) => write!(f, "unknown packet type {kind:#04x}"),
+            Self::Attachments => f.write_str("malformed number of attachments"),
+            Self::TooManyAttachments { limit } => write!(f, "more than {limit} attachments"),
+            Self::AttachmentsMissing => f.write_str("attachments that never came"),
+            Self::Namespace => write!(f, "a namespace of more than {MAX_NAMESPACE} bytes"),
+            Self::Id => f.write_str("a missing or impossible ack id"),
+            Self::Json(error) => write!(f, "malformed JSON: {error}"),
+            Self::Payload => f.write_str("a payload of the wrong shape"),
+            Self::ReservedEvent(name) => write!(f, "an event with the reserved name {name:?}"),
+            Self::UnexpectedBinary => f.write_str("an attachment that no packet announced"),
+            Self::UnexpectedText => f.write_str("a packet where attachments were due"),
+            Self::Placeholder => f.write_str("a placeholder for an attachment that does not exist"),
+        }
+    }
+}
+
+impl std::error::Error for ProtocolError {}
+
+/// A Socket.IO packet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Packet {
+    pub(crate) namespace: ByteString,
+    pub(crate) body: Body,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Body {
+    /// A JSON object: auth from the client, the socket's id from the server.
+    Connect(Option<ByteString>),
+    Disconnect,
+    Event {
+        id: Option<u64>,
+        name: ByteString,
+        payload: Payload,
+    },
+    Ack {
+        id: u64,
+        payload: Payload,
+    },
+    /// Any JSON.
+    ConnectError(Option<ByteString>),
+}
+
+impl Packet {
+    pub(crate) fn new(namespace: ByteString, body: Body) -> Self {
+        Self { namespace, body }
+    }
+
+    /// What it counts for in a queue, in bytes.
+    pub(crate) fn size(&self) -> usize {
+        match &self.body {
+            Body::Event { payload, .. } | Body::Ack { payload, .. } => payload.size(),
+            Body::Connect(data) | Body::ConnectError(data) => data.as_ref().map_or(0, |d| d.len()),
+            Body::Disconnect => 0,
+        }
+    }
+
+    /// The websocket messages that this packet is sent as: a text, then its attachments.
+    pub(crate) fn encode(self, protocol: Protocol, mut write: impl FnMut(Frame)) {
+        let (kind, id, json, attachments) = match &self.body {
+            Body::Connect(data) => ('0', None, data.as_deref(), &[][..]),
+            Body::Disconnect => ('1', None, None, &[][..]),
+            Body::Event { id, payload, .. } => {
+                let kind = if payload.attachments().is_empty() { '2' } else { '5' };
+                (kind, *id, Some(&**payload.json()), payload.attachments())
+            }
+            Body::Ack { id, payload } => {
+                let kind = if payload.attachments().is_empty() { '3' } else { '6' };
+                (kind, Some(*id), Some(&**payload.json()), payload.attachments())
+            }
+            Body::ConnectError(data) => ('4', None, data.as_deref(), &[][..]),
+        };
+        let json = json.unwrap_or_default();
+        // The longest prefix: two types, a count, a comma, an id.
+        let size = json.len().saturating_add(self.namespace.len()).saturating_add(48);
+        let mut text = String::with_capacity(size);
+        text.push('4');
+        text.push(kind);
+        if !attachments.is_empty() {
+            push_number(&mut text, attachments.len());
+            text.push('-');
+        }
+        if self.namespace != *"/" {
+            text.push_str(&self.namespace);
+            text.push(',');
+        }
+        if let Some(id) = id {
+            push_number(&mut text, id);
+        }
+        text.push_str(json);
+        write(Frame::Text(text.into()));
+        for data in attachments {
+            write(encode_attachment(protocol, data.clone()));
+        }
+    }
+}
+
+fn push_number(text: &mut String, number: impl fmt::Display) {
+    use fmt::Write as _;
+    let written = write!(text, "{number}");
+    debug_assert!(written.is_ok(), "writing to a string cannot fail");
+}
+
+/// What one packet may hold.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    pub(crate) attachments: usize,
+    /// Of the text and all attachments, in bytes.
+    pub(crate) bytes: usize,
+}
+
+/// Reads packets, and waits for their attachments.
+#[derive(Debug)]
+pub(crate) struct Decoder {
+    limits: Limits,
+    partial: Option<Partial>,
+}
+
+/// A packet whose attachments are still coming.
+#[derive(Debug)]
+struct Partial {
+    namespace: ByteString,
+    id: Option<u64>,
+    /// `None` for an ack.
+    name: Option<ByteString>,
+    json: ByteString,
+    arguments: usize,
+    attachments: Vec<Bytes>,
+    missing: usize,
+    bytes: usize,
+}
+
+/// Why a packet is not taken.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    Protocol(ProtocolError),
+    TooLarge { limit: usize },
+}
+
+impl From<ProtocolError> for Refused {
+    fn from(error: ProtocolError) -> Self {
+        Self::Protocol(error)
+    }
+}
+
+impl Decoder {
+    pub(crate) fn new(limits: Limits) -> Self {
+        Self { limits, partial: None }
+    }
+
+    /// Whether attachments are still to come.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.partial.is_some()
+    }
+
+    /// Takes the text of a packet. `None` if its attachments are still to come.
+    pub(crate) fn text(&mut self, text: ByteString) -> Result<Option<Packet>, Refused> {
+        if self.partial.is_some() {
+            return Err(ProtocolError::UnexpectedText.into());
+        }
+        let mut reader = Reader { rest: &text };
+        let kind = reader.kind()?;
+        let count = match kind {
+            b'5' | b'6' => reader.count()?,
+            _ => 0,
+        };
+        if count > self.limits.attachments {
+            let limit = self.limits.attachments;
+            return Err(ProtocolError::TooManyAttachments { limit }.into());
+        }
+        let namespace = reader.namespace()?.map_or_else(root, |name| text.slice_ref(name));
+        let body = match kind {
+            b'0' => Body::Connect(connect_payload(reader.rest)?.map(|json| text.slice_ref(json))),
+            b'1' => Body::Disconnect,
+            b'4' => {
+                let json = checked(reader.rest)?;
+                Body::ConnectError(json.map(|json| text.slice_ref(json)))
+            }
+            b'2' | b'5' => {
+                let id = reader.id()?;
+                let (name, arguments) = event_name(reader.rest)?;
+                let name = match name {
+                    Name::Plain(name) => text.slice_ref(name),
+                    Name::Escaped(name) => name.into(),
+                };
+                if RESERVED.contains(&&*name) {
+                    return Err(ProtocolError::ReservedEvent(name.into()).into());
+                }
+                let json = text.slice_ref(reader.rest);
+                if count > 0 {
+                    return self.wait(namespace, id, Some(name), json, arguments, count);
+                }
+                Body::Event { id, name, payload: Payload::new(json, arguments, Vec::new()) }
+            }
+            _ => {
+                let id = reader.id()?.ok_or(ProtocolError::Id)?;
+                let arguments = ack_arguments(reader.rest)?;
+                let json = text.slice_ref(reader.rest);
+                if count > 0 {
+                    return self.wait(namespace, Some(id), None, json, arguments, count);
+                }
+                Body::Ack { id, payload: Payload::new(json, arguments, Vec::new()) }
+            }
+        };
+        Ok(Some(Packet { namespace, body }))
+    }
+
+    /// Keeps a packet until its `missing` attachments are here. Nothing is allocated for them
+    /// before they come: the number is the peer's word only.
+    fn wait(
+        &mut self,
+        namespace: ByteString,
+        id: Option<u64>,
+        name: Option<ByteString>,
+        json: ByteString,
+        arguments: usize,
+        missing: usize,
+    ) -> Result<Option<Packet>, Refused> {
+        if !check_placeholders(&json, missing) {
+            return Err(ProtocolError::Placeholder.into());
+        }
+        let bytes = json.len();
+        let attachments = Vec::new();
+        self.partial =
+            Some(Partial { namespace, id, name, json, arguments, attachments, missing, bytes });
+        Ok(None)
+    }
+
+    /// Takes an attachment. `None` if more are to come.
+    pub(crate) fn attachment(&mut self, data: Bytes) -> Result<Option<Packet>, Refused> {
+        let Some(mut partial) = self.partial.take() else {
+            return Err(ProtocolError::UnexpectedBinary.into());
+        };
+        partial.bytes = partial.bytes.saturating_add(data.len());
+        if partial.bytes > self.limits.bytes {
+            return Err(Refused::TooLarge { limit: self.limits.bytes });
+        }
+        partial.attachments.push(data);
+        partial.missing = partial.missing.saturating_sub(1);
+        if partial.missing > 0 {
+            self.partial = Some(partial);
+            return Ok(None);
+        }
+        let Partial { namespace, id, name, json, arguments, attachments, .. } = partial;
+        let payload = Payload::new(json, arguments, attachments);
+        let body = match (name, id) {
+            (Some(name), id) => Body::Event { id, name, payload },
+            (None, Some(id)) => Body::Ack { id, payload },
+            (None, None) => return Err(ProtocolError::Id.into()),
+        };
+        Ok(Some(Packet { namespace, body }))
+    }
+}
+
+pub(crate) fn root() -> ByteString {
+    ByteString::from_static("/")
+}
+
+/// Takes a packet's text apart, from the front.
+struct Reader<'a> {
+    rest: &'a str,
+}
+
+impl<'a> Reader<'a> {
+    fn kind(&mut self) -> Result<u8, ProtocolError> {
+        let kind = *self.rest.as_bytes().first().ok_or(ProtocolError::Empty)?;
+        if !(b'0'..=b'6').contains(&kind) {
+            return Err(ProtocolError::UnknownType(kind));
+        }
+        self.rest = self.rest.get(1..).unwrap_or_default();
+        Ok(kind)
+    }
+
+    /// Digits up to whatever else there is.
+    fn digits(&mut self) -> &'a str {
+        let end = self.rest.bytes().position(|byte| !byte.is_ascii_digit());
+        let (digits, rest) = self.rest.split_at(end.unwrap_or(self.rest.len()));
+        self.rest = rest;
+        digits
+    }
+
+    fn count(&mut self) -> Result<usize, ProtocolError> {
+        let digits = self.digits();
+        self.rest = self.rest.strip_prefix('-').ok_or(ProtocolError::Attachments)?;
+        if digits.len() > 10 {
+            return Err(ProtocolError::Attachments);
+        }
+        digits.parse().map_err(|_| ProtocolError::Attachments)
+    }
+
+    fn namespace(&mut self) -> Result<Option<&'a str>, ProtocolError> {
+        if !self.rest.starts_with('/') {
+            return Ok(None);
+        }
+        let (name, rest) = self.rest.split_once(',').unwrap_or((self.rest, ""));
+        if name.len() > MAX_NAMESPACE {
+            return Err(ProtocolError::Namespace);
+        }
+        self.rest = rest;
+        Ok(Some(name))
+    }
+
+    fn id(&mut self) -> Result<Option<u64>, ProtocolError> {
+        let digits = self.digits();
+        if digits.is_empty() {
+            return Ok(None);
+        }
+        if digits.len() > 16 {
+            return Err(ProtocolError::Id);
+        }
+        match digits.parse() {
+            Ok(id) if id <= MAX_ID => Ok(Some(id)),
+            _ => Err(ProtocolError::Id),
+        }
+    }
+}
+
+/// `json` if it is a JSON value, or `None` if it is empty.
+fn checked(json: &str) -> Result<Option<&str>, ProtocolError> {
+    if json.is_empty() {
+        return Ok(None);
+    }
+    serde_json::from_str::<IgnoredAny>(json).map_err(malformed)?;
+    Ok(Some(json))
+}
+
+fn connect_payload(json: &str) -> Result<Option<&str>, ProtocolError> {
+    let json = checked(json)?;
+    match json {
+        Some(json) if !json.trim_start().starts_with('{') => Err(ProtocolError::Payload),
+        _ => Ok(json),
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "made for map_err")]
+fn malformed(error: serde_json::Error) -> ProtocolError {
+    if error.is_data() { ProtocolError::Payload } else { ProtocolError::Json(error.to_string()) }
+}
+
+/// Where the first argument of an ack starts.
+fn ack_arguments(json: &str) -> Result<usize, ProtocolError> {
+    let array = checked(json)?.ok_or(ProtocolError::Payload)?;
+    let start = array.len().saturating_sub(array.trim_start().len());
+    if array.get(start..).is_some_and(|array| array.starts_with('[')) {
+        Ok(start.saturating_add(1))
+    } else {
+        Err(ProtocolError::Payload)
+    }
+}
+
+enum Name<'a> {
+    Plain(&'a str),
+    Escaped(String),
+}
+
+/// The name of an event, and where its first argument starts.
+fn event_name(json: &str) -> Result<(Name<'_>, usize), ProtocolError> {
+    if json.is_empty() {
+        return Err(ProtocolError::Payload);
+    }
+    let mut parser = serde_json::Deserializer::from_str(json);
+    let first = match parser.deserialize_seq(FirstOf) {
+        Ok(first) => first,
+        // Not an array of the right shape; but is it JSON at all?
+        Err(error) if error.is_data() => {
+            checked(json)?;
+            return Err(ProtocolError::Payload);
+        }
+        Err(error) => return Err(malformed(error)),
+    };
+    parser.end().map_err(malformed)?;
+    let quoted = first.get();
+    let name = match quoted.as_bytes() {
+        [b'"', plain @ .., b'"'] if !plain.contains(&b'\\') => {
+            Name::Plain(quoted.get(1..quoted.len().saturating_sub(1)).unwrap_or_default())
+        }
+        [b'"', ..] => Name::Escaped(serde_json::from_str(quoted).map_err(malformed)?),
+        [b'-' | b'0'..=b'9', ..] => Name::Plain(quoted),
+        _ => return Err(ProtocolError::Payload),
+    };
+    Ok((name, behind(json, quoted)))
+}
+
+/// Where, in `json`, the element after `element` starts, or the closing bracket.
+fn behind(json: &str, element: &str) -> usize {
+    // `element` is a slice of `json`, so the distance of their addresses is its place.
+    let start = element.as_ptr().addr().saturating_sub(json.as_ptr().addr());
+    let end = start.saturating_add(element.len());
+    let rest = json.get(end..).unwrap_or_default();
+    let gap = rest.len().saturating_sub(rest.trim_start().len());
+    let comma = rest.trim_start().starts_with(',');
+    end.saturating_add(gap).saturating_add(usize::from(comma))
+}
+
+/// The first element of an array, as it stands; the others are checked and skipped.
+struct FirstOf;
+
+impl<'de> Visitor<'de> for FirstOf {
+    type Value = &'de RawValue;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array with the name of an event")
+    }
+
+    fn visit_seq<S: SeqAccess<'de>>(self, mut seq: S) -> Result<Self::Value, S::Error> {
+        let first = seq
+            .next_element()?
+            .ok_or_else(|| <S::Error as serde::de::Error>::invalid_length(0, &self))?;
+        while seq.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(first)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn decoder() -> Decoder {
+        Decoder::new(Limits { attachments: 10, bytes: 1 << 20 })
+    }
+
+    fn read(text: &str) -> Result<Option<Packet>, Refused> {
+        decoder().text(text.into())
+    }
+
+    fn frames(packet: Packet, protocol: Protocol) -> Vec<Frame> {
+        let mut frames = Vec::new();
+        packet.encode(protocol, |frame| frames.push(frame));
+        frames
+    }
+
+    #[test]
+    fn an_event_is_taken_apart_without_a_copy() {
+        let text = ByteString::from("2/shop,7[ \"a\" , {\"b\":1} ]");
+        let packet = decoder().text(text.clone()).unwrap().unwrap();
+        assert_eq!(packet.namespace, "/shop");
+        let Body::Event { id, name, payload } = packet.body else { panic!("not an event") };
+        assert_eq!((id, &*name), (Some(7), "a"));
+        assert_eq!(payload.to_json(), "[ {\"b\":1} ]");
+        assert!(text.as_bytes().as_ptr_range().contains(&name.as_bytes().as_ptr()));
+    }
+
+    #[test]
+    fn an_escaped_name_is_read_as_what_it_means() {
+        let packet = read(r#"2["a\"\u00e9",1]"#).unwrap().unwrap();
+        let Body::Event { name, payload, .. } = packet.body else { panic!("not an event") };
+        assert_eq!(name, "a\"é");
+        assert_eq!(payload.to_json(), "[1]");
+    }
+
+    #[test]
+    fn attachments_are_counted_in_bytes() {
+        let mut decoder = Decoder::new(Limits { attachments: 2, bytes: 100 });
+        decoder.text(r#"52-["e",{"_placeholder":true,"num":0}]"#.into()).unwrap();
+        assert!(decoder.is_waiting());
+        let refused = decoder.attachment(Bytes::from(vec![0; 90])).unwrap_err();
+        assert_eq!(refused, Refused::TooLarge { limit: 100 });
+        assert!(!decoder.is_waiting());
+    }
+
+    #[test]
+    fn depth_is_nobodys_concern_before_somebody_asks_for_the_arguments() {
+        for head in ["2", "51-"] {
+            let deep = format!("{head}[\"e\",{}{}]", "[".repeat(100_000), "]".repeat(100_000));
+            assert!(read(&deep).is_ok());
+        }
+    }
+
+    fn json() -> impl Strategy<Value = serde_json::Value> {
+        let leaf = prop_oneof![
+            Just(serde_json::Value::Null),
+            any::<bool>().prop_map(Into::into),
+            any::<i64>().prop_map(Into::into),
+            any::<u64>().prop_map(Into::into),
+            any::<String>().prop_map(Into::into),
+        ];
+        leaf.prop_recursive(3, 16, 4, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Into::into),
+                prop::collection::btree_map(any::<String>(), inner, 0..4)
+                    .prop_map(|map| serde_json::Value::Object(map.into_iter().collect())),
+            ]
+        })
+    }
+
+    fn payload(name: Option<String>) -> impl Strategy<Value = Payload> {
+        let data = prop::collection::vec(any::<u8>(), 0..40).prop_map(Bytes::from);
+        (prop::collection::vec(json(), 0..4), prop::collection::vec(data, 0..4)).prop_map(
+            move |(values, data)| match &name {
+                Some(name) => crate::payload::encode_event(name, &(values, data)).unwrap(),
+                None => crate::payload::encode_reply(&(values, data)).unwrap(),
+            },
+        )
+    }
+
+    fn id() -> impl Strategy<Value = u64> {
+        prop_oneof![0..3_u64, Just(MAX_ID), 0..=MAX_ID]
+    }
+
+    fn body() -> impl Strategy<Value = Body> {
+        let object = || json().prop_map(|value| serde_json::json!({ "a": value }).to_string());
+        prop_oneof![
+            prop::option::of(object()).prop_map(|data| Body::Connect(data.map(Into::into))),
+            Just(Body::Disconnect),
+            prop::option::of(json())
+                .prop_map(|data| Body::ConnectError(data.map(|data| data.to_string().into()))),
+            (prop::option::of(id()), any::<String>())
+                .prop_filter("reserved", |(_, name)| !RESERVED.contains(&&**name))
+                .prop_flat_map(|(id, name)| {
+                    payload(Some(name.clone())).prop_map(move |payload| Body::Event {
+                        id,
+                        name: name.clone().into(),
+                        payload,
+                    })
+                }),
+            (id(), payload(None)).prop_map(|(id, payload)| Body::Ack { id, payload }),
+        ]
+    }
+
+    fn packet() -> impl Strategy<Value = Packet> {
+        let namespace = prop_oneof![Just("/".to_owned()), "/[^,]{1,12}"];
+        (namespace, body()).prop_map(|(namespace, body)| Packet::new(namespace.into(), body))
+    }
+
+    /// Feeds websocket messages the way a connection does.
+    fn feed(
+        decoder: &mut Decoder,
+        protocol: Protocol,
+        frame: Frame,
+    ) -> Result<Option<Packet>, Refused> {
+        use crate::proto::engine::{EnginePacket, decode};
+        match decode(protocol, frame)? {
+            EnginePacket::Message(text) => decoder.text(text),
+            EnginePacket::Attachment(data) => decoder.attachment(data),
+            _ => Ok(None),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_encoded_decodes_to_the_same(packet in packet(), eio3 in any::<bool>()) {
+            let protocol = if eio3 { Protocol::Eio3 } else { Protocol::Eio4 };
+            let mut decoder = decoder();
+            let mut decoded = Vec::new();
+            for frame in frames(packet.clone(), protocol) {
+                decoded.extend(feed(&mut decoder, protocol, frame).unwrap());
+            }
+            prop_assert_eq!(decoded, vec![packet]);
+        }
+
+        #[test]
+        fn no_text_panics(text in ".{0,64}") {
+            drop(read(&text));
+        }
+
+        #[test]
+        fn nothing_that_looks_like_a_packet_panics(
+            text in r#"[0-7]([0-9]{0,12}-)?(/[a-z,]{0,4},?)?[0-9]{0,20}[\[\]{}",:a-z0-9_ ]{0,32}"#,
+        ) {
+            drop(read(&text));
+        }
+
+        #[test]
+        fn no_sequence_of_messages_panics(
+            messages in prop::collection::vec(
+                prop_oneof![
+                    "4?[0-6]{1,2}-?[\\[\"a\\],]{0,8}".prop_map(|text| Frame::Text(text.into())),
+                    prop::collection::vec(any::<u8>(), 0..8).prop_map(|data| Frame::Binary(data.into())),
+                    packet().prop_map(|packet| frames(packet, Protocol::Eio4).swap_remove(0)),
+                ],
+                0..16,
+            ),
+        ) {
+            let mut decoder = decoder();
+            for message in messages {
+                drop(feed(&mut decoder, Protocol::Eio4, message));
+            }
+        }
+    }
+}

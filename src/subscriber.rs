@@ -1,0 +1,267 @@
+//! One subscriber: an actor, what it wants to hear, and what waits for it.
+//!
+//! Delivery respects the mailbox of the actor. While there is room, messages go in with
+//! `try_send`. When it is full, one message goes in with `send`, past the bound, and its response
+//! is the sign that the actor has handled all before it; until then, messages wait here. So a
+//! mailbox holds what its actor allows and one more, and nobody has to poll it.
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use actix::{
+    Addr, Handler, MailboxError, Message, Recipient,
+    dev::{RecipientRequest, SendError, ToEnvelope},
+};
+
+use crate::message::{ConnectError, Disconnected, Event, Lagged, Ready};
+
+/// A message that a subscriber may get.
+#[derive(Debug, Clone)]
+pub(crate) enum Fact {
+    Ready(Ready),
+    Event(Event),
+    Disconnected(Disconnected),
+    ConnectError(ConnectError),
+    Lagged(Lagged),
+}
+
+impl Fact {
+    /// What it counts for in a queue, in bytes.
+    pub(crate) fn size(&self) -> usize {
+        match self {
+            Self::Event(event) => event.payload.size(),
+            Self::Ready(_) | Self::Disconnected(_) | Self::ConnectError(_) | Self::Lagged(_) => 0,
+        }
+    }
+}
+
+/// Where the messages go; `None` for those that the subscriber does not want.
+#[derive(Default)]
+pub(crate) struct Ears {
+    ready: Option<Recipient<Ready>>,
+    event: Option<Recipient<Event>>,
+    disconnected: Option<Recipient<Disconnected>>,
+    connect_error: Option<Recipient<ConnectError>>,
+    lagged: Option<Recipient<Lagged>>,
+}
+
+impl Ears {
+    /// Those of an actor that handles the three that everybody needs.
+    pub(crate) fn of_actor<A>(addr: Addr<A>) -> Self
+    where
+        A: Handler<Ready> + Handler<Event> + Handler<Disconnected>,
+        A::Context: ToEnvelope<A, Ready> + ToEnvelope<A, Event> + ToEnvelope<A, Disconnected>,
+    {
+        Self {
+            ready: Some(addr.clone().recipient()),
+            event: Some(addr.clone().recipient()),
+            disconnected: Some(addr.recipient()),
+            ..Self::default()
+        }
+    }
+}
+
+impl fmt::Debug for Ears {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ears").finish_non_exhaustive()
+    }
+}
+
+/// A message that an actor can subscribe to by itself, with
+/// [`Socket::subscribe_to`](crate::Socket::subscribe_to).
+///
+/// It is implemented for [`Ready`], [`Event`], [`Disconnected`], [`ConnectError`] and [`Lagged`],
+/// and for nothing else.
+pub trait Subscribable: Message<Result = ()> + Send + sealed::Sealed {}
+
+mod sealed {
+    use actix::Recipient;
+
+    use super::Ears;
+
+    /// Makes the ears of a subscriber to one message.
+    #[expect(unnameable_types, reason = "nobody outside is to implement it")]
+    pub trait Sealed: actix::Message + Send + Sized
+    where
+        Self::Result: Send,
+    {
+        #[expect(private_interfaces, reason = "sealed: nobody outside can name the trait")]
+        fn ears(recipient: Recipient<Self>) -> Ears;
+    }
+}
+
+pub(crate) fn ears<M: Subscribable>(recipient: Recipient<M>) -> Ears {
+    <M as sealed::Sealed>::ears(recipient)
+}
+
+macro_rules! subscribable {
+    ($($message:ident: $field:ident),*) => {
+        $(
+            impl Subscribable for $message {}
+            impl sealed::Sealed for $message {
+                #[expect(private_interfaces, reason = "sealed: nobody outside can name the trait")]
+                fn ears(recipient: Recipient<Self>) -> Ears {
+                    Ears { $field: Some(recipient), ..Ears::default() }
+                }
+            }
+        )*
+    };
+}
+
+subscribable!(
+    Ready: ready,
+    Event: event,
+    Disconnected: disconnected,
+    ConnectError: connect_error,
+    Lagged: lagged
+);
+
+/// Resolves when the subscriber has handled the message that overfilled its mailbox.
+type Fence = Pin<Box<dyn Future<Output = Result<(), MailboxError>>>>;
+
+pub(crate) struct Subscriber {
+    ears: Ears,
+    queue: VecDeque<Fact>,
+    bytes: usize,
+    fence: Option<Fence>,
+    /// How many events were discarded since the last one that was delivered.
+    missed: u64,
+    gone: bool,
+}
+
+impl fmt::Debug for Subscriber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { ears: _, queue, bytes, fence, missed, gone } = self;
+        f.debug_struct("Subscriber")
+            .field("queue", &queue.len())
+            .field("bytes", bytes)
+            .field("full", &fence.is_some())
+            .field("missed", missed)
+            .field("gone", gone)
+            .finish()
+    }
+}
+
+/// What became of a message.
+enum Sent {
+    Taken,
+    /// It overfilled the mailbox.
+    Full(Fence),
+    Gone,
+}
+
+fn send<M>(recipient: Option<&Recipient<M>>, message: M) -> Sent
+where
+    M: Message<Result = ()> + Send + 'static,
+{
+    let Some(recipient) = recipient else { return Sent::Taken };
+    match recipient.try_send(message) {
+        Ok(()) => Sent::Taken,
+        Err(SendError::Closed(_)) => Sent::Gone,
+        Err(SendError::Full(message)) => {
+            let request: RecipientRequest<M> = recipient.send(message);
+            Sent::Full(Box::pin(request))
+        }
+    }
+}
+
+impl Subscriber {
+    pub(crate) fn new(ears: Ears) -> Self {
+        Self { ears, queue: VecDeque::new(), bytes: 0, fence: None, missed: 0, gone: false }
+    }
+
+    /// The actor is dead.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.gone
+    }
+
+    pub(crate) fn wants_events(&self) -> bool {
+        self.ears.event.is_some()
+    }
+
+    fn wants(&self, fact: &Fact) -> bool {
+        match fact {
+            Fact::Ready(_) => self.ears.ready.is_some(),
+            Fact::Event(_) => self.ears.event.is_some(),
+            Fact::Disconnected(_) => self.ears.disconnected.is_some(),
+            Fact::ConnectError(_) => self.ears.connect_error.is_some(),
+            Fact::Lagged(_) => self.ears.lagged.is_some(),
+        }
+    }
+
+    /// How many messages wait for the actor, and their bytes.
+    pub(crate) fn backlog(&self) -> (usize, usize) {
+        (self.queue.len(), self.bytes)
+    }
+
+    /// Delivers a message, or queues it behind others.
+    pub(crate) fn offer(&mut self, fact: Fact) {
+        if self.gone || !self.wants(&fact) {
+            return;
+        }
+        if self.fence.is_none() {
+            return self.deliver(fact);
+        }
+        if self.missed > 0 && matches!(fact, Fact::Event(_)) {
+            self.missed = self.missed.saturating_add(1);
+            return;
+        }
+        self.bytes = self.bytes.saturating_add(fact.size());
+        self.queue.push_back(fact);
+    }
+
+    fn deliver(&mut self, fact: Fact) {
+        let sent = match fact {
+            Fact::Ready(message) => send(self.ears.ready.as_ref(), message),
+            Fact::Event(message) => send(self.ears.event.as_ref(), message),
+            Fact::Disconnected(message) => send(self.ears.disconnected.as_ref(), message),
+            Fact::ConnectError(message) => send(self.ears.connect_error.as_ref(), message),
+            Fact::Lagged(message) => send(self.ears.lagged.as_ref(), message),
+        };
+        match sent {
+            Sent::Taken => {}
+            Sent::Full(fence) => self.fence = Some(fence),
+            Sent::Gone => self.gone = true,
+        }
+    }
+
+    /// Discards the events that wait, and those that come until the actor is through with its
+    /// mailbox. Gives their number.
+    pub(crate) fn shed(&mut self) -> u64 {
+        let before = self.queue.len();
+        self.queue.retain(|fact| !matches!(fact, Fact::Event(_)));
+        self.bytes = 0;
+        let shed = u64::try_from(before.saturating_sub(self.queue.len())).unwrap_or(u64::MAX);
+        self.missed = self.missed.saturating_add(shed);
+        shed
+    }
+
+    /// Delivers what waits, as far as the mailbox takes it.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, namespace: &bytestring::ByteString) {
+        while let Some(fence) = &mut self.fence {
+            match fence.as_mut().poll(cx) {
+                Poll::Pending => return,
+                Poll::Ready(Err(_)) => {
+                    self.gone = true;
+                    self.queue.clear();
+                    return;
+                }
+                Poll::Ready(Ok(())) => self.fence = None,
+            }
+            if self.missed > 0 {
+                let missed = std::mem::take(&mut self.missed);
+                self.deliver(Fact::Lagged(Lagged { namespace: namespace.clone(), missed }));
+            }
+            while self.fence.is_none() && !self.gone {
+                let Some(fact) = self.queue.pop_front() else { break };
+                self.bytes = self.bytes.saturating_sub(fact.size());
+                self.deliver(fact);
+            }
+        }
+    }
+}
