@@ -1,0 +1,32 @@
+//! What the integration tests talk to: the official servers on Node.js ([`node`]), socketioxide
+//! ([`oxide`]), and a server which does exactly what a test tells it to ([`scripted`]).
+
+// Every integration test is a crate of its own and uses only the part of this it needs.
+#![allow(dead_code, unreachable_pub)]
+// A test fails by panicking, here as in its own code, and it waits by the real clock.
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::missing_panics_doc,
+    clippy::panic
+)]
+
+pub mod node;
+pub mod oxide;
+pub mod scripted;
+
+use std::time::{Duration, Instant};
+
+/// How long a test waits for something which is due at once before it fails.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Waits until `check` holds, and panics naming `what` when it does not in time.
+pub async fn eventually(what: &str, mut check: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !check() {
+        assert!(Instant::now() < deadline, "{what}: not so after {PATIENCE:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}

@@ -1,0 +1,340 @@
+//! The official Socket.IO servers, each in a Node.js process which ends with the test process.
+
+use super::PATIENCE;
+use serde_json::{Value, json};
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+const MISSING: &str = "these tests run against the official Socket.IO servers: \
+    install Node.js 18 or newer (with npm) and run again";
+const START_DEADLINE: Duration = Duration::from_secs(30);
+const STOP_DEADLINE: Duration = Duration::from_secs(2);
+
+/// The server lines: the last release of a line, or one whose wire behaviour differs from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Line {
+    V1_7_4,
+    V2_5_1,
+    V3_0_5,
+    V3_1_2,
+    V4_0_2,
+    V4_4_1,
+    /// The current release, 4.8.4.
+    V4,
+}
+
+impl Line {
+    pub const ALL: [Self; 7] = [
+        Self::V1_7_4,
+        Self::V2_5_1,
+        Self::V3_0_5,
+        Self::V3_1_2,
+        Self::V4_0_2,
+        Self::V4_4_1,
+        Self::V4,
+    ];
+
+    pub fn version(self) -> &'static str {
+        match self {
+            Self::V1_7_4 => "1.7.4",
+            Self::V2_5_1 => "2.5.1",
+            Self::V3_0_5 => "3.0.5",
+            Self::V3_1_2 => "3.1.2",
+            Self::V4_0_2 => "4.0.2",
+            Self::V4_4_1 => "4.4.1",
+            Self::V4 => "4.8.4",
+        }
+    }
+
+    /// Whether the line speaks the old protocol: Engine.IO 3, and "/" joined by the server.
+    pub fn is_old(self) -> bool {
+        matches!(self, Self::V1_7_4 | Self::V2_5_1)
+    }
+}
+
+/// What the middleware of "/" does.
+#[derive(Clone, Copy, Debug, Default)]
+pub enum Middleware {
+    #[default]
+    None,
+    /// Lets everyone in after 700 ms.
+    Slow,
+    /// Lets nobody in: the error "denied" with the data `{"code":42}`.
+    Refuse,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    /// The options of the server as its documentation names them: an object, or null for none.
+    pub options: Value,
+    pub middleware: Middleware,
+    /// 0 for any free one.
+    pub port: u16,
+}
+
+/// The counts of the server application since the server started, per namespace.
+#[derive(Clone, Debug, Default)]
+pub struct Stats {
+    pub connections: HashMap<String, u64>,
+    pub disconnections: HashMap<String, u64>,
+}
+
+/// The default server of a line, started at its first use and shared by all tests of a process.
+pub fn server(line: Line) -> &'static Server {
+    static SHARED: [OnceLock<Server>; Line::ALL.len()] =
+        [const { OnceLock::new() }; Line::ALL.len()];
+    let index = Line::ALL.iter().position(|other| *other == line).expect("all lines are in ALL");
+    SHARED[index].get_or_init(|| start(line, &Config::default()))
+}
+
+/// A server of the test's own; it stops when dropped.
+pub fn start(line: Line, config: &Config) -> Server {
+    install();
+    let mut child = Command::new("node")
+        .arg("server.js")
+        .arg(argument(line, config))
+        .current_dir(directory())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect(MISSING);
+    let stdin = child.stdin.take();
+    let (lines, printed) = mpsc::channel();
+    let stdout = BufReader::new(child.stdout.take().expect("stdout is piped"));
+    // Both pipes are read to their end, or a server which prints a lot would block.
+    thread::spawn(move || {
+        for line in stdout.lines().map_while(Result::ok) {
+            // Nobody listens any more once the server is ready.
+            lines.send(line).ok();
+        }
+    });
+    let errors = Arc::new(Mutex::new(String::new()));
+    let stderr = BufReader::new(child.stderr.take().expect("stderr is piped"));
+    let collected = Arc::clone(&errors);
+    thread::spawn(move || {
+        for line in stderr.lines().map_while(Result::ok) {
+            let mut text = collected.lock().unwrap_or_else(PoisonError::into_inner);
+            text.push_str(&line);
+            text.push('\n');
+        }
+    });
+    let mut server = Server { line, port: 0, child: Mutex::new(child), stdin, errors };
+    server.port = server.await_ready(&printed);
+    server
+}
+
+fn argument(line: Line, config: &Config) -> String {
+    let middleware = match config.middleware {
+        Middleware::None => "none",
+        Middleware::Slow => "slow",
+        Middleware::Refuse => "refuse",
+    };
+    let options = if config.options.is_null() { json!({}) } else { config.options.clone() };
+    json!({
+        "line": line.version(),
+        "options": options,
+        "middleware": middleware,
+        "port": config.port,
+    })
+    .to_string()
+}
+
+pub struct Server {
+    line: Line,
+    port: u16,
+    child: Mutex<Child>,
+    /// The server runs for as long as this is open.
+    stdin: Option<ChildStdin>,
+    errors: Arc<Mutex<String>>,
+}
+
+impl Server {
+    pub fn line(&self) -> Line {
+        self.line
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// How often the application saw a connection to and a disconnection from each namespace.
+    pub fn stats(&self) -> Stats {
+        let body = self.get("/stats");
+        let counters = |name: &str| {
+            serde_json::from_value(body[name].clone())
+                .unwrap_or_else(|error| panic!("{name} in {body}: {error}"))
+        };
+        Stats { connections: counters("connections"), disconnections: counters("disconnections") }
+    }
+
+    pub fn connections(&self, namespace: &str) -> u64 {
+        self.stats().connections.get(namespace).copied().unwrap_or(0)
+    }
+
+    pub fn disconnections(&self, namespace: &str) -> u64 {
+        self.stats().disconnections.get(namespace).copied().unwrap_or(0)
+    }
+
+    /// How many `count` events with this name arrived so far, from anyone.
+    pub fn counted(&self, name: &str) -> u64 {
+        let body = self.get(&format!("/counted?name={name}"));
+        body.as_u64().unwrap_or_else(|| panic!("a count, not {body}"))
+    }
+
+    /// Has the server call `io.close()`: every connection is closed and the port is given up,
+    /// while the process stays.
+    pub fn shutdown(&self) {
+        self.get("/shutdown");
+    }
+
+    /// Has the server close the Engine.IO connection of every client, without a DISCONNECT packet.
+    pub fn close_engines(&self) {
+        self.get("/engine?close");
+    }
+
+    /// Ends the process at once, as a crash would.
+    pub fn kill(&self) {
+        let mut child = self.child();
+        // It may have ended by itself.
+        child.kill().ok();
+        child.wait().expect("the server can be waited for");
+    }
+
+    /// What the server has written to its standard error.
+    pub fn errors(&self) -> String {
+        self.errors.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Blocking is fine here: the answer comes from another process and cannot need the caller's
+    /// thread; and it is bounded, so that a test fails instead of hanging.
+    fn get(&self, path: &str) -> Value {
+        let describe = |error: std::io::Error| {
+            panic!("GET {path} on socket.io {}: {error}\n{}", self.line.version(), self.errors())
+        };
+        let text = self.fetch(path).unwrap_or_else(describe);
+        let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
+        assert!(head.contains(" 200 "), "GET {path}: {text}");
+        serde_json::from_str(body).unwrap_or_else(|error| panic!("GET {path}: {error}: {body:?}"))
+    }
+
+    fn fetch(&self, path: &str) -> std::io::Result<String> {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
+        let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        // Version 1.0, as its answers are never chunked.
+        stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n").as_bytes())?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text)?;
+        Ok(text)
+    }
+
+    fn await_ready(&self, printed: &mpsc::Receiver<String>) -> u16 {
+        let version = self.line.version();
+        let deadline = Instant::now() + START_DEADLINE;
+        loop {
+            let line =
+                match printed.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                    Ok(line) => line,
+                    Err(mpsc::RecvTimeoutError::Timeout) => panic!(
+                        "socket.io {version} was not ready after {START_DEADLINE:?}; it said:\n{}",
+                        self.errors()
+                    ),
+                    Err(mpsc::RecvTimeoutError::Disconnected) => {
+                        let status = self.child().wait();
+                        // The thread which collects its last words may be a moment behind.
+                        thread::sleep(Duration::from_millis(100));
+                        panic!(
+                            "socket.io {version} ended before it was ready ({status:?}); \
+                         it said:\n{}",
+                            self.errors()
+                        )
+                    }
+                };
+            let ready = serde_json::from_str::<Value>(&line).ok();
+            let port = ready.and_then(|value| u16::try_from(value["ready"].as_u64()?).ok());
+            if let Some(port) = port {
+                return port;
+            }
+        }
+    }
+
+    fn child(&self) -> std::sync::MutexGuard<'_, Child> {
+        self.child.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.stdin.take());
+        let mut child = self.child();
+        let deadline = Instant::now() + STOP_DEADLINE;
+        while matches!(child.try_wait(), Ok(None)) {
+            if Instant::now() > deadline {
+                child.kill().ok();
+                child.wait().ok();
+                return;
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+fn directory() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/node")
+}
+
+/// Installs the servers as the lock file has them, unless they are.
+fn install() {
+    static INSTALLED: OnceLock<()> = OnceLock::new();
+    INSTALLED.get_or_init(|| {
+        require("node");
+        // Several test processes may run at the same time: the first installs, the others wait.
+        let shared = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        fs::create_dir_all(shared).expect("the directory for temporary files can be made");
+        let guard = File::create(shared.join("node-servers.lock")).expect("a lock file");
+        guard.lock().expect("the lock file can be locked");
+
+        let wanted = fs::read(directory().join("package-lock.json")).expect("package-lock.json");
+        // npm starts by removing node_modules and the stamp is written last, so that an
+        // installation which was interrupted has none.
+        let stamp = directory().join("node_modules/.installed-package-lock.json");
+        if fs::read(&stamp).is_ok_and(|installed| installed == wanted) {
+            return;
+        }
+        require(NPM);
+        let output = Command::new(NPM)
+            .args(["ci", "--omit=optional", "--ignore-scripts", "--no-audit", "--no-fund"])
+            .current_dir(directory())
+            .stdin(Stdio::null())
+            .output()
+            .expect(MISSING);
+        assert!(
+            output.status.success(),
+            "npm could not install the Socket.IO servers ({}):\n{}{}",
+            output.status,
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+        fs::write(stamp, wanted).expect("node_modules can be written to");
+    });
+}
+
+const NPM: &str = if cfg!(windows) { "npm.cmd" } else { "npm" };
+
+fn require(program: &str) {
+    let found = Command::new(program).arg("--version").stdin(Stdio::null()).output();
+    assert!(found.is_ok_and(|output| output.status.success()), "{MISSING}");
+}

@@ -1,0 +1,177 @@
+"use strict";
+
+// One official Socket.IO server for the integration tests, of the line asked for:
+//
+//   node server.js '{"line":"4.8.4","options":{},"middleware":"none","port":0}'
+//
+// It prints {"ready":PORT} and runs until its standard input ends, so that no server outlives the
+// test process which started it, however that process dies.
+
+const http = require("http");
+
+const defaults = { options: {}, middleware: "none", port: 0 };
+const config = { ...defaults, ...JSON.parse(process.argv[2]) };
+const attach = require(`sio-${config.line}`);
+
+const connections = {};
+const disconnections = {};
+const counts = {};
+
+function refusal(message, data) {
+  return Object.assign(new Error(message), { data });
+}
+
+function add(counters, key) {
+  counters[key] = (counters[key] || 0) + 1;
+}
+
+// The acknowledgement callback, when the client asked for one, is always the last argument.
+function splitAck(args) {
+  const last = args[args.length - 1];
+  return typeof last === "function" ? [args.slice(0, -1), last] : [args, null];
+}
+
+// 1.x and 2.x do not send these, they emit them locally and say nothing; the later lines throw.
+const local = /^[12]\./.test(config.line)
+  ? ["error", "connect", "disconnect", "disconnecting", "newListener", "removeListener"]
+  : [];
+
+// Emits unless the server line reserves the name, and answers whether it did.
+function tryEmit(socket, event, ...args) {
+  if (local.includes(event)) {
+    return false;
+  }
+  try {
+    socket.emit(event, ...args);
+    return true;
+  } catch (_) {
+    return false;
+  }
+}
+
+function cut(socket) {
+  const websocket = socket.conn.transport.socket;
+  const stream = (websocket && websocket._socket) || socket.conn.request.socket;
+  stream.destroy();
+}
+
+function serve(name) {
+  return (socket) => {
+    add(connections, name);
+    socket.on("disconnect", () => add(disconnections, name));
+
+    socket.on("echo", (...received) => {
+      const [args, ack] = splitAck(received);
+      if (ack) {
+        ack(...args);
+      } else {
+        socket.emit("echo", ...args);
+      }
+    });
+    socket.on("say", (...received) => {
+      const [[event, ...args]] = splitAck(received);
+      tryEmit(socket, event, ...args);
+    });
+    socket.on("ask", (...received) => {
+      const [[event, ...args]] = splitAck(received);
+      tryEmit(socket, event, ...args, (...answer) => socket.emit("answered", ...answer));
+    });
+
+    socket.on("silent", () => {});
+    socket.on("number", (ack) => ack(7));
+    socket.on("several", (ack) => ack(1, "two", [3]));
+    socket.on("none", (ack) => ack());
+    socket.on("later", (delay, value, ack) => setTimeout(() => ack(value), delay));
+    socket.on("buffer", (ack) => {
+      ack({ data: Buffer.from([0, 255, 0]), again: [Buffer.from([7])] });
+    });
+
+    socket.on("noargs", () => socket.emit("noargs"));
+    socket.on("nested", () => {
+      socket.emit("nested", { id: 42, body: Buffer.from([1, 2, 3]), tail: "text" });
+    });
+    socket.on("bintext", () => socket.emit("bintext", "extra", Buffer.from([4, 5]), "after"));
+    socket.on("twobufs", () => socket.emit("twobufs", Buffer.from([1]), Buffer.from([2, 3])));
+    socket.on("lifecycle", () => {
+      const events = ["close", "error", "open", "message"];
+      const sent = events.filter((event) => tryEmit(socket, event, "x"));
+      socket.emit("lifecycle_done", sent);
+    });
+    socket.on("burst", (n) => {
+      for (let i = 0; i < n; i += 1) {
+        socket.emit("n", i);
+      }
+      socket.emit("burst_done", n);
+    });
+
+    socket.on("leave", () => socket.disconnect());
+    socket.on("kick", () => socket.disconnect(true));
+    socket.on("cut", () => cut(socket));
+
+    socket.on("id", (ack) => ack(socket.id));
+    socket.on("handshake", (ack) => {
+      const { auth = null, query, headers } = socket.handshake;
+      ack({ auth, query, headers });
+    });
+    socket.on("count", (key, ack) => {
+      add(counts, key);
+      if (ack) {
+        ack(counts[key]);
+      }
+    });
+    socket.on("counted", (key, ack) => ack(counts[key] || 0));
+  };
+}
+
+const server = http.createServer((request, response) => {
+  const url = new URL(request.url, "http://localhost");
+  const reply = (body) => {
+    response.setHeader("Content-Type", "application/json");
+    response.setHeader("Connection", "close");
+    response.end(JSON.stringify(body));
+  };
+  if (url.pathname === "/stats") {
+    reply({ connections, disconnections });
+  } else if (url.pathname === "/counted") {
+    reply(counts[url.searchParams.get("name")] || 0);
+  } else if (url.pathname === "/shutdown") {
+    response.on("finish", () => io.close());
+    reply(true);
+  } else if (url.pathname === "/engine" && url.searchParams.has("close")) {
+    const clients = Object.values(io.engine.clients);
+    clients.forEach((client) => client.close());
+    reply(clients.length);
+  } else {
+    response.statusCode = 404;
+    reply("not found");
+  }
+});
+
+const io = attach(server, config.options);
+
+for (const name of ["/", "/foo", "/bar", "/no", "/late"]) {
+  io.of(name).on("connection", serve(name));
+}
+if (config.middleware === "slow") {
+  io.use((_, next) => setTimeout(next, 700));
+} else if (config.middleware === "refuse") {
+  io.use((_, next) => next(refusal("denied", { code: 42 })));
+}
+io.of("/no").use((_, next) => next(refusal("auth failed", { code: 42, why: "no" })));
+io.of("/late").use((_, next) => setTimeout(next, 200));
+
+server.listen(config.port, "127.0.0.1", () => {
+  console.log(JSON.stringify({ ready: server.address().port }));
+});
+
+// Such as a port which is taken.
+server.on("error", (error) => {
+  console.error(error);
+  process.exit(1);
+});
+
+// One test's mistake, say a missing callback, must not take the server away from all the others.
+process.on("uncaughtException", (error) => console.error(error));
+
+process.stdin.on("end", () => process.exit(0));
+process.stdin.resume();
