@@ -5,6 +5,12 @@
 //! cargo run --example quickstart
 //! ```
 
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::print_stdout,
+    reason = "an example shows what happens, and counts no further than three"
+)]
+
 use std::{error::Error, net::SocketAddr, thread, time::Duration};
 
 use actix::prelude::*;

@@ -298,7 +298,6 @@ impl ClientBuilder {
     /// (`socket.handshake.query`), but for `/`, which it joins by itself: use
     /// [`query`](Self::query) there.
     #[must_use]
-    #[expect(clippy::needless_pass_by_value, reason = "reads like the other options")]
     pub fn auth(mut self, auth: impl Serialize) -> Self {
         self.auth = Some(serde_json::to_value(auth).map_err(|error| error.to_string()));
         self
@@ -407,14 +406,14 @@ impl ClientBuilder {
         let port = Namespace::start_on(arbiter, connection.clone(), settings.clone());
         let port = Arc::new(port);
         let default = Socket::new(Arc::clone(&port), Arc::clone(&lifeline), timeouts);
-        let ports = Ports { by_name: HashMap::from([(namespace, port)]), closed: false };
+        let by_name = HashMap::from([(namespace, port)]);
         let inner = Arc::new(Inner {
             connection,
             arbiter: arbiter.clone(),
             knowledge,
             settings,
             timeouts,
-            ports: Mutex::new(ports),
+            ports: Mutex::new(Ports { by_name, closed: false }),
         });
         Ok(Client { inner, lifeline, default })
     }
@@ -559,7 +558,7 @@ fn query(url: Vec<(String, String)>, options: Vec<(String, String)>) -> String {
         .chain(encoded)
         .filter(|(key, _)| !["EIO", "transport", "sid"].contains(&key.as_str()))
         .collect();
-    pairs.iter().map(|(key, value)| format!("&{key}={value}")).collect()
+    pairs.iter().flat_map(|(key, value)| ["&", key, "=", value]).collect()
 }
 
 fn header((name, value): (String, String)) -> Result<(HeaderName, HeaderValue), BuildError> {

@@ -159,7 +159,7 @@ impl Connection {
         if self.may_read() {
             self.pause = None;
         } else if self.pause.is_none() {
-            let half = self.core.ping_timeout().map_or(MAX_PAUSE, |timeout| timeout / 2);
+            let half = self.core.ping_timeout().map_or(MAX_PAUSE, |timeout| timeout.mul_f64(0.5));
             self.pause = Some(later(now, half.min(MAX_PAUSE)));
         }
     }
@@ -244,15 +244,12 @@ impl Connection {
 
     fn begin_shutdown(&mut self, deadline: Duration, waiter: Option<oneshot::Sender<usize>>) {
         let until = later(alarm::now(), deadline);
-        match &mut self.shutdown {
-            Some(shutdown) => {
-                shutdown.until = shutdown.until.min(until);
-                shutdown.waiters.extend(waiter);
-            }
-            None => {
-                self.shutdown = Some(Shutdown { until, waiters: waiter.into_iter().collect() });
-                self.tell(|| namespace::Finish {});
-            }
+        if let Some(shutdown) = &mut self.shutdown {
+            shutdown.until = shutdown.until.min(until);
+            shutdown.waiters.extend(waiter);
+        } else {
+            self.shutdown = Some(Shutdown { until, waiters: waiter.into_iter().collect() });
+            self.tell(|| namespace::Finish {});
         }
     }
 

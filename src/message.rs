@@ -131,7 +131,6 @@ impl Event {
     /// # Errors
     ///
     /// The answer was not taken; see [`AnswerError`].
-    #[expect(clippy::needless_pass_by_value, reason = "takes values and references alike")]
     pub fn ack(&self, arguments: impl Serialize) -> Result<(), AnswerError> {
         let responder = self.answer.as_ref().ok_or(AnswerError::NotAsked)?;
         let payload =
@@ -263,7 +262,6 @@ impl Emit {
     /// # Errors
     ///
     /// [`EmitError::ReservedName`] or [`EmitError::Encode`].
-    #[expect(clippy::needless_pass_by_value, reason = "takes values and references alike")]
     pub fn new(name: &str, arguments: impl Serialize) -> Result<Self, EmitError> {
         if RESERVED.contains(&name) {
             return Err(EmitError::ReservedName(name.to_owned()));

@@ -281,7 +281,9 @@ impl Namespace {
         let mut event = Some(event);
         while let Some(subscriber) = listening.next() {
             let copy = if listening.peek().is_some() { event.clone() } else { event.take() };
-            copy.into_iter().for_each(|event| subscriber.offer(Fact::Event(event)));
+            if let Some(event) = copy {
+                subscriber.offer(Fact::Event(event));
+            }
         }
     }
 
@@ -604,7 +606,9 @@ impl Handler<Subscribe> for Namespace {
         {
             let events = std::mem::take(events);
             self.unheard = Unheard::Over;
-            events.into_iter().for_each(|event| subscriber.offer(Fact::Event(event)));
+            for event in events {
+                subscriber.offer(Fact::Event(event));
+            }
         }
         if let Some(ready) = &self.ready {
             subscriber.offer(Fact::Ready(ready.clone()));

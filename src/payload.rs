@@ -113,7 +113,7 @@ impl fmt::Debug for Payload {
         f.debug_struct("Payload")
             .field("size", &self.size())
             .field("attachments", &self.attachments.len())
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 
@@ -131,7 +131,7 @@ mod tests {
         id: u32,
         body: Bytes,
         tags: Vec<String>,
-        more: Option<Box<Shot>>,
+        more: Option<Box<Self>>,
     }
 
     #[derive(Serialize, Deserialize, PartialEq, Debug)]

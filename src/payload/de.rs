@@ -221,7 +221,7 @@ impl<'de, E: serde::de::Error> Deserializer<'de> for Missing<E> {
     }
 }
 
-/// A JSON value in which attachments may stand: serde_json's own deserializer, but for a type
+/// A JSON value in which attachments may stand: `serde_json`'s own deserializer, but for a type
 /// that asks for bytes and finds a placeholder.
 struct Argument<'a, D> {
     inner: D,

@@ -268,9 +268,8 @@ impl Connection {
         };
         let session = open.session.clone();
         match open.root {
-            Root::Free => Admission::Now(session),
             Root::Joined if namespace == "/" => Admission::Joined(session),
-            Root::Joined => Admission::Now(session),
+            Root::Free | Root::Joined => Admission::Now(session),
             Root::Pending { .. } => Admission::Later,
             Root::Gone => {
                 self.lost(Reason::Reconnect, true);
@@ -292,7 +291,9 @@ impl Connection {
             let (leaving, others): (VecDeque<_>, VecDeque<_>) =
                 farewells.into_iter().partition(|bye| is_of(&packet.namespace, &bye.packet));
             self.farewells = others;
-            leaving.into_iter().for_each(|farewell| self.encode(farewell.packet, None));
+            for farewell in leaving {
+                self.encode(farewell.packet, None);
+            }
         }
         self.encode(packet, permit);
     }
@@ -435,7 +436,7 @@ impl Connection {
                     }
                     EnginePacket::Message(text) => {
                         self.opened(now, Protocol::Eio3, handshake);
-                        self.message(now, text)
+                        self.message(now, &text)
                     }
                     EnginePacket::Close => {
                         self.fail(Reason::TransportClose(None));
@@ -455,7 +456,7 @@ impl Connection {
                         Ok(())
                     }
                     EnginePacket::Pong | EnginePacket::Idle => Ok(()),
-                    EnginePacket::Message(text) => self.message(now, text),
+                    EnginePacket::Message(text) => self.message(now, &text),
                     EnginePacket::Attachment(data) => {
                         let packet = self.decoder.attachment(data)?;
                         self.packet(now, packet);
@@ -471,7 +472,7 @@ impl Connection {
         }
     }
 
-    fn message(&mut self, now: Instant, text: ByteString) -> Result<(), Refused> {
+    fn message(&mut self, now: Instant, text: &ByteString) -> Result<(), Refused> {
         let packet = self.decoder.text(text)?;
         self.packet(now, packet);
         Ok(())
@@ -706,4 +707,481 @@ fn is_of(request: &str, packet: &Packet) -> bool {
 /// not there when it came.
 pub(crate) fn joined_root() -> Packet {
     Packet::new(root(), Body::Connect(None))
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+    const MODERN: &str =
+        r#"0{"sid":"S","pingInterval":25000,"pingTimeout":20000,"maxPayload":1000000}"#;
+    const PLAIN: &str = r#"0{"sid":"S","pingInterval":25000,"pingTimeout":20000}"#;
+
+    /// A connection, and the clock it believes in.
+    struct Bench {
+        core: Connection,
+        now: Instant,
+    }
+
+    impl Bench {
+        fn new(pin: Option<Protocol>) -> Self {
+            let config = Config {
+                pin,
+                limits: Limits { attachments: 10, bytes: 1_000 },
+                connect_timeout: 20 * SECOND,
+                join_timeout: 15 * SECOND,
+                attachment_timeout: 30 * SECOND,
+            };
+            Self { core: Connection::new(config), now: Instant::now() }
+        }
+
+        /// Dials, and has the websocket.
+        fn dialled(pin: Option<Protocol>) -> Self {
+            let mut bench = Self::new(pin);
+            assert_eq!(bench.core.join(bench.now, "/"), Admission::Later);
+            let asked = pin.unwrap_or(Protocol::Eio4);
+            assert_eq!(bench.core.poll_action(), Some(Action::Dial(asked)));
+            bench.core.handle_dialled();
+            bench
+        }
+
+        fn open(protocol: Protocol) -> Self {
+            let mut bench = Self::dialled(None);
+            match protocol {
+                Protocol::Eio4 => bench.text(MODERN),
+                Protocol::Eio3 => {
+                    bench.text(PLAIN);
+                    bench.text("40");
+                }
+            }
+            assert!(matches!(bench.core.poll_event(), Some(Event::Opened(_))));
+            if protocol == Protocol::Eio3 {
+                assert_eq!(bench.core.poll_event(), Some(Event::Packet(joined_root())));
+            }
+            bench
+        }
+
+        fn text(&mut self, text: &str) {
+            self.core.handle_frame(self.now, Frame::Text(text.into()));
+        }
+
+        fn pass(&mut self, time: Duration) {
+            self.now += time;
+            self.core.handle_timeout(self.now);
+        }
+
+        /// What is to be written, as text.
+        fn written(&mut self) -> Vec<String> {
+            std::iter::from_fn(|| self.core.poll_transmit())
+                .map(|transmit| match transmit {
+                    Transmit::Frame(Frame::Text(text), _) => text.to_string(),
+                    Transmit::Frame(Frame::Binary(data), _) => format!("{data:?}"),
+                    Transmit::Ping(number) => format!("ping {number}"),
+                })
+                .collect()
+        }
+
+        fn packet(&self, namespace: &str, body: Body) -> Packet {
+            Packet::new(namespace.into(), body)
+        }
+
+        fn send(&mut self, packet: Packet) {
+            let epoch = self.core.epoch();
+            self.core.send(epoch, Outgoing { packet, permit: None });
+        }
+
+        fn leave(&mut self, namespace: &str) {
+            let packet = self.packet(namespace, Body::Disconnect);
+            self.core.leave(self.now, self.core.epoch(), packet);
+        }
+
+        #[track_caller]
+        fn expect_lost(&mut self, reason: Reason) {
+            assert_eq!(self.core.poll_event(), Some(Event::Lost { reason, again: false }));
+            assert!(self.core.is_idle());
+        }
+    }
+
+    fn session(protocol: Protocol) -> Session {
+        Session { epoch: 1, protocol, sid: "S".into() }
+    }
+
+    #[test]
+    fn max_payload_decides_at_once() {
+        let mut bench = Bench::dialled(None);
+        bench.text(MODERN);
+        assert_eq!(bench.core.poll_event(), Some(Event::Opened(session(Protocol::Eio4))));
+        assert_eq!(bench.core.protocol(), Some(Protocol::Eio4));
+        assert!(bench.written().is_empty());
+    }
+
+    #[test]
+    fn a_server_that_speaks_first_is_an_old_one() {
+        for first in ["40", "42[\"early\"]", "40/foo,"] {
+            let mut bench = Bench::dialled(None);
+            bench.text(PLAIN);
+            assert_eq!(bench.core.protocol(), None);
+            bench.text(first);
+            assert_eq!(bench.core.protocol(), Some(Protocol::Eio3), "{first}");
+            assert!(bench.written().is_empty(), "nobody asked it to join");
+        }
+    }
+
+    #[test]
+    fn an_old_server_that_thinks_for_long_is_found_by_a_ping() {
+        let mut bench = Bench::dialled(None);
+        bench.text(PLAIN);
+        bench.pass(GRACE - Duration::from_millis(1));
+        assert!(bench.written().is_empty());
+        bench.pass(Duration::from_millis(1));
+        assert_eq!(bench.written(), ["2"]);
+        bench.text("3");
+        assert_eq!(bench.core.protocol(), Some(Protocol::Eio3));
+        assert_eq!(bench.core.poll_event(), None, "`/` is not joined yet");
+        bench.text("40");
+        assert_eq!(bench.core.poll_event(), Some(Event::Opened(session(Protocol::Eio3))));
+    }
+
+    #[test]
+    fn a_server_that_hangs_up_on_the_ping_is_dialled_again_without_a_word() {
+        let mut bench = Bench::dialled(None);
+        bench.text(PLAIN);
+        bench.pass(GRACE);
+        bench.core.handle_lost(bench.now, Reason::TransportClose(None));
+        assert_eq!(bench.core.poll_event(), None);
+        assert_eq!(bench.core.poll_action(), Some(Action::Dial(Protocol::Eio4)));
+        bench.core.handle_dialled();
+        bench.text(PLAIN);
+        assert_eq!(bench.core.poll_event(), Some(Event::Opened(session(Protocol::Eio4))));
+    }
+
+    #[test]
+    fn a_server_that_stays_silent_is_of_revision_4() {
+        let mut bench = Bench::dialled(None);
+        bench.text(PLAIN);
+        bench.pass(GRACE);
+        bench.pass(PATIENCE);
+        assert_eq!(bench.core.poll_event(), Some(Event::Opened(session(Protocol::Eio4))));
+    }
+
+    #[test]
+    fn a_server_that_goes_before_it_is_asked_is_lost() {
+        let mut bench = Bench::dialled(None);
+        bench.text(PLAIN);
+        bench.core.handle_lost(bench.now, Reason::TransportClose(Some(1001)));
+        bench.expect_lost(Reason::TransportClose(Some(1001)));
+    }
+
+    #[test]
+    fn status_400_is_answered_with_the_other_revision_once() {
+        let refused = ConnectFailure::Status(400);
+        let mut bench = Bench::new(None);
+        bench.core.join(bench.now, "/");
+        assert_eq!(bench.core.poll_action(), Some(Action::Dial(Protocol::Eio4)));
+        bench.core.handle_dial_failed(refused.clone());
+        assert_eq!(bench.core.poll_action(), Some(Action::Dial(Protocol::Eio3)));
+        bench.core.handle_dial_failed(ConnectFailure::Status(418));
+        assert_eq!(bench.core.poll_action(), None);
+        bench.expect_lost(Reason::Connect(refused));
+
+        bench.core.join(bench.now, "/");
+        bench.core.handle_dial_failed(ConnectFailure::Status(503));
+        bench.expect_lost(Reason::Connect(ConnectFailure::Status(503)));
+    }
+
+    #[test]
+    fn the_verdict_is_kept_for_the_next_connection() {
+        let mut bench = Bench::open(Protocol::Eio3);
+        bench.core.handle_lost(bench.now, Reason::TransportClose(None));
+        bench.expect_lost(Reason::TransportClose(None));
+        bench.core.join(bench.now, "/");
+        assert_eq!(bench.core.poll_action(), Some(Action::Dial(Protocol::Eio3)));
+        bench.core.handle_dialled();
+        bench.text(PLAIN);
+        bench.text("40");
+        assert!(matches!(bench.core.poll_event(), Some(Event::Opened(Session { epoch: 2, .. }))));
+    }
+
+    #[test]
+    fn a_wrong_pin_is_told_with_both_sides() {
+        let mut bench = Bench::dialled(Some(Protocol::Eio3));
+        bench.pass(20 * SECOND);
+        let Some(Event::Lost { reason, .. }) = bench.core.poll_event() else { panic!("not lost") };
+        let text = reason.to_string();
+        assert!(text.contains("1.x and 2.x") && text.contains("3.x and 4.x"), "{text}");
+    }
+
+    #[test]
+    fn nothing_takes_longer_than_its_timeout() {
+        let failed = |failure| Reason::Connect(failure);
+        let mut bench = Bench::new(None);
+        bench.core.join(bench.now, "/");
+        bench.pass(20 * SECOND);
+        bench.expect_lost(failed(ConnectFailure::TimedOut));
+
+        let mut bench = Bench::dialled(None);
+        bench.pass(20 * SECOND);
+        bench.expect_lost(failed(ConnectFailure::TimedOut));
+
+        let mut bench = Bench::dialled(None);
+        bench.text(PLAIN);
+        bench.pass(GRACE);
+        bench.text("3");
+        bench.pass(15 * SECOND);
+        bench.expect_lost(Reason::JoinTimeout);
+
+        let mut bench = Bench::open(Protocol::Eio4);
+        bench.text(r#"451-["e",{"_placeholder":true,"num":0}]"#);
+        bench.pass(30 * SECOND);
+        bench.expect_lost(Reason::Protocol(ProtocolError::AttachmentsMissing));
+
+        let mut bench = Bench::open(Protocol::Eio4);
+        bench.pass(45 * SECOND);
+        bench.expect_lost(Reason::PingTimeout);
+    }
+
+    #[test]
+    fn the_time_for_attachments_counts_from_their_packet() {
+        let mut bench = Bench::open(Protocol::Eio4);
+        bench.text(r#"452-["e",{"_placeholder":true,"num":0}]"#);
+        bench.pass(20 * SECOND);
+        bench.core.handle_frame(bench.now, Frame::Binary(Bytes::new()));
+        bench.pass(10 * SECOND);
+        bench.expect_lost(Reason::Protocol(ProtocolError::AttachmentsMissing));
+    }
+
+    #[test]
+    fn pings_are_answered_once_however_many_there_are() {
+        let mut bench = Bench::open(Protocol::Eio4);
+        for _ in 0..1_000 {
+            bench.text("2");
+        }
+        assert_eq!(bench.written(), ["3"]);
+        assert_eq!(bench.core.poll_timeout(), Some(bench.now + 45 * SECOND));
+    }
+
+    #[test]
+    fn an_old_server_is_pinged_and_must_answer() {
+        let mut bench = Bench::open(Protocol::Eio3);
+        bench.pass(25 * SECOND);
+        assert_eq!(bench.written(), ["2"]);
+        bench.text("3");
+        bench.pass(25 * SECOND);
+        assert_eq!(bench.written(), ["2"]);
+        bench.pass(20 * SECOND);
+        bench.expect_lost(Reason::PingTimeout);
+    }
+
+    #[test]
+    fn a_refused_root_fails_everybody_who_waits() {
+        let mut bench = Bench::dialled(None);
+        bench.text(PLAIN);
+        bench.text(r#"44"denied""#);
+        let reason = Reason::Refused(refusal(Some(r#""denied""#)));
+        assert_eq!(bench.core.poll_event(), Some(Event::Refused(reason)));
+        // A second try takes a new connection.
+        assert_eq!(bench.core.join(bench.now, "/foo"), Admission::Later);
+        assert_eq!(bench.core.poll_action(), Some(Action::Dial(Protocol::Eio3)));
+        let lost = Event::Lost { reason: Reason::Reconnect, again: true };
+        assert_eq!(bench.core.poll_event(), Some(lost));
+    }
+
+    #[test]
+    fn namespaces_are_admitted_as_the_revision_allows() {
+        let mut bench = Bench::open(Protocol::Eio4);
+        let now = session(Protocol::Eio4);
+        assert_eq!(bench.core.join(bench.now, "/"), Admission::Now(now.clone()));
+        assert_eq!(bench.core.join(bench.now, "/foo"), Admission::Now(now));
+
+        let mut bench = Bench::open(Protocol::Eio3);
+        let now = session(Protocol::Eio3);
+        assert_eq!(bench.core.join(bench.now, "/"), Admission::Joined(now.clone()));
+        assert_eq!(bench.core.join(bench.now, "/foo"), Admission::Now(now));
+        bench.text("41");
+        assert_eq!(bench.core.join(bench.now, "/"), Admission::Later);
+        assert_eq!(bench.core.poll_action(), Some(Action::Dial(Protocol::Eio3)));
+    }
+
+    #[test]
+    fn goodbye_is_said_when_what_was_said_before_has_been_heard() {
+        let mut bench = Bench::open(Protocol::Eio4);
+        bench.leave("/foo");
+        bench.leave("/bar");
+        assert_eq!(bench.written(), ["ping 1", "ping 2"]);
+        bench.core.handle_pong(1);
+        assert_eq!(bench.written(), ["41/foo,"]);
+        // No pong: after a while it is said all the same.
+        bench.pass(FAREWELL);
+        assert_eq!(bench.written(), ["41/bar,"]);
+    }
+
+    #[test]
+    fn whoever_comes_back_before_goodbye_says_it_first() {
+        let mut bench = Bench::open(Protocol::Eio4);
+        bench.leave("/foo");
+        bench.leave("/bar");
+        bench.send(bench.packet("/foo", Body::Connect(None)));
+        assert_eq!(bench.written(), ["ping 1", "ping 2", "41/foo,", "40/foo,"]);
+    }
+
+    #[test]
+    fn closing_waits_for_the_goodbyes_but_not_for_ever() {
+        let mut bench = Bench::open(Protocol::Eio4);
+        bench.leave("/");
+        bench.core.close(bench.now + 5 * SECOND);
+        assert_eq!(bench.core.poll_action(), None);
+        bench.core.handle_pong(1);
+        assert_eq!(bench.core.poll_action(), Some(Action::Close));
+        assert_eq!(bench.written(), ["ping 1", "41"]);
+        bench.pass(5 * SECOND);
+        assert_eq!(bench.core.poll_action(), Some(Action::Drop));
+        bench.expect_lost(Reason::Shutdown);
+    }
+
+    #[test]
+    fn what_belongs_to_an_older_session_is_discarded() {
+        let mut bench = Bench::open(Protocol::Eio4);
+        let packet = bench.packet("/", Body::Disconnect);
+        bench.core.send(0, Outgoing { packet: packet.clone(), permit: None });
+        bench.core.leave(bench.now, 0, packet);
+        assert!(bench.written().is_empty());
+    }
+
+    #[test]
+    fn an_old_server_gets_attachments_in_its_own_form() {
+        let mut bench = Bench::open(Protocol::Eio3);
+        let payload = crate::payload::encode_event("e", &Bytes::from_static(b"x")).unwrap();
+        bench.send(bench.packet("/", Body::Event { id: None, name: "e".into(), payload }));
+        assert_eq!(bench.written(), [r#"451-["e",{"_placeholder":true,"num":0}]"#, r#"b"\x04x""#]);
+    }
+
+    mod operations {
+        //! Random operations: whatever is done and happens, in whatever order, certain things hold.
+
+        use proptest::prelude::*;
+
+        use super::*;
+
+        #[derive(Debug, Clone)]
+        enum Operation {
+            Join(&'static str),
+            Leave(&'static str),
+            Emit,
+            Close,
+            Dialled,
+            DialFailed,
+            Lost,
+            Text(&'static str),
+            Binary,
+            Pong,
+            Pass(u64),
+        }
+
+        fn operation() -> impl Strategy<Value = Operation> {
+            let namespace = prop::sample::select(vec!["/", "/foo"]);
+            let text = prop::sample::select(vec![
+                MODERN,
+                PLAIN,
+                "40",
+                "40/foo,",
+                "41",
+                "44\"no\"",
+                "42[\"e\"]",
+                "1",
+                "2",
+                "3",
+                "9",
+                "451-[\"e\"]",
+                "",
+            ]);
+            prop_oneof![
+                namespace.clone().prop_map(Operation::Join),
+                namespace.prop_map(Operation::Leave),
+                Just(Operation::Emit),
+                Just(Operation::Close),
+                Just(Operation::Dialled),
+                Just(Operation::DialFailed),
+                Just(Operation::Lost),
+                // Most of what happens is that something comes.
+                text.clone().prop_map(Operation::Text),
+                text.clone().prop_map(Operation::Text),
+                text.prop_map(Operation::Text),
+                Just(Operation::Binary),
+                Just(Operation::Pong),
+                (0..60_000_u64).prop_map(Operation::Pass),
+            ]
+        }
+
+        proptest! {
+            #[test]
+            fn no_order_of_events_breaks_the_rules(
+                operations in prop::collection::vec(operation(), 0..80),
+                pin in prop::sample::select(vec![None, Some(Protocol::Eio3), Some(Protocol::Eio4)]),
+            ) {
+                let mut bench = Bench::new(pin);
+                let mut open = false;
+                let mut epoch = 0;
+                for operation in operations {
+                    match operation {
+                        Operation::Join(namespace) => {
+                            bench.core.join(bench.now, namespace);
+                        }
+                        Operation::Leave(namespace) => bench.leave(namespace),
+                        Operation::Emit => {
+                            let payload = crate::payload::encode_event("e", &1).unwrap();
+                            let body = Body::Event { id: None, name: "e".into(), payload };
+                            bench.send(bench.packet("/", body));
+                        }
+                        Operation::Close => bench.core.close(bench.now + SECOND),
+                        Operation::Dialled => bench.core.handle_dialled(),
+                        Operation::DialFailed => {
+                            bench.core.handle_dial_failed(ConnectFailure::Status(400));
+                        }
+                        Operation::Lost => {
+                            bench.core.handle_lost(bench.now, Reason::TransportClose(None));
+                        }
+                        Operation::Text(text) => bench.text(text),
+                        Operation::Binary => {
+                            bench.core.handle_frame(bench.now, Frame::Binary(Bytes::new()));
+                        }
+                        Operation::Pong => bench.core.handle_pong(1),
+                        Operation::Pass(millis) => bench.pass(Duration::from_millis(millis)),
+                    }
+                    while let Some(event) = bench.core.poll_event() {
+                        match event {
+                            Event::Opened(session) => {
+                                prop_assert!(!open, "opened twice");
+                                prop_assert!(session.epoch > epoch, "an epoch was used again");
+                                prop_assert!(pin.is_none_or(|pin| pin == session.protocol));
+                                epoch = session.epoch;
+                                open = true;
+                            }
+                            Event::Packet(_) | Event::Refused(_) => {
+                                prop_assert!(open || bench.core.protocol() == Some(Protocol::Eio3));
+                            }
+                            Event::Lost { .. } => open = false,
+                        }
+                    }
+                    let dials = std::iter::from_fn(|| bench.core.poll_action())
+                        .filter(|action| matches!(action, Action::Dial(_)))
+                        .count();
+                    prop_assert!(dials <= 1, "more than one dial at a time");
+                    if open && bench.core.protocol() == Some(Protocol::Eio4) {
+                        drop(bench.written());
+                    } else {
+                        for text in bench.written() {
+                            prop_assert!(!text.starts_with("40"), "a request to join, unasked");
+                        }
+                    }
+                    if let Some(timeout) = bench.core.poll_timeout() {
+                        prop_assert!(!bench.core.is_idle());
+                        prop_assert!(timeout < bench.now + 86_401 * SECOND);
+                    }
+                }
+            }
+        }
+    }
 }

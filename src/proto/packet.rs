@@ -248,11 +248,11 @@ impl Decoder {
     }
 
     /// Takes the text of a packet. `None` if its attachments are still to come.
-    pub(crate) fn text(&mut self, text: ByteString) -> Result<Option<Packet>, Refused> {
+    pub(crate) fn text(&mut self, text: &ByteString) -> Result<Option<Packet>, Refused> {
         if self.partial.is_some() {
             return Err(ProtocolError::UnexpectedText.into());
         }
-        let mut reader = Reader { rest: &text };
+        let mut reader = Reader { rest: text };
         let kind = reader.kind()?;
         let count = match kind {
             b'5' | b'6' => reader.count()?,
@@ -516,7 +516,7 @@ mod tests {
     }
 
     fn read(text: &str) -> Result<Option<Packet>, Refused> {
-        decoder().text(text.into())
+        decoder().text(&text.into())
     }
 
     fn frames(packet: Packet, protocol: Protocol) -> Vec<Frame> {
@@ -528,7 +528,7 @@ mod tests {
     #[test]
     fn an_event_is_taken_apart_without_a_copy() {
         let text = ByteString::from("2/shop,7[ \"a\" , {\"b\":1} ]");
-        let packet = decoder().text(text.clone()).unwrap().unwrap();
+        let packet = decoder().text(&text).unwrap().unwrap();
         assert_eq!(packet.namespace, "/shop");
         let Body::Event { id, name, payload } = packet.body else { panic!("not an event") };
         assert_eq!((id, &*name), (Some(7), "a"));
@@ -547,7 +547,7 @@ mod tests {
     #[test]
     fn attachments_are_counted_in_bytes() {
         let mut decoder = Decoder::new(Limits { attachments: 2, bytes: 100 });
-        decoder.text(r#"52-["e",{"_placeholder":true,"num":0}]"#.into()).unwrap();
+        decoder.text(&r#"52-["e",{"_placeholder":true,"num":0}]"#.into()).unwrap();
         assert!(decoder.is_waiting());
         let refused = decoder.attachment(Bytes::from(vec![0; 90])).unwrap_err();
         assert_eq!(refused, Refused::TooLarge { limit: 100 });
@@ -626,7 +626,7 @@ mod tests {
     ) -> Result<Option<Packet>, Refused> {
         use crate::proto::engine::{EnginePacket, decode};
         match decode(protocol, frame)? {
-            EnginePacket::Message(text) => decoder.text(text),
+            EnginePacket::Message(text) => decoder.text(&text),
             EnginePacket::Attachment(data) => decoder.attachment(data),
             _ => Ok(None),
         }

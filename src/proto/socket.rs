@@ -326,9 +326,15 @@ impl<W> Socket<W> {
         self.state = State::Ended(reason);
     }
 
-    /// Answers are for the session that asked, and nobody else.
+    /// The session is over. What was not handed on before waits for the next one; answers, and
+    /// what asked for one, were for this session and nobody else.
     fn forget(&mut self) {
         self.session = None;
+        let unsent = self.transmit.drain(..).rev();
+        for outgoing in unsent.filter(|one| matches!(one.packet.body, Body::Event { id: None, .. }))
+        {
+            self.buffer.push_front(outgoing);
+        }
         self.buffer.retain(|waiting| !matches!(waiting.packet.body, Body::Ack { .. }));
     }
 
@@ -423,5 +429,376 @@ pub(crate) fn refusal(data: Option<&str>) -> Refusal {
             Refusal::new(message.to_owned(), data)
         }
         Some(other) => Refusal::new(String::new(), Some(other)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::{
+        outbox::Outbox,
+        payload::{encode_event, encode_reply},
+        proto::{engine::Frame, packet::root},
+    };
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn session(protocol: Protocol) -> Session {
+        Session { epoch: 1, protocol, sid: "S".into() }
+    }
+
+    fn socket(namespace: &str) -> Socket<&'static str> {
+        let auth = json!({ "token": "a b", "n": 1 }).to_string();
+        Socket::new(namespace.into(), Some(auth.into()), 20 * SECOND)
+    }
+
+    /// A namespace that is joined.
+    fn joined() -> Socket<&'static str> {
+        let mut socket = socket("/");
+        socket.handle_open(Instant::now(), session(Protocol::Eio4));
+        receive(&mut socket, Body::Connect(Some(r#"{"sid":"id"}"#.into())));
+        assert_eq!(socket.poll_event(), Some(Event::Ready { sid: "id".into() }));
+        assert_eq!(written(&mut socket).len(), 1);
+        socket
+    }
+
+    fn receive(socket: &mut Socket<&'static str>, body: Body) {
+        socket.handle_packet(1, Packet::new(root(), body));
+    }
+
+    fn emit(
+        socket: &mut Socket<&'static str>,
+        name: &'static str,
+        waiter: Option<(&'static str, Instant)>,
+    ) -> Result<(), Reason> {
+        socket.emit(name.into(), encode_event(name, &()).unwrap(), None, waiter)
+    }
+
+    fn written(socket: &mut Socket<&'static str>) -> Vec<String> {
+        let mut texts = Vec::new();
+        while let Some(outgoing) = socket.poll_transmit() {
+            outgoing.packet.encode(Protocol::Eio4, |frame| {
+                if let Frame::Text(text) = frame {
+                    texts.push(text.to_string());
+                }
+            });
+        }
+        texts
+    }
+
+    fn events(socket: &mut Socket<&'static str>) -> Vec<Event<&'static str>> {
+        std::iter::from_fn(|| socket.poll_event()).collect()
+    }
+
+    #[test]
+    fn what_is_emitted_early_goes_out_in_order_when_the_namespace_is_joined() {
+        let now = Instant::now();
+        let mut socket = socket("/");
+        emit(&mut socket, "a", None).unwrap();
+        socket.handle_open(now, session(Protocol::Eio4));
+        emit(&mut socket, "b", Some(("b", now + SECOND))).unwrap();
+        assert_eq!(written(&mut socket), [r#"40{"n":1,"token":"a b"}"#]);
+        assert!(!socket.is_flushed());
+        receive(&mut socket, Body::Connect(Some(r#"{"sid":"id","more":1}"#.into())));
+        emit(&mut socket, "c", None).unwrap();
+        assert_eq!(written(&mut socket), [r#"42["a"]"#, r#"420["b"]"#, r#"42["c"]"#]);
+        assert!(socket.is_flushed());
+    }
+
+    #[test]
+    fn an_old_server_joins_the_root_by_itself_and_gets_auth_as_a_query_elsewhere() {
+        let mut root = socket("/");
+        root.handle_open(Instant::now(), session(Protocol::Eio3));
+        assert!(written(&mut root).is_empty());
+        receive(&mut root, Body::Connect(None));
+        assert_eq!(root.poll_event(), Some(Event::Ready { sid: "S".into() }));
+
+        let mut foo = socket("/foo");
+        foo.handle_open(Instant::now(), session(Protocol::Eio3));
+        assert_eq!(written(&mut foo), ["40/foo?n=1&token=a%20b,"]);
+        foo.handle_packet(1, Packet::new("/foo".into(), Body::Connect(None)));
+        assert_eq!(foo.poll_event(), Some(Event::Ready { sid: "/foo#S".into() }));
+    }
+
+    #[test]
+    fn a_reply_without_an_id_is_not_one_of_revision_4() {
+        let mut socket = socket("/");
+        socket.handle_open(Instant::now(), session(Protocol::Eio4));
+        receive(&mut socket, Body::Connect(None));
+        assert!(matches!(
+            socket.poll_event(),
+            Some(Event::ConnectError(Reason::Connect(ConnectFailure::Unsupported { .. })))
+        ));
+    }
+
+    #[test]
+    fn refusals_of_all_servers_are_understood() {
+        let refused = |data| {
+            let refusal = refusal(data);
+            (refusal.message().to_owned(), refusal.data().cloned())
+        };
+        assert_eq!(refused(Some(r#"{"message":"no"}"#)), ("no".into(), None));
+        let data = Some(json!({ "code": 42 }));
+        assert_eq!(
+            refused(Some(r#"{"message":"no","data":{"code":42}}"#)),
+            ("no".into(), data.clone())
+        );
+        assert_eq!(refused(Some(r#"{"code":42}"#)), (String::new(), data));
+        assert_eq!(refused(Some(r#""no""#)), ("no".into(), None));
+        assert_eq!(refused(Some("7")), (String::new(), Some(json!(7))));
+        assert_eq!(refused(None), (String::new(), None));
+    }
+
+    #[test]
+    fn a_namespace_that_is_not_answered_ends() {
+        let now = Instant::now();
+        let mut socket = socket("/");
+        socket.handle_open(now, session(Protocol::Eio4));
+        assert_eq!(socket.poll_timeout(), Some(now + 20 * SECOND));
+        socket.handle_timeout(now + 20 * SECOND);
+        assert_eq!(socket.poll_event(), Some(Event::ConnectError(Reason::JoinTimeout)));
+        assert_eq!(emit(&mut socket, "e", None), Err(Reason::JoinTimeout));
+    }
+
+    #[test]
+    fn answers_find_their_question_in_any_order() {
+        let later = Instant::now() + SECOND;
+        let mut socket = joined();
+        for name in ["a", "b", "c"] {
+            emit(&mut socket, name, Some((name, later))).unwrap();
+        }
+        for id in [2, 0, 0, 7, 1] {
+            receive(&mut socket, Body::Ack { id, payload: encode_reply(&id).unwrap() });
+        }
+        let answered: Vec<_> = events(&mut socket)
+            .into_iter()
+            .map(|event| match event {
+                Event::Answered(waiter, Ok(payload)) => (waiter, payload.decode::<u64>().unwrap()),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(answered, [("c", 2), ("a", 0), ("b", 1)]);
+        assert_eq!(socket.poll_timeout(), None);
+    }
+
+    #[test]
+    fn an_emit_that_timed_out_before_it_was_sent_is_not_sent() {
+        let now = Instant::now();
+        let outbox = Outbox::new(10, 1_000);
+        let mut socket = socket("/");
+        let permit = outbox.reserve(10);
+        let payload = encode_event("a", &()).unwrap();
+        socket.emit("a".into(), payload, permit, Some(("a", now + SECOND))).unwrap();
+        emit(&mut socket, "b", None).unwrap();
+        socket.handle_timeout(now + SECOND);
+        assert_eq!(events(&mut socket), [Event::Answered("a", Err(AckError::TimedOut))]);
+        assert_eq!(outbox.waiting(), 0, "its room is given back");
+        socket.handle_open(now, session(Protocol::Eio4));
+        receive(&mut socket, Body::Connect(Some(r#"{"sid":"id"}"#.into())));
+        assert_eq!(written(&mut socket)[1..], [r#"42["b"]"#]);
+    }
+
+    #[test]
+    fn a_lost_session_fails_what_was_sent_and_keeps_what_was_not() {
+        let later = Instant::now() + SECOND;
+        let mut socket = joined();
+        emit(&mut socket, "sent", Some(("sent", later))).unwrap();
+        let reason = Reason::PingTimeout;
+        socket.handle_lost(reason.clone(), true);
+        emit(&mut socket, "kept", Some(("kept", later))).unwrap();
+        socket.handle_lost(reason.clone(), true);
+        let failed = Event::Answered("sent", Err(AckError::Disconnected(reason.clone())));
+        assert_eq!(events(&mut socket), [failed, Event::Disconnected(reason.clone())]);
+
+        socket.handle_lost(reason.clone(), false);
+        let never = AckError::NeverSent(EmitError::Closed(reason.clone()));
+        assert_eq!(
+            events(&mut socket),
+            [Event::Answered("kept", Err(never)), Event::ConnectError(reason.clone())]
+        );
+        assert_eq!(emit(&mut socket, "late", Some(("late", later))), Err(reason));
+        assert!(matches!(events(&mut socket)[..], [Event::Answered("late", Err(_))]));
+    }
+
+    #[test]
+    fn what_was_not_handed_on_before_the_session_ended_goes_into_the_next() {
+        let now = Instant::now();
+        let mut socket = joined();
+        emit(&mut socket, "a", None).unwrap();
+        emit(&mut socket, "b", Some(("b", now + SECOND))).unwrap();
+        socket.handle_lost(Reason::PingTimeout, true);
+        emit(&mut socket, "c", None).unwrap();
+        assert!(written(&mut socket).is_empty());
+        socket.handle_open(now, Session { epoch: 2, ..session(Protocol::Eio4) });
+        socket.handle_packet(2, Packet::new(root(), Body::Connect(Some(r#"{"sid":"x"}"#.into()))));
+        assert_eq!(written(&mut socket)[1..], [r#"42["a"]"#, r#"42["c"]"#]);
+    }
+
+    #[test]
+    fn answers_to_the_server_stay_in_their_session() {
+        let mut socket = joined();
+        let reply = || encode_reply(&1).unwrap();
+        assert!(socket.answer(1, 5, reply(), None));
+        assert_eq!(written(&mut socket), ["435[1]"]);
+        assert!(!socket.answer(2, 5, reply(), None));
+        socket.handle_lost(Reason::PingTimeout, true);
+        assert!(!socket.answer(1, 5, reply(), None));
+        assert!(written(&mut socket).is_empty());
+    }
+
+    #[test]
+    fn packets_of_an_older_session_and_after_the_end_are_ignored() {
+        let mut socket = joined();
+        let event = || {
+            let payload = encode_event("e", &()).unwrap();
+            Packet::new(root(), Body::Event { id: None, name: "e".into(), payload })
+        };
+        socket.handle_packet(0, event());
+        assert_eq!(socket.poll_event(), None);
+        receive(&mut socket, Body::Disconnect);
+        assert_eq!(socket.poll_event(), Some(Event::Disconnected(Reason::ServerDisconnect)));
+        socket.handle_packet(1, event());
+        receive(&mut socket, Body::Disconnect);
+        assert_eq!(socket.poll_event(), None);
+    }
+
+    #[test]
+    fn leaving_tells_the_server_only_if_it_knows_us() {
+        let mut joined = joined();
+        assert!(joined.leave(Reason::ClientDisconnect).is_some());
+        assert!(joined.leave(Reason::ClientDisconnect).is_none());
+        assert!(socket("/").leave(Reason::ClientDisconnect).is_none());
+        assert!(joined.join());
+        assert!(!joined.join(), "that goes on already");
+    }
+
+    mod operations {
+        //! Random operations: every waiter has exactly one outcome, and nothing follows an end.
+
+        use std::collections::HashMap;
+
+        use proptest::prelude::*;
+
+        use super::*;
+
+        #[derive(Debug, Clone)]
+        enum Operation {
+            Emit(bool),
+            Open,
+            Reply,
+            Refuse,
+            Disconnect,
+            Ack(u64),
+            Event,
+            Lost(bool),
+            Join,
+            Leave,
+            Pass(u64),
+        }
+
+        fn operation() -> impl Strategy<Value = Operation> {
+            prop_oneof![
+                any::<bool>().prop_map(Operation::Emit),
+                Just(Operation::Emit(true)),
+                Just(Operation::Open),
+                Just(Operation::Reply),
+                Just(Operation::Refuse),
+                Just(Operation::Disconnect),
+                (0..20_u64).prop_map(Operation::Ack),
+                Just(Operation::Event),
+                any::<bool>().prop_map(Operation::Lost),
+                Just(Operation::Join),
+                Just(Operation::Leave),
+                (0..15_000_u64).prop_map(Operation::Pass),
+            ]
+        }
+
+        proptest! {
+            #[test]
+            fn no_order_of_events_breaks_the_rules(
+                operations in prop::collection::vec(operation(), 0..100),
+            ) {
+                let mut now = Instant::now();
+                let mut socket: Socket<u32> = Socket::new(root(), None, 20 * SECOND);
+                let (mut epoch, mut asked) = (0, 0);
+                let mut outcomes: HashMap<u32, u32> = HashMap::new();
+                let mut ready = false;
+                let outbox = Outbox::new(1_000, 100_000);
+                // At the end, time runs out for whoever still waits.
+                let end = [Operation::Leave, Operation::Pass(100_000)];
+                for operation in operations.into_iter().chain(end) {
+                    let packet = |body| Packet::new(root(), body);
+                    let was_over = socket.ended().is_some();
+                    match operation {
+                        Operation::Emit(waits) => {
+                            let waiter = waits.then(|| {
+                                asked += 1;
+                                (asked, now + 10 * SECOND)
+                            });
+                            let payload = encode_event("e", &()).unwrap();
+                            let taken =
+                                socket.emit("e".into(), payload, outbox.reserve(5), waiter);
+                            prop_assert_eq!(taken.is_err(), was_over);
+                        }
+                        Operation::Open => {
+                            epoch += 1;
+                            let protocol = Protocol::Eio4;
+                            socket.handle_open(now, Session { epoch, protocol, sid: "S".into() });
+                        }
+                        Operation::Reply => {
+                            let reply = Some(r#"{"sid":"x"}"#.into());
+                            socket.handle_packet(epoch, packet(Body::Connect(reply)));
+                        }
+                        Operation::Refuse => {
+                            socket.handle_packet(epoch, packet(Body::ConnectError(None)));
+                        }
+                        Operation::Disconnect => {
+                            socket.handle_packet(epoch, packet(Body::Disconnect));
+                        }
+                        Operation::Ack(id) => {
+                            let payload = encode_reply(&()).unwrap();
+                            socket.handle_packet(epoch, packet(Body::Ack { id, payload }));
+                        }
+                        Operation::Event => {
+                            let payload = encode_event("e", &()).unwrap();
+                            let body = Body::Event { id: None, name: "e".into(), payload };
+                            socket.handle_packet(epoch, packet(body));
+                        }
+                        Operation::Lost(again) => socket.handle_lost(Reason::PingTimeout, again),
+                        Operation::Join => drop(socket.join()),
+                        Operation::Leave => drop(socket.leave(Reason::ClientDisconnect)),
+                        Operation::Pass(millis) => {
+                            now += Duration::from_millis(millis);
+                            socket.handle_timeout(now);
+                        }
+                    }
+                    while let Some(event) = socket.poll_event() {
+                        match event {
+                            Event::Answered(waiter, _) => *outcomes.entry(waiter).or_default() += 1,
+                            Event::Received { .. } => prop_assert!(!was_over, "after the end"),
+                            Event::Ready { .. } => {
+                                prop_assert!(!ready, "ready twice");
+                                ready = true;
+                            }
+                            Event::Disconnected(_) => {
+                                prop_assert!(ready, "disconnected, and never was connected");
+                                ready = false;
+                            }
+                            Event::ConnectError(_) => prop_assert!(!ready),
+                        }
+                    }
+                    while let Some(outgoing) = socket.poll_transmit() {
+                        let early = matches!(outgoing.packet.body, Body::Connect(_));
+                        prop_assert!(early || ready, "sent before the namespace was joined");
+                    }
+                    prop_assert_eq!(socket.is_joined(), ready);
+                    prop_assert!(outbox.waiting() <= socket.buffered(), "room is lost");
+                }
+                prop_assert_eq!(outcomes.len(), asked as usize, "a waiter has no outcome");
+                prop_assert!(outcomes.values().all(|&count| count == 1), "a waiter has two");
+            }
+        }
     }
 }

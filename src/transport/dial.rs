@@ -94,7 +94,7 @@ impl Dialler {
     }
 }
 
-/// awc's own TCP connector, and then TCP_NODELAY, for which awc has no switch: small events must
+/// awc's own TCP connector, and then `TCP_NODELAY`, for which awc has no switch: small events must
 /// not wait for the acknowledgement of earlier ones.
 #[derive(Clone, Default)]
 struct NoDelay {

@@ -56,10 +56,12 @@ impl Guard {
 /// The payload length that a frame's header declares, once enough of it is there.
 fn declared(header: &[u8]) -> Option<u64> {
     match *header {
-        [_, length, a, b, c, d, e, f, g, h, ..] if length & 0x7F == 127 => {
-            Some(u64::from_be_bytes([a, b, c, d, e, f, g, h]))
+        [_, length, ref rest @ ..] if length & 0x7F == 127 => {
+            rest.first_chunk().map(|bytes| u64::from_be_bytes(*bytes))
         }
-        [_, length, a, b, ..] if length & 0x7F == 126 => Some(u16::from_be_bytes([a, b]).into()),
+        [_, length, ref rest @ ..] if length & 0x7F == 126 => {
+            rest.first_chunk().map(|bytes| u16::from_be_bytes(*bytes).into())
+        }
         [_, length, ..] if length & 0x7F < 126 => Some((length & 0x7F).into()),
         _ => None,
     }
