@@ -1,7 +1,7 @@
 //! The Connection actor: owns one connection, routes its packets to the Namespaces.
 //!
 //! It wraps [`proto::connection`](crate::proto::connection); its one future, the
-//! [`Driver`](crate::driver::Driver), moves the bytes.
+//! [`Driver`], moves the bytes.
 //!
 //! # The window
 //!

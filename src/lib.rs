@@ -1,4 +1,101 @@
-//! Socket.IO client for actix applications.
+//! The Socket.IO client for actix applications.
+//!
+//! A [`Client`] is one connection to a server, a [`Socket`] is one namespace on it. Both are handles:
+//! cheap to clone, usable from any thread, in actors and in plain async code. Behind them, a
+//! Connection actor owns the websocket, and each namespace is an actor that publishes what happens
+//! to the addresses that subscribed.
+//!
+//! ```no_run
+//! use std::time::Duration;
+//!
+//! use actix::prelude::*;
+//! use actix_socketio::{Client, Disconnected, Event, Ready};
+//!
+//! struct Desk;
+//!
+//! impl Actor for Desk {
+//!     type Context = Context<Self>;
+//! }
+//!
+//! impl Handler<Ready> for Desk {
+//!     type Result = ();
+//!     fn handle(&mut self, ready: Ready, _: &mut Context<Self>) {
+//!         println!("joined {}", ready.namespace());
+//!     }
+//! }
+//!
+//! impl Handler<Event> for Desk {
+//!     type Result = ();
+//!     fn handle(&mut self, event: Event, _: &mut Context<Self>) {
+//!         if let ("price", Ok((what, price))) = (event.name(), event.args::<(String, f64)>()) {
+//!             println!("{what} costs {price}");
+//!         }
+//!     }
+//! }
+//!
+//! impl Handler<Disconnected> for Desk {
+//!     type Result = ();
+//!     fn handle(&mut self, gone: Disconnected, _: &mut Context<Self>) {
+//!         println!("gone: {}", gone.reason());
+//!     }
+//! }
+//!
+//! #[actix::main]
+//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let client = Client::builder("http://localhost:3000").start()?;
+//!     let shop = client.of("/shop")?;
+//!     shop.subscribe(Desk.start());
+//!     shop.emit("find", ("tea", 3))?;
+//!     let order: u64 = shop.emit_with_ack("buy", "tea").timeout(Duration::from_secs(1)).await?;
+//!     println!("order {order}");
+//!     client.shutdown(Duration::from_secs(5)).await;
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # Where to find what
+//!
+//! | to | see |
+//! |---|---|
+//! | connect, set options | [`Client::builder`], [`ClientBuilder`] |
+//! | join and leave namespaces | [`Client::of`], [`Socket::ready`], [`Socket::disconnect`], [`Socket::connect`] |
+//! | hear | [`Socket::subscribe`], [`Socket::subscribe_to`], [`message`] |
+//! | read arguments, answer the server | [`Event::args`], [`Event::ack`], [`Payload`] |
+//! | talk | [`Socket::emit`], [`Socket::emit_with_ack`], [`Emit`], [`Socket::recipient`] |
+//! | know why it ended | [`Reason`], [`error`] |
+//! | end it | [`Client::shutdown`] |
+//!
+//! # What holds
+//!
+//! * **Order.** In each namespace, a subscriber gets what happens in the order in which it
+//!   happened; what is emitted from one thread is sent in the order of the calls.
+//! * **No waiting for readiness.** What is emitted before a namespace is joined waits in a bounded
+//!   buffer; what arrives before anybody has subscribed waits for the first who does.
+//! * **Nothing hangs.** Whatever can be awaited has a deadline, and a typed outcome.
+//! * **Nothing vanishes silently.** Who waits for something is told; the rest is counted or logged,
+//!   by way of the [`log`] crate: lost data as warnings, sessions that begin and end as infos.
+//!   Arguments, credentials and session ids are never logged.
+//! * **Nothing grows without a bound.** The bounds are options of [`ClientBuilder`].
+//!
+//! # Which server?
+//!
+//! Any since 1.0. The client finds out by itself which protocol revision the server speaks, and
+//! [`Client::protocol`] tells; [`ClientBuilder::protocol`] insists on one. On a server 1.x or 2.x a
+//! few things are as they are there: it joins `/` by itself, whether asked or not; there is no
+//! `auth` for `/`; and a `/` that was left can be joined again only over a new connection, which
+//! [`Socket::connect`] makes.
+//!
+//! # Where it runs
+//!
+//! The actors run on the arbiter on which the client is [started](ClientBuilder::start), or on
+//! [another](ClientBuilder::start_in). They need an actix system (`#[actix::main]`, or
+//! `#[actix_web::main]`), not a tokio runtime of another kind. `System::stop` ends them without
+//! ceremony; call [`Client::shutdown`] before, if what was emitted matters.
+//!
+//! # Not yet
+//!
+//! Reconnection, HTTP long-polling, TLS and msgpack. When a connection is lost, every subscriber
+//! and whoever waits for an answer is told, and [`Socket::connect`] makes a new one.
 
 #![cfg_attr(
     test,
@@ -36,3 +133,8 @@ pub use payload::Payload;
 pub use proto::{ProtocolError, engine::Protocol};
 pub use socket::{Ack, AckRequest, ReadyRequest, Socket, WhenReady};
 pub use subscriber::Subscribable;
+
+/// Compiles what the README shows.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

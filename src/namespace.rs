@@ -135,7 +135,7 @@ pub(crate) struct Namespace {
     port: Arc<Port>,
     connection: Addr<Connection>,
     subscribers: Vec<Subscriber>,
-    /// What the last [`Event::Ready`] said, while it holds.
+    /// What the last [`socket::Event::Ready`] said, while it holds.
     ready: Option<Ready>,
     protocol: Option<Protocol>,
     waiting: Vec<(Instant, ReadySender)>,

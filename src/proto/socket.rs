@@ -721,9 +721,9 @@ mod tests {
                 operations in prop::collection::vec(operation(), 0..100),
             ) {
                 let mut now = Instant::now();
-                let mut socket: Socket<u32> = Socket::new(root(), None, 20 * SECOND);
-                let (mut epoch, mut asked) = (0, 0);
-                let mut outcomes: HashMap<u32, u32> = HashMap::new();
+                let mut socket: Socket<usize> = Socket::new(root(), None, 20 * SECOND);
+                let (mut epoch, mut asked) = (0, 0_usize);
+                let mut outcomes: HashMap<usize, u32> = HashMap::new();
                 let mut ready = false;
                 let outbox = Outbox::new(1_000, 100_000);
                 // At the end, time runs out for whoever still waits.
@@ -796,7 +796,7 @@ mod tests {
                     prop_assert_eq!(socket.is_joined(), ready);
                     prop_assert!(outbox.waiting() <= socket.buffered(), "room is lost");
                 }
-                prop_assert_eq!(outcomes.len(), asked as usize, "a waiter has no outcome");
+                prop_assert_eq!(outcomes.len(), asked, "a waiter has no outcome");
                 prop_assert!(outcomes.values().all(|&count| count == 1), "a waiter has two");
             }
         }
