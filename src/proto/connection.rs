@@ -17,7 +17,8 @@
 //!
 //! 1. `maxPayload` in the handshake: revision 4 (servers since 4.5). Decided at once.
 //! 2. Otherwise it says nothing, since a request to join `/` would make a server 2.x join it
-//!    twice. A Socket.IO packet that comes by itself is one from a server 1.x or 2.x.
+//!    twice. A Socket.IO packet that comes by itself is one from a server 1.x or 2.x; a ping is
+//!    one from a server 3.0 to 4.4.
 //! 3. After [`GRACE`] of silence it sends a ping. A server 1.x or 2.x answers it. A server 3.1 to
 //!    4.4 hangs up, without a word to its application; it is dialled again at once, and now known.
 //!    A server 3.0 stays silent for [`PATIENCE`].
@@ -426,10 +427,18 @@ impl Connection {
                     _ => Err(ProtocolError::Handshake("no handshake".to_owned()).into()),
                 }
             }
-            State::Undecided { handshake, .. } => {
-                // Only a server of revision 3 has anything to say now.
-                let handshake = handshake.clone();
+            State::Undecided { handshake, asked, .. } => {
+                let (handshake, asked) = (handshake.clone(), *asked);
                 match engine::decode(Protocol::Eio3, frame)? {
+                    // Those of revision 3 never ping.
+                    EnginePacket::Ping => {
+                        // Once asked, it may still hang up on that.
+                        if !asked {
+                            self.opened(now, Protocol::Eio4, handshake);
+                        }
+                        self.pong = true;
+                        Ok(())
+                    }
                     EnginePacket::Pong => {
                         self.opened(now, Protocol::Eio3, handshake);
                         Ok(())
@@ -442,7 +451,7 @@ impl Connection {
                         self.fail(Reason::TransportClose(None));
                         Ok(())
                     }
-                    EnginePacket::Idle | EnginePacket::Ping => Ok(()),
+                    EnginePacket::Idle => Ok(()),
                     EnginePacket::Attachment(_) => Err(ProtocolError::UnexpectedBinary.into()),
                     EnginePacket::Open(_) => Err(second_handshake()),
                 }
