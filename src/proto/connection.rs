@@ -401,15 +401,15 @@ impl Connection {
         if let Err(refused) = self.try_frame(now, frame) {
             self.fail(match refused {
                 Refused::TooLarge { limit } => Reason::TooLarge { limit },
+                Refused::Protocol(error) if !matches!(self.state, State::Opening { .. }) => {
+                    Reason::Protocol(error)
+                }
                 Refused::Protocol(ProtocolError::Handshake(error)) => {
                     Reason::Connect(ConnectFailure::Handshake(error))
                 }
-                Refused::Protocol(error) => match &self.state {
-                    State::Opening { .. } => {
-                        Reason::Connect(ConnectFailure::Handshake(error.to_string()))
-                    }
-                    _ => Reason::Protocol(error),
-                },
+                Refused::Protocol(error) => {
+                    Reason::Connect(ConnectFailure::Handshake(error.to_string()))
+                }
             });
         }
     }
