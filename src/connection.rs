@@ -191,6 +191,12 @@ impl Connection {
         while let Some(event) = self.core.poll_event() {
             match event {
                 Event::Packet(packet) => self.collect(packet),
+                Event::Greeted(session) => {
+                    self.knowledge.set_protocol(self.core.protocol());
+                    if let Some(root) = self.children.get("/") {
+                        root.addr.do_send(namespace::Opened { session });
+                    }
+                }
                 Event::Opened(session) => {
                     log::info!("connected, {}", session.protocol);
                     self.knowledge.set_protocol(self.core.protocol());

@@ -113,11 +113,14 @@ pub(crate) enum Transmit {
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Event {
+    /// A server of revision 3 is there. It joins `/`, or not, and may speak there before; all
+    /// others wait.
+    Greeted(Session),
     /// Namespaces may join.
     Opened(Session),
     /// Of the current session.
     Packet(Packet),
-    /// An old server refused `/`, and with it every namespace that waits.
+    /// An old server let nobody into `/`, and with it into no namespace that waits.
     Refused(Reason),
     /// The connection is gone, or did not come about. `again`: another is on its way.
     Lost { reason: Reason, again: bool },
@@ -271,6 +274,8 @@ impl Connection {
         match open.root {
             Root::Joined if namespace == "/" => Admission::Joined(session),
             Root::Free | Root::Joined => Admission::Now(session),
+            // What comes is for it, up to the server's verdict.
+            Root::Pending { .. } if namespace == "/" => Admission::Now(session),
             Root::Pending { .. } => Admission::Later,
             Root::Gone => {
                 self.lost(Reason::Reconnect, true);
@@ -305,10 +310,14 @@ impl Connection {
             return;
         }
         if let State::Open(open) = &mut self.state
-            && open.root != Root::Free
             && packet.namespace == *"/"
         {
-            open.root = Root::Gone;
+            match open.root {
+                Root::Free => {}
+                // The server would not heed it, and all others wait for this.
+                Root::Pending { .. } => return,
+                Root::Joined | Root::Gone => open.root = Root::Gone,
+            }
         }
         self.pings = self.pings.wrapping_add(1);
         self.transmit.push_back(Transmit::Ping(self.pings));
@@ -506,9 +515,10 @@ impl Connection {
             Protocol::Eio4 => Root::Free,
             Protocol::Eio3 => Root::Pending { until: later(now, self.config.join_timeout) },
         };
-        if root == Root::Free {
-            self.events.push_back(Event::Opened(session.clone()));
-        }
+        self.events.push_back(match root {
+            Root::Free => Event::Opened(session.clone()),
+            Root::Pending { .. } | Root::Joined | Root::Gone => Event::Greeted(session.clone()),
+        });
         let heartbeat = Heartbeat::new(now, protocol, &handshake);
         self.state = State::Open(Open {
             session,
@@ -540,6 +550,10 @@ impl Connection {
                     open.root = Root::Gone;
                     let reason = Reason::Refused(refusal(data.as_deref()));
                     return self.events.push_back(Event::Refused(reason));
+                }
+                (Body::Disconnect, Root::Pending { .. }) => {
+                    open.root = Root::Gone;
+                    return self.events.push_back(Event::Refused(Reason::ServerDisconnect));
                 }
                 (Body::Disconnect, _) => open.root = Root::Gone,
                 _ => {}
@@ -764,6 +778,8 @@ mod tests {
                 Protocol::Eio3 => {
                     bench.text(PLAIN);
                     bench.text("40");
+                    let greeted = Event::Greeted(session(Protocol::Eio3));
+                    assert_eq!(bench.core.poll_event(), Some(greeted));
                 }
             }
             assert!(matches!(bench.core.poll_event(), Some(Event::Opened(_))));
@@ -849,7 +865,8 @@ mod tests {
         assert_eq!(bench.written(), ["2"]);
         bench.text("3");
         assert_eq!(bench.core.protocol(), Some(Protocol::Eio3));
-        assert_eq!(bench.core.poll_event(), None, "`/` is not joined yet");
+        let greeted = Event::Greeted(session(Protocol::Eio3));
+        assert_eq!(bench.core.poll_event(), Some(greeted), "`/` is not joined yet");
         bench.text("40");
         assert_eq!(bench.core.poll_event(), Some(Event::Opened(session(Protocol::Eio3))));
     }
@@ -910,8 +927,7 @@ mod tests {
         assert_eq!(bench.core.poll_action(), Some(Action::Dial(Protocol::Eio3)));
         bench.core.handle_dialled();
         bench.text(PLAIN);
-        bench.text("40");
-        assert!(matches!(bench.core.poll_event(), Some(Event::Opened(Session { epoch: 2, .. }))));
+        assert!(matches!(bench.core.poll_event(), Some(Event::Greeted(Session { epoch: 2, .. }))));
     }
 
     #[test]
@@ -939,6 +955,7 @@ mod tests {
         bench.text(PLAIN);
         bench.pass(GRACE);
         bench.text("3");
+        assert_eq!(bench.core.poll_event(), Some(Event::Greeted(session(Protocol::Eio3))));
         bench.pass(15 * SECOND);
         bench.expect_lost(Reason::JoinTimeout);
 
@@ -989,6 +1006,7 @@ mod tests {
         let mut bench = Bench::dialled(None);
         bench.text(PLAIN);
         bench.text(r#"44"denied""#);
+        assert_eq!(bench.core.poll_event(), Some(Event::Greeted(session(Protocol::Eio3))));
         let reason = Reason::Refused(refusal(Some(r#""denied""#)));
         assert_eq!(bench.core.poll_event(), Some(Event::Refused(reason)));
         // A second try takes a new connection.
@@ -1161,9 +1179,15 @@ mod tests {
                     }
                     while let Some(event) = bench.core.poll_event() {
                         match event {
+                            Event::Greeted(session) => {
+                                prop_assert_eq!(session.protocol, Protocol::Eio3);
+                                prop_assert!(session.epoch > epoch, "an epoch was used again");
+                                epoch = session.epoch;
+                            }
                             Event::Opened(session) => {
                                 prop_assert!(!open, "opened twice");
-                                prop_assert!(session.epoch > epoch, "an epoch was used again");
+                                let new = u64::from(session.protocol == Protocol::Eio4);
+                                prop_assert!(session.epoch >= epoch + new, "an epoch was used again");
                                 prop_assert!(pin.is_none_or(|pin| pin == session.protocol));
                                 epoch = session.epoch;
                                 open = true;

@@ -51,8 +51,9 @@ pub(crate) struct Socket<W> {
 enum State {
     /// To be joined as soon as there is a connection.
     Waiting,
+    /// The deadline is for the answer to a request; where there is none, the connection has it.
     Joining {
-        deadline: Instant,
+        deadline: Option<Instant>,
     },
     Joined,
     /// Neither joined nor to be joined.
@@ -211,11 +212,11 @@ impl<W> Socket<W> {
         if !matches!(self.state, State::Waiting) {
             return;
         }
-        if let Some(packet) = self.request(session.protocol) {
-            self.transmit.push_back(Outgoing { packet, permit: None });
-        }
+        let request = self.request(session.protocol);
+        let deadline = request.is_some().then(|| later(now, self.join_timeout));
+        self.transmit.extend(request.map(|packet| Outgoing { packet, permit: None }));
         self.session = Some(session);
-        self.state = State::Joining { deadline: later(now, self.join_timeout) };
+        self.state = State::Joining { deadline };
     }
 
     /// The request to join. A server of revision 3 joins `/` by itself, and takes what other
@@ -363,7 +364,7 @@ impl<W> Socket<W> {
                 _ => true,
             });
         }
-        if matches!(self.state, State::Joining { deadline } if deadline <= now) {
+        if matches!(self.state, State::Joining { deadline: Some(deadline) } if deadline <= now) {
             self.end(Reason::JoinTimeout);
         }
     }
@@ -372,7 +373,7 @@ impl<W> Socket<W> {
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         let join = match self.state {
-            State::Joining { deadline } => Some(deadline),
+            State::Joining { deadline } => deadline,
             State::Waiting | State::Joined | State::Ended(_) => None,
         };
         join.into_iter().chain(self.acks.poll_timeout()).min()
