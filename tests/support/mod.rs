@@ -16,6 +16,7 @@
 pub mod node;
 pub mod oxide;
 pub mod scripted;
+pub mod watch;
 
 use std::time::{Duration, Instant};
 
