@@ -657,6 +657,30 @@ mod tests {
         }
 
         #[test]
+        fn what_a_message_allocates_is_a_small_multiple_of_its_size(
+            head in prop::sample::select(vec![
+                "42", "42/", "0", "451-", "4510-[\"e\",", "4610-7[", "44", "40", "b", "42[\"\\", "",
+            ]),
+            body in "[\\[\\]{}\",:a0é\\\\]{0,3}",
+            times in 0..2_000_usize,
+        ) {
+            let text = ByteString::from(format!("{head}{}", body.repeat(times)));
+            let size = text.len();
+            let used = allocation_counter::measure(|| {
+                let mut decoder = decoder();
+                for _ in 0..3 {
+                    drop(feed(&mut decoder, Protocol::Eio4, Frame::Text(text.clone())));
+                }
+                for _ in 0..12 {
+                    let data = Frame::Binary(text.as_bytes().clone());
+                    drop(feed(&mut decoder, Protocol::Eio4, data));
+                }
+            });
+            let bound = u64::try_from(size * 4 + 4_096).unwrap();
+            prop_assert!(used.bytes_max <= bound, "{} bytes for {size}", used.bytes_max);
+        }
+
+        #[test]
         fn no_sequence_of_messages_panics(
             messages in prop::collection::vec(
                 prop_oneof![
