@@ -154,6 +154,8 @@ enum Unheard {
     Kept {
         events: VecDeque<Event>,
         bytes: usize,
+        /// How many of them came before the last [`Ready`].
+        before_ready: usize,
     },
     /// Somebody has subscribed, or there were too many.
     Over,
@@ -186,7 +188,7 @@ impl Namespace {
                 ready: None,
                 protocol: None,
                 waiting: Vec::new(),
-                unheard: Unheard::Kept { events: VecDeque::new(), bytes: 0 },
+                unheard: Unheard::Kept { events: VecDeque::new(), bytes: 0, before_ready: 0 },
                 finishing: false,
                 taken: Load::default(),
                 reported: Load::default(),
@@ -244,6 +246,9 @@ impl Namespace {
         for (_, waiter) in self.waiting.drain(..) {
             drop(waiter.send(Ok(ready.clone())));
         }
+        if let Unheard::Kept { events, before_ready, .. } = &mut self.unheard {
+            *before_ready = events.len();
+        }
         self.ready = Some(ready.clone());
         self.tell(&Fact::Ready(ready));
     }
@@ -263,7 +268,7 @@ impl Namespace {
         let event = Event { namespace: self.name().clone(), name, payload, answer };
         match &mut self.unheard {
             Unheard::Over => self.tell_event(event),
-            Unheard::Kept { events, bytes } => {
+            Unheard::Kept { events, bytes, .. } => {
                 *bytes = bytes.saturating_add(event.payload.size());
                 events.push_back(event);
                 if events.len() > MAX_UNHEARD || *bytes > MAX_UNHEARD_BYTES {
@@ -601,17 +606,22 @@ impl Handler<Subscribe> for Namespace {
 
     fn handle(&mut self, Subscribe { ears }: Subscribe, _: &mut Self::Context) {
         let mut subscriber = Subscriber::new(ears);
+        let (mut before, mut after) = (VecDeque::new(), VecDeque::new());
         if subscriber.wants_events()
-            && let Unheard::Kept { events, .. } = &mut self.unheard
+            && let Unheard::Kept { events, before_ready, .. } = &mut self.unheard
         {
-            let events = std::mem::take(events);
+            after = events.split_off((*before_ready).min(events.len()));
+            before = std::mem::take(events);
             self.unheard = Unheard::Over;
-            for event in events {
-                subscriber.offer(Fact::Event(event));
-            }
+        }
+        for event in before {
+            subscriber.offer(Fact::Event(event));
         }
         if let Some(ready) = &self.ready {
             subscriber.offer(Fact::Ready(ready.clone()));
+        }
+        for event in after {
+            subscriber.offer(Fact::Event(event));
         }
         self.subscribers.push(subscriber);
     }
