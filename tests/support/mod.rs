@@ -1,5 +1,7 @@
 //! What the integration tests talk to: the official servers on Node.js ([`node`]), socketioxide
-//! ([`oxide`]), and a server which does exactly what a test tells it to ([`scripted`]).
+//! ([`oxide`]), and a server which does exactly what a test tells it to ([`scripted`]); with what
+//! runs one scenario against all of them ([`every`]), and a subscriber which tells the test what it
+//! gets ([`recorder`]).
 
 // Every integration test is a crate of its own and uses only the part of this it needs.
 #![allow(dead_code, unreachable_pub)]
@@ -10,11 +12,15 @@
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::missing_panics_doc,
-    clippy::panic
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm
 )]
 
+pub mod every;
 pub mod node;
 pub mod oxide;
+pub mod recorder;
 pub mod scripted;
 pub mod watch;
 

@@ -193,6 +193,12 @@ impl Server {
         body.as_u64().unwrap_or_else(|| panic!("a count, not {body}"))
     }
 
+    /// How many Engine.IO connections there are now.
+    pub fn engines(&self) -> u64 {
+        let body = self.get("/engine");
+        body.as_u64().unwrap_or_else(|| panic!("a count, not {body}"))
+    }
+
     /// Has the server call `io.close()`: every connection is closed and the port is given up,
     /// while the process stays.
     pub fn shutdown(&self) {

@@ -44,7 +44,12 @@ pub fn start() -> Server {
 }
 
 pub fn start_with(configure: impl FnOnce(SocketIoBuilder) -> SocketIoBuilder) -> Server {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    start_on(0, configure)
+}
+
+/// The same on this port; 0 for any free one.
+pub fn start_on(port: u16, configure: impl FnOnce(SocketIoBuilder) -> SocketIoBuilder) -> Server {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).expect("a free port");
     let address = listener.local_addr().expect("a bound listener has an address");
     listener.set_nonblocking(true).expect("a listener for tokio");
     let counters = Arc::new(Counters::default());

@@ -137,9 +137,11 @@ const server = http.createServer((request, response) => {
   } else if (url.pathname === "/shutdown") {
     response.on("finish", () => io.close());
     reply(true);
-  } else if (url.pathname === "/engine" && url.searchParams.has("close")) {
+  } else if (url.pathname === "/engine") {
     const clients = Object.values(io.engine.clients);
-    clients.forEach((client) => client.close());
+    if (url.searchParams.has("close")) {
+      clients.forEach((client) => client.close());
+    }
     reply(clients.length);
   } else {
     response.statusCode = 404;

@@ -1,0 +1,193 @@
+//! One scenario against every server: [`on_every_server`] makes a test of it for each of them, so
+//! that a failure names the server.
+
+// A test crate uses only some of the macros.
+#![allow(unused_imports, unused_macros)]
+
+use super::node::{self, Config, Line};
+use super::{PATIENCE, oxide};
+use actix_socketio::{Client, ClientBuilder};
+use std::panic::Location;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A server to run a scenario against.
+pub enum Target {
+    /// The official server of a line, which other tests talk to at the same time.
+    Shared(&'static node::Server),
+    /// An official server of the test's own.
+    Own(node::Server),
+    /// socketioxide, always of the test's own.
+    Oxide(oxide::Server),
+}
+
+/// The shared server of a line.
+pub fn official(line: Line) -> Target {
+    Target::Shared(node::server(line))
+}
+
+pub fn socketioxide() -> Target {
+    Target::Oxide(oxide::start())
+}
+
+impl Target {
+    /// Another server of the same kind, for a test which counts what happens on it, or kills it.
+    pub fn fresh(&self) -> Self {
+        self.fresh_on(0)
+    }
+
+    /// The same on this port; 0 for any.
+    pub fn fresh_on(&self, port: u16) -> Self {
+        match self.official() {
+            Some(server) => {
+                let config = Config { port, ..Config::default() };
+                Self::Own(node::start(server.line(), &config))
+            }
+            None => Self::Oxide(oxide::start_on(port, |builder| builder)),
+        }
+    }
+
+    /// The official server, if it is one.
+    pub fn official(&self) -> Option<&node::Server> {
+        match self {
+            Self::Shared(server) => Some(server),
+            Self::Own(server) => Some(server),
+            Self::Oxide(_) => None,
+        }
+    }
+
+    /// Whether it speaks the old protocol; see [`Line::is_old`].
+    pub fn is_old(&self) -> bool {
+        self.official().is_some_and(|server| server.line().is_old())
+    }
+
+    pub fn is_oxide(&self) -> bool {
+        matches!(self, Self::Oxide(_))
+    }
+
+    pub fn url(&self) -> String {
+        match self {
+            Self::Shared(server) => server.url(),
+            Self::Own(server) => server.url(),
+            Self::Oxide(server) => server.url(),
+        }
+    }
+
+    pub fn port(&self) -> u16 {
+        match self {
+            Self::Shared(server) => server.port(),
+            Self::Own(server) => server.port(),
+            Self::Oxide(server) => server.port(),
+        }
+    }
+
+    pub fn connections(&self, namespace: &str) -> u64 {
+        match self {
+            Self::Shared(server) => server.connections(namespace),
+            Self::Own(server) => server.connections(namespace),
+            Self::Oxide(server) => server.connections(namespace),
+        }
+    }
+
+    pub fn disconnections(&self, namespace: &str) -> u64 {
+        match self {
+            Self::Shared(server) => server.disconnections(namespace),
+            Self::Own(server) => server.disconnections(namespace),
+            Self::Oxide(server) => server.disconnections(namespace),
+        }
+    }
+
+    /// How many `count` events with this name arrived so far, from anyone.
+    pub fn counted(&self, name: &str) -> u64 {
+        match self {
+            Self::Shared(server) => server.counted(name),
+            Self::Own(server) => server.counted(name),
+            Self::Oxide(server) => server.counted(name),
+        }
+    }
+
+    pub fn builder(&self) -> ClientBuilder {
+        Client::builder(self.url())
+    }
+
+    /// A client with the defaults, just started.
+    pub fn client(&self) -> Client {
+        self.builder().start().unwrap()
+    }
+
+    /// A client with the defaults, joined to "/".
+    pub async fn connected(&self) -> Client {
+        within(self.builder().connect()).await.unwrap()
+    }
+}
+
+/// A name for `count` which no other test uses.
+pub fn unique(name: &str) -> String {
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    format!("{name}-{}", NUMBER.fetch_add(1, Ordering::Relaxed))
+}
+
+/// What the future comes to; panics, naming the caller's line, when that takes too long.
+#[track_caller]
+pub fn within<F: IntoFuture>(future: F) -> impl Future<Output = F::Output> {
+    let caller = Location::caller();
+    async move {
+        let outcome = tokio::time::timeout(PATIENCE, future.into_future()).await;
+        outcome.unwrap_or_else(|_| panic!("{caller}: not done after {PATIENCE:?}"))
+    }
+}
+
+/// Tests of the scenarios, functions `async fn name(server: &Target)`, each against 2.5.1, 3.1.2,
+/// the current release and socketioxide.
+macro_rules! on_every_server {
+    ($($name:ident),* $(,)?) => { $(
+        mod $name {
+            use crate::support::{every, node::Line};
+
+            #[actix::test]
+            async fn on_2_5_1() {
+                super::$name(&every::official(Line::V2_5_1)).await;
+            }
+
+            #[actix::test]
+            async fn on_3_1_2() {
+                super::$name(&every::official(Line::V3_1_2)).await;
+            }
+
+            #[actix::test]
+            async fn on_4_x() {
+                super::$name(&every::official(Line::V4)).await;
+            }
+
+            #[actix::test]
+            async fn on_socketioxide() {
+                super::$name(&every::socketioxide()).await;
+            }
+        }
+    )* };
+}
+pub(crate) use on_every_server;
+
+/// The same without socketioxide.
+macro_rules! on_official_servers {
+    ($($name:ident),* $(,)?) => { $(
+        mod $name {
+            use crate::support::{every, node::Line};
+
+            #[actix::test]
+            async fn on_2_5_1() {
+                super::$name(&every::official(Line::V2_5_1)).await;
+            }
+
+            #[actix::test]
+            async fn on_3_1_2() {
+                super::$name(&every::official(Line::V3_1_2)).await;
+            }
+
+            #[actix::test]
+            async fn on_4_x() {
+                super::$name(&every::official(Line::V4)).await;
+            }
+        }
+    )* };
+}
+pub(crate) use on_official_servers;

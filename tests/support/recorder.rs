@@ -1,0 +1,143 @@
+//! A subscriber which hands all that it gets to the test, in order.
+
+use super::every::within;
+use actix::{Actor, Addr, ArbiterHandle, Context, Handler, Message};
+use actix_socketio::{ConnectError, Disconnected, Event, Lagged, Ready, Reason, Socket};
+use std::panic::Location;
+use tokio::sync::mpsc;
+
+/// What a subscriber can be told.
+#[derive(Clone, Debug)]
+pub enum Fact {
+    Ready(Ready),
+    Event(Event),
+    Disconnected(Disconnected),
+    ConnectError(ConnectError),
+    Lagged(Lagged),
+}
+
+/// The test's end. The subscriber lives at least as long.
+pub struct Recorder {
+    facts: mpsc::UnboundedReceiver<Fact>,
+    addr: Addr<Recording>,
+}
+
+/// The subscriber, with the mailbox that every actor has.
+pub struct Recording {
+    facts: mpsc::UnboundedSender<Fact>,
+}
+
+impl Recorder {
+    /// Subscribes to everything.
+    pub fn of(socket: &Socket) -> Self {
+        let (sender, facts) = mpsc::unbounded_channel();
+        Self::new(socket, facts, Recording { facts: sender }.start())
+    }
+
+    /// The same, with the subscriber on another arbiter.
+    pub fn on(arbiter: &ArbiterHandle, socket: &Socket) -> Self {
+        let (sender, facts) = mpsc::unbounded_channel();
+        let recording = Recording { facts: sender };
+        Self::new(socket, facts, Recording::start_in_arbiter(arbiter, |_| recording))
+    }
+
+    fn new(socket: &Socket, facts: mpsc::UnboundedReceiver<Fact>, addr: Addr<Recording>) -> Self {
+        socket.subscribe(addr.clone());
+        socket.subscribe_to::<ConnectError>(addr.clone().recipient());
+        socket.subscribe_to::<Lagged>(addr.clone().recipient());
+        Self { facts, addr }
+    }
+
+    pub async fn next(&mut self) -> Fact {
+        within(self.facts.recv()).await.expect("the subscriber lives")
+    }
+
+    #[track_caller]
+    pub fn next_ready(&mut self) -> impl Future<Output = Ready> {
+        self.expect("Ready", |fact| match fact {
+            Fact::Ready(ready) => Some(ready.clone()),
+            _ => None,
+        })
+    }
+
+    /// The next thing that happens must be this event.
+    #[track_caller]
+    pub fn next_event(&mut self, name: &'static str) -> impl Future<Output = Event> {
+        self.expect(name, move |fact| match fact {
+            Fact::Event(event) => (event.name() == name).then(|| event.clone()),
+            _ => None,
+        })
+    }
+
+    #[track_caller]
+    pub fn next_disconnected(&mut self) -> impl Future<Output = Reason> {
+        self.expect("Disconnected", |fact| match fact {
+            Fact::Disconnected(disconnected) => Some(disconnected.reason().clone()),
+            _ => None,
+        })
+    }
+
+    #[track_caller]
+    pub fn next_connect_error(&mut self) -> impl Future<Output = Reason> {
+        self.expect("ConnectError", |fact| match fact {
+            Fact::ConnectError(error) => Some(error.reason().clone()),
+            _ => None,
+        })
+    }
+
+    #[track_caller]
+    fn expect<T>(
+        &mut self,
+        what: &str,
+        pick: impl FnOnce(&Fact) -> Option<T>,
+    ) -> impl Future<Output = T> {
+        let caller = Location::caller();
+        let next = within(self.facts.recv());
+        async move {
+            let fact = next.await.expect("the subscriber lives");
+            pick(&fact).unwrap_or_else(|| panic!("{caller}: {fact:?} instead of {what}"))
+        }
+    }
+
+    /// What has come and was not asked for.
+    pub fn rest(&mut self) -> Vec<Fact> {
+        std::iter::from_fn(|| self.facts.try_recv().ok()).collect()
+    }
+
+    /// Stops the subscriber, and waits until it has.
+    pub async fn stop(mut self) {
+        self.addr.do_send(Stop);
+        within(async { while self.facts.recv().await.is_some() {} }).await;
+    }
+}
+
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Stop;
+
+impl Actor for Recording {
+    type Context = Context<Self>;
+}
+
+impl Handler<Stop> for Recording {
+    type Result = ();
+
+    fn handle(&mut self, _: Stop, ctx: &mut Self::Context) {
+        actix::ActorContext::stop(ctx);
+    }
+}
+
+macro_rules! record {
+    ($($kind:ident),*) => { $(
+        impl Handler<$kind> for Recording {
+            type Result = ();
+
+            fn handle(&mut self, message: $kind, _: &mut Self::Context) {
+                // The test may be over.
+                self.facts.send(Fact::$kind(message)).ok();
+            }
+        }
+    )* };
+}
+
+record!(Ready, Event, Disconnected, ConnectError, Lagged);
