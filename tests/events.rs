@@ -1,0 +1,550 @@
+//! Events both ways: what they carry, in which order, and to whom.
+
+// A test fails by panicking.
+#![allow(clippy::panic, clippy::unwrap_used, clippy::wildcard_enum_match_arm)]
+
+mod support;
+
+use actix::{
+    Actor, ActorContext, Addr, Arbiter, AtomicResponse, Context, Handler, Recipient, WrapFuture,
+};
+use actix_socketio::{
+    AckError, Client, Disconnected, Emit, EmitError, Event, Ready, Reason, Socket,
+};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use std::{sync::Arc, time::Duration};
+use support::{
+    eventually,
+    every::{Target, on_every_server, within},
+    recorder::{Fact, Recorder},
+    scripted,
+};
+use tokio::sync::{Semaphore, mpsc};
+
+on_every_server!(
+    what_is_emitted_before_ready_arrives_in_order,
+    an_event_without_arguments_has_none_both_ways,
+    several_arguments_keep_their_kinds_and_places,
+    text_beyond_ascii_survives_as_argument_key_and_name,
+    binary_arrives_nested_and_between_text,
+    binary_sent_deep_in_a_struct_comes_back_as_bytes,
+    ten_attachments_stay_in_order,
+    empty_binary_is_binary,
+    one_buffer_may_be_sent_twice,
+    a_large_event_arrives_whole,
+    events_named_like_a_life_cycle_are_ordinary_events,
+    a_hundred_thousand_events_reach_an_actor_with_a_default_mailbox,
+    a_hundred_thousand_events_reach_an_actor_on_another_arbiter,
+    a_subscriber_with_an_async_handler_gets_everything,
+    a_subscriber_that_is_stuck_for_a_while_gets_everything,
+    two_subscribers_each_get_everything,
+    a_subscriber_that_stopped_does_not_hurt_the_others,
+    a_subscriber_that_dies_full_does_not_hurt_the_others,
+    a_late_subscriber_gets_ready_at_once,
+    events_that_nobody_heard_are_kept_for_the_first_subscriber,
+    an_actor_emits_through_a_recipient,
+    a_full_buffer_hands_the_event_back_and_has_room_again_later,
+    emitting_after_disconnect_is_an_error_at_once,
+    emitting_after_shutdown_is_an_error_at_once,
+);
+
+fn json_of(event: &Event) -> String {
+    event.payload().to_json()
+}
+
+/// A client, joined, and what it hears.
+async fn joined(server: &Target) -> (Client, Recorder) {
+    let client = server.client();
+    let mut recorder = Recorder::of(client.socket());
+    recorder.next_ready().await;
+    (client, recorder)
+}
+
+/// The argument of `n` counts from 0, up to `burst_done`.
+async fn expect_burst(recorder: &mut Recorder, size: u64) {
+    for expected in 0..size {
+        let event = recorder.next_event("n").await;
+        assert_eq!(event.args::<u64>().unwrap(), expected);
+    }
+    assert_eq!(recorder.next_event("burst_done").await.args::<u64>().unwrap(), size);
+}
+
+async fn what_is_emitted_before_ready_arrives_in_order(server: &Target) {
+    let client = server.client();
+    for number in 0..50 {
+        client.socket().emit("echo", number).unwrap();
+    }
+    let mut recorder = Recorder::of(client.socket());
+    recorder.next_ready().await;
+    for number in 0..50 {
+        assert_eq!(recorder.next_event("echo").await.args::<u32>().unwrap(), number);
+    }
+}
+
+async fn an_event_without_arguments_has_none_both_ways(server: &Target) {
+    let (client, mut recorder) = joined(server).await;
+    client.socket().emit("noargs", ()).unwrap();
+    let event = recorder.next_event("noargs").await;
+    assert_eq!(json_of(&event), "[]");
+    event.args::<()>().unwrap();
+    assert_eq!(event.args::<Option<String>>().unwrap(), None);
+    assert!(!event.wants_ack());
+
+    client.socket().emit("echo", ()).unwrap();
+    assert_eq!(json_of(&recorder.next_event("echo").await), "[]");
+}
+
+async fn several_arguments_keep_their_kinds_and_places(server: &Target) {
+    let (client, mut recorder) = joined(server).await;
+    let sent = (1, None::<u8>, false, "two", [0.5, -4.0], json!({ "k": null, "l": [true, {}] }));
+    client.socket().emit("echo", sent).unwrap();
+    let event = recorder.next_event("echo").await;
+    let (one, null, no, two, list, map) =
+        event.args::<(u8, Option<u8>, bool, String, [f64; 2], serde_json::Value)>().unwrap();
+    assert_eq!((one, null, no, two.as_str()), (1, None, false, "two"));
+    assert_eq!((list, map), ([0.5, -4.0], json!({ "k": null, "l": [true, {}] })));
+
+    // One argument, and it is what a careless client takes for none.
+    // (`Value::Null` says the same as `()` to serde, so null is asked for with its place.)
+    client.socket().emit("echo", (json!(null),)).unwrap();
+    assert_eq!(json_of(&recorder.next_event("echo").await), "[null]");
+    for lonely in [json!(false), json!(0), json!(""), json!([]), json!({})] {
+        client.socket().emit("echo", &lonely).unwrap();
+        assert_eq!(json_of(&recorder.next_event("echo").await), format!("[{lonely}]"));
+    }
+}
+
+async fn text_beyond_ascii_survives_as_argument_key_and_name(server: &Target) {
+    const NAME: &str = "žluť😀\u{2028},[1]";
+    let (client, mut recorder) = joined(server).await;
+    let mut text = "Čeština, 日本語, עברית, 👩‍👩‍👧 \u{2028}\u{2029} \u{fffd} /".to_owned();
+    // socketioxide cannot read a key with an escape in it.
+    if !server.is_oxide() {
+        text.push_str("\u{0}\"\\\n");
+    }
+    client.socket().emit("say", (NAME, &text, json!({ &text: 1 }))).unwrap();
+    let event = recorder.next_event(NAME).await;
+    let (argument, keyed) = event.args::<(String, serde_json::Value)>().unwrap();
+    assert_eq!((&argument, keyed), (&text, json!({ &text: 1 })));
+}
+
+#[derive(Serialize, Deserialize, Debug, PartialEq, Clone)]
+struct Nested {
+    id: u32,
+    body: Bytes,
+    tail: String,
+}
+
+async fn binary_arrives_nested_and_between_text(server: &Target) {
+    let (client, mut recorder) = joined(server).await;
+    for event in ["nested", "bintext", "twobufs"] {
+        client.socket().emit(event, ()).unwrap();
+    }
+    let nested = recorder.next_event("nested").await.args::<Nested>().unwrap();
+    assert_eq!(
+        nested,
+        Nested { id: 42, body: Bytes::from_static(&[1, 2, 3]), tail: "text".to_owned() }
+    );
+    let (before, binary, after) =
+        recorder.next_event("bintext").await.args::<(String, Bytes, String)>().unwrap();
+    assert_eq!((before.as_str(), &binary[..], after.as_str()), ("extra", &[4, 5][..], "after"));
+    let (first, second) = recorder.next_event("twobufs").await.args::<(Bytes, Bytes)>().unwrap();
+    assert_eq!((&first[..], &second[..]), (&[1][..], &[2, 3][..]));
+}
+
+async fn binary_sent_deep_in_a_struct_comes_back_as_bytes(server: &Target) {
+    #[derive(Serialize, Deserialize, Debug, PartialEq, Clone)]
+    struct Album {
+        title: String,
+        cover: Option<Bytes>,
+        shots: Vec<Nested>,
+    }
+    let (client, mut recorder) = joined(server).await;
+    let shot = |id: u8| Nested {
+        id: id.into(),
+        body: Bytes::from(vec![id; usize::from(id) * 1000]),
+        tail: format!("shot {id}"),
+    };
+    let album = Album {
+        title: "flight".to_owned(),
+        cover: Some(Bytes::from_static(b"\x00\xFF")),
+        shots: vec![shot(1), shot(2), shot(3)],
+    };
+    client.socket().emit("echo", ("before", &album, 7)).unwrap();
+    let event = recorder.next_event("echo").await;
+    let (before, back, seven) = event.args::<(String, Album, u8)>().unwrap();
+    assert_eq!((before.as_str(), back, seven), ("before", album, 7));
+    assert_eq!(event.payload().attachments().len(), 4);
+}
+
+async fn ten_attachments_stay_in_order(server: &Target) {
+    let (client, mut recorder) = joined(server).await;
+    let ten: Vec<Bytes> = (0..10_u8).map(|number| Bytes::from(vec![number; 3])).collect();
+    client.socket().emit("echo", &ten).unwrap();
+    assert_eq!(recorder.next_event("echo").await.args::<Vec<Bytes>>().unwrap(), ten);
+}
+
+async fn empty_binary_is_binary(server: &Target) {
+    let (client, mut recorder) = joined(server).await;
+    client.socket().emit("echo", (Bytes::new(), "text", Bytes::from_static(b"x"))).unwrap();
+    let event = recorder.next_event("echo").await;
+    let (empty, text, full) = event.args::<(Bytes, String, Bytes)>().unwrap();
+    assert_eq!((&empty[..], text.as_str(), &full[..]), (&b""[..], "text", &b"x"[..]));
+}
+
+async fn one_buffer_may_be_sent_twice(server: &Target) {
+    let (client, mut recorder) = joined(server).await;
+    let buffer = Bytes::from_static(b"the same");
+    client.socket().emit("echo", (&buffer, [&buffer], json!(1))).unwrap();
+    let event = recorder.next_event("echo").await;
+    let (first, [second], one) = event.args::<(Bytes, [Bytes; 1], u8)>().unwrap();
+    assert_eq!((&first, &second, one), (&buffer, &buffer, 1));
+}
+
+async fn a_large_event_arrives_whole(server: &Target) {
+    let (client, mut recorder) = joined(server).await;
+    // Just below what the current servers take; socketioxide has 100 kB as its default.
+    let size = if server.is_oxide() { 90_000 } else { 900_000 };
+    let text = "é".repeat(size / 2);
+    client.socket().emit("echo", &text).unwrap();
+    assert_eq!(recorder.next_event("echo").await.args::<String>().unwrap(), text);
+    let binary = Bytes::from(vec![0xA5; size]);
+    client.socket().emit("echo", &binary).unwrap();
+    assert_eq!(recorder.next_event("echo").await.args::<Bytes>().unwrap(), binary);
+}
+
+async fn events_named_like_a_life_cycle_are_ordinary_events(server: &Target) {
+    let (client, mut recorder) = joined(server).await;
+    client.socket().emit("lifecycle", ()).unwrap();
+    let mut heard = Vec::new();
+    let sent = loop {
+        match recorder.next().await {
+            Fact::Event(event) if event.name() == "lifecycle_done" => {
+                break event.args::<Vec<String>>().unwrap();
+            }
+            Fact::Event(event) => {
+                assert_eq!(event.args::<String>().unwrap(), "x");
+                heard.push(event.name().to_owned());
+            }
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(heard, sent);
+    // A server 2.x keeps "error" to itself.
+    let expected: &[&str] = if server.is_old() {
+        &["close", "open", "message"]
+    } else {
+        &["close", "error", "open", "message"]
+    };
+    assert_eq!(heard, expected);
+
+    for name in ["close", "open", "message", "ping", "pong", "reconnect"] {
+        client.socket().emit(name, "x").unwrap();
+    }
+    client.socket().emit("echo", "alive").unwrap();
+    assert_eq!(recorder.next_event("echo").await.args::<String>().unwrap(), "alive");
+}
+
+async fn a_hundred_thousand_events_reach_an_actor_with_a_default_mailbox(server: &Target) {
+    let (client, mut recorder) = joined(server).await;
+    client.socket().emit("burst", 100_000).unwrap();
+    expect_burst(&mut recorder, 100_000).await;
+}
+
+async fn a_hundred_thousand_events_reach_an_actor_on_another_arbiter(server: &Target) {
+    let arbiter = Arbiter::new();
+    let client = server.client();
+    let mut recorder = Recorder::on(&arbiter.handle(), client.socket());
+    recorder.next_ready().await;
+    client.socket().emit("burst", 100_000).unwrap();
+    expect_burst(&mut recorder, 100_000).await;
+    arbiter.stop();
+}
+
+/// Takes its next message only when there is a permit, and tells the test of each.
+struct Slow {
+    permits: Arc<Semaphore>,
+    heard: mpsc::UnboundedSender<u64>,
+}
+
+impl Actor for Slow {
+    type Context = Context<Self>;
+}
+
+impl Handler<Ready> for Slow {
+    type Result = ();
+
+    fn handle(&mut self, _: Ready, _: &mut Self::Context) {}
+}
+
+impl Handler<Disconnected> for Slow {
+    type Result = ();
+
+    fn handle(&mut self, _: Disconnected, ctx: &mut Self::Context) {
+        ctx.stop();
+    }
+}
+
+impl Handler<Event> for Slow {
+    type Result = AtomicResponse<Self, ()>;
+
+    fn handle(&mut self, event: Event, _: &mut Self::Context) -> Self::Result {
+        let (permits, heard) = (Arc::clone(&self.permits), self.heard.clone());
+        let work = async move {
+            tokio::task::yield_now().await;
+            permits.acquire().await.unwrap().forget();
+            if event.name() == "n" {
+                heard.send(event.args().unwrap()).ok();
+            }
+        };
+        AtomicResponse::new(Box::pin(work.into_actor(self)))
+    }
+}
+
+impl Slow {
+    fn of(socket: &Socket, permits: usize) -> (Arc<Semaphore>, mpsc::UnboundedReceiver<u64>) {
+        let (heard, numbers) = mpsc::unbounded_channel();
+        let permits = Arc::new(Semaphore::new(permits));
+        socket.subscribe(Self { permits: Arc::clone(&permits), heard }.start());
+        (permits, numbers)
+    }
+}
+
+async fn expect_numbers(numbers: &mut mpsc::UnboundedReceiver<u64>, size: u64) {
+    for expected in 0..size {
+        assert_eq!(within(numbers.recv()).await, Some(expected));
+    }
+}
+
+async fn a_subscriber_with_an_async_handler_gets_everything(server: &Target) {
+    let client = server.client();
+    // More than the window takes, so that the server has to hold back.
+    let (_permits, mut numbers) = Slow::of(client.socket(), 30_000);
+    client.socket().emit("burst", 20_000).unwrap();
+    expect_numbers(&mut numbers, 20_000).await;
+}
+
+async fn a_subscriber_that_is_stuck_for_a_while_gets_everything(server: &Target) {
+    let (client, mut recorder) = joined(server).await;
+    let (permits, mut numbers) = Slow::of(client.socket(), 0);
+    client.socket().emit("burst", 2_000).unwrap();
+    expect_burst(&mut recorder, 2_000).await;
+    assert!(numbers.try_recv().is_err(), "it is stuck");
+    permits.add_permits(3_000);
+    expect_numbers(&mut numbers, 2_000).await;
+}
+
+async fn two_subscribers_each_get_everything(server: &Target) {
+    let (client, mut first) = joined(server).await;
+    let mut second = Recorder::of(client.socket());
+    second.next_ready().await;
+    client.socket().emit("burst", 5_000).unwrap();
+    for recorder in [&mut first, &mut second] {
+        expect_burst(recorder, 5_000).await;
+    }
+    client.socket().emit("nested", ()).unwrap();
+    for recorder in [&mut first, &mut second] {
+        let nested = recorder.next_event("nested").await.args::<Nested>().unwrap();
+        assert_eq!(nested.body, Bytes::from_static(&[1, 2, 3]));
+    }
+}
+
+async fn a_subscriber_that_stopped_does_not_hurt_the_others(server: &Target) {
+    let client = server.client();
+    let first = Recorder::of(client.socket());
+    let mut second = Recorder::of(client.socket());
+    let third = Recorder::of(client.socket());
+    second.next_ready().await;
+    first.stop().await;
+    third.stop().await;
+    client.socket().emit("burst", 100).unwrap();
+    expect_burst(&mut second, 100).await;
+}
+
+async fn a_subscriber_that_dies_full_does_not_hurt_the_others(server: &Target) {
+    let (client, mut recorder) = joined(server).await;
+    let arbiter = Arbiter::new();
+    let (heard, _numbers) = mpsc::unbounded_channel();
+    let stuck: Addr<Slow> = Slow::start_in_arbiter(&arbiter.handle(), |_| Slow {
+        permits: Arc::new(Semaphore::new(0)),
+        heard,
+    });
+    client.socket().subscribe(stuck.clone());
+    client.socket().emit("burst", 1_000).unwrap();
+    expect_burst(&mut recorder, 1_000).await;
+    arbiter.stop();
+    eventually("the stuck actor is gone", || !stuck.connected()).await;
+    // More than what fits beside what waits for the dead.
+    client.socket().emit("burst", 10_000).unwrap();
+    expect_burst(&mut recorder, 10_000).await;
+}
+
+async fn a_late_subscriber_gets_ready_at_once(server: &Target) {
+    let client = server.connected().await;
+    let known = within(client.socket().ready()).await.unwrap();
+    let mut late = Recorder::of(client.socket());
+    assert_eq!(late.next_ready().await, known);
+}
+
+async fn events_that_nobody_heard_are_kept_for_the_first_subscriber(server: &Target) {
+    let client = server.client();
+    client.socket().emit("noargs", ()).unwrap();
+    client.socket().emit("say", ("flight", 42)).unwrap();
+    client.socket().emit("nested", ()).unwrap();
+    // Answers come in order with events, so that these have come when this has.
+    within(client.socket().emit_with_ack::<u8>("number", ())).await.unwrap();
+
+    let mut first = Recorder::of(client.socket());
+    first.next_ready().await;
+    first.next_event("noargs").await;
+    assert_eq!(first.next_event("flight").await.args::<u8>().unwrap(), 42);
+    first.next_event("nested").await;
+    let mut second = Recorder::of(client.socket());
+    second.next_ready().await;
+    client.socket().emit("echo", 1).unwrap();
+    first.next_event("echo").await;
+    second.next_event("echo").await;
+    assert!(first.rest().is_empty() && second.rest().is_empty());
+}
+
+/// Knows nothing of sockets.
+struct Announcer {
+    outlet: Recipient<Emit>,
+}
+
+impl Actor for Announcer {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        for number in 0..3 {
+            self.outlet.do_send(Emit::new("echo", number).unwrap());
+        }
+        ctx.stop();
+    }
+}
+
+async fn an_actor_emits_through_a_recipient(server: &Target) {
+    let client = server.client();
+    let mut recorder = Recorder::of(client.socket());
+    let outlet = client.socket().recipient();
+    Announcer { outlet: outlet.clone() }.start();
+    recorder.next_ready().await;
+    for number in 0..3 {
+        assert_eq!(recorder.next_event("echo").await.args::<u32>().unwrap(), number);
+    }
+    within(outlet.send(Emit::new("echo", "told").unwrap())).await.unwrap().unwrap();
+    assert_eq!(recorder.next_event("echo").await.args::<String>().unwrap(), "told");
+
+    client.socket().disconnect();
+    let refused = within(outlet.send(Emit::new("echo", "late").unwrap())).await.unwrap();
+    assert_eq!(refused, Err(EmitError::Closed(Reason::ClientDisconnect)));
+}
+
+async fn a_full_buffer_hands_the_event_back_and_has_room_again_later(server: &Target) {
+    let client = server.builder().send_buffer(2, 1_000).start().unwrap();
+    let socket = client.socket();
+    let mut recorder = Recorder::of(socket);
+    socket.emit("echo", 1).unwrap();
+    socket.emit("echo", 2).unwrap();
+    let Err(EmitError::Full(third)) = socket.emit("echo", 3) else { panic!("it is full") };
+    assert_eq!((third.name(), third.payload().to_json().as_str()), ("echo", "[3]"));
+    recorder.next_ready().await;
+    for number in [1, 2] {
+        assert_eq!(recorder.next_event("echo").await.args::<u32>().unwrap(), number);
+    }
+    assert_eq!(socket.unsent(), 0);
+    socket.send(third).unwrap();
+    assert_eq!(recorder.next_event("echo").await.args::<u32>().unwrap(), 3);
+    // Larger than all of the buffer: it passes alone.
+    let giant = "x".repeat(5_000);
+    socket.emit("echo", &giant).unwrap();
+    assert_eq!(recorder.next_event("echo").await.args::<String>().unwrap(), giant);
+}
+
+async fn emitting_after_disconnect_is_an_error_at_once(server: &Target) {
+    let (client, mut recorder) = joined(server).await;
+    client.socket().disconnect();
+    let closed = EmitError::Closed(Reason::ClientDisconnect);
+    assert_eq!(client.socket().emit("echo", 1), Err(closed.clone()));
+    assert_eq!(client.socket().send(Emit::new("echo", 1).unwrap()), Err(closed.clone()));
+    let answer = within(client.socket().emit_with_ack::<u8>("number", ())).await;
+    assert_eq!(answer, Err(AckError::NeverSent(closed)));
+    assert_eq!(recorder.next_disconnected().await, Reason::ClientDisconnect);
+    assert_eq!(client.socket().ended(), Some(Reason::ClientDisconnect));
+}
+
+async fn emitting_after_shutdown_is_an_error_at_once(server: &Target) {
+    let (client, mut recorder) = joined(server).await;
+    let closed = EmitError::Closed(Reason::Shutdown);
+    let shutdown = client.shutdown(Duration::from_secs(5));
+    let socket = client.socket().clone();
+    let report = within(async {
+        let report = shutdown.await;
+        assert_eq!(socket.emit("echo", 1), Err(closed.clone()));
+        let answer = socket.emit_with_ack::<u8>("number", ()).await;
+        assert_eq!(answer, Err(AckError::NeverSent(closed)));
+        report
+    })
+    .await;
+    assert_eq!(report.unsent, 0);
+    assert_eq!(recorder.next_disconnected().await, Reason::Shutdown);
+    assert!(socket.recipient().try_send(Emit::new("echo", 1).unwrap()).is_err());
+}
+
+#[actix::test]
+async fn reserved_names_are_refused() {
+    let server = scripted::stall();
+    let client = Client::builder(server.url()).start().unwrap();
+    for name in
+        ["connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"]
+    {
+        let refused = EmitError::ReservedName(name.to_owned());
+        assert_eq!(client.socket().emit(name, 1), Err(refused.clone()));
+        assert_eq!(Emit::new(name, 1), Err(refused.clone()));
+        let answer = within(client.socket().emit_with_ack::<u8>(name, 1)).await;
+        assert_eq!(answer, Err(AckError::NeverSent(refused)));
+    }
+    assert_eq!(client.socket().unsent(), 0);
+}
+
+#[actix::test]
+async fn what_cannot_be_serialised_is_refused() {
+    let server = scripted::stall();
+    let client = Client::builder(server.url()).start().unwrap();
+    let list_as_key = std::collections::HashMap::from([(vec![1], 2)]);
+    let Err(EmitError::Encode(_)) = client.socket().emit("map", list_as_key) else {
+        panic!("JSON has no such keys");
+    };
+    assert_eq!(client.socket().unsent(), 0);
+}
+
+#[actix::test]
+async fn a_buffer_that_cannot_be_emptied_hands_events_back() {
+    let server = scripted::stall();
+    let client = Client::builder(server.url()).send_buffer(2, 1_000_000).start().unwrap();
+    client.socket().emit("first", ()).unwrap();
+    let second = client.socket().emit_with_ack::<u8>("second", ()).send();
+    let third = Emit::new("third", (3, "x", Bytes::from_static(b"y"))).unwrap();
+    let full = EmitError::Full(third.clone());
+    assert_eq!(client.socket().send(third.clone()), Err(full.clone()));
+    let answer = client.socket().emit_with_ack::<u8>("third", (3, "x", Bytes::from_static(b"y")));
+    assert_eq!(within(answer).await, Err(AckError::NeverSent(full.clone())));
+    let told = within(client.socket().recipient().send(third)).await.unwrap();
+    assert_eq!(told, Err(full));
+    assert_eq!(client.socket().unsent(), 2);
+    drop((client, second));
+}
+
+#[actix::test]
+async fn a_buffer_is_bounded_in_bytes_as_well() {
+    let server = scripted::stall();
+    let client = Client::builder(server.url()).send_buffer(100, 1_000).start().unwrap();
+    client.socket().emit("half", "x".repeat(500)).unwrap();
+    let Err(EmitError::Full(_)) = client.socket().emit("half", "x".repeat(500)) else {
+        panic!("it is full");
+    };
+    client.socket().emit("small", ()).unwrap();
+    assert_eq!(client.socket().unsent(), 2);
+}
