@@ -1,6 +1,13 @@
 //! Whether the connection lives: heartbeats, timeouts, and the ways in which it can end.
 
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::disallowed_names,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm
+)]
 
 mod support;
 

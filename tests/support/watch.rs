@@ -1,5 +1,8 @@
 //! An actor that notes what a namespace tells its subscribers, for a test to read.
 
+// A note of what is heard, or what was heard instead.
+#![allow(clippy::result_large_err, clippy::wildcard_enum_match_arm)]
+
 use super::PATIENCE;
 use actix::{Actor, Context, Handler};
 use actix_socketio::{ConnectError, Disconnected, Event, Lagged, Ready, Reason, Socket};

@@ -1,0 +1,704 @@
+//! Whatever a server sends, the end is a typed reason, or none, and nobody else is concerned.
+
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::disallowed_names,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm
+)]
+
+mod support;
+
+use std::time::Duration;
+
+use actix_socketio::{
+    Client, ClientBuilder, ConnectFailure, Initiator, Protocol, ProtocolError, Reason, Refusal,
+    Socket,
+};
+use bytes::{Bytes, BytesMut};
+use futures::future::join;
+use serde_json::{Value, json};
+use support::{
+    PATIENCE,
+    node::{self, Line},
+    scripted::{Peer, Received, Scripted},
+    watch::{Heard, Watch},
+};
+
+const DEFAULT_LIMIT: usize = 16 << 20;
+const CHUNK: usize = 64 << 10;
+
+/// The header of a websocket frame, with its length in the form that takes most bytes.
+fn header(first: u8, length: u64) -> Bytes {
+    let mut header = BytesMut::from(&[first, 127][..]);
+    header.extend_from_slice(&length.to_be_bytes());
+    header.freeze()
+}
+
+/// A websocket frame of less than 126 bytes.
+fn short(first: u8, payload: &[u8]) -> Bytes {
+    let mut frame = BytesMut::from(&[first, u8::try_from(payload.len()).unwrap()][..]);
+    frame.extend_from_slice(payload);
+    frame.freeze()
+}
+
+/// Sends this many bytes, or as many as the client takes.
+async fn pour(peer: &Peer, byte: u8, count: usize) {
+    let chunk = Bytes::from(vec![byte; CHUNK]);
+    for _ in 0..count.div_ceil(CHUNK) {
+        if !peer.send_raw(chunk.clone()).await {
+            return;
+        }
+    }
+}
+
+/// A client of a well-behaved server, which must not notice anything.
+struct Bystander(Client);
+
+impl Bystander {
+    fn new() -> Self {
+        Self(Client::builder(node::server(Line::V4).url()).start().unwrap())
+    }
+
+    async fn goes_on(&self) {
+        let echo = self.0.socket().emit_with_ack("echo", "still here").timeout(PATIENCE);
+        assert_eq!(echo.await, Ok("still here".to_owned()));
+    }
+}
+
+/// A client of a hostile server, joined to two of its namespaces.
+struct Victim {
+    server: Scripted,
+    peer: Peer,
+    client: Client,
+    foo: Socket,
+    watch: Watch,
+    foo_watch: Watch,
+}
+
+impl Victim {
+    async fn new(configure: impl FnOnce(ClientBuilder) -> ClientBuilder) -> Self {
+        let server = Scripted::start();
+        let client = configure(Client::builder(server.url())).start().unwrap();
+        let foo = client.of("/foo").unwrap();
+        let (mut watch, mut foo_watch) = (Watch::on(client.socket()), Watch::on(&foo));
+        let mut peer = server.accept().await;
+        peer.open().await;
+        welcome(&mut peer).await;
+        watch.ready().await;
+        foo_watch.ready().await;
+        Self { server, peer, client, foo, watch, foo_watch }
+    }
+
+    /// The link lives, and there was nothing to be heard of the attack.
+    async fn goes_on(&mut self) {
+        self.peer.send_text(r#"42["alive"]"#).await;
+        assert_eq!(self.watch.event().await.name(), "alive");
+        self.peer.send_text(r#"42/foo,["alive"]"#).await;
+        assert_eq!(self.foo_watch.event().await.name(), "alive");
+        self.foo.emit("alive too", ()).unwrap();
+        let expected = Received::Text(r#"42/foo,["alive too"]"#.to_owned());
+        while self.peer.next().await != expected {}
+    }
+}
+
+async fn welcome(peer: &mut Peer) {
+    for _ in 0..2 {
+        let reply = match peer.next().await {
+            Received::Text(request) if request == "40" => r#"40{"sid":"root"}"#,
+            Received::Text(request) if request == "40/foo," => r#"40/foo,{"sid":"foo"}"#,
+            other => panic!("{other:?}"),
+        };
+        peer.send_text(reply).await;
+    }
+}
+
+/// Why the connection ends under this attack.
+async fn end(
+    configure: impl FnOnce(ClientBuilder) -> ClientBuilder,
+    attack: impl AsyncFnOnce(&Peer),
+) -> Reason {
+    let bystander = Bystander::new();
+    let mut victim = Victim::new(configure).await;
+    // The victim is watched while the attack goes on, which may never end by itself.
+    let Victim { peer, watch, .. } = &mut victim;
+    let (heard, ()) = join(watch.next_within(PATIENCE), within(attack(peer))).await;
+    let Some(Heard::Disconnected(reason)) = heard else { panic!("{heard:?}") };
+    assert_eq!(victim.foo_watch.disconnected().await, reason);
+    bystander.goes_on().await;
+
+    victim.client.socket().connect();
+    victim.foo.connect();
+    let mut peer = victim.server.accept().await;
+    peer.open().await;
+    welcome(&mut peer).await;
+    victim.watch.ready().await;
+    victim.foo_watch.ready().await;
+    victim.peer = peer;
+    victim.goes_on().await;
+    reason
+}
+
+/// The connection does not mind this attack.
+async fn no_end(
+    configure: impl FnOnce(ClientBuilder) -> ClientBuilder,
+    attack: impl AsyncFnOnce(&Peer),
+) {
+    let bystander = Bystander::new();
+    let mut victim = Victim::new(configure).await;
+    within(attack(&victim.peer)).await;
+    bystander.goes_on().await;
+    victim.goes_on().await;
+}
+
+async fn within<T>(future: impl Future<Output = T>) -> T {
+    let deadline = PATIENCE * 3;
+    tokio::time::timeout(deadline, future)
+        .await
+        .unwrap_or_else(|_| panic!("not done within {deadline:?}"))
+}
+
+/// The options as they are.
+fn defaults(builder: ClientBuilder) -> ClientBuilder {
+    builder
+}
+
+fn small(builder: ClientBuilder) -> ClientBuilder {
+    builder.max_message_size(1_000)
+}
+
+const SMALL: Reason = Reason::TooLarge { limit: 1_000 };
+
+// Size.
+
+#[actix::test]
+async fn a_frame_that_declares_8_gib_is_refused_by_its_header() {
+    let reason = end(defaults, async |peer| {
+        peer.send_raw(header(0x81, 8 << 30)).await;
+        pour(peer, b'4', 64 << 20).await;
+    })
+    .await;
+    assert_eq!(reason, Reason::TooLarge { limit: DEFAULT_LIMIT });
+    assert_eq!(reason.initiator(), Initiator::Library);
+}
+
+#[actix::test]
+async fn a_frame_that_declares_more_than_there_is_in_the_world_is_refused_by_its_header() {
+    for length in [u64::MAX, 1 << 63, (1 << 63) - 1] {
+        let reason = end(defaults, async |peer| {
+            peer.send_raw(header(0x82, length)).await;
+        })
+        .await;
+        assert_eq!(reason, Reason::TooLarge { limit: DEFAULT_LIMIT });
+    }
+}
+
+#[actix::test]
+async fn a_frame_just_above_the_limit_is_refused_and_one_at_the_limit_is_not() {
+    let event = |size: usize| format!(r#"42["x","{}"]"#, "y".repeat(size - r#"42["x",""]"#.len()));
+    let reason = end(small, async |peer| {
+        peer.send_text(event(1_001)).await;
+    })
+    .await;
+    assert_eq!(reason, SMALL);
+
+    let mut victim = Victim::new(small).await;
+    victim.peer.send_text(event(1_000)).await;
+    assert_eq!(victim.watch.event().await.name(), "x");
+    victim.goes_on().await;
+}
+
+#[actix::test]
+async fn endless_fragments_are_counted_together() {
+    let reason = end(defaults, async |peer| {
+        peer.send_raw(short(0x01, b"42")).await;
+        let mut fragment = BytesMut::from(&header(0x00, CHUNK.try_into().unwrap())[..]);
+        fragment.resize(fragment.len() + CHUNK, b'x');
+        let fragment = fragment.freeze();
+        for _ in 0..1_000 {
+            if !peer.send_raw(fragment.clone()).await {
+                return;
+            }
+        }
+    })
+    .await;
+    assert_eq!(reason, Reason::TooLarge { limit: DEFAULT_LIMIT });
+}
+
+#[actix::test]
+async fn endless_empty_fragments_are_too_many() {
+    let reason = end(defaults, async |peer| {
+        peer.send_raw(short(0x01, b"")).await;
+        // An empty continuation frame is two zeroes.
+        pour(peer, 0, 1 << 20).await;
+    })
+    .await;
+    assert!(matches!(reason, Reason::Protocol(ProtocolError::WebSocket(_))), "{reason:?}");
+}
+
+#[actix::test]
+async fn a_message_in_a_few_fragments_is_taken_whole() {
+    let mut victim = Victim::new(defaults).await;
+    // Cut inside of the letter.
+    let parts = [short(0x01, b"42[\"caf\xC3"), short(0x00, b""), short(0x80, b"\xA9\"]")];
+    for part in parts {
+        victim.peer.send_raw(part).await;
+        victim.peer.ping("in between").await;
+    }
+    assert_eq!(victim.watch.event().await.name(), "café");
+    victim.goes_on().await;
+}
+
+/// 100 MB of one digit or letter behind `start`, as one frame and in fragments.
+async fn giant(start: &str, byte: u8) {
+    const SIZE: usize = 100 << 20;
+    let total = u64::try_from(SIZE + start.len()).unwrap();
+    let whole = end(defaults, async |peer| {
+        peer.send_raw(header(0x81, total)).await;
+        peer.send_raw(Bytes::copy_from_slice(start.as_bytes())).await;
+        pour(peer, byte, SIZE).await;
+    })
+    .await;
+    assert_eq!(whole, Reason::TooLarge { limit: DEFAULT_LIMIT });
+    let fragmented = end(defaults, async |peer| {
+        peer.send_raw(short(0x01, start.as_bytes())).await;
+        for _ in 0..SIZE / CHUNK {
+            peer.send_raw(header(0x00, CHUNK.try_into().unwrap())).await;
+            pour(peer, byte, CHUNK).await;
+        }
+    })
+    .await;
+    assert_eq!(fragmented, Reason::TooLarge { limit: DEFAULT_LIMIT });
+}
+
+#[actix::test]
+async fn a_namespace_of_100_mb_is_too_large() {
+    giant("42/", b'n').await;
+}
+
+#[actix::test]
+async fn an_id_of_100_mb_is_too_large() {
+    giant("42", b'1').await;
+}
+
+#[actix::test]
+async fn a_namespace_of_15_mb_is_within_the_limit_of_bytes_but_not_of_names() {
+    let reason = end(defaults, async |peer| {
+        peer.send_text(format!("42/{}", "n".repeat(15 << 20))).await;
+    })
+    .await;
+    assert_eq!(reason, Reason::Protocol(ProtocolError::Namespace));
+}
+
+// Attachments.
+
+#[actix::test]
+async fn attachments_that_never_come_are_not_waited_for() {
+    let builder = |builder: ClientBuilder| builder.attachment_timeout(Duration::from_millis(200));
+    let reason = end(builder, async |peer| {
+        peer.send_text(r#"452-["x",{"_placeholder":true,"num":0}]"#).await;
+        peer.send_binary("one").await;
+    })
+    .await;
+    assert_eq!(reason, Reason::Protocol(ProtocolError::AttachmentsMissing));
+}
+
+#[actix::test]
+async fn text_in_the_middle_of_attachments_is_out_of_place() {
+    let reason = end(defaults, async |peer| {
+        peer.send_text(r#"452-["x",{"_placeholder":true,"num":0}]"#).await;
+        peer.send_binary("one").await;
+        peer.send_text(r#"42["y"]"#).await;
+    })
+    .await;
+    assert_eq!(reason, Reason::Protocol(ProtocolError::UnexpectedText));
+}
+
+#[actix::test]
+async fn a_ping_in_the_middle_of_attachments_is_in_place() {
+    let mut victim = Victim::new(defaults).await;
+    victim.peer.send_text(r#"451-["x",{"_placeholder":true,"num":0}]"#).await;
+    victim.peer.send_text("2").await;
+    victim.peer.expect_text("3").await;
+    victim.peer.send_binary("one").await;
+    let data: Bytes = victim.watch.event().await.args().unwrap();
+    assert_eq!(data, "one");
+    victim.goes_on().await;
+}
+
+#[actix::test]
+async fn attachments_are_counted_together() {
+    let reason = end(small, async |peer| {
+        let placeholders = r#"{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}"#;
+        peer.send_text(format!(r#"452-["x",{placeholders}]"#)).await;
+        peer.send_binary(vec![0; 500]).await;
+        peer.send_binary(vec![0; 500]).await;
+    })
+    .await;
+    assert_eq!(reason, SMALL);
+}
+
+#[actix::test]
+async fn an_attachment_without_a_header_is_out_of_place() {
+    let reason = end(defaults, async |peer| {
+        peer.send_binary("lost").await;
+    })
+    .await;
+    assert_eq!(reason, Reason::Protocol(ProtocolError::UnexpectedBinary));
+}
+
+// Frames.
+
+#[actix::test]
+async fn illegal_frames_are_a_broken_protocol() {
+    let mut oversized_ping = vec![0x89, 126, 0, 126];
+    oversized_ping.resize(4 + 126, b'x');
+    for (what, frame) in [
+        ("masked", &[0x81, 0x81, 1, 2, 3, 4, b'6' ^ 1][..]),
+        ("first reserved bit", &[0xC1, 1, b'6']),
+        ("second reserved bit", &[0xA1, 1, b'6']),
+        ("third reserved bit", &[0x91, 1, b'6']),
+        ("unknown opcode", &[0x83, 1, b'6']),
+        ("unknown control opcode", &[0x8B, 0]),
+        ("ping of 126 bytes", &oversized_ping),
+        ("ping in fragments", &[0x09, 1, b'6']),
+        ("continuation of nothing", &[0x80, 1, b'6']),
+        ("message in a message", &[0x01, 1, b'4', 0x81, 1, b'6']),
+        ("HTTP", b"HTTP/1.1 400 Bad Request\r\n\r\n"),
+    ] {
+        let reason = end(defaults, async |peer| {
+            peer.send_raw(Bytes::copy_from_slice(frame)).await;
+        })
+        .await;
+        let Reason::Protocol(ProtocolError::WebSocket(error)) = &reason else {
+            panic!("{what}: {reason:?}");
+        };
+        assert!(!error.is_empty(), "{what}");
+        assert_eq!(reason.initiator(), Initiator::Library);
+    }
+}
+
+#[actix::test]
+async fn a_close_frame_that_is_too_long_ends_the_connection_like_any_other() {
+    let mut frame = vec![0x88, 126, 0, 200];
+    frame.resize(4 + 200, b'x');
+    let reason = end(defaults, async |peer| {
+        peer.send_raw(frame).await;
+    })
+    .await;
+    assert!(
+        matches!(reason, Reason::TransportClose(_) | Reason::Protocol(ProtocolError::WebSocket(_))),
+        "{reason:?}"
+    );
+}
+
+#[actix::test]
+async fn text_that_is_not_utf8_is_a_broken_protocol() {
+    for frames in
+        [vec![short(0x81, b"42[\"\xFF\"]")], vec![short(0x01, b"42[\"\xC3"), short(0x80, b"\"]")]]
+    {
+        let reason = end(defaults, async |peer| {
+            for frame in frames {
+                peer.send_raw(frame).await;
+            }
+        })
+        .await;
+        assert_eq!(reason, Reason::Protocol(ProtocolError::Utf8));
+    }
+}
+
+// Packets.
+
+#[actix::test]
+async fn each_illegal_packet_has_its_reason() {
+    let namespace = format!("42/{},[\"x\"]", "n".repeat(600));
+    for (packet, expected) in [
+        ("", ProtocolError::Empty),
+        ("4", ProtocolError::Empty),
+        ("7", ProtocolError::UnknownEngineType(b'7')),
+        ("x", ProtocolError::UnknownEngineType(b'x')),
+        ("é", ProtocolError::UnknownEngineType(0xC3)),
+        ("47", ProtocolError::UnknownType(b'7')),
+        ("4x", ProtocolError::UnknownType(b'x')),
+        ("b?", ProtocolError::Base64),
+        ("42", ProtocolError::Payload),
+        ("42/foo", ProtocolError::Payload),
+        ("42[]", ProtocolError::Payload),
+        ("42{}", ProtocolError::Payload),
+        ("42[{}]", ProtocolError::Payload),
+        ("42null", ProtocolError::Payload),
+        ("430", ProtocolError::Payload),
+        ("430{}", ProtocolError::Payload),
+        ("43[]", ProtocolError::Id),
+        ("4212345678901234567[\"x\"]", ProtocolError::Id),
+        ("429007199254740992[\"x\"]", ProtocolError::Id),
+        ("451000000-[\"x\"]", ProtocolError::TooManyAttachments { limit: 10 }),
+        ("4511-[\"x\"]", ProtocolError::TooManyAttachments { limit: 10 }),
+        ("4599999999999999999999-[\"x\"]", ProtocolError::Attachments),
+        ("45-[\"x\"]", ProtocolError::Attachments),
+        ("451[\"x\"]", ProtocolError::Attachments),
+        ("45-1-[\"x\"]", ProtocolError::Attachments),
+        ("451-[\"x\",{\"_placeholder\":true,\"num\":1}]", ProtocolError::Placeholder),
+        ("451-[\"x\",{\"_placeholder\":true,\"num\":-1}]", ProtocolError::Placeholder),
+        ("42[\"connect\"]", ProtocolError::ReservedEvent("connect".to_owned())),
+        ("42[\"disconnect\"]", ProtocolError::ReservedEvent("disconnect".to_owned())),
+        (&namespace, ProtocolError::Namespace),
+    ] {
+        let reason = end(defaults, async |peer| {
+            peer.send_text(packet).await;
+        })
+        .await;
+        assert_eq!(reason, Reason::Protocol(expected), "{packet:?}");
+    }
+    for packet in ["42[\"x\",}", "42[\"x\"", "42[\"x\"]]", "42[\"x\",NaN]", "42[\"\u{1}\"]", "44{"]
+    {
+        let reason = end(defaults, async |peer| {
+            peer.send_text(packet).await;
+        })
+        .await;
+        assert!(
+            matches!(reason, Reason::Protocol(ProtocolError::Json(_))),
+            "{packet:?}: {reason:?}"
+        );
+    }
+}
+
+#[actix::test]
+async fn what_means_nothing_is_ignored() {
+    for packet in [
+        "3",
+        "5",
+        "6",
+        "43999[]",
+        "461-7[]",
+        "43/nowhere,1[]",
+        "40{\"sid\":\"another\"}",
+        "40",
+        "40/nowhere,{\"sid\":\"x\"}",
+        "44",
+        "44\"text\"",
+        "44{\"message\":\"text\"}",
+        "41/nowhere,",
+        "42/nowhere,[\"x\"]",
+    ] {
+        no_end(defaults, async |peer| {
+            peer.send_text(packet).await;
+            if packet.starts_with("461-") {
+                peer.send_binary("x").await;
+            }
+        })
+        .await;
+    }
+}
+
+#[actix::test]
+async fn a_second_handshake_is_a_broken_protocol() {
+    let reason = end(defaults, async |peer| {
+        peer.open().await;
+    })
+    .await;
+    assert!(matches!(reason, Reason::Protocol(ProtocolError::Handshake(_))), "{reason:?}");
+}
+
+#[actix::test]
+async fn a_disconnect_packet_concerns_its_namespace_only() {
+    let bystander = Bystander::new();
+    for packet in ["41", "41{\"message\":\"x\"}", "41garbage"] {
+        let mut victim = Victim::new(defaults).await;
+        victim.peer.send_text(packet).await;
+        assert_eq!(victim.watch.disconnected().await, Reason::ServerDisconnect, "{packet:?}");
+        victim.peer.send_text(r#"42/foo,["alive"]"#).await;
+        assert_eq!(victim.foo_watch.event().await.name(), "alive");
+        victim.client.socket().connect();
+        victim.peer.expect_text("40").await;
+        victim.peer.send_text(r#"40{"sid":"again"}"#).await;
+        assert_eq!(victim.watch.ready().await.sid(), "again");
+        victim.goes_on().await;
+    }
+    bystander.goes_on().await;
+}
+
+#[actix::test]
+async fn json_that_is_nested_too_deep_for_anybody_is_an_error_for_who_decodes_it() {
+    let mut victim = Victim::new(defaults).await;
+    for deep in [100, 1_000, 1_000_000] {
+        let json = format!("{}{}", "[".repeat(deep), "]".repeat(deep));
+        victim.peer.send_text(format!(r#"42["deep",{json}]"#)).await;
+        let event = victim.watch.event().await;
+        let decoded = event.args::<Value>();
+        assert_eq!(decoded.is_ok(), deep == 100, "{deep}");
+    }
+    victim.goes_on().await;
+}
+
+// Handshakes.
+
+/// What becomes of a client that is greeted like this.
+async fn greeted(open: &str, reply: &str) -> Heard {
+    let server = Scripted::start();
+    let client = Client::builder(server.url()).start().unwrap();
+    let mut watch = Watch::on(client.socket());
+    let mut peer = server.accept().await;
+    peer.send_text(open).await;
+    let (heard, ()) = join(watch.next_within(PATIENCE), async {
+        if peer.next().await == Received::Text("40".to_owned()) {
+            peer.send_text(reply).await;
+        }
+    })
+    .await;
+    heard.expect("it is not left waiting")
+}
+
+fn open(fields: &str) -> String {
+    format!(r#"0{{"sid":"S","upgrades":[],"maxPayload":1000000{fields}}}"#)
+}
+
+#[actix::test]
+async fn a_handshake_without_what_it_must_say_is_none() {
+    let bystander = Bystander::new();
+    for handshake in [
+        "0".to_owned(),
+        "0{".to_owned(),
+        "0[]".to_owned(),
+        "0null".to_owned(),
+        open(""),
+        open(r#","pingInterval":"25000","pingTimeout":"20000""#),
+        open(r#","pingInterval":null,"pingTimeout":null"#),
+        open(r#","pingInterval":1e999,"pingTimeout":1"#),
+        r#"0{"sid":"","pingInterval":1,"pingTimeout":1}"#.to_owned(),
+        r#"0{"sid":7,"pingInterval":1,"pingTimeout":1}"#.to_owned(),
+        "2".to_owned(),
+        "40".to_owned(),
+        "hello".to_owned(),
+        String::new(),
+    ] {
+        let heard = greeted(&handshake, "").await;
+        assert!(
+            matches!(heard, Heard::ConnectError(Reason::Connect(ConnectFailure::Handshake(_)))),
+            "{handshake:?}: {heard:?}"
+        );
+    }
+    bystander.goes_on().await;
+}
+
+#[actix::test]
+async fn absurd_intervals_are_held_in_bounds() {
+    let welcome = r#"40{"sid":"S"}"#;
+    for (interval, timeout) in [("1e300", "1e300"), ("1e18", "0"), ("0", "1e300")] {
+        let open = open(&format!(r#","pingInterval":{interval},"pingTimeout":{timeout}"#));
+        let heard = greeted(&open, welcome).await;
+        assert!(matches!(heard, Heard::Ready(_)), "{interval} {timeout}: {heard:?}");
+    }
+    for millis in ["0", "-1", "-1e300", "0.000001"] {
+        let server = Scripted::start();
+        let client = Client::builder(server.url()).start().unwrap();
+        let mut watch = Watch::on(client.socket());
+        let peer = server.accept().await;
+        peer.send_text(open(&format!(r#","pingInterval":{millis},"pingTimeout":{millis}"#))).await;
+        peer.send_text(welcome).await;
+        // Whether it was joined before is a matter of milliseconds.
+        let reason = loop {
+            match watch.next_within(PATIENCE).await {
+                Some(Heard::Ready(_)) => {}
+                Some(Heard::Disconnected(reason) | Heard::ConnectError(reason)) => break reason,
+                other => panic!("{millis}: {other:?}"),
+            }
+        };
+        assert_eq!(reason, Reason::PingTimeout, "{millis}");
+    }
+}
+
+type Check<'a> = Box<dyn Fn(&Reason) -> bool + 'a>;
+
+#[actix::test]
+async fn each_answer_to_the_request_to_join_has_its_outcome() {
+    let open = open(r#","pingInterval":25000,"pingTimeout":20000"#);
+    let unsupported = |reason: &Reason| match reason {
+        Reason::Connect(ConnectFailure::Unsupported { asked, .. }) => *asked == Protocol::Eio4,
+        _ => false,
+    };
+    let refused = |reason: &Reason, check: &dyn Fn(&Refusal) -> bool| match reason {
+        Reason::Refused(refusal) => check(refusal),
+        _ => false,
+    };
+    let says = |text: &'static str| move |refusal: &Refusal| refusal.message() == text;
+    let table: Vec<(&str, Check<'_>)> = vec![
+        ("44", Box::new(|reason| refused(reason, &says("")))),
+        ("44\"text\"", Box::new(|reason| refused(reason, &says("text")))),
+        ("44{\"message\":\"text\"}", Box::new(|reason| refused(reason, &says("text")))),
+        (
+            "44{\"message\":7,\"data\":1}",
+            Box::new(|reason| {
+                refused(reason, &|refusal| {
+                    refusal.data() == Some(&json!({ "message": 7, "data": 1 }))
+                })
+            }),
+        ),
+        ("44[1]", Box::new(|reason| refused(reason, &|r| r.data() == Some(&json!([1]))))),
+        ("40", Box::new(unsupported)),
+        ("40{}", Box::new(unsupported)),
+        ("40{\"sid\":7}", Box::new(unsupported)),
+        ("40[]", Box::new(|reason| *reason == Reason::Protocol(ProtocolError::Payload))),
+        ("41", Box::new(|reason| *reason == Reason::ServerDisconnect)),
+    ];
+    for (reply, expected) in table {
+        let heard = greeted(&open, reply).await;
+        let Heard::ConnectError(reason) = &heard else { panic!("{reply:?}: {heard:?}") };
+        assert!(expected(reason), "{reply:?}: {reason:?}");
+    }
+}
+
+// Floods.
+
+#[actix::test]
+async fn a_flood_for_namespaces_that_were_never_joined_is_ignored() {
+    no_end(defaults, async |peer| {
+        for number in 0..10_000 {
+            peer.send_text(format!(r#"42/nowhere-{number},["x",{number}]"#)).await;
+        }
+    })
+    .await;
+}
+
+/// Sends `frame` this many times, many at once.
+async fn flood(peer: &Peer, frame: &[u8], times: usize) {
+    let batch = Bytes::from(frame.repeat(CHUNK / frame.len()));
+    for _ in 0..times / (CHUNK / frame.len()) {
+        if !peer.send_raw(batch.clone()).await {
+            return;
+        }
+    }
+}
+
+#[actix::test]
+async fn a_flood_of_pings_from_a_server_that_does_not_read_is_survived() {
+    no_end(defaults, async |peer| flood(peer, &short(0x81, b"2"), 2_000_000).await).await;
+}
+
+#[actix::test]
+async fn a_flood_of_websocket_pings_from_a_server_that_does_not_read_is_survived() {
+    no_end(defaults, async |peer| flood(peer, &short(0x89, &[b'x'; 125]), 200_000).await).await;
+}
+
+#[actix::test]
+async fn a_flood_of_events_is_delivered_in_order() {
+    const COUNT: u32 = 20_000;
+    let mut victim = Victim::new(defaults).await;
+    let Victim { peer, watch, .. } = &mut victim;
+    join(
+        async {
+            for number in 0..COUNT {
+                peer.send_text(format!(r#"42["n",{number}]"#)).await;
+            }
+        },
+        async {
+            for number in 0..COUNT {
+                assert_eq!(watch.event().await.args(), Ok(number));
+            }
+        },
+    )
+    .await;
+    victim.goes_on().await;
+}
