@@ -156,24 +156,25 @@ impl fmt::Debug for Event {
 #[derive(Debug)]
 pub(crate) struct Responder {
     pub(crate) port: Arc<Port>,
-    pub(crate) epoch: u64,
+    /// The visit that the event came in; see [`Port::visit`].
+    pub(crate) visit: u64,
     pub(crate) id: u64,
     pub(crate) used: AtomicBool,
 }
 
 impl Responder {
     fn answer(&self, payload: Payload) -> Result<(), AnswerError> {
+        if self.port.visit() != Some(self.visit) {
+            return Err(AnswerError::Closed);
+        }
         if self.used.swap(true, Ordering::AcqRel) {
             return Err(AnswerError::AlreadyAnswered);
-        }
-        if self.port.epoch() != Some(self.epoch) {
-            return Err(AnswerError::Closed);
         }
         let Some(permit) = self.port.outbox.reserve(payload.size()) else {
             self.used.store(false, Ordering::Release);
             return Err(AnswerError::Full);
         };
-        let answer = Answer { epoch: self.epoch, id: self.id, payload, permit };
+        let answer = Answer { visit: self.visit, id: self.id, payload, permit };
         if self.port.tell(answer) { Ok(()) } else { Err(AnswerError::Closed) }
     }
 }

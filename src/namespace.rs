@@ -61,8 +61,8 @@ pub(crate) struct Port {
 struct Status {
     has_ended: AtomicBool,
     reason: Mutex<Option<Reason>>,
-    /// The session that is joined or being joined; 0 is none.
-    epoch: AtomicU64,
+    /// Counts the times that the namespace was joined, or tried to be; 0 while it is not.
+    visit: AtomicU64,
 }
 
 impl Status {
@@ -98,9 +98,9 @@ impl Port {
         alive
     }
 
-    /// The session that is joined or being joined.
-    pub(crate) fn epoch(&self) -> Option<u64> {
-        Some(self.status.epoch.load(Ordering::Acquire)).filter(|&epoch| epoch != 0)
+    /// The number of the visit that goes on now. Ids of the server's questions are good for one.
+    pub(crate) fn visit(&self) -> Option<u64> {
+        Some(self.status.visit.load(Ordering::Acquire)).filter(|&visit| visit != 0)
     }
 
     /// Why the namespace is neither joined nor to be joined, if so.
@@ -210,7 +210,7 @@ impl Namespace {
     /// Passes on what the core has to tell.
     fn publish(&mut self) {
         let status = &self.port.status;
-        status.epoch.store(self.core.epoch().unwrap_or(0), Ordering::Release);
+        status.visit.store(self.core.visit().unwrap_or(0), Ordering::Release);
         status.set_reason(self.core.ended());
         while let Some(event) = self.core.poll_event() {
             match event {
@@ -260,10 +260,11 @@ impl Namespace {
     }
 
     fn received(&mut self, id: Option<u64>, name: ByteString, payload: Payload) {
-        let epoch = self.core.epoch();
-        let answer = id.zip(epoch).map(|(id, epoch)| {
+        // It may be over already, if the server left right after it.
+        let visit = self.core.visits();
+        let answer = id.map(|id| {
             let port = Arc::clone(&self.port);
-            Arc::new(Responder { port, epoch, id, used: AtomicBool::new(false) })
+            Arc::new(Responder { port, visit, id, used: AtomicBool::new(false) })
         });
         let event = Event { namespace: self.name().clone(), name, payload, answer };
         match &mut self.unheard {
@@ -538,7 +539,7 @@ message!(
 );
 message!(
     /// An answer to the server.
-    Answer { epoch: u64, id: u64, payload: Payload, permit: Permit }
+    Answer { visit: u64, id: u64, payload: Payload, permit: Permit }
 );
 message!(
     /// Somebody wants to hear.
@@ -594,8 +595,8 @@ impl Handler<Answer> for Namespace {
     type Result = ();
 
     fn handle(&mut self, answer: Answer, _: &mut Self::Context) {
-        let Answer { epoch, id, payload, permit } = answer;
-        if !self.core.answer(epoch, id, payload, Some(permit)) {
+        let Answer { visit, id, payload, permit } = answer;
+        if !self.core.answer(visit, id, payload, Some(permit)) {
             log::debug!("{}: an answer came too late for its session", self.name());
         }
     }

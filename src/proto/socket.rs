@@ -41,6 +41,8 @@ pub(crate) struct Socket<W> {
     state: State,
     /// The connection that the state refers to; `None` while waiting.
     session: Option<Session>,
+    /// How often the namespace was joined, or tried to be.
+    visits: u64,
     buffer: VecDeque<Outgoing>,
     acks: Acks<W>,
     transmit: VecDeque<Outgoing>,
@@ -92,6 +94,7 @@ impl<W> Socket<W> {
             join_timeout,
             state: State::Waiting,
             session: None,
+            visits: 0,
             buffer: VecDeque::new(),
             acks: Acks::default(),
             transmit: VecDeque::new(),
@@ -114,6 +117,17 @@ impl<W> Socket<W> {
     /// The number of the connection that this namespace is joined, or being joined, on.
     pub(crate) fn epoch(&self) -> Option<u64> {
         self.session.as_ref().map(|session| session.epoch)
+    }
+
+    /// Counts the times that this namespace was joined, or tried to be. A connection may see
+    /// several of them, and the server begins anew with each.
+    pub(crate) fn visits(&self) -> u64 {
+        self.visits
+    }
+
+    /// The number of the visit that goes on now.
+    pub(crate) fn visit(&self) -> Option<u64> {
+        self.session.as_ref().map(|_| self.visits)
     }
 
     /// Whether nothing waits to be sent that still can be.
@@ -171,15 +185,15 @@ impl<W> Socket<W> {
         Ok(())
     }
 
-    /// Answers an event of the session `epoch`. `false` if that session has ended.
+    /// Answers an event that came in this visit. `false` if that has ended.
     pub(crate) fn answer(
         &mut self,
-        epoch: u64,
+        visit: u64,
         id: u64,
         payload: Payload,
         permit: Option<Permit>,
     ) -> bool {
-        let current = self.epoch() == Some(epoch);
+        let current = self.visit() == Some(visit);
         if current {
             let packet = Packet::new(self.namespace.clone(), Body::Ack { id, payload });
             self.push(Outgoing { packet, permit });
@@ -216,6 +230,7 @@ impl<W> Socket<W> {
         let deadline = request.is_some().then(|| later(now, self.join_timeout));
         self.transmit.extend(request.map(|packet| Outgoing { packet, permit: None }));
         self.session = Some(session);
+        self.visits = self.visits.wrapping_add(1);
         self.state = State::Joining { deadline };
     }
 
@@ -647,6 +662,18 @@ mod tests {
         socket.handle_lost(Reason::PingTimeout, true);
         assert!(!socket.answer(1, 5, reply(), None));
         assert!(written(&mut socket).is_empty());
+    }
+
+    #[test]
+    fn answers_to_the_server_stay_in_their_visit_of_one_connection() {
+        let mut socket = joined();
+        let reply = || encode_reply(&1).unwrap();
+        socket.leave(Reason::ClientDisconnect);
+        assert!(!socket.answer(1, 5, reply(), None));
+        assert!(socket.join());
+        socket.handle_open(Instant::now(), session(Protocol::Eio4));
+        assert!(!socket.answer(1, 5, reply(), None));
+        assert!(socket.answer(2, 5, reply(), None));
     }
 
     #[test]
