@@ -606,11 +606,19 @@ impl Handler<Subscribe> for Namespace {
     type Result = ();
 
     fn handle(&mut self, Subscribe { ears }: Subscribe, _: &mut Self::Context) {
-        let mut subscriber = Subscriber::new(ears);
+        // What it gets now is what it has just subscribed to, and nothing twice.
+        let (events, ready) = (ears.want_events(), ears.want_ready());
+        let known = self.subscribers.iter().position(|one| one.can_adopt(&ears));
+        let mut subscriber = match known {
+            None => Subscriber::new(ears),
+            Some(known) => {
+                let mut subscriber = self.subscribers.remove(known);
+                subscriber.adopt(ears);
+                subscriber
+            }
+        };
         let (mut before, mut after) = (VecDeque::new(), VecDeque::new());
-        if subscriber.wants_events()
-            && let Unheard::Kept { events, before_ready, .. } = &mut self.unheard
-        {
+        if events && let Unheard::Kept { events, before_ready, .. } = &mut self.unheard {
             after = events.split_off((*before_ready).min(events.len()));
             before = std::mem::take(events);
             self.unheard = Unheard::Over;
@@ -618,8 +626,8 @@ impl Handler<Subscribe> for Namespace {
         for event in before {
             subscriber.offer(Fact::Event(event));
         }
-        if let Some(ready) = &self.ready {
-            subscriber.offer(Fact::Ready(ready.clone()));
+        if let Some(fact) = self.ready.as_ref().filter(|_| ready) {
+            subscriber.offer(Fact::Ready(fact.clone()));
         }
         for event in after {
             subscriber.offer(Fact::Event(event));

@@ -83,7 +83,8 @@ impl Socket {
     /// Subscribes to one kind of message: [`Ready`], [`Event`], [`Disconnected`],
     /// [`ConnectError`](crate::ConnectError) or [`Lagged`](crate::Lagged).
     ///
-    /// Order is kept within a subscription, not between two of them.
+    /// What one actor subscribes to, here and with [`subscribe`](Self::subscribe), is one
+    /// subscription, with one order. So `Lagged` is of the events that the same actor missed.
     pub fn subscribe_to<M: Subscribable>(&self, recipient: Recipient<M>) {
         self.listen(ears(recipient));
     }

@@ -9,6 +9,7 @@ use std::{
     collections::VecDeque,
     fmt,
     future::Future,
+    hash::{BuildHasher, BuildHasherDefault, DefaultHasher},
     pin::Pin,
     task::{Context, Poll},
 };
@@ -43,6 +44,8 @@ impl Fact {
 /// Where the messages go; `None` for those that the subscriber does not want.
 #[derive(Default)]
 pub(crate) struct Ears {
+    /// Whose they are: what an actor subscribes to one by one is one subscription.
+    actor: u64,
     ready: Option<Recipient<Ready>>,
     event: Option<Recipient<Event>>,
     disconnected: Option<Recipient<Disconnected>>,
@@ -57,13 +60,56 @@ impl Ears {
         A: Handler<Ready> + Handler<Event> + Handler<Disconnected>,
         A::Context: ToEnvelope<A, Ready> + ToEnvelope<A, Event> + ToEnvelope<A, Disconnected>,
     {
+        let ready = addr.clone().recipient();
         Self {
-            ready: Some(addr.clone().recipient()),
+            actor: actor(&ready),
+            ready: Some(ready),
             event: Some(addr.clone().recipient()),
             disconnected: Some(addr.recipient()),
             ..Self::default()
         }
     }
+
+    pub(crate) fn want_events(&self) -> bool {
+        self.event.is_some()
+    }
+
+    pub(crate) fn want_ready(&self) -> bool {
+        self.ready.is_some()
+    }
+
+    /// Whether these are of the same actor, for other messages.
+    fn complement(&self, other: &Self) -> bool {
+        let both = [
+            (self.ready.is_some(), other.ready.is_some()),
+            (self.event.is_some(), other.event.is_some()),
+            (self.disconnected.is_some(), other.disconnected.is_some()),
+            (self.connect_error.is_some(), other.connect_error.is_some()),
+            (self.lagged.is_some(), other.lagged.is_some()),
+        ];
+        self.actor == other.actor && !both.contains(&(true, true))
+    }
+
+    fn merge(self, other: Self) -> Self {
+        Self {
+            actor: self.actor,
+            ready: self.ready.or(other.ready),
+            event: self.event.or(other.event),
+            disconnected: self.disconnected.or(other.disconnected),
+            connect_error: self.connect_error.or(other.connect_error),
+            lagged: self.lagged.or(other.lagged),
+        }
+    }
+}
+
+/// Tells actors apart: the same for all recipients of one, whatever their message. As long as
+/// there is a recipient, no other actor can have it.
+fn actor<M>(recipient: &Recipient<M>) -> u64
+where
+    M: Message + Send,
+    M::Result: Send,
+{
+    BuildHasherDefault::<DefaultHasher>::default().hash_one(recipient)
 }
 
 impl fmt::Debug for Ears {
@@ -106,7 +152,8 @@ macro_rules! subscribable {
             impl sealed::Sealed for $message {
                 #[expect(private_interfaces, reason = "sealed: nobody outside can name the trait")]
                 fn ears(recipient: Recipient<Self>) -> Ears {
-                    Ears { $field: Some(recipient), ..Ears::default() }
+                    let actor = actor(&recipient);
+                    Ears { actor, $field: Some(recipient), ..Ears::default() }
                 }
             }
         )*
@@ -175,13 +222,22 @@ impl Subscriber {
         Self { ears, queue: VecDeque::new(), bytes: 0, fence: None, missed: 0, gone: false }
     }
 
+    /// Whether it is the same actor, that subscribes to more.
+    pub(crate) fn can_adopt(&self, ears: &Ears) -> bool {
+        !self.gone && self.ears.complement(ears)
+    }
+
+    pub(crate) fn adopt(&mut self, ears: Ears) {
+        self.ears = std::mem::take(&mut self.ears).merge(ears);
+    }
+
     /// The actor is dead.
     pub(crate) fn is_gone(&self) -> bool {
         self.gone
     }
 
     pub(crate) fn wants_events(&self) -> bool {
-        self.ears.event.is_some()
+        self.ears.want_events()
     }
 
     fn wants(&self, fact: &Fact) -> bool {
