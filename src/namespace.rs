@@ -116,6 +116,11 @@ impl Port {
     pub(crate) fn address(&self) -> Addr<Namespace> {
         self.addr.clone()
     }
+
+    fn join(&self, connection: &Addr<Connection>) {
+        let (namespace, outbox) = (self.namespace.clone(), Arc::clone(&self.outbox));
+        connection.do_send(connection::Join { namespace, outbox, addr: self.address() });
+    }
 }
 
 /// What a namespace is made of.
@@ -162,7 +167,10 @@ enum Unheard {
 }
 
 impl Namespace {
-    /// Starts the actor in `arbiter`, from any thread.
+    /// Starts the actor in `arbiter`, from any thread, and has it joined.
+    ///
+    /// The Connection is told here and not by the actor: a shutdown that is asked for next must
+    /// find the namespace, whether its actor has run by then or not.
     pub(crate) fn start_on(
         arbiter: &actix::ArbiterHandle,
         connection: Addr<Connection>,
@@ -172,6 +180,7 @@ impl Namespace {
         let status = Arc::new(Status::default());
         let namespace = settings.namespace.clone();
         let (inner_outbox, inner_status) = (Arc::clone(&outbox), Arc::clone(&status));
+        let inner_connection = connection.clone();
         let addr = Self::start_in_arbiter(arbiter, move |ctx| {
             let Settings { namespace, auth, join_timeout, .. } = settings;
             let port = Port {
@@ -183,7 +192,7 @@ impl Namespace {
             Self {
                 core: socket::Socket::new(namespace, auth, join_timeout),
                 port: Arc::new(port),
-                connection,
+                connection: inner_connection,
                 subscribers: Vec::new(),
                 ready: None,
                 protocol: None,
@@ -194,17 +203,13 @@ impl Namespace {
                 reported: Load::default(),
             }
         });
-        Port { namespace, outbox, status, addr }
+        let port = Port { namespace, outbox, status, addr };
+        port.join(&connection);
+        port
     }
 
     fn name(&self) -> &ByteString {
         &self.port.namespace
-    }
-
-    fn join(&self) {
-        let namespace = self.name().clone();
-        let outbox = Arc::clone(&self.port.outbox);
-        self.connection.do_send(connection::Join { namespace, outbox, addr: self.port.address() });
     }
 
     /// Passes on what the core has to tell.
@@ -381,7 +386,6 @@ impl Actor for Namespace {
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(0);
         ctx.spawn(Pump::default());
-        self.join();
     }
 
     fn stopped(&mut self, _: &mut Self::Context) {
@@ -657,7 +661,7 @@ impl Handler<Rejoin> for Namespace {
     fn handle(&mut self, _: Rejoin, _: &mut Self::Context) {
         if self.core.join() {
             self.publish();
-            self.join();
+            self.port.join(&self.connection);
         }
     }
 }
