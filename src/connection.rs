@@ -349,8 +349,9 @@ impl Handler<Transmit> for Connection {
     type Result = ();
 
     fn handle(&mut self, Transmit { epoch, batch }: Transmit, _: &mut Self::Context) {
+        let now = alarm::now();
         for outgoing in batch {
-            self.core.send(epoch, outgoing);
+            self.core.send(now, epoch, outgoing);
         }
     }
 }

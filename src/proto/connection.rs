@@ -27,7 +27,7 @@
 //! that know no other look at the number. The verdict is kept for the next connection.
 
 use std::{
-    collections::VecDeque,
+    collections::{HashSet, VecDeque},
     fmt,
     time::{Duration, Instant},
 };
@@ -147,6 +147,9 @@ pub(crate) struct Connection {
     decoder: Decoder,
     transmit: VecDeque<Transmit>,
     farewells: VecDeque<Farewell>,
+    returns: VecDeque<Return>,
+    /// Namespaces that were left on this connection.
+    left: HashSet<ByteString>,
     pings: u64,
     /// The server's ping is to be answered. One answer is enough for any number of pings, and
     /// needs no queue that a flood of them could fill.
@@ -212,6 +215,18 @@ struct Farewell {
     packet: Packet,
     ping: u64,
     until: Instant,
+    /// The request to join again, if that is wanted already.
+    back: Option<Outgoing>,
+}
+
+/// A request to join a namespace that was left on this connection, held back until the goodbye has
+/// been read: an official server acts on a disconnect a moment later than on a request to join, and
+/// takes one that arrives together with the goodbye for a second one. It closes the connection.
+#[derive(Debug)]
+struct Return {
+    request: Outgoing,
+    ping: u64,
+    until: Instant,
 }
 
 impl Connection {
@@ -224,6 +239,8 @@ impl Connection {
             state: State::Idle,
             transmit: VecDeque::new(),
             farewells: VecDeque::new(),
+            returns: VecDeque::new(),
+            left: HashSet::new(),
             pings: 0,
             pong: false,
             actions: VecDeque::new(),
@@ -286,22 +303,36 @@ impl Connection {
     }
 
     /// Sends a packet of the session `epoch`; a packet of an older one is discarded.
-    pub(crate) fn send(&mut self, epoch: u64, outgoing: Outgoing) {
-        let Outgoing { packet, permit } = outgoing;
+    pub(crate) fn send(&mut self, now: Instant, epoch: u64, outgoing: Outgoing) {
         if !self.is_current(epoch) {
             return;
         }
-        // Whoever joins again has left before.
-        if matches!(packet.body, Body::Connect(_)) {
-            let farewells = std::mem::take(&mut self.farewells);
-            let (leaving, others): (VecDeque<_>, VecDeque<_>) =
-                farewells.into_iter().partition(|bye| is_of(&packet.namespace, &bye.packet));
-            self.farewells = others;
-            for farewell in leaving {
-                self.encode(farewell.packet, None);
-            }
+        let name = name(&outgoing.packet);
+        if !matches!(outgoing.packet.body, Body::Connect(_)) {
+            self.encode(outgoing.packet, outgoing.permit);
+        } else if let Some(farewell) = self.farewell_of(&name) {
+            farewell.back = Some(outgoing);
+        } else if self.left.contains(&name) {
+            self.hold(outgoing, later(now, FAREWELL));
+        } else {
+            self.encode(outgoing.packet, outgoing.permit);
         }
-        self.encode(packet, permit);
+    }
+
+    fn farewell_of(&mut self, name: &str) -> Option<&mut Farewell> {
+        self.farewells.iter_mut().find(|farewell| farewell.packet.namespace == *name)
+    }
+
+    /// Holds a request to join back, until what has been said before it has been read.
+    fn hold(&mut self, request: Outgoing, until: Instant) {
+        let ping = self.ping();
+        self.returns.push_back(Return { request, ping, until });
+    }
+
+    fn ping(&mut self) -> u64 {
+        self.pings = self.pings.wrapping_add(1);
+        self.transmit.push_back(Transmit::Ping(self.pings));
+        self.pings
     }
 
     /// Leaves a namespace: sends its disconnect when all before it has been read.
@@ -319,10 +350,19 @@ impl Connection {
                 Root::Joined | Root::Gone => open.root = Root::Gone,
             }
         }
-        self.pings = self.pings.wrapping_add(1);
-        self.transmit.push_back(Transmit::Ping(self.pings));
+        // Whoever was about to come back just stays away.
+        let returns = self.returns.len();
+        self.returns.retain(|back| name(&back.request.packet) != packet.namespace);
+        if self.returns.len() < returns {
+            return;
+        }
+        if let Some(farewell) = self.farewell_of(&packet.namespace) {
+            farewell.back = None;
+            return;
+        }
+        let ping = self.ping();
         let until = later(now, FAREWELL);
-        self.farewells.push_back(Farewell { packet, ping: self.pings, until });
+        self.farewells.push_back(Farewell { packet, ping, until, back: None });
     }
 
     /// Closes when all is said, or at `until`.
@@ -355,6 +395,8 @@ impl Connection {
         self.decoder = Decoder::new(self.config.limits);
         self.transmit.clear();
         self.farewells.clear();
+        self.returns.clear();
+        self.left.clear();
         self.pong = false;
         let asked = self.verdict.unwrap_or(Protocol::Eio4);
         let deadline = later(now, self.config.connect_timeout);
@@ -564,17 +606,31 @@ impl Connection {
 
     /// The pong of the websocket layer to ping number `ping`.
     pub(crate) fn handle_pong(&mut self, ping: u64) {
+        self.admit_returns(|back| back.ping <= ping);
         self.say_farewells(|farewell| farewell.ping <= ping);
     }
 
     /// Sends the farewells that are due, and closes behind the last one if that is wanted.
     fn say_farewells(&mut self, due: impl Fn(&Farewell) -> bool) {
         while self.farewells.front().is_some_and(&due) {
-            if let Some(farewell) = self.farewells.pop_front() {
-                self.encode(farewell.packet, None);
+            if let Some(Farewell { packet, until, back, .. }) = self.farewells.pop_front() {
+                self.left.insert(packet.namespace.clone());
+                self.encode(packet, None);
+                if let Some(request) = back {
+                    self.hold(request, later(until, FAREWELL));
+                }
             }
         }
         self.try_close();
+    }
+
+    /// Sends the requests to join again that are due.
+    fn admit_returns(&mut self, due: impl Fn(&Return) -> bool) {
+        while self.returns.front().is_some_and(&due) {
+            if let Some(Return { request, .. }) = self.returns.pop_front() {
+                self.encode(request.packet, request.permit);
+            }
+        }
     }
 
     /// The websocket is gone.
@@ -659,6 +715,7 @@ impl Connection {
     }
 
     fn open_timeout(&mut self, now: Instant) {
+        self.admit_returns(|back| back.until <= now);
         self.say_farewells(|farewell| farewell.until <= now);
         let State::Open(open) = &mut self.state else { return };
         match open.heartbeat.handle_timeout(now) {
@@ -695,6 +752,7 @@ impl Connection {
                     .into_iter()
                     .flatten()
                     .chain(self.farewells.front().map(|farewell| farewell.until))
+                    .chain(self.returns.front().map(|back| back.until))
                     .min()
             }
         }
@@ -720,10 +778,10 @@ fn second_handshake() -> Refused {
     ProtocolError::Handshake("a second one".to_owned()).into()
 }
 
-/// Whether a packet is of the namespace that `request` asks for, perhaps with a query behind it.
-fn is_of(request: &str, packet: &Packet) -> bool {
-    let name = request.split('?').next().unwrap_or(request);
-    packet.namespace == *name
+/// The namespace of a packet. A request to join may have a query behind it.
+fn name(packet: &Packet) -> ByteString {
+    let full = &packet.namespace;
+    full.split_once('?').map_or_else(|| full.clone(), |(name, _)| full.slice_ref(name))
 }
 
 /// The packet by which a server of revision 3 says that `/` is joined, for a namespace that was
@@ -811,7 +869,7 @@ mod tests {
 
         fn send(&mut self, packet: Packet) {
             let epoch = self.core.epoch();
-            self.core.send(epoch, Outgoing { packet, permit: None });
+            self.core.send(self.now, epoch, Outgoing { packet, permit: None });
         }
 
         fn leave(&mut self, namespace: &str) {
@@ -1051,7 +1109,42 @@ mod tests {
         bench.leave("/foo");
         bench.leave("/bar");
         bench.send(packet("/foo", Body::Connect(None)));
-        assert_eq!(bench.written(), ["ping 1", "ping 2", "41/foo,", "40/foo,"]);
+        assert_eq!(bench.written(), ["ping 1", "ping 2"]);
+        bench.core.handle_pong(1);
+        assert_eq!(bench.written(), ["41/foo,", "ping 3"]);
+        bench.core.handle_pong(2);
+        assert_eq!(bench.written(), ["41/bar,"]);
+        bench.core.handle_pong(3);
+        assert_eq!(bench.written(), ["40/foo,"]);
+    }
+
+    #[test]
+    fn whoever_comes_back_waits_until_the_goodbye_has_been_heard() {
+        let mut bench = Bench::open(Protocol::Eio4);
+        bench.leave("/foo");
+        bench.core.handle_pong(1);
+        assert_eq!(bench.written(), ["ping 1", "41/foo,"]);
+        bench.send(packet("/foo?a=1", Body::Connect(None)));
+        bench.send(packet("/bar", Body::Connect(None)));
+        assert_eq!(bench.written(), ["ping 2", "40/bar,"]);
+        // No pong: after a while it is asked all the same.
+        bench.pass(FAREWELL);
+        assert_eq!(bench.written(), ["40/foo?a=1,"]);
+    }
+
+    #[test]
+    fn whoever_leaves_again_before_coming_back_stays_away() {
+        let mut bench = Bench::open(Protocol::Eio4);
+        bench.leave("/foo");
+        bench.send(packet("/foo?a=1", Body::Connect(None)));
+        bench.leave("/foo");
+        bench.core.handle_pong(1);
+        assert_eq!(bench.written(), ["ping 1", "41/foo,"]);
+        bench.send(packet("/foo?a=1", Body::Connect(None)));
+        bench.leave("/foo");
+        bench.core.handle_pong(2);
+        bench.pass(FAREWELL);
+        assert_eq!(bench.written(), ["ping 2"]);
     }
 
     #[test]
@@ -1072,7 +1165,7 @@ mod tests {
     fn what_belongs_to_an_older_session_is_discarded() {
         let mut bench = Bench::open(Protocol::Eio4);
         let packet = packet("/", Body::Disconnect);
-        bench.core.send(0, Outgoing { packet: packet.clone(), permit: None });
+        bench.core.send(bench.now, 0, Outgoing { packet: packet.clone(), permit: None });
         bench.core.leave(bench.now, 0, packet);
         assert!(bench.written().is_empty());
     }
