@@ -145,7 +145,7 @@ impl Inner {
         }
         let port = ports.by_name.entry(name).or_insert_with_key(|name| {
             let settings = Settings { namespace: name.clone(), ..self.settings.clone() };
-            Arc::new(Namespace::start_on(&self.arbiter, self.connection.clone(), settings))
+            Arc::new(Namespace::start_on(&self.arbiter, &self.connection, settings))
         });
         Ok(Socket::new(Arc::clone(port), Arc::clone(lifeline), self.timeouts))
     }
@@ -403,7 +403,7 @@ impl ClientBuilder {
         });
         let lifeline = Arc::new(Lifeline { connection: connection.clone() });
         let namespace = settings.namespace.clone();
-        let port = Namespace::start_on(arbiter, connection.clone(), settings.clone());
+        let port = Namespace::start_on(arbiter, &connection, settings.clone());
         let port = Arc::new(port);
         let default = Socket::new(Arc::clone(&port), Arc::clone(&lifeline), timeouts);
         let by_name = HashMap::from([(namespace, port)]);

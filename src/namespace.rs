@@ -173,7 +173,7 @@ impl Namespace {
     /// find the namespace, whether its actor has run by then or not.
     pub(crate) fn start_on(
         arbiter: &actix::ArbiterHandle,
-        connection: Addr<Connection>,
+        connection: &Addr<Connection>,
         settings: Settings,
     ) -> Port {
         let outbox = Outbox::new(settings.max_items, settings.max_bytes);
@@ -204,7 +204,7 @@ impl Namespace {
             }
         });
         let port = Port { namespace, outbox, status, addr };
-        port.join(&connection);
+        port.join(connection);
         port
     }
 
