@@ -12,6 +12,9 @@
 //! | a tuple, an array `[T; N]`, a tuple struct | one for each element |
 //! | anything else (a struct, a `Vec`, a `String`, …) | one |
 //! | [`Bytes`] anywhere inside | an attachment |
+//!
+//! A null alone is `None` of any type, or `(Value::Null,)`: to serde, a bare
+//! [`Value::Null`](serde_json::Value::Null) is the same as `()`, which is no argument at all.
 
 mod de;
 mod placeholder;
