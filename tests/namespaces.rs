@@ -1,7 +1,14 @@
 //! Namespaces and the life of a connection: joining, refusal, leaving, joining again, the end.
 
-// A test fails by panicking.
-#![allow(clippy::panic, clippy::unwrap_used, clippy::wildcard_enum_match_arm)]
+// A test fails by panicking; and a namespace of the servers is called "/foo".
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::disallowed_names,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm
+)]
 
 mod support;
 
@@ -34,6 +41,7 @@ on_every_server!(
     leaving_by_the_server_ends_that_namespace_only,
     leaving_by_the_client_is_seen_by_the_server,
     what_is_emitted_right_before_a_disconnect_arrives,
+    leaving_and_coming_back_at_once_loses_nothing,
     what_is_emitted_right_before_a_shutdown_arrives,
     what_is_emitted_right_before_the_last_handle_goes_arrives,
     a_namespace_is_joined_again_after_each_way_to_leave,
@@ -292,6 +300,35 @@ async fn what_is_emitted_right_before_a_disconnect_arrives(server: &Target) {
         assert_eq!(recorder.next_disconnected().await, Reason::ClientDisconnect);
         counted_500(server, &key).await;
     }
+}
+
+async fn leaving_and_coming_back_at_once_loses_nothing(server: &Target) {
+    let client = server.client();
+    let (foo, mut recorder) = joined(&client, "/foo").await;
+    let key = unique("back-at-once");
+    for round in 1..=5 {
+        for _ in 0..50 {
+            foo.emit("count", &key).unwrap();
+        }
+        foo.disconnect();
+        foo.connect();
+        for _ in 0..50 {
+            foo.emit("count", &key).unwrap();
+        }
+        assert_eq!(recorder.next_disconnected().await, Reason::ClientDisconnect);
+        recorder.next_ready().await;
+        eventually("all events arrive", || server.counted(&key) == round * 100).await;
+    }
+    // Leaving is the last word.
+    foo.disconnect();
+    foo.connect();
+    foo.disconnect();
+    assert_eq!(recorder.next_disconnected().await, Reason::ClientDisconnect);
+    assert_eq!(recorder.next_connect_error().await, Reason::ClientDisconnect);
+    foo.connect();
+    recorder.next_ready().await;
+    is_alive(&foo).await;
+    is_alive(client.socket()).await;
 }
 
 async fn what_is_emitted_right_before_a_shutdown_arrives(server: &Target) {

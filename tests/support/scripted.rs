@@ -329,7 +329,7 @@ async fn serve(
     // A peer nobody accepts is dropped, which ends the connection.
     shared.accepted.send(peer).ok();
     let outgoing = BodyStream::new(Outgoing { output: outgoing, finished, cut: false });
-    response.message_body(outgoing).expect("a valid answer").map_into_boxed_body().into()
+    response.message_body(outgoing).expect("a valid answer").map_into_boxed_body()
 }
 
 /// Passes on what the client sends until the connection, or the interest in it, ends.
