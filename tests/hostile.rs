@@ -584,6 +584,33 @@ async fn a_handshake_without_what_it_must_say_is_none() {
 }
 
 #[actix::test]
+async fn a_server_that_is_not_known_yet_is_held_to_the_same_rules() {
+    let bystander = Bystander::new();
+    // Nothing in it tells which protocol this server speaks.
+    let open = r#"0{"sid":"S","upgrades":[],"pingInterval":25000,"pingTimeout":20000}"#;
+    for (packet, expected) in [
+        ("", Reason::Protocol(ProtocolError::Empty)),
+        ("x", Reason::Protocol(ProtocolError::UnknownEngineType(b'x'))),
+        ("bAQID", Reason::Protocol(ProtocolError::Base64)),
+        ("b4AQID", Reason::Protocol(ProtocolError::UnexpectedBinary)),
+        ("0{}", Reason::Protocol(ProtocolError::Handshake("a second one".to_owned()))),
+        ("1", Reason::TransportClose(None)),
+        ("4", Reason::Protocol(ProtocolError::Empty)),
+        ("42[]", Reason::Protocol(ProtocolError::Payload)),
+        ("41", Reason::ServerDisconnect),
+    ] {
+        let server = Scripted::start();
+        let client = Client::builder(server.url()).start().unwrap();
+        let mut watch = Watch::on(client.socket());
+        let peer = server.accept().await;
+        peer.send_text(open).await;
+        peer.send_text(packet).await;
+        assert_eq!(watch.connect_error().await, expected, "{packet:?}");
+    }
+    bystander.goes_on().await;
+}
+
+#[actix::test]
 async fn absurd_intervals_are_held_in_bounds() {
     let welcome = r#"40{"sid":"S"}"#;
     for (interval, timeout) in [("1e300", "1e300"), ("1e18", "0"), ("0", "1e300")] {
