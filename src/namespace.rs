@@ -306,22 +306,22 @@ impl Namespace {
 
     /// Hands the Connection what is to be sent.
     fn transmit(&mut self) {
-        let Some(first) = self.core.poll_transmit() else { return };
-        let Some(epoch) = self.core.epoch() else { return };
-        let mut batch = vec![first];
-        while let Some(next) = self.core.poll_transmit() {
-            batch.push(next);
+        if let Some(epoch) = self.core.epoch() {
+            let batch: Vec<_> = std::iter::from_fn(|| self.core.poll_transmit()).collect();
+            if !batch.is_empty() {
+                self.connection.do_send(connection::Transmit { epoch, batch });
+            }
         }
-        self.connection.do_send(connection::Transmit { epoch, batch });
+        while let Some((epoch, packet)) = self.core.poll_farewell() {
+            self.connection.do_send(connection::Leave { epoch, packet });
+        }
     }
 
     /// Leaves the namespace, behind all that is to be sent before.
     fn leave(&mut self, reason: Reason) {
         self.transmit();
-        let epoch = self.core.epoch();
-        if let (Some(packet), Some(epoch)) = (self.core.leave(reason), epoch) {
-            self.connection.do_send(connection::Leave { epoch, packet });
-        }
+        self.core.leave(reason);
+        self.transmit();
         self.publish();
     }
 
@@ -659,8 +659,9 @@ impl Handler<Rejoin> for Namespace {
     type Result = ();
 
     fn handle(&mut self, _: Rejoin, _: &mut Self::Context) {
-        if self.core.join() {
-            self.publish();
+        let unconnected = self.core.join(alarm::now());
+        self.publish();
+        if unconnected {
             self.port.join(&self.connection);
         }
     }

@@ -39,13 +39,16 @@ pub(crate) struct Socket<W> {
     auth: Option<ByteString>,
     join_timeout: Duration,
     state: State,
-    /// The connection that the state refers to; `None` while waiting.
-    session: Option<Session>,
+    /// The connection on which the namespace was given up while the server still owes the answer to
+    /// the request to join. A second request would join it twice, and a disconnect before the
+    /// answer would be taken for an error, by which servers close the connection.
+    unanswered: Option<Session>,
     /// How often the namespace was joined, or tried to be.
     visits: u64,
     buffer: VecDeque<Outgoing>,
     acks: Acks<W>,
     transmit: VecDeque<Outgoing>,
+    farewells: VecDeque<(u64, Packet)>,
     events: VecDeque<Event<W>>,
 }
 
@@ -55,9 +58,12 @@ enum State {
     Waiting,
     /// The deadline is for the answer to a request; where there is none, the connection has it.
     Joining {
+        session: Session,
         deadline: Option<Instant>,
     },
-    Joined,
+    Joined {
+        session: Session,
+    },
     /// Neither joined nor to be joined.
     Ended(Reason),
 }
@@ -93,12 +99,21 @@ impl<W> Socket<W> {
             auth,
             join_timeout,
             state: State::Waiting,
-            session: None,
+            unanswered: None,
             visits: 0,
             buffer: VecDeque::new(),
             acks: Acks::default(),
             transmit: VecDeque::new(),
+            farewells: VecDeque::new(),
             events: VecDeque::new(),
+        }
+    }
+
+    /// The connection that the namespace is joined, or being joined, on.
+    fn session(&self) -> Option<&Session> {
+        match &self.state {
+            State::Joining { session, .. } | State::Joined { session } => Some(session),
+            State::Waiting | State::Ended(_) => None,
         }
     }
 
@@ -106,17 +121,17 @@ impl<W> Socket<W> {
     pub(crate) fn ended(&self) -> Option<&Reason> {
         match &self.state {
             State::Ended(reason) => Some(reason),
-            State::Waiting | State::Joining { .. } | State::Joined => None,
+            State::Waiting | State::Joining { .. } | State::Joined { .. } => None,
         }
     }
 
     pub(crate) fn is_joined(&self) -> bool {
-        matches!(self.state, State::Joined)
+        matches!(self.state, State::Joined { .. })
     }
 
     /// The number of the connection that this namespace is joined, or being joined, on.
     pub(crate) fn epoch(&self) -> Option<u64> {
-        self.session.as_ref().map(|session| session.epoch)
+        self.session().map(|session| session.epoch)
     }
 
     /// Counts the times that this namespace was joined, or tried to be. A connection may see
@@ -127,7 +142,7 @@ impl<W> Socket<W> {
 
     /// The number of the visit that goes on now.
     pub(crate) fn visit(&self) -> Option<u64> {
-        self.session.as_ref().map(|_| self.visits)
+        self.session().map(|_| self.visits)
     }
 
     /// Whether nothing waits to be sent that still can be.
@@ -142,21 +157,44 @@ impl<W> Socket<W> {
 
     // What the application wants.
 
-    /// Joins again after an end. `false` if that goes on already.
-    pub(crate) fn join(&mut self) -> bool {
-        let ended = self.ended().is_some();
-        if ended {
-            self.state = State::Waiting;
+    /// Joins again after an end. `true` if that takes a connection to be asked for; it does not if
+    /// the namespace is joined or being joined, or if the server owes an answer anyway.
+    pub(crate) fn join(&mut self, now: Instant) -> bool {
+        if self.ended().is_none() {
+            return false;
         }
-        ended
+        self.state = State::Waiting;
+        if let Some(session) = self.unanswered.take() {
+            self.enter(now, session);
+            return false;
+        }
+        true
     }
 
-    /// Leaves. Gives the packet that says so to the server, if it has to be told.
-    pub(crate) fn leave(&mut self, reason: Reason) -> Option<Packet> {
-        let farewell =
-            self.session.as_ref().map(|_| Packet::new(self.namespace.clone(), Body::Disconnect));
+    /// Leaves. What was emitted before must have been taken with
+    /// [`poll_transmit`](Self::poll_transmit).
+    pub(crate) fn leave(&mut self, reason: Reason) {
+        if let State::Joined { session } = &self.state {
+            let epoch = session.epoch;
+            self.say_farewell(epoch);
+        }
+        self.give_up(reason);
+    }
+
+    fn say_farewell(&mut self, epoch: u64) {
+        let packet = Packet::new(self.namespace.clone(), Body::Disconnect);
+        self.farewells.push_back((epoch, packet));
+    }
+
+    /// Ends from this side.
+    fn give_up(&mut self, reason: Reason) {
+        let asked = !self.transmit.iter().any(|one| matches!(one.packet.body, Body::Connect(_)));
+        let owed = match &self.state {
+            State::Joining { session, .. } if asked => Some(session.clone()),
+            _ => self.unanswered.take(),
+        };
         self.end(reason);
-        farewell
+        self.unanswered = owed;
     }
 
     /// Sends an event, or buffers it. With a waiter comes the deadline for its answer.
@@ -226,12 +264,18 @@ impl<W> Socket<W> {
         if !matches!(self.state, State::Waiting) {
             return;
         }
+        self.unanswered = None;
         let request = self.request(session.protocol);
-        let deadline = request.is_some().then(|| later(now, self.join_timeout));
         self.transmit.extend(request.map(|packet| Outgoing { packet, permit: None }));
-        self.session = Some(session);
+        self.enter(now, session);
+    }
+
+    /// The server owes an answer from now on.
+    fn enter(&mut self, now: Instant, session: Session) {
+        let unasked = session.protocol == Protocol::Eio3 && self.namespace == *"/";
+        let deadline = (!unasked).then(|| later(now, self.join_timeout));
         self.visits = self.visits.wrapping_add(1);
-        self.state = State::Joining { deadline };
+        self.state = State::Joining { session, deadline };
     }
 
     /// The request to join. A server of revision 3 joins `/` by itself, and takes what other
@@ -251,14 +295,13 @@ impl<W> Socket<W> {
 
     /// A packet of this namespace came.
     pub(crate) fn handle_packet(&mut self, epoch: u64, packet: Packet) {
-        let joining = match self.state {
-            State::Joining { .. } => true,
-            State::Joined => false,
-            State::Waiting | State::Ended(_) => return,
-        };
+        if self.unanswered.as_ref().is_some_and(|session| session.epoch == epoch) {
+            return self.handle_late(epoch, &packet.body);
+        }
         if self.epoch() != Some(epoch) {
             return;
         }
+        let joining = !self.is_joined();
         match packet.body {
             Body::Connect(reply) if joining => self.handle_reply(reply.as_deref()),
             Body::ConnectError(data) if joining => {
@@ -278,12 +321,22 @@ impl<W> Socket<W> {
         }
     }
 
+    /// Something came for a namespace that was given up while it was being joined.
+    fn handle_late(&mut self, epoch: u64, body: &Body) {
+        match body {
+            Body::Event { .. } | Body::Ack { .. } => return,
+            Body::Connect(_) => self.say_farewell(epoch),
+            Body::ConnectError(_) | Body::Disconnect => {}
+        }
+        self.unanswered = None;
+    }
+
     fn handle_reply(&mut self, reply: Option<&str>) {
         #[derive(Deserialize)]
         struct Reply {
             sid: String,
         }
-        let Some(session) = &self.session else { return };
+        let Some(session) = self.session().cloned() else { return };
         let sid = match session.protocol {
             Protocol::Eio4 => {
                 let reply = reply.and_then(|json| serde_json::from_str::<Reply>(json).ok());
@@ -298,7 +351,7 @@ impl<W> Socket<W> {
             Protocol::Eio3 if self.namespace == *"/" => session.sid.clone(),
             Protocol::Eio3 => format!("{}#{}", self.namespace, session.sid).into(),
         };
-        self.state = State::Joined;
+        self.state = State::Joined { session };
         while let Some(outgoing) = self.buffer.pop_front() {
             self.transmit(outgoing);
         }
@@ -308,10 +361,11 @@ impl<W> Socket<W> {
     /// The connection is gone, or there never was one. If it is tried `again`, this namespace
     /// waits for it; if not, it ends.
     pub(crate) fn handle_lost(&mut self, reason: Reason, again: bool) {
+        self.unanswered = None;
         match self.state {
             State::Ended(_) => {}
             State::Waiting if again => {}
-            State::Joining { .. } | State::Joined if again => {
+            State::Joining { .. } | State::Joined { .. } if again => {
                 self.fail_acks(&reason, false);
                 if self.is_joined() {
                     self.events.push_back(Event::Disconnected(reason));
@@ -319,7 +373,7 @@ impl<W> Socket<W> {
                 self.forget();
                 self.state = State::Waiting;
             }
-            State::Waiting | State::Joining { .. } | State::Joined => self.end(reason),
+            State::Waiting | State::Joining { .. } | State::Joined { .. } => self.end(reason),
         }
     }
 
@@ -345,7 +399,6 @@ impl<W> Socket<W> {
     /// The session is over. What was not handed on before waits for the next one; answers, and
     /// what asked for one, were for this session and nobody else.
     fn forget(&mut self) {
-        self.session = None;
         let unsent = self.transmit.drain(..).rev();
         for outgoing in unsent.filter(|one| matches!(one.packet.body, Body::Event { id: None, .. }))
         {
@@ -379,8 +432,9 @@ impl<W> Socket<W> {
                 _ => true,
             });
         }
-        if matches!(self.state, State::Joining { deadline: Some(deadline) } if deadline <= now) {
-            self.end(Reason::JoinTimeout);
+        let due = |deadline: Option<Instant>| deadline.is_some_and(|deadline| deadline <= now);
+        if matches!(self.state, State::Joining { deadline, .. } if due(deadline)) {
+            self.give_up(Reason::JoinTimeout);
         }
     }
 
@@ -388,8 +442,8 @@ impl<W> Socket<W> {
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         let join = match self.state {
-            State::Joining { deadline } => deadline,
-            State::Waiting | State::Joined | State::Ended(_) => None,
+            State::Joining { deadline, .. } => deadline,
+            State::Waiting | State::Joined { .. } | State::Ended(_) => None,
         };
         join.into_iter().chain(self.acks.poll_timeout()).min()
     }
@@ -400,6 +454,12 @@ impl<W> Socket<W> {
 
     pub(crate) fn poll_transmit(&mut self) -> Option<Outgoing> {
         self.transmit.pop_front()
+    }
+
+    /// A packet that leaves the namespace on the connection of that number, to be sent behind all
+    /// that is to be transmitted.
+    pub(crate) fn poll_farewell(&mut self) -> Option<(u64, Packet)> {
+        self.farewells.pop_front()
     }
 }
 
@@ -670,7 +730,7 @@ mod tests {
         let reply = || encode_reply(&1).unwrap();
         socket.leave(Reason::ClientDisconnect);
         assert!(!socket.answer(1, 5, reply(), None));
-        assert!(socket.join());
+        assert!(socket.join(Instant::now()));
         socket.handle_open(Instant::now(), session(Protocol::Eio4));
         assert!(!socket.answer(1, 5, reply(), None));
         assert!(socket.answer(2, 5, reply(), None));
@@ -695,11 +755,63 @@ mod tests {
     #[test]
     fn leaving_tells_the_server_only_if_it_knows_us() {
         let mut joined = joined();
-        assert!(joined.leave(Reason::ClientDisconnect).is_some());
-        assert!(joined.leave(Reason::ClientDisconnect).is_none());
-        assert!(socket("/").leave(Reason::ClientDisconnect).is_none());
-        assert!(joined.join());
-        assert!(!joined.join(), "that goes on already");
+        joined.leave(Reason::ClientDisconnect);
+        assert_eq!(joined.poll_farewell(), Some((1, Packet::new(root(), Body::Disconnect))));
+        joined.leave(Reason::ClientDisconnect);
+        assert_eq!(joined.poll_farewell(), None);
+        let mut waiting = socket("/");
+        waiting.leave(Reason::ClientDisconnect);
+        assert_eq!(waiting.poll_farewell(), None);
+        let now = Instant::now();
+        assert!(joined.join(now));
+        assert!(!joined.join(now), "that goes on already");
+    }
+
+    /// A namespace that was given up while it was being joined.
+    fn given_up(now: Instant) -> Socket<&'static str> {
+        let mut socket = socket("/");
+        socket.handle_open(now, session(Protocol::Eio4));
+        assert_eq!(written(&mut socket).len(), 1);
+        socket.leave(Reason::ClientDisconnect);
+        assert_eq!(socket.poll_farewell(), None, "the server does not know us yet");
+        events(&mut socket);
+        socket
+    }
+
+    #[test]
+    fn who_leaves_too_early_for_the_server_says_so_when_it_answers() {
+        let mut socket = given_up(Instant::now());
+        let payload = encode_event("e", &()).unwrap();
+        receive(&mut socket, Body::Event { id: None, name: "e".into(), payload });
+        assert_eq!(socket.poll_farewell(), None);
+        receive(&mut socket, Body::Connect(Some(r#"{"sid":"id"}"#.into())));
+        assert!(socket.poll_farewell().is_some());
+        assert_eq!(socket.poll_event(), None);
+
+        let mut socket = given_up(Instant::now());
+        receive(&mut socket, Body::ConnectError(None));
+        receive(&mut socket, Body::Connect(Some(r#"{"sid":"id"}"#.into())));
+        assert_eq!(socket.poll_farewell(), None);
+    }
+
+    #[test]
+    fn who_comes_back_before_the_answer_takes_it_for_its_own() {
+        let now = Instant::now();
+        let mut socket = given_up(now);
+        assert!(!socket.join(now), "the request is out already");
+        assert!(written(&mut socket).is_empty());
+        receive(&mut socket, Body::Connect(Some(r#"{"sid":"id"}"#.into())));
+        assert_eq!(socket.poll_event(), Some(Event::Ready { sid: "id".into() }));
+
+        // And after the time for the answer was over, too.
+        let mut socket = Socket::<&'static str>::new(root(), None, SECOND);
+        socket.handle_open(now, session(Protocol::Eio4));
+        written(&mut socket);
+        socket.handle_timeout(now + SECOND);
+        assert!(!socket.join(now));
+        socket.handle_timeout(now + SECOND);
+        socket.handle_lost(Reason::PingTimeout, true);
+        assert!(socket.join(now), "the answer will not come any more");
     }
 
     mod operations {
@@ -795,8 +907,8 @@ mod tests {
                             socket.handle_packet(epoch, packet(body));
                         }
                         Operation::Lost(again) => socket.handle_lost(Reason::PingTimeout, again),
-                        Operation::Join => drop(socket.join()),
-                        Operation::Leave => drop(socket.leave(Reason::ClientDisconnect)),
+                        Operation::Join => drop(socket.join(now)),
+                        Operation::Leave => socket.leave(Reason::ClientDisconnect),
                         Operation::Pass(millis) => {
                             now += Duration::from_millis(millis);
                             socket.handle_timeout(now);
