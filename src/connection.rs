@@ -7,9 +7,11 @@
 //!
 //! What has been read and not yet taken by the subscribers is counted, and bounded: beyond
 //! [`receive_window`](crate::ClientBuilder::receive_window) the driver stops reading, and the
-//! server's kernel makes the server hold back. But pings come the same way, so that must end
-//! before the server gives us up: after half of its ping timeout, or [`MAX_PAUSE`], the slow
-//! subscribers lose what waits for them, and are told.
+//! server's kernel makes the server hold back. But pings come the same way, behind all that has
+//! piled up, so that must end before the server gives us up: when half of the time for a ping is
+//! over, and the connection has not been read dry since, the slow subscribers lose what waits for
+//! them, and are told. A server restarts its clock with our answer to its ping, so the time since
+//! the last ping tells how far we are behind, however steadily the subscribers work.
 
 use std::{
     collections::HashMap,
@@ -37,8 +39,8 @@ use crate::{
     transport::Target,
 };
 
-/// The longest pause in reading.
-const MAX_PAUSE: Duration = Duration::from_secs(10);
+/// How often what waits for slow subscribers is discarded, while the heartbeat is in danger.
+const SHED_EVERY: Duration = Duration::from_millis(100);
 
 /// How long the farewell may take when nobody is left to say.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -68,6 +70,17 @@ impl Load {
     fn is_below(self, limit: Self) -> bool {
         self.items < limit.items && self.bytes < limit.bytes
     }
+}
+
+/// How far the driver got with reading.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Inflow {
+    /// There is nothing more for now.
+    Dry,
+    /// There may be more.
+    More,
+    /// There may be more, and no room for it.
+    NoRoom,
 }
 
 /// What the handles can know without asking the actor.
@@ -105,8 +118,9 @@ pub(crate) struct Connection {
     /// What has been read, and not yet been taken by subscribers.
     load: Load,
     window: Load,
-    /// When a pause in reading must end.
-    pause: Option<Instant>,
+    /// Since when (at the earliest) slow subscribers may be made to lose events: set as long as
+    /// there was no room for something, and the connection has not been read dry since.
+    behind: Option<Instant>,
     shutdown: Option<Shutdown>,
 }
 
@@ -144,7 +158,7 @@ impl Connection {
             children: HashMap::new(),
             load: Load::default(),
             window,
-            pause: None,
+            behind: None,
             shutdown: None,
         }
     }
@@ -154,27 +168,34 @@ impl Connection {
         self.load.is_below(self.window)
     }
 
-    /// Notes whether reading pauses now.
-    pub(crate) fn note_pause(&mut self, now: Instant) {
-        if self.may_read() {
-            self.pause = None;
-        } else if self.pause.is_none() {
-            let half = self.core.ping_timeout().map_or(MAX_PAUSE, |timeout| timeout.mul_f64(0.5));
-            self.pause = Some(later(now, half.min(MAX_PAUSE)));
+    /// Notes how far the driver got with reading.
+    pub(crate) fn note_inflow(&mut self, now: Instant, inflow: Inflow) {
+        match inflow {
+            Inflow::Dry => self.behind = None,
+            Inflow::More => {}
+            Inflow::NoRoom => {
+                self.behind.get_or_insert(now);
+            }
         }
+    }
+
+    /// When slow subscribers lose what waits for them.
+    fn shed_at(&self) -> Option<Instant> {
+        self.core.strain().zip(self.behind).map(|(strain, behind)| strain.max(behind))
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         let shutdown = self.shutdown.as_ref().map(|shutdown| shutdown.until);
-        [self.core.poll_timeout(), self.pause, shutdown].into_iter().flatten().min()
+        [self.core.poll_timeout(), self.shed_at(), shutdown].into_iter().flatten().min()
     }
 
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
-        self.core.handle_timeout(now);
-        if self.pause.is_some_and(|until| until <= now) {
-            self.pause = None;
+        // First of all: the server may have pinged long ago.
+        if self.shed_at().is_some_and(|at| at <= now) {
+            self.behind = Some(later(now, SHED_EVERY));
             self.tell(|| namespace::Shed {});
         }
+        self.core.handle_timeout(now);
         if let Some(shutdown) = &mut self.shutdown
             && shutdown.until <= now
         {
@@ -207,8 +228,11 @@ impl Connection {
                     self.dispatch();
                     self.tell(|| namespace::Refused { reason: reason.clone() });
                 }
-                Event::Lost { reason, again } => {
+                Event::Lost { reason, again, unwritten } => {
                     log::info!("connection ended: {reason}");
+                    if unwritten > 0 {
+                        log::warn!("{unwritten} events were emitted and not written any more");
+                    }
                     self.dispatch();
                     self.tell(|| namespace::Lost { reason: reason.clone(), again });
                 }

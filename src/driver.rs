@@ -14,7 +14,7 @@ use futures::future::LocalBoxFuture;
 
 use crate::{
     alarm::{self, Alarm},
-    connection::Connection,
+    connection::{Connection, Inflow},
     error::{ConnectFailure, Reason},
     proto::connection::Action,
     transport::{Dialler, Incoming, Target, WebSocket},
@@ -120,21 +120,22 @@ impl Driver {
         }
     }
 
-    /// Reads one batch, as far as there is room for it. `true` if there may be more.
+    /// Reads one batch, as far as there is room for it.
     fn read(
         &mut self,
         connection: &mut Connection,
         now: Instant,
         cx: &mut TaskContext<'_>,
-    ) -> Result<bool, Reason> {
+    ) -> Result<Inflow, Reason> {
         for _ in 0..BATCH {
             let websocket = match &mut self.link {
                 Link::Up(websocket) if connection.may_read() => websocket,
                 Link::Closing { websocket, .. } => websocket,
-                Link::Up(_) | Link::Down | Link::Dialling(_) => return Ok(false),
+                Link::Up(_) => return Ok(Inflow::NoRoom),
+                Link::Down | Link::Dialling(_) => return Ok(Inflow::Dry),
             };
             match websocket.poll_next(cx) {
-                Poll::Pending => return Ok(false),
+                Poll::Pending => return Ok(Inflow::Dry),
                 Poll::Ready(Err(reason)) => return Err(reason),
                 Poll::Ready(Ok(Incoming::Frame(frame))) => {
                     connection.core.handle_frame(now, frame);
@@ -143,31 +144,32 @@ impl Driver {
                 Poll::Ready(Ok(Incoming::Pong(number))) => connection.core.handle_pong(number),
             }
         }
-        Ok(true)
+        Ok(Inflow::More)
     }
 
-    /// Does what can be done now. `true` if there may be more to read.
+    /// Does what can be done now.
     fn turn(
         &mut self,
         connection: &mut Connection,
         now: Instant,
         cx: &mut TaskContext<'_>,
-    ) -> bool {
+    ) -> Inflow {
         while let Some(action) = connection.core.poll_action() {
             self.act(action, cx);
         }
         self.dial(connection, cx);
         let outcome = self
             .read(connection, now, cx)
-            .and_then(|more| self.write(connection, cx).map(|()| more));
-        let more = outcome.unwrap_or_else(|reason| {
+            .and_then(|inflow| self.write(connection, cx).map(|()| inflow));
+        let inflow = outcome.unwrap_or_else(|reason| {
             self.link = Link::Down;
             connection.core.handle_lost(now, reason);
-            false
+            Inflow::Dry
         });
         connection.route();
         connection.dispatch();
-        more
+        connection.note_inflow(now, inflow);
+        inflow
     }
 }
 
@@ -182,17 +184,16 @@ impl ActorFuture<Connection> for Driver {
     ) -> Poll<()> {
         let mut now = alarm::now();
         loop {
-            let more = self.turn(connection, now, cx);
+            let inflow = self.turn(connection, now, cx);
             if connection.try_finish() {
                 ctx.stop();
                 return Poll::Ready(());
             }
-            connection.note_pause(now);
             if let Poll::Ready(then) = self.alarm.poll(cx, connection.poll_timeout()) {
                 now = then;
                 connection.handle_timeout(now);
             } else if connection.core.is_settled() {
-                if more {
+                if inflow == Inflow::More {
                     cx.waker().wake_by_ref();
                 }
                 return Poll::Pending;

@@ -221,10 +221,11 @@ impl ConnectError {
 
 /// Events were discarded because this subscriber was too slow.
 ///
-/// A slow subscriber first holds up the connection, so that the server holds back. That cannot go
-/// on for longer than the server's heartbeat allows. After half of its ping timeout (ten seconds at
-/// the most) what waits for the subscriber is discarded, and all that comes until it is through
-/// with its mailbox; then it is told with this message.
+/// A slow subscriber first holds up the connection, so that the server holds back. But the server's
+/// pings have to wait as well, and it does not wait for their answers for ever. When half of its
+/// ping timeout is over, what waits for the subscriber is discarded, and all that comes until it is
+/// through with its mailbox; then it is told with this message. A subscriber that is slower than
+/// the server, but gets done in time for each ping, loses nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Message)]
 #[rtype(result = "()")]
 pub struct Lagged {

@@ -3,7 +3,8 @@
 //! It wraps [`proto::socket`](crate::proto::socket): messages of the Connection and of the handles
 //! go in, what comes out goes to the subscribers and, in one batch for each time the actor wakes,
 //! to the Connection. Its mailbox has no bound of its own: what comes from the handles holds room
-//! in the [`Outbox`], what comes from the Connection is held to its window.
+//! in the [`Outbox`], what comes from the Connection is held to its window. Only [`Emit`] takes its
+//! room when it is handled; who sends it in a hurry has to wait for the outcome.
 
 use std::{
     collections::VecDeque,
@@ -60,25 +61,52 @@ pub(crate) struct Port {
 #[derive(Debug, Default)]
 struct Status {
     has_ended: AtomicBool,
-    reason: Mutex<Option<Reason>>,
+    told: Mutex<Told>,
     /// Counts the times that the namespace was joined, or tried to be; 0 while it is not.
     visit: AtomicU64,
 }
 
+#[derive(Debug, Default)]
+struct Told {
+    reason: Option<Reason>,
+    /// Counts what handles have noted in advance, by [`Port::mark`]. The actor leaves it alone
+    /// until it has come to the message behind it.
+    marks: u64,
+}
+
 impl Status {
+    fn told(&self) -> std::sync::MutexGuard<'_, Told> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn reason(&self) -> Option<Reason> {
         if !self.has_ended.load(Ordering::Acquire) {
             return None;
         }
-        self.reason.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.told().reason.clone()
     }
 
-    fn set_reason(&self, reason: Option<&Reason>) {
+    /// What a handle notes, before the actor gets to its message. Nothing follows a shutdown.
+    fn mark(&self, reason: Option<&Reason>) -> u64 {
+        let mut told = self.told();
+        told.marks = told.marks.wrapping_add(1);
+        if told.reason != Some(Reason::Shutdown) {
+            told.reason = reason.cloned();
+            self.has_ended.store(reason.is_some(), Ordering::Release);
+        }
+        told.marks
+    }
+
+    /// What the actor knows, when it has come to mark number `seen`.
+    fn update(&self, reason: Option<&Reason>, seen: u64) {
         if reason.is_none() && !self.has_ended.load(Ordering::Acquire) {
             return;
         }
-        *self.reason.lock().unwrap_or_else(PoisonError::into_inner) = reason.cloned();
-        self.has_ended.store(reason.is_some(), Ordering::Release);
+        let mut told = self.told();
+        if told.marks == seen && told.reason != Some(Reason::Shutdown) {
+            told.reason = reason.cloned();
+            self.has_ended.store(reason.is_some(), Ordering::Release);
+        }
     }
 }
 
@@ -108,9 +136,10 @@ impl Port {
         self.status.reason().or_else(|| (!self.addr.connected()).then_some(Reason::Shutdown))
     }
 
-    /// Marks the namespace as ended (or not) at once, before the actor gets to it.
-    pub(crate) fn mark(&self, reason: Option<&Reason>) {
-        self.status.set_reason(reason);
+    /// Marks the namespace as ended (or not) at once. The message that makes it so carries the
+    /// number of the mark.
+    pub(crate) fn mark(&self, reason: Option<&Reason>) -> u64 {
+        self.status.mark(reason)
     }
 
     pub(crate) fn address(&self) -> Addr<Namespace> {
@@ -145,6 +174,8 @@ pub(crate) struct Namespace {
     protocol: Option<Protocol>,
     waiting: Vec<(Instant, ReadySender)>,
     unheard: Unheard,
+    /// The last mark of a handle whose message has come.
+    marks: u64,
     /// Told to leave as soon as all is sent.
     finishing: bool,
     /// Packets handled since the Connection was last told.
@@ -198,6 +229,7 @@ impl Namespace {
                 protocol: None,
                 waiting: Vec::new(),
                 unheard: Unheard::Kept { events: VecDeque::new(), bytes: 0, before_ready: 0 },
+                marks: 0,
                 finishing: false,
                 taken: Load::default(),
                 reported: Load::default(),
@@ -216,7 +248,7 @@ impl Namespace {
     fn publish(&mut self) {
         let status = &self.port.status;
         status.visit.store(self.core.visit().unwrap_or(0), Ordering::Release);
-        status.set_reason(self.core.ended());
+        status.update(self.core.ended(), self.marks);
         while let Some(event) = self.core.poll_event() {
             match event {
                 socket::Event::Received { id, name, payload } => self.received(id, name, payload),
@@ -555,11 +587,11 @@ message!(
 );
 message!(
     /// Join again, if that does not go on already.
-    Rejoin {}
+    Rejoin { mark: u64 }
 );
 message!(
     /// Leave.
-    Disconnect {}
+    Disconnect { mark: u64 }
 );
 
 impl Handler<Post> for Namespace {
@@ -610,6 +642,8 @@ impl Handler<Subscribe> for Namespace {
     type Result = ();
 
     fn handle(&mut self, Subscribe { ears }: Subscribe, _: &mut Self::Context) {
+        // Where little happens, this is when the dead are noticed.
+        self.subscribers.iter_mut().for_each(Subscriber::check);
         // What it gets now is what it has just subscribed to, and nothing twice.
         let (events, ready) = (ears.want_events(), ears.want_ready());
         let known = self.subscribers.iter().position(|one| one.can_adopt(&ears));
@@ -658,7 +692,8 @@ impl Handler<AwaitReady> for Namespace {
 impl Handler<Rejoin> for Namespace {
     type Result = ();
 
-    fn handle(&mut self, _: Rejoin, _: &mut Self::Context) {
+    fn handle(&mut self, Rejoin { mark }: Rejoin, _: &mut Self::Context) {
+        self.marks = self.marks.max(mark);
         let unconnected = self.core.join(alarm::now());
         self.publish();
         if unconnected {
@@ -670,7 +705,8 @@ impl Handler<Rejoin> for Namespace {
 impl Handler<Disconnect> for Namespace {
     type Result = ();
 
-    fn handle(&mut self, _: Disconnect, _: &mut Self::Context) {
+    fn handle(&mut self, Disconnect { mark }: Disconnect, _: &mut Self::Context) {
+        self.marks = self.marks.max(mark);
         self.leave(Reason::ClientDisconnect);
     }
 }

@@ -28,12 +28,17 @@ impl Outbox {
     /// Takes room for one event of `bytes`, or `None` if there is not enough left. An event
     /// larger than the whole outbox goes into an empty one: it could never be sent otherwise.
     pub(crate) fn reserve(self: &Arc<Self>, bytes: usize) -> Option<Permit> {
-        let items = self.items.fetch_add(1, Ordering::AcqRel);
-        let before = self.bytes.fetch_add(bytes, Ordering::AcqRel);
-        let permit = Permit { outbox: Arc::clone(self), bytes };
-        let fits = items < self.max_items
-            && (items == 0 || before.saturating_add(bytes) <= self.max_bytes);
-        fits.then_some(permit)
+        let take = |counter: &AtomicUsize, amount: usize, fits: &dyn Fn(usize) -> bool| {
+            let add = |now: usize| now.checked_add(amount).filter(|&sum| fits(sum));
+            counter.fetch_update(Ordering::AcqRel, Ordering::Acquire, add).ok()
+        };
+        let items = take(&self.items, 1, &|sum| sum <= self.max_items)?;
+        let alone = items == 0;
+        if take(&self.bytes, bytes, &|sum| alone || sum <= self.max_bytes).is_none() {
+            self.items.fetch_sub(1, Ordering::AcqRel);
+            return None;
+        }
+        Some(Permit { outbox: Arc::clone(self), bytes })
     }
 
     /// How many events hold room now.

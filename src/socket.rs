@@ -68,10 +68,15 @@ impl Socket {
     /// [`Lagged`](crate::Lagged) says so. An actor that expects bursts does well to
     /// [enlarge its mailbox](actix::Context::set_mailbox_capacity).
     ///
-    /// If the namespace is joined already, `Ready` comes at once. Events that came before anybody
-    /// had subscribed are kept (up to 1024 of them, and 1 MiB) for the first subscriber.
+    /// A handler that returns a future counts as busy until that is done: answer quickly, and spawn
+    /// what takes long. Above all, do not await an answer of the server in it.
     ///
-    /// A subscriber that has stopped is forgotten.
+    /// If the namespace is joined already, `Ready` comes at once. Events that came before anybody
+    /// had subscribed are kept for the first subscriber; when there are more than 1024 of them, or
+    /// 1 MiB, they are discarded, and the log says so.
+    ///
+    /// Subscribe once: twice is two subscriptions, and each event comes twice. A subscriber that
+    /// has stopped is forgotten. A subscription keeps its actor alive, as any address does.
     pub fn subscribe<A>(&self, addr: Addr<A>)
     where
         A: Actor + Handler<Ready> + Handler<Event> + Handler<Disconnected>,
@@ -198,8 +203,8 @@ impl Socket {
         if self.port.ended() == Some(Reason::Shutdown) {
             return;
         }
-        self.port.mark(None);
-        if !self.port.tell(Rejoin {}) {
+        let mark = self.port.mark(None);
+        if !self.port.tell(Rejoin { mark }) {
             self.port.mark(Some(&Reason::Shutdown));
         }
     }
@@ -210,8 +215,9 @@ impl Socket {
     /// [`AckError::Disconnected`]. The connection stays, for the other namespaces and for
     /// [`connect`](Self::connect).
     pub fn disconnect(&self) {
-        if self.port.ended().is_none() && self.port.tell(Disconnect {}) {
-            self.port.mark(Some(&Reason::ClientDisconnect));
+        if self.port.ended().is_none() {
+            let mark = self.port.mark(Some(&Reason::ClientDisconnect));
+            self.port.tell(Disconnect { mark });
         }
     }
 
@@ -228,7 +234,8 @@ impl Socket {
     /// An address for [`Emit`] messages, for actors that must know nothing of sockets.
     ///
     /// It does not keep the connection alive. The bound of the buffer is checked when the message
-    /// is handled; who sends with [`Recipient::send`] gets the outcome.
+    /// is handled, and the outcome is the message's result: only [`Recipient::send`] gives it, and
+    /// only who waits for it is held back. With `do_send`, an event that is not taken is lost.
     pub fn recipient(&self) -> Recipient<Emit> {
         self.port.address().recipient()
     }

@@ -32,6 +32,10 @@ pub(crate) enum Fact {
 }
 
 impl Fact {
+    fn is_event(&self) -> bool {
+        matches!(self, Self::Event(_))
+    }
+
     /// What it counts for in a queue, in bytes.
     pub(crate) fn size(&self) -> usize {
         match self {
@@ -76,6 +80,18 @@ impl Ears {
 
     pub(crate) fn want_ready(&self) -> bool {
         self.ready.is_some()
+    }
+
+    /// Whether the actor lives. Recipients of one actor live and die together.
+    fn are_connected(&self) -> bool {
+        let connected = [
+            self.ready.as_ref().map(Recipient::connected),
+            self.event.as_ref().map(Recipient::connected),
+            self.disconnected.as_ref().map(Recipient::connected),
+            self.connect_error.as_ref().map(Recipient::connected),
+            self.lagged.as_ref().map(Recipient::connected),
+        ];
+        connected.into_iter().flatten().all(|connected| connected)
     }
 
     /// Whether these are of the same actor, for other messages.
@@ -174,6 +190,8 @@ type Fence = Pin<Box<dyn Future<Output = Result<(), MailboxError>>>>;
 pub(crate) struct Subscriber {
     ears: Ears,
     queue: VecDeque<Fact>,
+    /// How many of `queue` are events, and their bytes.
+    events: usize,
     bytes: usize,
     fence: Option<Fence>,
     /// How many events were discarded since the last one that was delivered.
@@ -183,14 +201,14 @@ pub(crate) struct Subscriber {
 
 impl fmt::Debug for Subscriber {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { ears: _, queue, bytes, fence, missed, gone } = self;
+        let Self { ears: _, queue, events: _, bytes, fence, missed, gone } = self;
         f.debug_struct("Subscriber")
             .field("queue", &queue.len())
             .field("bytes", bytes)
             .field("full", &fence.is_some())
             .field("missed", missed)
             .field("gone", gone)
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 
@@ -219,7 +237,15 @@ where
 
 impl Subscriber {
     pub(crate) fn new(ears: Ears) -> Self {
-        Self { ears, queue: VecDeque::new(), bytes: 0, fence: None, missed: 0, gone: false }
+        Self {
+            ears,
+            queue: VecDeque::new(),
+            events: 0,
+            bytes: 0,
+            fence: None,
+            missed: 0,
+            gone: false,
+        }
     }
 
     /// Whether it is the same actor, that subscribes to more.
@@ -231,9 +257,14 @@ impl Subscriber {
         self.ears = std::mem::take(&mut self.ears).merge(ears);
     }
 
-    /// The actor is dead.
+    /// The actor is dead, as far as is known.
     pub(crate) fn is_gone(&self) -> bool {
         self.gone
+    }
+
+    /// Looks whether the actor is dead.
+    pub(crate) fn check(&mut self) {
+        self.gone |= !self.ears.are_connected();
     }
 
     pub(crate) fn wants_events(&self) -> bool {
@@ -250,9 +281,10 @@ impl Subscriber {
         }
     }
 
-    /// How many messages wait for the actor, and their bytes.
+    /// How many events wait for the actor, and their bytes. Other messages are few, and not
+    /// discarded, so they do not count.
     pub(crate) fn backlog(&self) -> (usize, usize) {
-        (self.queue.len(), self.bytes)
+        (self.events, self.bytes)
     }
 
     /// Delivers a message, or queues it behind others.
@@ -267,6 +299,7 @@ impl Subscriber {
             self.missed = self.missed.saturating_add(1);
             return;
         }
+        self.events = self.events.saturating_add(usize::from(fact.is_event()));
         self.bytes = self.bytes.saturating_add(fact.size());
         self.queue.push_back(fact);
     }
@@ -291,7 +324,7 @@ impl Subscriber {
     pub(crate) fn shed(&mut self) -> u64 {
         let before = self.queue.len();
         self.queue.retain(|fact| !matches!(fact, Fact::Event(_)));
-        self.bytes = 0;
+        (self.events, self.bytes) = (0, 0);
         let shed = u64::try_from(before.saturating_sub(self.queue.len())).unwrap_or(u64::MAX);
         self.missed = self.missed.saturating_add(shed);
         shed
@@ -311,10 +344,12 @@ impl Subscriber {
             }
             if self.missed > 0 {
                 let missed = std::mem::take(&mut self.missed);
+                log::warn!("{namespace}: a slow subscriber missed {missed} events");
                 self.deliver(Fact::Lagged(Lagged { namespace: namespace.clone(), missed }));
             }
             while self.fence.is_none() && !self.gone {
                 let Some(fact) = self.queue.pop_front() else { break };
+                self.events = self.events.saturating_sub(usize::from(fact.is_event()));
                 self.bytes = self.bytes.saturating_sub(fact.size());
                 self.deliver(fact);
             }

@@ -122,8 +122,9 @@ pub(crate) enum Event {
     Packet(Packet),
     /// An old server let nobody into `/`, and with it into no namespace that waits.
     Refused(Reason),
-    /// The connection is gone, or did not come about. `again`: another is on its way.
-    Lost { reason: Reason, again: bool },
+    /// The connection is gone, or did not come about. `again`: another is on its way. `unwritten`:
+    /// how many events were handed over, and not written to it.
+    Lost { reason: Reason, again: bool, unwritten: usize },
 }
 
 /// The answer to a namespace that wants to join.
@@ -186,7 +187,6 @@ enum State {
 #[derive(Debug)]
 struct Open {
     session: Session,
-    handshake: Handshake,
     heartbeat: Heartbeat,
     root: Root,
     /// When the attachments of a half-received packet must be here.
@@ -253,10 +253,10 @@ impl Connection {
         self.verdict
     }
 
-    /// How long the server waits for the answer to a ping.
-    pub(crate) fn ping_timeout(&self) -> Option<Duration> {
+    /// When the server must have been listened to, or the heartbeat is in danger.
+    pub(crate) fn strain(&self) -> Option<Instant> {
         match &self.state {
-            State::Open(open) => Some(open.handshake.ping_timeout),
+            State::Open(open) => Some(open.heartbeat.strain()),
             _ => None,
         }
     }
@@ -307,10 +307,11 @@ impl Connection {
         if !self.is_current(epoch) {
             return;
         }
-        let name = name(&outgoing.packet);
         if !matches!(outgoing.packet.body, Body::Connect(_)) {
-            self.encode(outgoing.packet, outgoing.permit);
-        } else if let Some(farewell) = self.farewell_of(&name) {
+            return self.encode(outgoing.packet, outgoing.permit);
+        }
+        let name = name(&outgoing.packet);
+        if let Some(farewell) = self.farewell_of(&name) {
             farewell.back = Some(outgoing);
         } else if self.left.contains(&name) {
             self.hold(outgoing, later(now, FAREWELL));
@@ -443,7 +444,13 @@ impl Connection {
                 let server = "the server refuses that with HTTP status 400".to_owned();
                 self.lost(Reason::Connect(ConnectFailure::Unsupported { asked, server }), false);
             }
-            first => self.lost(Reason::Connect(first.unwrap_or(failure)), false),
+            first => {
+                if let ConnectFailure::Status(_) = failure {
+                    // Whatever it was, it is something else now.
+                    self.verdict = self.config.pin;
+                }
+                self.lost(Reason::Connect(first.unwrap_or(failure)), false);
+            }
         }
     }
 
@@ -562,14 +569,8 @@ impl Connection {
             Root::Pending { .. } | Root::Joined | Root::Gone => Event::Greeted(session.clone()),
         });
         let heartbeat = Heartbeat::new(now, protocol, &handshake);
-        self.state = State::Open(Open {
-            session,
-            handshake,
-            heartbeat,
-            root,
-            attachments: None,
-            closing: None,
-        });
+        self.state =
+            State::Open(Open { session, heartbeat, root, attachments: None, closing: None });
     }
 
     /// A packet is complete, or (`None`) waits for attachments.
@@ -582,6 +583,11 @@ impl Connection {
             open.attachments = None;
         }
         let Some(packet) = packet else { return };
+        if open.session.protocol == Protocol::Eio4 && packet.body == Body::Connect(None) {
+            // No server of revision 4 answers like that. The namespace ends over it; the next
+            // connection finds out anew.
+            self.verdict = self.config.pin;
+        }
         if open.root != Root::Free && packet.namespace == *"/" {
             match (&packet.body, open.root) {
                 (Body::Connect(_), Root::Pending { .. }) => {
@@ -672,8 +678,14 @@ impl Connection {
     }
 
     fn lost(&mut self, reason: Reason, again: bool) {
+        if matches!(self.state, State::Opening { .. }) {
+            // It has not understood us: perhaps it is not what it was any more.
+            self.verdict = self.config.pin;
+        }
         self.state = State::Idle;
-        self.events.push_back(Event::Lost { reason, again });
+        let has_permit = |one: &&Transmit| matches!(one, Transmit::Frame(_, Some(_)));
+        let unwritten = self.transmit.iter().filter(has_permit).count();
+        self.events.push_back(Event::Lost { reason, again, unwritten });
     }
 
     /// Safe to call early.
@@ -879,7 +891,10 @@ mod tests {
 
         #[track_caller]
         fn expect_lost(&mut self, reason: Reason) {
-            assert_eq!(self.core.poll_event(), Some(Event::Lost { reason, again: false }));
+            assert_eq!(
+                self.core.poll_event(),
+                Some(Event::Lost { reason, again: false, unwritten: 0 })
+            );
             assert!(self.core.is_idle());
         }
     }
@@ -989,6 +1004,41 @@ mod tests {
     }
 
     #[test]
+    fn a_server_that_does_not_understand_any_more_is_asked_anew() {
+        let mut bench = Bench::open(Protocol::Eio3);
+        bench.core.handle_lost(bench.now, Reason::TransportClose(None));
+        bench.expect_lost(Reason::TransportClose(None));
+        bench.core.join(bench.now, "/");
+        assert_eq!(bench.core.poll_action(), Some(Action::Dial(Protocol::Eio3)));
+        bench.core.handle_dial_failed(ConnectFailure::Status(400));
+        assert!(matches!(bench.core.poll_event(), Some(Event::Lost { .. })));
+        bench.core.join(bench.now, "/");
+        assert_eq!(bench.core.poll_action(), Some(Action::Dial(Protocol::Eio4)));
+        // That nobody is there says nothing of what it is.
+        bench.core.handle_dial_failed(ConnectFailure::TimedOut);
+
+        let mut bench = Bench::open(Protocol::Eio4);
+        bench.text("40");
+        assert_eq!(bench.core.protocol(), None);
+    }
+
+    #[test]
+    fn what_was_not_written_is_counted() {
+        let mut bench = Bench::open(Protocol::Eio4);
+        let outbox = crate::outbox::Outbox::new(10, 1_000);
+        for _ in 0..3 {
+            let payload = crate::payload::encode_event("e", &()).unwrap();
+            let packet = packet("/", Body::Event { id: None, name: "e".into(), payload });
+            let permit = outbox.reserve(1);
+            bench.core.send(bench.now, 1, Outgoing { packet, permit });
+        }
+        bench.core.poll_transmit();
+        bench.core.handle_lost(bench.now, Reason::PingTimeout);
+        let lost = Event::Lost { reason: Reason::PingTimeout, again: false, unwritten: 2 };
+        assert_eq!(bench.core.poll_event(), Some(lost));
+    }
+
+    #[test]
     fn a_wrong_pin_is_told_with_both_sides() {
         let mut bench = Bench::dialled(Some(Protocol::Eio3));
         bench.pass(20 * SECOND);
@@ -1070,7 +1120,7 @@ mod tests {
         // A second try takes a new connection.
         assert_eq!(bench.core.join(bench.now, "/foo"), Admission::Later);
         assert_eq!(bench.core.poll_action(), Some(Action::Dial(Protocol::Eio3)));
-        let lost = Event::Lost { reason: Reason::Reconnect, again: true };
+        let lost = Event::Lost { reason: Reason::Reconnect, again: true, unwritten: 0 };
         assert_eq!(bench.core.poll_event(), Some(lost));
     }
 

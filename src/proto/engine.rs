@@ -249,6 +249,18 @@ impl Heartbeat {
         }
     }
 
+    /// When half of the time is over that the peer may be silent: if it has not been listened to
+    /// by then, it must be.
+    pub(crate) fn strain(&self) -> Instant {
+        let half = self.timeout.mul_f64(0.5);
+        match self.beat {
+            Beat::Listen { until } | Beat::Asked { until, .. } => {
+                until.checked_sub(half).unwrap_or(until)
+            }
+            Beat::Rest { until } => later(until, half),
+        }
+    }
+
     pub(crate) fn handle_timeout(&mut self, now: Instant) -> Due {
         if now < self.poll_timeout() {
             return Due::Nothing;
@@ -359,6 +371,7 @@ mod tests {
         assert_eq!(heart.poll_timeout(), start + 45 * SECOND);
         heart.handle_ping(start + 25 * SECOND);
         assert_eq!(heart.poll_timeout(), start + 70 * SECOND);
+        assert_eq!(heart.strain(), start + 60 * SECOND);
         assert_eq!(heart.handle_timeout(start + 69 * SECOND), Due::Nothing);
         assert_eq!(heart.handle_timeout(start + 70 * SECOND), Due::Dead);
     }
@@ -371,7 +384,9 @@ mod tests {
         assert_eq!(heart.handle_timeout(start + 25 * SECOND), Due::Ping);
         heart.handle_any();
         assert_eq!(heart.poll_timeout(), start + 50 * SECOND, "busy or not, the next ping is due");
+        assert_eq!(heart.strain(), start + 60 * SECOND);
         assert_eq!(heart.handle_timeout(start + 50 * SECOND), Due::Ping);
+        assert_eq!(heart.strain(), start + 60 * SECOND);
         assert_eq!(heart.handle_timeout(start + 70 * SECOND), Due::Dead);
     }
 }

@@ -288,12 +288,11 @@ impl Decoder {
             }
             _ => {
                 let id = reader.id()?.ok_or(ProtocolError::Id)?;
-                let arguments = ack_arguments(reader.rest)?;
-                let json = text.slice_ref(reader.rest);
+                let json = text.slice_ref(array(reader.rest)?);
                 if count > 0 {
-                    return self.wait(namespace, Some(id), None, json, arguments, count);
+                    return self.wait(namespace, Some(id), None, json, 1, count);
                 }
-                Body::Ack { id, payload: Payload::new(json, arguments, Vec::new()) }
+                Body::Ack { id, payload: Payload::new(json, 1, Vec::new()) }
             }
         };
         Ok(Some(Packet { namespace, body }))
@@ -431,15 +430,10 @@ fn malformed(error: serde_json::Error) -> ProtocolError {
     if error.is_data() { ProtocolError::Payload } else { ProtocolError::Json(error.to_string()) }
 }
 
-/// Where the first argument of an ack starts.
-fn ack_arguments(json: &str) -> Result<usize, ProtocolError> {
-    let array = checked(json)?.ok_or(ProtocolError::Payload)?;
-    let start = array.len().saturating_sub(array.trim_start().len());
-    if array.get(start..).is_some_and(|array| array.starts_with('[')) {
-        Ok(start.saturating_add(1))
-    } else {
-        Err(ProtocolError::Payload)
-    }
+/// `json` without space before it, if it is an array.
+fn array(json: &str) -> Result<&str, ProtocolError> {
+    let array = checked(json)?.ok_or(ProtocolError::Payload)?.trim_start();
+    if array.starts_with('[') { Ok(array) } else { Err(ProtocolError::Payload) }
 }
 
 enum Name<'a> {
@@ -542,6 +536,13 @@ mod tests {
         let Body::Event { name, payload, .. } = packet.body else { panic!("not an event") };
         assert_eq!(name, "a\"é");
         assert_eq!(payload.to_json(), "[1]");
+    }
+
+    #[test]
+    fn space_before_the_arguments_of_an_ack_is_no_name() {
+        let packet = read("31 [1,2]").unwrap().unwrap();
+        let Body::Ack { id: 1, payload } = packet.body else { panic!("not ack 1") };
+        assert_eq!(payload.decode::<(u8, u8)>().unwrap(), (1, 2));
     }
 
     #[test]
