@@ -46,6 +46,19 @@ impl Target {
         }
     }
 
+    /// Another server of the same kind, with a heartbeat that lets a client be busy for long: how
+    /// long it may hold up the connection before a slow subscriber loses events depends on it.
+    pub fn patient(&self) -> Self {
+        match self.official() {
+            Some(server) => {
+                let options = serde_json::json!({ "pingTimeout": 60_000 });
+                let config = Config { options, ..Config::default() };
+                Self::Own(node::start(server.line(), &config))
+            }
+            None => self.fresh(),
+        }
+    }
+
     /// The official server, if it is one.
     pub fn official(&self) -> Option<&node::Server> {
         match self {
