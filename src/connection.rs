@@ -9,9 +9,10 @@
 //! [`receive_window`](crate::ClientBuilder::receive_window) the driver stops reading, and the
 //! server's kernel makes the server hold back. But pings come the same way, behind all that has
 //! piled up, so that must end before the server gives us up: when half of the time for a ping is
-//! over, and the connection has not been read dry since, the slow subscribers lose what waits for
-//! them, and are told. A server restarts its clock with our answer to its ping, so the time since
-//! the last ping tells how far we are behind, however steadily the subscribers work.
+//! over, and the connection has not been read dry since, the subscribers that are stuck lose what
+//! waits for them, and are told; when three quarters are over, all that are slow do. A server
+//! restarts its clock with our answer to its ping, so the time since the last ping tells how far
+//! we are behind, however steadily the subscribers work.
 
 use std::{
     collections::HashMap,
@@ -39,7 +40,12 @@ use crate::{
     transport::Target,
 };
 
-/// How often what waits for slow subscribers is discarded, while the heartbeat is in danger.
+/// The part of the time for a ping after which stuck subscribers lose events,
+const STRAINED: f64 = 0.5;
+/// and the part after which all slow ones do.
+const DESPERATE: f64 = 0.75;
+
+/// How often, from then on. A subscriber that gets nothing done in this time is stuck.
 const SHED_EVERY: Duration = Duration::from_millis(100);
 
 /// How long the farewell may take when nobody is left to say.
@@ -181,7 +187,7 @@ impl Connection {
 
     /// When slow subscribers lose what waits for them.
     fn shed_at(&self) -> Option<Instant> {
-        self.core.strain().zip(self.behind).map(|(strain, behind)| strain.max(behind))
+        self.core.strain(STRAINED).zip(self.behind).map(|(strain, behind)| strain.max(behind))
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
@@ -193,7 +199,8 @@ impl Connection {
         // First of all: the server may have pinged long ago.
         if self.shed_at().is_some_and(|at| at <= now) {
             self.behind = Some(later(now, SHED_EVERY));
-            self.tell(|| namespace::Shed {});
+            let all = self.core.strain(DESPERATE).is_some_and(|at| at <= now);
+            self.tell(|| namespace::Shed { all });
         }
         self.core.handle_timeout(now);
         if let Some(shutdown) = &mut self.shutdown

@@ -480,8 +480,8 @@ message!(
     Refused { reason: Reason }
 );
 message!(
-    /// Discard what waits for slow subscribers.
-    Shed {}
+    /// Discard what waits for stuck subscribers, or for `all` that are slow.
+    Shed { all: bool }
 );
 message!(
     /// Send what can be sent, leave, and report.
@@ -535,9 +535,9 @@ impl Handler<Refused> for Namespace {
 impl Handler<Shed> for Namespace {
     type Result = ();
 
-    fn handle(&mut self, _: Shed, _: &mut Self::Context) {
+    fn handle(&mut self, Shed { all }: Shed, _: &mut Self::Context) {
         for subscriber in &mut self.subscribers {
-            let missed = subscriber.shed();
+            let missed = subscriber.shed(all);
             if missed > 0 {
                 log::warn!(
                     "{}: a subscriber is too slow; {missed} events discarded",

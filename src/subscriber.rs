@@ -194,6 +194,8 @@ pub(crate) struct Subscriber {
     events: usize,
     bytes: usize,
     fence: Option<Fence>,
+    /// The actor has got something done since the last time that events were to be discarded.
+    lively: bool,
     /// How many events were discarded since the last one that was delivered.
     missed: u64,
     gone: bool,
@@ -201,7 +203,7 @@ pub(crate) struct Subscriber {
 
 impl fmt::Debug for Subscriber {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { ears: _, queue, events: _, bytes, fence, missed, gone } = self;
+        let Self { ears: _, queue, events: _, bytes, fence, lively: _, missed, gone } = self;
         f.debug_struct("Subscriber")
             .field("queue", &queue.len())
             .field("bytes", bytes)
@@ -243,6 +245,7 @@ impl Subscriber {
             events: 0,
             bytes: 0,
             fence: None,
+            lively: true,
             missed: 0,
             gone: false,
         }
@@ -320,8 +323,12 @@ impl Subscriber {
     }
 
     /// Discards the events that wait, and those that come until the actor is through with its
-    /// mailbox. Gives their number.
-    pub(crate) fn shed(&mut self) -> u64 {
+    /// mailbox; not if the actor got something done since the last time, unless it is a matter of
+    /// `all`. Gives their number.
+    pub(crate) fn shed(&mut self, all: bool) -> u64 {
+        if std::mem::take(&mut self.lively) && !all {
+            return 0;
+        }
         let before = self.queue.len();
         self.queue.retain(|fact| !matches!(fact, Fact::Event(_)));
         (self.events, self.bytes) = (0, 0);
@@ -340,7 +347,10 @@ impl Subscriber {
                     self.queue.clear();
                     return;
                 }
-                Poll::Ready(Ok(())) => self.fence = None,
+                Poll::Ready(Ok(())) => {
+                    self.fence = None;
+                    self.lively = true;
+                }
             }
             if self.missed > 0 {
                 let missed = std::mem::take(&mut self.missed);

@@ -253,10 +253,10 @@ impl Connection {
         self.verdict
     }
 
-    /// When the server must have been listened to, or the heartbeat is in danger.
-    pub(crate) fn strain(&self) -> Option<Instant> {
+    /// When this part of the time is over that the heartbeat may take.
+    pub(crate) fn strain(&self, part: f64) -> Option<Instant> {
         match &self.state {
-            State::Open(open) => Some(open.heartbeat.strain()),
+            State::Open(open) => Some(open.heartbeat.strain(part)),
             _ => None,
         }
     }

@@ -249,15 +249,15 @@ impl Heartbeat {
         }
     }
 
-    /// When half of the time is over that the peer may be silent: if it has not been listened to
-    /// by then, it must be.
-    pub(crate) fn strain(&self) -> Instant {
-        let half = self.timeout.mul_f64(0.5);
+    /// When this part of the time is over that a ping may take. If the peer has not been listened
+    /// to by then, it must be.
+    pub(crate) fn strain(&self, part: f64) -> Instant {
+        let spent = self.timeout.mul_f64(part.clamp(0.0, 1.0));
         match self.beat {
             Beat::Listen { until } | Beat::Asked { until, .. } => {
-                until.checked_sub(half).unwrap_or(until)
+                until.checked_sub(self.timeout.saturating_sub(spent)).unwrap_or(until)
             }
-            Beat::Rest { until } => later(until, half),
+            Beat::Rest { until } => later(until, spent),
         }
     }
 
@@ -371,7 +371,7 @@ mod tests {
         assert_eq!(heart.poll_timeout(), start + 45 * SECOND);
         heart.handle_ping(start + 25 * SECOND);
         assert_eq!(heart.poll_timeout(), start + 70 * SECOND);
-        assert_eq!(heart.strain(), start + 60 * SECOND);
+        assert_eq!(heart.strain(0.5), start + 60 * SECOND);
         assert_eq!(heart.handle_timeout(start + 69 * SECOND), Due::Nothing);
         assert_eq!(heart.handle_timeout(start + 70 * SECOND), Due::Dead);
     }
@@ -384,9 +384,9 @@ mod tests {
         assert_eq!(heart.handle_timeout(start + 25 * SECOND), Due::Ping);
         heart.handle_any();
         assert_eq!(heart.poll_timeout(), start + 50 * SECOND, "busy or not, the next ping is due");
-        assert_eq!(heart.strain(), start + 60 * SECOND);
+        assert_eq!(heart.strain(0.5), start + 60 * SECOND);
         assert_eq!(heart.handle_timeout(start + 50 * SECOND), Due::Ping);
-        assert_eq!(heart.strain(), start + 60 * SECOND);
+        assert_eq!(heart.strain(0.5), start + 60 * SECOND);
         assert_eq!(heart.handle_timeout(start + 70 * SECOND), Due::Dead);
     }
 }

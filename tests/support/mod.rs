@@ -27,7 +27,7 @@ pub mod watch;
 use std::time::{Duration, Instant};
 
 /// How long a test waits for something which is due at once before it fails.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Waits until `check` holds, and panics naming `what` when it does not in time.
 pub async fn eventually(what: &str, mut check: impl FnMut() -> bool) {
