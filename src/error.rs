@@ -3,8 +3,15 @@
 //!
 //! Errors of other crates are flattened to text where they come in, so every error here is
 //! `Send + Sync + Clone + PartialEq` and can ride in an actor message.
+//!
+//! What a server says is shown escaped and cut, and the data of a [`Refusal`] not at all: servers
+//! like to repeat the credentials that they do not take.
 
-use std::{error::Error, fmt};
+use std::{
+    error::Error,
+    fmt::{self, Write as _},
+    sync::Arc,
+};
 
 use serde::de::DeserializeOwned;
 
@@ -70,7 +77,7 @@ pub enum Reason {
         /// The limit that was exceeded, in bytes.
         limit: usize,
     },
-    /// The server broke the protocol.
+    /// The server broke the protocol. The text of the error may quote what it sent.
     Protocol(ProtocolError),
     /// No connection could be made.
     Connect(ConnectFailure),
@@ -133,7 +140,7 @@ impl fmt::Display for Reason {
             Self::TooLarge { limit } => {
                 write!(f, "the server sent a message of more than {limit} bytes")
             }
-            Self::Protocol(error) => write!(f, "the server broke the protocol: {error}"),
+            Self::Protocol(error) => write!(f, "the server broke the protocol: {}", brief(error)),
             Self::Connect(failure) => write!(f, "no connection: {failure}"),
             Self::Reconnect => f.write_str("another namespace needed a new connection"),
         }
@@ -143,47 +150,111 @@ impl fmt::Display for Reason {
 impl Error for Reason {}
 
 /// The server's answer to a client that it does not let in.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
+///
+/// Cheap to clone, however much the server said: everybody who waits for something gets one.
+/// Neither `Display` nor `Debug` shows the data, in which the server may repeat credentials.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Refusal(Arc<Said>);
+
+#[derive(PartialEq, Eq)]
+struct Said {
     message: String,
-    data: Option<serde_json::Value>,
+    /// JSON text. It is parsed when asked for: as a value it would take many times the memory.
+    data: Option<Box<str>>,
 }
 
 impl Refusal {
-    pub(crate) fn new(message: String, data: Option<serde_json::Value>) -> Self {
-        Self { message, data }
+    /// `data` is JSON.
+    pub(crate) fn new(message: String, data: Option<&str>) -> Self {
+        Self(Arc::new(Said { message, data: data.map(Box::from) }))
     }
 
     /// What the server said, for instance `Invalid namespace` or the message of the error that
     /// its middleware passed on. Empty where it said nothing.
     pub fn message(&self) -> &str {
-        &self.message
+        &self.0.message
     }
 
-    /// The data that the server's middleware put on its error (`error.data`), if any.
-    pub fn data(&self) -> Option<&serde_json::Value> {
-        self.data.as_ref()
+    /// The data that the server's middleware put on its error (`error.data`), if any, as JSON
+    /// text.
+    pub fn json(&self) -> Option<&str> {
+        self.0.data.as_deref()
     }
 
-    /// The same data in a type of the application.
+    /// The same data in a type of the application, such as [`serde_json::Value`].
     ///
     /// # Errors
     ///
     /// There is no data, or it has another shape.
     pub fn decode<T: DeserializeOwned>(&self) -> Result<T, DecodeError> {
-        let data = self.data.as_ref().ok_or_else(|| DecodeError::new("the refusal has no data"))?;
-        T::deserialize(data).map_err(DecodeError::from_serde)
+        let data = self.json().ok_or_else(|| DecodeError::new("the refusal has no data"))?;
+        serde_json::from_str(data).map_err(DecodeError::from_serde)
     }
 }
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.message.as_str(), &self.data) {
-            ("", None) => f.write_str("no reason given"),
-            ("", Some(data)) => write!(f, "{data}"),
-            (message, _) => f.write_str(message),
+        match self.message() {
+            "" => f.write_str("no reason given"),
+            message => Excerpt(message).fmt(f),
         }
     }
+}
+
+impl fmt::Debug for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Said { message, data } = &*self.0;
+        f.debug_struct("Refusal")
+            .field("message", &format_args!("{}", Excerpt(message)))
+            .field("bytes_of_data", &data.as_ref().map_or(0, |data| data.len()))
+            .finish()
+    }
+}
+
+/// The most characters that are shown of a text that the peer chose.
+const MAX_SHOWN: usize = 200;
+
+/// A text that the peer chose, quoted: escaped, so that it cannot pass for lines of a log, and cut.
+struct Excerpt<'a>(&'a str);
+
+impl fmt::Display for Excerpt<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(text) = *self;
+        match text.char_indices().nth(MAX_SHOWN) {
+            Some((end, _)) => write!(f, "{:?}…", text.get(..end).unwrap_or_default()),
+            None => write!(f, "{text:?}"),
+        }
+    }
+}
+
+/// The text of an error that may quote what the peer sent, which is not all kept: such errors are
+/// cloned, and logged.
+pub(crate) fn brief(error: &impl fmt::Display) -> String {
+    /// Takes so many characters, and then no more.
+    struct Brief {
+        text: String,
+        room: usize,
+    }
+
+    impl fmt::Write for Brief {
+        fn write_str(&mut self, text: &str) -> fmt::Result {
+            for character in text.chars() {
+                self.room = self.room.checked_sub(1).ok_or(fmt::Error)?;
+                if character.is_control() {
+                    self.text.extend(character.escape_default());
+                } else {
+                    self.text.push(character);
+                }
+            }
+            Ok(())
+        }
+    }
+
+    let mut brief = Brief { text: String::new(), room: MAX_SHOWN };
+    if write!(brief, "{error}").is_err() {
+        brief.text.push('…');
+    }
+    brief.text
 }
 
 /// Why there is no connection.
@@ -196,7 +267,7 @@ pub enum ConnectFailure {
     TimedOut,
     /// The server answered the websocket request with this HTTP status.
     Status(u16),
-    /// The server's answer is not that of a Socket.IO server.
+    /// The server's answer is not that of a Socket.IO server. The text may quote it.
     Handshake(String),
     /// The server speaks another protocol revision than the one it was asked for.
     Unsupported {
@@ -215,7 +286,7 @@ impl fmt::Display for ConnectFailure {
             Self::Status(status) => {
                 write!(f, "the server answered the websocket request with HTTP status {status}")
             }
-            Self::Handshake(error) => write!(f, "not a Socket.IO server: {error}"),
+            Self::Handshake(error) => write!(f, "not a Socket.IO server: {}", brief(error)),
             Self::Unsupported { asked, server } => {
                 write!(f, "this client asked for {asked}, but {server}")
             }
@@ -436,6 +507,8 @@ impl fmt::Display for AnswerError {
 impl Error for AnswerError {}
 
 /// Arguments that do not have the shape asked for.
+///
+/// The text is serde's, of at most 200 characters. It may quote values: mind what you log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DecodeError(String);
 
@@ -446,7 +519,7 @@ impl DecodeError {
 
     #[expect(clippy::needless_pass_by_value, reason = "made for map_err")]
     pub(crate) fn from_serde(error: serde_json::Error) -> Self {
-        Self(error.to_string())
+        Self(brief(&error))
     }
 }
 
@@ -457,3 +530,53 @@ impl fmt::Display for DecodeError {
 }
 
 impl Error for DecodeError {}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_shared_by_all_who_are_told() {
+        let refusal = Refusal::new("no".to_owned(), Some(r#"{"code":42}"#));
+        let copy = Reason::Refused(refusal.clone()).clone();
+        let Reason::Refused(copy) = copy else { panic!("{copy:?}") };
+        assert!(Arc::ptr_eq(&copy.0, &refusal.0));
+        assert_eq!(copy, refusal);
+        assert_eq!(copy.json(), Some(r#"{"code":42}"#));
+        assert_eq!(copy.decode::<Value>().unwrap(), json!({ "code": 42 }));
+        Refusal::new("no".to_owned(), None).decode::<Value>().unwrap_err();
+    }
+
+    #[test]
+    fn what_a_server_says_is_shown_escaped_and_cut_and_its_data_never() {
+        let data = Some(r#""s3cret""#);
+        let table = [
+            ("", "the server refused: no reason given".to_owned()),
+            (
+                "no\nroot logged in\u{1b}[2J",
+                r#"the server refused: "no\nroot logged in\u{1b}[2J""#.to_owned(),
+            ),
+            (&"ä".repeat(200), format!("the server refused: \"{}\"", "ä".repeat(200))),
+            (&"ä".repeat(400_000), format!("the server refused: \"{}\"…", "ä".repeat(200))),
+        ];
+        for (message, shown) in table {
+            let reason = Reason::Refused(Refusal::new(message.to_owned(), data));
+            assert_eq!(reason.to_string(), shown);
+            let debug = format!("{reason:?}");
+            assert!(!debug.contains("s3cret") && debug.len() < 600, "{debug}");
+        }
+    }
+
+    #[test]
+    fn an_error_that_quotes_the_server_is_cut() {
+        let long = json!({ "a": "x".repeat(400_000) }).to_string();
+        let error = serde_json::from_str::<std::collections::HashMap<String, u8>>(&long);
+        let error = DecodeError::from_serde(error.unwrap_err()).to_string();
+        assert!(error.starts_with("invalid type: string \"xxx"), "{error}");
+        assert_eq!(error.chars().count(), 201);
+        let error = ConnectFailure::Handshake("x\n".repeat(1_000)).to_string();
+        assert!(!error.contains('\n') && error.len() < 600, "{error}");
+    }
+}

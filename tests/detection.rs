@@ -50,7 +50,7 @@ async fn detects(line: Line, options: Value, middleware: Middleware, expected: P
         if !line.is_old() {
             assert_eq!(refusal.message(), "denied");
         }
-        assert_eq!(refusal.data(), Some(&json!({ "code": 42 })));
+        assert_eq!(refusal.decode::<Value>().unwrap(), json!({ "code": 42 }));
         let ready = client.socket().ready().timeout(PATIENCE).await;
         assert_eq!(ready, Err(ReadyError::Ended(reason)));
         assert_eq!(server.connections("/"), 0);

@@ -184,7 +184,7 @@ async fn a_refusal_is_told_with_what_the_server_said(server: &Target) {
     let refusal = refused(&reason);
     if server.is_oxide() {
         // Its refusals carry no data.
-        assert_eq!((refusal.message(), refusal.data()), ("auth failed", None));
+        assert_eq!((refusal.message(), refusal.json()), ("auth failed", None));
         refusal.decode::<Why>().unwrap_err();
     } else {
         // A server 2.x sends the data and not the message.
@@ -479,11 +479,11 @@ async fn a_refused_root_fails_to_connect(server: &Target) {
     assert_eq!(on_root.next_connect_error().await, reason);
     if line.is_old() {
         // The error's data is all that it sends, and without "/" there is nothing.
-        assert_eq!(refused(&reason).data(), Some(&json!({ "code": 42 })));
+        assert_eq!(refused(&reason).decode::<Value>().unwrap(), json!({ "code": 42 }));
         assert_eq!(on_foo.next_connect_error().await, reason);
     } else {
         assert_eq!(refused(&reason).message(), "denied");
-        assert_eq!(refused(&reason).data(), Some(&json!({ "code": 42 })));
+        assert_eq!(refused(&reason).decode::<Value>().unwrap(), json!({ "code": 42 }));
         on_foo.next_ready().await;
         is_alive(&foo).await;
     }

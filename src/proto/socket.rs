@@ -19,7 +19,7 @@ use std::{
 
 use bytestring::ByteString;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, value::RawValue};
 
 use super::{
     acks::Acks,
@@ -494,18 +494,32 @@ pub(crate) fn escape(text: &str) -> String {
 
 /// `{"message":…,"data":…}` from servers since 3.0; a string, or the bare data, from older ones;
 /// a string from servers in Python.
+///
+/// The data stays text: what nobody asks for is not parsed, nor kept as a tree.
 pub(crate) fn refusal(data: Option<&str>) -> Refusal {
-    let value = data.and_then(|json| serde_json::from_str(json).ok());
-    match value {
-        None | Some(Value::Null) => Refusal::new(String::new(), None),
-        Some(Value::String(message)) => Refusal::new(message, None),
-        Some(Value::Object(mut fields)) if fields.get("message").is_some_and(Value::is_string) => {
-            let data = fields.remove("data").filter(|data| !data.is_null());
-            let message = fields.get("message").and_then(Value::as_str).unwrap_or_default();
-            Refusal::new(message.to_owned(), data)
-        }
-        Some(other) => Refusal::new(String::new(), Some(other)),
+    #[derive(Deserialize)]
+    struct Fields<'a> {
+        #[serde(borrow)]
+        message: &'a RawValue,
+        #[serde(borrow)]
+        data: Option<&'a RawValue>,
     }
+
+    let json = data.unwrap_or("null").trim();
+    if json == "null" {
+        return Refusal::new(String::new(), None);
+    }
+    if let Ok(message) = serde_json::from_str(json) {
+        return Refusal::new(message, None);
+    }
+    // To serde, an array would do for the fields.
+    let fields = json.starts_with('{').then(|| serde_json::from_str::<Fields<'_>>(json).ok());
+    if let Some(Fields { message, data }) = fields.flatten()
+        && let Ok(message) = serde_json::from_str(message.get())
+    {
+        return Refusal::new(message, data.map(RawValue::get));
+    }
+    Refusal::new(String::new(), Some(json))
 }
 
 #[cfg(test)]
@@ -611,9 +625,9 @@ mod tests {
 
     #[test]
     fn refusals_of_all_servers_are_understood() {
-        let refused = |data| {
+        let refused = |data: Option<&str>| {
             let refusal = refusal(data);
-            (refusal.message().to_owned(), refusal.data().cloned())
+            (refusal.message().to_owned(), refusal.decode::<Value>().ok())
         };
         assert_eq!(refused(Some(r#"{"message":"no"}"#)), ("no".into(), None));
         let data = Some(json!({ "code": 42 }));
@@ -624,7 +638,20 @@ mod tests {
         assert_eq!(refused(Some(r#"{"code":42}"#)), (String::new(), data));
         assert_eq!(refused(Some(r#""no""#)), ("no".into(), None));
         assert_eq!(refused(Some("7")), (String::new(), Some(json!(7))));
+        assert_eq!(refused(Some(r#"["no",1]"#)), (String::new(), Some(json!(["no", 1]))));
+        let odd = json!({ "message": 7, "data": 1 });
+        assert_eq!(refused(Some(&odd.to_string())), (String::new(), Some(odd)));
+        assert_eq!(refused(Some(r#"{"message":"no","data":null}"#)), ("no".into(), None));
+        assert_eq!(refused(Some(" null")), (String::new(), None));
         assert_eq!(refused(None), (String::new(), None));
+    }
+
+    #[test]
+    fn the_data_of_a_refusal_may_be_nested_as_deep_as_the_server_likes() {
+        let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+        let refusal = refusal(Some(&format!(r#"{{"message":"no","data":{deep}}}"#)));
+        assert_eq!((refusal.message(), refusal.json()), ("no", Some(&*deep)));
+        refusal.decode::<Value>().unwrap_err();
     }
 
     #[test]
