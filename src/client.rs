@@ -159,13 +159,39 @@ impl Inner {
 }
 
 /// With its slash, or why not.
+///
+/// A comma ends a namespace on the wire. A question mark begins a query for servers 1.x and 2.x,
+/// which answer in the name of what stands before it; official clients never send one in a name,
+/// nor what begins a fragment, because they take the name from a URL.
 fn namespace_name(name: &str) -> Result<ByteString, NamespaceError> {
     let slash = if name.starts_with('/') { "" } else { "/" };
     let full = format!("{slash}{name}");
-    if full.contains(',') || full.len() > MAX_NAMESPACE {
+    let illegal = |character: char| ",?#".contains(character) || character.is_control();
+    if full.contains(illegal) || full.len() > MAX_NAMESPACE {
         return Err(NamespaceError::Name(name.to_owned()));
     }
     Ok(full.into())
+}
+
+fn before_query(text: &str) -> &str {
+    text.split(['?', '#']).next().unwrap_or_default()
+}
+
+/// A URL that nobody has checked, without what may be secret in it.
+///
+/// Where an `@` comes behind a `?` or a `#`, nobody can tell a password with a `?` in it from a
+/// query with an `@` in it, so nothing is shown but the scheme.
+fn shown_url(url: &str) -> String {
+    let is_scheme = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    let (scheme, rest) = match url.split_once("://") {
+        Some((scheme, rest)) if is_scheme(scheme) => (format!("{scheme}://"), rest),
+        _ => (String::new(), url),
+    };
+    let before = before_query(rest);
+    let after = rest.strip_prefix(before).unwrap_or_default();
+    let shown =
+        if after.contains('@') { "…" } else { before.rsplit('@').next().unwrap_or_default() };
+    format!("{scheme}{shown}")
 }
 
 /// Everything that can be set for a [`Client`]. Checked in [`start`](Self::start).
@@ -227,12 +253,10 @@ impl fmt::Debug for ClientBuilder {
         let keys = |pairs: &[(String, String)]| -> Vec<String> {
             pairs.iter().map(|(key, _)| key.clone()).collect()
         };
-        // The URL may have a query or a password in it.
-        let url = url.split(['?', '#']).next().unwrap_or_default();
-        let url = url.rsplit('@').next().unwrap_or_default();
         f.debug_struct("ClientBuilder")
-            .field("url", &url)
-            .field("path", path)
+            .field("url", &shown_url(url))
+            // It is not checked yet, and may have a query in it.
+            .field("path", &before_query(path))
             .field("query", &keys(query))
             .field("headers", &keys(headers))
             .field("auth", &auth.is_some())
@@ -432,15 +456,21 @@ impl ClientBuilder {
     fn build(self) -> Result<Parts, BuildError> {
         self.check_ranges()?;
         let url = Url::parse(&self.url)?;
-        if !self.path.starts_with('/') || self.path.contains(['?', '#', ' ']) {
-            let error = format!(
-                "the path {:?} does not start with a slash, or has one of ?# or a space",
-                self.path
-            );
-            return Err(BuildError::Url(error));
+        let refuse = |error: &str| BuildError::Url(error.to_owned());
+        // Neither is repeated: a query that got into the wrong place may have a token in it.
+        let namespace = namespace_name(&url.namespace).map_err(|_| {
+            refuse("its path cannot be a namespace: it has a comma or more than 512 bytes")
+        })?;
+        let base = format!("{}{}", url.origin, self.path);
+        if !self.path.starts_with('/') || self.path.contains(['?', '#']) || !is_uri(&base) {
+            return Err(refuse(
+                "option path must start with a slash, and have only what a URL's path can have",
+            ));
         }
-        let namespace =
-            namespace_name(&url.namespace).map_err(|error| BuildError::Url(error.to_string()))?;
+        let query = query(url.query, self.query);
+        if !is_uri(&format!("{base}?EIO=4&transport=websocket{query}")) {
+            return Err(refuse("it is too long with the query"));
+        }
         let timeouts = Timeouts { ack: self.ack_timeout, ready: self.join_timeout };
         let auth = self.auth.map(auth_json).transpose()?;
         Ok(Parts {
@@ -452,8 +482,8 @@ impl ClientBuilder {
                 attachment_timeout: self.attachment_timeout,
             },
             target: Target {
-                base: format!("{}{}", url.origin, self.path),
-                query: query(url.query, self.query),
+                base,
+                query,
                 headers: self.headers.into_iter().map(header).collect::<Result<_, _>>()?,
                 max_message: self.max_message_size,
             },
@@ -501,6 +531,11 @@ struct Parts {
     window: Load,
     settings: Settings,
     timeouts: Timeouts,
+}
+
+/// Whether it can be requested. What is not ASCII would have to be percent-encoded.
+fn is_uri(text: &str) -> bool {
+    text.is_ascii() && text.parse::<Uri>().is_ok()
 }
 
 struct Url {
@@ -576,5 +611,112 @@ fn auth_json(auth: Result<Value, String>) -> Result<ByteString, BuildError> {
         Ok(auth @ Value::Object(_)) => Ok(auth.to_string().into()),
         Ok(_) => Err(BuildError::Auth("it must be an object, such as {\"token\": …}".to_owned())),
         Err(error) => Err(BuildError::Auth(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn builder(url: &str) -> ClientBuilder {
+        Client::builder(url)
+    }
+
+    fn refused(builder: ClientBuilder) -> BuildError {
+        match builder.build() {
+            Err(error) => error,
+            Ok(_) => panic!("it is taken"),
+        }
+    }
+
+    #[test]
+    fn debug_of_a_builder_shows_no_secret_of_the_url() {
+        for (url, shown) in [
+            ("http://host:3000/shop", "http://host:3000/shop"),
+            ("http://host/shop?token=s3cret", "http://host/shop"),
+            ("http://host#s3cret", "http://host"),
+            ("http://user:s3cret@host/shop", "http://host/shop"),
+            ("http://user:s3cret@host/shop?token=s3cret#s3cret", "http://host/shop"),
+            ("http://user:s3@cret@host", "http://host"),
+            ("http://user:s3/cret@host", "http://host"),
+            ("http://user:s3?cret@host", "http://…"),
+            ("http://user:s3#cret@host/shop", "http://…"),
+            ("http://user:s3@c?ret@host", "http://…"),
+            ("http://host?token=a@s3cret", "http://…"),
+            ("user:s3cret@host", "host"),
+            ("host?next=http://s3cret", "host"),
+            ("", ""),
+        ] {
+            let debug = format!("{:?}", builder(url));
+            assert!(debug.contains(&format!("url: {shown:?},")), "{url}: {debug}");
+            for part in ["s3", "cret"] {
+                assert!(!debug.contains(part), "{url}: {debug}");
+            }
+        }
+    }
+
+    #[test]
+    fn debug_of_a_builder_shows_no_secret_of_the_options() {
+        let builder = builder("http://host")
+            .path("/live/?token=s3cret")
+            .query("key", "s3cret")
+            .header("authorization", "s3cret")
+            .auth(serde_json::json!({ "token": "s3cret" }));
+        let debug = format!("{builder:?}");
+        assert!(debug.contains("\"/live/\"") && !debug.contains("s3cret"), "{debug}");
+        let debug = format!("{:?}", builder.path("/live/#s3cret"));
+        assert!(debug.contains("\"/live/\"") && !debug.contains("s3cret"), "{debug}");
+    }
+
+    #[test]
+    fn a_path_is_one_that_a_url_can_have() {
+        for path in ["/", "/socket.io/", "/a/b", "/live%20data/", "/~x/!$&'()*+,;=:@", "//a//"] {
+            assert!(builder("http://host:80").path(path).build().is_ok(), "{path}");
+        }
+        for path in [
+            "",
+            "socket.io/",
+            "/s3cret?",
+            "/s3cret#",
+            "/s3cret s3cret/",
+            "/s3cret\n",
+            "/s3cret\0",
+            "/s3cret<",
+            "/s3cret\u{e9}",
+        ] {
+            let error = refused(builder("http://host").path(path));
+            assert!(matches!(error, BuildError::Url(_)), "{path}: {error:?}");
+            assert!(!format!("{error:?}{error}").contains("s3cret"), "{path}: {error}");
+        }
+        let long = builder("http://host").query("q", "s3cret".repeat(20_000));
+        assert!(!refused(long).to_string().contains("s3cret"));
+    }
+
+    #[test]
+    fn a_url_that_is_refused_is_not_repeated() {
+        for url in [
+            "http://user:s3cret@host",
+            "https://host/?token=s3cret",
+            "s3cret",
+            "http://host/s3cret,",
+            "http://host/\ns3cret",
+            "s3cret://host",
+        ] {
+            let error = refused(builder(url));
+            assert!(!format!("{error:?}{error}").contains("s3cret"), "{url}: {error:?}");
+        }
+    }
+
+    #[test]
+    fn a_namespace_has_no_query_no_fragment_and_no_control_characters() {
+        for name in ["a,b", "/a?token=1", "/a#b", "a\nb", "a\0", "a\u{7f}", "a\u{85}", "?", ","] {
+            assert_eq!(namespace_name(name), Err(NamespaceError::Name(name.to_owned())));
+        }
+        for (name, full) in [("", "/"), ("a", "/a"), ("/a/", "/a/"), ("a b%\u{e9}", "/a b%\u{e9}")]
+        {
+            assert_eq!(namespace_name(name).unwrap(), *full);
+        }
+        assert!(namespace_name(&"x".repeat(MAX_NAMESPACE - 1)).is_ok());
+        assert!(namespace_name(&"x".repeat(MAX_NAMESPACE)).is_err());
     }
 }

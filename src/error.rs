@@ -300,7 +300,7 @@ impl Error for ConnectFailure {}
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BuildError {
-    /// The URL cannot be used; the text says why.
+    /// The URL, or the path of the request, cannot be used. The text says why, and repeats neither.
     Url(String),
     /// A header's name or value is not allowed in HTTP, or it is one that the websocket handshake
     /// sets itself. Its value is not repeated here.
@@ -339,7 +339,8 @@ impl Error for BuildError {}
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NamespaceError {
-    /// The name has a comma, which ends a namespace on the wire, or is longer than 512 bytes.
+    /// The name has a comma, a question mark, a `#` or a control character, or is longer than 512
+    /// bytes.
     Name(String),
     /// The client has ended.
     Closed(Reason),
@@ -349,7 +350,11 @@ impl fmt::Display for NamespaceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Name(name) => {
-                write!(f, "{name:?} cannot be a namespace: it has a comma or more than 512 bytes")
+                write!(
+                    f,
+                    "{} cannot be a namespace: it has a comma, a question mark, a #, a control character, or more than 512 bytes",
+                    Excerpt(name)
+                )
             }
             Self::Closed(reason) => write!(f, "the client has ended: {reason}"),
         }
