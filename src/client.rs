@@ -338,6 +338,9 @@ impl ClientBuilder {
     }
 
     /// How long connecting may take, up to the server's handshake. Default: 20 seconds.
+    ///
+    /// Together with [`join_timeout`](Self::join_timeout) it is the time for [`Socket::ready`] and
+    /// [`connect`](Self::connect), where the call sets none.
     #[must_use]
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
@@ -345,8 +348,8 @@ impl ClientBuilder {
     }
 
     /// How long the server may take to answer the request to join a namespace, which it may have to
-    /// authenticate. Also the time for [`Socket::ready`] where the call sets none. Default: 20
-    /// seconds.
+    /// authenticate. It counts from when there is a connection; see
+    /// [`connect_timeout`](Self::connect_timeout). Default: 20 seconds.
     #[must_use]
     pub fn join_timeout(mut self, timeout: Duration) -> Self {
         self.join_timeout = timeout;
@@ -471,7 +474,9 @@ impl ClientBuilder {
         if !is_uri(&format!("{base}?EIO=4&transport=websocket{query}")) {
             return Err(refuse("it is too long with the query"));
         }
-        let timeouts = Timeouts { ack: self.ack_timeout, ready: self.join_timeout };
+        // Not less, or whoever waits hears that time is up, and not why.
+        let ready = self.connect_timeout.saturating_add(self.join_timeout);
+        let timeouts = Timeouts { ack: self.ack_timeout, ready };
         let auth = self.auth.map(auth_json).transpose()?;
         Ok(Parts {
             config: Config {
@@ -705,6 +710,16 @@ mod tests {
             let error = refused(builder(url));
             assert!(!format!("{error:?}{error}").contains("s3cret"), "{url}: {error:?}");
         }
+    }
+
+    #[test]
+    fn who_waits_for_a_namespace_waits_for_the_connection_too() {
+        let ready = |builder: ClientBuilder| builder.build().map(|parts| parts.timeouts.ready).ok();
+        let seconds = Duration::from_secs;
+        assert_eq!(ready(builder("http://host")), Some(seconds(40)));
+        let set = builder("http://host").connect_timeout(seconds(1)).join_timeout(seconds(2));
+        assert_eq!(ready(set.clone()), Some(seconds(3)));
+        assert_eq!(ready(set.join_timeout(Duration::MAX)), Some(Duration::MAX));
     }
 
     #[test]
