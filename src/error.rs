@@ -147,7 +147,25 @@ impl fmt::Display for Reason {
     }
 }
 
-impl Error for Reason {}
+impl Error for Reason {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Protocol(error) => Some(error),
+            Self::Connect(failure) => Some(failure),
+            Self::ClientDisconnect
+            | Self::Shutdown
+            | Self::ServerDisconnect
+            | Self::Refused(_)
+            | Self::JoinTimeout
+            | Self::PingTimeout
+            | Self::TransportClose(_)
+            | Self::TransportError(_)
+            | Self::TooLargeForServer
+            | Self::TooLarge { .. }
+            | Self::Reconnect => None,
+        }
+    }
+}
 
 /// The server's answer to a client that it does not let in.
 ///
@@ -361,7 +379,14 @@ impl fmt::Display for NamespaceError {
     }
 }
 
-impl Error for NamespaceError {}
+impl Error for NamespaceError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Closed(reason) => Some(reason),
+            Self::Name(_) => None,
+        }
+    }
+}
 
 /// A client that was not started, or not joined to its namespace.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -382,7 +407,14 @@ impl fmt::Display for StartError {
     }
 }
 
-impl Error for StartError {}
+impl Error for StartError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Build(error) => Some(error),
+            Self::Ready(error) => Some(error),
+        }
+    }
+}
 
 impl From<BuildError> for StartError {
     fn from(error: BuildError) -> Self {
@@ -416,7 +448,14 @@ impl fmt::Display for ReadyError {
     }
 }
 
-impl Error for ReadyError {}
+impl Error for ReadyError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Ended(reason) => Some(reason),
+            Self::TimedOut => None,
+        }
+    }
+}
 
 /// An event that was not taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -445,7 +484,14 @@ impl fmt::Display for EmitError {
     }
 }
 
-impl Error for EmitError {}
+impl Error for EmitError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Closed(reason) => Some(reason),
+            Self::ReservedName(_) | Self::Encode(_) | Self::Full(_) => None,
+        }
+    }
+}
 
 /// An emit that got no answer, or not the one that was expected.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -473,7 +519,16 @@ impl fmt::Display for AckError {
     }
 }
 
-impl Error for AckError {}
+impl Error for AckError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::NeverSent(error) => Some(error),
+            Self::Disconnected(reason) => Some(reason),
+            Self::Decode(error) => Some(error),
+            Self::TimedOut => None,
+        }
+    }
+}
 
 impl From<EmitError> for AckError {
     fn from(error: EmitError) -> Self {
@@ -552,6 +607,31 @@ mod tests {
         assert_eq!(copy.json(), Some(r#"{"code":42}"#));
         assert_eq!(copy.decode::<Value>().unwrap(), json!({ "code": 42 }));
         Refusal::new("no".to_owned(), None).decode::<Value>().unwrap_err();
+    }
+
+    #[test]
+    fn the_chain_of_sources_ends_at_what_went_wrong() {
+        fn root<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
+            error.source().map_or(error, root)
+        }
+        let failure = ConnectFailure::Status(502);
+        let reason = Reason::Connect(failure.clone());
+        let errors: [Box<dyn Error>; 4] = [
+            Box::new(StartError::Ready(ReadyError::Ended(reason.clone()))),
+            Box::new(AckError::NeverSent(EmitError::Closed(reason.clone()))),
+            Box::new(AckError::Disconnected(reason.clone())),
+            Box::new(NamespaceError::Closed(reason)),
+        ];
+        for error in &errors {
+            assert_eq!(root(&**error).downcast_ref(), Some(&failure), "{error:?}");
+        }
+        let start = StartError::Build(BuildError::NoArbiter);
+        assert_eq!(root(&start).downcast_ref(), Some(&BuildError::NoArbiter));
+        let broken = Reason::Protocol(ProtocolError::Utf8);
+        assert_eq!(root(&broken).downcast_ref(), Some(&ProtocolError::Utf8));
+        let decode = DecodeError::new("no");
+        assert_eq!(root(&AckError::Decode(decode.clone())).downcast_ref(), Some(&decode));
+        assert!(ReadyError::TimedOut.source().is_none());
     }
 
     #[test]
