@@ -94,7 +94,9 @@ impl Client {
 
     /// A namespace on this connection, joined now if it was not joined before.
     ///
-    /// The leading slash may be left out. The same name gives a handle to the same namespace.
+    /// The leading slash may be left out. The same name gives a handle to the same namespace. One
+    /// that has ended (left, refused or lost) is not joined again by this:
+    /// [`Socket::connect`] does that.
     ///
     /// # Errors
     ///
@@ -195,6 +197,13 @@ fn shown_url(url: &str) -> String {
 }
 
 /// Everything that can be set for a [`Client`]. Checked in [`start`](Self::start).
+///
+/// What is set here is for the whole connection: [`auth`](Self::auth) too goes to every namespace
+/// that is joined over it. Namespaces that must not see each other's credentials need clients of
+/// their own.
+///
+/// No time is unlimited. One that is beyond what the clock can tell, such as [`Duration::MAX`],
+/// counts as one day.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -315,8 +324,8 @@ impl ClientBuilder {
         self
     }
 
-    /// The credentials: an object, sent with the request to join each namespace, for the server's
-    /// `socket.handshake.auth`.
+    /// The credentials: an object, sent with the request to join each namespace of the client, for
+    /// the server's `socket.handshake.auth`.
     ///
     /// A server 1.x or 2.x has no such thing. It gets the fields as a query behind the namespace
     /// (`socket.handshake.query`), but for `/`, which it joins by itself: use
@@ -329,8 +338,10 @@ impl ClientBuilder {
 
     /// Insists on a protocol revision. Default: find out which one the server speaks.
     ///
-    /// There is no need to, but for the time it takes with servers 3.0 to 4.4: up to 1.3 seconds,
-    /// for the first connection.
+    /// There is little need to. It saves the time that finding out takes with servers 3.0 to 4.4:
+    /// up to 1.3 seconds, for the first connection. And netty-socketio (Java) in its 2.x line needs
+    /// [`Protocol::Eio4`] here, if it speaks Engine.IO 4: it answers a client's ping, as only
+    /// servers 1.x and 2.x do otherwise, and would be taken for one of them.
     #[must_use]
     pub fn protocol(mut self, protocol: Protocol) -> Self {
         self.protocol = Some(protocol);

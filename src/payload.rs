@@ -15,6 +15,10 @@
 //!
 //! A null alone is `None` of any type, or `(Value::Null,)`: to serde, a bare
 //! [`Value::Null`](serde_json::Value::Null) is the same as `()`, which is no argument at all.
+//!
+//! "Anywhere" does not reach behind `#[serde(flatten)]`, `#[serde(tag = …)]` and
+//! `#[serde(untagged)]` when decoding: serde reads what is there into a buffer of its own first,
+//! and that has no place for attachments. What is written in that way is sent well.
 
 mod de;
 mod placeholder;
@@ -59,7 +63,8 @@ impl Payload {
     ///
     /// # Errors
     ///
-    /// The arguments have another shape.
+    /// The arguments have another shape; or there is an attachment in what `T` has behind
+    /// `#[serde(flatten)]`, `#[serde(tag = …)]` or `#[serde(untagged)]`, where it is not found.
     pub fn decode<T: DeserializeOwned>(&self) -> Result<T, DecodeError> {
         de::decode(self).map_err(DecodeError::from_serde)
     }
@@ -258,6 +263,41 @@ mod tests {
         assert!(payload.attachments().is_empty());
         assert_eq!(payload.decode::<Value>().unwrap(), looks);
         payload.decode::<Bytes>().unwrap_err();
+    }
+
+    #[test]
+    fn behind_a_buffer_of_serde_an_attachment_is_not_found_which_is_an_error() {
+        #[derive(Serialize, Deserialize, PartialEq, Debug)]
+        struct Body {
+            body: Bytes,
+        }
+        #[derive(Serialize, Deserialize, PartialEq, Debug)]
+        struct Flat {
+            id: u8,
+            #[serde(flatten)]
+            body: Body,
+        }
+        #[derive(Serialize, Deserialize, PartialEq, Debug)]
+        #[serde(tag = "type")]
+        enum Tagged {
+            Photo(Body),
+        }
+        #[derive(Serialize, Deserialize, PartialEq, Debug)]
+        #[serde(untagged)]
+        enum Untagged {
+            Photo(Body),
+        }
+        fn there_and_not_back<T: Serialize + DeserializeOwned + fmt::Debug>(value: &T) {
+            let payload = encode_reply(value).unwrap();
+            assert_eq!(payload.attachments(), [&b"jpeg"[..]], "{value:?}");
+            let error = payload.decode::<T>().unwrap_err().to_string();
+            assert!(!error.is_empty() && !error.contains("jpeg"), "{error}");
+        }
+        let body = || Body { body: Bytes::from_static(b"jpeg") };
+        there_and_back(body());
+        there_and_not_back(&Flat { id: 1, body: body() });
+        there_and_not_back(&Tagged::Photo(body()));
+        there_and_not_back(&Untagged::Photo(body()));
     }
 
     #[test]
