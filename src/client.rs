@@ -25,7 +25,7 @@ use crate::{
         connection::Config,
         engine::Protocol,
         packet::{Limits, MAX_NAMESPACE},
-        socket::escape,
+        socket::{Auth, escape},
     },
     socket::{Socket, Timeouts},
     transport::{Target, reserved_header},
@@ -622,9 +622,9 @@ fn header((name, value): (String, String)) -> Result<(HeaderName, HeaderValue), 
     Ok((parsed, value))
 }
 
-fn auth_json(auth: Result<Value, String>) -> Result<ByteString, BuildError> {
+fn auth_json(auth: Result<Value, String>) -> Result<Auth, BuildError> {
     match auth {
-        Ok(auth @ Value::Object(_)) => Ok(auth.to_string().into()),
+        Ok(auth @ Value::Object(_)) => Ok(Auth(auth.to_string().into())),
         Ok(_) => Err(BuildError::Auth("it must be an object, such as {\"token\": …}".to_owned())),
         Err(error) => Err(BuildError::Auth(error)),
     }

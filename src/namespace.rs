@@ -156,8 +156,7 @@ impl Port {
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
     pub(crate) namespace: ByteString,
-    /// A JSON object.
-    pub(crate) auth: Option<ByteString>,
+    pub(crate) auth: Option<socket::Auth>,
     pub(crate) join_timeout: Duration,
     pub(crate) max_items: usize,
     pub(crate) max_bytes: usize,

@@ -492,17 +492,17 @@ impl Connection {
                     EnginePacket::Ping => {
                         // Once asked, it may still hang up on that.
                         if !asked {
-                            self.opened(now, Protocol::Eio4, handshake);
+                            self.opened(now, Protocol::Eio4, &handshake);
                         }
                         self.pong = true;
                         Ok(())
                     }
                     EnginePacket::Pong => {
-                        self.opened(now, Protocol::Eio3, handshake);
+                        self.opened(now, Protocol::Eio3, &handshake);
                         Ok(())
                     }
                     EnginePacket::Message(text) => {
-                        self.opened(now, Protocol::Eio3, handshake);
+                        self.opened(now, Protocol::Eio3, &handshake);
                         self.message(now, &text)
                     }
                     EnginePacket::Close => {
@@ -548,15 +548,15 @@ impl Connection {
     /// The server said hello. Decides what it is, or waits for what tells.
     fn greeted(&mut self, now: Instant, asked: Protocol, handshake: Handshake) {
         if asked == Protocol::Eio3 || self.verdict.is_some() {
-            self.opened(now, asked, handshake);
+            self.opened(now, asked, &handshake);
         } else if handshake.max_payload.is_some() {
-            self.opened(now, Protocol::Eio4, handshake);
+            self.opened(now, Protocol::Eio4, &handshake);
         } else {
             self.state = State::Undecided { handshake, until: later(now, GRACE), asked: false };
         }
     }
 
-    fn opened(&mut self, now: Instant, protocol: Protocol, handshake: Handshake) {
+    fn opened(&mut self, now: Instant, protocol: Protocol, handshake: &Handshake) {
         self.verdict = Some(protocol);
         self.epoch = self.epoch.wrapping_add(1);
         let session = Session { epoch: self.epoch, protocol, sid: handshake.sid.clone() };
@@ -568,7 +568,7 @@ impl Connection {
             Root::Free => Event::Opened(session.clone()),
             Root::Pending { .. } | Root::Joined | Root::Gone => Event::Greeted(session.clone()),
         });
-        let heartbeat = Heartbeat::new(now, protocol, &handshake);
+        let heartbeat = Heartbeat::new(now, protocol, handshake);
         self.state =
             State::Open(Open { session, heartbeat, root, attachments: None, closing: None });
     }
@@ -710,7 +710,7 @@ impl Connection {
                 }
                 if *asked {
                     let handshake = handshake.clone();
-                    self.opened(now, Protocol::Eio4, handshake);
+                    self.opened(now, Protocol::Eio4, &handshake);
                 } else {
                     *asked = true;
                     *until = later(now, PATIENCE);

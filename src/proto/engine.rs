@@ -20,6 +20,7 @@ use bytestring::ByteString;
 use serde::Deserialize;
 
 use super::ProtocolError;
+use crate::error::brief;
 
 /// A revision of Engine.IO and of the Socket.IO protocol on top of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -168,15 +169,15 @@ impl Handshake {
             ping_timeout: f64,
             max_payload: Option<f64>,
         }
-        let open: Open = serde_json::from_str(json)
-            .map_err(|error| ProtocolError::Handshake(error.to_string()))?;
+        let open: Open =
+            serde_json::from_str(json).map_err(|error| ProtocolError::Handshake(brief(&error)))?;
         if open.sid.is_empty() {
             return Err(ProtocolError::Handshake("the session id is empty".to_owned()));
         }
         let (min, max) = Self::INTERVALS;
         let interval = |millis: f64| {
             Duration::try_from_secs_f64(millis.clamp(min, max) / 1000.0)
-                .map_err(|error| ProtocolError::Handshake(error.to_string()))
+                .map_err(|error| ProtocolError::Handshake(brief(&error)))
         };
         Ok(Self {
             sid: open.sid.into(),

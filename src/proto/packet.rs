@@ -26,7 +26,10 @@ use serde::{
 use serde_json::value::RawValue;
 
 use super::engine::{Frame, Protocol, encode_attachment};
-use crate::payload::{Payload, check_placeholders};
+use crate::{
+    error::brief,
+    payload::{Payload, check_placeholders},
+};
 
 /// Names that belong to the life cycle of the official clients and servers.
 pub(crate) const RESERVED: [&str; 6] =
@@ -48,7 +51,7 @@ pub enum ProtocolError {
     UnknownEngineType(u8),
     /// An attachment in base64 that is not base64.
     Base64,
-    /// A handshake without what it must say, or a second one.
+    /// A handshake without what it must say, or a second one. The text may quote the server.
     Handshake(String),
     /// Text that is not UTF-8.
     Utf8,
@@ -69,7 +72,7 @@ pub enum ProtocolError {
     Namespace,
     /// An ack without an id, or with one above 2^53 - 1.
     Id,
-    /// The payload is not JSON; the text says where.
+    /// The payload is not JSON; the text says where, and may quote it.
     Json(String),
     /// The payload is missing, or JSON of a shape that this type of packet cannot have.
     Payload,
@@ -427,7 +430,7 @@ fn connect_payload(json: &str) -> Result<Option<&str>, ProtocolError> {
 
 #[expect(clippy::needless_pass_by_value, reason = "made for map_err")]
 fn malformed(error: serde_json::Error) -> ProtocolError {
-    if error.is_data() { ProtocolError::Payload } else { ProtocolError::Json(error.to_string()) }
+    if error.is_data() { ProtocolError::Payload } else { ProtocolError::Json(brief(&error)) }
 }
 
 /// `json` without space before it, if it is an array.

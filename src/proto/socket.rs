@@ -14,6 +14,7 @@
 
 use std::{
     collections::VecDeque,
+    fmt,
     time::{Duration, Instant},
 };
 
@@ -33,10 +34,21 @@ use crate::{
     payload::Payload,
 };
 
+/// The credentials, a JSON object.
+#[derive(Clone)]
+pub(crate) struct Auth(pub(crate) ByteString);
+
+/// Shows nothing of them.
+impl fmt::Debug for Auth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Auth").finish_non_exhaustive()
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Socket<W> {
     namespace: ByteString,
-    auth: Option<ByteString>,
+    auth: Option<Auth>,
     join_timeout: Duration,
     state: State,
     /// The connection on which the namespace was given up while the server still owes the answer to
@@ -88,12 +100,8 @@ pub(crate) enum Event<W> {
 }
 
 impl<W> Socket<W> {
-    /// A namespace that waits for a connection. `auth` is a JSON object.
-    pub(crate) fn new(
-        namespace: ByteString,
-        auth: Option<ByteString>,
-        join_timeout: Duration,
-    ) -> Self {
+    /// A namespace that waits for a connection.
+    pub(crate) fn new(namespace: ByteString, auth: Option<Auth>, join_timeout: Duration) -> Self {
         Self {
             namespace,
             auth,
@@ -283,10 +291,13 @@ impl<W> Socket<W> {
     fn request(&self, protocol: Protocol) -> Option<Packet> {
         let namespace = self.namespace.clone();
         match protocol {
-            Protocol::Eio4 => Some(Packet::new(namespace, Body::Connect(self.auth.clone()))),
+            Protocol::Eio4 => {
+                let auth = self.auth.as_ref().map(|auth| auth.0.clone());
+                Some(Packet::new(namespace, Body::Connect(auth)))
+            }
             Protocol::Eio3 if namespace == *"/" => None,
             Protocol::Eio3 => {
-                let query = self.auth.as_deref().map(query).unwrap_or_default();
+                let query = self.auth.as_ref().map(|auth| query(&auth.0)).unwrap_or_default();
                 let namespace = ByteString::from(format!("{namespace}{query}"));
                 Some(Packet::new(namespace, Body::Connect(None)))
             }
@@ -541,7 +552,7 @@ mod tests {
 
     fn socket(namespace: &str) -> Socket<&'static str> {
         let auth = json!({ "token": "a b", "n": 1 }).to_string();
-        Socket::new(namespace.into(), Some(auth.into()), 20 * SECOND)
+        Socket::new(namespace.into(), Some(Auth(auth.into())), 20 * SECOND)
     }
 
     /// A namespace that is joined.

@@ -17,7 +17,10 @@ use awc::{
 };
 
 use super::WebSocket;
-use crate::{error::ConnectFailure, proto::engine::Protocol};
+use crate::{
+    error::{ConnectFailure, brief},
+    proto::engine::Protocol,
+};
 
 /// Where to dial, and with what.
 #[derive(Clone)]
@@ -128,9 +131,9 @@ fn failure(error: WsClientError) -> ConnectFailure {
             SendRequestError::Connect(ConnectError::Timeout) | SendRequestError::Timeout,
         ) => ConnectFailure::TimedOut,
         WsClientError::SendRequest(SendRequestError::Response(error)) => {
-            ConnectFailure::Handshake(error.to_string())
+            ConnectFailure::Handshake(brief(&error))
         }
-        WsClientError::SendRequest(error) => ConnectFailure::Unreachable(error.to_string()),
-        error => ConnectFailure::Handshake(error.to_string()),
+        WsClientError::SendRequest(error) => ConnectFailure::Unreachable(brief(&error)),
+        error => ConnectFailure::Handshake(brief(&error)),
     }
 }
