@@ -20,7 +20,8 @@ use serde_json::Value;
 use crate::{
     connection::{Abandoned, BeginShutdown, Connection, Knowledge, Load},
     error::{BuildError, NamespaceError, Reason, StartError},
-    namespace::{Namespace, Port, Settings},
+    namespace::{Namespace, Settings},
+    port::Port,
     proto::{
         connection::Config,
         engine::Protocol,

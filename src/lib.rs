@@ -118,6 +118,7 @@ pub mod message;
 mod namespace;
 mod outbox;
 pub mod payload;
+mod port;
 mod proto;
 mod socket;
 mod subscriber;

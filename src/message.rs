@@ -17,8 +17,9 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     error::{AnswerError, DecodeError, EmitError, Reason},
-    namespace::{Answer, Port},
+    namespace::Answer,
     payload::{Payload, encode_event, encode_reply},
+    port::Port,
     proto::{engine::Protocol, packet::RESERVED},
 };
 

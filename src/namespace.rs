@@ -9,18 +9,12 @@
 use std::{
     collections::VecDeque,
     pin::Pin,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
+    sync::{Arc, atomic::AtomicBool},
     task::{Context as TaskContext, Poll},
     time::{Duration, Instant},
 };
 
-use actix::{
-    Actor, ActorContext, ActorFuture, Addr, AsyncContext, Context, Handler, Message,
-    dev::ToEnvelope,
-};
+use actix::{Actor, ActorContext, ActorFuture, Addr, AsyncContext, Context, Handler, Message};
 use bytestring::ByteString;
 use futures::channel::oneshot;
 
@@ -31,6 +25,7 @@ use crate::{
     message::{ConnectError, Disconnected, Emit, Event, Ready, Responder},
     outbox::{Outbox, Permit},
     payload::Payload,
+    port::{Port, Status},
     proto::{
         connection::Session,
         engine::{Protocol, later},
@@ -47,110 +42,6 @@ const MAX_UNHEARD_BYTES: usize = 1 << 20;
 
 pub(crate) type AckSender = oneshot::Sender<Result<Payload, AckError>>;
 type ReadySender = oneshot::Sender<Result<Ready, ReadyError>>;
-
-/// The way to a namespace for handles and responders, on any thread.
-#[derive(Debug, Clone)]
-pub(crate) struct Port {
-    pub(crate) namespace: ByteString,
-    pub(crate) outbox: Arc<Outbox>,
-    status: Arc<Status>,
-    addr: Addr<Namespace>,
-}
-
-/// What the handles can know without asking the actor.
-#[derive(Debug, Default)]
-struct Status {
-    has_ended: AtomicBool,
-    told: Mutex<Told>,
-    /// Counts the times that the namespace was joined, or tried to be; 0 while it is not.
-    visit: AtomicU64,
-}
-
-#[derive(Debug, Default)]
-struct Told {
-    reason: Option<Reason>,
-    /// Counts what handles have noted in advance, by [`Port::mark`]. The actor leaves it alone
-    /// until it has come to the message behind it.
-    marks: u64,
-}
-
-impl Status {
-    fn told(&self) -> std::sync::MutexGuard<'_, Told> {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn reason(&self) -> Option<Reason> {
-        if !self.has_ended.load(Ordering::Acquire) {
-            return None;
-        }
-        self.told().reason.clone()
-    }
-
-    /// What a handle notes, before the actor gets to its message. Nothing follows a shutdown.
-    fn mark(&self, reason: Option<&Reason>) -> u64 {
-        let mut told = self.told();
-        told.marks = told.marks.wrapping_add(1);
-        if told.reason != Some(Reason::Shutdown) {
-            told.reason = reason.cloned();
-            self.has_ended.store(reason.is_some(), Ordering::Release);
-        }
-        told.marks
-    }
-
-    /// What the actor knows, when it has come to mark number `seen`.
-    fn update(&self, reason: Option<&Reason>, seen: u64) {
-        if reason.is_none() && !self.has_ended.load(Ordering::Acquire) {
-            return;
-        }
-        let mut told = self.told();
-        if told.marks == seen && told.reason != Some(Reason::Shutdown) {
-            told.reason = reason.cloned();
-            self.has_ended.store(reason.is_some(), Ordering::Release);
-        }
-    }
-}
-
-impl Port {
-    /// Sends a message to the actor. `false` if it is gone.
-    pub(crate) fn tell<M>(&self, message: M) -> bool
-    where
-        M: Message + Send + 'static,
-        M::Result: Send,
-        Namespace: Handler<M>,
-        Context<Namespace>: ToEnvelope<Namespace, M>,
-    {
-        let alive = self.addr.connected();
-        if alive {
-            self.addr.do_send(message);
-        }
-        alive
-    }
-
-    /// The number of the visit that goes on now. Ids of the server's questions are good for one.
-    pub(crate) fn visit(&self) -> Option<u64> {
-        Some(self.status.visit.load(Ordering::Acquire)).filter(|&visit| visit != 0)
-    }
-
-    /// Why the namespace is neither joined nor to be joined, if so.
-    pub(crate) fn ended(&self) -> Option<Reason> {
-        self.status.reason().or_else(|| (!self.addr.connected()).then_some(Reason::Shutdown))
-    }
-
-    /// Marks the namespace as ended (or not) at once. The message that makes it so carries the
-    /// number of the mark.
-    pub(crate) fn mark(&self, reason: Option<&Reason>) -> u64 {
-        self.status.mark(reason)
-    }
-
-    pub(crate) fn address(&self) -> Addr<Namespace> {
-        self.addr.clone()
-    }
-
-    fn join(&self, connection: &Addr<Connection>) {
-        let (namespace, outbox) = (self.namespace.clone(), Arc::clone(&self.outbox));
-        connection.do_send(connection::Join { namespace, outbox, addr: self.address() });
-    }
-}
 
 /// What a namespace is made of.
 #[derive(Debug, Clone)]
@@ -245,9 +136,7 @@ impl Namespace {
 
     /// Passes on what the core has to tell.
     fn publish(&mut self) {
-        let status = &self.port.status;
-        status.visit.store(self.core.visit().unwrap_or(0), Ordering::Release);
-        status.update(self.core.ended(), self.marks);
+        self.port.update(self.core.visit(), self.core.ended(), self.marks);
         while let Some(event) = self.core.poll_event() {
             match event {
                 socket::Event::Received { id, name, payload } => self.received(id, name, payload),

@@ -18,8 +18,9 @@ use crate::{
     client::Lifeline,
     error::{AckError, EmitError, ReadyError, Reason},
     message::{Disconnected, Emit, Event, Ready},
-    namespace::{AwaitReady, Disconnect, Port, Post, Rejoin, Subscribe},
+    namespace::{AwaitReady, Disconnect, Post, Rejoin, Subscribe},
     payload::Payload,
+    port::Port,
     subscriber::{Ears, Subscribable, ears},
 };
 

@@ -1,0 +1,129 @@
+//! The way to a namespace from outside: its address, its room for outgoing events, its status.
+//!
+//! The status is what handles can know without asking. Two write it: the actor, what is; and the
+//! handles, in advance, what they have just asked for, so that the next call sees it.
+
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicBool, AtomicU64, Ordering},
+};
+
+use actix::{Addr, Context, Handler, Message, dev::ToEnvelope};
+use bytestring::ByteString;
+
+use crate::{
+    connection::{self, Connection},
+    error::Reason,
+    namespace::Namespace,
+    outbox::Outbox,
+};
+
+/// The way to a namespace for handles and responders, on any thread.
+#[derive(Debug, Clone)]
+pub(crate) struct Port {
+    pub(crate) namespace: ByteString,
+    pub(crate) outbox: Arc<Outbox>,
+    pub(crate) status: Arc<Status>,
+    pub(crate) addr: Addr<Namespace>,
+}
+
+/// What the handles can know without asking the actor.
+#[derive(Debug, Default)]
+pub(crate) struct Status {
+    has_ended: AtomicBool,
+    told: Mutex<Told>,
+    /// Counts the times that the namespace was joined, or tried to be; 0 while it is not.
+    visit: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Told {
+    reason: Option<Reason>,
+    /// Counts what handles have noted in advance, by [`Port::mark`]. The actor leaves it alone
+    /// until it has come to the message behind it.
+    marks: u64,
+}
+
+impl Status {
+    fn told(&self) -> MutexGuard<'_, Told> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn reason(&self) -> Option<Reason> {
+        if !self.has_ended.load(Ordering::Acquire) {
+            return None;
+        }
+        self.told().reason.clone()
+    }
+
+    /// What a handle notes, before the actor gets to its message. Nothing follows a shutdown.
+    fn mark(&self, reason: Option<&Reason>) -> u64 {
+        let mut told = self.told();
+        told.marks = told.marks.wrapping_add(1);
+        if told.reason != Some(Reason::Shutdown) {
+            told.reason = reason.cloned();
+            self.has_ended.store(reason.is_some(), Ordering::Release);
+        }
+        told.marks
+    }
+
+    fn update(&self, reason: Option<&Reason>, seen: u64) {
+        if reason.is_none() && !self.has_ended.load(Ordering::Acquire) {
+            return;
+        }
+        let mut told = self.told();
+        if told.marks == seen && told.reason != Some(Reason::Shutdown) {
+            told.reason = reason.cloned();
+            self.has_ended.store(reason.is_some(), Ordering::Release);
+        }
+    }
+}
+
+impl Port {
+    /// Sends a message to the actor. `false` if it is gone.
+    pub(crate) fn tell<M>(&self, message: M) -> bool
+    where
+        M: Message + Send + 'static,
+        M::Result: Send,
+        Namespace: Handler<M>,
+        Context<Namespace>: ToEnvelope<Namespace, M>,
+    {
+        let alive = self.addr.connected();
+        if alive {
+            self.addr.do_send(message);
+        }
+        alive
+    }
+
+    /// What the actor knows, when it has come to mark number `seen`.
+    pub(crate) fn update(&self, visit: Option<u64>, ended: Option<&Reason>, seen: u64) {
+        self.status.visit.store(visit.unwrap_or(0), Ordering::Release);
+        self.status.update(ended, seen);
+    }
+
+    /// The number of the visit that goes on now. Ids of the server's questions are good for one.
+    pub(crate) fn visit(&self) -> Option<u64> {
+        Some(self.status.visit.load(Ordering::Acquire)).filter(|&visit| visit != 0)
+    }
+
+    /// Why the namespace is neither joined nor to be joined, if so.
+    pub(crate) fn ended(&self) -> Option<Reason> {
+        self.status.reason().or_else(|| (!self.addr.connected()).then_some(Reason::Shutdown))
+    }
+
+    /// Marks the namespace as ended (or not) at once. The message that makes it so carries the
+    /// number of the mark.
+    pub(crate) fn mark(&self, reason: Option<&Reason>) -> u64 {
+        self.status.mark(reason)
+    }
+
+    pub(crate) fn address(&self) -> Addr<Namespace> {
+        self.addr.clone()
+    }
+
+    /// Asks the Connection to have the namespace joined.
+    pub(crate) fn join(&self, connection: &Addr<Connection>) {
+        let (namespace, outbox) = (self.namespace.clone(), Arc::clone(&self.outbox));
+        connection.do_send(connection::Join { namespace, outbox, addr: self.address() });
+    }
+}
