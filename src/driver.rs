@@ -162,7 +162,8 @@ impl Driver {
             .read(connection, now, cx)
             .and_then(|inflow| self.write(connection, cx).map(|()| inflow));
         let inflow = outcome.unwrap_or_else(|reason| {
-            self.link = Link::Down;
+            // A peer that closes gets its goodbye back; one that is gone does not mind.
+            hang_up(std::mem::replace(&mut self.link, Link::Down), cx);
             connection.core.handle_lost(now, reason);
             Inflow::Dry
         });

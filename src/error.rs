@@ -81,8 +81,8 @@ pub enum Reason {
     Protocol(ProtocolError),
     /// No connection could be made.
     Connect(ConnectFailure),
-    /// The connection was replaced, because a namespace that an old server keeps for a
-    /// connection's life (`/` on a server 1.x or 2.x) was joined again.
+    /// The connection was replaced, because a namespace could not be joined over it any more: on a
+    /// server 1.x or 2.x everything depends on `/`, and that was left or refused.
     Reconnect,
 }
 

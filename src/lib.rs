@@ -92,6 +92,12 @@
 //! `#[actix_web::main]`), not a tokio runtime of another kind. `System::stop` ends them without
 //! ceremony; call [`Client::shutdown`] before, if what was emitted matters.
 //!
+//! An actor that blocks its arbiter blocks whatever else runs there, and the heartbeat of a client
+//! with it. Give such actors, or the client, an arbiter of their own.
+//!
+//! A namespace that was once joined stays known to its client, at the price of an idle actor, until
+//! the client ends: join them by the hundred, not by the million.
+//!
 //! # Not yet
 //!
 //! Reconnection, HTTP long-polling, TLS and msgpack. When a connection is lost, every subscriber

@@ -198,8 +198,9 @@ impl Socket {
     /// Joins again after the namespace was left, refused or lost. Does nothing if it is joined or
     /// being joined.
     ///
-    /// If there is no connection, one is made. On a server 1.x or 2.x, joining `/` again takes a
-    /// new connection, and so all namespaces through it.
+    /// If there is no connection, one is made. On a server 1.x or 2.x that `/` was left on, or that
+    /// refused it, joining anything takes a new connection, and so all namespaces through it: they
+    /// get `Disconnected` with [`Reason::Reconnect`], and `Ready`.
     pub fn connect(&self) {
         if self.port.ended() == Some(Reason::Shutdown) {
             return;
