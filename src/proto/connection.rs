@@ -336,30 +336,16 @@ impl Connection {
         self.pings
     }
 
-    /// Leaves a namespace: sends its disconnect when all before it has been read.
+    /// Leaves a namespace that was joined: sends its disconnect when all before it has been read.
     pub(crate) fn leave(&mut self, now: Instant, epoch: u64, packet: Packet) {
         if !self.is_current(epoch) {
             return;
         }
         if let State::Open(open) = &mut self.state
+            && open.root != Root::Free
             && packet.namespace == *"/"
         {
-            match open.root {
-                Root::Free => {}
-                // The server would not heed it, and all others wait for this.
-                Root::Pending { .. } => return,
-                Root::Joined | Root::Gone => open.root = Root::Gone,
-            }
-        }
-        // Whoever was about to come back just stays away.
-        let returns = self.returns.len();
-        self.returns.retain(|back| name(&back.request.packet) != packet.namespace);
-        if self.returns.len() < returns {
-            return;
-        }
-        if let Some(farewell) = self.farewell_of(&packet.namespace) {
-            farewell.back = None;
-            return;
+            open.root = Root::Gone;
         }
         let ping = self.ping();
         let until = later(now, FAREWELL);
@@ -1180,21 +1166,6 @@ mod tests {
         // No pong: after a while it is asked all the same.
         bench.pass(FAREWELL);
         assert_eq!(bench.written(), ["40/foo?a=1,"]);
-    }
-
-    #[test]
-    fn whoever_leaves_again_before_coming_back_stays_away() {
-        let mut bench = Bench::open(Protocol::Eio4);
-        bench.leave("/foo");
-        bench.send(packet("/foo?a=1", Body::Connect(None)));
-        bench.leave("/foo");
-        bench.core.handle_pong(1);
-        assert_eq!(bench.written(), ["ping 1", "41/foo,"]);
-        bench.send(packet("/foo?a=1", Body::Connect(None)));
-        bench.leave("/foo");
-        bench.core.handle_pong(2);
-        bench.pass(FAREWELL);
-        assert_eq!(bench.written(), ["ping 2"]);
     }
 
     #[test]
