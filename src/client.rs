@@ -23,6 +23,7 @@ use crate::{
     namespace::{Namespace, Settings},
     port::Port,
     proto::{
+        backoff::Reconnect,
         connection::Config,
         engine::Protocol,
         packet::{Limits, MAX_NAMESPACE},
@@ -231,6 +232,7 @@ pub struct ClientBuilder {
     headers: Vec<(String, String)>,
     auth: Option<Result<Value, String>>,
     protocol: Option<Protocol>,
+    reconnect: Reconnect,
     connect_timeout: Duration,
     join_timeout: Duration,
     ack_timeout: Duration,
@@ -251,6 +253,7 @@ impl fmt::Debug for ClientBuilder {
             headers,
             auth,
             protocol,
+            reconnect,
             connect_timeout,
             join_timeout,
             ack_timeout,
@@ -271,6 +274,7 @@ impl fmt::Debug for ClientBuilder {
             .field("headers", &keys(headers))
             .field("auth", &auth.is_some())
             .field("protocol", protocol)
+            .field("reconnect", reconnect)
             .field("connect_timeout", connect_timeout)
             .field("join_timeout", join_timeout)
             .field("ack_timeout", ack_timeout)
@@ -292,6 +296,7 @@ impl ClientBuilder {
             headers: Vec::new(),
             auth: None,
             protocol: None,
+            reconnect: Reconnect::default(),
             connect_timeout: Duration::from_secs(20),
             join_timeout: Duration::from_secs(20),
             ack_timeout: Duration::from_secs(30),
@@ -346,6 +351,17 @@ impl ClientBuilder {
     #[must_use]
     pub fn protocol(mut self, protocol: Protocol) -> Self {
         self.protocol = Some(protocol);
+        self
+    }
+
+    /// When, and how often, a connection is tried again that could not be made or was lost; see
+    /// [`Reconnect`]. Default: for ever, with growing delays, the first connection included.
+    ///
+    /// A namespace that the server disconnected or refused is not joined again by itself, as for
+    /// the official client: [`Socket::connect`] does that.
+    #[must_use]
+    pub fn reconnect(mut self, policy: Reconnect) -> Self {
+        self.reconnect = policy;
         self
     }
 
@@ -461,7 +477,9 @@ impl ClientBuilder {
     ///
     /// # Errors
     ///
-    /// It could not be started, or was not joined. The connection is given up then.
+    /// It could not be started, or was not joined: the server refused, or there was no connection in
+    /// the time for [connecting](Self::connect_timeout) and [joining](Self::join_timeout), however
+    /// often it was tried. The client is given up then.
     pub async fn connect(self) -> Result<Client, StartError> {
         let client = self.start()?;
         client.socket().ready().await?;
@@ -497,6 +515,8 @@ impl ClientBuilder {
                 connect_timeout: self.connect_timeout,
                 join_timeout: self.join_timeout,
                 attachment_timeout: self.attachment_timeout,
+                reconnect: self.reconnect,
+                seed: seed(),
             },
             target: Target {
                 base,
@@ -539,6 +559,12 @@ impl ClientBuilder {
         }
         Ok(())
     }
+}
+
+/// Different for each client: std seeds its hashers at random.
+fn seed() -> u64 {
+    use std::hash::{BuildHasher as _, RandomState};
+    RandomState::new().hash_one(())
 }
 
 /// What a client is made of.

@@ -135,6 +135,8 @@ pub(crate) struct Connection {
 struct Child {
     addr: Addr<Namespace>,
     outbox: Arc<Outbox>,
+    /// It is joined, or to be joined, and so needs a connection.
+    wanted: bool,
     /// Packets to be routed.
     batch: Vec<Packet>,
     batch_load: Load,
@@ -243,6 +245,14 @@ impl Connection {
                     self.dispatch();
                     self.tell(|| namespace::Lost { reason: reason.clone(), again });
                 }
+                Event::Retrying { attempt, delay, reason } => {
+                    log::info!("attempt {attempt} to connect in {delay:?}");
+                    self.tell(|| namespace::Retrying { attempt, delay, reason: reason.clone() });
+                }
+                Event::GaveUp { attempts, reason } => {
+                    log::warn!("gave up after {attempts} attempts to connect: {reason}");
+                    self.tell(|| namespace::GivenUp { attempts, reason: reason.clone() });
+                }
             }
         }
     }
@@ -257,6 +267,13 @@ impl Connection {
         child.batch_load = child.batch_load.plus(load);
         self.load = self.load.plus(load);
         child.batch.push(packet);
+    }
+
+    fn note_wanted(&mut self, namespace: &str, wanted: bool) {
+        if let Some(child) = self.children.get_mut(namespace) {
+            child.wanted = wanted;
+        }
+        self.core.set_wanted(self.children.values().any(|child| child.wanted));
     }
 
     /// Sends each Namespace what was collected for it.
@@ -330,6 +347,10 @@ message!(
     Join { namespace: ByteString, outbox: Arc<Outbox>, addr: Addr<Namespace> }
 );
 message!(
+    /// A namespace is joined or to be joined, or neither.
+    Wanted { namespace: ByteString, wanted: bool }
+);
+message!(
     /// Packets to be sent.
     Transmit { epoch: u64, batch: Vec<Outgoing> }
 );
@@ -351,28 +372,37 @@ impl Handler<Join> for Connection {
 
     fn handle(&mut self, join: Join, _: &mut Self::Context) {
         let Join { namespace, outbox, addr } = join;
-        if self.shutdown.is_some() {
-            addr.do_send(namespace::Finish {});
-        } else {
-            match self.core.join(alarm::now(), &namespace) {
-                Admission::Later => {}
-                Admission::Now(session) => addr.do_send(namespace::Opened { session }),
-                Admission::Joined(session) => {
-                    let epoch = session.epoch;
-                    addr.do_send(namespace::Opened { session });
-                    let packets = vec![proto::joined_root()];
-                    addr.do_send(namespace::Routed { epoch, packets, load: Load::default() });
-                }
-            }
-        }
-        self.children.entry(namespace).or_insert_with(|| Child {
-            addr,
+        self.children.entry(namespace.clone()).or_insert_with(|| Child {
+            addr: addr.clone(),
             outbox,
+            wanted: true,
             batch: Vec::new(),
             batch_load: Load::default(),
             backlog: Load::default(),
             finished: false,
         });
+        self.note_wanted(&namespace, true);
+        if self.shutdown.is_some() {
+            return addr.do_send(namespace::Finish {});
+        }
+        match self.core.join(alarm::now(), &namespace) {
+            Admission::Later => {}
+            Admission::Now(session) => addr.do_send(namespace::Opened { session }),
+            Admission::Joined(session) => {
+                let epoch = session.epoch;
+                addr.do_send(namespace::Opened { session });
+                let packets = vec![proto::joined_root()];
+                addr.do_send(namespace::Routed { epoch, packets, load: Load::default() });
+            }
+        }
+    }
+}
+
+impl Handler<Wanted> for Connection {
+    type Result = ();
+
+    fn handle(&mut self, Wanted { namespace, wanted }: Wanted, _: &mut Self::Context) {
+        self.note_wanted(&namespace, wanted);
     }
 }
 

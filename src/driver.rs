@@ -73,7 +73,7 @@ impl Driver {
         }
     }
 
-    fn dial(&mut self, connection: &mut Connection, cx: &mut TaskContext<'_>) {
+    fn dial(&mut self, connection: &mut Connection, now: Instant, cx: &mut TaskContext<'_>) {
         if let Link::Dialling(dialling) = &mut self.link
             && let Poll::Ready(outcome) = dialling.as_mut().poll(cx)
         {
@@ -84,7 +84,7 @@ impl Driver {
                 }
                 Err(failure) => {
                     self.link = Link::Down;
-                    connection.core.handle_dial_failed(failure);
+                    connection.core.handle_dial_failed(now, failure);
                 }
             }
         }
@@ -157,7 +157,7 @@ impl Driver {
         while let Some(action) = connection.core.poll_action() {
             self.act(action, cx);
         }
-        self.dial(connection, cx);
+        self.dial(connection, now, cx);
         let outcome = self
             .read(connection, now, cx)
             .and_then(|inflow| self.write(connection, cx).map(|()| inflow));

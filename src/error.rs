@@ -103,6 +103,11 @@ impl Reason {
         }
     }
 
+    /// Whether another attempt would come to the same: the server is what it is.
+    pub(crate) fn is_final(&self) -> bool {
+        matches!(self, Self::Shutdown | Self::Connect(ConnectFailure::Unsupported { .. }))
+    }
+
     /// The official client's name for it, where it has one.
     pub fn official_name(&self) -> Option<&'static str> {
         match self {
@@ -433,7 +438,10 @@ impl From<ReadyError> for StartError {
 #[non_exhaustive]
 pub enum ReadyError {
     /// Not within the time given. The namespace is still being joined.
-    TimedOut,
+    TimedOut {
+        /// Why there is no connection yet, if it has been tried and is tried again.
+        last: Option<Reason>,
+    },
     /// It is not being joined (any more), for this reason.
     /// [`Socket::connect`](crate::Socket::connect) tries again.
     Ended(Reason),
@@ -442,7 +450,10 @@ pub enum ReadyError {
 impl fmt::Display for ReadyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::TimedOut => f.write_str("the namespace was not ready in time"),
+            Self::TimedOut { last: None } => f.write_str("the namespace was not ready in time"),
+            Self::TimedOut { last: Some(reason) } => {
+                write!(f, "the namespace was not ready in time: {reason}")
+            }
             Self::Ended(reason) => reason.fmt(f),
         }
     }
@@ -451,8 +462,8 @@ impl fmt::Display for ReadyError {
 impl Error for ReadyError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Self::Ended(reason) => Some(reason),
-            Self::TimedOut => None,
+            Self::Ended(reason) | Self::TimedOut { last: Some(reason) } => Some(reason),
+            Self::TimedOut { last: None } => None,
         }
     }
 }
@@ -631,7 +642,7 @@ mod tests {
         assert_eq!(root(&broken).downcast_ref(), Some(&ProtocolError::Utf8));
         let decode = DecodeError::new("no");
         assert_eq!(root(&AckError::Decode(decode.clone())).downcast_ref(), Some(&decode));
-        assert!(ReadyError::TimedOut.source().is_none());
+        assert!(ReadyError::TimedOut { last: None }.source().is_none());
     }
 
     #[test]

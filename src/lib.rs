@@ -62,6 +62,7 @@
 //! | hear | [`Socket::subscribe`], [`Socket::subscribe_to`], [`message`] |
 //! | read arguments, answer the server | [`Event::args`], [`Event::ack`], [`Payload`] |
 //! | talk | [`Socket::emit`], [`Socket::emit_with_ack`], [`Emit`], [`Socket::recipient`] |
+//! | lose a connection and get it back | [`Reconnect`], [`Reconnecting`], [`GaveUp`] |
 //! | know why it ended | [`Reason`], [`error`] |
 //! | end it | [`Client::shutdown`] |
 //!
@@ -98,10 +99,20 @@
 //! A namespace that was once joined stays known to its client, at the price of an idle actor, until
 //! the client ends: join them by the hundred, not by the million.
 //!
+//! # When the connection is lost
+//!
+//! It is tried again, by the policy of [`Reconnect`]: by default for ever, the first connection
+//! included. Subscribers get [`Disconnected`], and [`Reconnecting`] for each attempt if they asked
+//! for it; whoever waits for an answer to an event that was sent gets
+//! [`AckError::Disconnected`]; what is emitted meanwhile waits, and is sent in order when its
+//! namespace is joined again, behind which comes [`Ready`]. A namespace that the server itself has
+//! ended, or refused, stays so until [`Socket::connect`]. [`Socket::disconnect`] and
+//! [`Client::shutdown`] win at any time.
+//!
 //! # Not yet
 //!
-//! Reconnection, HTTP long-polling, TLS and msgpack. When a connection is lost, every subscriber
-//! and whoever waits for an answer is told, and [`Socket::connect`] makes a new one.
+//! HTTP long-polling, TLS, msgpack, credentials that are fetched anew for each attempt, and
+//! connection state recovery.
 
 #![cfg_attr(
     test,
@@ -135,9 +146,9 @@ pub use error::{
     AckError, AnswerError, BuildError, ConnectFailure, DecodeError, EmitError, Initiator,
     NamespaceError, ReadyError, Reason, Refusal, StartError,
 };
-pub use message::{ConnectError, Disconnected, Emit, Event, Lagged, Ready};
+pub use message::{ConnectError, Disconnected, Emit, Event, GaveUp, Lagged, Ready, Reconnecting};
 pub use payload::Payload;
-pub use proto::{ProtocolError, engine::Protocol};
+pub use proto::{ProtocolError, backoff::Reconnect, engine::Protocol};
 pub use socket::{Ack, AckRequest, ReadyRequest, Socket, WhenReady};
 pub use subscriber::Subscribable;
 

@@ -9,6 +9,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use actix::Message;
@@ -243,6 +244,68 @@ impl Lagged {
     /// How many events this subscriber did not get, between the last one and the next.
     pub fn missed(&self) -> u64 {
         self.missed
+    }
+}
+
+/// The connection is gone, or could not be made, and another attempt is made by itself.
+///
+/// What is emitted until then waits, and is sent when the namespace is joined again.
+#[derive(Debug, Clone, PartialEq, Eq, Message)]
+#[rtype(result = "()")]
+pub struct Reconnecting {
+    pub(crate) namespace: ByteString,
+    pub(crate) attempt: u32,
+    pub(crate) delay: Duration,
+    pub(crate) reason: Reason,
+}
+
+impl Reconnecting {
+    /// The namespace.
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    /// The number of the attempt, counted from 1 since the last session that lasted.
+    pub fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
+    /// How long it is till then.
+    pub fn delay(&self) -> Duration {
+        self.delay
+    }
+
+    /// Why there is no connection.
+    pub fn reason(&self) -> &Reason {
+        &self.reason
+    }
+}
+
+/// As many attempts to connect were made as [`Reconnect`](crate::Reconnect) allows.
+///
+/// It follows the [`Disconnected`] or [`ConnectError`] that says why.
+#[derive(Debug, Clone, PartialEq, Eq, Message)]
+#[rtype(result = "()")]
+pub struct GaveUp {
+    pub(crate) namespace: ByteString,
+    pub(crate) attempts: u32,
+    pub(crate) reason: Reason,
+}
+
+impl GaveUp {
+    /// The namespace.
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    /// How many attempts there were.
+    pub fn attempts(&self) -> u32 {
+        self.attempts
+    }
+
+    /// Why the last one failed.
+    pub fn reason(&self) -> &Reason {
+        &self.reason
     }
 }
 

@@ -22,7 +22,7 @@ use crate::{
     alarm::{self, Alarm},
     connection::{self, Connection, Load},
     error::{AckError, EmitError, ReadyError, Reason},
-    message::{ConnectError, Disconnected, Emit, Event, Ready, Responder},
+    message::{ConnectError, Disconnected, Emit, Event, GaveUp, Ready, Reconnecting, Responder},
     outbox::{Outbox, Permit},
     payload::Payload,
     port::{Port, Status},
@@ -66,6 +66,10 @@ pub(crate) struct Namespace {
     unheard: Unheard,
     /// The last mark of a handle whose message has come.
     marks: u64,
+    /// Why there is no connection, while it is tried again.
+    failure: Option<Reason>,
+    /// The Connection believes that this namespace is joined or to be joined.
+    is_wanted: bool,
     /// Told to leave as soon as all is sent.
     finishing: bool,
     /// Packets handled since the Connection was last told.
@@ -120,6 +124,8 @@ impl Namespace {
                 waiting: Vec::new(),
                 unheard: Unheard::Kept { events: VecDeque::new(), bytes: 0, before_ready: 0 },
                 marks: 0,
+                failure: None,
+                is_wanted: true,
                 finishing: false,
                 taken: Load::default(),
                 reported: Load::default(),
@@ -137,6 +143,12 @@ impl Namespace {
     /// Passes on what the core has to tell.
     fn publish(&mut self) {
         self.port.update(self.core.visit(), self.core.ended(), self.marks);
+        let wanted = self.core.ended().is_none();
+        if self.is_wanted != wanted {
+            self.is_wanted = wanted;
+            let namespace = self.name().clone();
+            self.connection.do_send(connection::Wanted { namespace, wanted });
+        }
         while let Some(event) = self.core.poll_event() {
             match event {
                 socket::Event::Received { id, name, payload } => self.received(id, name, payload),
@@ -167,6 +179,7 @@ impl Namespace {
     fn is_ready(&mut self, sid: ByteString) {
         let Some(protocol) = self.protocol else { return };
         log::info!("{}: joined", self.name());
+        self.failure = None;
         let ready = Ready { namespace: self.name().clone(), sid, protocol };
         for (_, waiter) in self.waiting.drain(..) {
             drop(waiter.send(Ok(ready.clone())));
@@ -255,7 +268,7 @@ impl Namespace {
         let (due, waiting) = self.waiting.drain(..).partition(|&(deadline, _)| deadline <= now);
         self.waiting = waiting;
         for (_, waiter) in due {
-            drop(waiter.send(Err(ReadyError::TimedOut)));
+            drop(waiter.send(Err(ReadyError::TimedOut { last: self.failure.clone() })));
         }
         self.publish();
     }
@@ -364,6 +377,14 @@ message!(
     Lost { reason: Reason, again: bool }
 );
 message!(
+    /// Another attempt to connect is to be made.
+    Retrying { attempt: u32, delay: Duration, reason: Reason }
+);
+message!(
+    /// No more attempts to connect are made.
+    GivenUp { attempts: u32, reason: Reason }
+);
+message!(
     /// An old server refused `/`, and with it whoever waits.
     Refused { reason: Reason }
 );
@@ -408,6 +429,28 @@ impl Handler<Lost> for Namespace {
     fn handle(&mut self, Lost { reason, again }: Lost, _: &mut Self::Context) {
         self.core.handle_lost(reason, again);
         self.publish();
+    }
+}
+
+impl Handler<Retrying> for Namespace {
+    type Result = ();
+
+    fn handle(&mut self, retrying: Retrying, _: &mut Self::Context) {
+        let Retrying { attempt, delay, reason } = retrying;
+        if self.core.ended().is_none() {
+            self.failure = Some(reason.clone());
+            let namespace = self.name().clone();
+            self.tell(&Fact::Reconnecting(Reconnecting { namespace, attempt, delay, reason }));
+        }
+    }
+}
+
+impl Handler<GivenUp> for Namespace {
+    type Result = ();
+
+    fn handle(&mut self, GivenUp { attempts, reason }: GivenUp, _: &mut Self::Context) {
+        let namespace = self.name().clone();
+        self.tell(&Fact::GaveUp(GaveUp { namespace, attempts, reason }));
     }
 }
 

@@ -19,7 +19,7 @@ use actix::{
     dev::{RecipientRequest, SendError, ToEnvelope},
 };
 
-use crate::message::{ConnectError, Disconnected, Event, Lagged, Ready};
+use crate::message::{ConnectError, Disconnected, Event, GaveUp, Lagged, Ready, Reconnecting};
 
 /// A message that a subscriber may get.
 #[derive(Debug, Clone)]
@@ -29,6 +29,8 @@ pub(crate) enum Fact {
     Disconnected(Disconnected),
     ConnectError(ConnectError),
     Lagged(Lagged),
+    Reconnecting(Reconnecting),
+    GaveUp(GaveUp),
 }
 
 impl Fact {
@@ -40,7 +42,7 @@ impl Fact {
     pub(crate) fn size(&self) -> usize {
         match self {
             Self::Event(event) => event.payload.size(),
-            Self::Ready(_) | Self::Disconnected(_) | Self::ConnectError(_) | Self::Lagged(_) => 0,
+            _ => 0,
         }
     }
 }
@@ -55,6 +57,8 @@ pub(crate) struct Ears {
     disconnected: Option<Recipient<Disconnected>>,
     connect_error: Option<Recipient<ConnectError>>,
     lagged: Option<Recipient<Lagged>>,
+    reconnecting: Option<Recipient<Reconnecting>>,
+    gave_up: Option<Recipient<GaveUp>>,
 }
 
 impl Ears {
@@ -90,6 +94,8 @@ impl Ears {
             self.disconnected.as_ref().map(Recipient::connected),
             self.connect_error.as_ref().map(Recipient::connected),
             self.lagged.as_ref().map(Recipient::connected),
+            self.reconnecting.as_ref().map(Recipient::connected),
+            self.gave_up.as_ref().map(Recipient::connected),
         ];
         connected.into_iter().flatten().all(|connected| connected)
     }
@@ -102,6 +108,8 @@ impl Ears {
             (self.disconnected.is_some(), other.disconnected.is_some()),
             (self.connect_error.is_some(), other.connect_error.is_some()),
             (self.lagged.is_some(), other.lagged.is_some()),
+            (self.reconnecting.is_some(), other.reconnecting.is_some()),
+            (self.gave_up.is_some(), other.gave_up.is_some()),
         ];
         self.actor == other.actor && !both.contains(&(true, true))
     }
@@ -114,6 +122,8 @@ impl Ears {
             disconnected: self.disconnected.or(other.disconnected),
             connect_error: self.connect_error.or(other.connect_error),
             lagged: self.lagged.or(other.lagged),
+            reconnecting: self.reconnecting.or(other.reconnecting),
+            gave_up: self.gave_up.or(other.gave_up),
         }
     }
 }
@@ -137,8 +147,8 @@ impl fmt::Debug for Ears {
 /// A message that an actor can subscribe to by itself, with
 /// [`Socket::subscribe_to`](crate::Socket::subscribe_to).
 ///
-/// It is implemented for [`Ready`], [`Event`], [`Disconnected`], [`ConnectError`] and [`Lagged`],
-/// and for nothing else.
+/// It is implemented for [`Ready`], [`Event`], [`Disconnected`], [`ConnectError`], [`Lagged`],
+/// [`Reconnecting`] and [`GaveUp`], and for nothing else.
 pub trait Subscribable: Message<Result = ()> + Send + sealed::Sealed {}
 
 mod sealed {
@@ -181,7 +191,9 @@ subscribable!(
     Event: event,
     Disconnected: disconnected,
     ConnectError: connect_error,
-    Lagged: lagged
+    Lagged: lagged,
+    Reconnecting: reconnecting,
+    GaveUp: gave_up
 );
 
 /// Resolves when the subscriber has handled the message that overfilled its mailbox.
@@ -281,6 +293,8 @@ impl Subscriber {
             Fact::Disconnected(_) => self.ears.disconnected.is_some(),
             Fact::ConnectError(_) => self.ears.connect_error.is_some(),
             Fact::Lagged(_) => self.ears.lagged.is_some(),
+            Fact::Reconnecting(_) => self.ears.reconnecting.is_some(),
+            Fact::GaveUp(_) => self.ears.gave_up.is_some(),
         }
     }
 
@@ -314,6 +328,8 @@ impl Subscriber {
             Fact::Disconnected(message) => send(self.ears.disconnected.as_ref(), message),
             Fact::ConnectError(message) => send(self.ears.connect_error.as_ref(), message),
             Fact::Lagged(message) => send(self.ears.lagged.as_ref(), message),
+            Fact::Reconnecting(message) => send(self.ears.reconnecting.as_ref(), message),
+            Fact::GaveUp(message) => send(self.ears.gave_up.as_ref(), message),
         };
         match sent {
             Sent::Taken => {}

@@ -453,7 +453,7 @@ async fn a_question_to_a_server_that_is_not_there_was_never_sent() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
     drop(listener);
-    let client = Client::builder(format!("http://127.0.0.1:{port}")).start().unwrap();
+    let client = support::builder(format!("http://127.0.0.1:{port}")).start().unwrap();
     let answer = within(client.socket().emit_with_ack::<u8>("number", ())).await;
     let Err(AckError::NeverSent(EmitError::Closed(Reason::Connect(ConnectFailure::Unreachable(
         _,
@@ -466,7 +466,7 @@ async fn a_question_to_a_server_that_is_not_there_was_never_sent() {
 #[actix::test]
 async fn a_question_to_a_server_that_says_nothing_times_out() {
     let server = scripted::stall();
-    let client = Client::builder(server.url()).start().unwrap();
+    let client = support::builder(server.url()).start().unwrap();
     let answer =
         client.socket().emit_with_ack::<u8>("number", ()).timeout(Duration::from_millis(50));
     assert_eq!(within(answer).await, Err(AckError::TimedOut));

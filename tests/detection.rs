@@ -43,7 +43,7 @@ async fn echo(client: &Client) {
 /// What the application of a server of this kind sees of a client that does not know it.
 async fn detects(line: Line, options: Value, middleware: Middleware, expected: Protocol) {
     let server = node::start(line, &Config { options, middleware, ..Config::default() });
-    let (client, mut watch) = start(Client::builder(server.url()));
+    let (client, mut watch) = start(support::builder(server.url()));
     if matches!(middleware, Middleware::Refuse) {
         let reason = watch.connect_error().await;
         let Reason::Refused(refusal) = &reason else { panic!("{reason:?}") };
@@ -102,7 +102,7 @@ detected! {
 
 /// A client that insists on a protocol, and does not wait long for it.
 async fn pinned(line: Line, protocol: Protocol) -> Result<Client, StartError> {
-    let client = Client::builder(node::server(line).url())
+    let client = support::builder(node::server(line).url())
         .protocol(protocol)
         .connect_timeout(Duration::from_secs(2))
         .join_timeout(Duration::from_secs(2))
@@ -157,7 +157,7 @@ pinned! {
 async fn revision_3_can_be_insisted_on_with_a_new_server_that_allows_it() {
     let options = json!({ "allowEIO3": true });
     let server = node::start(Line::V4, &Config { options, ..Config::default() });
-    let client = Client::builder(server.url()).protocol(Protocol::Eio3).start().unwrap();
+    let client = support::builder(server.url()).protocol(Protocol::Eio3).start().unwrap();
     let ready = client.socket().ready().timeout(PATIENCE).await.unwrap();
     assert_eq!(ready.protocol(), Protocol::Eio3);
     echo(&client).await;
@@ -186,7 +186,7 @@ async fn join_at_once(server: &Scripted) -> Peer {
 #[actix::test]
 async fn a_server_that_hangs_up_on_the_question_is_dialled_again_without_a_word() {
     let server = Scripted::start();
-    let (client, mut watch) = start(Client::builder(server.url()));
+    let (client, mut watch) = start(support::builder(server.url()));
     hang_up_on_the_question(&server).await;
     let peer = join_at_once(&server).await;
     assert_eq!(watch.ready().await.protocol(), Protocol::Eio4);
@@ -199,7 +199,7 @@ async fn a_server_that_hangs_up_on_the_question_is_dialled_again_without_a_word(
 #[actix::test]
 async fn a_server_that_is_silent_on_the_question_is_joined_on_the_same_connection() {
     let server = Scripted::start();
-    let (_client, mut watch) = start(Client::builder(server.url()));
+    let (_client, mut watch) = start(support::builder(server.url()));
     let mut peer = server.accept().await;
     peer.send_text(OPEN).await;
     peer.expect_text("2").await;
@@ -212,7 +212,7 @@ async fn a_server_that_is_silent_on_the_question_is_joined_on_the_same_connectio
 #[actix::test]
 async fn a_server_that_pings_before_it_was_asked_is_a_new_one() {
     let server = Scripted::start();
-    let (_client, mut watch) = start(Client::builder(server.url()));
+    let (_client, mut watch) = start(support::builder(server.url()));
     let mut peer = server.accept().await;
     peer.send_text(OPEN).await;
     peer.send_text("2").await;
@@ -225,7 +225,7 @@ async fn a_server_that_pings_before_it_was_asked_is_a_new_one() {
 #[actix::test]
 async fn the_verdict_on_a_new_server_is_kept_for_the_next_connection() {
     let server = Scripted::start();
-    let (client, mut watch) = start(Client::builder(server.url()));
+    let (client, mut watch) = start(support::builder(server.url()));
     hang_up_on_the_question(&server).await;
     let peer = join_at_once(&server).await;
     watch.ready().await;
@@ -242,7 +242,7 @@ async fn the_verdict_on_a_new_server_is_kept_for_the_next_connection() {
 #[actix::test]
 async fn the_verdict_on_an_old_server_is_kept_for_the_next_connection() {
     let server = Scripted::start();
-    let (client, mut watch) = start(Client::builder(server.url()));
+    let (client, mut watch) = start(support::builder(server.url()));
     let peer = server.accept().await;
     assert_eq!(peer.parameter("EIO"), Some("4"));
     peer.send_text(OPEN).await;
@@ -266,7 +266,7 @@ async fn the_verdict_on_an_old_server_is_kept_for_the_next_connection() {
 async fn a_server_that_answers_400_is_asked_for_revision_3() {
     let server = Scripted::start();
     server.refuse_next(400, "\"The client is using an unsupported version\"");
-    let (client, mut watch) = start(Client::builder(server.url()));
+    let (client, mut watch) = start(support::builder(server.url()));
     let mut peer = server.accept().await;
     assert_eq!(peer.parameter("EIO"), Some("3"));
     peer.send_text(OPEN).await;
@@ -282,7 +282,7 @@ async fn the_first_error_is_reported_when_revision_3_is_refused_too() {
     let server = Scripted::start();
     server.refuse_next(400, "\"no\"");
     server.refuse_next(403, "\"neither\"");
-    let (client, mut watch) = start(Client::builder(server.url()));
+    let (client, mut watch) = start(support::builder(server.url()));
     assert_eq!(watch.connect_error().await, Reason::Connect(ConnectFailure::Status(400)));
     assert_eq!(server.requests(), 2);
     assert_eq!(client.protocol(), None);
@@ -298,7 +298,7 @@ async fn the_first_error_is_reported_when_revision_3_is_refused_too() {
 #[actix::test]
 async fn an_old_server_may_emit_before_it_joins_the_client() {
     let server = Scripted::start();
-    let (client, mut watch) = start(Client::builder(server.url()));
+    let (client, mut watch) = start(support::builder(server.url()));
     let mut peer = server.accept().await;
     peer.send_text(OPEN).await;
     peer.send_text(r#"421["early",1]"#).await;
@@ -318,7 +318,7 @@ async fn an_old_server_may_emit_before_it_joins_the_client() {
 #[actix::test]
 async fn an_old_server_that_takes_its_time_is_recognised_by_its_answer() {
     let server = Scripted::start();
-    let (client, mut watch) = start(Client::builder(server.url()));
+    let (client, mut watch) = start(support::builder(server.url()));
     let foo = client.of("/foo").unwrap();
     let mut foo_watch = Watch::on(&foo);
     let mut peer = server.accept().await;
@@ -336,7 +336,7 @@ async fn an_old_server_that_takes_its_time_is_recognised_by_its_answer() {
 async fn an_old_server_that_refuses_the_root_refuses_whoever_waits_for_it() {
     let middleware = Middleware::Refuse;
     let server = node::start(Line::V2_5_1, &Config { middleware, ..Config::default() });
-    let (client, mut watch) = start(Client::builder(server.url()));
+    let (client, mut watch) = start(support::builder(server.url()));
     let foo = client.of("/foo").unwrap();
     let mut foo_watch = Watch::on(&foo);
     let waiting = foo.emit_with_ack::<()>("silent", ()).send();
@@ -354,7 +354,7 @@ async fn an_old_server_that_refuses_the_root_refuses_whoever_waits_for_it() {
 #[actix::test]
 async fn an_old_server_that_puts_a_client_out_before_it_is_in_leaves_nobody_waiting() {
     let server = Scripted::start();
-    let (client, mut watch) = start(Client::builder(server.url()));
+    let (client, mut watch) = start(support::builder(server.url()));
     let mut foo_watch = Watch::on(&client.of("/foo").unwrap());
     let peer = server.accept().await;
     peer.send_text(OPEN).await;
@@ -368,11 +368,12 @@ async fn an_old_server_that_puts_a_client_out_before_it_is_in_leaves_nobody_wait
 #[actix::test]
 async fn an_undecided_server_that_closes_by_itself_is_lost() {
     let server = Scripted::start();
-    let (client, mut watch) = start(Client::builder(server.url()));
+    let (client, mut watch) = start(support::builder(server.url()));
     let mut peer = server.accept().await;
     peer.send_text(OPEN).await;
     peer.close(Some(1001)).await;
     assert_eq!(watch.connect_error().await, Reason::TransportClose(Some(1001)));
+    assert_eq!(peer.next().await, Received::Close(Some(1000)));
     assert_eq!(peer.next().await, Received::Gone);
     assert_eq!(server.requests(), 1);
     assert_eq!(client.protocol(), None);

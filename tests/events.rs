@@ -572,7 +572,7 @@ async fn a_steady_subscriber_that_is_slower_than_the_server_gets_everything() {
 #[actix::test]
 async fn reserved_names_are_refused() {
     let server = scripted::stall();
-    let client = Client::builder(server.url()).start().unwrap();
+    let client = support::builder(server.url()).start().unwrap();
     for name in
         ["connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"]
     {
@@ -588,7 +588,7 @@ async fn reserved_names_are_refused() {
 #[actix::test]
 async fn what_cannot_be_serialised_is_refused() {
     let server = scripted::stall();
-    let client = Client::builder(server.url()).start().unwrap();
+    let client = support::builder(server.url()).start().unwrap();
     let list_as_key = std::collections::HashMap::from([(vec![1], 2)]);
     let Err(EmitError::Encode(_)) = client.socket().emit("map", list_as_key) else {
         panic!("JSON has no such keys");
@@ -599,7 +599,7 @@ async fn what_cannot_be_serialised_is_refused() {
 #[actix::test]
 async fn a_buffer_that_cannot_be_emptied_hands_events_back() {
     let server = scripted::stall();
-    let client = Client::builder(server.url()).send_buffer(2, 1_000_000).start().unwrap();
+    let client = support::builder(server.url()).send_buffer(2, 1_000_000).start().unwrap();
     client.socket().emit("first", ()).unwrap();
     let second = client.socket().emit_with_ack::<u8>("second", ()).send();
     let third = Emit::new("third", (3, "x", Bytes::from_static(b"y"))).unwrap();
@@ -616,7 +616,7 @@ async fn a_buffer_that_cannot_be_emptied_hands_events_back() {
 #[actix::test]
 async fn a_buffer_is_bounded_in_bytes_as_well() {
     let server = scripted::stall();
-    let client = Client::builder(server.url()).send_buffer(100, 1_000).start().unwrap();
+    let client = support::builder(server.url()).send_buffer(100, 1_000).start().unwrap();
     client.socket().emit("half", "x".repeat(500)).unwrap();
     let Err(EmitError::Full(_)) = client.socket().emit("half", "x".repeat(500)) else {
         panic!("it is full");

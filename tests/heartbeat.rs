@@ -48,7 +48,7 @@ fn start(builder: ClientBuilder) -> (Client, Watch) {
 /// A client that is joined to a scripted server with this heartbeat.
 async fn joined(interval: Duration, timeout: Duration) -> (Scripted, Peer, Client, Watch) {
     let server = Scripted::start();
-    let (client, mut watch) = start(Client::builder(server.url()));
+    let (client, mut watch) = start(support::builder(server.url()));
     let mut peer = server.accept().await;
     peer.open_with(interval, timeout).await;
     peer.expect_text("40").await;
@@ -115,7 +115,7 @@ impl Handler<Disconnected> for Blocked {
 
 async fn lives_while_idle(line: Line) {
     let server = server(line);
-    let (client, mut watch) = start(Client::builder(server.url()));
+    let (client, mut watch) = start(support::builder(server.url()));
     watch.ready().await;
     outlives(&client, &server).await;
     assert!(watch.try_next().is_none());
@@ -123,7 +123,7 @@ async fn lives_while_idle(line: Line) {
 
 async fn lives_while_a_subscriber_is_blocked(line: Line, how: Block) {
     let server = server(line);
-    let (client, mut watch) = start(Client::builder(server.url()));
+    let (client, mut watch) = start(support::builder(server.url()));
     watch.ready().await;
     let elsewhere = Arbiter::new();
     let blocked = Blocked::start_in_arbiter(&elsewhere.handle(), move |_| Blocked { how });
@@ -226,7 +226,7 @@ async fn a_websocket_ping_is_answered_with_its_payload() {
 /// A client that is joined to a scripted server of revision 3 with this heartbeat.
 async fn old(interval: u64, timeout: u64) -> (Scripted, Peer, Client, Watch) {
     let server = Scripted::start();
-    let (client, mut watch) = start(Client::builder(server.url()));
+    let (client, mut watch) = start(support::builder(server.url()));
     let peer = server.accept().await;
     peer.send_text(format!(
         r#"0{{"sid":"old","upgrades":[],"pingInterval":{interval},"pingTimeout":{timeout}}}"#
@@ -291,6 +291,7 @@ async fn the_code_of_a_close_frame_is_told() {
         let (_server, mut peer, _client, mut watch) = quiet().await;
         peer.close(code).await;
         assert_eq!(watch.disconnected().await, expected, "{code:?}");
+        assert_eq!(peer.next().await, Received::Close(Some(1000)), "it is answered");
         assert_eq!(peer.next().await, Received::Gone);
     }
 }
@@ -299,7 +300,7 @@ async fn the_code_of_a_close_frame_is_told() {
 async fn an_official_server_that_finds_a_message_too_large_is_understood() {
     let options = json!({ "maxHttpBufferSize": 1_000 });
     let server = node::start(Line::V4, &Config { options, ..Config::default() });
-    let (client, mut watch) = start(Client::builder(server.url()));
+    let (client, mut watch) = start(support::builder(server.url()));
     watch.ready().await;
     client.socket().emit("silent", "x".repeat(2_000)).unwrap();
     assert_eq!(watch.disconnected().await, Reason::TooLargeForServer);
@@ -322,7 +323,7 @@ async fn a_connection_that_is_cut_is_told_of() {
 #[actix::test]
 async fn a_server_whose_process_is_killed_is_told_of() {
     let server = server(Line::V4);
-    let (_client, mut watch) = start(Client::builder(server.url()));
+    let (_client, mut watch) = start(support::builder(server.url()));
     watch.ready().await;
     server.kill();
     let reason = watch.disconnected().await;
@@ -335,7 +336,7 @@ async fn a_server_whose_process_is_killed_is_told_of() {
 #[actix::test]
 async fn a_server_that_never_answers_the_request_to_join_is_not_waited_for() {
     let server = Scripted::start();
-    let builder = Client::builder(server.url()).join_timeout(Duration::from_millis(200));
+    let builder = support::builder(server.url()).join_timeout(Duration::from_millis(200));
     let (client, mut watch) = start(builder);
     let foo = client.of("/foo").unwrap();
     let mut foo_watch = Watch::on(&foo);
@@ -360,7 +361,7 @@ async fn a_server_that_never_answers_the_request_to_join_is_not_waited_for() {
 /// What becomes of a client for this URL.
 async fn fails(url: String) -> Reason {
     let (_client, mut watch) =
-        start(Client::builder(url).connect_timeout(Duration::from_millis(300)));
+        start(support::builder(url).connect_timeout(Duration::from_millis(300)));
     watch.connect_error().await
 }
 
@@ -368,7 +369,7 @@ async fn fails(url: String) -> Reason {
 async fn a_websocket_without_a_handshake_times_out() {
     let server = Scripted::start();
     let (_client, mut watch) =
-        start(Client::builder(server.url()).connect_timeout(Duration::from_millis(300)));
+        start(support::builder(server.url()).connect_timeout(Duration::from_millis(300)));
     let mut peer = server.accept().await;
     assert_eq!(watch.connect_error().await, Reason::Connect(ConnectFailure::TimedOut));
     assert_eq!(peer.next().await, Received::Close(Some(1000)));
@@ -417,7 +418,7 @@ async fn a_connect_error_says_which_namespace_it_is_about() {
     let server = Scripted::start();
     server.refuse_next(503, "no");
     let (sender, mut errors) = tokio::sync::mpsc::unbounded_channel();
-    let client = Client::builder(format!("{}/shop", server.url())).start().unwrap();
+    let client = support::builder(format!("{}/shop", server.url())).start().unwrap();
     client.socket().subscribe_to::<ConnectError>(Lone(sender).start().recipient());
     let error = tokio::time::timeout(PATIENCE, errors.recv()).await.unwrap().unwrap();
     assert_eq!(error.namespace(), "/shop");

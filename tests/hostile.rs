@@ -59,7 +59,7 @@ struct Bystander(Client);
 
 impl Bystander {
     fn new() -> Self {
-        Self(Client::builder(node::server(Line::V4).url()).start().unwrap())
+        Self(support::builder(node::server(Line::V4).url()).start().unwrap())
     }
 
     async fn goes_on(&self) {
@@ -81,7 +81,7 @@ struct Victim {
 impl Victim {
     async fn new(configure: impl FnOnce(ClientBuilder) -> ClientBuilder) -> Self {
         let server = Scripted::start();
-        let client = configure(Client::builder(server.url())).start().unwrap();
+        let client = configure(support::builder(server.url())).start().unwrap();
         let foo = client.of("/foo").unwrap();
         let (mut watch, mut foo_watch) = (Watch::on(client.socket()), Watch::on(&foo));
         let mut peer = server.accept().await;
@@ -538,7 +538,7 @@ async fn json_that_is_nested_too_deep_for_anybody_is_an_error_for_who_decodes_it
 /// What becomes of a client that is greeted like this.
 async fn greeted(open: &str, reply: &str) -> Heard {
     let server = Scripted::start();
-    let client = Client::builder(server.url()).start().unwrap();
+    let client = support::builder(server.url()).start().unwrap();
     let mut watch = Watch::on(client.socket());
     let mut peer = server.accept().await;
     peer.send_text(open).await;
@@ -600,7 +600,7 @@ async fn a_server_that_is_not_known_yet_is_held_to_the_same_rules() {
         ("41", Reason::ServerDisconnect),
     ] {
         let server = Scripted::start();
-        let client = Client::builder(server.url()).start().unwrap();
+        let client = support::builder(server.url()).start().unwrap();
         let mut watch = Watch::on(client.socket());
         let peer = server.accept().await;
         peer.send_text(open).await;
@@ -620,7 +620,7 @@ async fn absurd_intervals_are_held_in_bounds() {
     }
     for millis in ["0", "-1", "-1e300", "0.000001"] {
         let server = Scripted::start();
-        let client = Client::builder(server.url()).start().unwrap();
+        let client = support::builder(server.url()).start().unwrap();
         let mut watch = Watch::on(client.socket());
         let peer = server.accept().await;
         peer.send_text(open(&format!(r#","pingInterval":{millis},"pingTimeout":{millis}"#))).await;

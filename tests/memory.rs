@@ -69,7 +69,7 @@ async fn joined(
     ping_timeout: Duration,
 ) -> (Scripted, Peer, Client) {
     let server = Scripted::start();
-    let client = configure(Client::builder(server.url())).start().unwrap();
+    let client = configure(support::builder(server.url())).start().unwrap();
     let mut peer = server.accept().await;
     peer.open_with(ping_interval, ping_timeout).await;
     peer.expect_text("40").await;

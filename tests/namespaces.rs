@@ -154,7 +154,7 @@ async fn the_leading_slash_may_be_left_out(server: &Target) {
 
 async fn the_path_of_the_url_is_the_default_namespace(server: &Target) {
     let server = server.fresh();
-    let client = Client::builder(format!("{}/foo?from=url", server.url())).start().unwrap();
+    let client = support::builder(format!("{}/foo?from=url", server.url())).start().unwrap();
     assert_eq!(client.socket().namespace(), "/foo");
     assert_eq!(within(client.socket().ready()).await.unwrap().namespace(), "/foo");
     is_alive(client.socket()).await;
@@ -208,7 +208,7 @@ async fn an_unknown_namespace_is_refused(server: &Target) {
     assert_eq!(refused(&reason).message(), "Invalid namespace");
     assert_eq!(within(unknown.ready()).await, Err(ReadyError::Ended(reason)));
     is_alive(client.socket()).await;
-    let connecting = Client::builder(format!("{}/unknown", server.url())).connect();
+    let connecting = support::builder(format!("{}/unknown", server.url())).connect();
     let Err(StartError::Ready(ReadyError::Ended(reason))) = within(connecting).await else {
         panic!("there is no such namespace");
     };
@@ -222,7 +222,7 @@ async fn a_namespace_that_takes_its_time_is_joined(server: &Target) {
     let mut recorder = Recorder::of(&late);
     late.emit("echo", "early").unwrap();
     let soon = within(late.ready().timeout(Duration::from_millis(10))).await;
-    assert_eq!(soon, Err(ReadyError::TimedOut));
+    assert_eq!(soon, Err(ReadyError::TimedOut { last: None }));
     recorder.next_ready().await;
     assert_eq!(recorder.next_event("echo").await.args::<String>().unwrap(), "early");
 
@@ -468,11 +468,11 @@ async fn a_refused_root_fails_to_connect(server: &Target) {
     let line = server.official().unwrap().line();
     let config = Config { middleware: Middleware::Refuse, ..Config::default() };
     let server = node::start(line, &config);
-    let connecting = within(Client::builder(server.url()).connect()).await;
+    let connecting = within(support::builder(server.url()).connect()).await;
     let Err(StartError::Ready(ReadyError::Ended(reason))) = connecting else {
         panic!("the server refuses");
     };
-    let client = Client::builder(server.url()).start().unwrap();
+    let client = support::builder(server.url()).start().unwrap();
     let mut on_root = Recorder::of(client.socket());
     let foo = client.of("/foo").unwrap();
     let mut on_foo = Recorder::of(&foo);
@@ -631,7 +631,7 @@ async fn a_client_serves_plain_threads(server: &Target) {
         is_alive(shared.socket()).await;
         shared.socket().emit("echo", "from a thread").unwrap();
         // An actor is started where there is an arbiter.
-        Client::builder("http://127.0.0.1:1").start().map(drop)
+        support::builder("http://127.0.0.1:1").start().map(drop)
     });
     assert_eq!(within(outcome).await.unwrap(), Err(BuildError::NoArbiter));
     let event = recorder.next_event("echo").await;
@@ -717,13 +717,13 @@ async fn a_server_that_dies_is_told_to_every_namespace_and_may_come_back(server:
 #[actix::test]
 async fn a_name_with_a_comma_or_of_unreasonable_length_is_no_namespace() {
     let server = scripted::stall();
-    let client = Client::builder(server.url()).start().unwrap();
+    let client = support::builder(server.url()).start().unwrap();
     let long = "x".repeat(600);
     for name in ["a,b", "/a,", long.as_str()] {
         let Err(error) = client.of(name) else { panic!("{name} is taken") };
         assert_eq!(error, NamespaceError::Name(name.to_owned()));
     }
-    let Err(BuildError::Url(_)) = Client::builder("http://localhost/a,b").start() else {
+    let Err(BuildError::Url(_)) = support::builder("http://localhost/a,b").start() else {
         panic!("it is taken as the default");
     };
 }
@@ -731,7 +731,7 @@ async fn a_name_with_a_comma_or_of_unreasonable_length_is_no_namespace() {
 #[actix::test]
 async fn a_shutdown_reports_what_was_not_sent() {
     let server = scripted::stall();
-    let client = Client::builder(server.url()).start().unwrap();
+    let client = support::builder(server.url()).start().unwrap();
     let foo = client.of("/foo").unwrap();
     let mut recorder = Recorder::of(&foo);
     client.socket().emit("one", ()).unwrap();
@@ -748,7 +748,7 @@ async fn a_shutdown_reports_what_was_not_sent() {
 #[actix::test]
 async fn a_shutdown_with_nothing_to_send_does_not_wait_for_a_server() {
     let server = scripted::stall();
-    let client = Client::builder(server.url()).start().unwrap();
+    let client = support::builder(server.url()).start().unwrap();
     let report = within(client.shutdown(Duration::from_secs(3_600))).await;
     assert_eq!(report.unsent, 0);
 }
@@ -756,7 +756,7 @@ async fn a_shutdown_with_nothing_to_send_does_not_wait_for_a_server() {
 #[actix::test]
 async fn three_namespaces_share_one_websocket() {
     let server = Scripted::start();
-    let client = Client::builder(server.url()).start().unwrap();
+    let client = support::builder(server.url()).start().unwrap();
     let mut peer = server.accept().await;
     peer.greet().await;
     for namespace in ["/foo", "/bar"] {

@@ -15,7 +15,7 @@ use std::{env, error::Error, time::Duration};
 
 use actix::prelude::*;
 use actix_socketio::{
-    AckError, Client, ConnectError, DecodeError, Disconnected, Event, Ready, Socket,
+    AckError, Client, ConnectError, DecodeError, Disconnected, Event, Ready, Reconnecting, Socket,
 };
 use futures::channel::oneshot;
 use serde::{Deserialize, Serialize};
@@ -143,7 +143,19 @@ impl Handler<Disconnected> for Traveller {
     type Result = ();
 
     fn handle(&mut self, gone: Disconnected, _: &mut Self::Context) {
-        self.leave(gone.reason().to_string());
+        println!("disconnected: {}", gone.reason());
+        // The server does not want us any more. From everything else, the connection comes back.
+        if self.airline.ended().is_some() {
+            self.leave("nothing to wait for");
+        }
+    }
+}
+
+impl Handler<Reconnecting> for Traveller {
+    type Result = ();
+
+    fn handle(&mut self, next: Reconnecting, _: &mut Self::Context) {
+        println!("{}; attempt {} in {:?}", next.reason(), next.attempt(), next.delay());
     }
 }
 
@@ -165,7 +177,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let (leave, left) = oneshot::channel();
     let traveller = Traveller { airline: airline.clone(), leave: Some(leave) }.start();
     airline.subscribe(traveller.clone());
-    airline.subscribe_to::<ConnectError>(traveller.recipient());
+    airline.subscribe_to::<ConnectError>(traveller.clone().recipient());
+    airline.subscribe_to::<Reconnecting>(traveller.recipient());
 
     println!("leaving: {}", left.await?);
     let report = client.shutdown(Duration::from_secs(2)).await;

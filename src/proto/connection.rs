@@ -3,12 +3,18 @@
 //! ```text
 //!          connect          dialled            open packet, verdict
 //!   Idle ───────────▶ Dialling ────▶ Opening ─────────────────────▶ Open
-//!    ▲                   ▲  │           │ no verdict yet             │
-//!    │                   │  │           ▼                            │
-//!    │                   └──┼────── Undecided ──────────────────────▶│
-//!    │                      ▼                                        ▼
-//!    └──────────────── lost, refused, timed out ◀── Closing ◀── close
+//!    ▲                 ▲ ▲  │           │ no verdict yet             │
+//!    │                 │ │  │           ▼                            │
+//!    │                 │ └──┼────── Undecided ──────────────────────▶│
+//!    │      Waiting ───┘    ▼                                        ▼
+//!    │         ▲      lost, refused, timed out ◀─── Closing ◀─── close
+//!    │         └──────┬─────┘
+//!    └────────────────┘ nobody wants it, or not again
 //! ```
+//!
+//! Where somebody still wants the connection and the policy allows it, a loss is followed by a wait
+//! and another dial. Attempts are counted in a row; a session that has lasted begins the count
+//! anew. Nothing waits or dials when nobody wants the connection any more.
 //!
 //! # Which server is it?
 //!
@@ -35,6 +41,7 @@ use std::{
 use bytestring::ByteString;
 
 use super::{
+    backoff::{Draws, Reconnect},
     engine::{self, Due, EnginePacket, Frame, Handshake, Heartbeat, Protocol, later},
     packet::{Body, Decoder, Limits, Packet, ProtocolError, Refused, root},
     socket::refusal,
@@ -62,6 +69,9 @@ pub(crate) struct Config {
     pub(crate) join_timeout: Duration,
     /// For the attachments of a packet to arrive.
     pub(crate) attachment_timeout: Duration,
+    pub(crate) reconnect: Reconnect,
+    /// For the jitter.
+    pub(crate) seed: u64,
 }
 
 /// A packet to be sent, and the room it holds until it is written.
@@ -125,6 +135,10 @@ pub(crate) enum Event {
     /// The connection is gone, or did not come about. `again`: another is on its way. `unwritten`:
     /// how many events were handed over, and not written to it.
     Lost { reason: Reason, again: bool, unwritten: usize },
+    /// Attempt number `attempt` is made after `delay`, because of `reason`.
+    Retrying { attempt: u32, delay: Duration, reason: Reason },
+    /// As many attempts were made as are allowed.
+    GaveUp { attempts: u32, reason: Reason },
 }
 
 /// The answer to a namespace that wants to join.
@@ -145,6 +159,11 @@ pub(crate) struct Connection {
     verdict: Option<Protocol>,
     epoch: u64,
     state: State,
+    /// Somebody wants a connection.
+    wanted: bool,
+    /// Attempts in a row, since the last session that lasted.
+    attempts: u32,
+    draws: Draws,
     decoder: Decoder,
     transmit: VecDeque<Transmit>,
     farewells: VecDeque<Farewell>,
@@ -162,6 +181,10 @@ pub(crate) struct Connection {
 #[derive(Debug)]
 enum State {
     Idle,
+    /// Until the next attempt.
+    Waiting {
+        until: Instant,
+    },
     /// `refused`: why the server did not take revision 4, if this is the second try.
     Dialling {
         asked: Protocol,
@@ -187,6 +210,7 @@ enum State {
 #[derive(Debug)]
 struct Open {
     session: Session,
+    since: Instant,
     heartbeat: Heartbeat,
     root: Root,
     /// When the attachments of a half-received packet must be here.
@@ -234,9 +258,12 @@ impl Connection {
         Self {
             verdict: config.pin,
             decoder: Decoder::new(config.limits),
+            draws: Draws::new(config.seed),
             config,
             epoch: 0,
             state: State::Idle,
+            wanted: false,
+            attempts: 0,
             transmit: VecDeque::new(),
             farewells: VecDeque::new(),
             returns: VecDeque::new(),
@@ -281,6 +308,7 @@ impl Connection {
     pub(crate) fn join(&mut self, now: Instant, namespace: &str) -> Admission {
         let open = match &self.state {
             State::Idle => {
+                self.wanted = true;
                 self.dial(now);
                 return Admission::Later;
             }
@@ -295,9 +323,29 @@ impl Connection {
             Root::Pending { .. } if namespace == "/" => Admission::Now(session),
             Root::Pending { .. } => Admission::Later,
             Root::Gone => {
-                self.lost(Reason::Reconnect, true);
+                self.tell_lost(Reason::Reconnect, true);
                 self.dial(now);
                 Admission::Later
+            }
+        }
+    }
+
+    /// Says whether anybody wants a connection. If nobody does, there is no further attempt; a
+    /// connection that is open stays open.
+    pub(crate) fn set_wanted(&mut self, wanted: bool) {
+        self.wanted = wanted;
+        if wanted {
+            return;
+        }
+        match self.state {
+            State::Idle | State::Open(_) | State::Closing { .. } => {}
+            State::Waiting { .. }
+            | State::Dialling { .. }
+            | State::Opening { .. }
+            | State::Undecided { .. } => {
+                self.actions.push_back(Action::Drop);
+                self.state = State::Idle;
+                self.attempts = 0;
             }
         }
     }
@@ -360,9 +408,12 @@ impl Connection {
                 self.try_close();
             }
             State::Idle | State::Closing { .. } => {}
-            State::Dialling { .. } | State::Opening { .. } | State::Undecided { .. } => {
+            State::Waiting { .. }
+            | State::Dialling { .. }
+            | State::Opening { .. }
+            | State::Undecided { .. } => {
                 self.actions.push_back(Action::Drop);
-                self.lost(Reason::Shutdown, false);
+                self.end(Reason::Shutdown);
             }
         }
     }
@@ -416,7 +467,7 @@ impl Connection {
     }
 
     /// There is none.
-    pub(crate) fn handle_dial_failed(&mut self, failure: ConnectFailure) {
+    pub(crate) fn handle_dial_failed(&mut self, now: Instant, failure: ConnectFailure) {
         let State::Dialling { asked, deadline, refused } = &mut self.state else { return };
         let deadline = *deadline;
         match refused.take() {
@@ -428,14 +479,14 @@ impl Connection {
             None if self.config.pin.is_some() && failure == ConnectFailure::Status(400) => {
                 let asked = *asked;
                 let server = "the server refuses that with HTTP status 400".to_owned();
-                self.lost(Reason::Connect(ConnectFailure::Unsupported { asked, server }), false);
+                self.lost(now, Reason::Connect(ConnectFailure::Unsupported { asked, server }));
             }
             first => {
                 if let ConnectFailure::Status(_) = failure {
                     // Whatever it was, it is something else now.
                     self.verdict = self.config.pin;
                 }
-                self.lost(Reason::Connect(first.unwrap_or(failure)), false);
+                self.lost(now, Reason::Connect(first.unwrap_or(failure)));
             }
         }
     }
@@ -443,24 +494,30 @@ impl Connection {
     /// A websocket message came.
     pub(crate) fn handle_frame(&mut self, now: Instant, frame: Frame) {
         if let Err(refused) = self.try_frame(now, frame) {
-            self.fail(match refused {
-                Refused::TooLarge { limit } => Reason::TooLarge { limit },
-                Refused::Protocol(error) if !matches!(self.state, State::Opening { .. }) => {
-                    Reason::Protocol(error)
-                }
-                Refused::Protocol(ProtocolError::Handshake(error)) => {
-                    Reason::Connect(ConnectFailure::Handshake(error))
-                }
-                Refused::Protocol(error) => {
-                    Reason::Connect(ConnectFailure::Handshake(error.to_string()))
-                }
-            });
+            self.fail(
+                now,
+                match refused {
+                    Refused::TooLarge { limit } => Reason::TooLarge { limit },
+                    Refused::Protocol(error) if !matches!(self.state, State::Opening { .. }) => {
+                        Reason::Protocol(error)
+                    }
+                    Refused::Protocol(ProtocolError::Handshake(error)) => {
+                        Reason::Connect(ConnectFailure::Handshake(error))
+                    }
+                    Refused::Protocol(error) => {
+                        Reason::Connect(ConnectFailure::Handshake(error.to_string()))
+                    }
+                },
+            );
         }
     }
 
     fn try_frame(&mut self, now: Instant, frame: Frame) -> Result<(), Refused> {
         match &mut self.state {
-            State::Idle | State::Dialling { .. } | State::Closing { .. } => Ok(()),
+            State::Idle
+            | State::Waiting { .. }
+            | State::Dialling { .. }
+            | State::Closing { .. } => Ok(()),
             State::Opening { asked, .. } => {
                 let asked = *asked;
                 match engine::decode(asked, frame)? {
@@ -492,7 +549,7 @@ impl Connection {
                         self.message(now, &text)
                     }
                     EnginePacket::Close => {
-                        self.fail(Reason::TransportClose(None));
+                        self.fail(now, Reason::TransportClose(None));
                         Ok(())
                     }
                     EnginePacket::Idle => Ok(()),
@@ -516,7 +573,7 @@ impl Connection {
                         Ok(())
                     }
                     EnginePacket::Close => {
-                        self.fail(Reason::TransportClose(None));
+                        self.fail(now, Reason::TransportClose(None));
                         Ok(())
                     }
                     EnginePacket::Open(_) => Err(second_handshake()),
@@ -555,8 +612,14 @@ impl Connection {
             Root::Pending { .. } | Root::Joined | Root::Gone => Event::Greeted(session.clone()),
         });
         let heartbeat = Heartbeat::new(now, protocol, handshake);
-        self.state =
-            State::Open(Open { session, heartbeat, root, attachments: None, closing: None });
+        self.state = State::Open(Open {
+            session,
+            since: now,
+            heartbeat,
+            root,
+            attachments: None,
+            closing: None,
+        });
     }
 
     /// A packet is complete, or (`None`) waits for attachments.
@@ -628,7 +691,7 @@ impl Connection {
     /// The websocket is gone.
     pub(crate) fn handle_lost(&mut self, now: Instant, reason: Reason) {
         match &self.state {
-            State::Idle | State::Dialling { .. } => {}
+            State::Idle | State::Waiting { .. } | State::Dialling { .. } => {}
             // It hung up on our question, as servers 3.1 to 4.4 do.
             State::Undecided { asked: true, .. } => {
                 self.verdict = Some(Protocol::Eio4);
@@ -636,12 +699,12 @@ impl Connection {
             }
             State::Opening { asked: Protocol::Eio3, .. } => {
                 let reason = self.silent(Protocol::Eio3, reason);
-                self.lost(reason, false);
+                self.lost(now, reason);
             }
             State::Opening { .. } | State::Undecided { .. } | State::Open(_) => {
-                self.lost(reason, false);
+                self.lost(now, reason);
             }
-            State::Closing { .. } => self.lost(Reason::Shutdown, false),
+            State::Closing { .. } => self.end(Reason::Shutdown),
         }
     }
 
@@ -658,17 +721,56 @@ impl Connection {
     }
 
     /// Ends the connection from this side.
-    fn fail(&mut self, reason: Reason) {
+    fn fail(&mut self, now: Instant, reason: Reason) {
         self.actions.push_back(Action::Drop);
-        self.lost(reason, false);
+        self.lost(now, reason);
     }
 
-    fn lost(&mut self, reason: Reason, again: bool) {
-        if matches!(self.state, State::Opening { .. }) {
-            // It has not understood us: perhaps it is not what it was any more.
-            self.verdict = self.config.pin;
+    /// The connection is gone: waits for the next attempt, if there is to be one.
+    fn lost(&mut self, now: Instant, reason: Reason) {
+        let policy = self.config.reconnect;
+        let is_closing = match &self.state {
+            State::Open(open) => {
+                if later(open.since, policy.proof()) <= now {
+                    self.attempts = 0;
+                }
+                open.closing.is_some()
+            }
+            State::Opening { .. } => {
+                // It has not understood us: perhaps it is not what it was any more.
+                self.verdict = self.config.pin;
+                false
+            }
+            _ => false,
+        };
+        if is_closing || !self.wanted || reason.is_final() {
+            return self.end(reason);
         }
+        let attempt = self.attempts.saturating_add(1);
+        if !policy.allows(attempt) {
+            let attempts = self.attempts;
+            self.end(reason.clone());
+            if attempts > 0 {
+                self.events.push_back(Event::GaveUp { attempts, reason });
+            }
+            return;
+        }
+        self.attempts = attempt;
+        let delay = policy.wait(attempt, self.draws.next());
+        self.state = State::Waiting { until: later(now, delay) };
+        self.tell_lost(reason.clone(), true);
+        self.transmit.clear();
+        self.events.push_back(Event::Retrying { attempt, delay, reason });
+    }
+
+    /// The connection is gone, and is not tried again by itself.
+    fn end(&mut self, reason: Reason) {
         self.state = State::Idle;
+        self.attempts = 0;
+        self.tell_lost(reason, false);
+    }
+
+    fn tell_lost(&mut self, reason: Reason, again: bool) {
         let has_permit = |one: &&Transmit| matches!(one, Transmit::Frame(_, Some(_)));
         let unwritten = self.transmit.iter().filter(has_permit).count();
         self.events.push_back(Event::Lost { reason, again, unwritten });
@@ -678,16 +780,21 @@ impl Connection {
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
         match &mut self.state {
             State::Idle => {}
+            State::Waiting { until } => {
+                if *until <= now {
+                    self.dial(now);
+                }
+            }
             State::Dialling { deadline, .. } => {
                 if *deadline <= now {
-                    self.fail(Reason::Connect(ConnectFailure::TimedOut));
+                    self.fail(now, Reason::Connect(ConnectFailure::TimedOut));
                 }
             }
             State::Opening { asked, deadline } => {
                 if *deadline <= now {
                     let asked = *asked;
                     let reason = self.silent(asked, Reason::Connect(ConnectFailure::TimedOut));
-                    self.fail(reason);
+                    self.fail(now, reason);
                 }
             }
             State::Undecided { handshake, until, asked } => {
@@ -706,7 +813,7 @@ impl Connection {
             State::Open(_) => self.open_timeout(now),
             State::Closing { until } => {
                 if *until <= now {
-                    self.fail(Reason::Shutdown);
+                    self.fail(now, Reason::Shutdown);
                 }
             }
         }
@@ -719,17 +826,17 @@ impl Connection {
         match open.heartbeat.handle_timeout(now) {
             Due::Nothing => {}
             Due::Ping => self.transmit.push_back(Transmit::Frame(engine::PING, None)),
-            Due::Dead => return self.fail(Reason::PingTimeout),
+            Due::Dead => return self.fail(now, Reason::PingTimeout),
         }
         if open.attachments.is_some_and(|until| until <= now) {
-            return self.fail(Reason::Protocol(ProtocolError::AttachmentsMissing));
+            return self.fail(now, Reason::Protocol(ProtocolError::AttachmentsMissing));
         }
         if open.closing.is_some_and(|until| until <= now) {
-            return self.fail(Reason::Shutdown);
+            return self.fail(now, Reason::Shutdown);
         }
         if matches!(open.root, Root::Pending { until } if until <= now) {
             let reason = self.silent(Protocol::Eio3, Reason::JoinTimeout);
-            self.fail(reason);
+            self.fail(now, reason);
         }
     }
 
@@ -740,7 +847,9 @@ impl Connection {
         match &self.state {
             State::Idle => None,
             State::Dialling { deadline, .. } | State::Opening { deadline, .. } => Some(*deadline),
-            State::Undecided { until, .. } | State::Closing { until } => Some(*until),
+            State::Waiting { until }
+            | State::Undecided { until, .. }
+            | State::Closing { until } => Some(*until),
             State::Open(open) => {
                 let root = match open.root {
                     Root::Pending { until } => Some(until),
@@ -807,12 +916,18 @@ mod tests {
 
     impl Bench {
         fn new(pin: Option<Protocol>) -> Self {
+            Self::with(pin, Reconnect::never())
+        }
+
+        fn with(pin: Option<Protocol>, reconnect: Reconnect) -> Self {
             let config = Config {
                 pin,
                 limits: Limits { attachments: 10, bytes: 1_000 },
                 connect_timeout: 20 * SECOND,
                 join_timeout: 15 * SECOND,
                 attachment_timeout: 30 * SECOND,
+                reconnect,
+                seed: 7,
             };
             Self { core: Connection::new(config), now: Instant::now() }
         }
@@ -966,14 +1081,14 @@ mod tests {
         let mut bench = Bench::new(None);
         bench.core.join(bench.now, "/");
         assert_eq!(bench.core.poll_action(), Some(Action::Dial(Protocol::Eio4)));
-        bench.core.handle_dial_failed(refused.clone());
+        bench.core.handle_dial_failed(bench.now, refused.clone());
         assert_eq!(bench.core.poll_action(), Some(Action::Dial(Protocol::Eio3)));
-        bench.core.handle_dial_failed(ConnectFailure::Status(418));
+        bench.core.handle_dial_failed(bench.now, ConnectFailure::Status(418));
         assert_eq!(bench.core.poll_action(), None);
         bench.expect_lost(Reason::Connect(refused));
 
         bench.core.join(bench.now, "/");
-        bench.core.handle_dial_failed(ConnectFailure::Status(503));
+        bench.core.handle_dial_failed(bench.now, ConnectFailure::Status(503));
         bench.expect_lost(Reason::Connect(ConnectFailure::Status(503)));
     }
 
@@ -996,12 +1111,12 @@ mod tests {
         bench.expect_lost(Reason::TransportClose(None));
         bench.core.join(bench.now, "/");
         assert_eq!(bench.core.poll_action(), Some(Action::Dial(Protocol::Eio3)));
-        bench.core.handle_dial_failed(ConnectFailure::Status(400));
+        bench.core.handle_dial_failed(bench.now, ConnectFailure::Status(400));
         assert!(matches!(bench.core.poll_event(), Some(Event::Lost { .. })));
         bench.core.join(bench.now, "/");
         assert_eq!(bench.core.poll_action(), Some(Action::Dial(Protocol::Eio4)));
         // That nobody is there says nothing of what it is.
-        bench.core.handle_dial_failed(ConnectFailure::TimedOut);
+        bench.core.handle_dial_failed(bench.now, ConnectFailure::TimedOut);
 
         let mut bench = Bench::open(Protocol::Eio4);
         bench.text("40");
@@ -1199,6 +1314,124 @@ mod tests {
         assert_eq!(bench.written(), [r#"451-["e",{"_placeholder":true,"num":0}]"#, r#"b"\x04x""#]);
     }
 
+    /// Takes what a loss tells, and gives the delay until the next attempt.
+    fn retrying(bench: &mut Bench, number: u32) -> Duration {
+        assert!(matches!(bench.core.poll_event(), Some(Event::Lost { again: true, .. })));
+        let Some(Event::Retrying { attempt, delay, .. }) = bench.core.poll_event() else {
+            panic!("no attempt");
+        };
+        assert_eq!(attempt, number);
+        assert_eq!(bench.core.poll_timeout(), Some(bench.now + delay));
+        delay
+    }
+
+    fn unreachable() -> ConnectFailure {
+        ConnectFailure::Unreachable("nobody there".to_owned())
+    }
+
+    /// Dials in vain, from the first try on.
+    fn fail(bench: &mut Bench, number: u32) -> Duration {
+        assert!(matches!(bench.core.poll_action(), Some(Action::Dial(_))));
+        bench.core.handle_dial_failed(bench.now, unreachable());
+        retrying(bench, number)
+    }
+
+    #[test]
+    fn the_first_connection_is_tried_again_too_with_growing_delays() {
+        let mut bench = Bench::with(None, Reconnect::default().jitter(0.0));
+        bench.core.join(bench.now, "/");
+        for (number, seconds) in [(1, 1), (2, 2), (3, 4), (4, 5), (5, 5)] {
+            let delay = fail(&mut bench, number);
+            assert_eq!(delay, seconds * SECOND);
+            bench.pass(delay.mul_f64(0.99));
+            assert_eq!(bench.core.poll_action(), None, "too early");
+            bench.pass(delay.mul_f64(0.011));
+        }
+    }
+
+    #[test]
+    fn only_a_session_that_has_lasted_begins_the_count_anew() {
+        let mut bench = Bench::with(None, Reconnect::default().jitter(0.0));
+        bench.core.join(bench.now, "/");
+        let delay = fail(&mut bench, 1);
+        for (lasts, number) in [(SECOND, 2), (6 * SECOND, 1)] {
+            bench.pass(delay.max(5 * SECOND));
+            assert!(matches!(bench.core.poll_action(), Some(Action::Dial(_))));
+            bench.core.handle_dialled();
+            bench.text(MODERN);
+            assert!(matches!(bench.core.poll_event(), Some(Event::Opened(_))));
+            bench.pass(lasts);
+            bench.core.handle_lost(bench.now, Reason::TransportClose(None));
+            retrying(&mut bench, number);
+        }
+    }
+
+    #[test]
+    fn it_gives_up_after_as_many_attempts_as_it_has() {
+        let mut bench = Bench::with(None, Reconnect::default().attempts(2));
+        bench.core.join(bench.now, "/");
+        for number in [1, 2] {
+            let delay = fail(&mut bench, number);
+            bench.pass(delay);
+        }
+        assert!(matches!(bench.core.poll_action(), Some(Action::Dial(_))));
+        bench.core.handle_dial_failed(bench.now, unreachable());
+        let reason = Reason::Connect(unreachable());
+        bench.expect_lost(reason.clone());
+        assert_eq!(bench.core.poll_event(), Some(Event::GaveUp { attempts: 2, reason }));
+        assert_eq!(bench.core.poll_timeout(), None);
+    }
+
+    #[test]
+    fn when_nobody_wants_a_connection_nothing_waits_or_dials() {
+        let mut bench = Bench::with(None, Reconnect::default());
+        bench.core.join(bench.now, "/");
+        fail(&mut bench, 1);
+        bench.core.set_wanted(false);
+        assert!(bench.core.is_idle());
+        bench.pass(60 * SECOND);
+        assert_eq!(bench.core.poll_action(), Some(Action::Drop));
+        assert_eq!(bench.core.poll_action(), None);
+        // Whoever wants one again gets it at once.
+        bench.core.join(bench.now, "/");
+        assert!(matches!(bench.core.poll_action(), Some(Action::Dial(_))));
+        bench.core.set_wanted(false);
+        assert_eq!(bench.core.poll_action(), Some(Action::Drop), "while dialling, too");
+        bench.core.handle_dialled();
+        bench.core.handle_dial_failed(bench.now, unreachable());
+        assert_eq!(bench.core.poll_event(), None);
+        assert!(bench.core.is_idle());
+    }
+
+    #[test]
+    fn a_shutdown_ends_the_waiting_and_a_closing_connection_does_not_come_back() {
+        let mut bench = Bench::with(None, Reconnect::default());
+        bench.core.join(bench.now, "/");
+        fail(&mut bench, 1);
+        bench.core.close(bench.now + SECOND);
+        bench.expect_lost(Reason::Shutdown);
+
+        let mut bench = Bench::with(None, Reconnect::default());
+        bench.core.join(bench.now, "/");
+        bench.core.handle_dialled();
+        bench.text(MODERN);
+        assert!(matches!(bench.core.poll_event(), Some(Event::Opened(_))));
+        bench.leave("/");
+        bench.core.close(bench.now + SECOND);
+        bench.core.handle_lost(bench.now, Reason::TransportClose(None));
+        bench.expect_lost(Reason::TransportClose(None));
+    }
+
+    #[test]
+    fn a_server_that_is_what_it_is_is_not_tried_again() {
+        let mut bench = Bench::with(Some(Protocol::Eio3), Reconnect::default());
+        bench.core.join(bench.now, "/");
+        bench.core.handle_dialled();
+        bench.pass(20 * SECOND);
+        let lost = bench.core.poll_event();
+        assert!(matches!(lost, Some(Event::Lost { again: false, .. })), "{lost:?}");
+    }
+
     mod operations {
         //! Random operations: whatever is done and happens, in whatever order, certain things hold.
 
@@ -1210,6 +1443,7 @@ mod tests {
         enum Operation {
             Join(&'static str),
             Leave(&'static str),
+            Wanted(bool),
             Emit,
             Close,
             Dialled,
@@ -1241,6 +1475,7 @@ mod tests {
             prop_oneof![
                 namespace.clone().prop_map(Operation::Join),
                 namespace.prop_map(Operation::Leave),
+                any::<bool>().prop_map(Operation::Wanted),
                 Just(Operation::Emit),
                 Just(Operation::Close),
                 Just(Operation::Dialled),
@@ -1262,15 +1497,21 @@ mod tests {
                 operations in prop::collection::vec(operation(), 0..80),
                 pin in prop::sample::select(vec![None, Some(Protocol::Eio3), Some(Protocol::Eio4)]),
             ) {
-                let mut bench = Bench::new(pin);
-                let mut open = false;
+                let policy = Reconnect::default().attempts(2);
+                let mut bench = Bench::with(pin, policy);
+                let (mut open, mut retry, mut anybody) = (false, false, false);
                 let mut epoch = 0;
                 for operation in operations {
                     match operation {
                         Operation::Join(namespace) => {
                             bench.core.join(bench.now, namespace);
+                            anybody = true;
                         }
                         Operation::Leave(namespace) => bench.leave(namespace),
+                        Operation::Wanted(wanted) => {
+                            bench.core.set_wanted(wanted);
+                            anybody = wanted;
+                        }
                         Operation::Emit => {
                             let payload = crate::payload::encode_event("e", &1).unwrap();
                             let body = Body::Event { id: None, name: "e".into(), payload };
@@ -1279,7 +1520,7 @@ mod tests {
                         Operation::Close => bench.core.close(bench.now + SECOND),
                         Operation::Dialled => bench.core.handle_dialled(),
                         Operation::DialFailed => {
-                            bench.core.handle_dial_failed(ConnectFailure::Status(400));
+                            bench.core.handle_dial_failed(bench.now, ConnectFailure::Status(400));
                         }
                         Operation::Lost => {
                             bench.core.handle_lost(bench.now, Reason::TransportClose(None));
@@ -1309,13 +1550,23 @@ mod tests {
                             Event::Packet(_) | Event::Refused(_) => {
                                 prop_assert!(open || bench.core.protocol() == Some(Protocol::Eio3));
                             }
-                            Event::Lost { .. } => open = false,
+                            Event::Lost { again, .. } => {
+                                open = false;
+                                retry = again;
+                            }
+                            Event::Retrying { delay, .. } => {
+                                prop_assert!(retry && delay <= 8 * SECOND);
+                            }
+                            Event::GaveUp { attempts, .. } => {
+                                prop_assert!(!retry && attempts == 2);
+                            }
                         }
                     }
                     let dials = std::iter::from_fn(|| bench.core.poll_action())
                         .filter(|action| matches!(action, Action::Dial(_)))
                         .count();
                     prop_assert!(dials <= 1, "more than one dial at a time");
+                    prop_assert!(anybody || dials == 0, "a dial that nobody wants");
                     if open && bench.core.protocol() == Some(Protocol::Eio4) {
                         drop(bench.written());
                     } else {

@@ -3,9 +3,10 @@
 //! ```text
 //!            handle_open            reply
 //!  Waiting ──────────────▶ Joining ────────▶ Joined
-//!     ▲                       │                 │
-//!     │ join / handle_lost(again)               │ refused, disconnected, lost, left, timed out
-//!     └────────── Ended ◀─────┴─────────────────┘
+//!   ▲   ▲                     │                 │
+//!   │   └─────────────────────┤◀────────────────┤ lost, and the connection is tried again
+//!   │ join                    │                 │
+//!   └──────────── Ended ◀─────┴─────────────────┘ refused, disconnected, lost, left, timed out
 //! ```
 //!
 //! What is emitted while waiting or joining is buffered, in order; what comes in while joining is

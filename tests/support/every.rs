@@ -119,7 +119,7 @@ impl Target {
     }
 
     pub fn builder(&self) -> ClientBuilder {
-        Client::builder(self.url())
+        super::builder(self.url())
     }
 
     /// A client with the defaults, just started.

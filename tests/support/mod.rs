@@ -24,6 +24,7 @@ pub mod recorder;
 pub mod scripted;
 pub mod watch;
 
+use actix_socketio::{Client, ClientBuilder, Reconnect};
 use std::time::{Duration, Instant};
 
 /// How long a test waits for something which is due at once before it fails.
@@ -36,4 +37,10 @@ pub async fn eventually(what: &str, mut check: impl FnMut() -> bool) {
         assert!(Instant::now() < deadline, "{what}: not so after {PATIENCE:?}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+/// A client for which the end of a connection is the end. Most tests look at just that; the others
+/// say what they want instead.
+pub fn builder(url: impl Into<String>) -> ClientBuilder {
+    Client::builder(url).reconnect(Reconnect::never())
 }

@@ -2,7 +2,9 @@
 
 use super::every::within;
 use actix::{Actor, Addr, ArbiterHandle, Context, Handler, Message};
-use actix_socketio::{ConnectError, Disconnected, Event, Lagged, Ready, Reason, Socket};
+use actix_socketio::{
+    ConnectError, Disconnected, Event, GaveUp, Lagged, Ready, Reason, Reconnecting, Socket,
+};
 use std::panic::Location;
 use tokio::sync::mpsc;
 
@@ -14,6 +16,8 @@ pub enum Fact {
     Disconnected(Disconnected),
     ConnectError(ConnectError),
     Lagged(Lagged),
+    Reconnecting(Reconnecting),
+    GaveUp(GaveUp),
 }
 
 /// The test's end. The subscriber lives at least as long.
@@ -45,6 +49,8 @@ impl Recorder {
         socket.subscribe(addr.clone());
         socket.subscribe_to::<ConnectError>(addr.clone().recipient());
         socket.subscribe_to::<Lagged>(addr.clone().recipient());
+        socket.subscribe_to::<Reconnecting>(addr.clone().recipient());
+        socket.subscribe_to::<GaveUp>(addr.clone().recipient());
         Self { facts, addr }
     }
 
@@ -83,6 +89,25 @@ impl Recorder {
             Fact::ConnectError(error) => Some(error.reason().clone()),
             _ => None,
         })
+    }
+
+    #[track_caller]
+    pub fn next_reconnecting(&mut self) -> impl Future<Output = Reconnecting> {
+        self.expect("Reconnecting", |fact| match fact {
+            Fact::Reconnecting(reconnecting) => Some(reconnecting.clone()),
+            _ => None,
+        })
+    }
+
+    /// Attempts to connect, as many as there are, and then Ready.
+    pub async fn ready_after_attempts(&mut self) -> Ready {
+        loop {
+            match self.next().await {
+                Fact::Reconnecting(_) => {}
+                Fact::Ready(ready) => return ready,
+                other => panic!("{other:?} instead of Ready"),
+            }
+        }
     }
 
     #[track_caller]
@@ -140,4 +165,4 @@ macro_rules! record {
     )* };
 }
 
-record!(Ready, Event, Disconnected, ConnectError, Lagged);
+record!(Ready, Event, Disconnected, ConnectError, Lagged, Reconnecting, GaveUp);

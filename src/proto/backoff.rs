@@ -1,0 +1,159 @@
+//! When a lost connection is tried again. Pure: the attempt and the draw are arguments.
+
+use std::time::Duration;
+
+/// When, and how often, a connection is tried again that could not be made or was lost.
+///
+/// The default is that of the official client: for ever, the first connection included, after a
+/// second at first and then after twice the time before, up to five seconds, each half as long to
+/// half as long again, so that not all clients of a restarted server come back at once.
+///
+/// ```
+/// # use std::time::Duration;
+/// use actix_socketio::{Client, Reconnect};
+///
+/// let patient = Client::builder("http://localhost:3000")
+///     .reconnect(Reconnect::default().delay(Duration::from_secs(1), Duration::from_secs(60)));
+/// let once = Client::builder("http://localhost:3000").reconnect(Reconnect::never());
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Reconnect {
+    attempts: Option<u32>,
+    min: Duration,
+    max: Duration,
+    jitter: f64,
+}
+
+impl Default for Reconnect {
+    fn default() -> Self {
+        Self {
+            attempts: None,
+            min: Duration::from_secs(1),
+            max: Duration::from_secs(5),
+            jitter: 0.5,
+        }
+    }
+}
+
+impl Reconnect {
+    /// Not at all: the first end is the end.
+    pub fn never() -> Self {
+        Self::default().attempts(0)
+    }
+
+    /// Gives up after so many attempts in a row; 0 is none. Default: never gives up.
+    #[must_use]
+    pub fn attempts(mut self, attempts: u32) -> Self {
+        self.attempts = Some(attempts);
+        self
+    }
+
+    /// Waits `min` before the first attempt, and twice the time before each further one, up to
+    /// `max`. Zero is zero. Default: 1 and 5 seconds.
+    #[must_use]
+    pub fn delay(mut self, min: Duration, max: Duration) -> Self {
+        self.min = min;
+        self.max = max.max(min);
+        self
+    }
+
+    /// How far a delay may be off, either way, as a part of itself: 0.0 to 1.0. Default: 0.5.
+    #[must_use]
+    pub fn jitter(mut self, jitter: f64) -> Self {
+        self.jitter = if jitter.is_nan() { 0.0 } else { jitter.clamp(0.0, 1.0) };
+        self
+    }
+
+    /// Whether there is an attempt number `attempt`, counted from 1.
+    pub(crate) fn allows(&self, attempt: u32) -> bool {
+        self.attempts.is_none_or(|attempts| attempt <= attempts)
+    }
+
+    /// The delay before attempt number `attempt`, counted from 1. `draw` is uniform in 0.0 to 1.0.
+    ///
+    /// Unlike socket.io-client 4.8, the jitter comes behind the cap: there, all clients wait for
+    /// exactly the cap in the end, and return at the same instant.
+    pub(crate) fn wait(&self, attempt: u32, draw: f64) -> Duration {
+        let doubled = self.min.saturating_mul(2_u32.saturating_pow(attempt.saturating_sub(1)));
+        let swing = 1.0 + self.jitter * (2.0 * draw - 1.0);
+        Duration::try_from_secs_f64(doubled.min(self.max).as_secs_f64() * swing).unwrap_or(self.max)
+    }
+
+    /// How long a session must have lasted to count as a success, so that the next loss begins
+    /// with the shortest delay again: a server that accepts and drops at once is no success.
+    pub(crate) fn proof(&self) -> Duration {
+        self.max
+    }
+}
+
+/// Draws for the jitter, from a seed. (`SplitMix64`, by Steele, Lea and Flood.)
+#[derive(Debug)]
+pub(crate) struct Draws(u64);
+
+impl Draws {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// Uniform in 0.0 to 1.0.
+    pub(crate) fn next(&mut self) -> f64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^= mixed >> 31;
+        let high = u32::try_from(mixed >> 32).unwrap_or(u32::MAX);
+        f64::from(high) / f64::from(u32::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn delays_double_up_to_the_cap() {
+        let exact = Reconnect::default().jitter(0.0);
+        let delays: Vec<u64> = (1..6).map(|attempt| exact.wait(attempt, 0.7).as_secs()).collect();
+        assert_eq!(delays, [1, 2, 4, 5, 5]);
+        assert_eq!(exact.wait(u32::MAX, 0.7), 5 * SECOND);
+    }
+
+    #[test]
+    fn jitter_spreads_the_delays_at_the_cap_too() {
+        let policy = Reconnect::default();
+        assert_eq!(policy.wait(1, 0.0), SECOND / 2);
+        assert_eq!(policy.wait(1, 0.5), SECOND);
+        assert_eq!(policy.wait(1, 1.0), SECOND * 3 / 2);
+        assert_eq!(policy.wait(1_000, 0.0), SECOND * 5 / 2);
+        assert_eq!(policy.wait(1_000, 1.0), SECOND * 15 / 2);
+    }
+
+    #[test]
+    fn zero_means_zero() {
+        let now = Reconnect::default().delay(Duration::ZERO, Duration::ZERO);
+        assert_eq!(now.wait(7, 1.0), Duration::ZERO);
+        assert!(!Reconnect::never().allows(1));
+        assert!(Reconnect::default().attempts(2).allows(2));
+        assert!(!Reconnect::default().attempts(2).allows(3));
+        assert!(Reconnect::default().allows(u32::MAX));
+    }
+
+    #[test]
+    fn jitter_is_held_in_range() {
+        assert_eq!(Reconnect::default().jitter(7.0).wait(1, 0.0), Duration::ZERO);
+        assert_eq!(Reconnect::default().jitter(-1.0).wait(1, 0.0), SECOND);
+        assert_eq!(Reconnect::default().jitter(f64::NAN).wait(1, 0.0), SECOND);
+    }
+
+    #[test]
+    fn draws_are_spread() {
+        let mut source = Draws::new(7);
+        let drawn: Vec<f64> = (0..1_000).map(|_| source.next()).collect();
+        assert!(drawn.iter().all(|draw| (0.0..=1.0).contains(draw)));
+        let low = drawn.iter().filter(|draw| **draw < 0.5).count();
+        assert!((400..600).contains(&low), "{low}");
+    }
+}

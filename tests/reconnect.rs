@@ -1,0 +1,174 @@
+//! A connection that is lost, or cannot be made, comes back by itself; or not, where it should not.
+
+// A test fails by panicking, here as everywhere.
+#![allow(clippy::arithmetic_side_effects, clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+
+mod support;
+
+use actix_socketio::{AckError, Client, ConnectFailure, ReadyError, Reason, Reconnect};
+use std::{net::TcpListener, time::Duration};
+use support::{
+    every::{Target, on_every_server, on_official_servers, within},
+    recorder::{Fact, Recorder},
+    scripted::Scripted,
+};
+
+on_every_server!(a_server_that_is_restarted_finds_us_again, a_server_that_comes_later_is_found);
+on_official_servers!(a_connection_that_is_cut_comes_back, what_the_server_has_ended_stays_ended,);
+
+/// Quick, so that tests are.
+fn quick() -> Reconnect {
+    Reconnect::default().delay(Duration::from_millis(50), Duration::from_millis(200))
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+}
+
+async fn a_server_that_is_restarted_finds_us_again(server: &Target) {
+    let mortal = server.fresh();
+    let port = mortal.port();
+    let client = mortal.builder().reconnect(quick()).start().unwrap();
+    let foo = client.of("/foo").unwrap();
+    let mut on_root = Recorder::of(client.socket());
+    let mut on_foo = Recorder::of(&foo);
+    let first = on_root.next_ready().await;
+    on_foo.next_ready().await;
+    let open = client.socket().emit_with_ack::<u8>("silent", ()).send();
+    assert_eq!(within(client.socket().emit_with_ack::<u8>("number", ())).await, Ok(7));
+
+    if let Some(official) = mortal.official() {
+        official.kill();
+    }
+    drop(mortal);
+    let reason = on_root.next_disconnected().await;
+    assert_eq!(on_foo.next_disconnected().await, reason);
+    assert_eq!(within(open).await, Err(AckError::Disconnected(reason.clone())));
+    let next = on_root.next_reconnecting().await;
+    assert_eq!((next.attempt(), next.reason()), (1, &reason));
+    // What is emitted meanwhile waits, in order, and so does who wants an answer.
+    for number in 0..100 {
+        foo.emit("echo", number).unwrap();
+    }
+    let asked = client.socket().emit_with_ack::<u8>("number", ()).send();
+
+    let reborn = server.fresh_on(port);
+    let second = on_root.ready_after_attempts().await;
+    assert_ne!(first.sid(), second.sid());
+    on_foo.ready_after_attempts().await;
+    for number in 0..100 {
+        assert_eq!(on_foo.next_event("echo").await.args::<u32>().unwrap(), number);
+    }
+    assert_eq!(within(asked).await, Ok(7));
+    assert_eq!((reborn.connections("/"), reborn.connections("/foo")), (1, 1));
+    assert_eq!(within(client.shutdown(Duration::from_secs(5))).await.unsent, 0);
+}
+
+async fn a_server_that_comes_later_is_found(server: &Target) {
+    let port = free_port();
+    let client =
+        Client::builder(format!("http://127.0.0.1:{port}")).reconnect(quick()).start().unwrap();
+    let mut recorder = Recorder::of(client.socket());
+    client.socket().emit("echo", "early").unwrap();
+    let next = recorder.next_reconnecting().await;
+    assert!(
+        matches!(next.reason(), Reason::Connect(ConnectFailure::Unreachable(_))),
+        "{:?}",
+        next.reason()
+    );
+    let soon = within(client.socket().ready().timeout(Duration::from_millis(10))).await;
+    let Err(ReadyError::TimedOut { last: Some(last) }) = soon else { panic!("{soon:?}") };
+    assert_eq!(&last, next.reason());
+
+    let _late = server.fresh_on(port);
+    recorder.ready_after_attempts().await;
+    assert_eq!(recorder.next_event("echo").await.args::<String>().unwrap(), "early");
+}
+
+async fn a_connection_that_is_cut_comes_back(server: &Target) {
+    let server = server.fresh();
+    let client = server.builder().reconnect(quick()).start().unwrap();
+    let mut recorder = Recorder::of(client.socket());
+    for _ in 0..5 {
+        recorder.ready_after_attempts().await;
+        client.socket().emit("cut", ()).unwrap();
+        recorder.next_disconnected().await;
+    }
+    recorder.ready_after_attempts().await;
+    assert_eq!(within(client.socket().emit_with_ack::<u8>("number", ())).await, Ok(7));
+    assert_eq!(server.connections("/"), 6);
+}
+
+async fn what_the_server_has_ended_stays_ended(server: &Target) {
+    let server = server.fresh();
+    let client = server.builder().reconnect(quick()).start().unwrap();
+    let (foo, no) = (client.of("/foo").unwrap(), client.of("/no").unwrap());
+    let mut on_root = Recorder::of(client.socket());
+    let mut on_foo = Recorder::of(&foo);
+    let mut on_no = Recorder::of(&no);
+    on_root.next_ready().await;
+    on_foo.next_ready().await;
+    assert!(matches!(on_no.next_connect_error().await, Reason::Refused(_)));
+    foo.emit("leave", ()).unwrap();
+    assert_eq!(on_foo.next_disconnected().await, Reason::ServerDisconnect);
+
+    client.socket().emit("cut", ()).unwrap();
+    on_root.next_disconnected().await;
+    on_root.ready_after_attempts().await;
+    assert_eq!(within(client.socket().emit_with_ack::<u8>("number", ())).await, Ok(7));
+    assert_eq!(server.connections("/foo"), 1, "it was not joined again");
+    assert!(on_foo.rest().is_empty() && on_no.rest().is_empty());
+    foo.connect();
+    on_foo.next_ready().await;
+}
+
+#[actix::test]
+async fn it_gives_up_when_all_attempts_have_failed() {
+    let url = format!("http://127.0.0.1:{}", free_port());
+    let client = Client::builder(url).reconnect(quick().attempts(3)).start().unwrap();
+    let mut recorder = Recorder::of(client.socket());
+    for number in 1..=3 {
+        assert_eq!(recorder.next_reconnecting().await.attempt(), number);
+    }
+    let reason = recorder.next_connect_error().await;
+    assert!(matches!(reason, Reason::Connect(ConnectFailure::Unreachable(_))), "{reason:?}");
+    let Fact::GaveUp(given_up) = recorder.next().await else { panic!("it has not given up") };
+    assert_eq!((given_up.attempts(), given_up.reason()), (3, &reason));
+    assert_eq!(client.socket().ended(), Some(reason.clone()));
+    assert_eq!(within(client.socket().ready()).await, Err(ReadyError::Ended(reason)));
+}
+
+#[actix::test]
+async fn a_disconnect_ends_the_waiting() {
+    let server = Scripted::start();
+    for _ in 0..2 {
+        server.refuse_next(503, "later");
+    }
+    let client = Client::builder(server.url()).reconnect(quick()).start().unwrap();
+    let mut recorder = Recorder::of(client.socket());
+    let next = recorder.next_reconnecting().await;
+    assert_eq!(next.reason(), &Reason::Connect(ConnectFailure::Status(503)));
+    client.socket().disconnect();
+    assert_eq!(recorder.next_connect_error().await, Reason::ClientDisconnect);
+    // Longer than any delay: nobody dials.
+    assert!(server.accept_within(Duration::from_millis(500)).await.is_none());
+    assert_eq!(server.requests(), 1);
+    client.socket().connect();
+    recorder.next_reconnecting().await;
+    let mut peer = server.accept().await;
+    peer.greet().await;
+    recorder.next_ready().await;
+    assert_eq!(server.requests(), 3);
+}
+
+#[actix::test]
+async fn a_shutdown_ends_the_waiting() {
+    let url = format!("http://127.0.0.1:{}", free_port());
+    let client = Client::builder(url).reconnect(quick()).start().unwrap();
+    let mut recorder = Recorder::of(client.socket());
+    recorder.next_reconnecting().await;
+    client.socket().emit("never", ()).unwrap();
+    let report = within(client.shutdown(Duration::from_millis(300))).await;
+    assert_eq!(report.unsent, 1);
+    assert_eq!(client.socket().ended(), Some(Reason::Shutdown));
+}
