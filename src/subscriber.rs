@@ -21,17 +21,75 @@ use actix::{
 
 use crate::message::{ConnectError, Disconnected, Event, GaveUp, Lagged, Ready, Reconnecting};
 
-/// A message that a subscriber may get.
-#[derive(Debug, Clone)]
-pub(crate) enum Fact {
-    Ready(Ready),
-    Event(Event),
-    Disconnected(Disconnected),
-    ConnectError(ConnectError),
-    Lagged(Lagged),
-    Reconnecting(Reconnecting),
-    GaveUp(GaveUp),
+/// All that depends on which messages there are, so that each is named once.
+macro_rules! facts {
+    ($($message:ident: $field:ident),* $(,)?) => {
+        /// A message that a subscriber may get.
+        #[derive(Debug, Clone)]
+        pub(crate) enum Fact {
+            $($message($message),)*
+        }
+
+        /// Where the messages go; `None` for those that the subscriber does not want.
+        #[derive(Default)]
+        pub(crate) struct Ears {
+            /// Whose they are: what an actor subscribes to one by one is one subscription.
+            actor: u64,
+            $($field: Option<Recipient<$message>>,)*
+        }
+
+        impl Ears {
+            fn want(&self, fact: &Fact) -> bool {
+                match fact {
+                    $(Fact::$message(_) => self.$field.is_some(),)*
+                }
+            }
+
+            fn send(&self, fact: Fact) -> Sent {
+                match fact {
+                    $(Fact::$message(message) => send(self.$field.as_ref(), message),)*
+                }
+            }
+
+            /// Whether the actor lives. Recipients of one actor live and die together.
+            fn are_connected(&self) -> bool {
+                true $(&& self.$field.as_ref().is_none_or(Recipient::connected))*
+            }
+
+            /// Whether these are of the same actor, for other messages.
+            fn complement(&self, other: &Self) -> bool {
+                self.actor == other.actor
+                    $(&& !(self.$field.is_some() && other.$field.is_some()))*
+            }
+
+            fn merge(self, other: Self) -> Self {
+                Self { actor: self.actor, $($field: self.$field.or(other.$field),)* }
+            }
+        }
+
+        $(
+            impl Subscribable for $message {}
+
+            impl sealed::Sealed for $message {
+                #[expect(private_interfaces, reason = "sealed: nobody outside can name the trait")]
+                fn ears(recipient: Recipient<Self>) -> Ears {
+                    let actor = actor(&recipient);
+                    Ears { actor, $field: Some(recipient), ..Ears::default() }
+                }
+            }
+        )*
+    };
 }
+
+facts!(
+    Ready: ready,
+    Event: event,
+    Disconnected: disconnected,
+    ConnectError: connect_error,
+    Lagged: lagged,
+    Reconnecting: reconnecting,
+    GaveUp: gave_up,
+);
 
 impl Fact {
     fn is_event(&self) -> bool {
@@ -45,20 +103,6 @@ impl Fact {
             _ => 0,
         }
     }
-}
-
-/// Where the messages go; `None` for those that the subscriber does not want.
-#[derive(Default)]
-pub(crate) struct Ears {
-    /// Whose they are: what an actor subscribes to one by one is one subscription.
-    actor: u64,
-    ready: Option<Recipient<Ready>>,
-    event: Option<Recipient<Event>>,
-    disconnected: Option<Recipient<Disconnected>>,
-    connect_error: Option<Recipient<ConnectError>>,
-    lagged: Option<Recipient<Lagged>>,
-    reconnecting: Option<Recipient<Reconnecting>>,
-    gave_up: Option<Recipient<GaveUp>>,
 }
 
 impl Ears {
@@ -84,47 +128,6 @@ impl Ears {
 
     pub(crate) fn want_ready(&self) -> bool {
         self.ready.is_some()
-    }
-
-    /// Whether the actor lives. Recipients of one actor live and die together.
-    fn are_connected(&self) -> bool {
-        let connected = [
-            self.ready.as_ref().map(Recipient::connected),
-            self.event.as_ref().map(Recipient::connected),
-            self.disconnected.as_ref().map(Recipient::connected),
-            self.connect_error.as_ref().map(Recipient::connected),
-            self.lagged.as_ref().map(Recipient::connected),
-            self.reconnecting.as_ref().map(Recipient::connected),
-            self.gave_up.as_ref().map(Recipient::connected),
-        ];
-        connected.into_iter().flatten().all(|connected| connected)
-    }
-
-    /// Whether these are of the same actor, for other messages.
-    fn complement(&self, other: &Self) -> bool {
-        let both = [
-            (self.ready.is_some(), other.ready.is_some()),
-            (self.event.is_some(), other.event.is_some()),
-            (self.disconnected.is_some(), other.disconnected.is_some()),
-            (self.connect_error.is_some(), other.connect_error.is_some()),
-            (self.lagged.is_some(), other.lagged.is_some()),
-            (self.reconnecting.is_some(), other.reconnecting.is_some()),
-            (self.gave_up.is_some(), other.gave_up.is_some()),
-        ];
-        self.actor == other.actor && !both.contains(&(true, true))
-    }
-
-    fn merge(self, other: Self) -> Self {
-        Self {
-            actor: self.actor,
-            ready: self.ready.or(other.ready),
-            event: self.event.or(other.event),
-            disconnected: self.disconnected.or(other.disconnected),
-            connect_error: self.connect_error.or(other.connect_error),
-            lagged: self.lagged.or(other.lagged),
-            reconnecting: self.reconnecting.or(other.reconnecting),
-            gave_up: self.gave_up.or(other.gave_up),
-        }
     }
 }
 
@@ -170,31 +173,6 @@ mod sealed {
 pub(crate) fn ears<M: Subscribable>(recipient: Recipient<M>) -> Ears {
     <M as sealed::Sealed>::ears(recipient)
 }
-
-macro_rules! subscribable {
-    ($($message:ident: $field:ident),*) => {
-        $(
-            impl Subscribable for $message {}
-            impl sealed::Sealed for $message {
-                #[expect(private_interfaces, reason = "sealed: nobody outside can name the trait")]
-                fn ears(recipient: Recipient<Self>) -> Ears {
-                    let actor = actor(&recipient);
-                    Ears { actor, $field: Some(recipient), ..Ears::default() }
-                }
-            }
-        )*
-    };
-}
-
-subscribable!(
-    Ready: ready,
-    Event: event,
-    Disconnected: disconnected,
-    ConnectError: connect_error,
-    Lagged: lagged,
-    Reconnecting: reconnecting,
-    GaveUp: gave_up
-);
 
 /// Resolves when the subscriber has handled the message that overfilled its mailbox.
 type Fence = Pin<Box<dyn Future<Output = Result<(), MailboxError>>>>;
@@ -286,18 +264,6 @@ impl Subscriber {
         self.ears.want_events()
     }
 
-    fn wants(&self, fact: &Fact) -> bool {
-        match fact {
-            Fact::Ready(_) => self.ears.ready.is_some(),
-            Fact::Event(_) => self.ears.event.is_some(),
-            Fact::Disconnected(_) => self.ears.disconnected.is_some(),
-            Fact::ConnectError(_) => self.ears.connect_error.is_some(),
-            Fact::Lagged(_) => self.ears.lagged.is_some(),
-            Fact::Reconnecting(_) => self.ears.reconnecting.is_some(),
-            Fact::GaveUp(_) => self.ears.gave_up.is_some(),
-        }
-    }
-
     /// How many events wait for the actor, and their bytes. Other messages are few, and not
     /// discarded, so they do not count.
     pub(crate) fn backlog(&self) -> (usize, usize) {
@@ -306,13 +272,13 @@ impl Subscriber {
 
     /// Delivers a message, or queues it behind others.
     pub(crate) fn offer(&mut self, fact: Fact) {
-        if self.gone || !self.wants(&fact) {
+        if self.gone || !self.ears.want(&fact) {
             return;
         }
         if self.fence.is_none() {
             return self.deliver(fact);
         }
-        if self.missed > 0 && matches!(fact, Fact::Event(_)) {
+        if self.missed > 0 && fact.is_event() {
             self.missed = self.missed.saturating_add(1);
             return;
         }
@@ -322,16 +288,7 @@ impl Subscriber {
     }
 
     fn deliver(&mut self, fact: Fact) {
-        let sent = match fact {
-            Fact::Ready(message) => send(self.ears.ready.as_ref(), message),
-            Fact::Event(message) => send(self.ears.event.as_ref(), message),
-            Fact::Disconnected(message) => send(self.ears.disconnected.as_ref(), message),
-            Fact::ConnectError(message) => send(self.ears.connect_error.as_ref(), message),
-            Fact::Lagged(message) => send(self.ears.lagged.as_ref(), message),
-            Fact::Reconnecting(message) => send(self.ears.reconnecting.as_ref(), message),
-            Fact::GaveUp(message) => send(self.ears.gave_up.as_ref(), message),
-        };
-        match sent {
+        match self.ears.send(fact) {
             Sent::Taken => {}
             Sent::Full(fence) => self.fence = Some(fence),
             Sent::Gone => self.gone = true,
@@ -346,7 +303,7 @@ impl Subscriber {
             return 0;
         }
         let before = self.queue.len();
-        self.queue.retain(|fact| !matches!(fact, Fact::Event(_)));
+        self.queue.retain(|fact| !fact.is_event());
         (self.events, self.bytes) = (0, 0);
         let shed = u64::try_from(before.saturating_sub(self.queue.len())).unwrap_or(u64::MAX);
         self.missed = self.missed.saturating_add(shed);
