@@ -148,7 +148,11 @@ pub use error::{
 };
 pub use message::{ConnectError, Disconnected, Emit, Event, GaveUp, Lagged, Ready, Reconnecting};
 pub use payload::Payload;
-pub use proto::{ProtocolError, backoff::Reconnect, engine::Protocol};
+pub use proto::{
+    ProtocolError,
+    backoff::{Reconnect, Retry},
+    engine::Protocol,
+};
 pub use socket::{Ack, AckRequest, ReadyRequest, Socket, WhenReady};
 pub use subscriber::Subscribable;
 

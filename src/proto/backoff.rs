@@ -1,6 +1,42 @@
 //! When a lost connection is tried again. Pure: the attempt and the draw are arguments.
 
-use std::time::Duration;
+use std::{fmt, sync::Arc, time::Duration};
+
+use crate::error::Reason;
+
+/// What is to be done about an end.
+///
+/// [`Reconnect::retry`] chooses by the reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Retry {
+    /// Try again, with the delays of the policy.
+    Again,
+    /// Try again with new credentials. The same as [`Stop`](Self::Stop) where no provider gives
+    /// new ones.
+    ///
+    /// For the end of a connection it is the same as [`Again`](Self::Again).
+    WithNewAuth,
+    /// Leave it at that.
+    Stop,
+}
+
+impl Retry {
+    /// What is done where the policy has no function of its own, as by the official client.
+    ///
+    /// It stops where the server has refused this client or put it out of the namespace
+    /// ([`Reason::Refused`], [`Reason::ServerDisconnect`]), where the application wanted the end
+    /// ([`Reason::ClientDisconnect`], [`Reason::Shutdown`]), and where another attempt would come
+    /// to the same ([`ConnectFailure::Unsupported`](crate::ConnectFailure::Unsupported)). All else
+    /// is tried again.
+    pub fn default_for(reason: &Reason) -> Self {
+        match reason {
+            Reason::ClientDisconnect | Reason::ServerDisconnect | Reason::Refused(_) => Self::Stop,
+            reason if reason.is_final() => Self::Stop,
+            _ => Self::Again,
+        }
+    }
+}
 
 /// When, and how often, a connection is tried again that could not be made or was lost.
 ///
@@ -16,12 +52,26 @@ use std::time::Duration;
 ///     .reconnect(Reconnect::default().delay(Duration::from_secs(1), Duration::from_secs(60)));
 /// let once = Client::builder("http://localhost:3000").reconnect(Reconnect::never());
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Clone)]
 pub struct Reconnect {
     attempts: Option<u32>,
     min: Duration,
     max: Duration,
     jitter: f64,
+    retry: Arc<dyn Fn(&Reason) -> Retry + Send + Sync>,
+}
+
+/// Does not show the function that chooses by the reason.
+impl fmt::Debug for Reconnect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { attempts, min, max, jitter, retry: _ } = self;
+        f.debug_struct("Reconnect")
+            .field("attempts", attempts)
+            .field("min", min)
+            .field("max", max)
+            .field("jitter", jitter)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Default for Reconnect {
@@ -31,6 +81,7 @@ impl Default for Reconnect {
             min: Duration::from_secs(1),
             max: Duration::from_secs(5),
             jitter: 0.5,
+            retry: Arc::new(Retry::default_for),
         }
     }
 }
@@ -62,6 +113,39 @@ impl Reconnect {
     pub fn jitter(mut self, jitter: f64) -> Self {
         self.jitter = if jitter.is_nan() { 0.0 } else { jitter.clamp(0.0, 1.0) };
         self
+    }
+
+    /// What is done about an end, by its reason. Default: [`Retry::default_for`], which is also
+    /// there for what a function has no opinion on.
+    ///
+    /// It is asked when a connection is lost or cannot be made, and may be asked for each namespace
+    /// too; on the arbiter of the client, so it must not block. It is not asked where the
+    /// application itself wanted the end: by [`disconnect`](crate::Socket::disconnect) or
+    /// [`shutdown`](crate::Client::shutdown).
+    ///
+    /// ```
+    /// use actix_socketio::{ConnectFailure, Reason, Reconnect, Retry};
+    ///
+    /// let policy = Reconnect::default().retry(|reason| match reason {
+    ///     // It is not there any more.
+    ///     Reason::Connect(ConnectFailure::Status(404 | 410)) => Retry::Stop,
+    ///     other => Retry::default_for(other),
+    /// });
+    /// ```
+    #[must_use]
+    pub fn retry(mut self, retry: impl Fn(&Reason) -> Retry + Send + Sync + 'static) -> Self {
+        self.retry = Arc::new(retry);
+        self
+    }
+
+    /// What is to be done about an end with this reason.
+    pub(crate) fn verdict(&self, reason: &Reason) -> Retry {
+        match reason {
+            Reason::ClientDisconnect | Reason::Shutdown => Retry::Stop,
+            // No end: the next connection is on its way.
+            Reason::Reconnect => Retry::Again,
+            reason => (self.retry)(reason),
+        }
     }
 
     /// Whether there is an attempt number `attempt`, counted from 1.
@@ -110,6 +194,10 @@ impl Draws {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        error::{ConnectFailure, Refusal},
+        proto::{ProtocolError, engine::Protocol},
+    };
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -146,6 +234,46 @@ mod tests {
         assert_eq!(Reconnect::default().jitter(7.0).wait(1, 0.0), Duration::ZERO);
         assert_eq!(Reconnect::default().jitter(-1.0).wait(1, 0.0), SECOND);
         assert_eq!(Reconnect::default().jitter(f64::NAN).wait(1, 0.0), SECOND);
+    }
+
+    #[test]
+    fn what_the_server_has_decided_and_what_cannot_change_is_not_tried_again() {
+        let refusal = Refusal::new("no".to_owned(), None);
+        let unsupported = ConnectFailure::Unsupported {
+            asked: Protocol::Eio4,
+            server: "it speaks something else".to_owned(),
+        };
+        for (reason, expected) in [
+            (Reason::ClientDisconnect, Retry::Stop),
+            (Reason::Shutdown, Retry::Stop),
+            (Reason::ServerDisconnect, Retry::Stop),
+            (Reason::Refused(refusal), Retry::Stop),
+            (Reason::Connect(unsupported), Retry::Stop),
+            (Reason::JoinTimeout, Retry::Again),
+            (Reason::PingTimeout, Retry::Again),
+            (Reason::TransportClose(None), Retry::Again),
+            (Reason::TransportError("reset".to_owned()), Retry::Again),
+            (Reason::TooLargeForServer, Retry::Again),
+            (Reason::TooLarge { limit: 1 }, Retry::Again),
+            (Reason::Protocol(ProtocolError::Utf8), Retry::Again),
+            (Reason::Connect(ConnectFailure::TimedOut), Retry::Again),
+            (Reason::Connect(ConnectFailure::Status(503)), Retry::Again),
+            (Reason::Reconnect, Retry::Again),
+        ] {
+            assert_eq!(Reconnect::default().verdict(&reason), expected, "{reason:?}");
+        }
+    }
+
+    #[test]
+    fn a_function_chooses_but_for_what_the_application_wanted() {
+        let policy = Reconnect::default().retry(|_| Retry::WithNewAuth);
+        assert_eq!(policy.verdict(&Reason::ServerDisconnect), Retry::WithNewAuth);
+        assert_eq!(policy.verdict(&Reason::PingTimeout), Retry::WithNewAuth);
+        assert_eq!(policy.verdict(&Reason::ClientDisconnect), Retry::Stop);
+        assert_eq!(policy.verdict(&Reason::Shutdown), Retry::Stop);
+        let policy = Reconnect::default().retry(|_| Retry::Stop);
+        assert_eq!(policy.verdict(&Reason::PingTimeout), Retry::Stop);
+        assert_eq!(policy.verdict(&Reason::Reconnect), Retry::Again);
     }
 
     #[test]

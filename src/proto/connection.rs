@@ -41,7 +41,7 @@ use std::{
 use bytestring::ByteString;
 
 use super::{
-    backoff::{Draws, Reconnect},
+    backoff::{Draws, Reconnect, Retry},
     engine::{self, Due, EnginePacket, Frame, Handshake, Heartbeat, Protocol, later},
     packet::{Body, Decoder, Limits, Packet, ProtocolError, Refused, root},
     socket::refusal,
@@ -728,7 +728,7 @@ impl Connection {
 
     /// The connection is gone: waits for the next attempt, if there is to be one.
     fn lost(&mut self, now: Instant, reason: Reason) {
-        let policy = self.config.reconnect;
+        let policy = &self.config.reconnect;
         let is_closing = match &self.state {
             State::Open(open) => {
                 if later(open.since, policy.proof()) <= now {
@@ -743,7 +743,8 @@ impl Connection {
             }
             _ => false,
         };
-        if is_closing || !self.wanted || reason.is_final() {
+        // New credentials go with the next request anyway, so `WithNewAuth` is nothing special here.
+        if is_closing || !self.wanted || policy.verdict(&reason) == Retry::Stop {
             return self.end(reason);
         }
         let attempt = self.attempts.saturating_add(1);
@@ -1420,6 +1421,29 @@ mod tests {
         bench.core.close(bench.now + SECOND);
         bench.core.handle_lost(bench.now, Reason::TransportClose(None));
         bench.expect_lost(Reason::TransportClose(None));
+    }
+
+    #[test]
+    fn the_policy_decides_by_the_reason_what_is_tried_again() {
+        for (retry, again) in
+            [(Retry::Again, true), (Retry::WithNewAuth, true), (Retry::Stop, false)]
+        {
+            let policy = Reconnect::default().retry(move |reason| match reason {
+                Reason::TransportClose(Some(4_000)) => retry,
+                other => Retry::default_for(other),
+            });
+            let mut bench = Bench::with(None, policy);
+            bench.core.join(bench.now, "/");
+            let delay = fail(&mut bench, 1);
+            bench.pass(delay);
+            bench.core.handle_dialled();
+            bench.text(MODERN);
+            assert!(matches!(bench.core.poll_event(), Some(Event::Opened(_))));
+            bench.core.handle_lost(bench.now, Reason::TransportClose(Some(4_000)));
+            let lost = bench.core.poll_event();
+            assert!(matches!(lost, Some(Event::Lost { again: told, .. }) if told == again));
+            assert_eq!(bench.core.is_idle(), !again, "{retry:?}");
+        }
     }
 
     #[test]
