@@ -102,7 +102,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     println!("main: the server knows of {told} flights");
 
     let report = client.shutdown(Duration::from_secs(2)).await;
-    println!("main: done, {} events were not sent", report.unsent);
+    println!("main: done, {} events were not sent", report.dropped);
     Ok(())
 }
 

@@ -3,7 +3,10 @@
 use std::{
     collections::{BTreeMap, HashMap},
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -19,17 +22,21 @@ use serde_json::Value;
 
 use crate::{
     connection::{Abandoned, BeginShutdown, Connection, Knowledge, Load},
-    error::{BuildError, NamespaceError, Reason, StartError},
-    namespace::{Namespace, Settings},
+    emit::Offline,
+    error::{BuildError, NamespaceError, Reason, StartError, brief},
+    namespace::{Namespace, Settings, Way},
     port::Port,
     proto::{
         backoff::Reconnect,
         connection::Config,
         engine::Protocol,
         packet::{Limits, MAX_NAMESPACE},
-        socket::{Auth, escape},
+        socket::{self, Credentials, escape},
     },
-    socket::{Socket, Timeouts},
+    provider::{AuthProvider, Join},
+    socket::{Defaults, Socket},
+    stats::{Counters, Stats},
+    ticket::SessionTicket,
     transport::{Target, reserved_header},
 };
 
@@ -49,13 +56,16 @@ struct Inner {
     connection: Addr<Connection>,
     arbiter: ArbiterHandle,
     knowledge: Arc<Knowledge>,
+    counters: Arc<Counters>,
     settings: Settings,
-    timeouts: Timeouts,
+    defaults: Defaults,
     ports: Mutex<Ports>,
 }
 
 struct Ports {
     by_name: HashMap<ByteString, Arc<Port>>,
+    /// For namespaces that are not joined yet.
+    tickets: HashMap<String, SessionTicket>,
     closed: bool,
 }
 
@@ -63,6 +73,32 @@ struct Ports {
 #[derive(Debug)]
 pub(crate) struct Lifeline {
     connection: Addr<Connection>,
+    ids: Option<MessageIds>,
+}
+
+impl Lifeline {
+    /// The argument that tells a message from all others, if they are to have one.
+    pub(crate) fn message_id(&self) -> Option<String> {
+        self.ids.as_ref().map(MessageIds::next)
+    }
+}
+
+/// Ids for messages, different for all clients.
+#[derive(Debug)]
+struct MessageIds {
+    client: String,
+    last: AtomicU64,
+}
+
+impl MessageIds {
+    fn new() -> Self {
+        Self { client: format!("{:016x}{:016x}", seed(), seed()), last: AtomicU64::new(0) }
+    }
+
+    fn next(&self) -> String {
+        let number = self.last.fetch_add(1, Ordering::Relaxed);
+        format!(r#"{{"messageId":"{}-{number}"}}"#, self.client)
+    }
 }
 
 impl Drop for Lifeline {
@@ -114,27 +150,69 @@ impl Client {
     }
 
     /// Ends the connection cleanly: sends what was emitted (and waits for a namespace that is still
-    /// being joined, if something is to be sent there), leaves all namespaces, closes.
+    /// being joined, if something is to be sent there), waits for the answers that were asked for,
+    /// leaves all namespaces, closes.
     ///
     /// What is not done when `deadline` has passed is left undone. From the call on, nothing can
     /// be emitted. It may be called from any handle, and more than once.
     pub async fn shutdown(&self, deadline: Duration) -> ShutdownReport {
+        let (report, _) = self.end(deadline, Way::Leave).await;
+        report
+    }
+
+    /// Ends the client like [`shutdown`](Self::shutdown), but so that another one can go on with
+    /// its sessions: the connection is closed without leaving the namespaces, and the server waits
+    /// for it to come back.
+    ///
+    /// There is a ticket for each namespace whose session can be gone on with; see
+    /// [`SessionTicket`]. What has come is not sent again to the next client: subscribers should
+    /// have handled it before this process ends.
+    pub async fn hand_over(&self, deadline: Duration) -> (ShutdownReport, Vec<SessionTicket>) {
+        self.end(deadline, Way::HandOver).await
+    }
+
+    async fn end(&self, deadline: Duration, way: Way) -> (ShutdownReport, Vec<SessionTicket>) {
+        let before = self.stats();
         for port in self.inner.close() {
             port.mark(Some(&Reason::Shutdown));
         }
-        let (waiter, unsent) = oneshot::channel();
-        self.inner.connection.do_send(BeginShutdown { deadline, waiter });
-        // If the connection has ended before, there is nothing left to send.
-        ShutdownReport { unsent: unsent.await.unwrap_or(0) }
+        let (waiter, done) = oneshot::channel();
+        self.inner.connection.do_send(BeginShutdown { deadline, way, waiter });
+        // If the client has ended before, there is nothing left to do.
+        let tickets = done.await.unwrap_or_default();
+        (ShutdownReport::between(&before, &self.stats()), tickets)
+    }
+
+    /// Counters of what this client did, and how it is now. Cheap, and from any thread.
+    pub fn stats(&self) -> Stats {
+        self.inner.counters.snapshot(self.inner.waiting())
     }
 }
 
-/// What a shutdown did not get done.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What became of what was emitted, from when the shutdown was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ShutdownReport {
-    /// Events that were emitted and never written to the connection.
-    pub unsent: usize,
+    /// Events that were handed to the connection.
+    pub sent: u64,
+    /// Events that the server answered.
+    pub acked: u64,
+    /// Events that were sent, and asked for an answer that did not come: whether the server saw
+    /// them is not known.
+    pub unknown: u64,
+    /// Events that were never sent.
+    pub dropped: u64,
+}
+
+impl ShutdownReport {
+    fn between(before: &Stats, after: &Stats) -> Self {
+        Self {
+            sent: after.events_out.saturating_sub(before.events_out),
+            acked: after.acked.saturating_sub(before.acked),
+            unknown: after.unknown.saturating_sub(before.unknown),
+            dropped: after.discarded.saturating_sub(before.discarded),
+        }
+    }
 }
 
 impl Inner {
@@ -147,11 +225,19 @@ impl Inner {
         if ports.closed {
             return Err(NamespaceError::Closed(Reason::Shutdown));
         }
-        let port = ports.by_name.entry(name).or_insert_with_key(|name| {
-            let settings = Settings { namespace: name.clone(), ..self.settings.clone() };
+        let Ports { by_name, tickets, .. } = &mut *ports;
+        let port = by_name.entry(name).or_insert_with_key(|name| {
+            let settings = self.settings.of(name, tickets.remove(&**name).as_ref());
             Arc::new(Namespace::start_on(&self.arbiter, &self.connection, settings))
         });
-        Ok(Socket::new(Arc::clone(port), Arc::clone(lifeline), self.timeouts))
+        Ok(Socket::new(Arc::clone(port), Arc::clone(lifeline), self.defaults))
+    }
+
+    /// What waits to be sent.
+    fn waiting(&self) -> Load {
+        self.ports().by_name.values().fold(Load::default(), |load, port| {
+            load.plus(Load { items: port.outbox.waiting(), bytes: port.outbox.waiting_bytes() })
+        })
     }
 
     /// From here on, there are no new namespaces. Gives those that there are.
@@ -230,7 +316,7 @@ pub struct ClientBuilder {
     path: String,
     query: Vec<(String, String)>,
     headers: Vec<(String, String)>,
-    auth: Option<Result<Value, String>>,
+    auth: Auth,
     protocol: Option<Protocol>,
     reconnect: Reconnect,
     connect_timeout: Duration,
@@ -239,8 +325,31 @@ pub struct ClientBuilder {
     attachment_timeout: Duration,
     max_message_size: usize,
     max_attachments: usize,
+    retries: u32,
+    retry_window: usize,
+    message_ids: bool,
+    offline: Offline,
     outgoing: Load,
     receive_window: Load,
+    tickets: Vec<SessionTicket>,
+}
+
+#[derive(Clone)]
+enum Auth {
+    None,
+    Fixed(Result<Value, String>),
+    Provided(AuthProvider),
+}
+
+/// Shows nothing of it.
+impl fmt::Debug for Auth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::None => "None",
+            Self::Fixed(_) => "Fixed",
+            Self::Provided(_) => "Provided",
+        })
+    }
 }
 
 /// Shows no values of the query, the headers or `auth`: they may be secrets.
@@ -260,8 +369,13 @@ impl fmt::Debug for ClientBuilder {
             attachment_timeout,
             max_message_size,
             max_attachments,
+            retries,
+            retry_window,
+            message_ids,
+            offline,
             outgoing,
             receive_window,
+            tickets,
         } = self;
         let keys = |pairs: &[(String, String)]| -> Vec<String> {
             pairs.iter().map(|(key, _)| key.clone()).collect()
@@ -272,7 +386,7 @@ impl fmt::Debug for ClientBuilder {
             .field("path", &before_query(path))
             .field("query", &keys(query))
             .field("headers", &keys(headers))
-            .field("auth", &auth.is_some())
+            .field("auth", auth)
             .field("protocol", protocol)
             .field("reconnect", reconnect)
             .field("connect_timeout", connect_timeout)
@@ -281,8 +395,13 @@ impl fmt::Debug for ClientBuilder {
             .field("attachment_timeout", attachment_timeout)
             .field("max_message_size", max_message_size)
             .field("max_attachments", max_attachments)
+            .field("retries", retries)
+            .field("retry_window", retry_window)
+            .field("message_ids", message_ids)
+            .field("offline", offline)
             .field("outgoing", outgoing)
             .field("receive_window", receive_window)
+            .field("tickets", tickets)
             .finish()
     }
 }
@@ -294,7 +413,7 @@ impl ClientBuilder {
             path: "/socket.io/".to_owned(),
             query: Vec::new(),
             headers: Vec::new(),
-            auth: None,
+            auth: Auth::None,
             protocol: None,
             reconnect: Reconnect::default(),
             connect_timeout: Duration::from_secs(20),
@@ -303,8 +422,13 @@ impl ClientBuilder {
             attachment_timeout: Duration::from_secs(30),
             max_message_size: 16 << 20,
             max_attachments: 10,
+            retries: 0,
+            retry_window: 1,
+            message_ids: false,
+            offline: Offline::Buffer,
             outgoing: Load { items: 10_000, bytes: 16 << 20 },
             receive_window: Load { items: 4_096, bytes: 4 << 20 },
+            tickets: Vec::new(),
         }
     }
 
@@ -338,7 +462,52 @@ impl ClientBuilder {
     /// [`query`](Self::query) there.
     #[must_use]
     pub fn auth(mut self, auth: impl Serialize) -> Self {
-        self.auth = Some(serde_json::to_value(auth).map_err(|error| error.to_string()));
+        self.auth = Auth::Fixed(serde_json::to_value(auth).map_err(|error| error.to_string()));
+        self
+    }
+
+    /// The credentials, asked for anew before each request to join a namespace: of a token that
+    /// expires, or of namespaces that take different ones.
+    ///
+    /// The provider runs on the arbiter of the client and must not block it. It has
+    /// [`join_timeout`](Self::join_timeout). If it fails, or gives what is not an object, that is
+    /// [`Reason::Provider`], which is tried again like a lost connection. Its error is logged.
+    ///
+    /// A server that refuses a client is not asked again by default. Where the provider would give
+    /// other credentials the next time, say so in the policy:
+    ///
+    /// ```
+    /// use actix_socketio::{Client, Reason, Reconnect, Retry};
+    /// use serde_json::json;
+    ///
+    /// # async fn fetch_token(fresh: bool) -> Result<String, std::io::Error> { Ok(String::new()) }
+    /// let client = Client::builder("http://localhost:3000")
+    ///     .auth_with(async |join| {
+    ///         let refused = matches!(join.reason(), Some(Reason::Refused(_)));
+    ///         let token = fetch_token(refused).await?;
+    ///         Ok::<_, std::io::Error>(json!({ "token": token }))
+    ///     })
+    ///     .reconnect(Reconnect::default().retry(|reason| match reason {
+    ///         Reason::Refused(_) => Retry::WithNewAuth,
+    ///         other => Retry::default_for(other),
+    ///     }));
+    /// ```
+    #[must_use]
+    pub fn auth_with<P, T, E>(mut self, provider: P) -> Self
+    where
+        P: AsyncFn(Join) -> Result<T, E> + Send + Sync + 'static,
+        T: Serialize,
+        E: fmt::Display,
+    {
+        let provider = Arc::new(provider);
+        self.auth = Auth::Provided(AuthProvider::new(move |join| {
+            let provider = Arc::clone(&provider);
+            Box::pin(async move {
+                let auth = provider(join).await.map_err(|error| brief(&error))?;
+                let auth = serde_json::to_value(auth).map_err(|error| brief(&error))?;
+                auth_json(Ok(auth)).map_err(|error| error.to_string())
+            })
+        }));
         self
     }
 
@@ -415,6 +584,50 @@ impl ClientBuilder {
         self
     }
 
+    /// How often an event that asks for an answer is sent again until it comes, where the call does
+    /// not say; see [`AckRequest::retries`](crate::AckRequest::retries). Default: 0, each is sent
+    /// once.
+    #[must_use]
+    pub fn retries(mut self, retries: u32) -> Self {
+        self.retries = retries;
+        self
+    }
+
+    /// How many events with [retries](Self::retries) may be under way at a time in each namespace.
+    /// Default: 1, as for the official client. More is faster, and keeps the order as well, if the
+    /// server drops repeats.
+    #[must_use]
+    pub fn retry_window(mut self, events: usize) -> Self {
+        self.retry_window = events;
+        self
+    }
+
+    /// Whether an event with [retries](Self::retries) gets one more argument, behind all others:
+    /// an object such as `{"messageId":"8f3…-17"}`, the same each time it is sent, and different
+    /// for each event of all clients. By it a server can drop repeats; see the
+    /// [crate](crate#at-least-once) for how. Default: no.
+    #[must_use]
+    pub fn message_ids(mut self, wanted: bool) -> Self {
+        self.message_ids = wanted;
+        self
+    }
+
+    /// What becomes of events that are emitted while their namespace is not joined. Default: they
+    /// wait in the [buffer](Self::send_buffer).
+    #[must_use]
+    pub fn offline(mut self, offline: Offline) -> Self {
+        self.offline = offline;
+        self
+    }
+
+    /// Goes on with the session of another client, in the namespace of the ticket; see
+    /// [`SessionTicket`]. Whether it worked is in [`Ready::recovered`](crate::Ready::recovered).
+    #[must_use]
+    pub fn resume(mut self, ticket: SessionTicket) -> Self {
+        self.tickets.push(ticket);
+        self
+    }
+
     /// How much may wait to be sent in each namespace: the number of events, and their bytes. When
     /// it is full, emits fail with [`EmitError::Full`](crate::EmitError::Full); an event larger
     /// than all of it passes alone. Default: 10 000 events, 16 MiB.
@@ -452,23 +665,29 @@ impl ClientBuilder {
         let parts = self.build()?;
         let knowledge = Arc::new(Knowledge::default());
         let known = Arc::clone(&knowledge);
-        let Parts { config, target, window, settings, timeouts } = parts;
+        let Parts { config, target, window, settings, defaults, ids, tickets } = parts;
+        let counters = Arc::clone(&settings.counters);
+        let counted = Arc::clone(&counters);
         let connection = Connection::start_in_arbiter(arbiter, move |_| {
-            Connection::new(config, target, window, known)
+            Connection::new(config, target, window, known, counted)
         });
-        let lifeline = Arc::new(Lifeline { connection: connection.clone() });
-        let namespace = settings.namespace.clone();
-        let port = Namespace::start_on(arbiter, &connection, settings.clone());
-        let port = Arc::new(port);
-        let default = Socket::new(Arc::clone(&port), Arc::clone(&lifeline), timeouts);
+        let lifeline = Arc::new(Lifeline { connection: connection.clone(), ids });
+        let mut tickets: HashMap<String, SessionTicket> =
+            tickets.into_iter().map(|ticket| (ticket.namespace.clone(), ticket)).collect();
+        let namespace = settings.core.namespace.clone();
+        let ticket = tickets.remove(&*namespace);
+        let own = settings.of(&namespace, ticket.as_ref());
+        let port = Arc::new(Namespace::start_on(arbiter, &connection, own));
+        let default = Socket::new(Arc::clone(&port), Arc::clone(&lifeline), defaults);
         let by_name = HashMap::from([(namespace, port)]);
         let inner = Arc::new(Inner {
             connection,
             arbiter: arbiter.clone(),
             knowledge,
+            counters,
             settings,
-            timeouts,
-            ports: Mutex::new(Ports { by_name, closed: false }),
+            defaults,
+            ports: Mutex::new(Ports { by_name, tickets, closed: false }),
         });
         Ok(Client { inner, lifeline, default })
     }
@@ -506,8 +725,17 @@ impl ClientBuilder {
         }
         // Not less, or whoever waits hears that time is up, and not why.
         let ready = self.connect_timeout.saturating_add(self.join_timeout);
-        let timeouts = Timeouts { ack: self.ack_timeout, ready };
-        let auth = self.auth.map(auth_json).transpose()?;
+        let defaults = Defaults {
+            ack_timeout: self.ack_timeout,
+            ready_timeout: ready,
+            retries: self.retries,
+            offline: self.offline,
+        };
+        let (credentials, provider) = match self.auth {
+            Auth::None => (Credentials::Fixed(None), None),
+            Auth::Fixed(auth) => (Credentials::Fixed(Some(auth_json(auth)?)), None),
+            Auth::Provided(provider) => (Credentials::Provided, Some(provider)),
+        };
         Ok(Parts {
             config: Config {
                 pin: self.protocol,
@@ -515,7 +743,7 @@ impl ClientBuilder {
                 connect_timeout: self.connect_timeout,
                 join_timeout: self.join_timeout,
                 attachment_timeout: self.attachment_timeout,
-                reconnect: self.reconnect,
+                reconnect: self.reconnect.clone(),
                 seed: seed(),
             },
             target: Target {
@@ -526,13 +754,23 @@ impl ClientBuilder {
             },
             window: self.receive_window,
             settings: Settings {
-                namespace,
-                auth,
-                join_timeout: self.join_timeout,
-                max_items: self.outgoing.items,
-                max_bytes: self.outgoing.bytes,
+                core: socket::Config {
+                    namespace,
+                    credentials,
+                    join_timeout: self.join_timeout,
+                    reconnect: self.reconnect,
+                    retry_window: self.retry_window,
+                    recovery: None,
+                    seed: seed(),
+                },
+                provider,
+                outgoing: self.outgoing,
+                offline: self.offline,
+                counters: Arc::default(),
             },
-            timeouts,
+            defaults,
+            ids: self.message_ids.then(MessageIds::new),
+            tickets: self.tickets,
         })
     }
 
@@ -549,6 +787,7 @@ impl ClientBuilder {
         }
         let counts = [
             ("max_message_size", self.max_message_size),
+            ("retry_window", self.retry_window),
             ("send_buffer", self.outgoing.items.min(self.outgoing.bytes)),
             ("receive_window", self.receive_window.items.min(self.receive_window.bytes)),
         ];
@@ -573,7 +812,9 @@ struct Parts {
     target: Target,
     window: Load,
     settings: Settings,
-    timeouts: Timeouts,
+    defaults: Defaults,
+    ids: Option<MessageIds>,
+    tickets: Vec<SessionTicket>,
 }
 
 /// Whether it can be requested. What is not ASCII would have to be percent-encoded.
@@ -649,9 +890,9 @@ fn header((name, value): (String, String)) -> Result<(HeaderName, HeaderValue), 
     Ok((parsed, value))
 }
 
-fn auth_json(auth: Result<Value, String>) -> Result<Auth, BuildError> {
+fn auth_json(auth: Result<Value, String>) -> Result<socket::Auth, BuildError> {
     match auth {
-        Ok(auth @ Value::Object(_)) => Ok(Auth(auth.to_string().into())),
+        Ok(auth @ Value::Object(_)) => Ok(socket::Auth(auth.to_string().into())),
         Ok(_) => Err(BuildError::Auth("it must be an object, such as {\"token\": …}".to_owned())),
         Err(error) => Err(BuildError::Auth(error)),
     }
@@ -752,7 +993,8 @@ mod tests {
 
     #[test]
     fn who_waits_for_a_namespace_waits_for_the_connection_too() {
-        let ready = |builder: ClientBuilder| builder.build().map(|parts| parts.timeouts.ready).ok();
+        let ready =
+            |builder: ClientBuilder| builder.build().map(|parts| parts.defaults.ready_timeout).ok();
         let seconds = Duration::from_secs;
         assert_eq!(ready(builder("http://host")), Some(seconds(40)));
         let set = builder("http://host").connect_timeout(seconds(1)).join_timeout(seconds(2));

@@ -17,7 +17,7 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU8, Ordering},
     },
     time::{Duration, Instant},
@@ -30,13 +30,15 @@ use futures::channel::oneshot;
 use crate::{
     alarm,
     driver::Driver,
-    namespace::{self, Namespace, message},
-    outbox::Outbox,
+    namespace::{self, Namespace, Way, message},
+    outbox::Watcher,
     proto::{
         connection::{self as proto, Admission, Event, Outgoing},
         engine::{Protocol, later},
         packet::Packet,
     },
+    stats::Counters,
+    ticket::SessionTicket,
     transport::Target,
 };
 
@@ -120,6 +122,7 @@ pub(crate) struct Connection {
     pub(crate) core: proto::Connection,
     target: Target,
     knowledge: Arc<Knowledge>,
+    counters: Arc<Counters>,
     children: HashMap<ByteString, Child>,
     /// What has been read, and not yet been taken by subscribers.
     load: Load,
@@ -134,7 +137,6 @@ pub(crate) struct Connection {
 #[derive(Debug)]
 struct Child {
     addr: Addr<Namespace>,
-    outbox: Arc<Outbox>,
     /// It is joined, or to be joined, and so needs a connection.
     wanted: bool,
     /// Packets to be routed.
@@ -149,7 +151,36 @@ struct Child {
 #[derive(Debug)]
 struct Shutdown {
     until: Instant,
-    waiters: Vec<oneshot::Sender<usize>>,
+    way: Way,
+    done: Done,
+}
+
+/// Shared by all who have to end before the end. The last one to drop it tells who waits.
+#[derive(Debug)]
+pub(crate) struct Done {
+    waiters: Vec<DoneSender>,
+    tickets: Mutex<Vec<SessionTicket>>,
+}
+
+type DoneSender = oneshot::Sender<Vec<SessionTicket>>;
+
+impl Done {
+    /// A namespace has ended, and may be gone on with.
+    pub(crate) fn hand_over(&self, ticket: SessionTicket) {
+        self.tickets.lock().unwrap_or_else(PoisonError::into_inner).push(ticket);
+    }
+}
+
+impl Drop for Done {
+    fn drop(&mut self) {
+        let tickets =
+            std::mem::take(self.tickets.get_mut().unwrap_or_else(PoisonError::into_inner));
+        for waiter in self.waiters.drain(..) {
+            if waiter.send(tickets.clone()).is_err() {
+                log::debug!("nobody waits for the end of the shutdown");
+            }
+        }
+    }
 }
 
 impl Connection {
@@ -158,11 +189,13 @@ impl Connection {
         target: Target,
         window: Load,
         knowledge: Arc<Knowledge>,
+        counters: Arc<Counters>,
     ) -> Self {
         Self {
             core: proto::Connection::new(config),
             target,
             knowledge,
+            counters,
             children: HashMap::new(),
             load: Load::default(),
             window,
@@ -229,6 +262,7 @@ impl Connection {
                 }
                 Event::Opened(session) => {
                     log::info!("connected, {}", session.protocol);
+                    self.counters.connects.add(1);
                     self.knowledge.set_protocol(self.core.protocol());
                     self.dispatch();
                     self.tell(|| namespace::Opened { session: session.clone() });
@@ -237,16 +271,16 @@ impl Connection {
                     self.dispatch();
                     self.tell(|| namespace::Refused { reason: reason.clone() });
                 }
-                Event::Lost { reason, again, unwritten } => {
+                Event::Lost { reason, again } => {
                     log::info!("connection ended: {reason}");
-                    if unwritten > 0 {
-                        log::warn!("{unwritten} events were emitted and not written any more");
-                    }
+                    self.counters.ended(&reason);
                     self.dispatch();
+                    self.give_back();
                     self.tell(|| namespace::Lost { reason: reason.clone(), again });
                 }
                 Event::Retrying { attempt, delay, reason } => {
                     log::info!("attempt {attempt} to connect in {delay:?}");
+                    self.counters.attempts.add(1);
                     self.tell(|| namespace::Retrying { attempt, delay, reason: reason.clone() });
                 }
                 Event::GaveUp { attempts, reason } => {
@@ -286,6 +320,25 @@ impl Connection {
         }
     }
 
+    /// Gives the namespaces back what was not written, for the next session.
+    fn give_back(&mut self) {
+        let mut unwritten: HashMap<ByteString, Vec<Outgoing>> = HashMap::new();
+        for outgoing in self.core.take_unwritten() {
+            unwritten.entry(outgoing.packet.namespace.clone()).or_default().push(outgoing);
+        }
+        for (namespace, batch) in unwritten {
+            if let Some(child) = self.children.get(&namespace) {
+                child.addr.do_send(namespace::Unwritten { batch });
+            }
+        }
+    }
+
+    /// Adds up what was counted.
+    pub(crate) fn account(&mut self) {
+        self.counters.add_connection(&self.core.take_tally());
+        self.counters.set_waiting_in(self.load);
+    }
+
     fn tell<M>(&self, message: impl Fn() -> M)
     where
         M: Message<Result = ()> + Send + 'static,
@@ -296,20 +349,21 @@ impl Connection {
         }
     }
 
-    fn begin_shutdown(&mut self, deadline: Duration, waiter: Option<oneshot::Sender<usize>>) {
+    fn begin_shutdown(&mut self, deadline: Duration, way: Way, waiter: Option<DoneSender>) {
         let until = later(alarm::now(), deadline);
         if let Some(shutdown) = &mut self.shutdown {
             shutdown.until = shutdown.until.min(until);
-            shutdown.waiters.extend(waiter);
+            shutdown.done.waiters.extend(waiter);
         } else {
-            self.shutdown = Some(Shutdown { until, waiters: waiter.into_iter().collect() });
-            self.tell(|| namespace::Finish {});
+            let (waiters, tickets) = (waiter.into_iter().collect(), Mutex::default());
+            self.shutdown = Some(Shutdown { until, way, done: Done { waiters, tickets } });
+            self.tell(|| namespace::Finish { way });
         }
     }
 
     /// Goes on with a shutdown as far as it can. `true` when all is done.
     pub(crate) fn try_finish(&mut self) -> bool {
-        let Some(shutdown) = &mut self.shutdown else { return false };
+        let Some(shutdown) = &self.shutdown else { return false };
         if !self.children.values().all(|child| child.finished) {
             return false;
         }
@@ -317,16 +371,11 @@ impl Connection {
         if !self.core.is_idle() {
             return false;
         }
-        let unsent = self
-            .children
-            .values()
-            .fold(0_usize, |sum, child| sum.saturating_add(child.outbox.waiting()));
-        for waiter in shutdown.waiters.drain(..) {
-            if waiter.send(unsent).is_err() {
-                log::debug!("nobody waits for the end of the shutdown");
-            }
+        self.account();
+        if let Some(Shutdown { done, .. }) = self.shutdown.take() {
+            let done = Arc::new(done);
+            self.tell(|| namespace::End { done: Arc::clone(&done) });
         }
-        self.tell(|| namespace::End {});
         true
     }
 }
@@ -344,7 +393,7 @@ impl Actor for Connection {
 
 message!(
     /// A namespace wants to be joined.
-    Join { namespace: ByteString, outbox: Arc<Outbox>, addr: Addr<Namespace> }
+    Join { namespace: ByteString, addr: Addr<Namespace> }
 );
 message!(
     /// A namespace is joined or to be joined, or neither.
@@ -353,6 +402,10 @@ message!(
 message!(
     /// Packets to be sent.
     Transmit { epoch: u64, batch: Vec<Outgoing> }
+);
+message!(
+    /// Somebody waits until all that was handed over is written.
+    Watch { watcher: Watcher }
 );
 message!(
     /// The packet that leaves a namespace.
@@ -371,10 +424,9 @@ impl Handler<Join> for Connection {
     type Result = ();
 
     fn handle(&mut self, join: Join, _: &mut Self::Context) {
-        let Join { namespace, outbox, addr } = join;
+        let Join { namespace, addr } = join;
         self.children.entry(namespace.clone()).or_insert_with(|| Child {
             addr: addr.clone(),
-            outbox,
             wanted: true,
             batch: Vec::new(),
             batch_load: Load::default(),
@@ -382,8 +434,8 @@ impl Handler<Join> for Connection {
             finished: false,
         });
         self.note_wanted(&namespace, true);
-        if self.shutdown.is_some() {
-            return addr.do_send(namespace::Finish {});
+        if let Some(Shutdown { way, .. }) = self.shutdown {
+            return addr.do_send(namespace::Finish { way });
         }
         match self.core.join(alarm::now(), &namespace) {
             Admission::Later => {}
@@ -413,6 +465,19 @@ impl Handler<Transmit> for Connection {
         let now = alarm::now();
         for outgoing in batch {
             self.core.send(now, epoch, outgoing);
+        }
+        self.give_back();
+    }
+}
+
+impl Handler<Watch> for Connection {
+    type Result = ();
+
+    fn handle(&mut self, Watch { watcher }: Watch, _: &mut Self::Context) {
+        match self.core.last_permit() {
+            Some(permit) => permit.watch(watcher),
+            None if watcher.send(()).is_err() => log::trace!("nobody waits any more"),
+            None => {}
         }
     }
 }
@@ -450,8 +515,8 @@ impl Handler<Finished> for Connection {
 // From the handles.
 
 message!(
-    /// Shut down within the deadline. The answer is how many events were not sent.
-    BeginShutdown { deadline: Duration, waiter: oneshot::Sender<usize> }
+    /// Shut down within the deadline. The answer comes when all namespaces have ended.
+    BeginShutdown { deadline: Duration, way: Way, waiter: DoneSender }
 );
 message!(
     /// The last handle was dropped.
@@ -462,8 +527,8 @@ impl Handler<BeginShutdown> for Connection {
     type Result = ();
 
     fn handle(&mut self, shutdown: BeginShutdown, _: &mut Self::Context) {
-        let BeginShutdown { deadline, waiter } = shutdown;
-        self.begin_shutdown(deadline, Some(waiter));
+        let BeginShutdown { deadline, way, waiter } = shutdown;
+        self.begin_shutdown(deadline, way, Some(waiter));
     }
 }
 
@@ -471,6 +536,6 @@ impl Handler<Abandoned> for Connection {
     type Result = ();
 
     fn handle(&mut self, _: Abandoned, _: &mut Self::Context) {
-        self.begin_shutdown(FAREWELL, None);
+        self.begin_shutdown(FAREWELL, Way::Leave, None);
     }
 }

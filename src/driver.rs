@@ -169,6 +169,7 @@ impl Driver {
         });
         connection.route();
         connection.dispatch();
+        connection.account();
         connection.note_inflow(now, inflow);
         inflow
     }

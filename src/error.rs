@@ -16,7 +16,7 @@ use std::{
 use serde::de::DeserializeOwned;
 
 use crate::{
-    message::Emit,
+    emit::Emit,
     proto::{ProtocolError, engine::Protocol},
 };
 
@@ -81,6 +81,9 @@ pub enum Reason {
     Protocol(ProtocolError),
     /// No connection could be made.
     Connect(ConnectFailure),
+    /// A provider of the application failed: of credentials
+    /// ([`auth_with`](crate::ClientBuilder::auth_with)). The text is that of its error.
+    Provider(String),
     /// The connection was replaced, because a namespace could not be joined over it any more: on a
     /// server 1.x or 2.x everything depends on `/`, and that was left or refused.
     Reconnect,
@@ -90,7 +93,9 @@ impl Reason {
     /// Who ended it.
     pub fn initiator(&self) -> Initiator {
         match self {
-            Self::ClientDisconnect | Self::Shutdown | Self::Reconnect => Initiator::User,
+            Self::ClientDisconnect | Self::Shutdown | Self::Reconnect | Self::Provider(_) => {
+                Initiator::User
+            }
             Self::JoinTimeout | Self::PingTimeout | Self::TooLarge { .. } | Self::Protocol(_) => {
                 Initiator::Library
             }
@@ -108,6 +113,27 @@ impl Reason {
         matches!(self, Self::Shutdown | Self::Connect(ConnectFailure::Unsupported { .. }))
     }
 
+    /// A name for it that does not change, for counters and metrics: that of the variant, such as
+    /// `ping_timeout`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::ClientDisconnect => "client_disconnect",
+            Self::Shutdown => "shutdown",
+            Self::ServerDisconnect => "server_disconnect",
+            Self::Refused(_) => "refused",
+            Self::JoinTimeout => "join_timeout",
+            Self::PingTimeout => "ping_timeout",
+            Self::TransportClose(_) => "transport_close",
+            Self::TransportError(_) => "transport_error",
+            Self::TooLargeForServer => "too_large_for_server",
+            Self::TooLarge { .. } => "too_large",
+            Self::Protocol(_) => "protocol",
+            Self::Connect(_) => "connect",
+            Self::Provider(_) => "provider",
+            Self::Reconnect => "reconnect",
+        }
+    }
+
     /// The official client's name for it, where it has one.
     pub fn official_name(&self) -> Option<&'static str> {
         match self {
@@ -118,7 +144,7 @@ impl Reason {
             Self::TransportError(_) | Self::TooLarge { .. } => Some("transport error"),
             Self::Protocol(_) => Some("parse error"),
             Self::Shutdown | Self::Reconnect => Some("forced close"),
-            Self::Refused(_) | Self::JoinTimeout | Self::Connect(_) => None,
+            Self::Refused(_) | Self::JoinTimeout | Self::Connect(_) | Self::Provider(_) => None,
         }
     }
 }
@@ -147,6 +173,7 @@ impl fmt::Display for Reason {
             }
             Self::Protocol(error) => write!(f, "the server broke the protocol: {}", brief(error)),
             Self::Connect(failure) => write!(f, "no connection: {failure}"),
+            Self::Provider(error) => write!(f, "a provider of the application failed: {error}"),
             Self::Reconnect => f.write_str("another namespace needed a new connection"),
         }
     }
@@ -167,6 +194,7 @@ impl Error for Reason {
             | Self::TransportError(_)
             | Self::TooLargeForServer
             | Self::TooLarge { .. }
+            | Self::Provider(_)
             | Self::Reconnect => None,
         }
     }
@@ -482,6 +510,23 @@ pub enum EmitError {
     Full(Emit),
     /// The namespace is not joined, nor being joined.
     Closed(Reason),
+    /// The namespace is not joined now, and the event was not to wait for it:
+    /// [`Offline::Fail`](crate::Offline::Fail), or [`Emit::volatile`].
+    Offline,
+    /// The event waited for its namespace to be joined, until it was not to be sent any more.
+    Expired,
+    /// The event waited, and will not be sent: a [later one](Emit::latest) has taken its place, it
+    /// was taken [out of the buffer](crate::Socket::take_unsent), or it is
+    /// [volatile](Emit::volatile) and too many others wait.
+    Discarded,
+    /// The server would close the connection over a message of this size. It says so in its
+    /// handshake (`maxHttpBufferSize` of official servers since 4.5; 1 MB unless it is set).
+    PayloadTooLarge {
+        /// Of the largest message that the event is sent as, its text or an attachment, in bytes.
+        size: u64,
+        /// The server's, in bytes.
+        limit: u64,
+    },
 }
 
 impl fmt::Display for EmitError {
@@ -491,6 +536,12 @@ impl fmt::Display for EmitError {
             Self::Encode(error) => write!(f, "the arguments cannot be serialised: {error}"),
             Self::Full(_) => f.write_str("the buffer for outgoing events is full"),
             Self::Closed(reason) => write!(f, "the namespace is closed: {reason}"),
+            Self::Offline => f.write_str("the namespace is not joined"),
+            Self::Expired => f.write_str("the event waited for too long"),
+            Self::Discarded => f.write_str("the event waited, and was discarded"),
+            Self::PayloadTooLarge { size, limit } => {
+                write!(f, "a message of {size} bytes, and the server takes {limit}")
+            }
         }
     }
 }
@@ -499,7 +550,13 @@ impl Error for EmitError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Closed(reason) => Some(reason),
-            Self::ReservedName(_) | Self::Encode(_) | Self::Full(_) => None,
+            Self::ReservedName(_)
+            | Self::Encode(_)
+            | Self::Full(_)
+            | Self::Offline
+            | Self::Expired
+            | Self::Discarded
+            | Self::PayloadTooLarge { .. } => None,
         }
     }
 }

@@ -130,6 +130,7 @@ mod alarm;
 mod client;
 mod connection;
 mod driver;
+mod emit;
 pub mod error;
 pub mod message;
 mod namespace;
@@ -137,24 +138,31 @@ mod outbox;
 pub mod payload;
 mod port;
 mod proto;
+mod provider;
 mod socket;
+mod stats;
 mod subscriber;
+mod ticket;
 mod transport;
 
 pub use client::{Client, ClientBuilder, ShutdownReport};
+pub use emit::{Emit, Offline};
 pub use error::{
     AckError, AnswerError, BuildError, ConnectFailure, DecodeError, EmitError, Initiator,
     NamespaceError, ReadyError, Reason, Refusal, StartError,
 };
-pub use message::{ConnectError, Disconnected, Emit, Event, GaveUp, Lagged, Ready, Reconnecting};
+pub use message::{ConnectError, Disconnected, Event, GaveUp, Lagged, Ready, Reconnecting};
 pub use payload::Payload;
 pub use proto::{
     ProtocolError,
     backoff::{Reconnect, Retry},
     engine::Protocol,
 };
-pub use socket::{Ack, AckRequest, ReadyRequest, Socket, WhenReady};
+pub use provider::Join;
+pub use socket::{Ack, AckRequest, ReadyRequest, Socket, WhenReady, WhenWritten, Written};
+pub use stats::{RoundTrips, Stats};
 pub use subscriber::Subscribable;
+pub use ticket::SessionTicket;
 
 /// Compiles what the README shows.
 #[cfg(doctest)]

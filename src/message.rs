@@ -1,7 +1,7 @@
-//! The messages between a namespace and the application's actors.
+//! What a namespace tells the application's actors.
 //!
-//! Out: [`Ready`], [`Event`], [`Disconnected`], [`ConnectError`] and [`Lagged`] go to whoever
-//! subscribed, each subscriber gets them in the order in which they came about. In: [`Emit`].
+//! Whoever subscribed gets what it asked for, in the order in which it came about. The way back is
+//! [`Emit`](crate::Emit).
 
 use std::{
     fmt,
@@ -17,11 +17,11 @@ use bytestring::ByteString;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    error::{AnswerError, DecodeError, EmitError, Reason},
+    error::{AnswerError, DecodeError, Reason},
     namespace::Answer,
-    payload::{Payload, encode_event, encode_reply},
+    payload::{Payload, encode_reply},
     port::Port,
-    proto::{engine::Protocol, packet::RESERVED},
+    proto::engine::Protocol,
 };
 
 /// The namespace is joined: what is emitted now goes straight to the server.
@@ -33,6 +33,7 @@ pub struct Ready {
     pub(crate) namespace: ByteString,
     pub(crate) sid: ByteString,
     pub(crate) protocol: Protocol,
+    pub(crate) recovered: bool,
 }
 
 impl Ready {
@@ -51,15 +52,30 @@ impl Ready {
     pub fn protocol(&self) -> Protocol {
         self.protocol
     }
+
+    /// Whether the server goes on with the session before: it knows this client by the same id, and
+    /// what it emitted while there was no connection has come, in order, before this message.
+    ///
+    /// For servers since 4.6 that have connection state recovery switched on. Where it is `false`,
+    /// what was emitted meanwhile is lost.
+    ///
+    /// The server adds a string to the arguments of each event then, behind those of the
+    /// application. It is what the client goes on from. The server leaves it out of volatile
+    /// events; one of those that ends in a short string of its own (without spaces) right before
+    /// the connection is lost is mistaken for it, and the session cannot be gone on with.
+    pub fn recovered(&self) -> bool {
+        self.recovered
+    }
 }
 
 /// Without the id: on old servers it is the key to the session.
 impl fmt::Debug for Ready {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { namespace, sid: _, protocol } = self;
+        let Self { namespace, sid: _, protocol, recovered } = self;
         f.debug_struct("Ready")
             .field("namespace", namespace)
             .field("protocol", protocol)
+            .field("recovered", recovered)
             .finish_non_exhaustive()
     }
 }
@@ -306,52 +322,5 @@ impl GaveUp {
     /// Why the last one failed.
     pub fn reason(&self) -> &Reason {
         &self.reason
-    }
-}
-
-/// An event for the server, ready to be sent: its name checked, its arguments serialised.
-///
-/// It is what [`Socket::emit`](crate::Socket::emit) makes and sends at once. As a message it goes
-/// to the [`Recipient`](actix::Recipient) of a namespace, for an actor that must know nothing of
-/// sockets; see [`Socket::recipient`](crate::Socket::recipient).
-#[derive(Clone, PartialEq, Eq, Message)]
-#[rtype(result = "Result<(), EmitError>")]
-pub struct Emit {
-    pub(crate) name: ByteString,
-    pub(crate) payload: Payload,
-}
-
-impl Emit {
-    /// An event with these arguments: a tuple for several, `()` for none, anything else for one;
-    /// see the mapping at [`payload`](crate::payload).
-    ///
-    /// # Errors
-    ///
-    /// [`EmitError::ReservedName`] or [`EmitError::Encode`].
-    pub fn new(name: &str, arguments: impl Serialize) -> Result<Self, EmitError> {
-        if RESERVED.contains(&name) {
-            return Err(EmitError::ReservedName(name.to_owned()));
-        }
-        let payload =
-            encode_event(name, &arguments).map_err(|error| EmitError::Encode(error.to_string()))?;
-        Ok(Self { name: name.into(), payload })
-    }
-
-    /// The event's name.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// The serialised arguments.
-    pub fn payload(&self) -> &Payload {
-        &self.payload
-    }
-}
-
-/// Shows no arguments.
-impl fmt::Debug for Emit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, payload } = self;
-        f.debug_struct("Emit").field("name", name).field("payload", payload).finish()
     }
 }

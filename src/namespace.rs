@@ -8,6 +8,7 @@
 
 use std::{
     collections::VecDeque,
+    fmt,
     pin::Pin,
     sync::{Arc, atomic::AtomicBool},
     task::{Context as TaskContext, Poll},
@@ -16,23 +17,27 @@ use std::{
 
 use actix::{Actor, ActorContext, ActorFuture, Addr, AsyncContext, Context, Handler, Message};
 use bytestring::ByteString;
-use futures::channel::oneshot;
+use futures::{channel::oneshot, future::LocalBoxFuture};
 
 use crate::{
     alarm::{self, Alarm},
-    connection::{self, Connection, Load},
+    connection::{self, Connection, Done, Load},
+    emit::{Emit, Offline},
     error::{AckError, EmitError, ReadyError, Reason},
-    message::{ConnectError, Disconnected, Emit, Event, GaveUp, Ready, Reconnecting, Responder},
-    outbox::{Outbox, Permit},
+    message::{ConnectError, Disconnected, Event, GaveUp, Ready, Reconnecting, Responder},
+    outbox::{Outbox, Permit, Watcher},
     payload::Payload,
-    port::{Port, Status},
+    port::{NotAdmitted, Port, Status},
     proto::{
-        connection::Session,
+        connection::{Outgoing, Session},
         engine::{Protocol, later},
         packet::Packet,
         socket,
     },
+    provider::{AuthProvider, Join},
+    stats::Counters,
     subscriber::{Ears, Fact, Subscriber},
+    ticket::SessionTicket,
 };
 
 /// Events that come before anybody has subscribed are kept, up to this many.
@@ -46,11 +51,31 @@ type ReadySender = oneshot::Sender<Result<Ready, ReadyError>>;
 /// What a namespace is made of.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
-    pub(crate) namespace: ByteString,
-    pub(crate) auth: Option<socket::Auth>,
-    pub(crate) join_timeout: Duration,
-    pub(crate) max_items: usize,
-    pub(crate) max_bytes: usize,
+    pub(crate) core: socket::Config,
+    /// Where the credentials come from, if not from `core`.
+    pub(crate) provider: Option<AuthProvider>,
+    pub(crate) outgoing: Load,
+    /// For events that come as messages.
+    pub(crate) offline: Offline,
+    pub(crate) counters: Arc<Counters>,
+}
+
+impl Settings {
+    /// The same for another namespace, which may go on with a session.
+    pub(crate) fn of(&self, namespace: &ByteString, ticket: Option<&SessionTicket>) -> Self {
+        let recovery = ticket.map(SessionTicket::recovery);
+        let core = socket::Config { namespace: namespace.clone(), recovery, ..self.core.clone() };
+        Self { core, ..self.clone() }
+    }
+}
+
+/// How a namespace is ended by a shutdown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// The server is told.
+    Leave,
+    /// The server is to believe that the connection is lost, and to wait for another one.
+    HandOver,
 }
 
 #[derive(Debug)]
@@ -66,15 +91,32 @@ pub(crate) struct Namespace {
     unheard: Unheard,
     /// The last mark of a handle whose message has come.
     marks: u64,
-    /// Why there is no connection, while it is tried again.
+    /// Why it is not joined, if it was tried or was once.
     failure: Option<Reason>,
+    provider: Option<AuthProvider>,
+    asking: Option<Asking>,
+    offline: Offline,
+    counters: Arc<Counters>,
     /// The Connection believes that this namespace is joined or to be joined.
     is_wanted: bool,
-    /// Told to leave as soon as all is sent.
-    finishing: bool,
+    /// To end so as soon as all is sent and answered.
+    finishing: Option<Way>,
     /// Packets handled since the Connection was last told.
     taken: Load,
     reported: Load,
+}
+
+/// The application is asked for the credentials.
+struct Asking {
+    /// Of the question.
+    number: u64,
+    answer: LocalBoxFuture<'static, Result<socket::Auth, String>>,
+}
+
+impl fmt::Debug for Asking {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Asking").field("number", &self.number).finish_non_exhaustive()
+    }
 }
 
 /// Events that came when nobody had subscribed. The first subscriber gets them, so that it does
@@ -101,21 +143,21 @@ impl Namespace {
         connection: &Addr<Connection>,
         settings: Settings,
     ) -> Port {
-        let outbox = Outbox::new(settings.max_items, settings.max_bytes);
+        let outbox = Outbox::new(settings.outgoing.items, settings.outgoing.bytes);
         let status = Arc::new(Status::default());
-        let namespace = settings.namespace.clone();
+        let namespace = settings.core.namespace.clone();
         let (inner_outbox, inner_status) = (Arc::clone(&outbox), Arc::clone(&status));
         let inner_connection = connection.clone();
         let addr = Self::start_in_arbiter(arbiter, move |ctx| {
-            let Settings { namespace, auth, join_timeout, .. } = settings;
+            let Settings { core, provider, outgoing: _, offline, counters } = settings;
             let port = Port {
-                namespace: namespace.clone(),
+                namespace: core.namespace.clone(),
                 outbox: inner_outbox,
                 status: inner_status,
                 addr: ctx.address(),
             };
             Self {
-                core: socket::Socket::new(namespace, auth, join_timeout),
+                core: socket::Socket::new(core),
                 port: Arc::new(port),
                 connection: inner_connection,
                 subscribers: Vec::new(),
@@ -125,8 +167,12 @@ impl Namespace {
                 unheard: Unheard::Kept { events: VecDeque::new(), bytes: 0, before_ready: 0 },
                 marks: 0,
                 failure: None,
+                provider,
+                asking: None,
+                offline,
+                counters,
                 is_wanted: true,
-                finishing: false,
+                finishing: None,
                 taken: Load::default(),
                 reported: Load::default(),
             }
@@ -142,7 +188,7 @@ impl Namespace {
 
     /// Passes on what the core has to tell.
     fn publish(&mut self) {
-        self.port.update(self.core.visit(), self.core.ended(), self.marks);
+        self.port.update(&self.core, self.marks);
         let wanted = self.core.ended().is_none();
         if self.is_wanted != wanted {
             self.is_wanted = wanted;
@@ -156,31 +202,49 @@ impl Namespace {
                     // Nobody minds an answer that nobody waits for any more.
                     drop(waiter.send(outcome));
                 }
-                socket::Event::Ready { sid } => self.is_ready(sid),
+                socket::Event::Ready { sid, recovered } => self.is_ready(sid, recovered),
                 socket::Event::ConnectError(reason) => {
                     log::warn!("{}: not joined: {reason}", self.name());
-                    self.refuse_waiting(&reason);
+                    self.note_failure(&reason);
                     let namespace = self.name().clone();
                     self.tell(&Fact::ConnectError(ConnectError { namespace, reason }));
                 }
                 socket::Event::Disconnected(reason) => {
                     log::info!("{}: disconnected: {reason}", self.name());
                     self.ready = None;
-                    if self.core.ended().is_some() {
-                        self.refuse_waiting(&reason);
-                    }
+                    self.note_failure(&reason);
                     let namespace = self.name().clone();
                     self.tell(&Fact::Disconnected(Disconnected { namespace, reason }));
+                }
+                socket::Event::Retrying { attempt, delay, reason } => {
+                    log::info!("{}: attempt {attempt} to join in {delay:?}", self.name());
+                    self.tell_retrying(attempt, delay, reason);
+                }
+                socket::Event::GaveUp { attempts, reason } => {
+                    log::warn!("{}: gave up after {attempts} attempts: {reason}", self.name());
+                    let namespace = self.name().clone();
+                    self.tell(&Fact::GaveUp(GaveUp { namespace, attempts, reason }));
+                }
+                socket::Event::Rejoin => self.port.join(&self.connection),
+                socket::Event::TooLarge { size, limit } => {
+                    let name = self.name();
+                    log::warn!("{name}: {size} bytes were not sent: the server takes {limit}");
                 }
             }
         }
     }
 
-    fn is_ready(&mut self, sid: ByteString) {
+    fn tell_retrying(&mut self, attempt: u32, delay: Duration, reason: Reason) {
+        self.failure = Some(reason.clone());
+        let namespace = self.name().clone();
+        self.tell(&Fact::Reconnecting(Reconnecting { namespace, attempt, delay, reason }));
+    }
+
+    fn is_ready(&mut self, sid: ByteString, recovered: bool) {
         let Some(protocol) = self.protocol else { return };
-        log::info!("{}: joined", self.name());
+        log::info!("{}: joined{}", self.name(), if recovered { ", session recovered" } else { "" });
         self.failure = None;
-        let ready = Ready { namespace: self.name().clone(), sid, protocol };
+        let ready = Ready { namespace: self.name().clone(), sid, protocol, recovered };
         for (_, waiter) in self.waiting.drain(..) {
             drop(waiter.send(Ok(ready.clone())));
         }
@@ -191,7 +255,12 @@ impl Namespace {
         self.tell(&Fact::Ready(ready));
     }
 
-    fn refuse_waiting(&mut self, reason: &Reason) {
+    /// It is not joined. Who waits for it goes on waiting if it is tried again.
+    fn note_failure(&mut self, reason: &Reason) {
+        self.failure = Some(reason.clone());
+        if self.core.ended().is_none() {
+            return;
+        }
         for (_, waiter) in self.waiting.drain(..) {
             drop(waiter.send(Err(ReadyError::Ended(reason.clone()))));
         }
@@ -213,6 +282,7 @@ impl Namespace {
                 if events.len() > MAX_UNHEARD || *bytes > MAX_UNHEARD_BYTES {
                     let lost = events.len();
                     self.unheard = Unheard::Over;
+                    self.counters.missed.add(u64::try_from(lost).unwrap_or(u64::MAX));
                     log::warn!("{}: nobody has subscribed; {lost} events discarded", self.name());
                 }
             }
@@ -273,17 +343,64 @@ impl Namespace {
         self.publish();
     }
 
+    /// What it takes to go on with this session.
+    fn ticket(&self) -> Option<SessionTicket> {
+        SessionTicket::new(self.name(), self.core.recovery()?)
+    }
+
+    /// Nothing will be sent any more.
+    fn discard_rest(&mut self) {
+        let lost = self.core.take_unsent().len();
+        self.publish();
+        self.counters.add_socket(self.core.take_tally());
+        self.counters.discarded.add(u64::try_from(lost).unwrap_or(u64::MAX));
+        if lost > 0 {
+            log::warn!("{}: {lost} buffered events were never sent", self.name());
+        }
+    }
+
+    /// Asks the application for the credentials, if it is to give them.
+    fn ask(&mut self, cx: &mut TaskContext<'_>) {
+        while let Some((number, provider)) = self.core.wants_auth().zip(self.provider.as_ref()) {
+            if self.asking.as_ref().is_none_or(|asking| asking.number != number) {
+                let join = Join {
+                    namespace: self.port.namespace.clone(),
+                    attempt: self.core.attempts(),
+                    reason: self.failure.clone(),
+                };
+                self.asking = Some(Asking { number, answer: provider.provide(join) });
+            }
+            let Some(asking) = &mut self.asking else { return };
+            let Poll::Ready(auth) = asking.answer.as_mut().poll(cx) else { return };
+            self.core.handle_auth(alarm::now(), auth);
+            self.publish();
+        }
+        self.asking = None;
+    }
+
+    fn finish(&mut self, way: Way) {
+        match way {
+            Way::Leave => self.leave(Reason::Shutdown),
+            Way::HandOver => {
+                self.transmit();
+                self.core.end(Reason::Shutdown);
+                self.publish();
+            }
+        }
+        self.connection.do_send(connection::Finished { namespace: self.name().clone() });
+    }
+
     /// Runs behind the messages each time the actor wakes.
     fn pump(&mut self, cx: &mut TaskContext<'_>, alarm: &mut Alarm) {
         while let Poll::Ready(now) = alarm.poll(cx, self.poll_timeout()) {
             self.handle_timeout(now);
         }
-        if self.finishing && self.core.is_flushed() {
-            self.finishing = false;
-            self.leave(Reason::Shutdown);
-            self.connection.do_send(connection::Finished { namespace: self.name().clone() });
+        self.ask(cx);
+        if let Some(way) = self.finishing.take_if(|_| self.core.is_done()) {
+            self.finish(way);
         }
         self.transmit();
+        self.counters.add_socket(self.core.take_tally());
         for subscriber in &mut self.subscribers {
             subscriber.poll(cx, &self.port.namespace);
         }
@@ -322,10 +439,7 @@ impl Actor for Namespace {
     }
 
     fn stopped(&mut self, _: &mut Self::Context) {
-        let lost = self.core.buffered();
-        if lost > 0 {
-            log::warn!("{}: {lost} buffered events were never sent", self.name());
-        }
+        self.discard_rest();
     }
 }
 
@@ -377,6 +491,10 @@ message!(
     Lost { reason: Reason, again: bool }
 );
 message!(
+    /// What the connection was given, and did not write.
+    Unwritten { batch: Vec<Outgoing> }
+);
+message!(
     /// Another attempt to connect is to be made.
     Retrying { attempt: u32, delay: Duration, reason: Reason }
 );
@@ -393,12 +511,12 @@ message!(
     Shed { all: bool }
 );
 message!(
-    /// Send what can be sent, leave, and report.
-    Finish {}
+    /// Send what can be sent, wait for the answers, end, and report.
+    Finish { way: Way }
 );
 message!(
     /// It is over.
-    End {}
+    End { done: Arc<Done> }
 );
 
 impl Handler<Opened> for Namespace {
@@ -416,8 +534,9 @@ impl Handler<Routed> for Namespace {
 
     fn handle(&mut self, Routed { epoch, packets, load }: Routed, _: &mut Self::Context) {
         self.taken = self.taken.plus(load);
+        let now = alarm::now();
         for packet in packets {
-            self.core.handle_packet(epoch, packet);
+            self.core.handle_packet(now, epoch, packet);
         }
         self.publish();
     }
@@ -427,8 +546,16 @@ impl Handler<Lost> for Namespace {
     type Result = ();
 
     fn handle(&mut self, Lost { reason, again }: Lost, _: &mut Self::Context) {
-        self.core.handle_lost(reason, again);
+        self.core.handle_lost(alarm::now(), reason, again);
         self.publish();
+    }
+}
+
+impl Handler<Unwritten> for Namespace {
+    type Result = ();
+
+    fn handle(&mut self, Unwritten { batch }: Unwritten, _: &mut Self::Context) {
+        self.core.take_back(batch);
     }
 }
 
@@ -438,9 +565,7 @@ impl Handler<Retrying> for Namespace {
     fn handle(&mut self, retrying: Retrying, _: &mut Self::Context) {
         let Retrying { attempt, delay, reason } = retrying;
         if self.core.ended().is_none() {
-            self.failure = Some(reason.clone());
-            let namespace = self.name().clone();
-            self.tell(&Fact::Reconnecting(Reconnecting { namespace, attempt, delay, reason }));
+            self.tell_retrying(attempt, delay, reason);
         }
     }
 }
@@ -458,7 +583,7 @@ impl Handler<Refused> for Namespace {
     type Result = ();
 
     fn handle(&mut self, Refused { reason }: Refused, _: &mut Self::Context) {
-        self.core.handle_lost(reason, false);
+        self.core.handle_refused(alarm::now(), reason);
         self.publish();
     }
 }
@@ -482,27 +607,54 @@ impl Handler<Shed> for Namespace {
 impl Handler<Finish> for Namespace {
     type Result = ();
 
-    fn handle(&mut self, _: Finish, _: &mut Self::Context) {
+    fn handle(&mut self, Finish { way }: Finish, _: &mut Self::Context) {
         self.port.mark(Some(&Reason::Shutdown));
-        self.finishing = true;
+        self.finishing = Some(way);
     }
 }
 
 impl Handler<End> for Namespace {
     type Result = ();
 
-    fn handle(&mut self, _: End, ctx: &mut Self::Context) {
+    fn handle(&mut self, End { done }: End, ctx: &mut Self::Context) {
         self.core.end(Reason::Shutdown);
         self.publish();
+        if let Some(ticket) = self.ticket() {
+            done.hand_over(ticket);
+        }
         ctx.stop();
+        // Whoever waits for the end looks at the counters next.
+        self.discard_rest();
+        drop(done);
     }
 }
 
 // From the handles.
 
 message!(
-    /// An event to be sent, perhaps with somebody who waits for an answer, for so long.
-    Post { emit: Emit, permit: Permit, waiter: Option<(AckSender, Duration)> }
+    /// An event to be sent, perhaps with somebody who waits for an answer.
+    Post { emit: Emit, permit: Permit, offline: Offline, question: Option<Question> }
+);
+
+/// Somebody waits for an answer, for so long; so often the event is sent again.
+#[derive(Debug)]
+pub(crate) struct Question {
+    pub(crate) waiter: AckSender,
+    pub(crate) timeout: Duration,
+    pub(crate) retries: u32,
+}
+
+message!(
+    /// Somebody waits until all that was emitted is written.
+    AwaitWritten { watcher: Watcher }
+);
+message!(
+    /// Give back what was not sent.
+    TakeUnsent { waiter: oneshot::Sender<Vec<Emit>> }
+);
+message!(
+    /// Somebody wants to go on with this session elsewhere.
+    GiveTicket { waiter: oneshot::Sender<Option<SessionTicket>> }
 );
 message!(
     /// An answer to the server.
@@ -525,18 +677,36 @@ message!(
     Disconnect { mark: u64 }
 );
 
+impl Namespace {
+    fn emit(
+        &mut self,
+        emit: Emit,
+        permit: Permit,
+        offline: Offline,
+        question: Option<Question>,
+    ) -> Result<(), EmitError> {
+        let terms = emit.terms.as_deref();
+        let lifetime = terms.and_then(|terms| terms.lifetime).or_else(|| offline.lifetime());
+        let expires = lifetime.map(|lifetime| later(alarm::now(), lifetime));
+        let ask = question.map(|Question { waiter, timeout, retries }| {
+            let since = alarm::now();
+            socket::Ask { waiter, since, timeout, retries }
+        });
+        let permit = Some(permit);
+        self.core.emit(socket::Request { emit, permit, offline, expires, ask })
+    }
+}
+
 impl Handler<Post> for Namespace {
     type Result = ();
 
-    fn handle(&mut self, Post { emit, permit, waiter }: Post, _: &mut Self::Context) {
-        let Emit { name, payload } = emit;
-        let waiter = waiter.map(|(waiter, timeout)| (waiter, later(alarm::now(), timeout)));
-        let waits = waiter.is_some();
-        if let Err(reason) = self.core.emit(name, payload, Some(permit), waiter)
+    fn handle(&mut self, Post { emit, permit, offline, question }: Post, _: &mut Self::Context) {
+        let waits = question.is_some();
+        if let Err(error) = self.emit(emit, permit, offline, question)
             && !waits
         {
-            // The namespace ended while the event was on its way here.
-            log::warn!("{}: an event was not sent: {reason}", self.name());
+            // The namespace ended, or lost its connection, while the event was on its way here.
+            log::debug!("{}: an event was not sent: {error}", self.name());
         }
         self.publish();
     }
@@ -546,15 +716,43 @@ impl Handler<Emit> for Namespace {
     type Result = Result<(), EmitError>;
 
     fn handle(&mut self, emit: Emit, _: &mut Self::Context) -> Self::Result {
-        if let Some(reason) = self.port.ended() {
-            return Err(EmitError::Closed(reason));
+        let permit = self.port.admit(&emit, self.offline);
+        match permit {
+            Ok(permit) => self.emit(emit, permit, self.offline, None),
+            Err(NotAdmitted::Full) => Err(EmitError::Full(emit)),
+            Err(NotAdmitted::Error(error)) => Err(error),
         }
-        let Some(permit) = self.port.outbox.reserve(emit.payload.size()) else {
-            return Err(EmitError::Full(emit));
-        };
-        let Emit { name, payload } = emit;
-        let taken = self.core.emit(name, payload, Some(permit), None);
-        taken.map_err(EmitError::Closed)
+    }
+}
+
+impl Handler<AwaitWritten> for Namespace {
+    type Result = ();
+
+    fn handle(&mut self, AwaitWritten { watcher }: AwaitWritten, _: &mut Self::Context) {
+        self.transmit();
+        match self.core.last_permit() {
+            Some(permit) => permit.watch(watcher),
+            None => self.connection.do_send(connection::Watch { watcher }),
+        }
+    }
+}
+
+impl Handler<TakeUnsent> for Namespace {
+    type Result = ();
+
+    fn handle(&mut self, TakeUnsent { waiter }: TakeUnsent, _: &mut Self::Context) {
+        let unsent = self.core.take_unsent();
+        self.counters.discarded.add(u64::try_from(unsent.len()).unwrap_or(u64::MAX));
+        drop(waiter.send(unsent));
+        self.publish();
+    }
+}
+
+impl Handler<GiveTicket> for Namespace {
+    type Result = ();
+
+    fn handle(&mut self, GiveTicket { waiter }: GiveTicket, _: &mut Self::Context) {
+        drop(waiter.send(self.ticket()));
     }
 }
 

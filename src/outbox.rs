@@ -10,6 +10,8 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
+use futures::channel::oneshot;
+
 /// Room for outgoing events, in number and in bytes.
 #[derive(Debug)]
 pub(crate) struct Outbox {
@@ -38,12 +40,17 @@ impl Outbox {
             self.items.fetch_sub(1, Ordering::AcqRel);
             return None;
         }
-        Some(Permit { outbox: Arc::clone(self), bytes })
+        Some(Permit { outbox: Arc::clone(self), bytes, watchers: Vec::new() })
     }
 
     /// How many events hold room now.
     pub(crate) fn waiting(&self) -> usize {
         self.items.load(Ordering::Acquire)
+    }
+
+    /// How many bytes of them.
+    pub(crate) fn waiting_bytes(&self) -> usize {
+        self.bytes.load(Ordering::Acquire)
     }
 }
 
@@ -52,6 +59,30 @@ impl Outbox {
 pub(crate) struct Permit {
     outbox: Arc<Outbox>,
     bytes: usize,
+    watchers: Vec<Watcher>,
+}
+
+/// Somebody who waits until an event is written. It is dropped if that does not happen.
+pub(crate) type Watcher = oneshot::Sender<()>;
+
+impl Permit {
+    /// How many events hold room in the same outbox.
+    pub(crate) fn waiting(&self) -> usize {
+        self.outbox.waiting()
+    }
+
+    pub(crate) fn watch(&mut self, watcher: Watcher) {
+        self.watchers.push(watcher);
+    }
+
+    /// The event has been written.
+    pub(crate) fn written(mut self) {
+        for watcher in self.watchers.drain(..) {
+            if watcher.send(()).is_err() {
+                log::trace!("nobody waits any more until an event is written");
+            }
+        }
+    }
 }
 
 impl Drop for Permit {

@@ -105,8 +105,23 @@ impl Payload {
     }
 
     /// The arguments, comma-separated, and the closing bracket.
-    fn arguments(&self) -> &str {
+    pub(crate) fn arguments(&self) -> &str {
         self.json.get(self.arguments..).unwrap_or("]")
+    }
+
+    /// The same with one more argument, in JSON.
+    pub(crate) fn with_argument(&self, json: &str) -> Self {
+        let all = self.json.strip_suffix(']').unwrap_or(&self.json);
+        let comma = if all == "[" { "" } else { "," };
+        // Where there were no arguments, the first one comes behind the comma.
+        let arguments = self
+            .arguments
+            .saturating_add(usize::from(self.arguments() == "]" && !comma.is_empty()));
+        Self {
+            json: format!("{all}{comma}{json}]").into(),
+            arguments,
+            attachments: self.attachments.clone(),
+        }
     }
 
     /// Whether an event's name comes before the arguments.

@@ -9,13 +9,16 @@ use std::sync::{
 };
 
 use actix::{Addr, Context, Handler, Message, dev::ToEnvelope};
+use bytes::Bytes;
 use bytestring::ByteString;
 
 use crate::{
     connection::{self, Connection},
-    error::Reason,
+    emit::{Emit, Offline},
+    error::{EmitError, Reason},
     namespace::Namespace,
-    outbox::Outbox,
+    outbox::{Outbox, Permit},
+    proto::socket::Socket,
 };
 
 /// The way to a namespace for handles and responders, on any thread.
@@ -34,6 +37,17 @@ pub(crate) struct Status {
     told: Mutex<Told>,
     /// Counts the times that the namespace was joined, or tried to be; 0 while it is not.
     visit: AtomicU64,
+    is_joined: AtomicBool,
+    /// The largest message that the server takes, in bytes; 0 as long as that is not known.
+    max_payload: AtomicU64,
+}
+
+/// Why an event is not taken.
+#[derive(Debug)]
+pub(crate) enum NotAdmitted {
+    /// The event is to be given back.
+    Full,
+    Error(EmitError),
 }
 
 #[derive(Debug, Default)]
@@ -96,9 +110,20 @@ impl Port {
     }
 
     /// What the actor knows, when it has come to mark number `seen`.
-    pub(crate) fn update(&self, visit: Option<u64>, ended: Option<&Reason>, seen: u64) {
-        self.status.visit.store(visit.unwrap_or(0), Ordering::Release);
-        self.status.update(ended, seen);
+    pub(crate) fn update<W>(&self, core: &Socket<W>, seen: u64) {
+        self.status.visit.store(core.visit().unwrap_or(0), Ordering::Release);
+        self.status.is_joined.store(core.is_joined(), Ordering::Release);
+        self.status.max_payload.store(core.max_payload().unwrap_or(0), Ordering::Release);
+        self.status.update(core.ended(), seen);
+    }
+
+    pub(crate) fn is_joined(&self) -> bool {
+        self.status.is_joined.load(Ordering::Acquire)
+    }
+
+    /// The largest message that the server takes, in bytes, while that is known.
+    pub(crate) fn max_payload(&self) -> Option<u64> {
+        Some(self.status.max_payload.load(Ordering::Acquire)).filter(|&limit| limit != 0)
     }
 
     /// The number of the visit that goes on now. Ids of the server's questions are good for one.
@@ -117,13 +142,33 @@ impl Port {
         self.status.mark(reason)
     }
 
+    /// Room for an event, or why it is not taken.
+    pub(crate) fn admit(&self, emit: &Emit, offline: Offline) -> Result<Permit, NotAdmitted> {
+        if let Some(reason) = self.ended() {
+            return Err(NotAdmitted::Error(EmitError::Closed(reason)));
+        }
+        if offline == Offline::Fail && !self.is_joined() {
+            return Err(NotAdmitted::Error(EmitError::Offline));
+        }
+        if let Some(limit) = self.max_payload() {
+            // Two characters are the least that comes before it.
+            let text = emit.payload.json().len().saturating_add(2);
+            let sizes = emit.payload.attachments().iter().map(Bytes::len).chain([text]);
+            let size = u64::try_from(sizes.max().unwrap_or(text)).unwrap_or(u64::MAX);
+            if size > limit {
+                return Err(NotAdmitted::Error(EmitError::PayloadTooLarge { size, limit }));
+            }
+        }
+        self.outbox.reserve(emit.payload.size()).ok_or(NotAdmitted::Full)
+    }
+
     pub(crate) fn address(&self) -> Addr<Namespace> {
         self.addr.clone()
     }
 
     /// Asks the Connection to have the namespace joined.
     pub(crate) fn join(&self, connection: &Addr<Connection>) {
-        let (namespace, outbox) = (self.namespace.clone(), Arc::clone(&self.outbox));
-        connection.do_send(connection::Join { namespace, outbox, addr: self.address() });
+        let namespace = self.namespace.clone();
+        connection.do_send(connection::Join { namespace, addr: self.address() });
     }
 }

@@ -22,6 +22,8 @@ pub(crate) mod backoff;
 pub(crate) mod connection;
 pub(crate) mod engine;
 pub(crate) mod packet;
+pub(crate) mod recovery;
+pub(crate) mod retries;
 pub(crate) mod socket;
 
 pub use packet::ProtocolError;
@@ -40,6 +42,8 @@ mod purity {
             ("connection", include_str!("proto/connection.rs")),
             ("engine", include_str!("proto/engine.rs")),
             ("packet", include_str!("proto/packet.rs")),
+            ("recovery", include_str!("proto/recovery.rs")),
+            ("retries", include_str!("proto/retries.rs")),
             ("socket", include_str!("proto/socket.rs")),
         ];
         let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/proto");

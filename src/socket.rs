@@ -16,12 +16,17 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     client::Lifeline,
+    emit::{Emit, Offline},
     error::{AckError, EmitError, ReadyError, Reason},
-    message::{Disconnected, Emit, Event, Ready},
-    namespace::{AwaitReady, Disconnect, Post, Rejoin, Subscribe},
+    message::{Disconnected, Event, Ready},
+    namespace::{
+        AwaitReady, AwaitWritten, Disconnect, GiveTicket, Post, Question, Rejoin, Subscribe,
+        TakeUnsent,
+    },
     payload::Payload,
-    port::Port,
+    port::{NotAdmitted, Port},
     subscriber::{Ears, Subscribable, ears},
+    ticket::SessionTicket,
 };
 
 /// A handle to one namespace of one connection.
@@ -35,14 +40,16 @@ use crate::{
 pub struct Socket {
     port: Arc<Port>,
     lifeline: Arc<Lifeline>,
-    timeouts: Timeouts,
+    defaults: Defaults,
 }
 
-/// How long things may take where the call does not say.
+/// What holds where the call does not say.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Timeouts {
-    pub(crate) ack: Duration,
-    pub(crate) ready: Duration,
+pub(crate) struct Defaults {
+    pub(crate) ack_timeout: Duration,
+    pub(crate) ready_timeout: Duration,
+    pub(crate) retries: u32,
+    pub(crate) offline: Offline,
 }
 
 impl fmt::Debug for Socket {
@@ -52,8 +59,8 @@ impl fmt::Debug for Socket {
 }
 
 impl Socket {
-    pub(crate) fn new(port: Arc<Port>, lifeline: Arc<Lifeline>, timeouts: Timeouts) -> Self {
-        Self { port, lifeline, timeouts }
+    pub(crate) fn new(port: Arc<Port>, lifeline: Arc<Lifeline>, defaults: Defaults) -> Self {
+        Self { port, lifeline, defaults }
     }
 
     /// The namespace's name, with its slash.
@@ -101,18 +108,39 @@ impl Socket {
         }
     }
 
+    /// A handle to the same namespace, by which events are treated so while it is not joined.
+    ///
+    /// ```
+    /// use actix_socketio::{Offline, Socket};
+    ///
+    /// # fn example(socket: &Socket) -> Result<(), actix_socketio::EmitError> {
+    /// let live = socket.with_offline(Offline::Fail);
+    /// live.emit("key", "w")?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn with_offline(&self, offline: Offline) -> Self {
+        Self { defaults: Defaults { offline, ..self.defaults }, ..self.clone() }
+    }
+
     /// Emits an event: a tuple for several arguments, `()` for none, anything else for one.
     ///
     /// Returns at once. The event is sent in the order of the calls, as soon as the namespace is
     /// joined; until it is written to the connection it holds room in the namespace's buffer.
     /// Whether it arrives is not told; see [`emit_with_ack`](Self::emit_with_ack).
     ///
+    /// Who produces more than the connection takes can await what it returns, and is held back.
+    ///
     /// ```
-    /// # fn example(socket: &actix_socketio::Socket) -> Result<(), actix_socketio::EmitError> {
+    /// # async fn example(socket: &actix_socketio::Socket) -> Result<(), actix_socketio::EmitError> {
     /// socket.emit("hello", "world")?;
     /// socket.emit("book", ("JFK", 2))?;
     /// socket.emit("ping", ())?;
     /// socket.emit("photo", (7, bytes::Bytes::from_static(b"\xFF\xD8")))?;
+    /// for line in 0..1_000_000 {
+    ///     socket.emit("line", line)?.await?;
+    /// }
     /// # Ok(())
     /// # }
     /// ```
@@ -121,31 +149,28 @@ impl Socket {
     ///
     /// The event was not taken, and never will be; see [`EmitError`]. When the buffer is full, the
     /// error has the event.
-    pub fn emit(&self, name: &str, arguments: impl Serialize) -> Result<(), EmitError> {
+    pub fn emit(&self, name: &str, arguments: impl Serialize) -> Result<Written<'_>, EmitError> {
         self.send(Emit::new(name, arguments)?)
     }
 
-    /// Emits an event that is serialised already.
+    /// Emits an event that is serialised already, and may have terms of its own; see [`Emit`].
     ///
     /// # Errors
     ///
-    /// [`EmitError::Full`] or [`EmitError::Closed`].
-    pub fn send(&self, emit: Emit) -> Result<(), EmitError> {
-        self.post(emit, None)
+    /// As for [`emit`](Self::emit), but for those of serialising.
+    pub fn send(&self, emit: Emit) -> Result<Written<'_>, EmitError> {
+        self.post(emit, None)?;
+        Ok(Written { port: &self.port })
     }
 
-    fn post(
-        &self,
-        emit: Emit,
-        waiter: Option<(oneshot::Sender<Result<Payload, AckError>>, Duration)>,
-    ) -> Result<(), EmitError> {
-        if let Some(reason) = self.port.ended() {
-            return Err(EmitError::Closed(reason));
-        }
-        let Some(permit) = self.port.outbox.reserve(emit.payload.size()) else {
-            return Err(EmitError::Full(emit));
+    fn post(&self, emit: Emit, question: Option<Question>) -> Result<(), EmitError> {
+        let offline = self.defaults.offline;
+        let permit = match self.port.admit(&emit, offline) {
+            Ok(permit) => permit,
+            Err(NotAdmitted::Full) => return Err(EmitError::Full(emit)),
+            Err(NotAdmitted::Error(error)) => return Err(error),
         };
-        let taken = self.port.tell(Post { emit, permit, waiter });
+        let taken = self.port.tell(Post { emit, permit, offline, question });
         taken.then_some(()).ok_or(EmitError::Closed(Reason::Shutdown))
     }
 
@@ -171,10 +196,21 @@ impl Socket {
         name: &str,
         arguments: impl Serialize,
     ) -> AckRequest<R> {
+        self.ask(Emit::new(name, arguments))
+    }
+
+    /// The same for an event that is serialised already, and may have terms of its own; see
+    /// [`Emit`].
+    pub fn send_with_ack<R: DeserializeOwned>(&self, emit: Emit) -> AckRequest<R> {
+        self.ask(Ok(emit))
+    }
+
+    fn ask<R>(&self, emit: Result<Emit, EmitError>) -> AckRequest<R> {
         AckRequest {
             socket: self.clone(),
-            emit: Emit::new(name, arguments),
-            timeout: self.timeouts.ack,
+            emit,
+            timeout: self.defaults.ack_timeout,
+            retries: self.defaults.retries,
             reply: PhantomData,
         }
     }
@@ -192,7 +228,7 @@ impl Socket {
     /// # }
     /// ```
     pub fn ready(&self) -> ReadyRequest {
-        ReadyRequest { port: Arc::clone(&self.port), timeout: self.timeouts.ready }
+        ReadyRequest { port: Arc::clone(&self.port), timeout: self.defaults.ready_timeout }
     }
 
     /// Joins again after the namespace was left, refused or lost. Does nothing if it is joined or
@@ -228,9 +264,36 @@ impl Socket {
         self.port.ended()
     }
 
-    /// How many emitted events have not been written to the connection yet.
+    /// How many emitted events hold room in the buffer: they have not been written to the connection
+    /// yet or, with [retries](AckRequest::retries), not been answered.
     pub fn unsent(&self) -> usize {
         self.port.outbox.waiting()
+    }
+
+    /// Their bytes.
+    pub fn unsent_bytes(&self) -> usize {
+        self.port.outbox.waiting_bytes()
+    }
+
+    /// Takes the events out of the buffer that wait for the namespace to be joined: to look at
+    /// them, to drop them, or to [send](Self::send) them otherwise. They are not sent by
+    /// themselves any more, and who waits for an answer to one gets [`EmitError::Discarded`].
+    ///
+    /// What has been handed to the connection, or was sent before (with
+    /// [retries](AckRequest::retries)), is not among them.
+    pub async fn take_unsent(&self) -> Vec<Emit> {
+        let (waiter, unsent) = oneshot::channel();
+        self.port.tell(TakeUnsent { waiter });
+        // If the actor is gone, so is what it had.
+        unsent.await.unwrap_or_default()
+    }
+
+    /// What it takes to go on with this session elsewhere, as of now. `None` if there is no session
+    /// that could be gone on with; see [`SessionTicket`].
+    pub async fn session_ticket(&self) -> Option<SessionTicket> {
+        let (waiter, ticket) = oneshot::channel();
+        self.port.tell(GiveTicket { waiter });
+        ticket.await.ok().flatten()
     }
 
     /// An address for [`Emit`] messages, for actors that must know nothing of sockets.
@@ -243,27 +306,94 @@ impl Socket {
     }
 }
 
+/// An event that was taken. Awaited, it resolves when the event is written to the connection, with
+/// all that was emitted in its namespace before it; dropped, it does nothing.
+///
+/// It is an error if the last of them will not be written: [`EmitError::Closed`] if the namespace
+/// has ended, or [`EmitError::Discarded`].
+#[derive(Debug)]
+pub struct Written<'a> {
+    port: &'a Arc<Port>,
+}
+
+impl IntoFuture for Written<'_> {
+    type Output = Result<(), EmitError>;
+    type IntoFuture = WhenWritten;
+
+    fn into_future(self) -> WhenWritten {
+        let (watcher, written) = oneshot::channel();
+        self.port.tell(AwaitWritten { watcher });
+        WhenWritten { port: Arc::clone(self.port), written }
+    }
+}
+
+/// Resolves when an event is written, or not. See [`Written`].
+#[derive(Debug)]
+pub struct WhenWritten {
+    port: Arc<Port>,
+    written: oneshot::Receiver<()>,
+}
+
+impl Future for WhenWritten {
+    type Output = Result<(), EmitError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let written = ready!(Pin::new(&mut self.written).poll(cx));
+        Poll::Ready(written.map_err(|oneshot::Canceled| {
+            self.port.ended().map_or(EmitError::Discarded, EmitError::Closed)
+        }))
+    }
+}
+
 /// An emit that asks for an answer of type `R`. See [`Socket::emit_with_ack`].
 #[must_use = "nothing is sent before this is awaited, or sent"]
 pub struct AckRequest<R> {
     socket: Socket,
     emit: Result<Emit, EmitError>,
     timeout: Duration,
+    retries: u32,
     reply: PhantomData<fn() -> R>,
 }
 
 impl<R> AckRequest<R> {
-    /// How long to wait for the answer. The time counts from the emit, joined or not.
+    /// How long to wait for the answer. The time counts from the emit, joined or not; with
+    /// [retries](Self::retries) it is the time for each try, and counts from when that is sent.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
+        self
+    }
+
+    /// Sends the event again until the server has answered: at least once.
+    ///
+    /// An answer that does not come in [time](Self::timeout) takes one of so many retries; a
+    /// connection that is lost takes none, and the event goes again on the next one. So it arrives,
+    /// unless the namespace ends: who waits then gets [`AckError::Disconnected`], or
+    /// [`AckError::NeverSent`]. Until there is an outcome the event holds room in the buffer.
+    ///
+    /// Such events go in order, in a lane of their own: one at a time, unless
+    /// [`retry_window`](crate::ClientBuilder::retry_window) is larger; other events may overtake
+    /// them. The server may get one more than once;
+    /// [`message_ids`](crate::ClientBuilder::message_ids) are for servers that want to know.
+    ///
+    /// The default is [`ClientBuilder::retries`](crate::ClientBuilder::retries); 0 is an event that
+    /// is sent once.
+    pub fn retries(mut self, retries: u32) -> Self {
+        self.retries = retries;
         self
     }
 
     /// Sends now, to be awaited later.
     pub fn send(self) -> Ack<R> {
         let (waiter, answer) = oneshot::channel();
-        let Self { socket, emit, timeout, .. } = self;
-        let sent = emit.and_then(|emit| socket.post(emit, Some((waiter, timeout))));
+        let Self { socket, emit, timeout, retries, .. } = self;
+        let sent = emit.and_then(|mut emit| {
+            if retries > 0
+                && let Some(id) = socket.lifeline.message_id()
+            {
+                emit.payload = emit.payload.with_argument(&id);
+            }
+            socket.post(emit, Some(Question { waiter, timeout, retries }))
+        });
         let outcome = match sent {
             Ok(()) => Outcome::Pending { answer, _lifeline: Arc::clone(&socket.lifeline) },
             Err(error) => Outcome::NeverSent(Some(error)),
@@ -283,11 +413,12 @@ impl<R: DeserializeOwned> IntoFuture for AckRequest<R> {
 
 impl<R> fmt::Debug for AckRequest<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { socket, emit, timeout, reply: _ } = self;
+        let Self { socket, emit, timeout, retries, reply: _ } = self;
         f.debug_struct("AckRequest")
             .field("socket", socket)
             .field("emit", emit)
             .field("timeout", timeout)
+            .field("retries", retries)
             .finish()
     }
 }

@@ -337,7 +337,7 @@ async fn a_question_that_timed_out_before_the_join_is_never_sent(server: &Target
     let late = client.of("/late").unwrap();
     let key = unique("unsent");
     let brief = late.emit_with_ack::<u64>("count", &key).timeout(Duration::from_millis(20));
-    assert_eq!(within(brief).await, Err(AckError::TimedOut));
+    assert_eq!(within(brief).await, Err(AckError::NeverSent(EmitError::Expired)));
     assert_eq!(late.unsent(), 0, "its room is free again");
     within(late.ready()).await.unwrap();
     assert_eq!(within(late.emit_with_ack::<u8>("number", ())).await, Ok(7));
@@ -373,7 +373,7 @@ async fn pending_questions_fail_on_shutdown(server: &Target) {
     let (client, mut recorder) = joined(server).await;
     let open = silent(client.socket()).await;
     let report = within(client.shutdown(Duration::from_secs(5))).await;
-    assert_eq!(report.unsent, 0);
+    assert_eq!(report.dropped, 0);
     assert_eq!(within(open).await, Err(AckError::Disconnected(Reason::Shutdown)));
     assert_eq!(recorder.next_disconnected().await, Reason::Shutdown);
 }
@@ -464,12 +464,12 @@ async fn a_question_to_a_server_that_is_not_there_was_never_sent() {
 }
 
 #[actix::test]
-async fn a_question_to_a_server_that_says_nothing_times_out() {
+async fn a_question_to_a_server_that_says_nothing_expires() {
     let server = scripted::stall();
     let client = support::builder(server.url()).start().unwrap();
     let answer =
         client.socket().emit_with_ack::<u8>("number", ()).timeout(Duration::from_millis(50));
-    assert_eq!(within(answer).await, Err(AckError::TimedOut));
+    assert_eq!(within(answer).await, Err(AckError::NeverSent(EmitError::Expired)));
     assert_eq!(client.socket().unsent(), 0, "its room is free again");
 }
 

@@ -195,7 +195,7 @@ async fn a_refusal_is_told_with_what_the_server_said(server: &Target) {
     }
     // Who asks later gets the same.
     assert_eq!(within(no.ready()).await, Err(ReadyError::Ended(reason.clone())));
-    assert_eq!(no.emit("echo", 1), Err(EmitError::Closed(reason)));
+    assert_eq!(no.emit("echo", 1).map(drop), Err(EmitError::Closed(reason)));
     is_alive(&root).await;
     assert!(on_root.rest().is_empty() && recorder.rest().is_empty());
 }
@@ -343,7 +343,7 @@ async fn what_is_emitted_right_before_a_shutdown_arrives(server: &Target) {
         let (on_root, on_foo) = (unique("before-shutdown"), unique("before-shutdown"));
         emit_500(client.socket(), &on_root);
         emit_500(&foo, &on_foo);
-        assert_eq!(within(client.shutdown(PATIENCE)).await.unsent, 0);
+        assert_eq!(within(client.shutdown(PATIENCE)).await.dropped, 0);
         counted_500(server, &on_root).await;
         counted_500(server, &on_foo).await;
     }
@@ -553,7 +553,7 @@ async fn a_shutdown_ends_all_namespaces(server: &Target) {
     let clone = client.clone();
     let (report, second) =
         within(async { join(client.shutdown(PATIENCE), clone.shutdown(PATIENCE)).await }).await;
-    assert_eq!((report.unsent, second.unsent), (0, 0));
+    assert_eq!((report.dropped, second.dropped), (0, 0));
     for recorder in [&mut on_root, &mut on_foo] {
         assert_eq!(recorder.next_disconnected().await, Reason::Shutdown);
     }
@@ -564,7 +564,7 @@ async fn a_shutdown_ends_all_namespaces(server: &Target) {
     if let Some(official) = server.official() {
         eventually("the connection is closed", || official.engines() == 0).await;
     }
-    assert_eq!(within(client.shutdown(PATIENCE)).await.unsent, 0);
+    assert_eq!(within(client.shutdown(PATIENCE)).await.dropped, 0);
     assert_eq!(foo.ended(), Some(Reason::Shutdown));
     assert_eq!(within(foo.ready()).await, Err(ReadyError::Ended(Reason::Shutdown)));
     let Err(NamespaceError::Closed(Reason::Shutdown)) = client.of("/bar") else {
@@ -641,7 +641,7 @@ async fn a_client_serves_plain_threads(server: &Target) {
     let outcome = on_a_plain_thread(async move { event.ack("from a thread") });
     assert_eq!(within(outcome).await.unwrap(), Ok::<(), AnswerError>(()));
     recorder.next_event("answered").await;
-    let shutdown = on_a_plain_thread(async move { client.shutdown(PATIENCE).await.unsent });
+    let shutdown = on_a_plain_thread(async move { client.shutdown(PATIENCE).await.dropped });
     assert_eq!(within(shutdown).await.unwrap(), 0);
     assert_eq!(recorder.next_disconnected().await, Reason::Shutdown);
 }
@@ -671,7 +671,7 @@ async fn a_client_runs_on_another_arbiter(server: &Target) {
     arbiter.stop();
     assert_eq!(within(open).await, Err(AckError::Disconnected(Reason::Shutdown)));
     eventually("the namespace has ended", || foo.ended() == Some(Reason::Shutdown)).await;
-    assert_eq!(foo.emit("echo", 1), Err(EmitError::Closed(Reason::Shutdown)));
+    assert_eq!(foo.emit("echo", 1).map(drop), Err(EmitError::Closed(Reason::Shutdown)));
     assert_eq!(within(foo.ready()).await, Err(ReadyError::Ended(Reason::Shutdown)));
     within(client.shutdown(PATIENCE)).await;
 }
@@ -739,7 +739,7 @@ async fn a_shutdown_reports_what_was_not_sent() {
     foo.emit("three", ()).unwrap();
     let open = foo.emit_with_ack::<u8>("four", ()).send();
     let report = within(client.shutdown(Duration::from_millis(100))).await;
-    assert_eq!(report.unsent, 4);
+    assert_eq!(report.dropped, 4);
     let never = AckError::NeverSent(EmitError::Closed(Reason::Shutdown));
     assert_eq!(within(open).await, Err(never));
     assert_eq!(recorder.next_connect_error().await, Reason::Shutdown);
@@ -750,7 +750,7 @@ async fn a_shutdown_with_nothing_to_send_does_not_wait_for_a_server() {
     let server = scripted::stall();
     let client = support::builder(server.url()).start().unwrap();
     let report = within(client.shutdown(Duration::from_secs(3_600))).await;
-    assert_eq!(report.unsent, 0);
+    assert_eq!(report.dropped, 0);
 }
 
 #[actix::test]

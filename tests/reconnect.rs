@@ -66,7 +66,7 @@ async fn a_server_that_is_restarted_finds_us_again(server: &Target) {
     }
     assert_eq!(within(asked).await, Ok(7));
     assert_eq!((reborn.connections("/"), reborn.connections("/foo")), (1, 1));
-    assert_eq!(within(client.shutdown(Duration::from_secs(5))).await.unsent, 0);
+    assert_eq!(within(client.shutdown(Duration::from_secs(5))).await.dropped, 0);
 }
 
 async fn a_server_that_comes_later_is_found(server: &Target) {
@@ -174,6 +174,6 @@ async fn a_shutdown_ends_the_waiting() {
     recorder.next_reconnecting().await;
     client.socket().emit("never", ()).unwrap();
     let report = within(client.shutdown(Duration::from_millis(300))).await;
-    assert_eq!(report.unsent, 1);
+    assert_eq!(report.dropped, 1);
     assert_eq!(client.socket().ended(), Some(Reason::Shutdown));
 }

@@ -182,6 +182,6 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     println!("leaving: {}", left.await?);
     let report = client.shutdown(Duration::from_secs(2)).await;
-    println!("left, {} requests were not sent", report.unsent);
+    println!("left, {} requests were not sent", report.dropped);
     Ok(())
 }

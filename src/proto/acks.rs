@@ -20,7 +20,16 @@ pub(crate) struct Acks<W> {
 struct Waiting<W> {
     waiter: W,
     deadline: Instant,
-    sent: bool,
+    sent: Option<Instant>,
+}
+
+/// A waiter that has left the table.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Left<W> {
+    pub(crate) id: u64,
+    pub(crate) waiter: W,
+    /// When its event was sent, if it was.
+    pub(crate) sent: Option<Instant>,
 }
 
 impl<W> Default for Acks<W> {
@@ -30,21 +39,48 @@ impl<W> Default for Acks<W> {
 }
 
 impl<W> Acks<W> {
-    /// Enters a waiter, and gives the id that its answer will carry.
-    pub(crate) fn insert(&mut self, waiter: W, deadline: Instant) -> u64 {
+    /// An id for a question, never given before.
+    pub(crate) fn id(&mut self) -> u64 {
         let id = self.next;
         self.next = self.next.wrapping_add(1);
-        self.waiting.insert(id, Waiting { waiter, deadline, sent: false });
-        self.deadlines.insert((deadline, id));
         id
     }
 
+    /// Enters a waiter, and gives the id that its answer will carry.
+    pub(crate) fn insert(&mut self, waiter: W, deadline: Instant) -> u64 {
+        let id = self.id();
+        self.enter(id, waiter, deadline, None);
+        id
+    }
+
+    /// Enters a waiter whose event is sent now, under an id that was given before.
+    pub(crate) fn insert_sent(&mut self, id: u64, waiter: W, deadline: Instant, now: Instant) {
+        self.enter(id, waiter, deadline, Some(now));
+    }
+
+    fn enter(&mut self, id: u64, waiter: W, deadline: Instant, sent: Option<Instant>) {
+        self.waiting.insert(id, Waiting { waiter, deadline, sent });
+        self.deadlines.insert((deadline, id));
+    }
+
     /// Notes that the event is on its way. `false` if nobody waits (any more).
-    pub(crate) fn sent(&mut self, id: u64) -> bool {
+    pub(crate) fn sent(&mut self, id: u64, now: Instant) -> bool {
         self.waiting.get_mut(&id).is_some_and(|waiting| {
-            waiting.sent = true;
+            waiting.sent = Some(now);
             true
         })
+    }
+
+    /// Notes that the event was not sent after all. `false` if nobody waits (any more).
+    pub(crate) fn unsent(&mut self, id: u64) -> bool {
+        self.waiting.get_mut(&id).is_some_and(|waiting| {
+            waiting.sent = None;
+            true
+        })
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
     }
 
     pub(crate) fn is_waiting(&self, id: u64) -> bool {
@@ -52,10 +88,10 @@ impl<W> Acks<W> {
     }
 
     /// The waiter that an answer is for.
-    pub(crate) fn answered(&mut self, id: u64) -> Option<W> {
-        let waiting = self.waiting.remove(&id)?;
-        self.deadlines.remove(&(waiting.deadline, id));
-        Some(waiting.waiter)
+    pub(crate) fn answered(&mut self, id: u64) -> Option<Left<W>> {
+        let Waiting { waiter, deadline, sent } = self.waiting.remove(&id)?;
+        self.deadlines.remove(&(deadline, id));
+        Some(Left { id, waiter, sent })
     }
 
     /// The earliest deadline.
@@ -64,7 +100,7 @@ impl<W> Acks<W> {
     }
 
     /// A waiter whose deadline is over.
-    pub(crate) fn expired(&mut self, now: Instant) -> Option<W> {
+    pub(crate) fn expired(&mut self, now: Instant) -> Option<Left<W>> {
         let &(deadline, id) = self.deadlines.first()?;
         if deadline > now {
             return None;
@@ -73,21 +109,12 @@ impl<W> Acks<W> {
     }
 
     /// Every waiter whose event was sent, in the order of the emits; of the unsent ones too if
-    /// `all`. With each goes whether its event was sent.
-    pub(crate) fn fail(&mut self, all: bool) -> Vec<(W, bool)> {
-        let mut ids: Vec<u64> = self
-            .waiting
-            .iter()
-            .filter(|(_, waiting)| all || waiting.sent)
-            .map(|(&id, _)| id)
-            .collect();
+    /// `all`.
+    pub(crate) fn fail(&mut self, all: bool) -> Vec<Left<W>> {
+        let failed = self.waiting.iter().filter(|(_, waiting)| all || waiting.sent.is_some());
+        let mut ids: Vec<u64> = failed.map(|(&id, _)| id).collect();
         ids.sort_unstable();
-        ids.into_iter()
-            .filter_map(|id| {
-                let sent = self.waiting.get(&id)?.sent;
-                Some((self.answered(id)?, sent))
-            })
-            .collect()
+        ids.into_iter().filter_map(|id| self.answered(id)).collect()
     }
 }
 
@@ -110,16 +137,18 @@ mod tests {
         assert_eq!(ids, [0, 1, 2, 3]);
         assert_eq!(acks.poll_timeout(), Some(at(2)));
 
-        assert_eq!(acks.answered(2), Some("c"));
+        let left = |id, waiter, sent| Left { id, waiter, sent };
+        assert_eq!(acks.answered(2), Some(left(2, "c", None)));
         assert_eq!(acks.answered(2), None, "a second answer finds nobody");
         assert_eq!(acks.expired(at(1)), None);
-        assert_eq!(acks.expired(at(2)), Some("b"));
+        assert_eq!(acks.expired(at(2)), Some(left(1, "b", None)));
         assert_eq!(acks.expired(at(2)), None);
         assert_eq!(acks.answered(1), None, "nor does a late one");
 
-        assert!(acks.sent(0));
-        assert_eq!(acks.fail(false), [("a", true)]);
-        assert_eq!(acks.fail(true), [("d", false)]);
+        assert!(acks.sent(0, at(1)) && acks.sent(3, at(1)));
+        assert!(acks.unsent(3));
+        assert_eq!(acks.fail(false), [left(0, "a", Some(at(1)))]);
+        assert_eq!(acks.fail(true), [left(3, "d", None)]);
         assert_eq!(acks.poll_timeout(), None);
         assert_eq!(acks.insert("e", at(1)), 4, "ids are not used again");
     }

@@ -47,6 +47,7 @@ use super::{
     socket::refusal,
 };
 use crate::{
+    emit::{Place, Terms},
     error::{ConnectFailure, Reason},
     outbox::Permit,
 };
@@ -74,11 +75,37 @@ pub(crate) struct Config {
     pub(crate) seed: u64,
 }
 
-/// A packet to be sent, and the room it holds until it is written.
+/// A packet to be sent, and what goes with it on its way.
 #[derive(Debug)]
 pub(crate) struct Outgoing {
     pub(crate) packet: Packet,
+    /// The room it holds until it is written.
     pub(crate) permit: Option<Permit>,
+    /// How it may wait.
+    pub(crate) terms: Option<Box<Terms>>,
+    /// When it must not wait any more for its namespace.
+    pub(crate) expires: Option<Instant>,
+    /// Counts what its namespace sends, so that what comes back finds its place.
+    pub(crate) number: u64,
+}
+
+impl Outgoing {
+    /// A packet of the protocol itself.
+    pub(crate) fn bare(packet: Packet) -> Self {
+        Self { packet, permit: None, terms: None, expires: None, number: 0 }
+    }
+
+    fn is_event(&self) -> bool {
+        matches!(self.packet.body, Body::Event { .. })
+    }
+
+    /// Whose place among what waits it takes.
+    pub(crate) fn key(&self) -> Option<&ByteString> {
+        match self.terms.as_deref() {
+            Some(Terms { place: Place::Latest(key), .. }) => Some(key),
+            _ => None,
+        }
+    }
 }
 
 /// What a namespace has to know of an open connection.
@@ -89,14 +116,17 @@ pub(crate) struct Session {
     pub(crate) protocol: Protocol,
     /// The engine session's id, a secret.
     pub(crate) sid: ByteString,
+    /// The largest message that the server takes, in bytes, if it says.
+    pub(crate) max_payload: Option<u64>,
 }
 
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { epoch, protocol, sid: _ } = self;
+        let Self { epoch, protocol, sid: _, max_payload } = self;
         f.debug_struct("Session")
             .field("epoch", epoch)
             .field("protocol", protocol)
+            .field("max_payload", max_payload)
             .finish_non_exhaustive()
     }
 }
@@ -121,6 +151,17 @@ pub(crate) enum Transmit {
     Ping(u64),
 }
 
+/// What waits to be written. A packet becomes messages when its turn comes: until then it can be
+/// replaced, or given back.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly all are packets")]
+enum Queued {
+    Packet(Outgoing),
+    Ping(u64),
+    /// A ping of revision 3.
+    Heartbeat,
+}
+
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Event {
     /// A server of revision 3 is there. It joins `/`, or not, and may speak there before; all
@@ -132,9 +173,9 @@ pub(crate) enum Event {
     Packet(Packet),
     /// An old server let nobody into `/`, and with it into no namespace that waits.
     Refused(Reason),
-    /// The connection is gone, or did not come about. `again`: another is on its way. `unwritten`:
-    /// how many events were handed over, and not written to it.
-    Lost { reason: Reason, again: bool, unwritten: usize },
+    /// The connection is gone, or did not come about. `again`: another is on its way. What was not
+    /// written to it is to be [taken](Connection::take_unwritten).
+    Lost { reason: Reason, again: bool },
     /// Attempt number `attempt` is made after `delay`, because of `reason`.
     Retrying { attempt: u32, delay: Duration, reason: Reason },
     /// As many attempts were made as are allowed.
@@ -165,7 +206,10 @@ pub(crate) struct Connection {
     attempts: u32,
     draws: Draws,
     decoder: Decoder,
+    queue: VecDeque<Queued>,
+    /// The rest of the packet that is being written.
     transmit: VecDeque<Transmit>,
+    unwritten: Vec<Outgoing>,
     farewells: VecDeque<Farewell>,
     returns: VecDeque<Return>,
     /// Namespaces that were left on this connection.
@@ -176,6 +220,20 @@ pub(crate) struct Connection {
     pong: bool,
     actions: VecDeque<Action>,
     events: VecDeque<Event>,
+    tally: Tally,
+}
+
+/// What happened, in numbers, since somebody last looked.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    /// Events, handed to the transport.
+    pub(crate) events: u64,
+    /// Answers to the server.
+    pub(crate) answers: u64,
+    pub(crate) bytes_in: u64,
+    pub(crate) bytes_out: u64,
+    /// Events whose place another one has taken.
+    pub(crate) replaced: u64,
 }
 
 #[derive(Debug)]
@@ -203,6 +261,7 @@ enum State {
     },
     Open(Open),
     Closing {
+        protocol: Protocol,
         until: Instant,
     },
 }
@@ -264,7 +323,9 @@ impl Connection {
             state: State::Idle,
             wanted: false,
             attempts: 0,
+            queue: VecDeque::new(),
             transmit: VecDeque::new(),
+            unwritten: Vec::new(),
             farewells: VecDeque::new(),
             returns: VecDeque::new(),
             left: HashSet::new(),
@@ -272,6 +333,7 @@ impl Connection {
             pong: false,
             actions: VecDeque::new(),
             events: VecDeque::new(),
+            tally: Tally::default(),
         }
     }
 
@@ -350,13 +412,15 @@ impl Connection {
         }
     }
 
-    /// Sends a packet of the session `epoch`; a packet of an older one is discarded.
+    /// Sends a packet of the session `epoch`. An event of an older one is
+    /// [given back](Self::take_unwritten).
     pub(crate) fn send(&mut self, now: Instant, epoch: u64, outgoing: Outgoing) {
         if !self.is_current(epoch) {
+            self.unwritten.extend(Some(outgoing).filter(Outgoing::is_event));
             return;
         }
         if !matches!(outgoing.packet.body, Body::Connect(_)) {
-            return self.encode(outgoing.packet, outgoing.permit);
+            return self.enqueue(outgoing);
         }
         let name = name(&outgoing.packet);
         if let Some(farewell) = self.farewell_of(&name) {
@@ -364,7 +428,7 @@ impl Connection {
         } else if self.left.contains(&name) {
             self.hold(outgoing, later(now, FAREWELL));
         } else {
-            self.encode(outgoing.packet, outgoing.permit);
+            self.enqueue(outgoing);
         }
     }
 
@@ -380,7 +444,7 @@ impl Connection {
 
     fn ping(&mut self) -> u64 {
         self.pings = self.pings.wrapping_add(1);
-        self.transmit.push_back(Transmit::Ping(self.pings));
+        self.queue.push_back(Queued::Ping(self.pings));
         self.pings
     }
 
@@ -419,19 +483,17 @@ impl Connection {
     }
 
     fn try_close(&mut self) {
-        if let State::Open(Open { closing: Some(until), .. }) = self.state
+        if let State::Open(Open { closing: Some(until), ref session, .. }) = self.state
             && self.farewells.is_empty()
         {
-            self.state = State::Closing { until };
+            self.state = State::Closing { protocol: session.protocol, until };
             self.actions.push_back(Action::Close);
         }
     }
 
-    /// Starts anew. What was not written to the old connection keeps its room until here, so that
-    /// a shutdown can count it.
+    /// Starts anew.
     fn dial(&mut self, now: Instant) {
         self.decoder = Decoder::new(self.config.limits);
-        self.transmit.clear();
         self.farewells.clear();
         self.returns.clear();
         self.left.clear();
@@ -442,15 +504,70 @@ impl Connection {
         self.actions.push_back(Action::Dial(asked));
     }
 
-    fn encode(&mut self, packet: Packet, mut permit: Option<Permit>) {
-        let State::Open(Open { session: Session { protocol, .. }, .. }) = self.state else {
+    /// Queues a packet, or puts it in the place of one with the same key. One that somebody waits
+    /// for an answer to is not replaced.
+    fn enqueue(&mut self, outgoing: Outgoing) {
+        let place = outgoing.key().and_then(|key| {
+            self.queue.iter_mut().rev().find_map(|queued| match queued {
+                Queued::Packet(other)
+                    if other.key() == Some(key)
+                        && other.packet.namespace == outgoing.packet.namespace
+                        && matches!(other.packet.body, Body::Event { id: None, .. }) =>
+                {
+                    Some(other)
+                }
+                _ => None,
+            })
+        });
+        match place {
+            None => self.queue.push_back(Queued::Packet(outgoing)),
+            Some(place) => {
+                *place = Outgoing { number: place.number, ..outgoing };
+                self.tally.replaced = self.tally.replaced.saturating_add(1);
+            }
+        }
+    }
+
+    /// The messages that a packet is sent as.
+    fn encode(&mut self, Outgoing { packet, permit, .. }: Outgoing) {
+        let (State::Open(Open { session: Session { protocol, .. }, .. })
+        | State::Closing { protocol, .. }) = self.state
+        else {
             return;
         };
+        match packet.body {
+            Body::Event { .. } => self.tally.events = self.tally.events.saturating_add(1),
+            Body::Ack { .. } => self.tally.answers = self.tally.answers.saturating_add(1),
+            Body::Connect(_) | Body::Disconnect | Body::ConnectError(_) => {}
+        }
         let transmit = &mut self.transmit;
         packet.encode(protocol, |frame| transmit.push_back(Transmit::Frame(frame, None)));
         if let Some(Transmit::Frame(_, last)) = transmit.back_mut() {
-            *last = permit.take();
+            *last = permit;
         }
+    }
+
+    /// Of the last event that waits to be written.
+    pub(crate) fn last_permit(&mut self) -> Option<&mut Permit> {
+        let queued = self.queue.iter_mut().rev().find_map(|queued| match queued {
+            Queued::Packet(outgoing) => outgoing.permit.as_mut(),
+            Queued::Ping(_) | Queued::Heartbeat => None,
+        });
+        queued.or_else(|| {
+            self.transmit.iter_mut().rev().find_map(|transmit| match transmit {
+                Transmit::Frame(_, permit) => permit.as_mut(),
+                Transmit::Ping(_) => None,
+            })
+        })
+    }
+
+    /// The events that were not written to the connection they were for, and will not be.
+    pub(crate) fn take_unwritten(&mut self) -> Vec<Outgoing> {
+        std::mem::take(&mut self.unwritten)
+    }
+
+    pub(crate) fn take_tally(&mut self) -> Tally {
+        std::mem::take(&mut self.tally)
     }
 
     fn is_current(&self, epoch: u64) -> bool {
@@ -493,6 +610,7 @@ impl Connection {
 
     /// A websocket message came.
     pub(crate) fn handle_frame(&mut self, now: Instant, frame: Frame) {
+        self.tally.bytes_in = self.tally.bytes_in.saturating_add(frame.size());
         if let Err(refused) = self.try_frame(now, frame) {
             self.fail(
                 now,
@@ -602,7 +720,12 @@ impl Connection {
     fn opened(&mut self, now: Instant, protocol: Protocol, handshake: &Handshake) {
         self.verdict = Some(protocol);
         self.epoch = self.epoch.wrapping_add(1);
-        let session = Session { epoch: self.epoch, protocol, sid: handshake.sid.clone() };
+        let session = Session {
+            epoch: self.epoch,
+            protocol,
+            sid: handshake.sid.clone(),
+            max_payload: handshake.max_payload,
+        };
         let root = match protocol {
             Protocol::Eio4 => Root::Free,
             Protocol::Eio3 => Root::Pending { until: later(now, self.config.join_timeout) },
@@ -670,7 +793,7 @@ impl Connection {
         while self.farewells.front().is_some_and(&due) {
             if let Some(Farewell { packet, until, back, .. }) = self.farewells.pop_front() {
                 self.left.insert(packet.namespace.clone());
-                self.encode(packet, None);
+                self.enqueue(Outgoing::bare(packet));
                 if let Some(request) = back {
                     self.hold(request, later(until, FAREWELL));
                 }
@@ -683,7 +806,7 @@ impl Connection {
     fn admit_returns(&mut self, due: impl Fn(&Return) -> bool) {
         while self.returns.front().is_some_and(&due) {
             if let Some(Return { request, .. }) = self.returns.pop_front() {
-                self.encode(request.packet, request.permit);
+                self.enqueue(request);
             }
         }
     }
@@ -760,7 +883,6 @@ impl Connection {
         let delay = policy.wait(attempt, self.draws.next());
         self.state = State::Waiting { until: later(now, delay) };
         self.tell_lost(reason.clone(), true);
-        self.transmit.clear();
         self.events.push_back(Event::Retrying { attempt, delay, reason });
     }
 
@@ -772,9 +894,12 @@ impl Connection {
     }
 
     fn tell_lost(&mut self, reason: Reason, again: bool) {
-        let has_permit = |one: &&Transmit| matches!(one, Transmit::Frame(_, Some(_)));
-        let unwritten = self.transmit.iter().filter(has_permit).count();
-        self.events.push_back(Event::Lost { reason, again, unwritten });
+        self.transmit.clear();
+        self.unwritten.extend(self.queue.drain(..).filter_map(|queued| match queued {
+            Queued::Packet(outgoing) => Some(outgoing).filter(Outgoing::is_event),
+            Queued::Ping(_) | Queued::Heartbeat => None,
+        }));
+        self.events.push_back(Event::Lost { reason, again });
     }
 
     /// Safe to call early.
@@ -808,11 +933,11 @@ impl Connection {
                 } else {
                     *asked = true;
                     *until = later(now, PATIENCE);
-                    self.transmit.push_back(Transmit::Frame(engine::PING, None));
+                    self.queue.push_back(Queued::Heartbeat);
                 }
             }
             State::Open(_) => self.open_timeout(now),
-            State::Closing { until } => {
+            State::Closing { until, .. } => {
                 if *until <= now {
                     self.fail(now, Reason::Shutdown);
                 }
@@ -826,7 +951,7 @@ impl Connection {
         let State::Open(open) = &mut self.state else { return };
         match open.heartbeat.handle_timeout(now) {
             Due::Nothing => {}
-            Due::Ping => self.transmit.push_back(Transmit::Frame(engine::PING, None)),
+            Due::Ping => self.queue.push_back(Queued::Heartbeat),
             Due::Dead => return self.fail(now, Reason::PingTimeout),
         }
         if open.attachments.is_some_and(|until| until <= now) {
@@ -850,7 +975,7 @@ impl Connection {
             State::Dialling { deadline, .. } | State::Opening { deadline, .. } => Some(*deadline),
             State::Waiting { until }
             | State::Undecided { until, .. }
-            | State::Closing { until } => Some(*until),
+            | State::Closing { until, .. } => Some(*until),
             State::Open(open) => {
                 let root = match open.root {
                     Root::Pending { until } => Some(until),
@@ -874,7 +999,20 @@ impl Connection {
         if std::mem::take(&mut self.pong) {
             return Some(Transmit::Frame(engine::PONG, None));
         }
-        self.transmit.pop_front()
+        while self.transmit.is_empty() {
+            match self.queue.pop_front()? {
+                Queued::Packet(outgoing) => self.encode(outgoing),
+                Queued::Ping(number) => self.transmit.push_back(Transmit::Ping(number)),
+                Queued::Heartbeat => {
+                    self.transmit.push_back(Transmit::Frame(engine::PING, None));
+                }
+            }
+        }
+        let transmit = self.transmit.pop_front();
+        if let Some(Transmit::Frame(frame, _)) = &transmit {
+            self.tally.bytes_out = self.tally.bytes_out.saturating_add(frame.size());
+        }
+        transmit
     }
 
     pub(crate) fn poll_event(&mut self) -> Option<Event> {
@@ -983,7 +1121,7 @@ mod tests {
 
         fn send(&mut self, packet: Packet) {
             let epoch = self.core.epoch();
-            self.core.send(self.now, epoch, Outgoing { packet, permit: None });
+            self.core.send(self.now, epoch, Outgoing::bare(packet));
         }
 
         fn leave(&mut self, namespace: &str) {
@@ -993,10 +1131,7 @@ mod tests {
 
         #[track_caller]
         fn expect_lost(&mut self, reason: Reason) {
-            assert_eq!(
-                self.core.poll_event(),
-                Some(Event::Lost { reason, again: false, unwritten: 0 })
-            );
+            assert_eq!(self.core.poll_event(), Some(Event::Lost { reason, again: false }));
             assert!(self.core.is_idle());
         }
     }
@@ -1006,7 +1141,13 @@ mod tests {
     }
 
     fn session(protocol: Protocol) -> Session {
-        Session { epoch: 1, protocol, sid: "S".into() }
+        let max_payload = (protocol == Protocol::Eio4).then_some(1_000_000);
+        Session { epoch: 1, protocol, sid: "S".into(), max_payload }
+    }
+
+    /// The session of [`PLAIN`].
+    fn plain() -> Session {
+        Session { max_payload: None, ..session(Protocol::Eio4) }
     }
 
     #[test]
@@ -1056,7 +1197,7 @@ mod tests {
         assert_eq!(bench.core.poll_action(), Some(Action::Dial(Protocol::Eio4)));
         bench.core.handle_dialled();
         bench.text(PLAIN);
-        assert_eq!(bench.core.poll_event(), Some(Event::Opened(session(Protocol::Eio4))));
+        assert_eq!(bench.core.poll_event(), Some(Event::Opened(plain())));
     }
 
     #[test]
@@ -1065,7 +1206,7 @@ mod tests {
         bench.text(PLAIN);
         bench.pass(GRACE);
         bench.pass(PATIENCE);
-        assert_eq!(bench.core.poll_event(), Some(Event::Opened(session(Protocol::Eio4))));
+        assert_eq!(bench.core.poll_event(), Some(Event::Opened(plain())));
     }
 
     #[test]
@@ -1124,20 +1265,54 @@ mod tests {
         assert_eq!(bench.core.protocol(), None);
     }
 
+    fn event(name: &'static str, permit: Option<Permit>, place: Place) -> Outgoing {
+        let payload = crate::payload::encode_event(name, &()).unwrap();
+        let packet = packet("/", Body::Event { id: None, name: name.into(), payload });
+        let terms = Some(Box::new(Terms { place, lifetime: None }));
+        Outgoing { permit, terms, ..Outgoing::bare(packet) }
+    }
+
     #[test]
-    fn what_was_not_written_is_counted() {
+    fn what_was_not_written_is_given_back() {
         let mut bench = Bench::open(Protocol::Eio4);
         let outbox = crate::outbox::Outbox::new(10, 1_000);
-        for _ in 0..3 {
-            let payload = crate::payload::encode_event("e", &()).unwrap();
-            let packet = packet("/", Body::Event { id: None, name: "e".into(), payload });
-            let permit = outbox.reserve(1);
-            bench.core.send(bench.now, 1, Outgoing { packet, permit });
+        for name in ["a", "b", "c"] {
+            bench.core.send(bench.now, 1, event(name, outbox.reserve(1), Place::Last));
         }
+        bench.send(packet("/", Body::Disconnect));
         bench.core.poll_transmit();
         bench.core.handle_lost(bench.now, Reason::PingTimeout);
-        let lost = Event::Lost { reason: Reason::PingTimeout, again: false, unwritten: 2 };
-        assert_eq!(bench.core.poll_event(), Some(lost));
+        bench.expect_lost(Reason::PingTimeout);
+        let unwritten = bench.core.take_unwritten();
+        assert_eq!(outbox.waiting(), 2);
+        let names = unwritten.iter().map(|outgoing| match &outgoing.packet.body {
+            Body::Event { name, .. } => &**name,
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(names.collect::<Vec<_>>(), ["b", "c"]);
+        assert!(bench.core.take_unwritten().is_empty() && bench.written().is_empty());
+    }
+
+    #[test]
+    fn of_what_waits_under_one_key_the_last_counts_in_the_place_of_the_first() {
+        let mut bench = Bench::open(Protocol::Eio4);
+        let outbox = crate::outbox::Outbox::new(10, 1_000);
+        let key = |key: &'static str| Place::Latest(key.into());
+        for (name, place) in [
+            ("a1", key("a")),
+            ("x", Place::Last),
+            ("b1", key("b")),
+            ("a2", key("a")),
+            ("b2", key("b")),
+            ("y", Place::Last),
+        ] {
+            bench.core.send(bench.now, 1, event(name, outbox.reserve(1), place));
+        }
+        assert_eq!(outbox.waiting(), 4);
+        assert_eq!(bench.core.take_tally().replaced, 2);
+        assert_eq!(bench.written(), [r#"42["a2"]"#, r#"42["x"]"#, r#"42["b2"]"#, r#"42["y"]"#]);
+        bench.core.send(bench.now, 1, event("a3", None, key("a")));
+        assert_eq!(bench.written(), [r#"42["a3"]"#], "nothing waits any more");
     }
 
     #[test]
@@ -1222,7 +1397,7 @@ mod tests {
         // A second try takes a new connection.
         assert_eq!(bench.core.join(bench.now, "/foo"), Admission::Later);
         assert_eq!(bench.core.poll_action(), Some(Action::Dial(Protocol::Eio3)));
-        let lost = Event::Lost { reason: Reason::Reconnect, again: true, unwritten: 0 };
+        let lost = Event::Lost { reason: Reason::Reconnect, again: true };
         assert_eq!(bench.core.poll_event(), Some(lost));
     }
 
@@ -1299,12 +1474,15 @@ mod tests {
     }
 
     #[test]
-    fn what_belongs_to_an_older_session_is_discarded() {
+    fn what_belongs_to_an_older_session_is_not_sent() {
         let mut bench = Bench::open(Protocol::Eio4);
         let packet = packet("/", Body::Disconnect);
-        bench.core.send(bench.now, 0, Outgoing { packet: packet.clone(), permit: None });
+        bench.core.send(bench.now, 0, Outgoing::bare(packet.clone()));
         bench.core.leave(bench.now, 0, packet);
+        assert!(bench.written().is_empty() && bench.core.take_unwritten().is_empty());
+        bench.core.send(bench.now, 0, event("e", None, Place::Last));
         assert!(bench.written().is_empty());
+        assert_eq!(bench.core.take_unwritten().len(), 1, "an event is given back");
     }
 
     #[test]

@@ -58,6 +58,17 @@ pub(crate) enum Frame {
     Binary(Bytes),
 }
 
+impl Frame {
+    /// Its length in bytes.
+    pub(crate) fn size(&self) -> u64 {
+        let size = match self {
+            Self::Text(text) => text.len(),
+            Self::Binary(data) => data.len(),
+        };
+        u64::try_from(size).unwrap_or(u64::MAX)
+    }
+}
+
 /// An Engine.IO packet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum EnginePacket {

@@ -41,6 +41,9 @@ pub(crate) const MAX_NAMESPACE: usize = 512;
 /// The largest ack id, 2^53 - 1: JavaScript counts no further.
 const MAX_ID: u64 = 0x1F_FFFF_FFFF_FFFF;
 
+/// The longest text before the JSON, but for the namespace: two types, a count, a comma, an id.
+const LONGEST_PREFIX: usize = 48;
+
 /// How the peer broke the protocol.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -152,6 +155,23 @@ impl Packet {
         }
     }
 
+    /// The size of the largest websocket message that this packet is sent as, if that is beyond
+    /// `limit`.
+    pub(crate) fn exceeds(&self, limit: u64) -> Option<u64> {
+        let (Body::Event { payload, .. } | Body::Ack { payload, .. }) = &self.body else {
+            return None;
+        };
+        let text = payload.json().len().saturating_add(self.namespace.len());
+        let largest = payload.attachments().iter().map(Bytes::len).chain([text]).max()?;
+        // Most are far from it, and need not be encoded to see that.
+        if u64::try_from(largest.saturating_add(LONGEST_PREFIX)).is_ok_and(|size| size <= limit) {
+            return None;
+        }
+        let mut size = 0;
+        self.clone().encode(Protocol::Eio4, |frame| size = size.max(frame.size()));
+        (size > limit).then_some(size)
+    }
+
     /// The websocket messages that this packet is sent as: a text, then its attachments.
     pub(crate) fn encode(self, protocol: Protocol, mut write: impl FnMut(Frame)) {
         let (kind, id, json, attachments) = match &self.body {
@@ -168,8 +188,7 @@ impl Packet {
             Body::ConnectError(data) => ('4', None, data.as_deref(), &[][..]),
         };
         let json = json.unwrap_or_default();
-        // The longest prefix: two types, a count, a comma, an id.
-        let size = json.len().saturating_add(self.namespace.len()).saturating_add(48);
+        let size = json.len().saturating_add(self.namespace.len()).saturating_add(LONGEST_PREFIX);
         let mut text = String::with_capacity(size);
         text.push('4');
         text.push(kind);

@@ -1,15 +1,17 @@
 //! One namespace: joining and leaving it, its buffer, its acks.
 //!
 //! ```text
-//!            handle_open            reply
-//!  Waiting ──────────────▶ Joining ────────▶ Joined
-//!   ▲   ▲                     │                 │
-//!   │   └─────────────────────┤◀────────────────┤ lost, and the connection is tried again
-//!   │ join                    │                 │
-//!   └──────────── Ended ◀─────┴─────────────────┘ refused, disconnected, lost, left, timed out
+//!                handle_open             credentials          reply
+//!  Waiting ──────────────────▶ Asking ─────────────▶ Joining ───────▶ Joined
+//!   ▲   ▲                        │                      │                │
+//!   │   └────────────────────────┴──────────────────────┤◀───────────────┤ lost, and tried again
+//!   │ ▲                                                 │                │
+//!   │ └── Pausing ◀── by the policy for the reason ─────┤◀───────────────┤ refused, disconnected,
+//!   │ join                                              │                │ timed out
+//!   └──── Ended ◀─── otherwise, or left ────────────────┴────────────────┘
 //! ```
 //!
-//! What is emitted while waiting or joining is buffered, in order; what comes in while joining is
+//! What is emitted while it is not joined is buffered, in order; what comes in while joining is
 //! passed on (servers replay a recovered session before they answer, and some let their connect
 //! handler speak first).
 
@@ -24,19 +26,28 @@ use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 
 use super::{
-    acks::Acks,
+    acks::{Acks, Left},
+    backoff::{Draws, Reconnect, Retry},
     connection::{Outgoing, Session},
     engine::{Protocol, later},
     packet::{Body, Packet},
+    recovery::Recovery,
+    retries::{Message, Retries},
 };
 use crate::{
+    emit::{Emit, Offline},
     error::{AckError, ConnectFailure, EmitError, Reason, Refusal},
     outbox::Permit,
     payload::Payload,
 };
 
+/// Volatile events are dropped when more than this wait to be written.
+const CONGESTED: usize = 64;
+/// What has expired is dropped within this time.
+const SWEEP: Duration = Duration::from_millis(100);
+
 /// The credentials, a JSON object.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Auth(pub(crate) ByteString);
 
 /// Shows nothing of them.
@@ -46,11 +57,32 @@ impl fmt::Debug for Auth {
     }
 }
 
+/// Where the credentials come from.
+#[derive(Debug, Clone)]
+pub(crate) enum Credentials {
+    Fixed(Option<Auth>),
+    /// The application is asked each time.
+    Provided,
+}
+
+/// How a namespace is joined, and what for.
+#[derive(Debug, Clone)]
+pub(crate) struct Config {
+    pub(crate) namespace: ByteString,
+    pub(crate) credentials: Credentials,
+    /// For the credentials, and then for the server's answer.
+    pub(crate) join_timeout: Duration,
+    pub(crate) reconnect: Reconnect,
+    /// How many emits with retries may be unanswered at a time.
+    pub(crate) retry_window: usize,
+    pub(crate) recovery: Option<Recovery>,
+    /// For the jitter.
+    pub(crate) seed: u64,
+}
+
 #[derive(Debug)]
 pub(crate) struct Socket<W> {
-    namespace: ByteString,
-    auth: Option<Auth>,
-    join_timeout: Duration,
+    config: Config,
     state: State,
     /// The connection on which the namespace was given up while the server still owes the answer to
     /// the request to join. A second request would join it twice, and a disconnect before the
@@ -58,17 +90,39 @@ pub(crate) struct Socket<W> {
     unanswered: Option<Session>,
     /// How often the namespace was joined, or tried to be.
     visits: u64,
+    /// Attempts in a row to join after the server has ended it.
+    attempts: u32,
+    /// How often the application was asked for the credentials.
+    asked: u64,
+    draws: Draws,
+    /// Counts what is sent.
+    emitted: u64,
     buffer: VecDeque<Outgoing>,
-    acks: Acks<W>,
+    /// When to look for what has expired.
+    sweep: Option<Instant>,
+    acks: Acks<Asker<W>>,
+    retries: Retries<W>,
+    recovery: Option<Recovery>,
     transmit: VecDeque<Outgoing>,
     farewells: VecDeque<(u64, Packet)>,
     events: VecDeque<Event<W>>,
+    tally: Tally,
 }
 
 #[derive(Debug)]
 enum State {
     /// To be joined as soon as there is a connection.
     Waiting,
+    /// To be joined after a while: the server has ended it, or not let it begin.
+    Pausing {
+        until: Instant,
+    },
+    /// The application is to give the credentials. Counts how often it was asked.
+    Asking {
+        session: Session,
+        deadline: Instant,
+        number: u64,
+    },
     /// The deadline is for the answer to a request; where there is none, the connection has it.
     Joining {
         session: Session,
@@ -76,53 +130,129 @@ enum State {
     },
     Joined {
         session: Session,
+        since: Instant,
     },
     /// Neither joined nor to be joined.
     Ended(Reason),
 }
 
+/// Who waits for an answer.
+#[derive(Debug)]
+enum Asker<W> {
+    Application(W),
+    /// A message of [`Retries`].
+    Retries,
+}
+
+/// An event to be sent.
+#[derive(Debug)]
+pub(crate) struct Request<W> {
+    pub(crate) emit: Emit,
+    pub(crate) permit: Option<Permit>,
+    pub(crate) offline: Offline,
+    /// When it must not be sent any more.
+    pub(crate) expires: Option<Instant>,
+    pub(crate) ask: Option<Ask<W>>,
+}
+
+/// Somebody who waits for the answer to an event.
+#[derive(Debug)]
+pub(crate) struct Ask<W> {
+    pub(crate) waiter: W,
+    pub(crate) since: Instant,
+    pub(crate) timeout: Duration,
+    /// How often the event is sent again.
+    pub(crate) retries: u32,
+}
+
 /// What a namespace tells.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Event<W> {
+    /// `recovered`: the server goes on with the session before.
     Ready {
         sid: ByteString,
+        recovered: bool,
     },
     Received {
         id: Option<u64>,
         name: ByteString,
         payload: Payload,
     },
-    /// It was not joined, and will not be.
+    /// It was not joined. Unless it is tried again, it will not be.
     ConnectError(Reason),
     /// It was joined, and is not any more.
     Disconnected(Reason),
     /// An emit got its outcome.
     Answered(W, Result<Payload, AckError>),
+    /// Attempt number `attempt` to join is made after `delay`, because of `reason`.
+    Retrying {
+        attempt: u32,
+        delay: Duration,
+        reason: Reason,
+    },
+    /// As many attempts to join were made as are allowed.
+    GaveUp {
+        attempts: u32,
+        reason: Reason,
+    },
+    /// It needs a connection, the one there is or another.
+    Rejoin,
+    /// An event or an answer was not sent, because the server would close the connection over it.
+    TooLarge {
+        size: u64,
+        limit: u64,
+    },
+}
+
+/// What happened, in numbers, since somebody last looked.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    /// Events that came.
+    pub(crate) received: u64,
+    /// Events that came again after a session was recovered, and were dropped.
+    pub(crate) repeated: u64,
+    /// Answers that nobody waited for any more.
+    pub(crate) late: u64,
+    /// Events that were dropped by their own terms, or could not be sent.
+    pub(crate) discarded: u64,
+    pub(crate) replaced: u64,
+    /// Events that were sent once more.
+    pub(crate) resent: u64,
+    /// Emits whose answer never came, though they were sent.
+    pub(crate) unanswered: u64,
+    /// How long the answers took.
+    pub(crate) round_trips: Vec<Duration>,
 }
 
 impl<W> Socket<W> {
     /// A namespace that waits for a connection.
-    pub(crate) fn new(namespace: ByteString, auth: Option<Auth>, join_timeout: Duration) -> Self {
+    pub(crate) fn new(config: Config) -> Self {
         Self {
-            namespace,
-            auth,
-            join_timeout,
             state: State::Waiting,
             unanswered: None,
             visits: 0,
+            attempts: 0,
+            asked: 0,
+            draws: Draws::new(config.seed),
+            emitted: 0,
             buffer: VecDeque::new(),
+            sweep: None,
             acks: Acks::default(),
+            retries: Retries::new(config.retry_window),
+            recovery: config.recovery.clone(),
             transmit: VecDeque::new(),
             farewells: VecDeque::new(),
             events: VecDeque::new(),
+            tally: Tally::default(),
+            config,
         }
     }
 
     /// The connection that the namespace is joined, or being joined, on.
     fn session(&self) -> Option<&Session> {
         match &self.state {
-            State::Joining { session, .. } | State::Joined { session } => Some(session),
-            State::Waiting | State::Ended(_) => None,
+            State::Joining { session, .. } | State::Joined { session, .. } => Some(session),
+            State::Waiting | State::Pausing { .. } | State::Asking { .. } | State::Ended(_) => None,
         }
     }
 
@@ -130,7 +260,7 @@ impl<W> Socket<W> {
     pub(crate) fn ended(&self) -> Option<&Reason> {
         match &self.state {
             State::Ended(reason) => Some(reason),
-            State::Waiting | State::Joining { .. } | State::Joined { .. } => None,
+            _ => None,
         }
     }
 
@@ -141,6 +271,11 @@ impl<W> Socket<W> {
     /// The number of the connection that this namespace is joined, or being joined, on.
     pub(crate) fn epoch(&self) -> Option<u64> {
         self.session().map(|session| session.epoch)
+    }
+
+    /// The largest message that the server takes, as far as is known.
+    pub(crate) fn max_payload(&self) -> Option<u64> {
+        self.session().and_then(|session| session.max_payload)
     }
 
     /// Counts the times that this namespace was joined, or tried to be. A connection may see
@@ -154,22 +289,39 @@ impl<W> Socket<W> {
         self.session().map(|_| self.visits)
     }
 
-    /// Whether nothing waits to be sent that still can be.
-    pub(crate) fn is_flushed(&self) -> bool {
-        self.buffer.is_empty() || self.ended().is_some()
+    /// Whether nothing waits to be sent, or for an answer, that still can be.
+    pub(crate) fn is_done(&self) -> bool {
+        self.ended().is_some()
+            || self.buffer.is_empty() && self.retries.is_empty() && self.acks.is_empty()
     }
 
     /// How many events wait to be sent.
+    #[cfg(test)]
     pub(crate) fn buffered(&self) -> usize {
         self.buffer.len()
     }
 
+    /// Of the last event that waits for the namespace to be joined.
+    pub(crate) fn last_permit(&mut self) -> Option<&mut Permit> {
+        self.buffer.back_mut()?.permit.as_mut()
+    }
+
+    /// What it takes to go on with this session, if the server lets sessions be recovered.
+    pub(crate) fn recovery(&self) -> Option<&Recovery> {
+        self.recovery.as_ref()
+    }
+
+    pub(crate) fn take_tally(&mut self) -> Tally {
+        std::mem::take(&mut self.tally)
+    }
+
     // What the application wants.
 
-    /// Joins again after an end. `true` if that takes a connection to be asked for; it does not if
-    /// the namespace is joined or being joined, or if the server owes an answer anyway.
+    /// Joins again after an end, or after the pause before another attempt. `true` if that takes a
+    /// connection to be asked for; it does not if the namespace is joined or being joined, or if
+    /// the server owes an answer anyway.
     pub(crate) fn join(&mut self, now: Instant) -> bool {
-        if self.ended().is_none() {
+        if !matches!(self.state, State::Ended(_) | State::Pausing { .. }) {
             return false;
         }
         self.state = State::Waiting;
@@ -183,53 +335,95 @@ impl<W> Socket<W> {
     /// Leaves. What was emitted before must have been taken with
     /// [`poll_transmit`](Self::poll_transmit).
     pub(crate) fn leave(&mut self, reason: Reason) {
-        if let State::Joined { session } = &self.state {
+        if let State::Joined { session, .. } = &self.state {
             let epoch = session.epoch;
             self.say_farewell(epoch);
         }
+        // No server goes on with a session that its client has left.
+        self.recovery = None;
         self.give_up(reason);
     }
 
     fn say_farewell(&mut self, epoch: u64) {
-        let packet = Packet::new(self.namespace.clone(), Body::Disconnect);
+        let packet = Packet::new(self.config.namespace.clone(), Body::Disconnect);
         self.farewells.push_back((epoch, packet));
     }
 
     /// Ends from this side.
     fn give_up(&mut self, reason: Reason) {
-        let asked = !self.transmit.iter().any(|one| matches!(one.packet.body, Body::Connect(_)));
-        let owed = match &self.state {
-            State::Joining { session, .. } if asked => Some(session.clone()),
-            _ => self.unanswered.take(),
-        };
+        let owed = self.owed();
         self.end(reason);
         self.unanswered = owed;
     }
 
-    /// Sends an event, or buffers it. With a waiter comes the deadline for its answer.
+    /// The connection on which the server owes the answer to a request to join.
+    fn owed(&mut self) -> Option<Session> {
+        let asked = !self.transmit.iter().any(|one| matches!(one.packet.body, Body::Connect(_)));
+        match &self.state {
+            State::Joining { session, .. } if asked => Some(session.clone()),
+            _ => self.unanswered.take(),
+        }
+    }
+
+    /// Sends an event, or buffers it.
     ///
     /// # Errors
     ///
-    /// The namespace has ended. The waiter, if any, has been told.
-    pub(crate) fn emit(
-        &mut self,
-        name: ByteString,
-        payload: Payload,
-        permit: Option<Permit>,
-        waiter: Option<(W, Instant)>,
-    ) -> Result<(), Reason> {
-        if let State::Ended(reason) = &self.state {
-            let reason = reason.clone();
-            if let Some((waiter, _)) = waiter {
-                let error = AckError::NeverSent(EmitError::Closed(reason.clone()));
-                self.events.push_back(Event::Answered(waiter, Err(error)));
+    /// It is not taken. Who waits for the answer, if anybody, has been told.
+    pub(crate) fn emit(&mut self, request: Request<W>) -> Result<(), EmitError> {
+        let refused = self.refusal(&request);
+        let Request { emit, permit, expires, ask, .. } = request;
+        if let Some(error) = refused {
+            if let Some(Ask { waiter, .. }) = ask {
+                let outcome = Err(AckError::NeverSent(error.clone()));
+                self.events.push_back(Event::Answered(waiter, outcome));
             }
-            return Err(reason);
+            return Err(error);
         }
-        let id = waiter.map(|(waiter, deadline)| self.acks.insert(waiter, deadline));
-        let packet = Packet::new(self.namespace.clone(), Body::Event { id, name, payload });
-        self.push(Outgoing { packet, permit });
+        let Emit { name, payload, terms } = emit;
+        let id = match ask {
+            None => None,
+            Some(Ask { waiter, since, timeout, retries: 0 }) => {
+                if self.is_joined() {
+                    let id = self.acks.id();
+                    let deadline = later(since, timeout);
+                    self.acks.insert_sent(id, Asker::Application(waiter), deadline, since);
+                    Some(id)
+                } else {
+                    Some(self.acks.insert(Asker::Application(waiter), later(since, timeout)))
+                }
+            }
+            Some(Ask { waiter, since, timeout, retries }) => {
+                let id = self.acks.id();
+                let was_sent = false;
+                self.retries.push(
+                    id,
+                    Message { name, payload, waiter, timeout, retries, expires, was_sent, permit },
+                );
+                self.expect(expires);
+                self.send_reliable(since);
+                return Ok(());
+            }
+        };
+        let packet = Packet::new(self.config.namespace.clone(), Body::Event { id, name, payload });
+        self.push(Outgoing { permit, terms, expires, ..Outgoing::bare(packet) });
         Ok(())
+    }
+
+    /// Why an event is not taken.
+    fn refusal(&mut self, request: &Request<W>) -> Option<EmitError> {
+        let Request { emit, permit, offline, .. } = request;
+        let error = match &self.state {
+            State::Ended(reason) => return Some(EmitError::Closed(reason.clone())),
+            State::Joined { .. } => {
+                let waiting = permit.as_ref().map_or(0, Permit::waiting);
+                (emit.is_volatile() && waiting > CONGESTED).then_some(EmitError::Discarded)
+            }
+            _ if emit.is_volatile() || *offline == Offline::Fail => Some(EmitError::Offline),
+            _ => None,
+        };
+        self.tally.discarded = self.tally.discarded.saturating_add(error.is_some().into());
+        error
     }
 
     /// Answers an event that came in this visit. `false` if that has ended.
@@ -242,28 +436,99 @@ impl<W> Socket<W> {
     ) -> bool {
         let current = self.visit() == Some(visit);
         if current {
-            let packet = Packet::new(self.namespace.clone(), Body::Ack { id, payload });
-            self.push(Outgoing { packet, permit });
+            let packet = Packet::new(self.config.namespace.clone(), Body::Ack { id, payload });
+            self.push(Outgoing { permit, ..Outgoing::bare(packet) });
         }
         current
     }
 
-    fn push(&mut self, outgoing: Outgoing) {
+    fn push(&mut self, mut outgoing: Outgoing) {
+        self.emitted = self.emitted.wrapping_add(1);
+        outgoing.number = self.emitted;
         if self.is_joined() {
-            self.transmit(outgoing);
-        } else {
-            self.buffer.push_back(outgoing);
+            return self.transmit(outgoing);
+        }
+        self.expect(outgoing.expires);
+        let same = outgoing.key().and_then(|key| {
+            self.buffer.iter_mut().rev().find(|waiting| waiting.key() == Some(key))
+        });
+        match same {
+            None => self.buffer.push_back(outgoing),
+            Some(same) => {
+                outgoing.number = same.number;
+                let old = std::mem::replace(same, outgoing);
+                self.tally.replaced = self.tally.replaced.saturating_add(1);
+                self.never_sent(&old, EmitError::Discarded);
+            }
         }
     }
 
+    /// Something expires then.
+    fn expect(&mut self, expires: Option<Instant>) {
+        self.sweep = self.sweep.into_iter().chain(expires).min();
+    }
+
+    /// Hands an event on to the connection, unless the server would close it over that.
     fn transmit(&mut self, outgoing: Outgoing) {
-        if let Body::Event { id: Some(id), .. } = outgoing.packet.body {
-            // Nobody waits any more: the emit has been reported as failed, so it must not happen.
-            if !self.acks.sent(id) {
-                return;
-            }
+        let limit = self.max_payload();
+        if let Some(limit) = limit
+            && let Some(size) = outgoing.packet.exceeds(limit)
+        {
+            self.events.push_back(Event::TooLarge { size, limit });
+            self.tally.discarded = self.tally.discarded.saturating_add(1);
+            return self.never_sent(&outgoing, EmitError::PayloadTooLarge { size, limit });
         }
         self.transmit.push_back(outgoing);
+    }
+
+    /// Whoever waits for the answer to this event learns that it was never sent.
+    fn never_sent(&mut self, outgoing: &Outgoing, error: EmitError) {
+        let Body::Event { id: Some(id), .. } = outgoing.packet.body else { return };
+        if let Some(Left { waiter, .. }) = self.acks.answered(id) {
+            let waiter = match waiter {
+                Asker::Application(waiter) => Some(waiter),
+                Asker::Retries => self.retries.remove(id).map(|message| message.waiter),
+            };
+            let outcome = AckError::NeverSent(error);
+            self.events.extend(waiter.map(|waiter| Event::Answered(waiter, Err(outcome))));
+        }
+    }
+
+    /// Sends what is to be answered for sure, as far as the window goes.
+    fn send_reliable(&mut self, now: Instant) {
+        while self.is_joined()
+            && let Some((id, message)) = self.retries.next()
+        {
+            let deadline = later(now, message.timeout);
+            let (name, payload) = (message.name.clone(), message.payload.clone());
+            if std::mem::replace(&mut message.was_sent, true) {
+                self.tally.resent = self.tally.resent.saturating_add(1);
+            }
+            self.acks.insert_sent(id, Asker::Retries, deadline, now);
+            let id = Some(id);
+            let packet =
+                Packet::new(self.config.namespace.clone(), Body::Event { id, name, payload });
+            self.transmit(Outgoing::bare(packet));
+        }
+    }
+
+    /// Takes back what was emitted and never sent. Who waits for an answer is told.
+    pub(crate) fn take_unsent(&mut self) -> Vec<Emit> {
+        let mut unsent = Vec::new();
+        for mut outgoing in std::mem::take(&mut self.buffer) {
+            if let Body::Event { name, payload, .. } = &outgoing.packet.body {
+                let (name, payload) = (name.clone(), payload.clone());
+                unsent.push(Emit { name, payload, terms: outgoing.terms.take() });
+                self.never_sent(&outgoing, EmitError::Discarded);
+            }
+        }
+        for message in self.retries.drain_unsent() {
+            let Message { name, payload, waiter, .. } = message;
+            unsent.push(Emit { name, payload, terms: None });
+            let outcome = Err(AckError::NeverSent(EmitError::Discarded));
+            self.events.push_back(Event::Answered(waiter, outcome));
+        }
+        unsent
     }
 
     // What happened.
@@ -274,119 +539,269 @@ impl<W> Socket<W> {
             return;
         }
         self.unanswered = None;
-        let request = self.request(session.protocol);
-        self.transmit.extend(request.map(|packet| Outgoing { packet, permit: None }));
+        let needs_none = session.protocol == Protocol::Eio3 && self.config.namespace == *"/";
+        match self.config.credentials.clone() {
+            Credentials::Provided if !needs_none => {
+                let deadline = later(now, self.config.join_timeout);
+                self.asked = self.asked.wrapping_add(1);
+                self.state = State::Asking { session, deadline, number: self.asked };
+            }
+            Credentials::Provided => self.request(now, session, None),
+            Credentials::Fixed(auth) => self.request(now, session, auth.as_ref()),
+        }
+    }
+
+    /// The number of the question to the application for the credentials, while there is one.
+    pub(crate) fn wants_auth(&self) -> Option<u64> {
+        match self.state {
+            State::Asking { number, .. } => Some(number),
+            _ => None,
+        }
+    }
+
+    /// Attempts in a row to join.
+    pub(crate) fn attempts(&self) -> u32 {
+        self.attempts
+    }
+
+    /// The application has given the credentials, or says why not.
+    pub(crate) fn handle_auth(&mut self, now: Instant, auth: Result<Auth, String>) {
+        let State::Asking { session, .. } = &self.state else { return };
+        let session = session.clone();
+        match auth {
+            Ok(auth) => self.request(now, session, Some(&auth)),
+            Err(error) => self.stop(now, Reason::Provider(error)),
+        }
+    }
+
+    /// Asks the server to let this namespace in.
+    fn request(&mut self, now: Instant, session: Session, auth: Option<&Auth>) {
+        let namespace = self.config.namespace.clone();
+        let packet = match session.protocol {
+            Protocol::Eio4 => Some(Packet::new(namespace, Body::Connect(self.connect(auth)))),
+            // A server of revision 3 joins `/` by itself, and takes what other namespaces need to
+            // know as a query behind their name.
+            Protocol::Eio3 if namespace == *"/" => None,
+            Protocol::Eio3 => {
+                let query = auth.map(|auth| query(&auth.0)).unwrap_or_default();
+                let namespace = ByteString::from(format!("{namespace}{query}"));
+                Some(Packet::new(namespace, Body::Connect(None)))
+            }
+        };
+        self.transmit.extend(packet.map(Outgoing::bare));
         self.enter(now, session);
+    }
+
+    /// What goes with the request: where the last session was lost, and the credentials.
+    fn connect(&self, auth: Option<&Auth>) -> Option<ByteString> {
+        let Some((pid, offset)) = self.recovery.as_ref().and_then(Recovery::point) else {
+            return auth.map(|auth| auth.0.clone());
+        };
+        let point = serde_json::json!({ "pid": pid, "offset": offset }).to_string();
+        let Some(fields) = auth.and_then(|auth| auth.0.strip_prefix('{')) else {
+            return Some(point.into());
+        };
+        let point = point.trim_end_matches('}');
+        let comma = if fields.starts_with('}') { "" } else { "," };
+        Some(format!("{point}{comma}{fields}").into())
     }
 
     /// The server owes an answer from now on.
     fn enter(&mut self, now: Instant, session: Session) {
-        let unasked = session.protocol == Protocol::Eio3 && self.namespace == *"/";
-        let deadline = (!unasked).then(|| later(now, self.join_timeout));
+        let unasked = session.protocol == Protocol::Eio3 && self.config.namespace == *"/";
+        let deadline = (!unasked).then(|| later(now, self.config.join_timeout));
         self.visits = self.visits.wrapping_add(1);
         self.state = State::Joining { session, deadline };
     }
 
-    /// The request to join. A server of revision 3 joins `/` by itself, and takes what other
-    /// namespaces need to know as a query behind their name.
-    fn request(&self, protocol: Protocol) -> Option<Packet> {
-        let namespace = self.namespace.clone();
-        match protocol {
-            Protocol::Eio4 => {
-                let auth = self.auth.as_ref().map(|auth| auth.0.clone());
-                Some(Packet::new(namespace, Body::Connect(auth)))
-            }
-            Protocol::Eio3 if namespace == *"/" => None,
-            Protocol::Eio3 => {
-                let query = self.auth.as_ref().map(|auth| query(&auth.0)).unwrap_or_default();
-                let namespace = ByteString::from(format!("{namespace}{query}"));
-                Some(Packet::new(namespace, Body::Connect(None)))
-            }
-        }
-    }
-
     /// A packet of this namespace came.
-    pub(crate) fn handle_packet(&mut self, epoch: u64, packet: Packet) {
-        if self.unanswered.as_ref().is_some_and(|session| session.epoch == epoch) {
-            return self.handle_late(epoch, &packet.body);
+    pub(crate) fn handle_packet(&mut self, now: Instant, epoch: u64, packet: Packet) {
+        if let Some(session) = self.unanswered.take_if(|session| session.epoch == epoch) {
+            if matches!(self.state, State::Pausing { .. }) {
+                // Late, but it has come to what was wanted.
+                self.enter(now, session);
+            } else {
+                return self.handle_late(session, &packet.body);
+            }
         }
         if self.epoch() != Some(epoch) {
             return;
         }
         let joining = !self.is_joined();
         match packet.body {
-            Body::Connect(reply) if joining => self.handle_reply(reply.as_deref()),
+            Body::Connect(reply) if joining => self.handle_reply(now, reply.as_deref()),
             Body::ConnectError(data) if joining => {
-                self.end(Reason::Refused(refusal(data.as_deref())));
+                self.stop(now, Reason::Refused(refusal(data.as_deref())));
             }
             // Once joined, neither means anything.
             Body::Connect(_) | Body::ConnectError(_) => {}
-            Body::Disconnect => self.end(Reason::ServerDisconnect),
-            Body::Event { id, name, payload } => {
-                self.events.push_back(Event::Received { id, name, payload });
+            Body::Disconnect => {
+                // Nor does a server go on with a session that it has ended.
+                self.recovery = None;
+                self.stop(now, Reason::ServerDisconnect);
             }
-            Body::Ack { id, payload } => {
-                if let Some(waiter) = self.acks.answered(id) {
-                    self.events.push_back(Event::Answered(waiter, Ok(payload)));
-                }
+            Body::Event { id, name, payload } => self.handle_event(id, name, payload),
+            Body::Ack { id, payload } => self.handle_answer(now, id, payload),
+        }
+    }
+
+    fn handle_event(&mut self, id: Option<u64>, name: ByteString, payload: Payload) {
+        if let Some(recovery) = &mut self.recovery
+            && id.is_none()
+        {
+            if matches!(self.state, State::Joining { .. }) && recovery.has_seen(&payload) {
+                self.tally.repeated = self.tally.repeated.saturating_add(1);
+                return;
+            }
+            recovery.note(&payload);
+        }
+        self.tally.received = self.tally.received.saturating_add(1);
+        self.events.push_back(Event::Received { id, name, payload });
+    }
+
+    fn handle_answer(&mut self, now: Instant, id: u64, payload: Payload) {
+        let Some(Left { waiter, sent, .. }) = self.acks.answered(id) else {
+            self.tally.late = self.tally.late.saturating_add(1);
+            return;
+        };
+        let trip = sent.and_then(|sent| now.checked_duration_since(sent));
+        self.tally.round_trips.extend(trip);
+        match waiter {
+            Asker::Application(waiter) => {
+                self.events.push_back(Event::Answered(waiter, Ok(payload)));
+            }
+            Asker::Retries => {
+                let message = self.retries.remove(id);
+                let answered = message.map(|message| Event::Answered(message.waiter, Ok(payload)));
+                self.events.extend(answered);
+                self.send_reliable(now);
             }
         }
     }
 
     /// Something came for a namespace that was given up while it was being joined.
-    fn handle_late(&mut self, epoch: u64, body: &Body) {
+    fn handle_late(&mut self, session: Session, body: &Body) {
         match body {
-            Body::Event { .. } | Body::Ack { .. } => return,
-            Body::Connect(_) => self.say_farewell(epoch),
+            Body::Event { .. } | Body::Ack { .. } => self.unanswered = Some(session),
+            Body::Connect(_) => self.say_farewell(session.epoch),
             Body::ConnectError(_) | Body::Disconnect => {}
         }
-        self.unanswered = None;
     }
 
-    fn handle_reply(&mut self, reply: Option<&str>) {
+    fn handle_reply(&mut self, now: Instant, reply: Option<&str>) {
         #[derive(Deserialize)]
         struct Reply {
             sid: String,
+            #[serde(default)]
+            pid: Option<String>,
         }
         let Some(session) = self.session().cloned() else { return };
+        let mut recovered = false;
         let sid = match session.protocol {
             Protocol::Eio4 => {
                 let reply = reply.and_then(|json| serde_json::from_str::<Reply>(json).ok());
-                let Some(reply) = reply else {
-                    return self.end(Reason::Connect(ConnectFailure::Unsupported {
+                let Some(Reply { sid, pid }) = reply else {
+                    let failure = ConnectFailure::Unsupported {
                         asked: Protocol::Eio4,
                         server: format!("the server answers like one of {}", Protocol::Eio3),
-                    }));
+                    };
+                    return self.stop(now, Reason::Connect(failure));
                 };
-                reply.sid.into()
+                let held = self.recovery.take();
+                let same = held.filter(|held| pid.as_deref().is_some_and(|pid| held.is_of(pid)));
+                recovered = same.is_some();
+                self.recovery =
+                    same.or_else(|| pid.map(|pid| Recovery::new(pid.into(), String::new())));
+                sid.into()
             }
-            Protocol::Eio3 if self.namespace == *"/" => session.sid.clone(),
-            Protocol::Eio3 => format!("{}#{}", self.namespace, session.sid).into(),
+            Protocol::Eio3 if self.config.namespace == *"/" => session.sid.clone(),
+            Protocol::Eio3 => format!("{}#{}", self.config.namespace, session.sid).into(),
         };
-        self.state = State::Joined { session };
+        self.state = State::Joined { session, since: now };
+        self.flush(now);
+        self.events.push_back(Event::Ready { sid, recovered });
+    }
+
+    /// Sends what has waited.
+    fn flush(&mut self, now: Instant) {
+        self.drop_expired(now);
         while let Some(outgoing) = self.buffer.pop_front() {
-            self.transmit(outgoing);
+            // Nobody waits any more: the emit has been reported as failed, so it must not happen.
+            let is_wanted = match outgoing.packet.body {
+                Body::Event { id: Some(id), .. } => self.acks.sent(id, now),
+                _ => true,
+            };
+            if is_wanted {
+                self.transmit(outgoing);
+            }
         }
-        self.events.push_back(Event::Ready { sid });
+        self.send_reliable(now);
     }
 
     /// The connection is gone, or there never was one. If it is tried `again`, this namespace
-    /// waits for it; if not, it ends.
-    pub(crate) fn handle_lost(&mut self, reason: Reason, again: bool) {
+    /// waits for it; if not, it ends. What the connection did not write must have been
+    /// [taken back](Self::take_back).
+    pub(crate) fn handle_lost(&mut self, now: Instant, reason: Reason, again: bool) {
+        self.note_success(now);
         self.unanswered = None;
         match self.state {
             State::Ended(_) => {}
-            State::Waiting if again => {}
+            State::Waiting | State::Pausing { .. } if again => {}
+            State::Asking { .. } if again => self.state = State::Waiting,
             State::Joining { .. } | State::Joined { .. } if again => {
-                self.fail_acks(&reason, false);
+                self.interrupt(&reason);
                 if self.is_joined() {
                     self.events.push_back(Event::Disconnected(reason));
                 }
-                self.forget();
                 self.state = State::Waiting;
             }
-            State::Waiting | State::Joining { .. } | State::Joined { .. } => self.end(reason),
+            _ => self.end(reason),
         }
+    }
+
+    /// A session that has lasted begins the count of attempts anew.
+    fn note_success(&mut self, now: Instant) {
+        let proof = self.config.reconnect.proof();
+        if matches!(self.state, State::Joined { since, .. } if later(since, proof) <= now) {
+            self.attempts = 0;
+        }
+    }
+
+    /// An old server let nobody into `/`, and with it not into this namespace.
+    pub(crate) fn handle_refused(&mut self, now: Instant, reason: Reason) {
+        if self.ended().is_none() {
+            self.stop(now, reason);
+        }
+    }
+
+    /// The server has ended this namespace, or did not let it begin. It is tried again if the
+    /// policy says so.
+    fn stop(&mut self, now: Instant, reason: Reason) {
+        self.note_success(now);
+        let policy = self.config.reconnect.clone();
+        let wanted = match policy.verdict(&reason) {
+            Retry::Again => true,
+            Retry::WithNewAuth => matches!(self.config.credentials, Credentials::Provided),
+            Retry::Stop => false,
+        };
+        let attempt = self.attempts.saturating_add(1);
+        let owed = if reason == Reason::JoinTimeout { self.owed() } else { None };
+        if !wanted || !policy.allows(attempt) {
+            let attempts = self.attempts;
+            self.end(reason.clone());
+            self.unanswered = owed;
+            if wanted && attempts > 0 {
+                self.events.push_back(Event::GaveUp { attempts, reason });
+            }
+            return;
+        }
+        self.attempts = attempt;
+        self.unanswered = owed;
+        self.interrupt(&reason);
+        self.tell_end(&reason);
+        let delay = policy.wait(attempt, self.draws.next());
+        self.state = State::Pausing { until: later(now, delay) };
+        self.events.push_back(Event::Retrying { attempt, delay, reason });
     }
 
     /// The namespace is over, until somebody joins it again. What is buffered and asks for no
@@ -395,35 +810,79 @@ impl<W> Socket<W> {
         if self.ended().is_some() {
             return;
         }
+        self.interrupt(&reason);
         self.fail_acks(&reason, true);
-        self.buffer.retain(|waiting| {
-            !matches!(waiting.packet.body, Body::Event { id: Some(_), .. } | Body::Ack { .. })
-        });
+        for message in self.retries.drain() {
+            let error = if message.was_sent {
+                self.tally.unanswered = self.tally.unanswered.saturating_add(1);
+                AckError::Disconnected(reason.clone())
+            } else {
+                self.tally.discarded = self.tally.discarded.saturating_add(1);
+                AckError::NeverSent(EmitError::Closed(reason.clone()))
+            };
+            self.events.push_back(Event::Answered(message.waiter, Err(error)));
+        }
+        self.buffer
+            .retain(|waiting| !matches!(waiting.packet.body, Body::Event { id: Some(_), .. }));
+        self.tell_end(&reason);
+        self.attempts = 0;
+        self.state = State::Ended(reason);
+    }
+
+    fn tell_end(&mut self, reason: &Reason) {
         self.events.push_back(if self.is_joined() {
             Event::Disconnected(reason.clone())
         } else {
             Event::ConnectError(reason.clone())
         });
-        self.forget();
-        self.state = State::Ended(reason);
     }
 
-    /// The session is over. What was not handed on before waits for the next one; answers, and
-    /// what asked for one, were for this session and nobody else.
-    fn forget(&mut self) {
-        let unsent = self.transmit.drain(..).rev();
-        for outgoing in unsent.filter(|one| matches!(one.packet.body, Body::Event { id: None, .. }))
-        {
-            self.buffer.push_front(outgoing);
+    /// The session is over: what was sent has failed, or goes again.
+    fn interrupt(&mut self, reason: &Reason) {
+        self.forget();
+        for id in self.retries.lost() {
+            self.acks.answered(id);
+            // It may have been this one that the server did not take.
+            if *reason == Reason::TooLargeForServer
+                && let Some(message) = self.retries.timed_out(id)
+            {
+                self.tally.unanswered = self.tally.unanswered.saturating_add(1);
+                let outcome = Err(AckError::Disconnected(reason.clone()));
+                self.events.push_back(Event::Answered(message.waiter, outcome));
+            }
         }
+        self.fail_acks(reason, false);
+    }
+
+    /// What was not written before the session ended waits for the next one; answers were for this
+    /// session and nobody else.
+    fn forget(&mut self) {
+        let unwritten = std::mem::take(&mut self.transmit);
         self.buffer.retain(|waiting| !matches!(waiting.packet.body, Body::Ack { .. }));
+        self.take_back(unwritten);
+    }
+
+    /// Puts events that the connection did not write among those that wait, where they belong.
+    pub(crate) fn take_back(&mut self, unwritten: impl IntoIterator<Item = Outgoing>) {
+        for outgoing in unwritten {
+            let Body::Event { id, .. } = outgoing.packet.body else { continue };
+            // One with retries has a place of its own.
+            if id.is_none_or(|id| self.acks.unsent(id) && !self.retries.contains(id)) {
+                self.expect(outgoing.expires);
+                self.buffer.push_back(outgoing);
+            }
+        }
+        self.buffer.make_contiguous().sort_by_key(|waiting| waiting.number);
     }
 
     fn fail_acks(&mut self, reason: &Reason, all: bool) {
-        for (waiter, sent) in self.acks.fail(all) {
-            let error = if sent {
+        for Left { waiter, sent, .. } in self.acks.fail(all) {
+            let Asker::Application(waiter) = waiter else { continue };
+            let error = if sent.is_some() {
+                self.tally.unanswered = self.tally.unanswered.saturating_add(1);
                 AckError::Disconnected(reason.clone())
             } else {
+                self.tally.discarded = self.tally.discarded.saturating_add(1);
                 AckError::NeverSent(EmitError::Closed(reason.clone()))
             };
             self.events.push_back(Event::Answered(waiter, Err(error)));
@@ -432,32 +891,89 @@ impl<W> Socket<W> {
 
     /// Safe to call early.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
-        let mut unsent = false;
-        while let Some(waiter) = self.acks.expired(now) {
-            unsent = true;
-            self.events.push_back(Event::Answered(waiter, Err(AckError::TimedOut)));
+        self.expire_acks(now);
+        if self.sweep.is_some_and(|at| at <= now) {
+            self.drop_expired(now);
         }
-        if unsent && !self.buffer.is_empty() {
-            let acks = &mut self.acks;
+        match self.state {
+            State::Pausing { until } if until <= now => {
+                let rejoin = self.join(now).then_some(Event::Rejoin);
+                self.events.extend(rejoin);
+            }
+            State::Asking { deadline, .. } if deadline <= now => {
+                self.stop(now, Reason::Provider("no credentials in time".to_owned()));
+            }
+            State::Joining { deadline: Some(deadline), .. } if deadline <= now => {
+                self.stop(now, Reason::JoinTimeout);
+            }
+            _ => {}
+        }
+    }
+
+    fn expire_acks(&mut self, now: Instant) {
+        let mut unsent = false;
+        while let Some(Left { id, waiter, sent }) = self.acks.expired(now) {
+            let waiter = match waiter {
+                Asker::Application(waiter) => Some(waiter),
+                Asker::Retries => self.retries.timed_out(id).map(|message| message.waiter),
+            };
+            let Some(waiter) = waiter else { continue };
+            let error = if sent.is_some() {
+                self.tally.unanswered = self.tally.unanswered.saturating_add(1);
+                AckError::TimedOut
+            } else {
+                unsent = true;
+                self.tally.discarded = self.tally.discarded.saturating_add(1);
+                AckError::NeverSent(EmitError::Expired)
+            };
+            self.events.push_back(Event::Answered(waiter, Err(error)));
+        }
+        self.send_reliable(now);
+        if unsent {
+            let acks = &self.acks;
             self.buffer.retain(|waiting| match waiting.packet.body {
                 Body::Event { id: Some(id), .. } => acks.is_waiting(id),
                 _ => true,
             });
         }
-        let due = |deadline: Option<Instant>| deadline.is_some_and(|deadline| deadline <= now);
-        if matches!(self.state, State::Joining { deadline, .. } if due(deadline)) {
-            self.give_up(Reason::JoinTimeout);
+    }
+
+    fn drop_expired(&mut self, now: Instant) {
+        self.sweep = None;
+        let is_over = |waiting: &Outgoing| waiting.expires.is_some_and(|at| at <= now);
+        if self.buffer.iter().any(is_over) {
+            let (over, kept): (VecDeque<_>, _) =
+                std::mem::take(&mut self.buffer).into_iter().partition(is_over);
+            self.buffer = kept;
+            for outgoing in over {
+                self.tally.discarded = self.tally.discarded.saturating_add(1);
+                self.never_sent(&outgoing, EmitError::Expired);
+            }
         }
+        for message in self.retries.expired(now) {
+            self.tally.discarded = self.tally.discarded.saturating_add(1);
+            let error = if message.was_sent {
+                AckError::TimedOut
+            } else {
+                AckError::NeverSent(EmitError::Expired)
+            };
+            self.events.push_back(Event::Answered(message.waiter, Err(error)));
+        }
+        let next = self.buffer.iter().filter_map(|waiting| waiting.expires).min();
+        let next = next.into_iter().chain(self.retries.expiry()).min();
+        self.sweep = next.map(|next| next.max(later(now, SWEEP)));
     }
 
     // What there is to do.
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        let join = match self.state {
+        let state = match self.state {
             State::Joining { deadline, .. } => deadline,
+            State::Asking { deadline, .. } => Some(deadline),
+            State::Pausing { until } => Some(until),
             State::Waiting | State::Joined { .. } | State::Ended(_) => None,
         };
-        join.into_iter().chain(self.acks.poll_timeout()).min()
+        state.into_iter().chain(self.acks.poll_timeout()).chain(self.sweep).min()
     }
 
     pub(crate) fn poll_event(&mut self) -> Option<Event<W>> {
@@ -548,12 +1064,24 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn session(protocol: Protocol) -> Session {
-        Session { epoch: 1, protocol, sid: "S".into() }
+        Session { epoch: 1, protocol, sid: "S".into(), max_payload: None }
+    }
+
+    fn config(namespace: &str) -> Config {
+        let auth = json!({ "token": "a b", "n": 1 }).to_string();
+        Config {
+            namespace: namespace.into(),
+            credentials: Credentials::Fixed(Some(Auth(auth.into()))),
+            join_timeout: 20 * SECOND,
+            reconnect: Reconnect::never(),
+            retry_window: 2,
+            recovery: None,
+            seed: 7,
+        }
     }
 
     fn socket(namespace: &str) -> Socket<&'static str> {
-        let auth = json!({ "token": "a b", "n": 1 }).to_string();
-        Socket::new(namespace.into(), Some(Auth(auth.into())), 20 * SECOND)
+        Socket::new(config(namespace))
     }
 
     /// A namespace that is joined.
@@ -561,21 +1089,36 @@ mod tests {
         let mut socket = socket("/");
         socket.handle_open(Instant::now(), session(Protocol::Eio4));
         receive(&mut socket, Body::Connect(Some(r#"{"sid":"id"}"#.into())));
-        assert_eq!(socket.poll_event(), Some(Event::Ready { sid: "id".into() }));
+        assert_eq!(socket.poll_event(), Some(ready("id")));
         assert_eq!(written(&mut socket).len(), 1);
         socket
     }
 
+    fn ready<W>(sid: &'static str) -> Event<W> {
+        Event::Ready { sid: sid.into(), recovered: false }
+    }
+
     fn receive(socket: &mut Socket<&'static str>, body: Body) {
-        socket.handle_packet(1, Packet::new(root(), body));
+        socket.handle_packet(Instant::now(), 1, Packet::new(root(), body));
+    }
+
+    fn request<W>(name: &'static str) -> Request<W> {
+        let emit = Emit::new(name, ()).unwrap();
+        Request { emit, permit: None, offline: Offline::Buffer, expires: None, ask: None }
     }
 
     fn emit(
         socket: &mut Socket<&'static str>,
         name: &'static str,
-        waiter: Option<(&'static str, Instant)>,
-    ) -> Result<(), Reason> {
-        socket.emit(name.into(), encode_event(name, &()).unwrap(), None, waiter)
+        ask: Option<Ask<&'static str>>,
+    ) -> Result<(), EmitError> {
+        socket.emit(Request { ask, ..request(name) })
+    }
+
+    /// Somebody waits for a second.
+    #[expect(clippy::unnecessary_wraps, reason = "it is given to what takes an option")]
+    fn ask<W>(waiter: W, since: Instant) -> Option<Ask<W>> {
+        Some(Ask { waiter, since, timeout: SECOND, retries: 0 })
     }
 
     fn written(socket: &mut Socket<&'static str>) -> Vec<String> {
@@ -600,13 +1143,15 @@ mod tests {
         let mut socket = socket("/");
         emit(&mut socket, "a", None).unwrap();
         socket.handle_open(now, session(Protocol::Eio4));
-        emit(&mut socket, "b", Some(("b", now + SECOND))).unwrap();
+        emit(&mut socket, "b", ask("b", now)).unwrap();
         assert_eq!(written(&mut socket), [r#"40{"n":1,"token":"a b"}"#]);
-        assert!(!socket.is_flushed());
+        assert!(!socket.is_done());
         receive(&mut socket, Body::Connect(Some(r#"{"sid":"id","more":1}"#.into())));
         emit(&mut socket, "c", None).unwrap();
         assert_eq!(written(&mut socket), [r#"42["a"]"#, r#"420["b"]"#, r#"42["c"]"#]);
-        assert!(socket.is_flushed());
+        assert!(!socket.is_done(), "somebody waits for an answer");
+        receive(&mut socket, Body::Ack { id: 0, payload: encode_reply(&()).unwrap() });
+        assert!(socket.is_done());
     }
 
     #[test]
@@ -615,13 +1160,13 @@ mod tests {
         root.handle_open(Instant::now(), session(Protocol::Eio3));
         assert!(written(&mut root).is_empty());
         receive(&mut root, Body::Connect(None));
-        assert_eq!(root.poll_event(), Some(Event::Ready { sid: "S".into() }));
+        assert_eq!(root.poll_event(), Some(ready("S")));
 
         let mut foo = socket("/foo");
         foo.handle_open(Instant::now(), session(Protocol::Eio3));
         assert_eq!(written(&mut foo), ["40/foo?n=1&token=a%20b,"]);
-        foo.handle_packet(1, Packet::new("/foo".into(), Body::Connect(None)));
-        assert_eq!(foo.poll_event(), Some(Event::Ready { sid: "/foo#S".into() }));
+        foo.handle_packet(Instant::now(), 1, Packet::new("/foo".into(), Body::Connect(None)));
+        assert_eq!(foo.poll_event(), Some(ready("/foo#S")));
     }
 
     #[test]
@@ -674,15 +1219,16 @@ mod tests {
         assert_eq!(socket.poll_timeout(), Some(now + 20 * SECOND));
         socket.handle_timeout(now + 20 * SECOND);
         assert_eq!(socket.poll_event(), Some(Event::ConnectError(Reason::JoinTimeout)));
-        assert_eq!(emit(&mut socket, "e", None), Err(Reason::JoinTimeout));
+        let closed = EmitError::Closed(Reason::JoinTimeout);
+        assert_eq!(emit(&mut socket, "e", None), Err(closed));
     }
 
     #[test]
     fn answers_find_their_question_in_any_order() {
-        let later = Instant::now() + SECOND;
+        let now = Instant::now();
         let mut socket = joined();
         for name in ["a", "b", "c"] {
-            emit(&mut socket, name, Some((name, later))).unwrap();
+            emit(&mut socket, name, ask(name, now)).unwrap();
         }
         for id in [2, 0, 0, 7, 1] {
             receive(&mut socket, Body::Ack { id, payload: encode_reply(&id).unwrap() });
@@ -704,11 +1250,11 @@ mod tests {
         let outbox = Outbox::new(10, 1_000);
         let mut socket = socket("/");
         let permit = outbox.reserve(10);
-        let payload = encode_event("a", &()).unwrap();
-        socket.emit("a".into(), payload, permit, Some(("a", now + SECOND))).unwrap();
+        socket.emit(Request { permit, ask: ask("a", now), ..request("a") }).unwrap();
         emit(&mut socket, "b", None).unwrap();
         socket.handle_timeout(now + SECOND);
-        assert_eq!(events(&mut socket), [Event::Answered("a", Err(AckError::TimedOut))]);
+        let never = AckError::NeverSent(EmitError::Expired);
+        assert_eq!(events(&mut socket), [Event::Answered("a", Err(never))]);
         assert_eq!(outbox.waiting(), 0, "its room is given back");
         socket.handle_open(now, session(Protocol::Eio4));
         receive(&mut socket, Body::Connect(Some(r#"{"sid":"id"}"#.into())));
@@ -717,38 +1263,415 @@ mod tests {
 
     #[test]
     fn a_lost_session_fails_what_was_sent_and_keeps_what_was_not() {
-        let later = Instant::now() + SECOND;
+        let now = Instant::now();
         let mut socket = joined();
-        emit(&mut socket, "sent", Some(("sent", later))).unwrap();
+        emit(&mut socket, "sent", ask("sent", now)).unwrap();
+        assert_eq!(written(&mut socket).len(), 1);
         let reason = Reason::PingTimeout;
-        socket.handle_lost(reason.clone(), true);
-        emit(&mut socket, "kept", Some(("kept", later))).unwrap();
-        socket.handle_lost(reason.clone(), true);
+        socket.handle_lost(now, reason.clone(), true);
+        emit(&mut socket, "kept", ask("kept", now)).unwrap();
+        socket.handle_lost(now, reason.clone(), true);
         let failed = Event::Answered("sent", Err(AckError::Disconnected(reason.clone())));
         assert_eq!(events(&mut socket), [failed, Event::Disconnected(reason.clone())]);
 
-        socket.handle_lost(reason.clone(), false);
-        let never = AckError::NeverSent(EmitError::Closed(reason.clone()));
+        socket.handle_lost(now, reason.clone(), false);
+        let closed = EmitError::Closed(reason.clone());
+        let never = AckError::NeverSent(closed.clone());
         assert_eq!(
             events(&mut socket),
-            [Event::Answered("kept", Err(never)), Event::ConnectError(reason.clone())]
+            [Event::Answered("kept", Err(never)), Event::ConnectError(reason)]
         );
-        assert_eq!(emit(&mut socket, "late", Some(("late", later))), Err(reason));
+        assert_eq!(emit(&mut socket, "late", ask("late", now)), Err(closed));
         assert!(matches!(events(&mut socket)[..], [Event::Answered("late", Err(_))]));
     }
 
+    /// Joins again, over connection number `epoch`, and gives what is sent then.
+    fn rejoin(socket: &mut Socket<&'static str>, now: Instant, epoch: u64) -> Vec<String> {
+        socket.handle_open(now, Session { epoch, ..session(Protocol::Eio4) });
+        let reply = Body::Connect(Some(r#"{"sid":"x"}"#.into()));
+        socket.handle_packet(now, epoch, Packet::new(root(), reply));
+        written(socket).split_off(1)
+    }
+
     #[test]
-    fn what_was_not_handed_on_before_the_session_ended_goes_into_the_next() {
+    fn what_was_not_written_before_the_session_ended_goes_into_the_next() {
         let now = Instant::now();
         let mut socket = joined();
         emit(&mut socket, "a", None).unwrap();
-        emit(&mut socket, "b", Some(("b", now + SECOND))).unwrap();
-        socket.handle_lost(Reason::PingTimeout, true);
+        emit(&mut socket, "b", ask("b", now)).unwrap();
+        let on_the_way: Vec<_> = std::iter::from_fn(|| socket.poll_transmit()).collect();
         emit(&mut socket, "c", None).unwrap();
+        socket.take_back(on_the_way);
+        socket.handle_lost(now, Reason::PingTimeout, true);
+        emit(&mut socket, "d", None).unwrap();
         assert!(written(&mut socket).is_empty());
-        socket.handle_open(now, Session { epoch: 2, ..session(Protocol::Eio4) });
-        socket.handle_packet(2, Packet::new(root(), Body::Connect(Some(r#"{"sid":"x"}"#.into()))));
-        assert_eq!(written(&mut socket)[1..], [r#"42["a"]"#, r#"42["c"]"#]);
+        assert_eq!(events(&mut socket), [Event::Disconnected(Reason::PingTimeout)]);
+        assert_eq!(
+            rejoin(&mut socket, now, 2),
+            [r#"42["a"]"#, r#"420["b"]"#, r#"42["c"]"#, r#"42["d"]"#]
+        );
+    }
+
+    #[test]
+    fn what_comes_back_late_finds_its_place_but_nobody_who_waits() {
+        let now = Instant::now();
+        let mut socket = joined();
+        emit(&mut socket, "a", None).unwrap();
+        emit(&mut socket, "b", ask("b", now)).unwrap();
+        let on_the_way: Vec<_> = std::iter::from_fn(|| socket.poll_transmit()).collect();
+        emit(&mut socket, "c", None).unwrap();
+        socket.handle_lost(now, Reason::PingTimeout, true);
+        assert!(matches!(
+            events(&mut socket)[..],
+            [Event::Answered("b", Err(AckError::Disconnected(_))), Event::Disconnected(_)]
+        ));
+        socket.take_back(on_the_way);
+        assert_eq!(rejoin(&mut socket, now, 2), [r#"42["a"]"#, r#"42["c"]"#]);
+    }
+
+    #[test]
+    fn emits_may_be_now_or_never() {
+        let now = Instant::now();
+        let mut socket = socket("/");
+        let volatile =
+            |ask| Request { emit: Emit::new("v", ()).unwrap().volatile(), ask, ..request("v") };
+        assert_eq!(socket.emit(volatile(None)), Err(EmitError::Offline));
+        assert_eq!(socket.emit(volatile(ask("v", now))), Err(EmitError::Offline));
+        let failing = Request { offline: Offline::Fail, ..request("f") };
+        assert_eq!(socket.emit(failing), Err(EmitError::Offline));
+        let never = AckError::NeverSent(EmitError::Offline);
+        assert_eq!(events(&mut socket), [Event::Answered("v", Err(never))]);
+        assert_eq!(socket.take_tally().discarded, 3);
+
+        let mut socket = joined();
+        let outbox = Outbox::new(1_000, 1_000);
+        let waiting: Vec<_> = (0..CONGESTED).map(|_| outbox.reserve(1)).collect();
+        assert_eq!(socket.emit(Request { permit: outbox.reserve(1), ..volatile(None) }), {
+            Err(EmitError::Discarded)
+        });
+        drop(waiting);
+        socket.emit(Request { permit: outbox.reserve(1), ..volatile(None) }).unwrap();
+        assert_eq!(written(&mut socket), [r#"42["v"]"#]);
+    }
+
+    #[test]
+    fn of_what_is_buffered_under_one_key_the_last_counts() {
+        let now = Instant::now();
+        let mut socket = socket("/");
+        let latest =
+            |name, key| Request { emit: Emit::new(name, ()).unwrap().latest(key), ..request(name) };
+        socket.emit(Request { ask: ask("a1", now), ..latest("a1", "a") }).unwrap();
+        emit(&mut socket, "x", None).unwrap();
+        socket.emit(latest("b1", "b")).unwrap();
+        socket.emit(latest("a2", "a")).unwrap();
+        let discarded = AckError::NeverSent(EmitError::Discarded);
+        assert_eq!(events(&mut socket), [Event::Answered("a1", Err(discarded))]);
+        assert_eq!(socket.take_tally().replaced, 1);
+        assert_eq!(rejoin(&mut socket, now, 1), [r#"42["a2"]"#, r#"42["x"]"#, r#"42["b1"]"#]);
+    }
+
+    #[test]
+    fn what_waits_for_too_long_is_not_sent() {
+        let now = Instant::now();
+        let outbox = Outbox::new(10, 1_000);
+        let mut socket = socket("/");
+        let retries = |waiter| Ask { waiter, since: now, timeout: SECOND, retries: 1 };
+        let end = Some(now + 5 * SECOND);
+        for request in [
+            Request { expires: end, permit: outbox.reserve(1), ..request("a") },
+            Request { expires: end, ask: Some(retries("b")), ..request("b") },
+            Request { expires: Some(now + 9 * SECOND), ..request("c") },
+            request("d"),
+        ] {
+            socket.emit(request).unwrap();
+        }
+        assert_eq!(socket.poll_timeout(), end);
+        socket.handle_timeout(now + 5 * SECOND);
+        let expired = AckError::NeverSent(EmitError::Expired);
+        assert_eq!(events(&mut socket), [Event::Answered("b", Err(expired))]);
+        assert_eq!((outbox.waiting(), socket.take_tally().discarded), (0, 2));
+        assert_eq!(socket.poll_timeout(), Some(now + 9 * SECOND));
+        // Whether or not anybody has looked in time.
+        assert_eq!(rejoin(&mut socket, now + 9 * SECOND, 1), [r#"42["d"]"#]);
+    }
+
+    #[test]
+    fn what_the_server_would_not_take_is_not_sent() {
+        let now = Instant::now();
+        let mut socket = socket("/");
+        socket.emit(Request { ask: ask("big", now), ..request("big") }).unwrap();
+        emit(&mut socket, "a", None).unwrap();
+        let limited = Session { max_payload: Some(8), ..session(Protocol::Eio4) };
+        socket.handle_open(now, limited);
+        receive(&mut socket, Body::Connect(Some(r#"{"sid":"id"}"#.into())));
+        assert_eq!(written(&mut socket)[1..], [r#"42["a"]"#]);
+        let (size, limit) = (r#"420["big"]"#.len().try_into().unwrap(), 8);
+        let error = AckError::NeverSent(EmitError::PayloadTooLarge { size, limit });
+        assert_eq!(
+            events(&mut socket),
+            [Event::TooLarge { size, limit }, Event::Answered("big", Err(error)), ready("id")]
+        );
+    }
+
+    #[test]
+    fn what_was_not_sent_can_be_taken_back() {
+        let now = Instant::now();
+        let mut socket = socket("/");
+        emit(&mut socket, "a", None).unwrap();
+        emit(&mut socket, "b", ask("b", now)).unwrap();
+        let retries = Ask { waiter: "c", since: now, timeout: SECOND, retries: 1 };
+        emit(&mut socket, "c", Some(retries)).unwrap();
+        let names: Vec<_> =
+            socket.take_unsent().iter().map(|emit| emit.name().to_owned()).collect();
+        assert_eq!(names, ["a", "b", "c"]);
+        assert_eq!(events(&mut socket).len(), 2);
+        assert!(rejoin(&mut socket, now, 1).is_empty());
+    }
+
+    /// Emits with two retries.
+    fn emit_surely(socket: &mut Socket<&'static str>, name: &'static str, now: Instant) {
+        let ask = Ask { waiter: name, since: now, timeout: SECOND, retries: 2 };
+        emit(socket, name, Some(ask)).unwrap();
+    }
+
+    fn answer(socket: &mut Socket<&'static str>, id: u64) {
+        receive(socket, Body::Ack { id, payload: encode_reply(&()).unwrap() });
+    }
+
+    #[test]
+    fn what_must_arrive_is_sent_until_it_is_answered() {
+        let now = Instant::now();
+        let mut socket = joined();
+        for name in ["a", "b", "c"] {
+            emit_surely(&mut socket, name, now);
+        }
+        emit(&mut socket, "x", None).unwrap();
+        assert_eq!(written(&mut socket), [r#"420["a"]"#, r#"421["b"]"#, r#"42["x"]"#]);
+        answer(&mut socket, 1);
+        assert_eq!(written(&mut socket), [r#"422["c"]"#]);
+        assert!(matches!(events(&mut socket)[..], [Event::Answered("b", Ok(_))]));
+        // The time for a try is over: again, under the same id, so that a late answer counts.
+        socket.handle_timeout(now + SECOND);
+        assert_eq!(written(&mut socket)[0], r#"420["a"]"#);
+        answer(&mut socket, 0);
+        assert!(matches!(events(&mut socket)[..], [Event::Answered("a", Ok(_))]));
+        assert_eq!(socket.take_tally().late, 0);
+        // A lost session takes no retry, and goes in the order of the emits.
+        for epoch in 2..10 {
+            socket.handle_lost(now, Reason::PingTimeout, true);
+            events(&mut socket);
+            assert_eq!(rejoin(&mut socket, now + SECOND, epoch), [r#"422["c"]"#]);
+        }
+        for seconds in 2..6 {
+            socket.handle_timeout(now + seconds * SECOND);
+        }
+        let timed_out = Event::Answered("c", Err(AckError::TimedOut));
+        assert_eq!(events(&mut socket).last(), Some(&timed_out));
+        assert!(socket.is_done());
+    }
+
+    #[test]
+    fn what_must_arrive_fails_with_its_namespace() {
+        let now = Instant::now();
+        let mut socket = joined();
+        for name in ["a", "b", "c"] {
+            emit_surely(&mut socket, name, now);
+        }
+        written(&mut socket);
+        socket.leave(Reason::ClientDisconnect);
+        let sent = || Err(AckError::Disconnected(Reason::ClientDisconnect));
+        let unsent = AckError::NeverSent(EmitError::Closed(Reason::ClientDisconnect));
+        assert_eq!(
+            events(&mut socket)[..3],
+            [
+                Event::Answered("a", sent()),
+                Event::Answered("b", sent()),
+                Event::Answered("c", Err(unsent)),
+            ]
+        );
+    }
+
+    #[test]
+    fn an_event_that_the_server_closes_the_connection_over_is_not_sent_for_ever() {
+        let now = Instant::now();
+        let mut socket = joined();
+        emit_surely(&mut socket, "a", now);
+        for epoch in 2..=3 {
+            written(&mut socket);
+            socket.handle_lost(now, Reason::TooLargeForServer, true);
+            assert_eq!(rejoin(&mut socket, now, epoch), [r#"420["a"]"#]);
+        }
+        events(&mut socket);
+        socket.handle_lost(now, Reason::TooLargeForServer, true);
+        let failed = AckError::Disconnected(Reason::TooLargeForServer);
+        assert_eq!(events(&mut socket)[0], Event::Answered("a", Err(failed)));
+    }
+
+    #[test]
+    fn a_session_is_gone_on_with_behind_the_last_event() {
+        let now = Instant::now();
+        let mut socket = Socket::<&'static str>::new(Config {
+            credentials: Credentials::Fixed(Some(Auth("{}".into()))),
+            ..config("/")
+        });
+        let event = |offset: &'static str, id| {
+            let payload = encode_event("e", &(1, offset)).unwrap();
+            Body::Event { id, name: "e".into(), payload }
+        };
+        let mut epoch = 0;
+        let mut reconnect = |socket: &mut Socket<&'static str>, replay: &[&'static str], pid| {
+            socket.handle_lost(now, Reason::PingTimeout, true);
+            events(socket);
+            epoch += 1;
+            socket.handle_open(now, Session { epoch, ..session(Protocol::Eio4) });
+            let request = written(socket).remove(0);
+            for offset in replay {
+                socket.handle_packet(now, epoch, Packet::new(root(), event(offset, None)));
+            }
+            let reply = Body::Connect(Some(format!(r#"{{"sid":"s","pid":"{pid}"}}"#).into()));
+            socket.handle_packet(now, epoch, Packet::new(root(), reply));
+            let mut came = events(socket);
+            let Some(Event::Ready { recovered, .. }) = came.pop() else { panic!("not ready") };
+            (request, came.len(), recovered, epoch)
+        };
+        let (request, _, recovered, epoch) = reconnect(&mut socket, &[], "P");
+        assert_eq!((&*request, recovered), ("40{}", false));
+        for (offset, id) in [("o1", None), ("o2", None), ("no", Some(5))] {
+            socket.handle_packet(now, epoch, Packet::new(root(), event(offset, id)));
+        }
+        let (request, came, recovered, _) = reconnect(&mut socket, &["o2", "o3", "o4"], "P");
+        assert_eq!(request, r#"40{"offset":"o2","pid":"P"}"#);
+        assert_eq!((came, recovered), (2, true), "o2 came before");
+        assert_eq!(socket.take_tally().repeated, 1);
+        // A new session: what came in the old one says nothing.
+        let (request, came, recovered, epoch) = reconnect(&mut socket, &["o5"], "Q");
+        assert_eq!(request, r#"40{"offset":"o4","pid":"P"}"#);
+        assert_eq!((came, recovered), (1, false));
+        assert_eq!(socket.recovery().unwrap().point(), None);
+        socket.handle_packet(now, epoch, Packet::new(root(), event("p1", None)));
+        assert_eq!(socket.recovery().unwrap().point(), Some(("Q", "p1")));
+        // No server goes on with a session that was left, or that it has ended.
+        let mut left = socket;
+        left.leave(Reason::ClientDisconnect);
+        assert_eq!(left.recovery(), None);
+    }
+
+    #[test]
+    fn credentials_come_before_those_that_recover_a_session() {
+        let mut socket = socket("/");
+        socket.recovery = Some(Recovery::new("P".into(), "o\"1".into()));
+        socket.handle_open(Instant::now(), session(Protocol::Eio4));
+        let connect = r#"40{"offset":"o\"1","pid":"P","n":1,"token":"a b"}"#;
+        assert_eq!(written(&mut socket), [connect]);
+    }
+
+    /// A namespace whose application gives the credentials, and that tries again when refused.
+    fn provided() -> Socket<&'static str> {
+        let retry = |reason: &Reason| match reason {
+            Reason::Refused(_) => Retry::WithNewAuth,
+            other => Retry::default_for(other),
+        };
+        Socket::new(Config {
+            credentials: Credentials::Provided,
+            reconnect: Reconnect::default().jitter(0.0).attempts(2).retry(retry),
+            ..config("/")
+        })
+    }
+
+    #[test]
+    fn the_application_is_asked_for_credentials_before_each_request() {
+        let now = Instant::now();
+        let mut socket = provided();
+        assert_eq!(socket.wants_auth(), None);
+        socket.handle_open(now, session(Protocol::Eio4));
+        assert_eq!(socket.wants_auth(), Some(1));
+        assert!(written(&mut socket).is_empty());
+        // The connection is gone before there is an answer: the question is another one then.
+        socket.handle_lost(now, Reason::PingTimeout, true);
+        assert_eq!(socket.wants_auth(), None);
+        socket.handle_auth(now, Ok(Auth("{}".into())));
+        socket.handle_open(now, session(Protocol::Eio4));
+        assert_eq!(socket.wants_auth(), Some(2));
+        socket.handle_auth(now, Ok(Auth(r#"{"a":1}"#.into())));
+        assert_eq!(written(&mut socket), [r#"40{"a":1}"#]);
+        // An old server takes none for `/`.
+        let mut socket = provided();
+        socket.handle_open(now, session(Protocol::Eio3));
+        assert_eq!(socket.wants_auth(), None);
+    }
+
+    #[test]
+    fn a_refused_namespace_is_tried_again_if_the_policy_says_so() {
+        let mut now = Instant::now();
+        let mut socket = provided();
+        emit(&mut socket, "kept", None).unwrap();
+        for number in 1..=2 {
+            socket.handle_open(now, session(Protocol::Eio4));
+            socket.handle_auth(now, Ok(Auth("{}".into())));
+            assert_eq!(written(&mut socket), ["40{}"]);
+            socket.handle_packet(now, 1, Packet::new(root(), Body::ConnectError(None)));
+            let reason = Reason::Refused(refusal(None));
+            let delay = number * SECOND;
+            assert_eq!(
+                events(&mut socket),
+                [
+                    Event::ConnectError(reason.clone()),
+                    Event::Retrying { attempt: number, delay, reason }
+                ]
+            );
+            assert_eq!(socket.ended(), None);
+            // It joins when its time has come, and not with the connection.
+            socket.handle_open(now, session(Protocol::Eio4));
+            assert_eq!(socket.poll_timeout(), Some(now + delay));
+            now += delay;
+            socket.handle_timeout(now);
+            assert_eq!(events(&mut socket), [Event::Rejoin]);
+        }
+        socket.handle_open(now, session(Protocol::Eio4));
+        socket.handle_auth(now, Err("no token".to_owned()));
+        let reason = Reason::Provider("no token".to_owned());
+        assert_eq!(
+            events(&mut socket),
+            [Event::ConnectError(reason.clone()), Event::GaveUp { attempts: 2, reason }]
+        );
+        assert!(socket.join(now), "whoever wants it can have it tried again");
+        assert_eq!(rejoin_with(&mut socket, now), [r#"42["kept"]"#]);
+    }
+
+    fn rejoin_with(socket: &mut Socket<&'static str>, now: Instant) -> Vec<String> {
+        socket.handle_open(now, session(Protocol::Eio4));
+        socket.handle_auth(now, Ok(Auth("{}".into())));
+        receive(socket, Body::Connect(Some(r#"{"sid":"x"}"#.into())));
+        written(socket).split_off(1)
+    }
+
+    #[test]
+    fn credentials_have_a_deadline() {
+        let now = Instant::now();
+        let mut socket = provided();
+        socket.handle_open(now, session(Protocol::Eio4));
+        assert_eq!(socket.poll_timeout(), Some(now + 20 * SECOND));
+        socket.handle_timeout(now + 20 * SECOND);
+        assert!(matches!(
+            events(&mut socket)[..],
+            [Event::ConnectError(Reason::Provider(_)), Event::Retrying { attempt: 1, .. }]
+        ));
+    }
+
+    #[test]
+    fn an_answer_that_comes_while_it_is_tried_again_is_taken() {
+        let now = Instant::now();
+        let mut socket =
+            Socket::<&'static str>::new(Config { reconnect: Reconnect::default(), ..config("/") });
+        socket.handle_open(now, session(Protocol::Eio4));
+        written(&mut socket);
+        socket.handle_timeout(now + 20 * SECOND);
+        assert!(matches!(
+            events(&mut socket)[..],
+            [Event::ConnectError(Reason::JoinTimeout), Event::Retrying { .. }]
+        ));
+        receive(&mut socket, Body::Connect(Some(r#"{"sid":"id"}"#.into())));
+        assert_eq!(events(&mut socket), [ready("id")]);
     }
 
     #[test]
@@ -758,7 +1681,7 @@ mod tests {
         assert!(socket.answer(1, 5, reply(), None));
         assert_eq!(written(&mut socket), ["435[1]"]);
         assert!(!socket.answer(2, 5, reply(), None));
-        socket.handle_lost(Reason::PingTimeout, true);
+        socket.handle_lost(Instant::now(), Reason::PingTimeout, true);
         assert!(!socket.answer(1, 5, reply(), None));
         assert!(written(&mut socket).is_empty());
     }
@@ -782,11 +1705,11 @@ mod tests {
             let payload = encode_event("e", &()).unwrap();
             Packet::new(root(), Body::Event { id: None, name: "e".into(), payload })
         };
-        socket.handle_packet(0, event());
+        socket.handle_packet(Instant::now(), 0, event());
         assert_eq!(socket.poll_event(), None);
         receive(&mut socket, Body::Disconnect);
         assert_eq!(socket.poll_event(), Some(Event::Disconnected(Reason::ServerDisconnect)));
-        socket.handle_packet(1, event());
+        socket.handle_packet(Instant::now(), 1, event());
         receive(&mut socket, Body::Disconnect);
         assert_eq!(socket.poll_event(), None);
     }
@@ -840,16 +1763,17 @@ mod tests {
         assert!(!socket.join(now), "the request is out already");
         assert!(written(&mut socket).is_empty());
         receive(&mut socket, Body::Connect(Some(r#"{"sid":"id"}"#.into())));
-        assert_eq!(socket.poll_event(), Some(Event::Ready { sid: "id".into() }));
+        assert_eq!(socket.poll_event(), Some(ready("id")));
 
         // And after the time for the answer was over, too.
-        let mut socket = Socket::<&'static str>::new(root(), None, SECOND);
+        let mut socket =
+            Socket::<&'static str>::new(Config { join_timeout: SECOND, ..config("/") });
         socket.handle_open(now, session(Protocol::Eio4));
         written(&mut socket);
         socket.handle_timeout(now + SECOND);
         assert!(!socket.join(now));
         socket.handle_timeout(now + SECOND);
-        socket.handle_lost(Reason::PingTimeout, true);
+        socket.handle_lost(Instant::now(), Reason::PingTimeout, true);
         assert!(socket.join(now), "the answer will not come any more");
     }
 
@@ -864,32 +1788,46 @@ mod tests {
 
         #[derive(Debug, Clone)]
         enum Operation {
-            Emit(bool),
+            Emit,
+            Ask {
+                retries: u32,
+            },
             Open,
+            Auth(bool),
             Reply,
             Refuse,
             Disconnect,
             Ack(u64),
             Event,
-            Lost(bool),
+            /// What is on the way to the connection comes back, or not.
+            Lost {
+                again: bool,
+                unwritten: bool,
+            },
             Join,
             Leave,
+            TakeUnsent,
             Pass(u64),
         }
 
         fn operation() -> impl Strategy<Value = Operation> {
             prop_oneof![
-                any::<bool>().prop_map(Operation::Emit),
-                Just(Operation::Emit(true)),
+                Just(Operation::Emit),
+                (0..3_u32).prop_map(|retries| Operation::Ask { retries }),
+                (0..3_u32).prop_map(|retries| Operation::Ask { retries }),
                 Just(Operation::Open),
+                any::<bool>().prop_map(Operation::Auth),
+                Just(Operation::Reply),
                 Just(Operation::Reply),
                 Just(Operation::Refuse),
                 Just(Operation::Disconnect),
                 (0..20_u64).prop_map(Operation::Ack),
                 Just(Operation::Event),
-                any::<bool>().prop_map(Operation::Lost),
+                any::<(bool, bool)>()
+                    .prop_map(|(again, unwritten)| Operation::Lost { again, unwritten }),
                 Just(Operation::Join),
                 Just(Operation::Leave),
+                Just(Operation::TakeUnsent),
                 (0..15_000_u64).prop_map(Operation::Pass),
             ]
         }
@@ -898,56 +1836,83 @@ mod tests {
             #[test]
             fn no_order_of_events_breaks_the_rules(
                 operations in prop::collection::vec(operation(), 0..100),
+                provided in any::<bool>(),
+                patient in any::<bool>(),
             ) {
                 let mut now = Instant::now();
-                let mut socket: Socket<usize> = Socket::new(root(), None, 20 * SECOND);
+                let fixed = Credentials::Fixed(None);
+                let retry = |reason: &Reason| match reason {
+                    Reason::Refused(_) => Retry::WithNewAuth,
+                    _ => Retry::Again,
+                };
+                let mut socket: Socket<usize> = Socket::new(Config {
+                    credentials: if provided { Credentials::Provided } else { fixed },
+                    reconnect: Reconnect::default().attempts(if patient { 3 } else { 0 }).retry(retry),
+                    ..config("/")
+                });
                 let (mut epoch, mut asked) = (0, 0_usize);
                 let mut outcomes: HashMap<usize, u32> = HashMap::new();
                 let mut ready = false;
                 let outbox = Outbox::new(1_000, 100_000);
+                let mut on_the_way = Vec::new();
                 // At the end, time runs out for whoever still waits.
                 let end = [Operation::Leave, Operation::Pass(100_000)];
                 for operation in operations.into_iter().chain(end) {
                     let packet = |body| Packet::new(root(), body);
                     let was_over = socket.ended().is_some();
                     match operation {
-                        Operation::Emit(waits) => {
-                            let waiter = waits.then(|| {
-                                asked += 1;
-                                (asked, now + 10 * SECOND)
-                            });
-                            let payload = encode_event("e", &()).unwrap();
-                            let taken =
-                                socket.emit("e".into(), payload, outbox.reserve(5), waiter);
+                        Operation::Emit => {
+                            let permit = outbox.reserve(5);
+                            let taken = socket.emit(Request { permit, ..request("e") });
                             prop_assert_eq!(taken.is_err(), was_over);
                         }
+                        Operation::Ask { retries } => {
+                            asked += 1;
+                            let timeout = 10 * SECOND;
+                            let ask = Ask { waiter: asked, since: now, timeout, retries };
+                            let permit = outbox.reserve(5);
+                            let request = Request { permit, ask: Some(ask), ..request("e") };
+                            prop_assert_eq!(socket.emit(request).is_err(), was_over);
+                        }
                         Operation::Open => {
-                            epoch += 1;
-                            let protocol = Protocol::Eio4;
-                            socket.handle_open(now, Session { epoch, protocol, sid: "S".into() });
+                            if socket.session().is_none() {
+                                epoch += 1;
+                                on_the_way.clear();
+                            }
+                            socket.handle_open(now, Session { epoch, ..session(Protocol::Eio4) });
+                        }
+                        Operation::Auth(works) => {
+                            let auth = if works { Ok(Auth("{}".into())) } else { Err("no".into()) };
+                            socket.handle_auth(now, auth);
                         }
                         Operation::Reply => {
-                            let reply = Some(r#"{"sid":"x"}"#.into());
-                            socket.handle_packet(epoch, packet(Body::Connect(reply)));
+                            let reply = Some(r#"{"sid":"x","pid":"p"}"#.into());
+                            socket.handle_packet(now, epoch, packet(Body::Connect(reply)));
                         }
                         Operation::Refuse => {
-                            socket.handle_packet(epoch, packet(Body::ConnectError(None)));
+                            socket.handle_packet(now, epoch, packet(Body::ConnectError(None)));
                         }
                         Operation::Disconnect => {
-                            socket.handle_packet(epoch, packet(Body::Disconnect));
+                            socket.handle_packet(now, epoch, packet(Body::Disconnect));
                         }
                         Operation::Ack(id) => {
                             let payload = encode_reply(&()).unwrap();
-                            socket.handle_packet(epoch, packet(Body::Ack { id, payload }));
+                            socket.handle_packet(now, epoch, packet(Body::Ack { id, payload }));
                         }
                         Operation::Event => {
-                            let payload = encode_event("e", &()).unwrap();
+                            let payload = encode_event("e", &"offset").unwrap();
                             let body = Body::Event { id: None, name: "e".into(), payload };
-                            socket.handle_packet(epoch, packet(body));
+                            socket.handle_packet(now, epoch, packet(body));
                         }
-                        Operation::Lost(again) => socket.handle_lost(Reason::PingTimeout, again),
+                        Operation::Lost { again, unwritten } => {
+                            if unwritten {
+                                socket.take_back(on_the_way.drain(..));
+                            }
+                            socket.handle_lost(now, Reason::PingTimeout, again);
+                        }
                         Operation::Join => drop(socket.join(now)),
                         Operation::Leave => socket.leave(Reason::ClientDisconnect),
+                        Operation::TakeUnsent => drop(socket.take_unsent()),
                         Operation::Pass(millis) => {
                             now += Duration::from_millis(millis);
                             socket.handle_timeout(now);
@@ -966,14 +1931,29 @@ mod tests {
                                 ready = false;
                             }
                             Event::ConnectError(_) => prop_assert!(!ready),
+                            Event::Retrying { attempt, .. } => prop_assert!(!ready && attempt <= 3),
+                            Event::GaveUp { attempts, .. } => {
+                                prop_assert!(!ready && attempts <= 3 && socket.ended().is_some());
+                            }
+                            Event::Rejoin => prop_assert!(!ready && socket.ended().is_none()),
+                            Event::TooLarge { .. } => prop_assert!(false, "nothing is too large"),
                         }
                     }
                     while let Some(outgoing) = socket.poll_transmit() {
                         let early = matches!(outgoing.packet.body, Body::Connect(_));
                         prop_assert!(early || ready, "sent before the namespace was joined");
+                        if early {
+                            on_the_way.clear();
+                        } else {
+                            on_the_way.push(outgoing);
+                        }
                     }
                     prop_assert_eq!(socket.is_joined(), ready);
-                    prop_assert!(outbox.waiting() <= socket.buffered(), "room is lost");
+                    let held = socket.buffered() + socket.retries.len() + on_the_way.len();
+                    prop_assert!(outbox.waiting() <= held, "room is lost");
+                    if let Some(timeout) = socket.poll_timeout() {
+                        prop_assert!(timeout < now + 86_401 * SECOND);
+                    }
                 }
                 prop_assert_eq!(outcomes.len(), asked, "a waiter has no outcome");
                 prop_assert!(outcomes.values().all(|&count| count == 1), "a waiter has two");

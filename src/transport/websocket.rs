@@ -135,11 +135,18 @@ impl WebSocket {
 
     /// Puts a message into the write buffer.
     pub(crate) fn start_send(&mut self, transmit: Transmit) -> Result<(), Reason> {
-        self.put(match transmit {
-            Transmit::Frame(Frame::Text(text), _) => Message::Text(text),
-            Transmit::Frame(Frame::Binary(data), _) => Message::Binary(data),
-            Transmit::Ping(number) => Message::Ping(Bytes::copy_from_slice(&number.to_be_bytes())),
-        })
+        let (message, permit) = match transmit {
+            Transmit::Frame(Frame::Text(text), permit) => (Message::Text(text), permit),
+            Transmit::Frame(Frame::Binary(data), permit) => (Message::Binary(data), permit),
+            Transmit::Ping(number) => {
+                (Message::Ping(Bytes::copy_from_slice(&number.to_be_bytes())), None)
+            }
+        };
+        self.put(message)?;
+        if let Some(permit) = permit {
+            permit.written();
+        }
+        Ok(())
     }
 
     /// Puts the goodbye of the websocket layer into the write buffer. Nothing goes behind it.

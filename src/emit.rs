@@ -1,0 +1,163 @@
+//! What the application sends: an event, and whether and how long it may wait.
+
+use std::{fmt, time::Duration};
+
+use actix::Message;
+use bytestring::ByteString;
+use serde::Serialize;
+
+use crate::{
+    error::EmitError,
+    payload::{Payload, encode_event},
+    proto::packet::RESERVED,
+};
+
+/// An event for the server, ready to be sent: its name checked, its arguments serialised.
+///
+/// It is what [`Socket::emit`](crate::Socket::emit) makes and sends at once. By itself it can be
+/// told how to wait, and goes to [`Socket::send`](crate::Socket::send) or
+/// [`Socket::send_with_ack`](crate::Socket::send_with_ack):
+///
+/// ```
+/// # use std::time::Duration;
+/// # use actix_socketio::{Emit, EmitError, Socket};
+/// # fn example(socket: &Socket) -> Result<(), EmitError> {
+/// // Now or never.
+/// socket.send(Emit::new("mouse", (3, 4))?.volatile())?;
+/// // Of those that wait, the last one counts.
+/// socket.send(Emit::new("price", ("tea", 3))?.latest("tea"))?;
+/// // Not worth sending in an hour.
+/// socket.send(Emit::new("alarm", "door")?.lifetime(Duration::from_secs(3_600)))?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// As a message it goes to the [`Recipient`](actix::Recipient) of a namespace, for an actor that
+/// must know nothing of sockets; see [`Socket::recipient`](crate::Socket::recipient).
+#[derive(Clone, PartialEq, Eq, Message)]
+#[rtype(result = "Result<(), EmitError>")]
+pub struct Emit {
+    pub(crate) name: ByteString,
+    pub(crate) payload: Payload,
+    /// Most have none.
+    pub(crate) terms: Option<Box<Terms>>,
+}
+
+/// How an event may wait.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Terms {
+    pub(crate) place: Place,
+    pub(crate) lifetime: Option<Duration>,
+}
+
+/// Its place among what waits.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// Behind all that was emitted before.
+    #[default]
+    Last,
+    /// That of the event with this key, if one waits.
+    Latest(ByteString),
+    /// It does not wait.
+    None,
+}
+
+impl Emit {
+    /// An event with these arguments: a tuple for several, `()` for none, anything else for one;
+    /// see the mapping at [`payload`](crate::payload).
+    ///
+    /// # Errors
+    ///
+    /// [`EmitError::ReservedName`] or [`EmitError::Encode`].
+    pub fn new(name: &str, arguments: impl Serialize) -> Result<Self, EmitError> {
+        if RESERVED.contains(&name) {
+            return Err(EmitError::ReservedName(name.to_owned()));
+        }
+        let payload =
+            encode_event(name, &arguments).map_err(|error| EmitError::Encode(error.to_string()))?;
+        Ok(Self { name: name.into(), payload, terms: None })
+    }
+
+    /// Now or never: the event is dropped, and [counted](crate::Stats::discarded), if its namespace
+    /// is not joined when its turn comes, or if more than 64 events wait for the connection, as
+    /// they do when the server does not keep up.
+    #[must_use]
+    pub fn volatile(mut self) -> Self {
+        self.terms_mut().place = Place::None;
+        self
+    }
+
+    /// Takes the place of an event that was emitted with the same key and still waits: for the
+    /// namespace to be joined, or for the connection to take it. So of a value that changes, one
+    /// waits at the most. What is replaced is [counted](crate::Stats::replaced).
+    #[must_use]
+    pub fn latest(mut self, key: impl Into<String>) -> Self {
+        self.terms_mut().place = Place::Latest(key.into().into());
+        self
+    }
+
+    /// How long the event may wait for its namespace to be joined. Then it is dropped and
+    /// [counted](crate::Stats::discarded), and who waits for an answer gets
+    /// [`EmitError::Expired`]. Default: as long as [`Offline`] says.
+    #[must_use]
+    pub fn lifetime(mut self, lifetime: Duration) -> Self {
+        self.terms_mut().lifetime = Some(lifetime);
+        self
+    }
+
+    fn terms_mut(&mut self) -> &mut Terms {
+        self.terms.get_or_insert_default()
+    }
+
+    /// The event's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The serialised arguments.
+    pub fn payload(&self) -> &Payload {
+        &self.payload
+    }
+
+    pub(crate) fn is_volatile(&self) -> bool {
+        matches!(self.terms.as_deref(), Some(Terms { place: Place::None, .. }))
+    }
+}
+
+impl fmt::Debug for Emit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, payload, terms } = self;
+        f.debug_struct("Emit")
+            .field("name", name)
+            .field("payload", payload)
+            .field("terms", terms)
+            .finish()
+    }
+}
+
+/// What becomes of events that are emitted while their namespace is not joined, but to be.
+///
+/// The default for a client is [`ClientBuilder::offline`](crate::ClientBuilder::offline), and
+/// [`Socket::with_offline`](crate::Socket::with_offline) makes a handle for which it is another.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Offline {
+    /// They wait, within the bounds of [`send_buffer`](crate::ClientBuilder::send_buffer), and are
+    /// sent in order when it is joined.
+    #[default]
+    Buffer,
+    /// The same, but not for longer than that. What has waited too long is dropped, and
+    /// [counted](crate::Stats::discarded).
+    BufferFor(Duration),
+    /// They are not taken: [`EmitError::Offline`].
+    Fail,
+}
+
+impl Offline {
+    pub(crate) fn lifetime(self) -> Option<Duration> {
+        match self {
+            Self::BufferFor(lifetime) => Some(lifetime),
+            Self::Buffer | Self::Fail => None,
+        }
+    }
+}

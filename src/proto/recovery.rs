@@ -1,0 +1,156 @@
+//! What it takes to go on with a session where it was lost: connection state recovery, of servers
+//! since 4.6.
+//!
+//! ```text
+//! reply to CONNECT   {"sid":…,"pid":"P"}           recovery is on; P is the session's private id
+//! each event         ["name",…,"O"]                O is its offset, an argument of the server's own
+//! next CONNECT       {"pid":"P","offset":"O",…}    what came behind O is sent again, then the reply
+//! reply              {"sid":…,"pid":"P"}           the same P: recovered
+//! ```
+//!
+//! Events that ask for an ack, and volatile ones, have no offset. Of the latter, one whose own last
+//! argument looks like an offset cannot be told from the others.
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher},
+};
+
+use bytestring::ByteString;
+
+use crate::payload::Payload;
+
+/// The longest offset. Those of the official adapters have up to 24 bytes.
+const MAX_OFFSET: usize = 128;
+/// How many offsets are remembered, to recognise what is sent again.
+const MAX_SEEN: usize = 1_024;
+
+/// A session that can be gone on with.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Recovery {
+    pid: ByteString,
+    /// Of the last event; empty before the first.
+    offset: String,
+    /// Hashes of the last offsets.
+    seen: VecDeque<u64>,
+}
+
+/// Shows nothing: whoever has it can take the session over.
+impl fmt::Debug for Recovery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Recovery").finish_non_exhaustive()
+    }
+}
+
+impl Recovery {
+    pub(crate) fn new(pid: ByteString, offset: String) -> Self {
+        let seen = (!offset.is_empty()).then(|| hash(&offset)).into_iter().collect();
+        Self { pid, offset, seen }
+    }
+
+    pub(crate) fn is_of(&self, pid: &str) -> bool {
+        self.pid == *pid
+    }
+
+    /// The session's private id and the last offset; `None` before the first event, when there is
+    /// nothing that a server could begin behind.
+    pub(crate) fn point(&self) -> Option<(&str, &str)> {
+        (!self.offset.is_empty()).then_some((&*self.pid, &*self.offset))
+    }
+
+    /// Whether an event that came while the server makes up for a lost connection came before.
+    pub(crate) fn has_seen(&self, payload: &Payload) -> bool {
+        offset(payload).is_some_and(|offset| self.seen.contains(&hash(offset)))
+    }
+
+    /// An event without an ack came.
+    pub(crate) fn note(&mut self, payload: &Payload) {
+        let Some(offset) = offset(payload) else { return };
+        self.offset.clear();
+        self.offset.push_str(offset);
+        if self.seen.len() == MAX_SEEN {
+            self.seen.pop_front();
+        }
+        self.seen.push_back(hash(offset));
+    }
+}
+
+fn hash(offset: &str) -> u64 {
+    BuildHasherDefault::<DefaultHasher>::default().hash_one(offset)
+}
+
+/// The last argument, if it is a string that can be an offset. They are made of a clock, a counter
+/// or an id of a database, so one has no spaces, no escapes, and is not long.
+fn offset(payload: &Payload) -> Option<&str> {
+    let text = payload.arguments().strip_suffix("\"]")?;
+    let tail = text.len().saturating_sub(MAX_OFFSET.saturating_add(1));
+    let quote = text.as_bytes().get(tail..)?.iter().rposition(|&byte| byte == b'"')?;
+    let (before, quoted) = text.split_at_checked(tail.saturating_add(quote))?;
+    let is_argument = matches!(before.trim_end().as_bytes().last(), None | Some(b','));
+    let offset = quoted.get(1..)?;
+    let fits = |byte: u8| byte.is_ascii_graphic() && byte != b'\\';
+    (is_argument && !offset.is_empty() && offset.bytes().all(fits)).then_some(offset)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::payload::encode_event;
+
+    #[test]
+    fn an_offset_is_a_plausible_last_argument() {
+        let of = |arguments: serde_json::Value| {
+            // A value that is an array stands for the arguments.
+            let serde_json::Value::Array(arguments) = arguments else { panic!("no arguments") };
+            let json = format!(
+                "[\"e\"{}]",
+                arguments.iter().fold(String::new(), |all, one| all + "," + &one.to_string())
+            );
+            let first = if arguments.is_empty() { 4 } else { 5 };
+            let payload = Payload::new(json.into(), first, Vec::new());
+            offset(&payload).map(str::to_owned)
+        };
+        for plausible in
+            ["Q84HHan", "Q84HHan.1", "1702000000000-0", "65a1b2c3d4e5f60718293a4b", "7"]
+        {
+            assert_eq!(of(json!([plausible])).as_deref(), Some(plausible));
+            assert_eq!(of(json!([1, {"a": "b"}, plausible])).as_deref(), Some(plausible));
+            assert_eq!(of(json!(["x, \"y", plausible])).as_deref(), Some(plausible));
+        }
+        let long = "x".repeat(MAX_OFFSET + 1);
+        for no in [
+            json!([]),
+            json!([1]),
+            json!([["in an array"]]),
+            json!([{"a": "b"}]),
+            json!(["two words"]),
+            json!(["a\"b"]),
+            json!(["\",b"]),
+            json!(["a\\"]),
+            json!([""]),
+            json!(["\u{e9}"]),
+            json!([long]),
+        ] {
+            assert_eq!(of(no.clone()), None, "{no}");
+        }
+        assert_eq!(of(json!([&long[1..]])).map(|offset| offset.len()), Some(MAX_OFFSET));
+    }
+
+    #[test]
+    fn what_came_is_recognised_as_far_as_it_is_remembered() {
+        let event = |offset: usize| encode_event("e", &(1, offset.to_string())).unwrap();
+        let mut recovery = Recovery::new("P".into(), String::new());
+        assert_eq!(recovery.point(), None);
+        for offset in 0..=MAX_SEEN {
+            recovery.note(&event(offset));
+        }
+        assert_eq!(recovery.point(), Some(("P", &*MAX_SEEN.to_string())));
+        assert!(!recovery.has_seen(&event(0)));
+        assert!(recovery.has_seen(&event(1)) && recovery.has_seen(&event(MAX_SEEN)));
+        assert!(!recovery.has_seen(&event(MAX_SEEN + 1)));
+        assert!(Recovery::new("P".into(), "7".into()).has_seen(&event(7)), "a ticket's offset");
+    }
+}

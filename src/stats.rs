@@ -1,0 +1,268 @@
+//! Counters: what a client did, and how it is.
+//!
+//! The core counts in plain numbers; the actors add them up here once for each time they wake, so
+//! that an event costs no atomic operation of its own.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use crate::{
+    connection::Load,
+    error::Reason,
+    proto::{connection, socket},
+};
+
+/// Times are counted by the power of two that they reach, in microseconds: up to half an hour.
+const BUCKETS: usize = 32;
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
+        /// What is shared by the actors and the handles of a client.
+        #[derive(Default)]
+        pub(crate) struct Counters {
+            $(pub(crate) $name: Counter,)*
+            endings: Mutex<BTreeMap<&'static str, u64>>,
+            round_trips: [Counter; BUCKETS],
+            waiting_in: AtomicUsize,
+            waiting_in_bytes: AtomicUsize,
+        }
+
+        /// What a client did, since it was started, and how it is now; see
+        /// [`Client::stats`](crate::Client::stats).
+        ///
+        /// Events are those of the application: what a namespace emits and what its server emits to
+        /// it. Numbers are of the moment at which each is read, so they may be apart by what
+        /// happened in between.
+        #[derive(Debug, Clone, PartialEq, Eq)]
+        #[non_exhaustive]
+        pub struct Stats {
+            $($(#[$doc])* pub $name: u64,)*
+            /// How often a connection ended or could not be made, by [`Reason::kind`].
+            pub endings: BTreeMap<&'static str, u64>,
+            /// How long the answers of the server took, from when the event was handed to the
+            /// connection.
+            pub round_trips: RoundTrips,
+            /// Emitted events that wait: for their namespace to be joined, for the connection to
+            /// take them or, with [retries](crate::AckRequest::retries), for an answer.
+            pub waiting_out: usize,
+            /// Their bytes.
+            pub waiting_out_bytes: usize,
+            /// Packets that have been read, and wait for subscribers.
+            pub waiting_in: usize,
+            /// Their bytes.
+            pub waiting_in_bytes: usize,
+        }
+
+        impl Counters {
+            /// `out` is what waits in the namespaces.
+            pub(crate) fn snapshot(&self, out: Load) -> Stats {
+                Stats {
+                    $($name: self.$name.get(),)*
+                    endings: self.endings.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+                    round_trips: RoundTrips {
+                        counts: std::array::from_fn(|bucket| {
+                            self.round_trips.get(bucket).map_or(0, Counter::get)
+                        }),
+                    },
+                    waiting_out: out.items,
+                    waiting_out_bytes: out.bytes,
+                    waiting_in: self.waiting_in.load(Relaxed),
+                    waiting_in_bytes: self.waiting_in_bytes.load(Relaxed),
+                }
+            }
+        }
+    };
+}
+
+counters!(
+    /// Connections that were made, up to the server's handshake.
+    connects,
+    /// Further attempts to connect that were made or are waited for.
+    attempts,
+    /// Bytes of the websocket messages that came, without their framing.
+    bytes_in,
+    /// Bytes of the websocket messages that were sent, without their framing.
+    bytes_out,
+    /// Events that came.
+    events_in,
+    /// Events that were handed to the connection.
+    events_out,
+    /// Answers to the server that were handed to the connection.
+    answers_out,
+    /// Emits that the server has answered in time.
+    acked,
+    /// Emits that were sent and whose answer did not come: whether the server saw them is not
+    /// known.
+    unknown,
+    /// Answers that came when nobody waited for them any more, or that came twice.
+    late_answers,
+    /// Events that were sent once more, by [retries](crate::AckRequest::retries).
+    resent,
+    /// Emitted events that were never sent: [volatile](crate::Emit::volatile) ones at the wrong
+    /// moment, ones that [expired](crate::Emit::lifetime), were too large for the server, were
+    /// taken [out of the buffer](crate::Socket::take_unsent), or belonged to a namespace that ended.
+    discarded,
+    /// Emitted events whose place a [later one](crate::Emit::latest) has taken.
+    replaced,
+    /// Events that the server sent again when it [recovered](crate::Ready::recovered) a session,
+    /// though they had come before. They were dropped.
+    repeated,
+    /// Events that subscribers did not get because they were too slow, or because there were none;
+    /// see [`Lagged`](crate::Lagged).
+    missed,
+);
+
+/// Only ever grows.
+#[derive(Debug, Default)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    pub(crate) fn add(&self, amount: u64) {
+        if amount > 0 {
+            self.0.fetch_add(amount, Relaxed);
+        }
+    }
+
+    fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+impl fmt::Debug for Counters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Counters").finish_non_exhaustive()
+    }
+}
+
+impl Counters {
+    pub(crate) fn ended(&self, reason: &Reason) {
+        let mut endings = self.endings.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = endings.entry(reason.kind()).or_default();
+        *count = count.saturating_add(1);
+    }
+
+    /// How much waits for subscribers.
+    pub(crate) fn set_waiting_in(&self, load: Load) {
+        self.waiting_in.store(load.items, Relaxed);
+        self.waiting_in_bytes.store(load.bytes, Relaxed);
+    }
+
+    pub(crate) fn add_connection(&self, tally: &connection::Tally) {
+        let connection::Tally { events, answers, bytes_in, bytes_out, replaced } = *tally;
+        self.events_out.add(events);
+        self.answers_out.add(answers);
+        self.bytes_in.add(bytes_in);
+        self.bytes_out.add(bytes_out);
+        self.replaced.add(replaced);
+    }
+
+    pub(crate) fn add_socket(&self, tally: socket::Tally) {
+        let socket::Tally {
+            received,
+            repeated,
+            late,
+            discarded,
+            replaced,
+            resent,
+            unanswered,
+            round_trips,
+        } = tally;
+        self.events_in.add(received);
+        self.repeated.add(repeated);
+        self.late_answers.add(late);
+        self.discarded.add(discarded);
+        self.replaced.add(replaced);
+        self.resent.add(resent);
+        self.unknown.add(unanswered);
+        self.acked.add(u64::try_from(round_trips.len()).unwrap_or(u64::MAX));
+        for trip in round_trips {
+            if let Some(counter) = self.round_trips.get(bucket(trip)) {
+                counter.add(1);
+            }
+        }
+    }
+}
+
+/// Bucket `n` counts the times of less than 2^n microseconds that no smaller one counts.
+fn bucket(time: Duration) -> usize {
+    let bits = u128::BITS.saturating_sub(time.as_micros().leading_zeros());
+    usize::try_from(bits).unwrap_or(usize::MAX).min(BUCKETS.saturating_sub(1))
+}
+
+/// How long answers took: a histogram by powers of two.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RoundTrips {
+    counts: [u64; BUCKETS],
+}
+
+impl RoundTrips {
+    /// How many there were.
+    pub fn count(&self) -> u64 {
+        self.counts.iter().fold(0, |sum, &count| sum.saturating_add(count))
+    }
+
+    /// A time that this part of them (0.0 to 1.0) did not exceed, and which is less than twice as
+    /// long as the shortest such time. `None` if there were none.
+    ///
+    /// `quantile(0.5)` is near the median, `quantile(1.0)` near the longest.
+    pub fn quantile(&self, part: f64) -> Option<Duration> {
+        let total = self.count();
+        let mut seen = 0_u64;
+        self.counts.iter().zip(0_u32..).find_map(|(&count, bucket)| {
+            seen = seen.saturating_add(count);
+            let reached = count > 0 && share(seen, total) >= part.clamp(0.0, 1.0);
+            reached.then(|| Duration::from_micros(1_u64.checked_shl(bucket).unwrap_or(u64::MAX)))
+        })
+    }
+}
+
+#[expect(clippy::as_conversions, clippy::cast_precision_loss, reason = "it is a ratio")]
+fn share(part: u64, total: u64) -> f64 {
+    part as f64 / total as f64
+}
+
+impl fmt::Debug for RoundTrips {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RoundTrips")
+            .field("count", &self.count())
+            .field("median", &self.quantile(0.5))
+            .field("max", &self.quantile(1.0))
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_told_to_the_next_power_of_two() {
+        let counters = Counters::default();
+        let micros = [0, 1, 3, 100, 100, 100, 100, 100, 1_000, 60_000_000];
+        let round_trips = micros.into_iter().map(Duration::from_micros).collect();
+        counters.add_socket(socket::Tally { round_trips, ..socket::Tally::default() });
+        let stats = counters.snapshot(Load::default());
+        assert_eq!((stats.acked, stats.round_trips.count()), (10, 10));
+        let quantile = |part| stats.round_trips.quantile(part).unwrap().as_micros();
+        assert_eq!(quantile(0.0), 1);
+        assert_eq!(quantile(0.1), 1);
+        assert_eq!(quantile(0.2), 2);
+        assert_eq!(quantile(0.3), 4);
+        assert_eq!(quantile(0.5), 128);
+        assert_eq!(quantile(0.9), 1_024);
+        assert_eq!(quantile(1.0), 1 << 26);
+        let none = Counters::default().snapshot(Load::default()).round_trips;
+        assert_eq!(none.quantile(0.5), None);
+        counters.add_socket(socket::Tally {
+            round_trips: vec![Duration::MAX],
+            ..socket::Tally::default()
+        });
+    }
+}
