@@ -155,7 +155,7 @@ pub use message::{ConnectError, Disconnected, Event, GaveUp, Lagged, Ready, Reco
 pub use payload::Payload;
 pub use proto::{
     ProtocolError,
-    backoff::{Reconnect, Retry},
+    backoff::{DialLimiter, Reconnect, Retry},
     engine::Protocol,
 };
 pub use provider::Join;

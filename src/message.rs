@@ -286,7 +286,8 @@ impl Reconnecting {
         self.attempt
     }
 
-    /// How long it is till then.
+    /// How long it is till then. The attempt may have to wait for its turn on top of that, see
+    /// [`DialLimiter`](crate::DialLimiter).
     pub fn delay(&self) -> Duration {
         self.delay
     }

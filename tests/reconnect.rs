@@ -1,8 +1,10 @@
 //! A connection that is lost, or cannot be made, comes back by itself; or not, where it should not.
 
-// A test fails by panicking; and a namespace of the servers is called "/foo".
+// A test fails by panicking, and measures by the real clock; and a namespace of the servers is
+// called "/foo".
 #![allow(
     clippy::arithmetic_side_effects,
+    clippy::disallowed_methods,
     clippy::disallowed_names,
     clippy::panic,
     clippy::unwrap_used
@@ -10,10 +12,16 @@
 
 mod support;
 
-use actix_socketio::{AckError, Client, ConnectFailure, ReadyError, Reason, Reconnect};
-use std::{net::TcpListener, time::Duration};
+use actix_socketio::{
+    AckError, Client, ConnectFailure, DialLimiter, ReadyError, Reason, Reconnect,
+};
+use std::{
+    net::TcpListener,
+    time::{Duration, Instant},
+};
 use support::{
-    every::{Target, on_every_server, on_official_servers, within},
+    eventually,
+    every::{Target, on_every_server, on_official_servers, socketioxide, within},
     recorder::{Fact, Recorder},
     scripted::Scripted,
 };
@@ -176,4 +184,43 @@ async fn a_shutdown_ends_the_waiting() {
     let report = within(client.shutdown(Duration::from_millis(300))).await;
     assert_eq!(report.dropped, 1);
     assert_eq!(client.socket().ended(), Some(Reason::Shutdown));
+}
+
+/// As many clients as a process can have together with their server: a thousand, unless the system
+/// allows fewer open files.
+fn multitude() -> u32 {
+    let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    let files = limits.lines().find(|line| line.starts_with("Max open files"));
+    let soft = files.and_then(|line| line.split_whitespace().nth(3)?.parse::<u32>().ok());
+    if soft.is_some_and(|soft| soft >= 4_096) { 1_000 } else { 200 }
+}
+
+#[actix::test]
+async fn the_clients_of_one_process_come_back_one_by_one() {
+    const RATE: u32 = 250;
+    let clients = multitude();
+    let policy = quick().limiter(DialLimiter::per_second(RATE));
+    let server = socketioxide();
+    let mut all = Vec::new();
+    for _ in 0..clients {
+        let client = server.builder().reconnect(policy.clone()).start().unwrap();
+        let recorder = Recorder::of(client.socket());
+        all.push((client, recorder));
+    }
+    for (_, recorder) in &mut all {
+        recorder.next_ready().await;
+    }
+
+    let port = server.port();
+    let cut = Instant::now();
+    drop(server);
+    let reborn = socketioxide().fresh_on(port);
+    for (_, recorder) in &mut all {
+        recorder.next_disconnected().await;
+        recorder.ready_after_attempts().await;
+    }
+    let took = cut.elapsed();
+    assert!(took >= Duration::from_secs(1) * (clients - 1) / RATE, "{took:?}");
+    // The application of a server hears of a client after the client does.
+    eventually("all are back", || reborn.connections("/") == u64::from(clients)).await;
 }

@@ -1,7 +1,12 @@
 //! When a lost connection is tried again. Pure: the attempt and the draw are arguments.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+    time::{Duration, Instant},
+};
 
+use super::engine::later;
 use crate::error::Reason;
 
 /// What is to be done about an end.
@@ -38,11 +43,67 @@ impl Retry {
     }
 }
 
+/// How many lost connections come back per second, evenly spaced; shared by all its clones.
+///
+/// The jitter of a policy spreads the clients of many processes. Those of one process, which can be
+/// thousands, are held to a rate: the server that has just been restarted is not to be hit by all
+/// at once, nor are this process and its name server.
+///
+/// Only attempts to connect *again* take their turn. The first connection of a client, and one that
+/// the application asks for, are made at once.
+///
+/// ```
+/// use actix_socketio::{Client, DialLimiter, Reconnect};
+///
+/// let gentle = Reconnect::default().limiter(DialLimiter::per_second(20));
+/// let clients = ["http://a:3000", "http://b:3000"]
+///     .map(|url| Client::builder(url).reconnect(gentle.clone()));
+/// ```
+#[derive(Debug, Clone)]
+pub struct DialLimiter {
+    /// From one dial to the next; zero where there is no limit.
+    interval: Duration,
+    /// When the next dial may be.
+    next: Arc<Mutex<Option<Instant>>>,
+}
+
+impl DialLimiter {
+    /// So many per second; 0 is taken as 1.
+    pub fn per_second(rate: u32) -> Self {
+        let interval = Duration::from_secs(1).checked_div(rate.max(1)).unwrap_or_default();
+        Self { interval, next: Arc::default() }
+    }
+
+    /// As many as there are.
+    pub fn unlimited() -> Self {
+        Self { interval: Duration::ZERO, next: Arc::default() }
+    }
+
+    /// The one of the whole process.
+    fn shared() -> Self {
+        static SHARED: OnceLock<DialLimiter> = OnceLock::new();
+        SHARED.get_or_init(|| Self::per_second(100)).clone()
+    }
+
+    /// A moment for one dial, not before `now`, and nobody else's.
+    pub(crate) fn reserve(&self, now: Instant) -> Instant {
+        if self.interval.is_zero() {
+            return now;
+        }
+        let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+        let slot = next.map_or(now, |next| next.max(now));
+        *next = Some(later(slot, self.interval));
+        slot
+    }
+}
+
 /// When, and how often, a connection is tried again that could not be made or was lost.
 ///
 /// The default is that of the official client: for ever, the first connection included, after a
 /// second at first and then after twice the time before, up to five seconds, each half as long to
-/// half as long again, so that not all clients of a restarted server come back at once.
+/// half as long again, so that not all clients of a restarted server come back at once. Unlike
+/// there, the clients of this process take turns: 100 of them come back per second, see
+/// [`DialLimiter`].
 ///
 /// ```
 /// # use std::time::Duration;
@@ -58,18 +119,20 @@ pub struct Reconnect {
     min: Duration,
     max: Duration,
     jitter: f64,
+    limiter: DialLimiter,
     retry: Arc<dyn Fn(&Reason) -> Retry + Send + Sync>,
 }
 
 /// Does not show the function that chooses by the reason.
 impl fmt::Debug for Reconnect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { attempts, min, max, jitter, retry: _ } = self;
+        let Self { attempts, min, max, jitter, limiter, retry: _ } = self;
         f.debug_struct("Reconnect")
             .field("attempts", attempts)
             .field("min", min)
             .field("max", max)
             .field("jitter", jitter)
+            .field("limiter", limiter)
             .finish_non_exhaustive()
     }
 }
@@ -81,6 +144,7 @@ impl Default for Reconnect {
             min: Duration::from_secs(1),
             max: Duration::from_secs(5),
             jitter: 0.5,
+            limiter: DialLimiter::shared(),
             retry: Arc::new(Retry::default_for),
         }
     }
@@ -112,6 +176,15 @@ impl Reconnect {
     #[must_use]
     pub fn jitter(mut self, jitter: f64) -> Self {
         self.jitter = if jitter.is_nan() { 0.0 } else { jitter.clamp(0.0, 1.0) };
+        self
+    }
+
+    /// Who may come back when, among all clients whose policies have this limiter or a clone of it.
+    /// A client that has waited for its delay waits on until it is its turn. Default: one for the
+    /// whole process, with 100 attempts per second.
+    #[must_use]
+    pub fn limiter(mut self, limiter: DialLimiter) -> Self {
+        self.limiter = limiter;
         self
     }
 
@@ -161,6 +234,11 @@ impl Reconnect {
         let doubled = self.min.saturating_mul(2_u32.saturating_pow(attempt.saturating_sub(1)));
         let swing = 1.0 + self.jitter * (2.0 * draw - 1.0);
         Duration::try_from_secs_f64(doubled.min(self.max).as_secs_f64() * swing).unwrap_or(self.max)
+    }
+
+    /// When a client whose delay is over at `now` may dial.
+    pub(crate) fn reserve(&self, now: Instant) -> Instant {
+        self.limiter.reserve(now)
     }
 
     /// How long a session must have lasted to count as a success, so that the next loss begins
@@ -274,6 +352,34 @@ mod tests {
         let policy = Reconnect::default().retry(|_| Retry::Stop);
         assert_eq!(policy.verdict(&Reason::PingTimeout), Retry::Stop);
         assert_eq!(policy.verdict(&Reason::Reconnect), Retry::Again);
+    }
+
+    #[test]
+    fn a_limiter_spaces_dials_evenly_and_saves_no_turns_up() {
+        let limiter = DialLimiter::per_second(4);
+        let start = Instant::now();
+        let slots = |now: Instant| [(); 3].map(|()| limiter.clone().reserve(now) - start);
+        assert_eq!(slots(start), [Duration::ZERO, SECOND / 4, SECOND / 2]);
+        assert_eq!(slots(start), [3 * SECOND / 4, SECOND, 5 * SECOND / 4]);
+        let idle = start + 10 * SECOND;
+        assert_eq!(slots(idle), [10 * SECOND, 41 * SECOND / 4, 42 * SECOND / 4]);
+        // A clock that is a little behind gets a turn behind all others.
+        assert_eq!(slots(start)[0], 43 * SECOND / 4);
+    }
+
+    #[test]
+    fn no_rate_is_one_per_second_and_no_limit_is_none() {
+        let now = Instant::now();
+        for (limiter, second) in [
+            (DialLimiter::per_second(0), SECOND),
+            (DialLimiter::per_second(1), SECOND),
+            (DialLimiter::per_second(u32::MAX), Duration::ZERO),
+            (DialLimiter::unlimited(), Duration::ZERO),
+        ] {
+            assert_eq!(limiter.reserve(now), now);
+            assert_eq!(limiter.reserve(now), now + second, "{limiter:?}");
+        }
+        assert!(Arc::ptr_eq(&Reconnect::default().limiter.next, &Reconnect::never().limiter.next));
     }
 
     #[test]

@@ -6,15 +6,18 @@
 //!    ▲                 ▲ ▲  │           │ no verdict yet             │
 //!    │                 │ │  │           ▼                            │
 //!    │                 │ └──┼────── Undecided ──────────────────────▶│
-//!    │      Waiting ───┘    ▼                                        ▼
+//!    │       Queued ───┘    ▼                                        ▼
 //!    │         ▲      lost, refused, timed out ◀─── Closing ◀─── close
+//!    │      Waiting         │
+//!    │         ▲            │
 //!    │         └──────┬─────┘
 //!    └────────────────┘ nobody wants it, or not again
 //! ```
 //!
 //! Where somebody still wants the connection and the policy allows it, a loss is followed by a wait
-//! and another dial. Attempts are counted in a row; a session that has lasted begins the count
-//! anew. Nothing waits or dials when nobody wants the connection any more.
+//! and another dial, for which it queues with all clients that share its limiter. Attempts are
+//! counted in a row; a session that has lasted begins the count anew. Nothing waits, queues or dials
+//! when nobody wants the connection any more.
 //!
 //! # Which server is it?
 //!
@@ -239,8 +242,12 @@ pub(crate) struct Tally {
 #[derive(Debug)]
 enum State {
     Idle,
-    /// Until the next attempt.
+    /// Until the delay before the next attempt is over.
     Waiting {
+        until: Instant,
+    },
+    /// Until it is this client's turn.
+    Queued {
         until: Instant,
     },
     /// `refused`: why the server did not take revision 4, if this is the second try.
@@ -402,6 +409,7 @@ impl Connection {
         match self.state {
             State::Idle | State::Open(_) | State::Closing { .. } => {}
             State::Waiting { .. }
+            | State::Queued { .. }
             | State::Dialling { .. }
             | State::Opening { .. }
             | State::Undecided { .. } => {
@@ -473,6 +481,7 @@ impl Connection {
             }
             State::Idle | State::Closing { .. } => {}
             State::Waiting { .. }
+            | State::Queued { .. }
             | State::Dialling { .. }
             | State::Opening { .. }
             | State::Undecided { .. } => {
@@ -488,6 +497,16 @@ impl Connection {
         {
             self.state = State::Closing { protocol: session.protocol, until };
             self.actions.push_back(Action::Close);
+        }
+    }
+
+    /// The delay is over: dials as soon as the limiter lets it.
+    fn queue(&mut self, now: Instant) {
+        let until = self.config.reconnect.reserve(now);
+        if until <= now {
+            self.dial(now);
+        } else {
+            self.state = State::Queued { until };
         }
     }
 
@@ -634,6 +653,7 @@ impl Connection {
         match &mut self.state {
             State::Idle
             | State::Waiting { .. }
+            | State::Queued { .. }
             | State::Dialling { .. }
             | State::Closing { .. } => Ok(()),
             State::Opening { asked, .. } => {
@@ -814,7 +834,8 @@ impl Connection {
     /// The websocket is gone.
     pub(crate) fn handle_lost(&mut self, now: Instant, reason: Reason) {
         match &self.state {
-            State::Idle | State::Waiting { .. } | State::Dialling { .. } => {}
+            State::Idle | State::Waiting { .. } | State::Queued { .. } | State::Dialling { .. } => {
+            }
             // It hung up on our question, as servers 3.1 to 4.4 do.
             State::Undecided { asked: true, .. } => {
                 self.verdict = Some(Protocol::Eio4);
@@ -908,6 +929,11 @@ impl Connection {
             State::Idle => {}
             State::Waiting { until } => {
                 if *until <= now {
+                    self.queue(now);
+                }
+            }
+            State::Queued { until } => {
+                if *until <= now {
                     self.dial(now);
                 }
             }
@@ -974,6 +1000,7 @@ impl Connection {
             State::Idle => None,
             State::Dialling { deadline, .. } | State::Opening { deadline, .. } => Some(*deadline),
             State::Waiting { until }
+            | State::Queued { until }
             | State::Undecided { until, .. }
             | State::Closing { until, .. } => Some(*until),
             State::Open(open) => {
@@ -1040,7 +1067,7 @@ pub(crate) fn joined_root() -> Packet {
 mod tests {
     use bytes::Bytes;
 
-    use super::*;
+    use super::{super::backoff::DialLimiter, *};
 
     const SECOND: Duration = Duration::from_secs(1);
     const MODERN: &str =
@@ -1134,6 +1161,11 @@ mod tests {
             assert_eq!(self.core.poll_event(), Some(Event::Lost { reason, again: false }));
             assert!(self.core.is_idle());
         }
+    }
+
+    /// The default policy, apart from the clients of other tests.
+    fn policy() -> Reconnect {
+        Reconnect::default().limiter(DialLimiter::unlimited())
     }
 
     fn packet(namespace: &str, body: Body) -> Packet {
@@ -1517,7 +1549,7 @@ mod tests {
 
     #[test]
     fn the_first_connection_is_tried_again_too_with_growing_delays() {
-        let mut bench = Bench::with(None, Reconnect::default().jitter(0.0));
+        let mut bench = Bench::with(None, policy().jitter(0.0));
         bench.core.join(bench.now, "/");
         for (number, seconds) in [(1, 1), (2, 2), (3, 4), (4, 5), (5, 5)] {
             let delay = fail(&mut bench, number);
@@ -1530,7 +1562,7 @@ mod tests {
 
     #[test]
     fn only_a_session_that_has_lasted_begins_the_count_anew() {
-        let mut bench = Bench::with(None, Reconnect::default().jitter(0.0));
+        let mut bench = Bench::with(None, policy().jitter(0.0));
         bench.core.join(bench.now, "/");
         let delay = fail(&mut bench, 1);
         for (lasts, number) in [(SECOND, 2), (6 * SECOND, 1)] {
@@ -1547,7 +1579,7 @@ mod tests {
 
     #[test]
     fn it_gives_up_after_as_many_attempts_as_it_has() {
-        let mut bench = Bench::with(None, Reconnect::default().attempts(2));
+        let mut bench = Bench::with(None, policy().attempts(2));
         bench.core.join(bench.now, "/");
         for number in [1, 2] {
             let delay = fail(&mut bench, number);
@@ -1562,8 +1594,68 @@ mod tests {
     }
 
     #[test]
+    fn clients_that_share_a_limiter_never_come_back_faster_than_its_rate() {
+        let limiter = DialLimiter::per_second(10);
+        let mut benches: Vec<Bench> = (0..50)
+            .map(|_| Bench::with(None, policy().jitter(0.0).limiter(limiter.clone())))
+            .collect();
+        let start = benches[0].now;
+        for bench in &mut benches {
+            bench.now = start;
+            bench.core.join(start, "/");
+            // The first time, nobody queues.
+            assert_eq!(fail(bench, 1), SECOND);
+        }
+        let mut dials = Vec::new();
+        while dials.len() < 50 {
+            let next = benches.iter().filter_map(|bench| bench.core.poll_timeout()).min();
+            let now = next.expect("somebody waits");
+            for bench in &mut benches {
+                bench.now = now;
+                bench.core.handle_timeout(now);
+                if matches!(bench.core.poll_action(), Some(Action::Dial(_))) {
+                    dials.push(now);
+                    bench.core.handle_dialled();
+                    bench.text(MODERN);
+                    assert!(matches!(bench.core.poll_event(), Some(Event::Opened(_))));
+                }
+            }
+        }
+        let turns = (0..50).map(|turn| start + SECOND + turn * SECOND / 10);
+        assert!(turns.eq(dials));
+    }
+
+    #[test]
+    fn whoever_does_not_want_to_queue_any_more_is_out_at_once() {
+        for shut_down in [false, true] {
+            let limiter = DialLimiter::per_second(1);
+            let mut bench = Bench::with(None, policy().jitter(0.0).limiter(limiter.clone()));
+            bench.core.join(bench.now, "/");
+            let delay = fail(&mut bench, 1);
+            limiter.reserve(bench.now + delay);
+            bench.pass(delay);
+            assert_eq!(bench.core.poll_action(), None);
+            assert_eq!(bench.core.poll_timeout(), Some(bench.now + SECOND));
+            // Nothing that comes late puts it off.
+            bench.core.handle_lost(bench.now, Reason::TransportClose(None));
+            bench.text(MODERN);
+            assert_eq!(bench.core.poll_timeout(), Some(bench.now + SECOND));
+            if shut_down {
+                bench.core.close(bench.now + SECOND);
+                bench.expect_lost(Reason::Shutdown);
+            } else {
+                bench.core.set_wanted(false);
+            }
+            assert!(bench.core.is_idle());
+            bench.pass(60 * SECOND);
+            assert_eq!(bench.core.poll_action(), Some(Action::Drop));
+            assert_eq!(bench.core.poll_action(), None);
+        }
+    }
+
+    #[test]
     fn when_nobody_wants_a_connection_nothing_waits_or_dials() {
-        let mut bench = Bench::with(None, Reconnect::default());
+        let mut bench = Bench::with(None, policy());
         bench.core.join(bench.now, "/");
         fail(&mut bench, 1);
         bench.core.set_wanted(false);
@@ -1584,13 +1676,13 @@ mod tests {
 
     #[test]
     fn a_shutdown_ends_the_waiting_and_a_closing_connection_does_not_come_back() {
-        let mut bench = Bench::with(None, Reconnect::default());
+        let mut bench = Bench::with(None, policy());
         bench.core.join(bench.now, "/");
         fail(&mut bench, 1);
         bench.core.close(bench.now + SECOND);
         bench.expect_lost(Reason::Shutdown);
 
-        let mut bench = Bench::with(None, Reconnect::default());
+        let mut bench = Bench::with(None, policy());
         bench.core.join(bench.now, "/");
         bench.core.handle_dialled();
         bench.text(MODERN);
@@ -1606,7 +1698,7 @@ mod tests {
         for (retry, again) in
             [(Retry::Again, true), (Retry::WithNewAuth, true), (Retry::Stop, false)]
         {
-            let policy = Reconnect::default().retry(move |reason| match reason {
+            let policy = policy().retry(move |reason| match reason {
                 Reason::TransportClose(Some(4_000)) => retry,
                 other => Retry::default_for(other),
             });
@@ -1626,7 +1718,7 @@ mod tests {
 
     #[test]
     fn a_server_that_is_what_it_is_is_not_tried_again() {
-        let mut bench = Bench::with(Some(Protocol::Eio3), Reconnect::default());
+        let mut bench = Bench::with(Some(Protocol::Eio3), policy());
         bench.core.join(bench.now, "/");
         bench.core.handle_dialled();
         bench.pass(20 * SECOND);
@@ -1699,7 +1791,13 @@ mod tests {
                 operations in prop::collection::vec(operation(), 0..80),
                 pin in prop::sample::select(vec![None, Some(Protocol::Eio3), Some(Protocol::Eio4)]),
             ) {
-                let policy = Reconnect::default().attempts(2);
+                // So few that some are queued.
+                let limiter = DialLimiter::per_second(1);
+                let now = Instant::now();
+                for _ in 0..3 {
+                    limiter.reserve(now);
+                }
+                let policy = policy().attempts(2).limiter(limiter);
                 let mut bench = Bench::with(pin, policy);
                 let (mut open, mut retry, mut anybody) = (false, false, false);
                 let mut epoch = 0;
