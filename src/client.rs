@@ -1,7 +1,7 @@
 //! The handle of one connection, and everything that can be set for it.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     fmt,
     sync::{
         Arc, Mutex, PoisonError,
@@ -11,10 +11,7 @@ use std::{
 };
 
 use actix::{Actor, Addr, Arbiter, ArbiterHandle};
-use awc::http::{
-    Uri,
-    header::{HeaderName, HeaderValue},
-};
+use awc::http::Uri;
 use bytestring::ByteString;
 use futures::channel::oneshot;
 use serde::Serialize;
@@ -31,13 +28,13 @@ use crate::{
         connection::Config,
         engine::Protocol,
         packet::{Limits, MAX_NAMESPACE},
-        socket::{self, Credentials, escape},
+        socket::{self, Credentials},
     },
     provider::{AuthProvider, Join},
     socket::{Defaults, Socket},
     stats::{Counters, Stats},
     ticket::SessionTicket,
-    transport::{Target, reserved_header},
+    transport::{Dial, Headers, Pairs, Provider, Query, Target},
 };
 
 /// A connection to a Socket.IO server, and all namespaces on it.
@@ -314,8 +311,10 @@ fn shown_url(url: &str) -> String {
 pub struct ClientBuilder {
     url: String,
     path: String,
-    query: Vec<(String, String)>,
-    headers: Vec<(String, String)>,
+    query: Pairs,
+    query_with: Option<Provider>,
+    headers: Pairs,
+    headers_with: Option<Provider>,
     auth: Auth,
     protocol: Option<Protocol>,
     reconnect: Reconnect,
@@ -359,7 +358,9 @@ impl fmt::Debug for ClientBuilder {
             url,
             path,
             query,
+            query_with,
             headers,
+            headers_with,
             auth,
             protocol,
             reconnect,
@@ -385,7 +386,9 @@ impl fmt::Debug for ClientBuilder {
             // It is not checked yet, and may have a query in it.
             .field("path", &before_query(path))
             .field("query", &keys(query))
+            .field("query_with", &query_with.is_some())
             .field("headers", &keys(headers))
+            .field("headers_with", &headers_with.is_some())
             .field("auth", auth)
             .field("protocol", protocol)
             .field("reconnect", reconnect)
@@ -412,7 +415,9 @@ impl ClientBuilder {
             url,
             path: "/socket.io/".to_owned(),
             query: Vec::new(),
+            query_with: None,
             headers: Vec::new(),
+            headers_with: None,
             auth: Auth::None,
             protocol: None,
             reconnect: Reconnect::default(),
@@ -451,6 +456,59 @@ impl ClientBuilder {
     #[must_use]
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.headers.push((name.into(), value.into()));
+        self
+    }
+
+    /// Asks `provider` before each dial for headers, for instance for a token that has to be fresh.
+    /// They come in the place of those of the same name that [`header`](Self::header) has set. A
+    /// second provider replaces the first.
+    ///
+    /// It is told which [attempt](Dial::attempt) this is, and why the last connection
+    /// [ended](Dial::reason). It runs on the arbiter of the client, within the time for
+    /// [connecting](Self::connect_timeout), and is dropped when nobody wants the connection any
+    /// more. Looking for the protocol revision of the server may take a second dial, for which it
+    /// is asked again.
+    ///
+    /// If it fails, or gives what is not allowed in a header or is the websocket's own, nothing is
+    /// dialled. That is [`Reason::Provider`], and is tried again like any failure. **The text of its
+    /// error is shown and logged.**
+    ///
+    /// ```no_run
+    /// use actix_socketio::{Client, ConnectFailure, Dial, Reason};
+    ///
+    /// # struct Tokens;
+    /// # impl Tokens { async fn get(anew: bool) -> Result<String, std::io::Error> { todo!() } }
+    /// let client = Client::builder("http://localhost:3000").headers_with(|dial: Dial| async move {
+    ///     let refused = matches!(
+    ///         dial.reason(),
+    ///         Some(Reason::Connect(ConnectFailure::Status(401 | 403)))
+    ///     );
+    ///     let token = Tokens::get(refused).await?;
+    ///     Ok::<_, std::io::Error>(vec![("authorization".to_owned(), format!("Bearer {token}"))])
+    /// });
+    /// ```
+    #[must_use]
+    pub fn headers_with<F, Given, E>(mut self, provider: F) -> Self
+    where
+        F: Fn(Dial) -> Given + Send + Sync + 'static,
+        Given: Future<Output = Result<Vec<(String, String)>, E>> + 'static,
+        E: fmt::Display,
+    {
+        self.headers_with = Some(Provider::new(provider));
+        self
+    }
+
+    /// Asks `provider` before each dial for parameters of the query. They come in the place of those
+    /// of the same name that [`query`](Self::query) or the URL has set; all else is as for
+    /// [`headers_with`](Self::headers_with). Both are asked at the same time.
+    #[must_use]
+    pub fn query_with<F, Given, E>(mut self, provider: F) -> Self
+    where
+        F: Fn(Dial) -> Given + Send + Sync + 'static,
+        Given: Future<Output = Result<Vec<(String, String)>, E>> + 'static,
+        E: fmt::Display,
+    {
+        self.query_with = Some(Provider::new(provider));
         self
     }
 
@@ -719,8 +777,8 @@ impl ClientBuilder {
                 "option path must start with a slash, and have only what a URL's path can have",
             ));
         }
-        let query = query(url.query, self.query);
-        if !is_uri(&format!("{base}?EIO=4&transport=websocket{query}")) {
+        let query = Query::new(url.query, self.query, self.query_with);
+        if !is_uri(&format!("{base}?EIO=4&transport=websocket{}", query.text())) {
             return Err(refuse("it is too long with the query"));
         }
         // Not less, or whoever waits hears that time is up, and not why.
@@ -749,7 +807,7 @@ impl ClientBuilder {
             target: Target {
                 base,
                 query,
-                headers: self.headers.into_iter().map(header).collect::<Result<_, _>>()?,
+                headers: Headers::new(self.headers, self.headers_with)?,
                 max_message: self.max_message_size,
             },
             window: self.receive_window,
@@ -827,7 +885,7 @@ struct Url {
     origin: String,
     /// The path, without a slash at its end.
     namespace: String,
-    query: Vec<(String, String)>,
+    query: Pairs,
 }
 
 impl Url {
@@ -867,27 +925,6 @@ impl Url {
                 .collect(),
         })
     }
-}
-
-/// `&key=value…`. What the URL has is encoded already; what an option sets twice counts once.
-fn query(url: Vec<(String, String)>, options: Vec<(String, String)>) -> String {
-    let encoded = options.into_iter().map(|(key, value)| (escape(&key), escape(&value)));
-    let pairs: BTreeMap<String, String> = url
-        .into_iter()
-        .chain(encoded)
-        .filter(|(key, _)| !["EIO", "transport", "sid"].contains(&key.as_str()))
-        .collect();
-    pairs.iter().flat_map(|(key, value)| ["&", key, "=", value]).collect()
-}
-
-fn header((name, value): (String, String)) -> Result<(HeaderName, HeaderValue), BuildError> {
-    let refused = || BuildError::Header(name.clone());
-    let parsed = HeaderName::try_from(name.as_str()).map_err(|_| refused())?;
-    let value = HeaderValue::from_str(&value).map_err(|_| refused())?;
-    if reserved_header(&parsed) {
-        return Err(refused());
-    }
-    Ok((parsed, value))
 }
 
 fn auth_json(auth: Result<Value, String>) -> Result<socket::Auth, BuildError> {
@@ -945,6 +982,9 @@ mod tests {
             .path("/live/?token=s3cret")
             .query("key", "s3cret")
             .header("authorization", "s3cret")
+            .headers_with(|_| async {
+                Ok::<_, String>(vec![("a".to_owned(), "s3cret".to_owned())])
+            })
             .auth(serde_json::json!({ "token": "s3cret" }));
         let debug = format!("{builder:?}");
         assert!(debug.contains("\"/live/\"") && !debug.contains("s3cret"), "{debug}");

@@ -15,9 +15,9 @@ use futures::future::LocalBoxFuture;
 use crate::{
     alarm::{self, Alarm},
     connection::{Connection, Inflow},
-    error::{ConnectFailure, Reason},
-    proto::connection::Action,
-    transport::{Dialler, Incoming, Target, WebSocket},
+    error::Reason,
+    proto::connection::{self as proto, Action},
+    transport::{Dial, Dialler, Incoming, Target, WebSocket},
 };
 
 /// How many messages are read before others get their turn.
@@ -32,7 +32,7 @@ pub(crate) struct Driver {
 
 enum Link {
     Down,
-    Dialling(LocalBoxFuture<'static, Result<WebSocket, ConnectFailure>>),
+    Dialling(LocalBoxFuture<'static, Result<WebSocket, Reason>>),
     Up(WebSocket),
     /// To be closed when all is written; `said` when the close frame is.
     Closing {
@@ -57,7 +57,7 @@ impl Driver {
         Self { dialler: Dialler::new(target), link: Link::Down, alarm: Alarm::default() }
     }
 
-    fn act(&mut self, action: Action, cx: &mut TaskContext<'_>) {
+    fn act(&mut self, action: Action, core: &proto::Connection, cx: &mut TaskContext<'_>) {
         let link = std::mem::replace(&mut self.link, Link::Down);
         match (action, link) {
             (Action::Close, Link::Up(websocket)) => {
@@ -68,7 +68,8 @@ impl Driver {
             (Action::Dial(protocol), link) => {
                 hang_up(link, cx);
                 log::debug!("dialling");
-                self.link = Link::Dialling(Box::pin(self.dialler.dial(protocol)));
+                let dial = Dial { attempt: core.attempt(), reason: core.last().cloned() };
+                self.link = Link::Dialling(Box::pin(self.dialler.dial(protocol, dial)));
             }
         }
     }
@@ -82,9 +83,9 @@ impl Driver {
                     self.link = Link::Up(websocket);
                     connection.core.handle_dialled();
                 }
-                Err(failure) => {
+                Err(reason) => {
                     self.link = Link::Down;
-                    connection.core.handle_dial_failed(now, failure);
+                    connection.core.handle_dial_failed(now, reason);
                 }
             }
         }
@@ -155,7 +156,7 @@ impl Driver {
         cx: &mut TaskContext<'_>,
     ) -> Inflow {
         while let Some(action) = connection.core.poll_action() {
-            self.act(action, cx);
+            self.act(action, &connection.core, cx);
         }
         self.dial(connection, now, cx);
         let outcome = self

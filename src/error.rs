@@ -23,7 +23,8 @@ use crate::{
 /// Who ended it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Initiator {
-    /// The application, by a call on a handle or by dropping the last one.
+    /// The application, by a call on a handle, by dropping the last one, or by a function of its own
+    /// that failed.
     User,
     /// This library, because the peer fell silent or broke a rule or a limit.
     Library,
@@ -47,6 +48,7 @@ pub enum Initiator {
 /// | [`TooLarge`](Self::TooLarge) | `transport error` | a message of the server exceeds this client's limit |
 /// | [`Protocol`](Self::Protocol) | `parse error` | the server sent what no Socket.IO server may send |
 /// | [`Connect`](Self::Connect) | – | there never was a connection |
+/// | [`Provider`](Self::Provider) | – | there never was a connection: the application failed to give what it takes |
 /// | [`Reconnect`](Self::Reconnect) | `forced close` | another namespace needed a new connection |
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -81,8 +83,10 @@ pub enum Reason {
     Protocol(ProtocolError),
     /// No connection could be made.
     Connect(ConnectFailure),
-    /// A provider of the application failed: of credentials
-    /// ([`auth_with`](crate::ClientBuilder::auth_with)). The text is that of its error.
+    /// A function of the application that gives what to send failed, with this text, or gave what
+    /// cannot be sent; see [`headers_with`](crate::ClientBuilder::headers_with).
+    ///
+    /// The text is cut and escaped, shown and logged: it must have no secrets.
     Provider(String),
     /// The connection was replaced, because a namespace could not be joined over it any more: on a
     /// server 1.x or 2.x everything depends on `/`, and that was left or refused.
@@ -93,7 +97,7 @@ impl Reason {
     /// Who ended it.
     pub fn initiator(&self) -> Initiator {
         match self {
-            Self::ClientDisconnect | Self::Shutdown | Self::Reconnect | Self::Provider(_) => {
+            Self::ClientDisconnect | Self::Shutdown | Self::Provider(_) | Self::Reconnect => {
                 Initiator::User
             }
             Self::JoinTimeout | Self::PingTimeout | Self::TooLarge { .. } | Self::Protocol(_) => {

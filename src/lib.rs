@@ -163,6 +163,7 @@ pub use socket::{Ack, AckRequest, ReadyRequest, Socket, WhenReady, WhenWritten, 
 pub use stats::{RoundTrips, Stats};
 pub use subscriber::Subscribable;
 pub use ticket::SessionTicket;
+pub use transport::Dial;
 
 /// Compiles what the README shows.
 #[cfg(doctest)]

@@ -2,7 +2,10 @@
 
 mod dial;
 mod guard;
+mod request;
 mod websocket;
 
-pub(crate) use dial::{Dialler, Target, reserved_header};
+pub(crate) use dial::{Dialler, Target};
+pub use request::Dial;
+pub(crate) use request::{Headers, Pairs, Provider, Query};
 pub(crate) use websocket::{Incoming, WebSocket};

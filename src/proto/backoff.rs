@@ -336,6 +336,7 @@ mod tests {
             (Reason::Protocol(ProtocolError::Utf8), Retry::Again),
             (Reason::Connect(ConnectFailure::TimedOut), Retry::Again),
             (Reason::Connect(ConnectFailure::Status(503)), Retry::Again),
+            (Reason::Provider("no token".to_owned()), Retry::Again),
             (Reason::Reconnect, Retry::Again),
         ] {
             assert_eq!(Reconnect::default().verdict(&reason), expected, "{reason:?}");

@@ -207,6 +207,8 @@ pub(crate) struct Connection {
     wanted: bool,
     /// Attempts in a row, since the last session that lasted.
     attempts: u32,
+    /// Why the last connection ended, or could not be made.
+    last: Option<Reason>,
     draws: Draws,
     decoder: Decoder,
     queue: VecDeque<Queued>,
@@ -254,7 +256,7 @@ enum State {
     Dialling {
         asked: Protocol,
         deadline: Instant,
-        refused: Option<ConnectFailure>,
+        refused: Option<Reason>,
     },
     /// There is a websocket, but no handshake yet.
     Opening {
@@ -330,6 +332,7 @@ impl Connection {
             state: State::Idle,
             wanted: false,
             attempts: 0,
+            last: None,
             queue: VecDeque::new(),
             transmit: VecDeque::new(),
             unwritten: Vec::new(),
@@ -347,6 +350,16 @@ impl Connection {
     /// What the server speaks, as far as is known.
     pub(crate) fn protocol(&self) -> Option<Protocol> {
         self.verdict
+    }
+
+    /// The number of the attempt to connect again that goes on, or is next; 0 if it is none.
+    pub(crate) fn attempt(&self) -> u32 {
+        self.attempts
+    }
+
+    /// Why the last connection ended, or could not be made.
+    pub(crate) fn last(&self) -> Option<&Reason> {
+        self.last.as_ref()
     }
 
     /// When this part of the time is over that the heartbeat may take.
@@ -392,6 +405,7 @@ impl Connection {
             Root::Pending { .. } if namespace == "/" => Admission::Now(session),
             Root::Pending { .. } => Admission::Later,
             Root::Gone => {
+                self.attempts = 0;
                 self.tell_lost(Reason::Reconnect, true);
                 self.dial(now);
                 Admission::Later
@@ -603,26 +617,27 @@ impl Connection {
     }
 
     /// There is none.
-    pub(crate) fn handle_dial_failed(&mut self, now: Instant, failure: ConnectFailure) {
+    pub(crate) fn handle_dial_failed(&mut self, now: Instant, reason: Reason) {
         let State::Dialling { asked, deadline, refused } = &mut self.state else { return };
         let deadline = *deadline;
+        let is_400 = reason == Reason::Connect(ConnectFailure::Status(400));
         match refused.take() {
-            None if self.verdict.is_none() && failure == ConnectFailure::Status(400) => {
+            None if self.verdict.is_none() && is_400 => {
                 let asked = Protocol::Eio3;
-                self.state = State::Dialling { asked, deadline, refused: Some(failure) };
+                self.state = State::Dialling { asked, deadline, refused: Some(reason) };
                 self.actions.push_back(Action::Dial(asked));
             }
-            None if self.config.pin.is_some() && failure == ConnectFailure::Status(400) => {
+            None if self.config.pin.is_some() && is_400 => {
                 let asked = *asked;
                 let server = "the server refuses that with HTTP status 400".to_owned();
                 self.lost(now, Reason::Connect(ConnectFailure::Unsupported { asked, server }));
             }
             first => {
-                if let ConnectFailure::Status(_) = failure {
+                if let Reason::Connect(ConnectFailure::Status(_)) = reason {
                     // Whatever it was, it is something else now.
                     self.verdict = self.config.pin;
                 }
-                self.lost(now, Reason::Connect(first.unwrap_or(failure)));
+                self.lost(now, first.unwrap_or(reason));
             }
         }
     }
@@ -920,6 +935,7 @@ impl Connection {
             Queued::Packet(outgoing) => Some(outgoing).filter(Outgoing::is_event),
             Queued::Ping(_) | Queued::Heartbeat => None,
         }));
+        self.last = Some(reason.clone());
         self.events.push_back(Event::Lost { reason, again });
     }
 
@@ -1255,14 +1271,14 @@ mod tests {
         let mut bench = Bench::new(None);
         bench.core.join(bench.now, "/");
         assert_eq!(bench.core.poll_action(), Some(Action::Dial(Protocol::Eio4)));
-        bench.core.handle_dial_failed(bench.now, refused.clone());
+        bench.core.handle_dial_failed(bench.now, Reason::Connect(refused.clone()));
         assert_eq!(bench.core.poll_action(), Some(Action::Dial(Protocol::Eio3)));
-        bench.core.handle_dial_failed(bench.now, ConnectFailure::Status(418));
+        bench.core.handle_dial_failed(bench.now, Reason::Connect(ConnectFailure::Status(418)));
         assert_eq!(bench.core.poll_action(), None);
         bench.expect_lost(Reason::Connect(refused));
 
         bench.core.join(bench.now, "/");
-        bench.core.handle_dial_failed(bench.now, ConnectFailure::Status(503));
+        bench.core.handle_dial_failed(bench.now, Reason::Connect(ConnectFailure::Status(503)));
         bench.expect_lost(Reason::Connect(ConnectFailure::Status(503)));
     }
 
@@ -1285,12 +1301,12 @@ mod tests {
         bench.expect_lost(Reason::TransportClose(None));
         bench.core.join(bench.now, "/");
         assert_eq!(bench.core.poll_action(), Some(Action::Dial(Protocol::Eio3)));
-        bench.core.handle_dial_failed(bench.now, ConnectFailure::Status(400));
+        bench.core.handle_dial_failed(bench.now, Reason::Connect(ConnectFailure::Status(400)));
         assert!(matches!(bench.core.poll_event(), Some(Event::Lost { .. })));
         bench.core.join(bench.now, "/");
         assert_eq!(bench.core.poll_action(), Some(Action::Dial(Protocol::Eio4)));
         // That nobody is there says nothing of what it is.
-        bench.core.handle_dial_failed(bench.now, ConnectFailure::TimedOut);
+        bench.core.handle_dial_failed(bench.now, Reason::Connect(ConnectFailure::TimedOut));
 
         let mut bench = Bench::open(Protocol::Eio4);
         bench.text("40");
@@ -1536,8 +1552,8 @@ mod tests {
         delay
     }
 
-    fn unreachable() -> ConnectFailure {
-        ConnectFailure::Unreachable("nobody there".to_owned())
+    fn unreachable() -> Reason {
+        Reason::Connect(ConnectFailure::Unreachable("nobody there".to_owned()))
     }
 
     /// Dials in vain, from the first try on.
@@ -1578,6 +1594,37 @@ mod tests {
     }
 
     #[test]
+    fn who_dials_knows_the_attempt_and_why_there_is_no_connection() {
+        let mut bench = Bench::with(None, policy().attempts(2));
+        assert_eq!((bench.core.attempt(), bench.core.last()), (0, None));
+        bench.core.join(bench.now, "/");
+        for number in [1, 2] {
+            let delay = fail(&mut bench, number);
+            bench.pass(delay);
+            assert_eq!((bench.core.attempt(), bench.core.last()), (number, Some(&unreachable())));
+        }
+        let failed = Reason::Provider("no token".to_owned());
+        bench.core.handle_dial_failed(bench.now, failed.clone());
+        bench.core.join(bench.now, "/");
+        assert_eq!((bench.core.attempt(), bench.core.last()), (0, Some(&failed)), "it gave up");
+    }
+
+    #[test]
+    fn a_provider_that_fails_is_asked_again_and_says_nothing_of_the_server() {
+        let mut bench = Bench::with(None, policy());
+        bench.core.join(bench.now, "/");
+        bench.core.handle_dialled();
+        bench.text(MODERN);
+        assert!(matches!(bench.core.poll_event(), Some(Event::Opened(_))));
+        bench.core.handle_lost(bench.now, Reason::PingTimeout);
+        let delay = retrying(&mut bench, 1);
+        bench.pass(delay);
+        bench.core.handle_dial_failed(bench.now, Reason::Provider("no token".to_owned()));
+        retrying(&mut bench, 2);
+        assert_eq!(bench.core.protocol(), Some(Protocol::Eio4));
+    }
+
+    #[test]
     fn it_gives_up_after_as_many_attempts_as_it_has() {
         let mut bench = Bench::with(None, policy().attempts(2));
         bench.core.join(bench.now, "/");
@@ -1587,7 +1634,7 @@ mod tests {
         }
         assert!(matches!(bench.core.poll_action(), Some(Action::Dial(_))));
         bench.core.handle_dial_failed(bench.now, unreachable());
-        let reason = Reason::Connect(unreachable());
+        let reason = unreachable();
         bench.expect_lost(reason.clone());
         assert_eq!(bench.core.poll_event(), Some(Event::GaveUp { attempts: 2, reason }));
         assert_eq!(bench.core.poll_timeout(), None);
@@ -1820,7 +1867,7 @@ mod tests {
                         Operation::Close => bench.core.close(bench.now + SECOND),
                         Operation::Dialled => bench.core.handle_dialled(),
                         Operation::DialFailed => {
-                            bench.core.handle_dial_failed(bench.now, ConnectFailure::Status(400));
+                            bench.core.handle_dial_failed(bench.now, Reason::Connect(ConnectFailure::Status(400)));
                         }
                         Operation::Lost => {
                             bench.core.handle_lost(bench.now, Reason::TransportClose(None));

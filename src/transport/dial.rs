@@ -10,48 +10,29 @@ use actix_tls::connect::{
 use awc::{
     Client, Connector,
     error::{ConnectError, SendRequestError, WsClientError},
-    http::{
-        Uri,
-        header::{self, HeaderName, HeaderValue},
-    },
+    http::Uri,
+    ws::WebsocketsRequest,
 };
+use futures::future::try_join;
 
-use super::WebSocket;
+use super::{
+    WebSocket,
+    request::{Dial, Headers, Query},
+};
 use crate::{
-    error::{ConnectFailure, brief},
+    error::{ConnectFailure, Reason, brief},
     proto::engine::Protocol,
 };
 
 /// Where to dial, and with what.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub(crate) struct Target {
     /// `http://host:port/path/`
     pub(crate) base: String,
-    /// `&key=value…`, percent-encoded. May hold secrets.
-    pub(crate) query: String,
-    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
+    pub(crate) query: Query,
+    pub(crate) headers: Headers,
     /// The largest message to take in, in bytes.
     pub(crate) max_message: usize,
-}
-
-/// Shows no query and no header values: they may be secrets.
-impl fmt::Debug for Target {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { base, query: _, headers, max_message } = self;
-        let names: Vec<&str> = headers.iter().map(|(name, _)| name.as_str()).collect();
-        f.debug_struct("Target")
-            .field("base", base)
-            .field("headers", &names)
-            .field("max_message", max_message)
-            .finish_non_exhaustive()
-    }
-}
-
-/// Whether a header belongs to the websocket handshake, which sets it.
-pub(crate) fn reserved_header(name: &HeaderName) -> bool {
-    [header::CONNECTION, header::UPGRADE, header::CONTENT_LENGTH, header::TRANSFER_ENCODING]
-        .contains(name)
-        || name.as_str().starts_with("sec-websocket-")
 }
 
 /// Longer than any deadline of the core.
@@ -82,19 +63,34 @@ impl Dialler {
     pub(crate) fn dial(
         &self,
         protocol: Protocol,
-    ) -> impl Future<Output = Result<WebSocket, ConnectFailure>> + use<> {
-        let Target { base, query, headers, max_message } = &self.target;
-        let url = format!("{base}?EIO={}&transport=websocket{query}", protocol.number());
-        let mut request = self.client.ws(url);
-        for (name, value) in headers {
-            request = request.header(name.clone(), value.clone());
-        }
-        let max_message = *max_message;
+        dial: Dial,
+    ) -> impl Future<Output = Result<WebSocket, Reason>> + use<> {
+        let (client, target) = (self.client.clone(), self.target.clone());
         async move {
-            let (_, framed) = request.connect().await.map_err(failure)?;
+            let max_message = target.max_message;
+            let request = request(&client, target, protocol, dial).await?;
+            let connected = request.connect().await;
+            let (_, framed) = connected.map_err(|error| Reason::Connect(failure(error)))?;
             Ok(WebSocket::new(framed, max_message))
         }
     }
+}
+
+/// Puts together what is to be sent, and asks the application for its part.
+async fn request(
+    client: &Client,
+    target: Target,
+    protocol: Protocol,
+    dial: Dial,
+) -> Result<WebsocketsRequest, Reason> {
+    let Target { base, query, headers, max_message: _ } = target;
+    let (query, headers) = try_join(query.of(dial.clone()), headers.of(dial)).await?;
+    let url = format!("{base}?EIO={}&transport=websocket{query}", protocol.number());
+    // What is set has been checked; what was given is encoded.
+    let url = Uri::try_from(url)
+        .map_err(|_| Reason::Provider("the query makes the URL too long".to_owned()))?;
+    let request = client.ws(url);
+    Ok(headers.into_iter().fold(request, |request, (name, value)| request.header(name, value)))
 }
 
 /// awc's own TCP connector, and then `TCP_NODELAY`, for which awc has no switch: small events must

@@ -1,0 +1,251 @@
+//! What the request to connect carries: headers and a query, those that are set for the client, and
+//! those that its providers give for each dial.
+
+use std::{collections::BTreeMap, fmt, sync::Arc};
+
+use awc::http::header::{self, HeaderName, HeaderValue};
+use futures::future::LocalBoxFuture;
+
+use crate::{
+    error::{BuildError, Reason, brief},
+    proto::socket::escape,
+};
+
+/// Names and values.
+pub(crate) type Pairs = Vec<(String, String)>;
+
+/// One dial, for the provider of what it sends; see
+/// [`headers_with`](crate::ClientBuilder::headers_with).
+#[derive(Debug, Clone)]
+pub struct Dial {
+    pub(crate) attempt: u32,
+    pub(crate) reason: Option<Reason>,
+}
+
+impl Dial {
+    /// The number of the attempt to connect again, as in
+    /// [`Reconnecting::attempt`](crate::Reconnecting::attempt). 0 for the first dial of a client,
+    /// and for one that the application asked for.
+    pub fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
+    /// Why the last connection ended or could not be made, if there was one.
+    pub fn reason(&self) -> Option<&Reason> {
+        self.reason.as_ref()
+    }
+}
+
+/// A function of the application that gives headers or a query for a dial.
+#[derive(Clone)]
+pub(crate) struct Provider(Arc<Provide>);
+
+type Provide = dyn Fn(Dial) -> LocalBoxFuture<'static, Result<Pairs, String>> + Send + Sync;
+
+impl fmt::Debug for Provider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Provider").finish_non_exhaustive()
+    }
+}
+
+impl Provider {
+    pub(crate) fn new<F, Given, E>(provider: F) -> Self
+    where
+        F: Fn(Dial) -> Given + Send + Sync + 'static,
+        Given: Future<Output = Result<Pairs, E>> + 'static,
+        E: fmt::Display,
+    {
+        Self(Arc::new(move |dial| {
+            let given = provider(dial);
+            Box::pin(async move { given.await.map_err(|error| brief(&error)) })
+        }))
+    }
+
+    /// What there is for this dial.
+    async fn provide(&self, dial: Dial) -> Result<Pairs, Reason> {
+        (self.0)(dial).await.map_err(Reason::Provider)
+    }
+}
+
+/// The headers that a client has set. Their values may be secrets.
+#[derive(Clone, Default)]
+pub(crate) struct Headers {
+    pairs: Vec<(HeaderName, HeaderValue)>,
+    provider: Option<Provider>,
+}
+
+/// Shows no values.
+impl fmt::Debug for Headers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { pairs, provider } = self;
+        let names: Vec<&str> = pairs.iter().map(|(name, _)| name.as_str()).collect();
+        f.debug_struct("Headers").field("names", &names).field("provider", provider).finish()
+    }
+}
+
+impl Headers {
+    pub(crate) fn new(pairs: Pairs, provider: Option<Provider>) -> Result<Self, BuildError> {
+        let pairs = pairs.into_iter().map(header).collect::<Result<_, _>>()?;
+        Ok(Self { pairs, provider })
+    }
+
+    /// All headers for this dial: what the provider gives comes in the place of what has the same
+    /// name.
+    pub(super) async fn of(self, dial: Dial) -> Result<Vec<(HeaderName, HeaderValue)>, Reason> {
+        let Self { mut pairs, provider } = self;
+        if let Some(provider) = provider {
+            let given = provider.provide(dial).await?.into_iter().map(header);
+            let given: Vec<(HeaderName, HeaderValue)> =
+                given.collect::<Result<_, _>>().map_err(|error| Reason::Provider(brief(&error)))?;
+            pairs.retain(|(name, _)| given.iter().all(|(other, _)| other != name));
+            pairs.extend(given);
+        }
+        Ok(pairs)
+    }
+}
+
+fn header((name, value): (String, String)) -> Result<(HeaderName, HeaderValue), BuildError> {
+    let refused = || BuildError::Header(name.clone());
+    let parsed = HeaderName::try_from(name.as_str()).map_err(|_| refused())?;
+    let value = HeaderValue::from_str(&value).map_err(|_| refused())?;
+    if is_reserved(&parsed) {
+        return Err(refused());
+    }
+    Ok((parsed, value))
+}
+
+/// Whether a header belongs to the websocket handshake, which sets it.
+fn is_reserved(name: &HeaderName) -> bool {
+    [header::CONNECTION, header::UPGRADE, header::CONTENT_LENGTH, header::TRANSFER_ENCODING]
+        .contains(name)
+        || name.as_str().starts_with("sec-websocket-")
+}
+
+/// The query that a client has set. May hold secrets.
+#[derive(Clone, Default)]
+pub(crate) struct Query {
+    /// Percent-encoded.
+    pairs: BTreeMap<String, String>,
+    provider: Option<Provider>,
+}
+
+/// Shows nothing of it.
+impl fmt::Debug for Query {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { pairs: _, provider } = self;
+        f.debug_struct("Query").field("provider", provider).finish_non_exhaustive()
+    }
+}
+
+impl Query {
+    /// What the URL has is encoded already; what an option sets twice counts once.
+    pub(crate) fn new(url: Pairs, options: Pairs, provider: Option<Provider>) -> Self {
+        let mut query = Self { pairs: url.into_iter().collect(), provider };
+        query.set(options);
+        query
+    }
+
+    /// These come in the place of what has the same name.
+    fn set(&mut self, pairs: Pairs) {
+        let encoded = pairs.into_iter().map(|(key, value)| (escape(&key), escape(&value)));
+        self.pairs.extend(encoded);
+        self.pairs.retain(|key, _| !["EIO", "transport", "sid"].contains(&key.as_str()));
+    }
+
+    /// `&key=value…` as far as it is known.
+    pub(crate) fn text(&self) -> String {
+        self.pairs.iter().flat_map(|(key, value)| ["&", key, "=", value]).collect()
+    }
+
+    /// `&key=value…` for this dial.
+    pub(super) async fn of(mut self, dial: Dial) -> Result<String, Reason> {
+        if let Some(provider) = self.provider.take() {
+            self.set(provider.provide(dial).await?);
+        }
+        Ok(self.text())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt as _;
+
+    use super::*;
+
+    fn dial() -> Dial {
+        Dial { attempt: 0, reason: None }
+    }
+
+    fn pairs(pairs: &[(&str, &str)]) -> Pairs {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    /// Gives these.
+    fn provider(given: &[(&str, &str)]) -> Provider {
+        let given = pairs(given);
+        Provider::new(move |_| std::future::ready(Ok::<_, String>(given.clone())))
+    }
+
+    fn headers(
+        set: &[(&str, &str)],
+        given: &[(&str, &str)],
+    ) -> Result<Vec<(String, String)>, Reason> {
+        let headers = Headers::new(pairs(set), Some(provider(given))).unwrap();
+        let all = headers.of(dial()).now_or_never().expect("it is there at once")?;
+        let text = |value: &HeaderValue| value.to_str().unwrap().to_owned();
+        Ok(all.iter().map(|(name, value)| (name.to_string(), text(value))).collect())
+    }
+
+    #[test]
+    fn a_header_that_is_given_replaces_all_of_its_name_that_are_set() {
+        let set = [("x-a", "1"), ("x-b", "2"), ("X-A", "3")];
+        for (given, expected) in [
+            (&[][..], &[("x-a", "1"), ("x-b", "2"), ("x-a", "3")][..]),
+            (&[("x-c", "4")], &[("x-a", "1"), ("x-b", "2"), ("x-a", "3"), ("x-c", "4")]),
+            (&[("X-a", "4")], &[("x-b", "2"), ("x-a", "4")]),
+            (&[("x-a", "4"), ("x-a", "5")], &[("x-b", "2"), ("x-a", "4"), ("x-a", "5")]),
+        ] {
+            assert_eq!(headers(&set, given).unwrap(), pairs(expected));
+        }
+    }
+
+    #[test]
+    fn a_header_that_cannot_be_sent_is_refused_wherever_it_comes_from() {
+        for name in ["upgrade", "Connection", "sec-websocket-key", "content-length", "a b", ""] {
+            let refused = Err(Reason::Provider(format!("header {name:?} cannot be sent")));
+            assert_eq!(headers(&[], &[(name, "s3cret")]), refused);
+            let set = Headers::new(pairs(&[(name, "s3cret")]), None);
+            assert_eq!(set.unwrap_err(), BuildError::Header(name.to_owned()));
+        }
+        let refused = headers(&[], &[("x-token", "s3cret\n")]).unwrap_err();
+        assert!(!format!("{refused:?}").contains("s3cret"), "{refused:?}");
+    }
+
+    #[test]
+    fn a_query_that_is_given_replaces_what_is_set_and_cannot_be_the_protocol_s() {
+        let set = || Query::new(pairs(&[("u", "%20"), ("a", "0")]), pairs(&[("a", "1 &")]), None);
+        assert_eq!(set().text(), "&a=1%20%26&u=%20");
+        let provider = provider(&[("a", "2"), ("b=", "ä"), ("EIO", "9"), ("sid", "x")]);
+        let query = Query { provider: Some(provider), ..set() };
+        let all = query.of(dial()).now_or_never().expect("it is there at once");
+        assert_eq!(all, Ok("&a=2&b%3D=%C3%A4&u=%20".to_owned()));
+    }
+
+    #[test]
+    fn the_error_of_a_provider_is_told_cut_and_escaped() {
+        let long = format!("no\n{}", "x".repeat(10_000));
+        let provider = Provider::new(move |_| std::future::ready(Err(long.clone())));
+        let failed = provider.provide(dial()).now_or_never().expect("it fails at once");
+        let Err(Reason::Provider(text)) = failed else { panic!("{failed:?}") };
+        assert!(text.starts_with("no\\nxxx") && text.len() < 210, "{text}");
+    }
+
+    #[test]
+    fn debug_shows_no_values() {
+        let given = provider(&[("x-given", "s3cret")]);
+        let headers = Headers::new(pairs(&[("x-token", "s3cret")]), Some(given.clone())).unwrap();
+        let query = Query::new(pairs(&[("token", "s3cret")]), Vec::new(), Some(given));
+        let debug = format!("{headers:?}{query:?}");
+        assert!(debug.contains("x-token") && !debug.contains("s3cret"), "{debug}");
+    }
+}
