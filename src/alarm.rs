@@ -1,10 +1,10 @@
-//! The clock and the timer: the only place that reads the one and sets the other.
+//! The clocks and the timer: the only place that reads the ones and sets the other.
 
 use std::{
     future::Future,
     pin::Pin,
     task::{Context, Poll, ready},
-    time::Instant,
+    time::{Instant, SystemTime},
 };
 
 use actix_rt::time::{Sleep, sleep_until};
@@ -14,6 +14,12 @@ use actix_rt::time::{Sleep, sleep_until};
 pub(crate) fn now() -> Instant {
     // tokio's clock, so that a test can stop it.
     actix_rt::time::Instant::now().into_std()
+}
+
+/// The time of day, which can go backwards.
+#[expect(clippy::disallowed_methods, reason = "this is where the clock is read")]
+pub(crate) fn wall() -> SystemTime {
+    SystemTime::now()
 }
 
 /// The one timer of an actor: it goes off at whatever moment it is given next.

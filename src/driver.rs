@@ -17,7 +17,7 @@ use crate::{
     connection::{Connection, Inflow},
     error::Reason,
     proto::connection::{self as proto, Action},
-    transport::{Dial, Dialler, Incoming, Target, WebSocket},
+    transport::{Dial, DialFailure, Dialler, Incoming, Target, WebSocket},
 };
 
 /// How many messages are read before others get their turn.
@@ -32,7 +32,7 @@ pub(crate) struct Driver {
 
 enum Link {
     Down,
-    Dialling(LocalBoxFuture<'static, Result<WebSocket, Reason>>),
+    Dialling(LocalBoxFuture<'static, Result<WebSocket, DialFailure>>),
     Up(WebSocket),
     /// To be closed when all is written; `said` when the close frame is.
     Closing {
@@ -83,9 +83,9 @@ impl Driver {
                     self.link = Link::Up(websocket);
                     connection.core.handle_dialled();
                 }
-                Err(reason) => {
+                Err(DialFailure { reason, retry_after }) => {
                     self.link = Link::Down;
-                    connection.core.handle_dial_failed(now, reason);
+                    connection.core.handle_dial_failed(now, reason, retry_after);
                 }
             }
         }

@@ -286,7 +286,8 @@ impl Reconnecting {
         self.attempt
     }
 
-    /// How long it is till then. The attempt may have to wait for its turn on top of that, see
+    /// How long it is till then: the delay of the policy, or what the server has asked for if that is
+    /// longer; see [`Reconnect`](crate::Reconnect). The attempt may have to wait for its turn on top of that, see
     /// [`DialLimiter`](crate::DialLimiter).
     pub fn delay(&self) -> Duration {
         self.delay

@@ -2,10 +2,11 @@
 
 mod dial;
 mod guard;
+mod refusal;
 mod request;
 mod websocket;
 
-pub(crate) use dial::{Dialler, Target};
+pub(crate) use dial::{DialFailure, Dialler, Target};
 pub use request::Dial;
 pub(crate) use request::{Headers, Pairs, Provider, Query};
 pub(crate) use websocket::{Incoming, WebSocket};

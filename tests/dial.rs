@@ -1,11 +1,17 @@
 //! What a client sends to connect, where it comes from, and what it does about a refusal.
 
-// A test fails by panicking.
-#![allow(clippy::arithmetic_side_effects, clippy::panic, clippy::unwrap_used)]
+// A test fails by panicking, and measures by the real clock.
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::disallowed_methods,
+    clippy::panic,
+    clippy::unwrap_used
+)]
 
 mod support;
 
 use actix_socketio::{Client, ConnectFailure, DialLimiter, Reason, Reconnect};
+use awc::http::header::HttpDate;
 use std::{
     cell::Cell,
     rc::Rc,
@@ -13,7 +19,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant, SystemTime},
 };
 use support::{eventually, every::within, recorder::Recorder, scripted::Scripted};
 
@@ -141,4 +147,35 @@ async fn a_provider_that_never_answers_is_dropped() {
     within(client.shutdown(Duration::ZERO)).await;
     assert_eq!(dropped.load(Ordering::SeqCst), asked.load(Ordering::SeqCst));
     assert_eq!(server.requests(), 0);
+}
+
+#[actix::test]
+async fn a_server_that_says_when_to_come_back_is_left_alone_until_then() {
+    let server = Scripted::start();
+    let second = Duration::from_secs(1);
+    server.refuse_next_with(503, &[("retry-after", "1")], "busy");
+    server.refuse_next_with(429, &[("retry-after", "whenever")], "slow down");
+    let far = HttpDate::from(SystemTime::now() + 7_200 * second).to_string();
+    server.refuse_next_with(503, &[("retry-after", &far)], "gone fishing");
+    let began = Instant::now();
+    let client = Client::builder(server.url()).reconnect(quick()).start().unwrap();
+    let mut recorder = Recorder::of(client.socket());
+
+    let next = recorder.next_reconnecting().await;
+    assert_eq!(next.reason(), &Reason::Connect(ConnectFailure::Status(503)));
+    assert_eq!(next.delay(), second);
+    let next = recorder.next_reconnecting().await;
+    assert_eq!(next.reason(), &Reason::Connect(ConnectFailure::Status(429)));
+    assert!(next.delay() < second, "{:?}", next.delay());
+    assert!(began.elapsed() >= second);
+    // Two hours are too many.
+    assert_eq!(recorder.next_reconnecting().await.delay(), 3_600 * second);
+    assert_eq!(server.requests(), 3);
+
+    // Whoever asks for it gets it at once.
+    client.socket().disconnect();
+    recorder.next_connect_error().await;
+    client.socket().connect();
+    server.accept().await.greet().await;
+    recorder.next_ready().await;
 }

@@ -105,6 +105,9 @@ impl DialLimiter {
 /// there, the clients of this process take turns: 100 of them come back per second, see
 /// [`DialLimiter`].
 ///
+/// A server that refuses the connection and says when to come back (`Retry-After`, in seconds or as
+/// a date) is given that time, where it is longer than the delay; one hour at most.
+///
 /// ```
 /// # use std::time::Duration;
 /// use actix_socketio::{Client, Reconnect};

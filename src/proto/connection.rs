@@ -61,6 +61,9 @@ pub(crate) const GRACE: Duration = Duration::from_millis(300);
 pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
 /// How long a farewell waits for the proof that what was sent before it has been read.
 const FAREWELL: Duration = Duration::from_secs(1);
+/// The longest time for which a server can ask to be left alone: what it says may be a mistake, or
+/// the word of something on the way to it, and nobody is to be parked for ever.
+const LONGEST_PAUSE: Duration = Duration::from_secs(3_600);
 
 #[derive(Debug, Clone)]
 pub(crate) struct Config {
@@ -616,8 +619,13 @@ impl Connection {
         }
     }
 
-    /// There is none.
-    pub(crate) fn handle_dial_failed(&mut self, now: Instant, reason: Reason) {
+    /// There is none. With `retry_after`, the server wants to be left alone for that time.
+    pub(crate) fn handle_dial_failed(
+        &mut self,
+        now: Instant,
+        reason: Reason,
+        retry_after: Option<Duration>,
+    ) {
         let State::Dialling { asked, deadline, refused } = &mut self.state else { return };
         let deadline = *deadline;
         let is_400 = reason == Reason::Connect(ConnectFailure::Status(400));
@@ -637,7 +645,8 @@ impl Connection {
                     // Whatever it was, it is something else now.
                     self.verdict = self.config.pin;
                 }
-                self.lost(now, first.unwrap_or(reason));
+                let pause = retry_after.unwrap_or_default().min(LONGEST_PAUSE);
+                self.lost_for(now, first.unwrap_or(reason), pause);
             }
         }
     }
@@ -887,6 +896,11 @@ impl Connection {
 
     /// The connection is gone: waits for the next attempt, if there is to be one.
     fn lost(&mut self, now: Instant, reason: Reason) {
+        self.lost_for(now, reason, Duration::ZERO);
+    }
+
+    /// The same, and waits for `pause` at least.
+    fn lost_for(&mut self, now: Instant, reason: Reason, pause: Duration) {
         let policy = &self.config.reconnect;
         let is_closing = match &self.state {
             State::Open(open) => {
@@ -916,7 +930,7 @@ impl Connection {
             return;
         }
         self.attempts = attempt;
-        let delay = policy.wait(attempt, self.draws.next());
+        let delay = policy.wait(attempt, self.draws.next()).max(pause);
         self.state = State::Waiting { until: later(now, delay) };
         self.tell_lost(reason.clone(), true);
         self.events.push_back(Event::Retrying { attempt, delay, reason });
@@ -1151,6 +1165,12 @@ mod tests {
             self.core.handle_timeout(self.now);
         }
 
+        /// The server refuses with this HTTP status.
+        fn refused(&mut self, status: u16) {
+            let reason = Reason::Connect(ConnectFailure::Status(status));
+            self.core.handle_dial_failed(self.now, reason, None);
+        }
+
         /// What is to be written, as text.
         fn written(&mut self) -> Vec<String> {
             std::iter::from_fn(|| self.core.poll_transmit())
@@ -1271,14 +1291,14 @@ mod tests {
         let mut bench = Bench::new(None);
         bench.core.join(bench.now, "/");
         assert_eq!(bench.core.poll_action(), Some(Action::Dial(Protocol::Eio4)));
-        bench.core.handle_dial_failed(bench.now, Reason::Connect(refused.clone()));
+        bench.refused(400);
         assert_eq!(bench.core.poll_action(), Some(Action::Dial(Protocol::Eio3)));
-        bench.core.handle_dial_failed(bench.now, Reason::Connect(ConnectFailure::Status(418)));
+        bench.refused(418);
         assert_eq!(bench.core.poll_action(), None);
         bench.expect_lost(Reason::Connect(refused));
 
         bench.core.join(bench.now, "/");
-        bench.core.handle_dial_failed(bench.now, Reason::Connect(ConnectFailure::Status(503)));
+        bench.refused(503);
         bench.expect_lost(Reason::Connect(ConnectFailure::Status(503)));
     }
 
@@ -1301,12 +1321,12 @@ mod tests {
         bench.expect_lost(Reason::TransportClose(None));
         bench.core.join(bench.now, "/");
         assert_eq!(bench.core.poll_action(), Some(Action::Dial(Protocol::Eio3)));
-        bench.core.handle_dial_failed(bench.now, Reason::Connect(ConnectFailure::Status(400)));
+        bench.refused(400);
         assert!(matches!(bench.core.poll_event(), Some(Event::Lost { .. })));
         bench.core.join(bench.now, "/");
         assert_eq!(bench.core.poll_action(), Some(Action::Dial(Protocol::Eio4)));
         // That nobody is there says nothing of what it is.
-        bench.core.handle_dial_failed(bench.now, Reason::Connect(ConnectFailure::TimedOut));
+        bench.core.handle_dial_failed(bench.now, Reason::Connect(ConnectFailure::TimedOut), None);
 
         let mut bench = Bench::open(Protocol::Eio4);
         bench.text("40");
@@ -1559,7 +1579,7 @@ mod tests {
     /// Dials in vain, from the first try on.
     fn fail(bench: &mut Bench, number: u32) -> Duration {
         assert!(matches!(bench.core.poll_action(), Some(Action::Dial(_))));
-        bench.core.handle_dial_failed(bench.now, unreachable());
+        bench.core.handle_dial_failed(bench.now, unreachable(), None);
         retrying(bench, number)
     }
 
@@ -1604,7 +1624,7 @@ mod tests {
             assert_eq!((bench.core.attempt(), bench.core.last()), (number, Some(&unreachable())));
         }
         let failed = Reason::Provider("no token".to_owned());
-        bench.core.handle_dial_failed(bench.now, failed.clone());
+        bench.core.handle_dial_failed(bench.now, failed.clone(), None);
         bench.core.join(bench.now, "/");
         assert_eq!((bench.core.attempt(), bench.core.last()), (0, Some(&failed)), "it gave up");
     }
@@ -1619,9 +1639,32 @@ mod tests {
         bench.core.handle_lost(bench.now, Reason::PingTimeout);
         let delay = retrying(&mut bench, 1);
         bench.pass(delay);
-        bench.core.handle_dial_failed(bench.now, Reason::Provider("no token".to_owned()));
+        bench.core.handle_dial_failed(bench.now, Reason::Provider("no token".to_owned()), None);
         retrying(&mut bench, 2);
         assert_eq!(bench.core.protocol(), Some(Protocol::Eio4));
+    }
+
+    #[test]
+    fn a_server_that_names_a_time_is_left_alone_for_it_but_not_for_ever() {
+        let hour = 3_600 * SECOND;
+        for (retry_after, expected) in [
+            (None, SECOND),
+            (Some(Duration::ZERO), SECOND),
+            (Some(SECOND / 2), SECOND),
+            (Some(SECOND * 30), SECOND * 30),
+            (Some(hour), hour),
+            (Some(hour + SECOND), hour),
+            (Some(Duration::MAX), hour),
+        ] {
+            let mut bench = Bench::with(None, policy().jitter(0.0));
+            bench.core.join(bench.now, "/");
+            assert!(matches!(bench.core.poll_action(), Some(Action::Dial(_))));
+            let busy = Reason::Connect(ConnectFailure::Status(503));
+            bench.core.handle_dial_failed(bench.now, busy, retry_after);
+            assert_eq!(retrying(&mut bench, 1), expected);
+            bench.pass(expected);
+            assert_eq!(fail(&mut bench, 2), 2 * SECOND, "once");
+        }
     }
 
     #[test]
@@ -1633,7 +1676,7 @@ mod tests {
             bench.pass(delay);
         }
         assert!(matches!(bench.core.poll_action(), Some(Action::Dial(_))));
-        bench.core.handle_dial_failed(bench.now, unreachable());
+        bench.core.handle_dial_failed(bench.now, unreachable(), None);
         let reason = unreachable();
         bench.expect_lost(reason.clone());
         assert_eq!(bench.core.poll_event(), Some(Event::GaveUp { attempts: 2, reason }));
@@ -1716,7 +1759,7 @@ mod tests {
         bench.core.set_wanted(false);
         assert_eq!(bench.core.poll_action(), Some(Action::Drop), "while dialling, too");
         bench.core.handle_dialled();
-        bench.core.handle_dial_failed(bench.now, unreachable());
+        bench.core.handle_dial_failed(bench.now, unreachable(), None);
         assert_eq!(bench.core.poll_event(), None);
         assert!(bench.core.is_idle());
     }
@@ -1867,7 +1910,7 @@ mod tests {
                         Operation::Close => bench.core.close(bench.now + SECOND),
                         Operation::Dialled => bench.core.handle_dialled(),
                         Operation::DialFailed => {
-                            bench.core.handle_dial_failed(bench.now, Reason::Connect(ConnectFailure::Status(400)));
+                            bench.refused(400);
                         }
                         Operation::Lost => {
                             bench.core.handle_lost(bench.now, Reason::TransportClose(None));

@@ -17,6 +17,7 @@ use futures::future::try_join;
 
 use super::{
     WebSocket,
+    refusal::{ReadRefusals, Refused},
     request::{Dial, Headers, Query},
 };
 use crate::{
@@ -33,6 +34,20 @@ pub(crate) struct Target {
     pub(crate) headers: Headers,
     /// The largest message to take in, in bytes.
     pub(crate) max_message: usize,
+}
+
+/// Why there is no websocket.
+#[derive(Debug)]
+pub(crate) struct DialFailure {
+    pub(crate) reason: Reason,
+    /// How long the server wants to be left alone, if it said so.
+    pub(crate) retry_after: Option<Duration>,
+}
+
+impl From<Reason> for DialFailure {
+    fn from(reason: Reason) -> Self {
+        Self { reason, retry_after: None }
+    }
 }
 
 /// Longer than any deadline of the core.
@@ -55,8 +70,12 @@ impl Dialler {
         // One client for each connection: awc allows 100 websockets on one.
         let connector = Connector::new().timeout(FOREVER).connector(NoDelay::default());
         // The connection's core has the only deadline.
-        let client =
-            Client::builder().connector(connector).disable_timeout().disable_redirects().finish();
+        let client = Client::builder()
+            .connector(connector)
+            .wrap(ReadRefusals)
+            .disable_timeout()
+            .disable_redirects()
+            .finish();
         Self { client, target }
     }
 
@@ -64,13 +83,12 @@ impl Dialler {
         &self,
         protocol: Protocol,
         dial: Dial,
-    ) -> impl Future<Output = Result<WebSocket, Reason>> + use<> {
+    ) -> impl Future<Output = Result<WebSocket, DialFailure>> + use<> {
         let (client, target) = (self.client.clone(), self.target.clone());
         async move {
             let max_message = target.max_message;
             let request = request(&client, target, protocol, dial).await?;
-            let connected = request.connect().await;
-            let (_, framed) = connected.map_err(|error| Reason::Connect(failure(error)))?;
+            let (_, framed) = request.connect().await.map_err(failure)?;
             Ok(WebSocket::new(framed, max_message))
         }
     }
@@ -120,9 +138,17 @@ impl Service<ConnectInfo<Uri>> for NoDelay {
 }
 
 /// awc's errors cannot leave this thread, so they become words.
-fn failure(error: WsClientError) -> ConnectFailure {
-    match error {
-        WsClientError::InvalidResponseStatus(status) => ConnectFailure::Status(status.as_u16()),
+fn failure(error: WsClientError) -> DialFailure {
+    let failure = match error {
+        WsClientError::SendRequest(SendRequestError::Custom(error, _)) => {
+            match error.downcast_ref() {
+                Some(&Refused { status, retry_after }) => {
+                    let reason = Reason::Connect(ConnectFailure::Status(status.as_u16()));
+                    return DialFailure { reason, retry_after };
+                }
+                None => ConnectFailure::Handshake(brief(&error)),
+            }
+        }
         WsClientError::SendRequest(
             SendRequestError::Connect(ConnectError::Timeout) | SendRequestError::Timeout,
         ) => ConnectFailure::TimedOut,
@@ -131,5 +157,6 @@ fn failure(error: WsClientError) -> ConnectFailure {
         }
         WsClientError::SendRequest(error) => ConnectFailure::Unreachable(brief(&error)),
         error => ConnectFailure::Handshake(brief(&error)),
-    }
+    };
+    Reason::Connect(failure).into()
 }

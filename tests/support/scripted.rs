@@ -40,9 +40,15 @@ pub struct Scripted {
 }
 
 struct Shared {
-    refusals: Mutex<VecDeque<(StatusCode, String)>>,
+    refusals: Mutex<VecDeque<Refusal>>,
     requests: AtomicUsize,
     accepted: mpsc::UnboundedSender<Peer>,
+}
+
+struct Refusal {
+    status: StatusCode,
+    headers: Vec<(String, String)>,
+    body: String,
 }
 
 impl Scripted {
@@ -99,8 +105,16 @@ impl Scripted {
 
     /// Answers the next request with this HTTP status and body instead of a WebSocket; calls queue.
     pub fn refuse_next(&self, status: u16, body: &str) {
+        self.refuse_next_with(status, &[], body);
+    }
+
+    /// The same, with these headers.
+    pub fn refuse_next_with(&self, status: u16, headers: &[(&str, &str)], body: &str) {
         let status = StatusCode::from_u16(status).expect("an HTTP status");
-        self.shared.refusals.lock().expect("no panic").push_back((status, body.to_owned()));
+        let headers =
+            headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let refusal = Refusal { status, headers, body: body.to_owned() };
+        self.shared.refusals.lock().expect("no panic").push_back(refusal);
     }
 
     /// How many requests came so far, whatever became of them.
@@ -297,8 +311,12 @@ async fn serve(
 ) -> HttpResponse {
     shared.requests.fetch_add(1, Ordering::SeqCst);
     let refusal = shared.refusals.lock().expect("no panic").pop_front();
-    if let Some((status, body)) = refusal {
-        return HttpResponse::build(status).body(body);
+    if let Some(Refusal { status, headers, body }) = refusal {
+        let mut response = HttpResponse::build(status);
+        for header in headers {
+            response.append_header(header);
+        }
+        return response.body(body);
     }
     let Ok(mut response) = actix_web_actors::ws::handshake(&request) else {
         return HttpResponse::BadRequest().body("this server speaks WebSocket only");
