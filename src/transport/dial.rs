@@ -14,6 +14,7 @@ use awc::{
     ws::WebsocketsRequest,
 };
 use futures::future::try_join;
+use socket2::{SockRef, TcpKeepalive};
 
 use super::{
     WebSocket,
@@ -68,7 +69,7 @@ impl Dialler {
     /// Must be made on the thread that dials: awc's client belongs to one.
     pub(crate) fn new(target: Target) -> Self {
         // One client for each connection: awc allows 100 websockets on one.
-        let connector = Connector::new().timeout(FOREVER).connector(NoDelay::default());
+        let connector = Connector::new().timeout(FOREVER).connector(Tuned::default());
         // The connection's core has the only deadline.
         let client = Client::builder()
             .connector(connector)
@@ -111,14 +112,17 @@ async fn request(
     Ok(headers.into_iter().fold(request, |request, (name, value)| request.header(name, value)))
 }
 
-/// awc's own TCP connector, and then `TCP_NODELAY`, for which awc has no switch: small events must
-/// not wait for the acknowledgement of earlier ones.
+/// How long a connection is idle before the system asks whether the other end is still there, and
+/// from then on how often.
+const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(15));
+
+/// awc's own TCP connector, and then the options for which awc has no switch.
 #[derive(Clone, Default)]
-struct NoDelay {
+struct Tuned {
     inner: actix_tls::connect::ConnectorService,
 }
 
-impl Service<ConnectInfo<Uri>> for NoDelay {
+impl Service<ConnectInfo<Uri>> for Tuned {
     type Response = TcpConnection<Uri, TcpStream>;
     type Error = TcpConnectError;
     type Future = futures::future::LocalBoxFuture<'static, Result<Self::Response, Self::Error>>;
@@ -129,11 +133,26 @@ impl Service<ConnectInfo<Uri>> for NoDelay {
         let connecting = self.inner.call(request);
         Box::pin(async move {
             let connection = connecting.await?;
-            if let Err(error) = connection.io_ref().set_nodelay(true) {
-                log::debug!("TCP_NODELAY cannot be set: {error}");
-            }
+            tune(connection.io_ref());
             Ok(connection)
         })
+    }
+}
+
+/// `TCP_NODELAY`: small events must not wait for the acknowledgement of earlier ones. Keepalive: it
+/// keeps the way open through what forgets idle connections, and finds a dead one where the
+/// heartbeat of the server is slow. The connection works without either.
+fn tune(stream: &TcpStream) {
+    let (idle, interval) = KEEPALIVE;
+    let keepalive = TcpKeepalive::new().with_time(idle);
+    // The others have a fixed one.
+    #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple", windows))]
+    let keepalive = keepalive.with_interval(interval);
+    let set = SockRef::from(stream).set_tcp_keepalive(&keepalive);
+    for outcome in [stream.set_nodelay(true), set] {
+        if let Err(error) = outcome {
+            log::debug!("an option of the TCP connection cannot be set: {error}");
+        }
     }
 }
 
@@ -159,4 +178,19 @@ fn failure(error: WsClientError) -> DialFailure {
         error => ConnectFailure::Handshake(brief(&error)),
     };
     Reason::Connect(failure).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[actix::test]
+    async fn a_connection_has_no_delay_and_is_kept_alive() {
+        let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        assert!(!SockRef::from(&stream).keepalive().unwrap());
+        tune(&stream);
+        assert!(SockRef::from(&stream).keepalive().unwrap());
+        assert!(stream.nodelay().unwrap());
+    }
 }
