@@ -4,7 +4,7 @@ use std::{
     future::Future,
     pin::Pin,
     task::{Context, Poll, ready},
-    time::{Instant, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use actix_rt::time::{Sleep, sleep_until};
@@ -20,6 +20,41 @@ pub(crate) fn now() -> Instant {
 #[expect(clippy::disallowed_methods, reason = "this is where the clock is read")]
 pub(crate) fn wall() -> SystemTime {
     SystemTime::now()
+}
+
+/// Finds out that the machine was suspended: the clock that times everything stands still
+/// meanwhile, the time of day goes on.
+///
+/// The time of day may also be set, which looks the same. Who acts on a gap must be able to bear
+/// that.
+#[derive(Debug)]
+pub(crate) struct Clock {
+    now: Instant,
+    wall: SystemTime,
+}
+
+impl Clock {
+    pub(crate) fn new() -> Self {
+        Self { now: now(), wall: wall() }
+    }
+
+    /// How much time has passed since the last reading that `now` does not show.
+    pub(crate) fn gap(&mut self, now: Instant) -> Duration {
+        self.gap_at(now, wall())
+    }
+
+    fn gap_at(&mut self, now: Instant, wall: SystemTime) -> Duration {
+        let last = std::mem::replace(self, Self { now, wall });
+        let awake = now.saturating_duration_since(last.now);
+        // Zero if the time of day was set back.
+        wall.duration_since(last.wall).unwrap_or_default().saturating_sub(awake)
+    }
+
+    /// As if the machine had been suspended for that time.
+    #[cfg(test)]
+    pub(crate) fn suspend(&mut self, time: Duration) {
+        self.wall -= time;
+    }
 }
 
 /// The one timer of an actor: it goes off at whatever moment it is given next.
@@ -53,5 +88,35 @@ impl Alarm {
         }
         self.set = None;
         Poll::Ready(now())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gap_is_what_the_time_of_day_is_ahead_since_the_last_reading() {
+        let seconds = Duration::from_secs;
+        let (mut now, mut wall) = (Instant::now(), SystemTime::UNIX_EPOCH + seconds(1_000));
+        let mut clock = Clock { now, wall };
+        for (awake, ahead, gap) in [
+            (0, 0, 0),
+            (10, 10, 0),
+            (10, 15, 5),
+            // The gap before is not told again.
+            (10, 10, 0),
+            (0, 3_600, 3_600),
+            (60, 59, 0),
+        ] {
+            now += seconds(awake);
+            wall += seconds(ahead);
+            assert_eq!(clock.gap_at(now, wall), seconds(gap), "{awake} {ahead}");
+        }
+        wall -= seconds(500);
+        assert_eq!(clock.gap_at(now, wall), Duration::ZERO);
+        // Set back once, it goes on from there.
+        wall += seconds(1);
+        assert_eq!(clock.gap_at(now, wall), seconds(1));
     }
 }

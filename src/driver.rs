@@ -13,7 +13,7 @@ use actix::{ActorContext, ActorFuture, Context};
 use futures::future::LocalBoxFuture;
 
 use crate::{
-    alarm::{self, Alarm},
+    alarm::{self, Alarm, Clock},
     connection::{Connection, Inflow},
     error::Reason,
     proto::connection::{self as proto, Action},
@@ -28,6 +28,7 @@ pub(crate) struct Driver {
     dialler: Dialler,
     link: Link,
     alarm: Alarm,
+    clock: Clock,
 }
 
 enum Link {
@@ -54,7 +55,12 @@ impl std::fmt::Debug for Link {
 
 impl Driver {
     pub(crate) fn new(target: Target) -> Self {
-        Self { dialler: Dialler::new(target), link: Link::Down, alarm: Alarm::default() }
+        Self {
+            dialler: Dialler::new(target),
+            link: Link::Down,
+            alarm: Alarm::default(),
+            clock: Clock::new(),
+        }
     }
 
     fn act(&mut self, action: Action, core: &proto::Connection, cx: &mut TaskContext<'_>) {
@@ -186,6 +192,7 @@ impl ActorFuture<Connection> for Driver {
         cx: &mut TaskContext<'_>,
     ) -> Poll<()> {
         let mut now = alarm::now();
+        connection.core.handle_suspended(now, self.clock.gap(now));
         loop {
             let inflow = self.turn(connection, now, cx);
             if connection.try_finish() {
@@ -213,5 +220,60 @@ fn hang_up(link: Link, cx: &mut TaskContext<'_>) {
     // Whether it works or not, the socket is dropped.
     if websocket.start_close().is_ok() {
         drop(websocket.poll_flush(cx));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{net::TcpListener, sync::Arc, time::Duration};
+
+    use futures::task::noop_waker_ref;
+
+    use super::*;
+    use crate::{
+        connection::{Knowledge, Load},
+        proto::{backoff::Reconnect, packet::Limits},
+        transport::{Headers, Query},
+    };
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[actix::test]
+    async fn it_notices_at_once_that_the_machine_was_suspended() {
+        // It takes connections and never says a word.
+        let server = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let target = Target {
+            base: format!("http://{}/", server.local_addr().unwrap()),
+            query: Query::default(),
+            headers: Headers::default(),
+            max_message: 1_000,
+        };
+        let config = proto::Config {
+            pin: None,
+            limits: Limits { attachments: 10, bytes: 1_000 },
+            connect_timeout: 1_000 * SECOND,
+            join_timeout: SECOND,
+            attachment_timeout: SECOND,
+            reconnect: Reconnect::never(),
+            seed: 7,
+        };
+        let window = Load { items: 10, bytes: 1_000 };
+        let knowledge = Arc::new(Knowledge::default());
+        let mut connection = Connection::new(config, target.clone(), window, knowledge);
+        let mut driver = Driver::new(target);
+        let mut ctx = Context::new();
+        let mut turn = |driver: &mut Driver, connection: &mut Connection| {
+            let mut cx = TaskContext::from_waker(noop_waker_ref());
+            Pin::new(driver).poll(connection, &mut ctx, &mut cx)
+        };
+        connection.core.join(alarm::now(), "/");
+        assert!(turn(&mut driver, &mut connection).is_pending());
+        driver.clock.suspend(900 * SECOND);
+        assert!(turn(&mut driver, &mut connection).is_pending());
+        assert!(matches!(driver.link, Link::Dialling(_)));
+        driver.clock.suspend(1_001 * SECOND);
+        assert!(turn(&mut driver, &mut connection).is_pending());
+        assert!(matches!(driver.link, Link::Down));
+        assert!(connection.core.is_idle());
     }
 }

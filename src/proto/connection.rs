@@ -876,6 +876,24 @@ impl Connection {
         }
     }
 
+    /// The machine was suspended for about `gap`, of which `now` and all deadlines know nothing. If
+    /// the server cannot have waited for so long, the connection is gone, and nobody will say so.
+    pub(crate) fn handle_suspended(&mut self, now: Instant, gap: Duration) {
+        let (patience, reason) = match &self.state {
+            State::Idle | State::Waiting { .. } | State::Queued { .. } | State::Closing { .. } => {
+                return;
+            }
+            State::Dialling { .. } | State::Opening { .. } => {
+                (self.config.connect_timeout, Reason::Connect(ConnectFailure::TimedOut))
+            }
+            State::Undecided { handshake, .. } => (handshake.patience(), Reason::PingTimeout),
+            State::Open(open) => (open.heartbeat.patience(), Reason::PingTimeout),
+        };
+        if gap > patience {
+            self.fail(now, reason);
+        }
+    }
+
     /// What it means that a server that was asked for `asked` does not get to a handshake.
     fn silent(&self, asked: Protocol, otherwise: Reason) -> Reason {
         if asked == Protocol::Eio4 || self.config.pin.is_none() {
@@ -1668,6 +1686,44 @@ mod tests {
     }
 
     #[test]
+    fn whoever_has_slept_longer_than_the_server_waits_connects_again() {
+        let timed_out = Reason::Connect(ConnectFailure::TimedOut);
+        let dialling: fn(&mut Bench) = |_| {};
+        let opening: fn(&mut Bench) = |bench| bench.core.handle_dialled();
+        let undecided: fn(&mut Bench) = |bench| {
+            bench.core.handle_dialled();
+            bench.text(PLAIN);
+        };
+        let open: fn(&mut Bench) = |bench| {
+            bench.core.handle_dialled();
+            bench.text(MODERN);
+            assert!(matches!(bench.core.poll_event(), Some(Event::Opened(_))));
+        };
+        for (prepare, patience, reason) in [
+            (dialling, 20 * SECOND, timed_out.clone()),
+            (opening, 20 * SECOND, timed_out),
+            (undecided, 45 * SECOND, Reason::PingTimeout),
+            (open, 45 * SECOND, Reason::PingTimeout),
+        ] {
+            let mut bench = Bench::with(None, policy());
+            bench.core.join(bench.now, "/");
+            assert!(matches!(bench.core.poll_action(), Some(Action::Dial(_))));
+            prepare(&mut bench);
+            bench.core.handle_suspended(bench.now, patience);
+            assert_eq!(bench.core.poll_event(), None, "{reason:?}");
+            bench.core.handle_suspended(bench.now, patience + SECOND);
+            assert_eq!(bench.core.poll_action(), Some(Action::Drop));
+            let lost = Event::Lost { reason, again: true, unwritten: 0 };
+            assert_eq!(bench.core.poll_event(), Some(lost));
+            let retrying = bench.core.poll_event();
+            assert!(matches!(retrying, Some(Event::Retrying { .. })), "{retrying:?}");
+            // What waits anyway goes on waiting.
+            bench.core.handle_suspended(bench.now, 3_600 * SECOND);
+            assert_eq!((bench.core.poll_action(), bench.core.poll_event()), (None, None));
+        }
+    }
+
+    #[test]
     fn it_gives_up_after_as_many_attempts_as_it_has() {
         let mut bench = Bench::with(None, policy().attempts(2));
         bench.core.join(bench.now, "/");
@@ -1837,6 +1893,7 @@ mod tests {
             Binary,
             Pong,
             Pass(u64),
+            Suspended(u64),
         }
 
         fn operation() -> impl Strategy<Value = Operation> {
@@ -1872,6 +1929,7 @@ mod tests {
                 Just(Operation::Binary),
                 Just(Operation::Pong),
                 (0..60_000_u64).prop_map(Operation::Pass),
+                (0..60_000_u64).prop_map(Operation::Suspended),
             ]
         }
 
@@ -1921,6 +1979,10 @@ mod tests {
                         }
                         Operation::Pong => bench.core.handle_pong(1),
                         Operation::Pass(millis) => bench.pass(Duration::from_millis(millis)),
+                        Operation::Suspended(millis) => {
+                            let gap = Duration::from_millis(millis);
+                            bench.core.handle_suspended(bench.now, gap);
+                        }
                     }
                     while let Some(event) = bench.core.poll_event() {
                         match event {

@@ -202,6 +202,13 @@ impl Handshake {
     }
 }
 
+impl Handshake {
+    /// How long a peer can be silent before it is given up, by either side.
+    pub(crate) fn patience(&self) -> Duration {
+        self.ping_interval.saturating_add(self.ping_timeout)
+    }
+}
+
 /// Whether the peer lives: one deadline, whichever side pings.
 #[derive(Debug)]
 pub(crate) struct Heartbeat {
@@ -238,6 +245,11 @@ impl Heartbeat {
             Protocol::Eio3 => Beat::Rest { until: later(now, interval) },
         };
         Self { interval, timeout, beat }
+    }
+
+    /// How long a peer can be silent before it is given up, by either side.
+    pub(crate) fn patience(&self) -> Duration {
+        self.interval.saturating_add(self.timeout)
     }
 
     /// The server pinged. Nothing else moves the deadline in revision 4: the official client
