@@ -43,6 +43,7 @@ pub enum Initiator {
 /// | [`JoinTimeout`](Self::JoinTimeout) | – | the server never answered the request to join |
 /// | [`PingTimeout`](Self::PingTimeout) | `ping timeout` | no heartbeat in time |
 /// | [`TransportClose`](Self::TransportClose) | `transport close` | the other side closed the connection |
+/// | [`ServerShutdown`](Self::ServerShutdown) | `transport close` | close code 1001 or 1012: the server goes away or restarts |
 /// | [`TransportError`](Self::TransportError) | `transport error` | reading or writing failed |
 /// | [`TooLargeForServer`](Self::TooLargeForServer) | `transport close` | close code 1009: the server's limit was exceeded |
 /// | [`TooLarge`](Self::TooLarge) | `transport error` | a message of the server exceeds this client's limit |
@@ -68,6 +69,9 @@ pub enum Reason {
     PingTimeout,
     /// The other side closed the connection, with this websocket close code if it gave one.
     TransportClose(Option<u16>),
+    /// The server, or a proxy before it, closed the connection because it goes away (close code 1001)
+    /// or restarts (1012).
+    ServerShutdown,
     /// Reading from or writing to the connection failed.
     TransportError(String),
     /// The server closed the connection because a message was larger than it takes (close code
@@ -106,6 +110,7 @@ impl Reason {
             Self::ServerDisconnect
             | Self::Refused(_)
             | Self::TransportClose(_)
+            | Self::ServerShutdown
             | Self::TransportError(_)
             | Self::TooLargeForServer
             | Self::Connect(_) => Initiator::Remote,
@@ -117,8 +122,11 @@ impl Reason {
         matches!(self, Self::Shutdown | Self::Connect(ConnectFailure::Unsupported { .. }))
     }
 
-    /// A name for it that does not change, for counters and metrics: that of the variant, such as
+    /// A name for the kind of reason, for counters and metrics: lower case with underscores, such as
     /// `ping_timeout`.
+    ///
+    /// It is the name of the variant, has nothing in it that a server or a user chose, and does not
+    /// change between versions.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::ClientDisconnect => "client_disconnect",
@@ -128,6 +136,7 @@ impl Reason {
             Self::JoinTimeout => "join_timeout",
             Self::PingTimeout => "ping_timeout",
             Self::TransportClose(_) => "transport_close",
+            Self::ServerShutdown => "server_shutdown",
             Self::TransportError(_) => "transport_error",
             Self::TooLargeForServer => "too_large_for_server",
             Self::TooLarge { .. } => "too_large",
@@ -144,7 +153,9 @@ impl Reason {
             Self::ClientDisconnect => Some("io client disconnect"),
             Self::ServerDisconnect => Some("io server disconnect"),
             Self::PingTimeout => Some("ping timeout"),
-            Self::TransportClose(_) | Self::TooLargeForServer => Some("transport close"),
+            Self::TransportClose(_) | Self::ServerShutdown | Self::TooLargeForServer => {
+                Some("transport close")
+            }
             Self::TransportError(_) | Self::TooLarge { .. } => Some("transport error"),
             Self::Protocol(_) => Some("parse error"),
             Self::Shutdown | Self::Reconnect => Some("forced close"),
@@ -168,6 +179,7 @@ impl fmt::Display for Reason {
             Self::TransportClose(Some(code)) => {
                 write!(f, "the connection was closed with code {code}")
             }
+            Self::ServerShutdown => f.write_str("the server shuts down or restarts"),
             Self::TransportError(error) => write!(f, "the connection failed: {error}"),
             Self::TooLargeForServer => {
                 f.write_str("the server refused a message as too large (close code 1009)")
@@ -195,6 +207,7 @@ impl Error for Reason {
             | Self::JoinTimeout
             | Self::PingTimeout
             | Self::TransportClose(_)
+            | Self::ServerShutdown
             | Self::TransportError(_)
             | Self::TooLargeForServer
             | Self::TooLarge { .. }
@@ -679,6 +692,33 @@ mod tests {
         assert_eq!(copy.json(), Some(r#"{"code":42}"#));
         assert_eq!(copy.decode::<Value>().unwrap(), json!({ "code": 42 }));
         Refusal::new("no".to_owned(), None).decode::<Value>().unwrap_err();
+    }
+
+    #[test]
+    fn a_reason_is_counted_by_the_name_of_its_variant() {
+        for reason in [
+            Reason::ClientDisconnect,
+            Reason::Shutdown,
+            Reason::ServerDisconnect,
+            Reason::Refused(Refusal::new("no".to_owned(), None)),
+            Reason::JoinTimeout,
+            Reason::PingTimeout,
+            Reason::TransportClose(Some(4_000)),
+            Reason::ServerShutdown,
+            Reason::TransportError("reset".to_owned()),
+            Reason::TooLargeForServer,
+            Reason::TooLarge { limit: 1 },
+            Reason::Protocol(ProtocolError::Utf8),
+            Reason::Connect(ConnectFailure::TimedOut),
+            Reason::Provider("no token".to_owned()),
+            Reason::Reconnect,
+        ] {
+            let debug = format!("{reason:?}");
+            let variant = debug.split(['(', ' ']).next().unwrap();
+            let kind = reason.kind().replace('_', "");
+            assert_eq!(kind, variant.to_lowercase());
+            assert!(!reason.kind().contains(char::is_uppercase));
+        }
     }
 
     #[test]

@@ -372,7 +372,7 @@ async fn an_undecided_server_that_closes_by_itself_is_lost() {
     let mut peer = server.accept().await;
     peer.send_text(OPEN).await;
     peer.close(Some(1001)).await;
-    assert_eq!(watch.connect_error().await, Reason::TransportClose(Some(1001)));
+    assert_eq!(watch.connect_error().await, Reason::ServerShutdown);
     assert_eq!(peer.next().await, Received::Close(Some(1000)));
     assert_eq!(peer.next().await, Received::Gone);
     assert_eq!(server.requests(), 1);

@@ -284,8 +284,9 @@ async fn the_code_of_a_close_frame_is_told() {
     for (code, expected) in [
         (None, Reason::TransportClose(None)),
         (Some(1000), Reason::TransportClose(Some(1000))),
-        (Some(1001), Reason::TransportClose(Some(1001))),
+        (Some(1001), Reason::ServerShutdown),
         (Some(1009), Reason::TooLargeForServer),
+        (Some(1012), Reason::ServerShutdown),
         (Some(4_321), Reason::TransportClose(Some(4_321))),
     ] {
         let (_server, mut peer, _client, mut watch) = quiet().await;

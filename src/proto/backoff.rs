@@ -333,6 +333,7 @@ mod tests {
             (Reason::JoinTimeout, Retry::Again),
             (Reason::PingTimeout, Retry::Again),
             (Reason::TransportClose(None), Retry::Again),
+            (Reason::ServerShutdown, Retry::Again),
             (Reason::TransportError("reset".to_owned()), Retry::Again),
             (Reason::TooLargeForServer, Retry::Again),
             (Reason::TooLarge { limit: 1 }, Retry::Again),

@@ -192,6 +192,7 @@ fn message(is_text: bool, data: Bytes) -> Result<Frame, Reason> {
 
 fn closed(reason: Option<CloseReason>) -> Reason {
     match reason.map(|reason| u16::from(reason.code)) {
+        Some(1001 | 1012) => Reason::ServerShutdown,
         Some(1009) => Reason::TooLargeForServer,
         code => Reason::TransportClose(code),
     }
