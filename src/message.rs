@@ -242,8 +242,8 @@ impl ConnectError {
 /// A slow subscriber first holds up the connection, so that the server holds back. But the server's
 /// pings have to wait as well, and it does not wait for their answers for ever. When half of its
 /// ping timeout is over, what waits for the subscriber is discarded, and all that comes until it is
-/// through with its mailbox; then it is told with this message. A subscriber that is slower than
-/// the server, but gets done in time for each ping, loses nothing.
+/// through with its mailbox; then it is told with this message, in the place of what is missing. A
+/// subscriber that is slower than the server, but gets done in time for each ping, loses nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Message)]
 #[rtype(result = "()")]
 pub struct Lagged {

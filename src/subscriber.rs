@@ -18,6 +18,7 @@ use actix::{
     Addr, Handler, MailboxError, Message, Recipient,
     dev::{RecipientRequest, SendError, ToEnvelope},
 };
+use bytestring::ByteString;
 
 use crate::message::{ConnectError, Disconnected, Event, GaveUp, Lagged, Ready, Reconnecting};
 
@@ -177,30 +178,67 @@ pub(crate) fn ears<M: Subscribable>(recipient: Recipient<M>) -> Ears {
 /// Resolves when the subscriber has handled the message that overfilled its mailbox.
 type Fence = Pin<Box<dyn Future<Output = Result<(), MailboxError>>>>;
 
+/// What an actor takes.
+enum Mailbox {
+    /// More, as far as is known. Nothing waits here.
+    Open,
+    /// No more for now. `sheds` if the events that come meanwhile are discarded.
+    Full { fence: Fence, sheds: bool },
+    /// Nothing any more: the actor is dead.
+    Gone,
+}
+
+/// What was discarded in one place of the order.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Gap {
+    events: u64,
+}
+
+impl Gap {
+    fn add(&mut self, other: Self) {
+        self.events = self.events.saturating_add(other.events);
+    }
+}
+
+/// A message that waits.
+struct Waiting {
+    /// What was discarded right before it.
+    gap: Gap,
+    fact: Fact,
+}
+
 pub(crate) struct Subscriber {
     ears: Ears,
-    queue: VecDeque<Fact>,
+    mailbox: Mailbox,
+    queue: VecDeque<Waiting>,
     /// How many of `queue` are events, and their bytes.
     events: usize,
     bytes: usize,
-    fence: Option<Fence>,
+    /// What was discarded behind all of `queue`.
+    gap: Gap,
     /// The actor has got something done since the last time that events were to be discarded.
     lively: bool,
-    /// How many events were discarded since the last one that was delivered.
-    missed: u64,
-    gone: bool,
 }
 
 impl fmt::Debug for Subscriber {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { ears: _, queue, events: _, bytes, fence, lively: _, missed, gone } = self;
+        let Self { ears: _, mailbox, queue, events: _, bytes, gap: _, lively: _ } = self;
         f.debug_struct("Subscriber")
+            .field("mailbox", mailbox)
             .field("queue", &queue.len())
             .field("bytes", bytes)
-            .field("full", &fence.is_some())
-            .field("missed", missed)
-            .field("gone", gone)
             .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Mailbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Open => "Open",
+            Self::Full { sheds: false, .. } => "Full",
+            Self::Full { sheds: true, .. } => "Shedding",
+            Self::Gone => "Gone",
+        })
     }
 }
 
@@ -231,19 +269,18 @@ impl Subscriber {
     pub(crate) fn new(ears: Ears) -> Self {
         Self {
             ears,
+            mailbox: Mailbox::Open,
             queue: VecDeque::new(),
             events: 0,
             bytes: 0,
-            fence: None,
+            gap: Gap::default(),
             lively: true,
-            missed: 0,
-            gone: false,
         }
     }
 
     /// Whether it is the same actor, that subscribes to more.
     pub(crate) fn can_adopt(&self, ears: &Ears) -> bool {
-        !self.gone && self.ears.complement(ears)
+        !self.is_gone() && self.ears.complement(ears)
     }
 
     pub(crate) fn adopt(&mut self, ears: Ears) {
@@ -252,90 +289,231 @@ impl Subscriber {
 
     /// The actor is dead, as far as is known.
     pub(crate) fn is_gone(&self) -> bool {
-        self.gone
+        matches!(self.mailbox, Mailbox::Gone)
     }
 
     /// Looks whether the actor is dead.
     pub(crate) fn check(&mut self) {
-        self.gone |= !self.ears.are_connected();
+        if !self.ears.are_connected() {
+            self.mailbox = Mailbox::Gone;
+        }
     }
 
     pub(crate) fn wants_events(&self) -> bool {
         self.ears.want_events()
     }
 
-    /// How many events wait for the actor, and their bytes. Other messages are few, and not
-    /// discarded, so they do not count.
+    /// How many events wait for the actor, and their bytes. Other messages are few, so they do not
+    /// count.
     pub(crate) fn backlog(&self) -> (usize, usize) {
         (self.events, self.bytes)
     }
 
     /// Delivers a message, or queues it behind others.
     pub(crate) fn offer(&mut self, fact: Fact) {
-        if self.gone || !self.ears.want(&fact) {
+        if !self.ears.want(&fact) {
             return;
         }
-        if self.fence.is_none() {
-            return self.deliver(fact);
+        match self.mailbox {
+            Mailbox::Open => self.deliver(fact),
+            Mailbox::Full { sheds: true, .. } if fact.is_event() => self.gap.add(Gap { events: 1 }),
+            Mailbox::Full { .. } => self.queue(fact),
+            Mailbox::Gone => {}
         }
-        if self.missed > 0 && fact.is_event() {
-            self.missed = self.missed.saturating_add(1);
-            return;
-        }
-        self.events = self.events.saturating_add(usize::from(fact.is_event()));
-        self.bytes = self.bytes.saturating_add(fact.size());
-        self.queue.push_back(fact);
     }
 
     fn deliver(&mut self, fact: Fact) {
-        match self.ears.send(fact) {
-            Sent::Taken => {}
-            Sent::Full(fence) => self.fence = Some(fence),
-            Sent::Gone => self.gone = true,
-        }
+        self.mailbox = match self.ears.send(fact) {
+            Sent::Taken => Mailbox::Open,
+            Sent::Full(fence) => Mailbox::Full { fence, sheds: false },
+            Sent::Gone => Mailbox::Gone,
+        };
+    }
+
+    fn queue(&mut self, fact: Fact) {
+        self.events = self.events.saturating_add(usize::from(fact.is_event()));
+        self.bytes = self.bytes.saturating_add(fact.size());
+        self.queue.push_back(Waiting { gap: std::mem::take(&mut self.gap), fact });
     }
 
     /// Discards the events that wait, and those that come until the actor is through with its
     /// mailbox; not if the actor got something done since the last time, unless it is a matter of
     /// `all`. Gives their number.
-    pub(crate) fn shed(&mut self, all: bool) -> u64 {
+    pub(crate) fn shed(&mut self, all: bool) -> usize {
         if std::mem::take(&mut self.lively) && !all {
             return 0;
         }
-        let before = self.queue.len();
-        self.queue.retain(|fact| !fact.is_event());
-        (self.events, self.bytes) = (0, 0);
-        let shed = u64::try_from(before.saturating_sub(self.queue.len())).unwrap_or(u64::MAX);
-        self.missed = self.missed.saturating_add(shed);
+        let shed = self.events;
+        if shed > 0
+            && let Mailbox::Full { sheds, .. } = &mut self.mailbox
+        {
+            *sheds = true;
+            self.discard_events();
+        }
         shed
     }
 
+    fn discard_events(&mut self) {
+        let mut gap = Gap::default();
+        self.queue.retain_mut(|waiting| {
+            gap.add(std::mem::take(&mut waiting.gap));
+            if waiting.fact.is_event() {
+                gap.add(Gap { events: 1 });
+                return false;
+            }
+            waiting.gap = std::mem::take(&mut gap);
+            true
+        });
+        self.gap.add(gap);
+        (self.events, self.bytes) = (0, 0);
+    }
+
     /// Delivers what waits, as far as the mailbox takes it.
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, namespace: &bytestring::ByteString) {
-        while let Some(fence) = &mut self.fence {
-            match fence.as_mut().poll(cx) {
-                Poll::Pending => return,
-                Poll::Ready(Err(_)) => {
-                    self.gone = true;
-                    self.queue.clear();
-                    return;
-                }
-                Poll::Ready(Ok(())) => {
-                    self.fence = None;
-                    self.lively = true;
-                }
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, namespace: &ByteString) {
+        while let Mailbox::Full { fence, .. } = &mut self.mailbox {
+            let Poll::Ready(outcome) = fence.as_mut().poll(cx) else { return };
+            if outcome.is_err() {
+                self.mailbox = Mailbox::Gone;
+                return;
             }
-            if self.missed > 0 {
-                let missed = std::mem::take(&mut self.missed);
-                log::warn!("{namespace}: a slow subscriber missed {missed} events");
-                self.deliver(Fact::Lagged(Lagged { namespace: namespace.clone(), missed }));
-            }
-            while self.fence.is_none() && !self.gone {
-                let Some(fact) = self.queue.pop_front() else { break };
-                self.events = self.events.saturating_sub(usize::from(fact.is_event()));
-                self.bytes = self.bytes.saturating_sub(fact.size());
+            self.mailbox = Mailbox::Open;
+            self.lively = true;
+            while matches!(self.mailbox, Mailbox::Open)
+                && let Some(fact) = self.next(namespace)
+            {
                 self.deliver(fact);
             }
         }
+    }
+
+    /// What is due: the first message that waits, or first of all word of what is missing before
+    /// it.
+    fn next(&mut self, namespace: &ByteString) -> Option<Fact> {
+        let gap = self.queue.front_mut().map_or(&mut self.gap, |first| &mut first.gap);
+        if *gap != Gap::default() {
+            let Gap { events: missed } = std::mem::take(gap);
+            log::warn!("{namespace}: a slow subscriber missed {missed} events");
+            return Some(Fact::Lagged(Lagged { namespace: namespace.clone(), missed }));
+        }
+        let Waiting { fact, .. } = self.queue.pop_front()?;
+        self.events = self.events.saturating_sub(usize::from(fact.is_event()));
+        self.bytes = self.bytes.saturating_sub(fact.size());
+        Some(fact)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{cell::RefCell, rc::Rc};
+
+    use actix::Actor;
+    use futures::task::noop_waker;
+
+    use super::*;
+    use crate::{error::Reason, payload::encode_event};
+
+    type Notes = Rc<RefCell<Vec<String>>>;
+
+    /// Notes what it gets. Its mailbox takes one message, and it handles none before the test waits
+    /// for something.
+    struct Taker {
+        notes: Notes,
+    }
+
+    impl Actor for Taker {
+        type Context = actix::Context<Self>;
+    }
+
+    macro_rules! take {
+        ($($message:ident: $note:expr),* $(,)?) => { $(
+            impl Handler<$message> for Taker {
+                type Result = ();
+
+                fn handle(&mut self, message: $message, _: &mut Self::Context) {
+                    let note: fn($message) -> String = $note;
+                    self.notes.borrow_mut().push(note(message));
+                }
+            }
+        )* };
+    }
+
+    take!(
+        Ready: |_| "ready".to_owned(),
+        Event: |event| event.name().to_owned(),
+        Disconnected: |_| "gone".to_owned(),
+        Lagged: |lagged| format!("-{}", lagged.missed()),
+    );
+
+    fn taker() -> (Subscriber, Addr<Taker>, Notes) {
+        let notes = Notes::default();
+        let taker = Taker { notes: Rc::clone(&notes) };
+        let addr = Taker::create(|ctx| {
+            ctx.set_mailbox_capacity(1);
+            taker
+        });
+        let mut subscriber = Subscriber::new(Ears::of_actor(addr.clone()));
+        subscriber.adopt(ears::<Lagged>(addr.clone().recipient()));
+        (subscriber, addr, notes)
+    }
+
+    fn event(number: usize) -> Fact {
+        let (name, payload) = (number.to_string(), encode_event("", &()).unwrap());
+        Fact::Event(Event { namespace: "/".into(), name: name.into(), payload, answer: None })
+    }
+
+    fn gone() -> Fact {
+        let reason = Reason::ServerDisconnect;
+        Fact::Disconnected(Disconnected { namespace: "/".into(), reason })
+    }
+
+    fn poll(subscriber: &mut Subscriber) {
+        subscriber.poll(&mut Context::from_waker(&noop_waker()), &"/".into());
+    }
+
+    /// Lets the actor work until nothing waits for it.
+    async fn settle(subscriber: &mut Subscriber) {
+        for _ in 0..1_000 {
+            poll(subscriber);
+            actix_rt::task::yield_now().await;
+            if !matches!(subscriber.mailbox, Mailbox::Full { .. }) {
+                return;
+            }
+        }
+        panic!("{subscriber:?} does not come to rest");
+    }
+
+    #[actix::test]
+    async fn all_that_is_offered_comes_in_order() {
+        let (mut subscriber, _addr, notes) = taker();
+        for number in 0..20 {
+            subscriber.offer(event(number));
+        }
+        subscriber.offer(gone());
+        poll(&mut subscriber);
+        assert_eq!(subscriber.backlog().0, 20 - 2, "one fits, and one over that");
+        settle(&mut subscriber).await;
+        let numbers = (0..20).map(|number| number.to_string());
+        let expected: Vec<_> = numbers.chain(["gone".to_owned()]).collect();
+        assert_eq!(*notes.borrow(), expected);
+        assert_eq!(subscriber.backlog(), (0, 0));
+    }
+
+    #[actix::test]
+    async fn word_of_what_was_shed_comes_in_its_place() {
+        let (mut subscriber, _addr, notes) = taker();
+        for number in 0..10 {
+            subscriber.offer(event(number));
+        }
+        subscriber.offer(gone());
+        subscriber.offer(event(10));
+        assert_eq!(subscriber.shed(false), 0, "it may be about to work");
+        assert_eq!(subscriber.shed(false), 9);
+        assert_eq!(subscriber.backlog(), (0, 0));
+        subscriber.offer(event(11));
+        subscriber.offer(event(12));
+        settle(&mut subscriber).await;
+        subscriber.offer(event(13));
+        settle(&mut subscriber).await;
+        assert_eq!(*notes.borrow(), ["0", "1", "-8", "gone", "-3", "13"]);
     }
 }
