@@ -237,18 +237,21 @@ impl ConnectError {
     }
 }
 
-/// Events were discarded because this subscriber was too slow.
+/// Messages were discarded because this subscriber was too slow.
 ///
 /// A slow subscriber first holds up the connection, so that the server holds back. But the server's
 /// pings have to wait as well, and it does not wait for their answers for ever. When half of its
 /// ping timeout is over, what waits for the subscriber is discarded, and all that comes until it is
 /// through with its mailbox; then it is told with this message, in the place of what is missing. A
 /// subscriber that is slower than the server, but gets done in time for each ping, loses nothing.
+///
+/// That is about events. Of the other messages no more than 64 wait, the newest ones.
 #[derive(Debug, Clone, PartialEq, Eq, Message)]
 #[rtype(result = "()")]
 pub struct Lagged {
     pub(crate) namespace: ByteString,
     pub(crate) missed: u64,
+    pub(crate) missed_states: u64,
 }
 
 impl Lagged {
@@ -260,6 +263,13 @@ impl Lagged {
     /// How many events this subscriber did not get, between the last one and the next.
     pub fn missed(&self) -> u64 {
         self.missed
+    }
+
+    /// How many messages of other kinds it did not get here: [`Ready`], [`Disconnected`],
+    /// [`ConnectError`], [`Reconnecting`] and [`GaveUp`], as far as it has subscribed to them. Newer
+    /// ones come behind this.
+    pub fn missed_states(&self) -> u64 {
+        self.missed_states
     }
 }
 

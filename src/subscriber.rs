@@ -4,6 +4,10 @@
 //! `try_send`. When it is full, one message goes in with `send`, past the bound, and its response
 //! is the sign that the actor has handled all before it; until then, messages wait here. So a
 //! mailbox holds what its actor allows and one more, and nobody has to poll it.
+//!
+//! What waits is bounded: events by the window of the Connection, which has them
+//! [shed](Subscriber::shed); life-cycle messages, which come without end while a server cannot be
+//! reached, by [`MAX_STATES`].
 
 use std::{
     collections::VecDeque,
@@ -21,6 +25,10 @@ use actix::{
 use bytestring::ByteString;
 
 use crate::message::{ConnectError, Disconnected, Event, GaveUp, Lagged, Ready, Reconnecting};
+
+/// How many life-cycle messages wait for an actor. Then the oldest one gives way: it tells what was,
+/// and the newest ones what is.
+const MAX_STATES: usize = 64;
 
 /// All that depends on which messages there are, so that each is named once.
 macro_rules! facts {
@@ -192,11 +200,16 @@ enum Mailbox {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Gap {
     events: u64,
+    states: u64,
 }
 
 impl Gap {
+    const EVENT: Self = Self { events: 1, states: 0 };
+    const STATE: Self = Self { events: 0, states: 1 };
+
     fn add(&mut self, other: Self) {
         self.events = self.events.saturating_add(other.events);
+        self.states = self.states.saturating_add(other.states);
     }
 }
 
@@ -303,8 +316,8 @@ impl Subscriber {
         self.ears.want_events()
     }
 
-    /// How many events wait for the actor, and their bytes. Other messages are few, so they do not
-    /// count.
+    /// How many events wait for the actor, and their bytes. Life-cycle messages are few, so they do
+    /// not count.
     pub(crate) fn backlog(&self) -> (usize, usize) {
         (self.events, self.bytes)
     }
@@ -316,7 +329,7 @@ impl Subscriber {
         }
         match self.mailbox {
             Mailbox::Open => self.deliver(fact),
-            Mailbox::Full { sheds: true, .. } if fact.is_event() => self.gap.add(Gap { events: 1 }),
+            Mailbox::Full { sheds: true, .. } if fact.is_event() => self.gap.add(Gap::EVENT),
             Mailbox::Full { .. } => self.queue(fact),
             Mailbox::Gone => {}
         }
@@ -331,6 +344,9 @@ impl Subscriber {
     }
 
     fn queue(&mut self, fact: Fact) {
+        if !fact.is_event() && self.queue.len().saturating_sub(self.events) >= MAX_STATES {
+            self.discard_oldest_state();
+        }
         self.events = self.events.saturating_add(usize::from(fact.is_event()));
         self.bytes = self.bytes.saturating_add(fact.size());
         self.queue.push_back(Waiting { gap: std::mem::take(&mut self.gap), fact });
@@ -358,7 +374,7 @@ impl Subscriber {
         self.queue.retain_mut(|waiting| {
             gap.add(std::mem::take(&mut waiting.gap));
             if waiting.fact.is_event() {
-                gap.add(Gap { events: 1 });
+                gap.add(Gap::EVENT);
                 return false;
             }
             waiting.gap = std::mem::take(&mut gap);
@@ -366,6 +382,17 @@ impl Subscriber {
         });
         self.gap.add(gap);
         (self.events, self.bytes) = (0, 0);
+    }
+
+    fn discard_oldest_state(&mut self) {
+        let oldest = self.queue.iter().position(|waiting| !waiting.fact.is_event());
+        if let Some(place) = oldest
+            && let Some(Waiting { gap, .. }) = self.queue.remove(place)
+        {
+            let behind = self.queue.get_mut(place).map_or(&mut self.gap, |next| &mut next.gap);
+            behind.add(gap);
+            behind.add(Gap::STATE);
+        }
     }
 
     /// Delivers what waits, as far as the mailbox takes it.
@@ -391,9 +418,15 @@ impl Subscriber {
     fn next(&mut self, namespace: &ByteString) -> Option<Fact> {
         let gap = self.queue.front_mut().map_or(&mut self.gap, |first| &mut first.gap);
         if *gap != Gap::default() {
-            let Gap { events: missed } = std::mem::take(gap);
-            log::warn!("{namespace}: a slow subscriber missed {missed} events");
-            return Some(Fact::Lagged(Lagged { namespace: namespace.clone(), missed }));
+            let Gap { events: missed, states: missed_states } = std::mem::take(gap);
+            if missed > 0 {
+                log::warn!("{namespace}: a slow subscriber missed {missed} events");
+            }
+            if missed_states > 0 {
+                log::debug!("{namespace}: a slow subscriber missed {missed_states} old states");
+            }
+            let namespace = namespace.clone();
+            return Some(Fact::Lagged(Lagged { namespace, missed, missed_states }));
         }
         let Waiting { fact, .. } = self.queue.pop_front()?;
         self.events = self.events.saturating_sub(usize::from(fact.is_event()));
@@ -441,7 +474,7 @@ mod tests {
         Ready: |_| "ready".to_owned(),
         Event: |event| event.name().to_owned(),
         Disconnected: |_| "gone".to_owned(),
-        Lagged: |lagged| format!("-{}", lagged.missed()),
+        Lagged: |lagged| format!("-{}-{}", lagged.missed(), lagged.missed_states()),
     );
 
     fn taker() -> (Subscriber, Addr<Taker>, Notes) {
@@ -514,6 +547,43 @@ mod tests {
         settle(&mut subscriber).await;
         subscriber.offer(event(13));
         settle(&mut subscriber).await;
-        assert_eq!(*notes.borrow(), ["0", "1", "-8", "gone", "-3", "13"]);
+        assert_eq!(*notes.borrow(), ["0", "1", "-8-0", "gone", "-3-0", "13"]);
+    }
+
+    #[actix::test]
+    async fn the_oldest_states_give_way_and_events_stay() {
+        let (mut subscriber, _addr, notes) = taker();
+        for number in 0..2 {
+            subscriber.offer(event(number));
+        }
+        subscriber.offer(gone());
+        for number in 2..100 {
+            subscriber.offer(event(number));
+            subscriber.offer(gone());
+        }
+        assert_eq!(subscriber.queue.len(), 98 + MAX_STATES);
+        settle(&mut subscriber).await;
+        // 99 states, and the first 35 of them are gone.
+        let lost = (2..37).flat_map(|number| ["-0-1".to_owned(), number.to_string()]);
+        let kept = (37..100).flat_map(|number| ["gone".to_owned(), number.to_string()]);
+        let expected: Vec<_> =
+            ["0".to_owned(), "1".to_owned()].into_iter().chain(lost).chain(kept).collect();
+        assert_eq!(notes.borrow()[..expected.len()], expected);
+        assert_eq!(notes.borrow()[expected.len()..], ["gone"]);
+    }
+
+    #[actix::test]
+    async fn states_that_come_without_end_are_counted_in_one_place() {
+        let (mut subscriber, _addr, notes) = taker();
+        for number in 0..2 {
+            subscriber.offer(event(number));
+        }
+        for _ in 0..10_000 {
+            subscriber.offer(gone());
+            assert!(subscriber.queue.len() <= MAX_STATES);
+        }
+        settle(&mut subscriber).await;
+        assert_eq!(notes.borrow()[..3], ["0", "1", "-0-9936"]);
+        assert_eq!(notes.borrow()[3..], ["gone"; MAX_STATES]);
     }
 }
