@@ -37,6 +37,7 @@ use crate::{
     provider::{AuthProvider, Join},
     stats::Counters,
     subscriber::{Ears, Fact, Subscriber},
+    subscription::Number,
     ticket::SessionTicket,
 };
 
@@ -662,7 +663,11 @@ message!(
 );
 message!(
     /// Somebody wants to hear.
-    Subscribe { ears: Ears }
+    Subscribe { number: Number, ears: Ears }
+);
+message!(
+    /// Somebody wants to hear no more.
+    Cancel { number: Number }
 );
 message!(
     /// Somebody waits until the namespace is joined, for so long.
@@ -770,17 +775,17 @@ impl Handler<Answer> for Namespace {
 impl Handler<Subscribe> for Namespace {
     type Result = ();
 
-    fn handle(&mut self, Subscribe { ears }: Subscribe, _: &mut Self::Context) {
+    fn handle(&mut self, Subscribe { number, ears }: Subscribe, _: &mut Self::Context) {
         // Where little happens, this is when the dead are noticed.
         self.subscribers.iter_mut().for_each(Subscriber::check);
         // What it gets now is what it has just subscribed to, and nothing twice.
         let (events, ready) = (ears.want_events(), ears.want_ready());
         let known = self.subscribers.iter().position(|one| one.can_adopt(&ears));
         let mut subscriber = match known {
-            None => Subscriber::new(ears),
+            None => Subscriber::new(number, ears),
             Some(known) => {
                 let mut subscriber = self.subscribers.remove(known);
-                subscriber.adopt(ears);
+                subscriber.adopt(number, ears);
                 subscriber
             }
         };
@@ -800,6 +805,14 @@ impl Handler<Subscribe> for Namespace {
             subscriber.offer(Fact::Event(event));
         }
         self.subscribers.push(subscriber);
+    }
+}
+
+impl Handler<Cancel> for Namespace {
+    type Result = ();
+
+    fn handle(&mut self, Cancel { number }: Cancel, _: &mut Self::Context) {
+        self.subscribers.retain(|subscriber| !subscriber.goes_by(number));
     }
 }
 

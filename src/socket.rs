@@ -26,6 +26,7 @@ use crate::{
     payload::Payload,
     port::{NotAdmitted, Port},
     subscriber::{Ears, Subscribable, ears},
+    subscription::{Number, Subscription},
     ticket::SessionTicket,
 };
 
@@ -84,13 +85,49 @@ impl Socket {
     /// 1 MiB, they are discarded, and the log says so.
     ///
     /// Subscribe once: twice is two subscriptions, and each event comes twice. A subscriber that
-    /// has stopped is forgotten. A subscription keeps its actor alive, as any address does.
-    pub fn subscribe<A>(&self, addr: Addr<A>)
+    /// has stopped is forgotten. A subscription keeps its actor alive, as any address does, until
+    /// it is [cancelled](Subscription::cancel).
+    ///
+    /// ```
+    /// use actix::prelude::*;
+    /// use actix_socketio::{Disconnected, Event, Ready, Socket};
+    ///
+    /// struct Desk;
+    ///
+    /// impl Actor for Desk {
+    ///     type Context = Context<Self>;
+    /// }
+    /// # impl Handler<Ready> for Desk {
+    /// #     type Result = ();
+    /// #     fn handle(&mut self, _: Ready, _: &mut Context<Self>) {}
+    /// # }
+    /// # impl Handler<Disconnected> for Desk {
+    /// #     type Result = ();
+    /// #     fn handle(&mut self, _: Disconnected, _: &mut Context<Self>) {}
+    /// # }
+    ///
+    /// impl Handler<Event> for Desk {
+    ///     type Result = ();
+    ///     fn handle(&mut self, event: Event, _: &mut Context<Self>) {
+    ///         println!("{event:?}");
+    ///     }
+    /// }
+    /// // and Handler<Ready>, and Handler<Disconnected>
+    ///
+    /// fn open(socket: &Socket) {
+    ///     let desk = Desk::create(|ctx| {
+    ///         ctx.set_mailbox_capacity(256);
+    ///         Desk
+    ///     });
+    ///     socket.subscribe(desk);
+    /// }
+    /// ```
+    pub fn subscribe<A>(&self, addr: Addr<A>) -> Subscription
     where
         A: Actor + Handler<Ready> + Handler<Event> + Handler<Disconnected>,
         A::Context: ToEnvelope<A, Ready> + ToEnvelope<A, Event> + ToEnvelope<A, Disconnected>,
     {
-        self.listen(Ears::of_actor(addr));
+        self.listen(Ears::of_actor(addr))
     }
 
     /// Subscribes to one kind of message: [`Ready`], [`Event`], [`Disconnected`],
@@ -98,14 +135,16 @@ impl Socket {
     ///
     /// What one actor subscribes to, here and with [`subscribe`](Self::subscribe), is one
     /// subscription, with one order. So `Lagged` is of the events that the same actor missed.
-    pub fn subscribe_to<M: Subscribable>(&self, recipient: Recipient<M>) {
-        self.listen(ears(recipient));
+    pub fn subscribe_to<M: Subscribable>(&self, recipient: Recipient<M>) -> Subscription {
+        self.listen(ears(recipient))
     }
 
-    fn listen(&self, ears: Ears) {
-        if !self.port.tell(Subscribe { ears }) {
+    fn listen(&self, ears: Ears) -> Subscription {
+        let number = Number::next();
+        if !self.port.tell(Subscribe { number, ears }) {
             log::debug!("{}: too late to subscribe", self.namespace());
         }
+        Subscription::new(Arc::clone(&self.port), number)
     }
 
     /// A handle to the same namespace, by which events are treated so while it is not joined.

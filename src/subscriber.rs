@@ -24,7 +24,10 @@ use actix::{
 };
 use bytestring::ByteString;
 
-use crate::message::{ConnectError, Disconnected, Event, GaveUp, Lagged, Ready, Reconnecting};
+use crate::{
+    message::{ConnectError, Disconnected, Event, GaveUp, Lagged, Ready, Reconnecting},
+    subscription::Number,
+};
 
 /// How many life-cycle messages wait for an actor. Then the oldest one gives way: it tells what was,
 /// and the newest ones what is.
@@ -221,6 +224,8 @@ struct Waiting {
 }
 
 pub(crate) struct Subscriber {
+    /// Of each call that this came from: at most as many as there are kinds of messages.
+    numbers: Vec<Number>,
     ears: Ears,
     mailbox: Mailbox,
     queue: VecDeque<Waiting>,
@@ -235,7 +240,8 @@ pub(crate) struct Subscriber {
 
 impl fmt::Debug for Subscriber {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { ears: _, mailbox, queue, events: _, bytes, gap: _, lively: _ } = self;
+        let Self { numbers: _, ears: _, mailbox, queue, events: _, bytes, gap: _, lively: _ } =
+            self;
         f.debug_struct("Subscriber")
             .field("mailbox", mailbox)
             .field("queue", &queue.len())
@@ -279,8 +285,9 @@ where
 }
 
 impl Subscriber {
-    pub(crate) fn new(ears: Ears) -> Self {
+    pub(crate) fn new(number: Number, ears: Ears) -> Self {
         Self {
+            numbers: vec![number],
             ears,
             mailbox: Mailbox::Open,
             queue: VecDeque::new(),
@@ -296,8 +303,14 @@ impl Subscriber {
         !self.is_gone() && self.ears.complement(ears)
     }
 
-    pub(crate) fn adopt(&mut self, ears: Ears) {
+    pub(crate) fn adopt(&mut self, number: Number, ears: Ears) {
+        self.numbers.push(number);
         self.ears = std::mem::take(&mut self.ears).merge(ears);
+    }
+
+    /// Whether the call of that number is what this came from, or a part of it.
+    pub(crate) fn goes_by(&self, number: Number) -> bool {
+        self.numbers.contains(&number)
     }
 
     /// The actor is dead, as far as is known.
@@ -484,8 +497,8 @@ mod tests {
             ctx.set_mailbox_capacity(1);
             taker
         });
-        let mut subscriber = Subscriber::new(Ears::of_actor(addr.clone()));
-        subscriber.adopt(ears::<Lagged>(addr.clone().recipient()));
+        let mut subscriber = Subscriber::new(Number::next(), Ears::of_actor(addr.clone()));
+        subscriber.adopt(Number::next(), ears::<Lagged>(addr.clone().recipient()));
         (subscriber, addr, notes)
     }
 

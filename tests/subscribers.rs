@@ -1,0 +1,235 @@
+//! Subscriptions: how they end, and what becomes of a subscriber that is too slow.
+
+// A test fails by panicking.
+#![allow(clippy::arithmetic_side_effects, clippy::panic, clippy::unwrap_used)]
+
+mod support;
+
+use actix::{Actor, Addr, AtomicResponse, Context, Handler, WrapFuture};
+use actix_socketio::{
+    Client, ConnectError, Disconnected, Event, GaveUp, Lagged, Ready, Reconnecting, Socket,
+    Subscription,
+};
+use std::sync::Arc;
+use support::{
+    eventually,
+    every::{self, Target, on_every_server, within},
+    node::Line,
+    recorder::{Fact, Recorder},
+};
+use tokio::sync::{Semaphore, mpsc};
+
+on_every_server!(
+    who_has_cancelled_hears_no_more,
+    what_waits_for_who_has_cancelled_does_not_come,
+    the_connection_goes_on_when_who_holds_it_up_has_cancelled,
+);
+
+/// Gets done with one message for each permit, and tells the test of it.
+struct Gated {
+    permits: Arc<Semaphore>,
+    facts: mpsc::UnboundedSender<Fact>,
+}
+
+impl Actor for Gated {
+    type Context = Context<Self>;
+}
+
+macro_rules! gate {
+    ($($kind:ident),*) => { $(
+        impl Handler<$kind> for Gated {
+            type Result = AtomicResponse<Self, ()>;
+
+            fn handle(&mut self, message: $kind, _: &mut Self::Context) -> Self::Result {
+                let (permits, facts) = (Arc::clone(&self.permits), self.facts.clone());
+                let work = async move {
+                    permits.acquire().await.unwrap().forget();
+                    facts.send(Fact::$kind(message)).ok();
+                };
+                AtomicResponse::new(Box::pin(work.into_actor(self)))
+            }
+        }
+    )* };
+}
+
+gate!(Ready, Event, Disconnected, ConnectError, Lagged, Reconnecting, GaveUp);
+
+/// The test's end of it.
+struct Gate {
+    addr: Addr<Gated>,
+    permits: Arc<Semaphore>,
+    facts: mpsc::UnboundedReceiver<Fact>,
+}
+
+impl Gate {
+    /// One that is stuck with its first message.
+    fn closed() -> Self {
+        let (facts, received) = mpsc::unbounded_channel();
+        let permits = Arc::new(Semaphore::new(0));
+        let addr = Gated { permits: Arc::clone(&permits), facts }.start();
+        Self { addr, permits, facts: received }
+    }
+
+    fn open(&self) {
+        self.permits.add_permits(1 << 20);
+    }
+
+    /// Subscribes to all but what tells of attempts to connect.
+    fn subscribe(&self, socket: &Socket) -> Subscription {
+        socket.subscribe_to::<Lagged>(self.addr.clone().recipient());
+        socket.subscribe_to::<ConnectError>(self.addr.clone().recipient());
+        socket.subscribe(self.addr.clone())
+    }
+
+    async fn next(&mut self) -> Fact {
+        within(self.facts.recv()).await.expect("the subscriber lives")
+    }
+
+    async fn next_ready(&mut self) {
+        let fact = self.next().await;
+        assert!(matches!(fact, Fact::Ready(_)), "{fact:?} instead of Ready");
+    }
+
+    /// The argument of the next event, which must have this name.
+    async fn next_number(&mut self, name: &str) -> u64 {
+        match self.next().await {
+            Fact::Event(event) if event.name() == name => event.args().unwrap(),
+            fact => panic!("{fact:?} instead of {name}"),
+        }
+    }
+}
+
+/// A client, joined, and what it hears.
+async fn joined(server: &Target) -> (Client, Recorder) {
+    let client = server.client();
+    let mut recorder = Recorder::of(client.socket());
+    recorder.next_ready().await;
+    (client, recorder)
+}
+
+async fn expect_burst(recorder: &mut Recorder, size: u64) {
+    for expected in 0..size {
+        assert_eq!(recorder.next_event("n").await.args::<u64>().unwrap(), expected);
+    }
+    assert_eq!(recorder.next_event("burst_done").await.args::<u64>().unwrap(), size);
+}
+
+#[test]
+fn the_handle_may_go_anywhere() {
+    fn check<T: Clone + std::fmt::Debug + Send + Sync + 'static>() {}
+    check::<Subscription>();
+}
+
+async fn who_has_cancelled_hears_no_more(server: &Target) {
+    let (client, mut recorder) = joined(server).await;
+    let socket = client.socket();
+    let mut gate = Gate::closed();
+    gate.open();
+    // Any of the handles is good for all.
+    gate.subscribe(socket);
+    let first = socket.subscribe_to::<Reconnecting>(gate.addr.clone().recipient());
+    gate.next_ready().await;
+    socket.emit("echo", 1).unwrap();
+    assert_eq!(gate.next_number("echo").await, 1);
+    recorder.next_event("echo").await;
+
+    first.clone().cancel();
+    socket.emit("echo", 2).unwrap();
+    recorder.next_event("echo").await;
+    let second = gate.subscribe(socket);
+    gate.next_ready().await;
+    // It is gone, and this is another one.
+    first.cancel();
+    socket.emit("echo", 3).unwrap();
+    assert_eq!(gate.next_number("echo").await, 3);
+    recorder.next_event("echo").await;
+
+    second.clone().cancel();
+    second.cancel();
+    socket.emit("echo", 4).unwrap();
+    recorder.next_event("echo").await;
+    gate.subscribe(socket);
+    gate.next_ready().await;
+}
+
+async fn what_waits_for_who_has_cancelled_does_not_come(server: &Target) {
+    let (client, mut recorder) = joined(server).await;
+    let mut gate = Gate::closed();
+    let subscription = gate.subscribe(client.socket());
+    client.socket().emit("burst", 1_000).unwrap();
+    expect_burst(&mut recorder, 1_000).await;
+    subscription.cancel();
+    gate.subscribe(client.socket());
+    gate.open();
+    gate.next_ready().await;
+    for expected in 0.. {
+        match gate.next().await {
+            // This is what the new subscription begins with.
+            Fact::Ready(_) => break,
+            Fact::Event(event) => assert_eq!(event.args::<u64>().unwrap(), expected),
+            fact => panic!("{fact:?}"),
+        }
+        assert!(expected < 100, "no more than what was in its mailbox");
+    }
+    client.socket().emit("echo", 7).unwrap();
+    assert_eq!(gate.next_number("echo").await, 7);
+}
+
+async fn the_connection_goes_on_when_who_holds_it_up_has_cancelled(server: &Target) {
+    let server = server.patient();
+    let client = server.builder().receive_window(500, 1 << 20).start().unwrap();
+    let mut recorder = Recorder::of(client.socket());
+    recorder.next_ready().await;
+    let gate = Gate::closed();
+    let subscription = gate.subscribe(client.socket());
+    client.socket().emit("burst", 20_000).unwrap();
+    recorder.next_event("n").await;
+    subscription.cancel();
+    for expected in 1..20_000 {
+        assert_eq!(recorder.next_event("n").await.args::<u64>().unwrap(), expected);
+    }
+    recorder.next_event("burst_done").await;
+}
+
+#[actix::test]
+async fn a_thousand_that_have_cancelled_leave_nothing_behind() {
+    /// Lives as long as it has an address.
+    struct Listener {
+        _alive: Arc<()>,
+    }
+
+    impl Actor for Listener {
+        type Context = Context<Self>;
+    }
+
+    impl Handler<Event> for Listener {
+        type Result = ();
+
+        fn handle(&mut self, _: Event, _: &mut Self::Context) {}
+    }
+
+    impl Handler<Lagged> for Listener {
+        type Result = ();
+
+        fn handle(&mut self, _: Lagged, _: &mut Self::Context) {}
+    }
+
+    let (client, mut recorder) = joined(&every::official(Line::V4)).await;
+    let alive = Arc::new(());
+    let subscriptions: Vec<_> = (0..1_000)
+        .flat_map(|_| {
+            let addr = Listener { _alive: Arc::clone(&alive) }.start();
+            let lagged = client.socket().subscribe_to::<Lagged>(addr.clone().recipient());
+            [lagged, client.socket().subscribe_to::<Event>(addr.recipient())]
+        })
+        .collect();
+    client.socket().emit("echo", 1).unwrap();
+    recorder.next_event("echo").await;
+    assert_eq!(Arc::strong_count(&alive), 1_001);
+    for subscription in subscriptions {
+        subscription.cancel();
+    }
+    eventually("they are gone", || Arc::strong_count(&alive) == 1).await;
+    client.socket().emit("echo", 2).unwrap();
+    recorder.next_event("echo").await;
+}
