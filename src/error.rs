@@ -26,7 +26,8 @@ pub enum Initiator {
     /// The application, by a call on a handle, by dropping the last one, or by a function of its own
     /// that failed.
     User,
-    /// This library, because the peer fell silent or broke a rule or a limit.
+    /// This library, because the peer fell silent or broke a rule or a limit, or because a
+    /// subscriber did not keep up.
     Library,
     /// The server, or something on the way to it.
     Remote,
@@ -51,6 +52,7 @@ pub enum Initiator {
 /// | [`Connect`](Self::Connect) | – | there never was a connection |
 /// | [`Provider`](Self::Provider) | – | there never was a connection: the application failed to give what it takes |
 /// | [`Reconnect`](Self::Reconnect) | `forced close` | another namespace needed a new connection |
+/// | [`SlowSubscriber`](Self::SlowSubscriber) | – | this side left, since a subscriber was too slow |
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Reason {
@@ -95,6 +97,9 @@ pub enum Reason {
     /// The connection was replaced, because a namespace could not be joined over it any more: on a
     /// server 1.x or 2.x everything depends on `/`, and that was left or refused.
     Reconnect,
+    /// More events waited for a subscriber than it allows with
+    /// [`Overflow::Disconnect`](crate::Overflow::Disconnect).
+    SlowSubscriber,
 }
 
 impl Reason {
@@ -104,9 +109,11 @@ impl Reason {
             Self::ClientDisconnect | Self::Shutdown | Self::Provider(_) | Self::Reconnect => {
                 Initiator::User
             }
-            Self::JoinTimeout | Self::PingTimeout | Self::TooLarge { .. } | Self::Protocol(_) => {
-                Initiator::Library
-            }
+            Self::JoinTimeout
+            | Self::PingTimeout
+            | Self::TooLarge { .. }
+            | Self::Protocol(_)
+            | Self::SlowSubscriber => Initiator::Library,
             Self::ServerDisconnect
             | Self::Refused(_)
             | Self::TransportClose(_)
@@ -144,6 +151,7 @@ impl Reason {
             Self::Connect(_) => "connect",
             Self::Provider(_) => "provider",
             Self::Reconnect => "reconnect",
+            Self::SlowSubscriber => "slow_subscriber",
         }
     }
 
@@ -159,7 +167,11 @@ impl Reason {
             Self::TransportError(_) | Self::TooLarge { .. } => Some("transport error"),
             Self::Protocol(_) => Some("parse error"),
             Self::Shutdown | Self::Reconnect => Some("forced close"),
-            Self::Refused(_) | Self::JoinTimeout | Self::Connect(_) | Self::Provider(_) => None,
+            Self::Refused(_)
+            | Self::JoinTimeout
+            | Self::Connect(_)
+            | Self::Provider(_)
+            | Self::SlowSubscriber => None,
         }
     }
 }
@@ -191,6 +203,7 @@ impl fmt::Display for Reason {
             Self::Connect(failure) => write!(f, "no connection: {failure}"),
             Self::Provider(error) => write!(f, "a provider of the application failed: {error}"),
             Self::Reconnect => f.write_str("another namespace needed a new connection"),
+            Self::SlowSubscriber => f.write_str("a subscriber was too slow"),
         }
     }
 }
@@ -212,7 +225,8 @@ impl Error for Reason {
             | Self::TooLargeForServer
             | Self::TooLarge { .. }
             | Self::Provider(_)
-            | Self::Reconnect => None,
+            | Self::Reconnect
+            | Self::SlowSubscriber => None,
         }
     }
 }

@@ -59,7 +59,8 @@
 //! |---|---|
 //! | connect, set options | [`Client::builder`], [`ClientBuilder`] |
 //! | join and leave namespaces | [`Client::of`], [`Socket::ready`], [`Socket::disconnect`], [`Socket::connect`] |
-//! | hear | [`Socket::subscribe`], [`Socket::subscribe_to`], [`Subscription`], [`message`] |
+//! | hear | [`Socket::subscribe`], [`Socket::subscribe_to`], [`message`] |
+//! | stop hearing, hear too much | [`Subscription`], [`Overflow`] |
 //! | read arguments, answer the server | [`Event::args`], [`Event::ack`], [`Payload`] |
 //! | talk | [`Socket::emit`], [`Socket::emit_with_ack`], [`Emit`], [`Socket::recipient`] |
 //! | lose a connection and get it back | [`Reconnect`], [`Reconnecting`], [`GaveUp`] |
@@ -163,7 +164,7 @@ pub use provider::Join;
 pub use socket::{Ack, AckRequest, ReadyRequest, Socket, WhenReady, WhenWritten, Written};
 pub use stats::{RoundTrips, Stats};
 pub use subscriber::Subscribable;
-pub use subscription::Subscription;
+pub use subscription::{Overflow, Subscription};
 pub use ticket::SessionTicket;
 pub use transport::Dial;
 

@@ -244,6 +244,7 @@ impl ConnectError {
 /// ping timeout is over, what waits for the subscriber is discarded, and all that comes until it is
 /// through with its mailbox; then it is told with this message, in the place of what is missing. A
 /// subscriber that is slower than the server, but gets done in time for each ping, loses nothing.
+/// [`Overflow`](crate::Overflow) has other ways to deal with a slow subscriber.
 ///
 /// That is about events. Of the other messages no more than 64 wait, the newest ones.
 #[derive(Debug, Clone, PartialEq, Eq, Message)]

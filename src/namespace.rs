@@ -37,7 +37,7 @@ use crate::{
     provider::{AuthProvider, Join},
     stats::Counters,
     subscriber::{Ears, Fact, Subscriber},
-    subscription::Number,
+    subscription::{Number, Overflow},
     ticket::SessionTicket,
 };
 
@@ -292,13 +292,27 @@ impl Namespace {
 
     /// To all subscribers, and the last one without a copy.
     fn tell_event(&mut self, event: Event) {
+        let mut overrun = false;
         let mut listening = self.subscribers.iter_mut().filter(|one| one.wants_events()).peekable();
         let mut event = Some(event);
         while let Some(subscriber) = listening.next() {
             let copy = if listening.peek().is_some() { event.clone() } else { event.take() };
             if let Some(event) = copy {
                 subscriber.offer(Fact::Event(event));
+                overrun |= subscriber.is_overrun();
             }
+        }
+        if overrun {
+            self.leave_overrun();
+        }
+    }
+
+    /// Leaves because of a subscriber that wants it so, unless that has been done: what had been
+    /// read before still comes.
+    fn leave_overrun(&mut self) {
+        if self.core.ended().is_none() {
+            log::warn!("{}: left, since a subscriber is too slow", self.name());
+            self.leave(Reason::SlowSubscriber);
         }
     }
 
@@ -593,14 +607,19 @@ impl Handler<Shed> for Namespace {
     type Result = ();
 
     fn handle(&mut self, Shed { all }: Shed, _: &mut Self::Context) {
+        let mut overrun = false;
         for subscriber in &mut self.subscribers {
             let missed = subscriber.shed(all);
+            overrun |= subscriber.is_overrun();
             if missed > 0 {
                 log::warn!(
                     "{}: a subscriber is too slow; {missed} events discarded",
                     self.port.namespace
                 );
             }
+        }
+        if overrun {
+            self.leave_overrun();
         }
     }
 }
@@ -664,6 +683,10 @@ message!(
 message!(
     /// Somebody wants to hear.
     Subscribe { number: Number, ears: Ears }
+);
+message!(
+    /// What to do when events come too fast for a subscriber.
+    SetOverflow { number: Number, overflow: Overflow }
 );
 message!(
     /// Somebody wants to hear no more.
@@ -805,6 +828,17 @@ impl Handler<Subscribe> for Namespace {
             subscriber.offer(Fact::Event(event));
         }
         self.subscribers.push(subscriber);
+    }
+}
+
+impl Handler<SetOverflow> for Namespace {
+    type Result = ();
+
+    fn handle(&mut self, set: SetOverflow, _: &mut Self::Context) {
+        let SetOverflow { number, overflow } = set;
+        for subscriber in self.subscribers.iter_mut().filter(|one| one.goes_by(number)) {
+            subscriber.set_overflow(overflow);
+        }
     }
 }
 

@@ -26,7 +26,7 @@ use bytestring::ByteString;
 
 use crate::{
     message::{ConnectError, Disconnected, Event, GaveUp, Lagged, Ready, Reconnecting},
-    subscription::Number,
+    subscription::{Number, Overflow},
 };
 
 /// How many life-cycle messages wait for an actor. Then the oldest one gives way: it tells what was,
@@ -227,6 +227,7 @@ pub(crate) struct Subscriber {
     /// Of each call that this came from: at most as many as there are kinds of messages.
     numbers: Vec<Number>,
     ears: Ears,
+    overflow: Overflow,
     mailbox: Mailbox,
     queue: VecDeque<Waiting>,
     /// How many of `queue` are events, and their bytes.
@@ -240,9 +241,19 @@ pub(crate) struct Subscriber {
 
 impl fmt::Debug for Subscriber {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { numbers: _, ears: _, mailbox, queue, events: _, bytes, gap: _, lively: _ } =
-            self;
+        let Self {
+            numbers: _,
+            ears: _,
+            overflow,
+            mailbox,
+            queue,
+            events: _,
+            bytes,
+            gap: _,
+            lively: _,
+        } = self;
         f.debug_struct("Subscriber")
+            .field("overflow", overflow)
             .field("mailbox", mailbox)
             .field("queue", &queue.len())
             .field("bytes", bytes)
@@ -289,6 +300,7 @@ impl Subscriber {
         Self {
             numbers: vec![number],
             ears,
+            overflow: Overflow::Pause,
             mailbox: Mailbox::Open,
             queue: VecDeque::new(),
             events: 0,
@@ -306,6 +318,16 @@ impl Subscriber {
     pub(crate) fn adopt(&mut self, number: Number, ears: Ears) {
         self.numbers.push(number);
         self.ears = std::mem::take(&mut self.ears).merge(ears);
+    }
+
+    pub(crate) fn set_overflow(&mut self, overflow: Overflow) {
+        self.overflow = overflow;
+    }
+
+    /// Whether the namespace is to be left, since events come too fast.
+    pub(crate) fn is_overrun(&self) -> bool {
+        let Overflow::Disconnect { waiting } = self.overflow else { return false };
+        self.events > waiting || matches!(self.mailbox, Mailbox::Full { sheds: true, .. })
     }
 
     /// Whether the call of that number is what this came from, or a part of it.
@@ -342,10 +364,16 @@ impl Subscriber {
         }
         match self.mailbox {
             Mailbox::Open => self.deliver(fact),
-            Mailbox::Full { sheds: true, .. } if fact.is_event() => self.gap.add(Gap::EVENT),
+            Mailbox::Full { sheds, .. } if fact.is_event() && (sheds || self.drops_newest()) => {
+                self.gap.add(Gap::EVENT);
+            }
             Mailbox::Full { .. } => self.queue(fact),
             Mailbox::Gone => {}
         }
+    }
+
+    fn drops_newest(&self) -> bool {
+        matches!(self.overflow, Overflow::DropNewest { waiting } if self.events >= waiting)
     }
 
     fn deliver(&mut self, fact: Fact) {
@@ -598,5 +626,51 @@ mod tests {
         settle(&mut subscriber).await;
         assert_eq!(notes.borrow()[..3], ["0", "1", "-0-9936"]);
         assert_eq!(notes.borrow()[3..], ["gone"; MAX_STATES]);
+    }
+
+    #[actix::test]
+    async fn the_newest_are_dropped_and_said_to_be_in_their_place() {
+        let (mut subscriber, _addr, notes) = taker();
+        subscriber.set_overflow(Overflow::DropNewest { waiting: 3 });
+        for number in 0..10 {
+            subscriber.offer(event(number));
+        }
+        poll(&mut subscriber);
+        subscriber.offer(gone());
+        assert_eq!(subscriber.backlog().0, 3);
+        // It handles what is in its mailbox, so that there is room for two.
+        actix_rt::task::yield_now().await;
+        poll(&mut subscriber);
+        assert_eq!(subscriber.backlog().0, 1);
+        for number in 10..20 {
+            subscriber.offer(event(number));
+        }
+        settle(&mut subscriber).await;
+        subscriber.offer(event(20));
+        settle(&mut subscriber).await;
+        let expected = ["0", "1", "2", "3", "4", "-5-0", "gone", "10", "11", "-8-0", "20"];
+        assert_eq!(*notes.borrow(), expected);
+        assert!(!subscriber.is_overrun());
+    }
+
+    #[actix::test]
+    async fn a_subscriber_is_overrun_when_it_says_so() {
+        let (mut subscriber, _addr, notes) = taker();
+        subscriber.set_overflow(Overflow::Disconnect { waiting: 3 });
+        for number in 0..5 {
+            subscriber.offer(event(number));
+            assert!(!subscriber.is_overrun());
+        }
+        subscriber.offer(event(5));
+        assert!(subscriber.is_overrun());
+        settle(&mut subscriber).await;
+        assert!(!subscriber.is_overrun());
+        assert_eq!(*notes.borrow(), ["0", "1", "2", "3", "4", "5"]);
+
+        for number in 6..9 {
+            subscriber.offer(event(number));
+        }
+        assert_eq!(subscriber.shed(true), 1);
+        assert!(subscriber.is_overrun(), "one that it must not miss is missing");
     }
 }

@@ -8,7 +8,10 @@ use std::{
     },
 };
 
-use crate::{namespace::Cancel, port::Port};
+use crate::{
+    namespace::{Cancel, SetOverflow},
+    port::Port,
+};
 
 /// Tells calls to subscribe apart, those of all threads and namespaces. What an actor subscribes
 /// to in several calls is one subscription, that goes by the numbers of them all.
@@ -20,6 +23,49 @@ impl Number {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         Self(NEXT.fetch_add(1, Ordering::Relaxed))
     }
+}
+
+/// What to do when events come faster than a subscriber handles them.
+///
+/// An actor's mailbox takes as many messages as the actor allows, and one more. Events beyond that
+/// wait in the namespace, and count as waiting here. With every policy they count for
+/// [`receive_window`](crate::ClientBuilder::receive_window) as well, so a connection with slow
+/// subscribers only pauses where that comes first: keep `waiting` well below it.
+///
+/// ```
+/// use actix::Recipient;
+/// use actix_socketio::{Event, Overflow, Socket};
+///
+/// fn follow(socket: &Socket, prices: Recipient<Event>) {
+///     // Who comes late for a price may miss it, and must not hold up the others.
+///     socket.subscribe_to(prices).overflow(Overflow::DropNewest { waiting: 100 });
+/// }
+/// ```
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Overflow {
+    /// Hold back the server, and with it the other subscribers of the connection. If that goes on
+    /// for too long, discard what waits, as [`Lagged`](crate::Lagged) has it.
+    #[default]
+    Pause,
+    /// Drop what comes while so many events wait. [`Lagged`](crate::Lagged) stands for them in
+    /// their place.
+    DropNewest {
+        /// How many events wait at most.
+        waiting: usize,
+    },
+    /// Leave the namespace when more events wait than so many, or when the heartbeat would have
+    /// some of them discarded: for a subscriber that is of no use without each of them.
+    ///
+    /// It is left as by [`Socket::disconnect`](crate::Socket::disconnect), behind what was emitted
+    /// before; all its subscribers get [`Disconnected`](crate::Disconnected) with
+    /// [`Reason::SlowSubscriber`](crate::Reason::SlowSubscriber), behind the events that wait and
+    /// those that had been read by then. It stays left until
+    /// [`Socket::connect`](crate::Socket::connect).
+    Disconnect {
+        /// How many events wait at most.
+        waiting: usize,
+    },
 }
 
 /// A handle to a subscription: what an actor hears of one namespace.
@@ -56,6 +102,17 @@ pub struct Subscription {
 impl Subscription {
     pub(crate) fn new(port: Arc<Port>, number: Number) -> Self {
         Self { port, number }
+    }
+
+    /// Sets what to do when events come too fast. Default: [`Overflow::Pause`].
+    ///
+    /// It applies from then on, to the whole subscription: what waits already is not touched, but
+    /// counts. Between the call that subscribes and this one a few events may come, or those that
+    /// were kept for the first subscriber; they wait like all others.
+    #[expect(clippy::return_self_not_must_use, reason = "the handle need not be kept")]
+    pub fn overflow(self, overflow: Overflow) -> Self {
+        self.port.tell(SetOverflow { number: self.number, overflow });
+        self
     }
 
     /// Ends the subscription: the actor hears nothing more, once the namespace has got to this.

@@ -7,14 +7,15 @@ mod support;
 
 use actix::{Actor, Addr, AtomicResponse, Context, Handler, WrapFuture};
 use actix_socketio::{
-    Client, ConnectError, Disconnected, Event, GaveUp, Lagged, Ready, Reconnecting, Socket,
-    Subscription,
+    Client, ConnectError, Disconnected, EmitError, Event, GaveUp, Lagged, Overflow, Ready, Reason,
+    Reconnect, Reconnecting, Socket, Subscription,
 };
+use serde_json::json;
 use std::sync::Arc;
 use support::{
     eventually,
     every::{self, Target, on_every_server, within},
-    node::Line,
+    node::{self, Config, Line},
     recorder::{Fact, Recorder},
 };
 use tokio::sync::{Semaphore, mpsc};
@@ -23,6 +24,8 @@ on_every_server!(
     who_has_cancelled_hears_no_more,
     what_waits_for_who_has_cancelled_does_not_come,
     the_connection_goes_on_when_who_holds_it_up_has_cancelled,
+    who_lets_the_newest_drop_holds_nobody_up_and_is_told_exactly,
+    who_wants_each_event_or_none_has_the_namespace_left,
 );
 
 /// Gets done with one message for each permit, and tells the test of it.
@@ -232,4 +235,102 @@ async fn a_thousand_that_have_cancelled_leave_nothing_behind() {
     eventually("they are gone", || Arc::strong_count(&alive) == 1).await;
     client.socket().emit("echo", 2).unwrap();
     recorder.next_event("echo").await;
+}
+
+async fn who_lets_the_newest_drop_holds_nobody_up_and_is_told_exactly(server: &Target) {
+    let server = server.patient();
+    let client = server.builder().receive_window(500, 1 << 20).start().unwrap();
+    let mut recorder = Recorder::of(client.socket());
+    recorder.next_ready().await;
+    let mut gate = Gate::closed();
+    gate.subscribe(client.socket()).overflow(Overflow::DropNewest { waiting: 50 });
+    client.socket().emit("burst", 20_000).unwrap();
+    expect_burst(&mut recorder, 20_000).await;
+    gate.open();
+    gate.next_ready().await;
+    let mut received = 0;
+    let lagged = loop {
+        match gate.next().await {
+            Fact::Event(event) => assert_eq!(event.args::<u64>().unwrap(), received),
+            Fact::Lagged(lagged) => break lagged,
+            fact => panic!("{fact:?}"),
+        }
+        received += 1;
+    };
+    assert!((50..100).contains(&received), "{received} are what waits and what is in a mailbox");
+    assert_eq!(lagged.missed() + received, 20_001, "`burst_done` is one of them");
+    assert_eq!(lagged.missed_states(), 0);
+    client.socket().emit("echo", 7).unwrap();
+    assert_eq!(gate.next_number("echo").await, 7);
+}
+
+async fn who_wants_each_event_or_none_has_the_namespace_left(server: &Target) {
+    let server = server.patient();
+    let client = server.builder().reconnect(Reconnect::default()).start().unwrap();
+    let socket = client.socket();
+    let mut recorder = Recorder::of(socket);
+    recorder.next_ready().await;
+    let mut gate = Gate::closed();
+    gate.subscribe(socket).overflow(Overflow::Disconnect { waiting: 100 });
+    let key = every::unique("before");
+    socket.emit("burst", 200).unwrap();
+    for _ in 0..2_000 {
+        socket.emit("count", &key).unwrap();
+    }
+    let mut heard = 0;
+    loop {
+        match recorder.next().await {
+            Fact::Event(event) if event.name() == "n" => heard += 1,
+            Fact::Event(event) => assert_eq!(event.name(), "burst_done"),
+            Fact::Disconnected(gone) => break assert_eq!(*gone.reason(), Reason::SlowSubscriber),
+            fact => panic!("{fact:?}"),
+        }
+    }
+    assert!((100..=200).contains(&heard), "{heard}");
+    assert_eq!(socket.ended(), Some(Reason::SlowSubscriber));
+    assert_eq!(socket.emit("echo", 1), Err(EmitError::Closed(Reason::SlowSubscriber)));
+    eventually("the server has all of it", || server.counted(&key) == 2_000).await;
+    eventually("the server knows", || server.disconnections("/") == 1).await;
+
+    gate.open();
+    gate.next_ready().await;
+    for expected in 0..heard {
+        assert_eq!(gate.next_number("n").await, expected);
+    }
+    let next = gate.next().await;
+    let next = if heard == 200 { gate.next().await } else { next };
+    let Fact::Disconnected(gone) = next else { panic!("{next:?}") };
+    assert_eq!(*gone.reason(), Reason::SlowSubscriber);
+
+    // Nobody tries again but the application.
+    socket.connect();
+    gate.next_ready().await;
+    recorder.next_ready().await;
+    socket.emit("echo", 3).unwrap();
+    assert_eq!(gate.next_number("echo").await, 3);
+}
+
+/// Where the window is smaller than what may wait.
+#[actix::test]
+async fn who_wants_each_event_or_none_does_not_lose_some_to_the_heartbeat() {
+    // It lets nobody hold up the connection for long.
+    let options = json!({ "pingInterval": 500, "pingTimeout": 3_000 });
+    let config = Config { options, ..Config::default() };
+    let server = Target::Own(node::start(Line::V4, &config));
+    let client = server.builder().receive_window(500, 1 << 20).start().unwrap();
+    let mut recorder = Recorder::of(client.socket());
+    recorder.next_ready().await;
+    let gate = Gate::closed();
+    gate.subscribe(client.socket()).overflow(Overflow::Disconnect { waiting: 1 << 20 });
+    client.socket().emit("burst", 20_000).unwrap();
+    let mut heard = 0;
+    loop {
+        match recorder.next().await {
+            Fact::Event(event) => assert_eq!(event.args::<u64>().unwrap(), heard),
+            Fact::Disconnected(gone) => break assert_eq!(*gone.reason(), Reason::SlowSubscriber),
+            fact => panic!("{fact:?}"),
+        }
+        heard += 1;
+    }
+    assert!((500..20_000).contains(&heard), "{heard}");
 }
