@@ -59,7 +59,7 @@
 //! |---|---|
 //! | connect, set options | [`Client::builder`], [`ClientBuilder`] |
 //! | join and leave namespaces | [`Client::of`], [`Socket::ready`], [`Socket::disconnect`], [`Socket::connect`] |
-//! | hear | [`Socket::subscribe`], [`Socket::subscribe_to`], [`message`] |
+//! | hear | [`Socket::subscribe`], [`Socket::subscribe_to`], [`Socket::subscribe_once`], [`message`] |
 //! | stop hearing, hear too much | [`Subscription`], [`Overflow`] |
 //! | read arguments, answer the server | [`Event::args`], [`Event::ack`], [`Payload`] |
 //! | talk | [`Socket::emit`], [`Socket::emit_with_ack`], [`Emit`], [`Socket::recipient`] |

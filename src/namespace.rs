@@ -121,7 +121,7 @@ impl fmt::Debug for Asking {
 }
 
 /// Events that came when nobody had subscribed. The first subscriber gets them, so that it does
-/// not have to be there before the connection is.
+/// not have to be there before the connection is; one that hears one message takes one of them.
 #[derive(Debug)]
 enum Unheard {
     Kept {
@@ -132,6 +132,16 @@ enum Unheard {
     },
     /// Somebody has subscribed, or there were too many.
     Over,
+}
+
+impl Unheard {
+    fn pop(&mut self) -> Option<Event> {
+        let Self::Kept { events, bytes, before_ready } = self else { return None };
+        let event = events.pop_front()?;
+        *bytes = bytes.saturating_sub(event.payload.size());
+        *before_ready = before_ready.saturating_sub(1);
+        Some(event)
+    }
 }
 
 impl Namespace {
@@ -278,6 +288,11 @@ impl Namespace {
         match &mut self.unheard {
             Unheard::Over => self.tell_event(event),
             Unheard::Kept { events, bytes, .. } => {
+                // One that hears one message, and lives.
+                self.subscribers.iter_mut().for_each(Subscriber::check);
+                if self.subscribers.iter().any(Subscriber::wants_events) {
+                    return self.tell_event(event);
+                }
                 *bytes = bytes.saturating_add(event.payload.size());
                 events.push_back(event);
                 if events.len() > MAX_UNHEARD || *bytes > MAX_UNHEARD_BYTES {
@@ -424,7 +439,7 @@ impl Namespace {
             if subscriber.is_gone() {
                 log::debug!("{name}: a subscriber is gone");
             }
-            !subscriber.is_gone()
+            !subscriber.is_done()
         });
         self.report();
     }
@@ -685,6 +700,10 @@ message!(
     Subscribe { number: Number, ears: Ears }
 );
 message!(
+    /// Somebody wants to hear one message.
+    SubscribeOnce { number: Number, ears: Ears }
+);
+message!(
     /// What to do when events come too fast for a subscriber.
     SetOverflow { number: Number, overflow: Overflow }
 );
@@ -826,6 +845,24 @@ impl Handler<Subscribe> for Namespace {
         }
         for event in after {
             subscriber.offer(Fact::Event(event));
+        }
+        self.subscribers.push(subscriber);
+    }
+}
+
+impl Handler<SubscribeOnce> for Namespace {
+    type Result = ();
+
+    fn handle(&mut self, subscribe: SubscribeOnce, _: &mut Self::Context) {
+        let SubscribeOnce { number, ears } = subscribe;
+        self.subscribers.iter_mut().for_each(Subscriber::check);
+        let (events, ready) = (ears.want_events(), ears.want_ready());
+        let mut subscriber = Subscriber::once(number, ears);
+        if events && let Some(event) = self.unheard.pop() {
+            subscriber.offer(Fact::Event(event));
+        }
+        if let Some(fact) = self.ready.as_ref().filter(|_| ready) {
+            subscriber.offer(Fact::Ready(fact.clone()));
         }
         self.subscribers.push(subscriber);
     }

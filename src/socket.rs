@@ -21,7 +21,7 @@ use crate::{
     message::{Disconnected, Event, Ready},
     namespace::{
         AwaitReady, AwaitWritten, Disconnect, GiveTicket, Post, Question, Rejoin, Subscribe,
-        TakeUnsent,
+        SubscribeOnce, TakeUnsent,
     },
     payload::Payload,
     port::{NotAdmitted, Port},
@@ -140,9 +140,51 @@ impl Socket {
         self.listen(ears(recipient))
     }
 
+    /// Subscribes to the next message of one kind, and to none after it.
+    ///
+    /// If the namespace is joined already, its [`Ready`] comes at once. Of the events that came
+    /// before anybody had subscribed, it takes the first; the rest is kept on.
+    ///
+    /// It is a subscription of its own: an actor that has another one gets the message from both,
+    /// and its place in the order of the other's is not kept. It never misses anything, so there is
+    /// no [`Lagged`](crate::Lagged) to be had.
+    ///
+    /// ```
+    /// use actix::prelude::*;
+    /// use actix_socketio::{Disconnected, Socket};
+    ///
+    /// struct Alarm;
+    ///
+    /// impl Actor for Alarm {
+    ///     type Context = Context<Self>;
+    /// }
+    ///
+    /// impl Handler<Disconnected> for Alarm {
+    ///     type Result = ();
+    ///     fn handle(&mut self, gone: Disconnected, ctx: &mut Context<Self>) {
+    ///         println!("gone for the first time: {}", gone.reason());
+    ///         ctx.stop();
+    ///     }
+    /// }
+    ///
+    /// fn arm(socket: &Socket) {
+    ///     socket.subscribe_once::<Disconnected>(Alarm.start().recipient());
+    /// }
+    /// ```
+    pub fn subscribe_once<M: Subscribable>(&self, recipient: Recipient<M>) -> Subscription {
+        let number = Number::next();
+        let taken = self.port.tell(SubscribeOnce { number, ears: ears(recipient) });
+        self.subscription(number, taken)
+    }
+
     fn listen(&self, ears: Ears) -> Subscription {
         let number = Number::next();
-        if !self.port.tell(Subscribe { number, ears }) {
+        let taken = self.port.tell(Subscribe { number, ears });
+        self.subscription(number, taken)
+    }
+
+    fn subscription(&self, number: Number, taken: bool) -> Subscription {
+        if !taken {
             log::debug!("{}: too late to subscribe", self.namespace());
         }
         Subscription::new(Arc::clone(&self.port), number)

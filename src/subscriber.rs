@@ -223,10 +223,22 @@ struct Waiting {
     fact: Fact,
 }
 
+/// How much a subscriber is to hear.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Term {
+    /// All, until it ends.
+    Lasting,
+    /// One message.
+    Once,
+    /// No more.
+    Over,
+}
+
 pub(crate) struct Subscriber {
     /// Of each call that this came from: at most as many as there are kinds of messages.
     numbers: Vec<Number>,
     ears: Ears,
+    term: Term,
     overflow: Overflow,
     mailbox: Mailbox,
     queue: VecDeque<Waiting>,
@@ -244,6 +256,7 @@ impl fmt::Debug for Subscriber {
         let Self {
             numbers: _,
             ears: _,
+            term,
             overflow,
             mailbox,
             queue,
@@ -253,6 +266,7 @@ impl fmt::Debug for Subscriber {
             lively: _,
         } = self;
         f.debug_struct("Subscriber")
+            .field("term", term)
             .field("overflow", overflow)
             .field("mailbox", mailbox)
             .field("queue", &queue.len())
@@ -300,6 +314,7 @@ impl Subscriber {
         Self {
             numbers: vec![number],
             ears,
+            term: Term::Lasting,
             overflow: Overflow::Pause,
             mailbox: Mailbox::Open,
             queue: VecDeque::new(),
@@ -310,9 +325,14 @@ impl Subscriber {
         }
     }
 
+    /// One that hears one message.
+    pub(crate) fn once(number: Number, ears: Ears) -> Self {
+        Self { term: Term::Once, ..Self::new(number, ears) }
+    }
+
     /// Whether it is the same actor, that subscribes to more.
     pub(crate) fn can_adopt(&self, ears: &Ears) -> bool {
-        !self.is_gone() && self.ears.complement(ears)
+        self.term == Term::Lasting && !self.is_gone() && self.ears.complement(ears)
     }
 
     pub(crate) fn adopt(&mut self, number: Number, ears: Ears) {
@@ -340,6 +360,15 @@ impl Subscriber {
         matches!(self.mailbox, Mailbox::Gone)
     }
 
+    /// There is nothing more to do for it.
+    pub(crate) fn is_done(&self) -> bool {
+        match self.mailbox {
+            Mailbox::Open => self.term == Term::Over,
+            Mailbox::Full { .. } => false,
+            Mailbox::Gone => true,
+        }
+    }
+
     /// Looks whether the actor is dead.
     pub(crate) fn check(&mut self) {
         if !self.ears.are_connected() {
@@ -348,7 +377,7 @@ impl Subscriber {
     }
 
     pub(crate) fn wants_events(&self) -> bool {
-        self.ears.want_events()
+        self.term != Term::Over && !self.is_gone() && self.ears.want_events()
     }
 
     /// How many events wait for the actor, and their bytes. Life-cycle messages are few, so they do
@@ -359,8 +388,11 @@ impl Subscriber {
 
     /// Delivers a message, or queues it behind others.
     pub(crate) fn offer(&mut self, fact: Fact) {
-        if !self.ears.want(&fact) {
+        if self.term == Term::Over || !self.ears.want(&fact) {
             return;
+        }
+        if self.term == Term::Once {
+            self.term = Term::Over;
         }
         match self.mailbox {
             Mailbox::Open => self.deliver(fact),

@@ -75,7 +75,7 @@ pub enum Overflow {
 ///
 /// An actor that subscribes to several things, with [`Socket::subscribe`] and
 /// [`Socket::subscribe_to`], has one subscription to them all, and every one of these calls gives
-/// a handle to the whole of it.
+/// a handle to the whole of it. [`Socket::subscribe_once`] makes another one each time.
 ///
 /// ```
 /// use actix::Recipient;
@@ -93,6 +93,7 @@ pub enum Overflow {
 ///
 /// [`Socket::subscribe`]: crate::Socket::subscribe
 /// [`Socket::subscribe_to`]: crate::Socket::subscribe_to
+/// [`Socket::subscribe_once`]: crate::Socket::subscribe_once
 #[derive(Clone)]
 pub struct Subscription {
     port: Arc<Port>,
@@ -108,7 +109,8 @@ impl Subscription {
     ///
     /// It applies from then on, to the whole subscription: what waits already is not touched, but
     /// counts. Between the call that subscribes and this one a few events may come, or those that
-    /// were kept for the first subscriber; they wait like all others.
+    /// were kept for the first subscriber; they wait like all others. It means nothing to a
+    /// subscription to one message.
     #[expect(clippy::return_self_not_must_use, reason = "the handle need not be kept")]
     pub fn overflow(self, overflow: Overflow) -> Self {
         self.port.tell(SetOverflow { number: self.number, overflow });
@@ -118,7 +120,7 @@ impl Subscription {
     /// Ends the subscription: the actor hears nothing more, once the namespace has got to this.
     /// Messages that are in its mailbox already still come; what waited for room in it does not.
     ///
-    /// Does nothing if the subscription is over. The actor may subscribe again, which is another
+    /// Does nothing if the subscription is over. Other subscriptions of the actor stay. The actor may subscribe again, which is another
     /// subscription.
     pub fn cancel(self) {
         self.port.tell(Cancel { number: self.number });

@@ -5,7 +5,7 @@
 
 mod support;
 
-use actix::{Actor, Addr, AtomicResponse, Context, Handler, WrapFuture};
+use actix::{Actor, ActorContext, Addr, AtomicResponse, Context, Handler, WrapFuture};
 use actix_socketio::{
     Client, ConnectError, Disconnected, EmitError, Event, GaveUp, Lagged, Overflow, Ready, Reason,
     Reconnect, Reconnecting, Socket, Subscription,
@@ -17,6 +17,7 @@ use support::{
     every::{self, Target, on_every_server, within},
     node::{self, Config, Line},
     recorder::{Fact, Recorder},
+    scripted::Scripted,
 };
 use tokio::sync::{Semaphore, mpsc};
 
@@ -26,6 +27,9 @@ on_every_server!(
     the_connection_goes_on_when_who_holds_it_up_has_cancelled,
     who_lets_the_newest_drop_holds_nobody_up_and_is_told_exactly,
     who_wants_each_event_or_none_has_the_namespace_left,
+    one_message_comes_once_whatever_else_its_actor_hears,
+    one_ready_comes_at_once_where_it_is_so,
+    one_kept_event_is_taken_and_the_rest_is_kept_on,
 );
 
 /// Gets done with one message for each permit, and tells the test of it.
@@ -333,4 +337,160 @@ async fn who_wants_each_event_or_none_does_not_lose_some_to_the_heartbeat() {
         heard += 1;
     }
     assert!((500..20_000).contains(&heard), "{heard}");
+}
+
+async fn one_message_comes_once_whatever_else_its_actor_hears(server: &Target) {
+    let (client, mut recorder) = joined(server).await;
+    let socket = client.socket();
+    let mut gate = Gate::closed();
+    gate.open();
+    let event = || gate.addr.clone().recipient::<Event>();
+    // Never merged, whichever was there before.
+    socket.subscribe_once::<Disconnected>(gate.addr.clone().recipient());
+    let lasting = socket.subscribe_to(event());
+    socket.subscribe_once(event());
+    socket.subscribe_once(event()).cancel();
+    for number in [1, 2] {
+        socket.emit("echo", number).unwrap();
+        recorder.next_event("echo").await;
+    }
+    let last = socket.subscribe_once(event());
+    lasting.cancel();
+    for number in [3, 4] {
+        socket.emit("echo", number).unwrap();
+        recorder.next_event("echo").await;
+    }
+    last.cancel();
+    gate.subscribe(socket);
+    for number in [1, 1, 2, 3] {
+        assert_eq!(gate.next_number("echo").await, number);
+    }
+    gate.next_ready().await;
+}
+
+async fn one_ready_comes_at_once_where_it_is_so(server: &Target) {
+    let (client, mut recorder) = joined(server).await;
+    let socket = client.socket();
+    let mut gate = Gate::closed();
+    gate.open();
+    socket.subscribe_once::<Ready>(gate.addr.clone().recipient());
+    gate.next_ready().await;
+    socket.subscribe_once::<Disconnected>(gate.addr.clone().recipient());
+    socket.disconnect();
+    recorder.next_disconnected().await;
+    socket.subscribe_once::<Ready>(gate.addr.clone().recipient());
+    let next = gate.next().await;
+    assert!(matches!(next, Fact::Disconnected(_)), "{next:?}");
+    socket.connect();
+    recorder.next_ready().await;
+    gate.next_ready().await;
+
+    socket.disconnect();
+    socket.connect();
+    recorder.next_disconnected().await;
+    recorder.next_ready().await;
+    socket.subscribe_to::<Event>(gate.addr.clone().recipient());
+    socket.emit("echo", 7).unwrap();
+    assert_eq!(gate.next_number("echo").await, 7);
+}
+
+async fn one_kept_event_is_taken_and_the_rest_is_kept_on(server: &Target) {
+    let client = server.client();
+    let socket = client.socket();
+    for number in 1..=4 {
+        socket.emit("echo", number).unwrap();
+    }
+    // Answers come in order with events, so that these have come when this has.
+    within(socket.emit_with_ack::<u8>("number", ())).await.unwrap();
+    let mut gate = Gate::closed();
+    gate.open();
+    for number in [1, 2] {
+        socket.subscribe_once::<Event>(gate.addr.clone().recipient());
+        assert_eq!(gate.next_number("echo").await, number);
+    }
+    let mut recorder = Recorder::of(socket);
+    recorder.next_ready().await;
+    socket.emit("echo", 5).unwrap();
+    for number in [3, 4, 5] {
+        assert_eq!(recorder.next_event("echo").await.args::<u64>().unwrap(), number);
+    }
+    gate.subscribe(socket);
+    gate.next_ready().await;
+}
+
+#[actix::test]
+async fn what_nobody_else_hears_is_for_who_waits_for_it_and_lives() {
+    struct Dying;
+
+    impl Actor for Dying {
+        type Context = Context<Self>;
+
+        fn started(&mut self, ctx: &mut Self::Context) {
+            ctx.stop();
+        }
+    }
+
+    impl Handler<Event> for Dying {
+        type Result = ();
+
+        fn handle(&mut self, _: Event, _: &mut Self::Context) {}
+    }
+
+    let client = every::official(Line::V4).connected().await;
+    let socket = client.socket();
+    let mut gate = Gate::closed();
+    gate.open();
+    socket.subscribe_once::<Event>(gate.addr.clone().recipient());
+    socket.emit("echo", 1).unwrap();
+    assert_eq!(gate.next_number("echo").await, 1);
+
+    let dying = Dying.start();
+    socket.subscribe_once::<Event>(dying.clone().recipient());
+    eventually("it is dead", || !dying.connected()).await;
+    socket.emit("echo", 2).unwrap();
+    within(socket.emit_with_ack::<u8>("number", ())).await.unwrap();
+    let mut recorder = Recorder::of(socket);
+    recorder.next_ready().await;
+    assert_eq!(recorder.next_event("echo").await.args::<u64>().unwrap(), 2);
+}
+
+/// Servers may let their connect handler speak before they let the client in.
+#[actix::test]
+async fn one_event_that_is_taken_leaves_the_others_on_their_side_of_ready() {
+    let server = Scripted::start();
+    let client = support::builder(server.url()).start().unwrap();
+    let mut peer = server.accept().await;
+    peer.open().await;
+    peer.expect_text("40").await;
+    for text in [r#"42["e",1]"#, r#"42["e",2]"#, r#"40{"sid":"s"}"#, r#"42["e",3]"#] {
+        peer.send_text(text).await;
+    }
+    let answer = client.socket().emit_with_ack::<()>("q", ()).send();
+    peer.expect_text(r#"420["q"]"#).await;
+    peer.send_text("430[]").await;
+    within(answer).await.unwrap();
+
+    let mut gate = Gate::closed();
+    gate.open();
+    client.socket().subscribe_once::<Event>(gate.addr.clone().recipient());
+    assert_eq!(gate.next_number("e").await, 1);
+    gate.subscribe(client.socket());
+    assert_eq!(gate.next_number("e").await, 2);
+    gate.next_ready().await;
+    assert_eq!(gate.next_number("e").await, 3);
+}
+
+#[actix::test]
+async fn a_thousand_that_have_heard_their_message_leave_nothing_behind() {
+    let (client, mut recorder) = joined(&every::official(Line::V4)).await;
+    let gates: Vec<_> = std::iter::repeat_with(Gate::closed).take(1_000).collect();
+    let addresses: Vec<_> = gates.iter().map(|gate| gate.addr.downgrade()).collect();
+    for gate in gates {
+        gate.open();
+        client.socket().subscribe_once::<Event>(gate.addr.recipient());
+    }
+    client.socket().emit("echo", 1).unwrap();
+    recorder.next_event("echo").await;
+    let gone = || addresses.iter().all(|address| address.upgrade().is_none());
+    eventually("they are gone", gone).await;
 }
