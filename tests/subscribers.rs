@@ -5,13 +5,15 @@
 
 mod support;
 
-use actix::{Actor, ActorContext, Addr, AtomicResponse, Context, Handler, WrapFuture};
+use actix::{
+    Actor, ActorContext, Addr, Arbiter, ArbiterHandle, AtomicResponse, Context, Handler, WrapFuture,
+};
 use actix_socketio::{
     Client, ConnectError, Disconnected, EmitError, Event, GaveUp, Lagged, Overflow, Ready, Reason,
     Reconnect, Reconnecting, Socket, Subscription,
 };
 use serde_json::json;
-use std::sync::Arc;
+use std::{cell::RefCell, sync::Arc};
 use support::{
     eventually,
     every::{self, Target, on_every_server, within},
@@ -30,6 +32,8 @@ on_every_server!(
     one_message_comes_once_whatever_else_its_actor_hears,
     one_ready_comes_at_once_where_it_is_so,
     one_kept_event_is_taken_and_the_rest_is_kept_on,
+    who_panics_beside_the_client_is_forgotten_and_nobody_else_minds,
+    who_panics_on_another_arbiter_is_forgotten_and_nobody_else_minds,
 );
 
 /// Gets done with one message for each permit, and tells the test of it.
@@ -493,4 +497,90 @@ async fn a_thousand_that_have_heard_their_message_leave_nothing_behind() {
     recorder.next_event("echo").await;
     let gone = || addresses.iter().all(|address| address.upgrade().is_none());
     eventually("they are gone", gone).await;
+}
+
+/// Panics at its first event.
+struct Faulty;
+
+impl Actor for Faulty {
+    type Context = Context<Self>;
+}
+
+impl Handler<Ready> for Faulty {
+    type Result = ();
+
+    fn handle(&mut self, _: Ready, _: &mut Self::Context) {}
+}
+
+impl Handler<Event> for Faulty {
+    type Result = ();
+
+    fn handle(&mut self, _: Event, _: &mut Self::Context) {
+        panic!("on purpose");
+    }
+}
+
+impl Handler<Disconnected> for Faulty {
+    type Result = ();
+
+    fn handle(&mut self, _: Disconnected, _: &mut Self::Context) {}
+}
+
+thread_local! {
+    /// What was logged on this thread, which is that of one test and its client.
+    static LOGGED: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+}
+
+struct Logger;
+
+impl log::Log for Logger {
+    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
+        metadata.target().starts_with("actix_socketio")
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        if self.enabled(record.metadata()) {
+            LOGGED.with_borrow_mut(|logged| logged.push(record.args().to_string()));
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+async fn who_panics_is_forgotten(server: &Target, arbiter: &ArbiterHandle) {
+    // Another test may have been first.
+    log::set_logger(&Logger).ok();
+    log::set_max_level(log::LevelFilter::Debug);
+    let (client, mut recorder) = joined(server).await;
+    let faulty = Faulty::start_in_arbiter(arbiter, |_| Faulty);
+    let address = faulty.downgrade();
+    client.socket().subscribe(faulty.clone()).overflow(Overflow::Disconnect { waiting: 10_000 });
+    // More than its mailbox takes, so that some of it waits for who does not live to see it.
+    client.socket().emit("burst", 1_000).unwrap();
+    expect_burst(&mut recorder, 1_000).await;
+    eventually("it is dead", || !faulty.connected()).await;
+    drop(faulty);
+    eventually("nothing of it is left", || address.upgrade().is_none()).await;
+    let logged = || LOGGED.with_borrow(|logged| logged.contains(&"/: a subscriber is gone".into()));
+    assert!(logged());
+
+    client.socket().emit("burst", 1_000).unwrap();
+    expect_burst(&mut recorder, 1_000).await;
+    let answer = within(client.socket().emit_with_ack::<u8>("number", ())).await;
+    assert_eq!(answer, Ok(7));
+    assert!(recorder.rest().is_empty());
+}
+
+async fn who_panics_beside_the_client_is_forgotten_and_nobody_else_minds(server: &Target) {
+    who_panics_is_forgotten(server, &Arbiter::current()).await;
+}
+
+async fn who_panics_on_another_arbiter_is_forgotten_and_nobody_else_minds(server: &Target) {
+    let arbiter = Arbiter::new();
+    who_panics_is_forgotten(server, &arbiter.handle()).await;
+    // What else runs there does not mind either.
+    let client = server.connected().await;
+    let mut other = Recorder::on(&arbiter.handle(), client.socket());
+    other.next_ready().await;
+    arbiter.stop();
 }
