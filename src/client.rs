@@ -21,7 +21,7 @@ use crate::{
     connection::{Abandoned, BeginShutdown, Connection, Knowledge, Load},
     emit::Offline,
     error::{BuildError, NamespaceError, Reason, StartError, brief},
-    namespace::{Namespace, Settings, Way},
+    namespace::{AuthProvider, Namespace, Settings, Way},
     port::Port,
     proto::{
         backoff::Reconnect,
@@ -30,11 +30,11 @@ use crate::{
         packet::{Limits, MAX_NAMESPACE},
         socket::{self, Credentials},
     },
-    provider::{AuthProvider, Join},
+    provider::{Dial, Join, Provider},
     socket::{Defaults, Socket},
     stats::{Counters, Stats},
     ticket::SessionTicket,
-    transport::{Dial, Headers, Pairs, Provider, Query, Target},
+    transport::{Headers, Pairs, PairsProvider, Query, Target},
 };
 
 /// A connection to a Socket.IO server, and all namespaces on it.
@@ -312,9 +312,9 @@ pub struct ClientBuilder {
     url: String,
     path: String,
     query: Pairs,
-    query_with: Option<Provider>,
+    query_with: Option<PairsProvider>,
     headers: Pairs,
-    headers_with: Option<Provider>,
+    headers_with: Option<PairsProvider>,
     auth: Auth,
     protocol: Option<Protocol>,
     reconnect: Reconnect,
@@ -488,13 +488,12 @@ impl ClientBuilder {
     /// });
     /// ```
     #[must_use]
-    pub fn headers_with<F, Given, E>(mut self, provider: F) -> Self
+    pub fn headers_with<P, E>(mut self, provider: P) -> Self
     where
-        F: Fn(Dial) -> Given + Send + Sync + 'static,
-        Given: Future<Output = Result<Vec<(String, String)>, E>> + 'static,
+        P: AsyncFn(Dial) -> Result<Vec<(String, String)>, E> + Send + Sync + 'static,
         E: fmt::Display,
     {
-        self.headers_with = Some(Provider::new(provider));
+        self.headers_with = Some(Provider::new(provider, Ok));
         self
     }
 
@@ -502,13 +501,12 @@ impl ClientBuilder {
     /// of the same name that [`query`](Self::query) or the URL has set; all else is as for
     /// [`headers_with`](Self::headers_with). Both are asked at the same time.
     #[must_use]
-    pub fn query_with<F, Given, E>(mut self, provider: F) -> Self
+    pub fn query_with<P, E>(mut self, provider: P) -> Self
     where
-        F: Fn(Dial) -> Given + Send + Sync + 'static,
-        Given: Future<Output = Result<Vec<(String, String)>, E>> + 'static,
+        P: AsyncFn(Dial) -> Result<Vec<(String, String)>, E> + Send + Sync + 'static,
         E: fmt::Display,
     {
-        self.query_with = Some(Provider::new(provider));
+        self.query_with = Some(Provider::new(provider, Ok));
         self
     }
 
@@ -557,14 +555,9 @@ impl ClientBuilder {
         T: Serialize,
         E: fmt::Display,
     {
-        let provider = Arc::new(provider);
-        self.auth = Auth::Provided(AuthProvider::new(move |join| {
-            let provider = Arc::clone(&provider);
-            Box::pin(async move {
-                let auth = provider(join).await.map_err(|error| brief(&error))?;
-                let auth = serde_json::to_value(auth).map_err(|error| brief(&error))?;
-                auth_json(Ok(auth)).map_err(|error| error.to_string())
-            })
+        self.auth = Auth::Provided(Provider::new(provider, |auth| {
+            let auth = serde_json::to_value(auth).map_err(|error| brief(&error))?;
+            auth_json(Ok(auth)).map_err(|error| error.to_string())
         }));
         self
     }

@@ -17,7 +17,8 @@ use crate::{
     connection::{Connection, Inflow},
     error::Reason,
     proto::connection::{self as proto, Action},
-    transport::{Dial, DialFailure, Dialler, Incoming, Target, WebSocket},
+    provider::Dial,
+    transport::{DialFailure, Dialler, Incoming, Target, WebSocket},
 };
 
 /// How many messages are read before others get their turn.
@@ -259,7 +260,8 @@ mod tests {
         };
         let window = Load { items: 10, bytes: 1_000 };
         let knowledge = Arc::new(Knowledge::default());
-        let mut connection = Connection::new(config, target.clone(), window, knowledge);
+        let mut connection =
+            Connection::new(config, target.clone(), window, knowledge, Arc::default());
         let mut driver = Driver::new(target);
         let mut ctx = Context::new();
         let mut turn = |driver: &mut Driver, connection: &mut Connection| {

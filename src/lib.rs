@@ -160,13 +160,12 @@ pub use proto::{
     backoff::{DialLimiter, Reconnect, Retry},
     engine::Protocol,
 };
-pub use provider::Join;
+pub use provider::{Dial, Join};
 pub use socket::{Ack, AckRequest, ReadyRequest, Socket, WhenReady, WhenWritten, Written};
 pub use stats::{RoundTrips, Stats};
 pub use subscriber::Subscribable;
 pub use subscription::{Overflow, Subscription};
 pub use ticket::SessionTicket;
-pub use transport::Dial;
 
 /// Compiles what the README shows.
 #[cfg(doctest)]

@@ -17,7 +17,7 @@ use std::{
 
 use actix::{Actor, ActorContext, ActorFuture, Addr, AsyncContext, Context, Handler, Message};
 use bytestring::ByteString;
-use futures::{channel::oneshot, future::LocalBoxFuture};
+use futures::channel::oneshot;
 
 use crate::{
     alarm::{self, Alarm},
@@ -34,7 +34,7 @@ use crate::{
         packet::Packet,
         socket,
     },
-    provider::{AuthProvider, Join},
+    provider::{Join, Provided, Provider},
     stats::Counters,
     subscriber::{Ears, Fact, Subscriber},
     subscription::{Number, Overflow},
@@ -48,6 +48,9 @@ const MAX_UNHEARD_BYTES: usize = 1 << 20;
 
 pub(crate) type AckSender = oneshot::Sender<Result<Payload, AckError>>;
 type ReadySender = oneshot::Sender<Result<Ready, ReadyError>>;
+
+/// Gives the credentials for a request to join.
+pub(crate) type AuthProvider = Provider<Join, socket::Auth>;
 
 /// What a namespace is made of.
 #[derive(Debug, Clone)]
@@ -111,7 +114,7 @@ pub(crate) struct Namespace {
 struct Asking {
     /// Of the question.
     number: u64,
-    answer: LocalBoxFuture<'static, Result<socket::Auth, String>>,
+    answer: Provided<socket::Auth>,
 }
 
 impl fmt::Debug for Asking {
@@ -398,7 +401,7 @@ impl Namespace {
                     attempt: self.core.attempts(),
                     reason: self.failure.clone(),
                 };
-                self.asking = Some(Asking { number, answer: provider.provide(join) });
+                self.asking = Some(Asking { number, answer: provider.ask(join) });
             }
             let Some(asking) = &mut self.asking else { return };
             let Poll::Ready(auth) = asking.answer.as_mut().poll(cx) else { return };

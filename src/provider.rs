@@ -1,34 +1,53 @@
-//! What the application gives anew each time: credentials.
+//! What the application gives anew each time: credentials, headers, a query.
 
 use std::{fmt, sync::Arc};
 
 use bytestring::ByteString;
 use futures::future::LocalBoxFuture;
 
-use crate::{error::Reason, proto::socket::Auth};
+use crate::error::{Reason, brief};
 
-/// Gives the credentials for a request to join.
-#[derive(Clone)]
-pub(crate) struct AuthProvider(Arc<Provide>);
+/// An asynchronous function of the application, which is told `I` and gives `O`.
+pub(crate) struct Provider<I, O>(Arc<Provide<I, O>>);
 
-type Provide = dyn Fn(Join) -> LocalBoxFuture<'static, Result<Auth, String>> + Send + Sync;
+type Provide<I, O> = dyn Fn(I) -> Provided<O> + Send + Sync;
 
-impl fmt::Debug for AuthProvider {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AuthProvider").finish_non_exhaustive()
+/// What was asked for, when it comes; or the text of the application's error.
+pub(crate) type Provided<O> = LocalBoxFuture<'static, Result<O, String>>;
+
+impl<I, O> Clone for Provider<I, O> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
     }
 }
 
-impl AuthProvider {
-    pub(crate) fn new(
-        provide: impl Fn(Join) -> LocalBoxFuture<'static, Result<Auth, String>> + Send + Sync + 'static,
-    ) -> Self {
-        Self(Arc::new(provide))
+impl<I, O> fmt::Debug for Provider<I, O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Provider").finish_non_exhaustive()
+    }
+}
+
+impl<I: 'static, O: 'static> Provider<I, O> {
+    /// `check` makes what is given into what can be used, or says why not.
+    pub(crate) fn new<P, G, E>(
+        provide: P,
+        check: impl Fn(G) -> Result<O, String> + Copy + Send + Sync + 'static,
+    ) -> Self
+    where
+        P: AsyncFn(I) -> Result<G, E> + Send + Sync + 'static,
+        E: fmt::Display,
+    {
+        let provide = Arc::new(provide);
+        Self(Arc::new(move |input| {
+            let provide = Arc::clone(&provide);
+            Box::pin(
+                async move { provide(input).await.map_err(|error| brief(&error)).and_then(check) },
+            )
+        }))
     }
 
-    pub(crate) fn provide(&self, join: Join) -> LocalBoxFuture<'static, Result<Auth, String>> {
-        let Self(provide) = self;
-        provide(join)
+    pub(crate) fn ask(&self, input: I) -> Provided<O> {
+        (self.0)(input)
     }
 }
 
@@ -55,6 +74,28 @@ impl Join {
 
     /// Why the namespace is not joined any more, or was not the last time. After
     /// [`Reason::Refused`], credentials that were kept from before are likely to be refused again.
+    pub fn reason(&self) -> Option<&Reason> {
+        self.reason.as_ref()
+    }
+}
+
+/// A dial that is about to be made; see
+/// [`ClientBuilder::headers_with`](crate::ClientBuilder::headers_with).
+#[derive(Debug, Clone)]
+pub struct Dial {
+    pub(crate) attempt: u32,
+    pub(crate) reason: Option<Reason>,
+}
+
+impl Dial {
+    /// The number of the attempt to connect again, as in
+    /// [`Reconnecting::attempt`](crate::Reconnecting::attempt). 0 for the first dial of a client,
+    /// and for one that the application asked for.
+    pub fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
+    /// Why the last connection ended or could not be made, if there was one.
     pub fn reason(&self) -> Option<&Reason> {
         self.reason.as_ref()
     }

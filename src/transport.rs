@@ -7,6 +7,5 @@ mod request;
 mod websocket;
 
 pub(crate) use dial::{DialFailure, Dialler, Target};
-pub use request::Dial;
-pub(crate) use request::{Headers, Pairs, Provider, Query};
+pub(crate) use request::{Headers, Pairs, PairsProvider, Query};
 pub(crate) use websocket::{Incoming, WebSocket};

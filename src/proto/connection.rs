@@ -1713,7 +1713,7 @@ mod tests {
             assert_eq!(bench.core.poll_event(), None, "{reason:?}");
             bench.core.handle_suspended(bench.now, patience + SECOND);
             assert_eq!(bench.core.poll_action(), Some(Action::Drop));
-            let lost = Event::Lost { reason, again: true, unwritten: 0 };
+            let lost = Event::Lost { reason, again: true };
             assert_eq!(bench.core.poll_event(), Some(lost));
             let retrying = bench.core.poll_event();
             assert!(matches!(retrying, Some(Event::Retrying { .. })), "{retrying:?}");

@@ -19,11 +19,12 @@ use socket2::{SockRef, TcpKeepalive};
 use super::{
     WebSocket,
     refusal::{ReadRefusals, Refused},
-    request::{Dial, Headers, Query},
+    request::{Headers, Query},
 };
 use crate::{
     error::{ConnectFailure, Reason, brief},
     proto::engine::Protocol,
+    provider::Dial,
 };
 
 /// Where to dial, and with what.

@@ -1,77 +1,26 @@
 //! What the request to connect carries: headers and a query, those that are set for the client, and
 //! those that its providers give for each dial.
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
-
-use awc::http::header::{self, HeaderName, HeaderValue};
-use futures::future::LocalBoxFuture;
+use std::{collections::BTreeMap, fmt};
 
 use crate::{
     error::{BuildError, Reason, brief},
     proto::socket::escape,
+    provider::{Dial, Provider},
 };
+use awc::http::header::{self, HeaderName, HeaderValue};
 
 /// Names and values.
 pub(crate) type Pairs = Vec<(String, String)>;
 
-/// One dial, for the provider of what it sends; see
-/// [`headers_with`](crate::ClientBuilder::headers_with).
-#[derive(Debug, Clone)]
-pub struct Dial {
-    pub(crate) attempt: u32,
-    pub(crate) reason: Option<Reason>,
-}
-
-impl Dial {
-    /// The number of the attempt to connect again, as in
-    /// [`Reconnecting::attempt`](crate::Reconnecting::attempt). 0 for the first dial of a client,
-    /// and for one that the application asked for.
-    pub fn attempt(&self) -> u32 {
-        self.attempt
-    }
-
-    /// Why the last connection ended or could not be made, if there was one.
-    pub fn reason(&self) -> Option<&Reason> {
-        self.reason.as_ref()
-    }
-}
-
 /// A function of the application that gives headers or a query for a dial.
-#[derive(Clone)]
-pub(crate) struct Provider(Arc<Provide>);
-
-type Provide = dyn Fn(Dial) -> LocalBoxFuture<'static, Result<Pairs, String>> + Send + Sync;
-
-impl fmt::Debug for Provider {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Provider").finish_non_exhaustive()
-    }
-}
-
-impl Provider {
-    pub(crate) fn new<F, Given, E>(provider: F) -> Self
-    where
-        F: Fn(Dial) -> Given + Send + Sync + 'static,
-        Given: Future<Output = Result<Pairs, E>> + 'static,
-        E: fmt::Display,
-    {
-        Self(Arc::new(move |dial| {
-            let given = provider(dial);
-            Box::pin(async move { given.await.map_err(|error| brief(&error)) })
-        }))
-    }
-
-    /// What there is for this dial.
-    async fn provide(&self, dial: Dial) -> Result<Pairs, Reason> {
-        (self.0)(dial).await.map_err(Reason::Provider)
-    }
-}
+pub(crate) type PairsProvider = Provider<Dial, Pairs>;
 
 /// The headers that a client has set. Their values may be secrets.
 #[derive(Clone, Default)]
 pub(crate) struct Headers {
     pairs: Vec<(HeaderName, HeaderValue)>,
-    provider: Option<Provider>,
+    provider: Option<PairsProvider>,
 }
 
 /// Shows no values.
@@ -84,7 +33,7 @@ impl fmt::Debug for Headers {
 }
 
 impl Headers {
-    pub(crate) fn new(pairs: Pairs, provider: Option<Provider>) -> Result<Self, BuildError> {
+    pub(crate) fn new(pairs: Pairs, provider: Option<PairsProvider>) -> Result<Self, BuildError> {
         let pairs = pairs.into_iter().map(header).collect::<Result<_, _>>()?;
         Ok(Self { pairs, provider })
     }
@@ -94,7 +43,7 @@ impl Headers {
     pub(super) async fn of(self, dial: Dial) -> Result<Vec<(HeaderName, HeaderValue)>, Reason> {
         let Self { mut pairs, provider } = self;
         if let Some(provider) = provider {
-            let given = provider.provide(dial).await?.into_iter().map(header);
+            let given = provider.ask(dial).await.map_err(Reason::Provider)?.into_iter().map(header);
             let given: Vec<(HeaderName, HeaderValue)> =
                 given.collect::<Result<_, _>>().map_err(|error| Reason::Provider(brief(&error)))?;
             pairs.retain(|(name, _)| given.iter().all(|(other, _)| other != name));
@@ -126,7 +75,7 @@ fn is_reserved(name: &HeaderName) -> bool {
 pub(crate) struct Query {
     /// Percent-encoded.
     pairs: BTreeMap<String, String>,
-    provider: Option<Provider>,
+    provider: Option<PairsProvider>,
 }
 
 /// Shows nothing of it.
@@ -139,7 +88,7 @@ impl fmt::Debug for Query {
 
 impl Query {
     /// What the URL has is encoded already; what an option sets twice counts once.
-    pub(crate) fn new(url: Pairs, options: Pairs, provider: Option<Provider>) -> Self {
+    pub(crate) fn new(url: Pairs, options: Pairs, provider: Option<PairsProvider>) -> Self {
         let mut query = Self { pairs: url.into_iter().collect(), provider };
         query.set(options);
         query
@@ -160,7 +109,7 @@ impl Query {
     /// `&key=value…` for this dial.
     pub(super) async fn of(mut self, dial: Dial) -> Result<String, Reason> {
         if let Some(provider) = self.provider.take() {
-            self.set(provider.provide(dial).await?);
+            self.set(provider.ask(dial).await.map_err(Reason::Provider)?);
         }
         Ok(self.text())
     }
@@ -181,9 +130,9 @@ mod tests {
     }
 
     /// Gives these.
-    fn provider(given: &[(&str, &str)]) -> Provider {
+    fn provider(given: &[(&str, &str)]) -> PairsProvider {
         let given = pairs(given);
-        Provider::new(move |_| std::future::ready(Ok::<_, String>(given.clone())))
+        Provider::new(async move |_| Ok::<_, String>(given.clone()), Ok)
     }
 
     fn headers(
@@ -234,9 +183,9 @@ mod tests {
     #[test]
     fn the_error_of_a_provider_is_told_cut_and_escaped() {
         let long = format!("no\n{}", "x".repeat(10_000));
-        let provider = Provider::new(move |_| std::future::ready(Err(long.clone())));
-        let failed = provider.provide(dial()).now_or_never().expect("it fails at once");
-        let Err(Reason::Provider(text)) = failed else { panic!("{failed:?}") };
+        let provider = PairsProvider::new(async move |_| Err::<Pairs, _>(long.clone()), Ok);
+        let failed = provider.ask(dial()).now_or_never().expect("it fails at once");
+        let Err(text) = failed else { panic!("{failed:?}") };
         assert!(text.starts_with("no\\nxxx") && text.len() < 210, "{text}");
     }
 
