@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
@@ -75,6 +76,8 @@ pub struct Config {
     /// The options of the server as its documentation names them: an object, or null for none.
     pub options: Value,
     pub middleware: Middleware,
+    /// Whether messages that carry an id are handled once; see `dedupe` in the server.
+    pub dedupe: bool,
     /// 0 for any free one.
     pub port: u16,
 }
@@ -142,6 +145,7 @@ fn argument(line: Line, config: &Config) -> String {
         "line": line.version(),
         "options": options,
         "middleware": middleware,
+        "dedupe": config.dedupe,
         "port": config.port,
     })
     .to_string()
@@ -191,6 +195,20 @@ impl Server {
     pub fn counted(&self, name: &str) -> u64 {
         let body = self.get(&format!("/counted?name={name}"));
         body.as_u64().unwrap_or_else(|| panic!("a count, not {body}"))
+    }
+
+    /// The numbers of the `record` events of this stream, in the order in which they were handled,
+    /// over all connections to this process.
+    pub fn recorded(&self, stream: &str) -> Vec<u64> {
+        let body = self.get(&format!("/recorded?stream={stream}"));
+        serde_json::from_value(body).unwrap_or_else(|error| panic!("a list of numbers: {error}"))
+    }
+
+    /// Has the server emit these numbers as events of this name, one each, to everybody in the
+    /// namespace: also to those who are away, if it keeps their state.
+    pub fn publish(&self, namespace: &str, name: &str, numbers: Range<u64>) {
+        let (from, count) = (numbers.start, numbers.end - numbers.start);
+        self.get(&format!("/publish?namespace={namespace}&name={name}&from={from}&count={count}"));
     }
 
     /// How many Engine.IO connections there are now.

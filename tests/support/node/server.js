@@ -9,13 +9,15 @@
 
 const http = require("http");
 
-const defaults = { options: {}, middleware: "none", port: 0 };
+const defaults = { options: {}, middleware: "none", dedupe: false, port: 0 };
 const config = { ...defaults, ...JSON.parse(process.argv[2]) };
 const attach = require(`sio-${config.line}`);
 
 const connections = {};
 const disconnections = {};
 const counts = {};
+// What came in each stream, over all sockets.
+const recorded = {};
 
 function refusal(message, data) {
   return Object.assign(new Error(message), { data });
@@ -53,6 +55,23 @@ function cut(socket) {
   const websocket = socket.conn.transport.socket;
   const stream = (websocket && websocket._socket) || socket.conn.request.socket;
   stream.destroy();
+}
+
+// Handles each message once and gives every copy of it the same answer: a message is told from
+// others by the id in its last argument.
+function dedupe() {
+  const answers = new Map(); // bound it as it suits you
+  const once = (packet, next) => {
+    const ack = packet.at(-1), id = packet.at(-2)?.messageId;
+    if (typeof ack !== "function" || !id) return next();
+    packet.splice(-2, 1); // handlers do not see it
+    if (answers.has(id)) return answers.get(id).then((answer) => ack(...answer));
+    let done;
+    answers.set(id, new Promise((resolve) => { done = resolve; }));
+    packet[packet.length - 1] = (...answer) => { done(answer); ack(...answer); };
+    next();
+  };
+  return once;
 }
 
 function serve(name) {
@@ -120,6 +139,12 @@ function serve(name) {
       }
     });
     socket.on("counted", (key, ack) => ack(counts[key] || 0));
+    socket.on("record", (stream, n, ack) => {
+      (recorded[stream] ||= []).push(n);
+      if (ack) {
+        ack(n);
+      }
+    });
   };
 }
 
@@ -134,6 +159,14 @@ const server = http.createServer((request, response) => {
     reply({ connections, disconnections });
   } else if (url.pathname === "/counted") {
     reply(counts[url.searchParams.get("name")] || 0);
+  } else if (url.pathname === "/recorded") {
+    reply(recorded[url.searchParams.get("stream")] || []);
+  } else if (url.pathname === "/publish") {
+    const { namespace, name, from, count } = Object.fromEntries(url.searchParams);
+    for (let i = 0; i < Number(count); i += 1) {
+      io.of(namespace).emit(name, Number(from) + i);
+    }
+    reply(true);
   } else if (url.pathname === "/shutdown") {
     response.on("finish", () => io.close());
     reply(true);
@@ -151,7 +184,11 @@ const server = http.createServer((request, response) => {
 
 const io = attach(server, config.options);
 
+const once = dedupe();
 for (const name of ["/", "/foo", "/bar", "/no", "/late"]) {
+  if (config.dedupe) {
+    io.of(name).on("connection", (socket) => socket.use(once));
+  }
   io.of(name).on("connection", serve(name));
 }
 if (config.middleware === "slow") {
