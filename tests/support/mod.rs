@@ -1,7 +1,7 @@
 //! What the integration tests talk to: the official servers on Node.js ([`node`]), socketioxide
 //! ([`oxide`]), and a server which does exactly what a test tells it to ([`scripted`]); with what
-//! runs one scenario against all of them ([`every`]), and a subscriber which tells the test what it
-//! gets ([`recorder`]).
+//! runs one scenario against all of them ([`every`]), a subscriber which tells the test what it
+//! gets ([`recorder`]), and a way to a server which fails on demand ([`proxy`]).
 
 // Every integration test is a crate of its own and uses only the part of this it needs.
 #![allow(dead_code, unreachable_pub)]
@@ -20,6 +20,7 @@
 pub mod every;
 pub mod node;
 pub mod oxide;
+pub mod proxy;
 pub mod recorder;
 pub mod scripted;
 pub mod watch;
