@@ -1,7 +1,8 @@
 //! What the integration tests talk to: the official servers on Node.js ([`node`]), socketioxide
 //! ([`oxide`]), and a server which does exactly what a test tells it to ([`scripted`]); with what
 //! runs one scenario against all of them ([`every`]), a subscriber which tells the test what it
-//! gets ([`recorder`]), and a way to a server which fails on demand ([`proxy`]).
+//! gets ([`recorder`]), and a way to a server which fails on demand ([`proxy`]) or at random
+//! ([`faults`], and [`storm`] with traffic).
 
 // Every integration test is a crate of its own and uses only the part of this it needs.
 #![allow(dead_code, unreachable_pub)]
@@ -18,11 +19,13 @@
 )]
 
 pub mod every;
+pub mod faults;
 pub mod node;
 pub mod oxide;
 pub mod proxy;
 pub mod recorder;
 pub mod scripted;
+pub mod storm;
 pub mod watch;
 
 use actix_socketio::{Client, ClientBuilder, Reconnect};
@@ -44,4 +47,11 @@ pub async fn eventually(what: &str, mut check: impl FnMut() -> bool) {
 /// say what they want instead.
 pub fn builder(url: impl Into<String>) -> ClientBuilder {
     Client::builder(url).reconnect(Reconnect::never())
+}
+
+/// How much memory the process holds now, in bytes, where the system tells.
+pub fn resident() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib << 10)
 }

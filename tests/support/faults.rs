@@ -1,0 +1,94 @@
+//! Faults of a connection at random, by a seed: what goes wrong is the same in each run, and where
+//! it hits depends on the traffic alone.
+
+use super::proxy::{Direction, Proxy};
+use std::time::Duration;
+
+/// Draws from a seed (`SplitMix64`, by Steele, Lea and Flood).
+#[derive(Clone, Debug)]
+pub struct Dice(u64);
+
+impl Dice {
+    pub fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// Less than `limit`.
+    pub fn below(&mut self, limit: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        (mixed ^ (mixed >> 31)) % limit
+    }
+
+    pub fn fault(&mut self) -> Fault {
+        match self.below(8) {
+            0 => Fault::Cut,
+            1 => Fault::Reset,
+            2 => Fault::HalfClose(Direction::ToClient),
+            3 => Fault::HalfClose(Direction::ToServer),
+            4 => Fault::Stall,
+            // Some end in the handshake, and some in the middle of a frame.
+            5 => Fault::CutAfter(1 + self.below(2_000), Direction::ToClient),
+            6 => Fault::CutAfter(1 + self.below(2_000), Direction::ToServer),
+            _ => Fault::Refuse,
+        }
+    }
+}
+
+/// What ends a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    Cut,
+    Reset,
+    HalfClose(Direction),
+    /// Nothing passes any more, and then it is cut.
+    Stall,
+    /// Cut where so many bytes have passed.
+    CutAfter(u64, Direction),
+    /// Cut, and the next attempt to connect is refused.
+    Refuse,
+}
+
+impl Fault {
+    /// Ends the one connection through the proxy, and waits until there is the next. `talk` makes
+    /// the server say something, which gets through, or in part, or not.
+    pub async fn strike(self, proxy: &Proxy, talk: impl FnOnce()) {
+        let before = proxy.counts();
+        match self {
+            Self::Stall => proxy.stall(),
+            Self::CutAfter(bytes, direction) => proxy.cut_after(bytes, direction),
+            _ => {}
+        }
+        talk();
+        match self {
+            Self::Cut => proxy.cut(),
+            Self::Reset => proxy.reset(),
+            Self::HalfClose(Direction::ToClient) => proxy.half_close_to_client(),
+            Self::HalfClose(Direction::ToServer) => proxy.half_close_to_server(),
+            Self::Stall => {
+                proxy.cut();
+                proxy.resume();
+            }
+            Self::CutAfter(..) => {}
+            Self::Refuse => {
+                proxy.refuse(true);
+                proxy.cut();
+                proxy.until("a refusal", |counts| counts.refused > before.refused).await;
+                proxy.refuse(false);
+            }
+        }
+        let again =
+            |now: &super::proxy::Counts| now.connections > before.connections && now.open == 1;
+        proxy.until(&format!("another connection after {self:?}"), again).await;
+    }
+}
+
+/// How long the proxy holds what it forwards: mostly not at all.
+pub fn delay(dice: &mut Dice) -> Duration {
+    match dice.below(8) {
+        0 => Duration::from_millis(dice.below(4)),
+        _ => Duration::ZERO,
+    }
+}
