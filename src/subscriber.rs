@@ -472,7 +472,8 @@ impl Subscriber {
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>, namespace: &ByteString) {
         while let Mailbox::Full { fence, .. } = &mut self.mailbox {
             let Poll::Ready(outcome) = fence.as_mut().poll(cx) else { return };
-            if outcome.is_err() {
+            // One that was restarted, by a supervisor, does not answer and yet lives.
+            if outcome.is_err() && !self.ears.are_connected() {
                 self.mailbox = Mailbox::Gone;
                 return;
             }
@@ -704,5 +705,48 @@ mod tests {
         }
         assert_eq!(subscriber.shed(true), 1);
         assert!(subscriber.is_overrun(), "one that it must not miss is missing");
+    }
+
+    #[actix::test]
+    async fn an_actor_that_drops_its_response_is_not_dead() {
+        /// Answers nobody, as does one whose supervisor restarts it in the middle of its work.
+        struct Mute {
+            heard: Rc<RefCell<usize>>,
+        }
+
+        struct Nothing;
+
+        impl actix::dev::MessageResponse<Mute, Event> for Nothing {
+            fn handle(
+                self,
+                _: &mut actix::Context<Mute>,
+                response: Option<actix::dev::OneshotSender<()>>,
+            ) {
+                drop(response);
+            }
+        }
+
+        impl Actor for Mute {
+            type Context = actix::Context<Self>;
+        }
+
+        impl Handler<Event> for Mute {
+            type Result = Nothing;
+
+            fn handle(&mut self, _: Event, _: &mut Self::Context) -> Nothing {
+                *self.heard.borrow_mut() += 1;
+                Nothing
+            }
+        }
+
+        let heard = Rc::default();
+        let addr = Mute { heard: Rc::clone(&heard) }.start();
+        let mut subscriber = Subscriber::new(Number::next(), ears::<Event>(addr.recipient()));
+        for number in 0..100 {
+            subscriber.offer(event(number));
+        }
+        settle(&mut subscriber).await;
+        assert!(!subscriber.is_gone());
+        assert_eq!(*heard.borrow(), 100);
     }
 }
