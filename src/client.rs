@@ -488,9 +488,10 @@ impl ClientBuilder {
     /// });
     /// ```
     #[must_use]
-    pub fn headers_with<P, E>(mut self, provider: P) -> Self
+    pub fn headers_with<P, F, E>(mut self, provider: P) -> Self
     where
-        P: AsyncFn(Dial) -> Result<Vec<(String, String)>, E> + Send + Sync + 'static,
+        P: Fn(Dial) -> F + Send + Sync + 'static,
+        F: Future<Output = Result<Vec<(String, String)>, E>> + 'static,
         E: fmt::Display,
     {
         self.headers_with = Some(Provider::new(provider, Ok));
@@ -501,9 +502,10 @@ impl ClientBuilder {
     /// of the same name that [`query`](Self::query) or the URL has set; all else is as for
     /// [`headers_with`](Self::headers_with). Both are asked at the same time.
     #[must_use]
-    pub fn query_with<P, E>(mut self, provider: P) -> Self
+    pub fn query_with<P, F, E>(mut self, provider: P) -> Self
     where
-        P: AsyncFn(Dial) -> Result<Vec<(String, String)>, E> + Send + Sync + 'static,
+        P: Fn(Dial) -> F + Send + Sync + 'static,
+        F: Future<Output = Result<Vec<(String, String)>, E>> + 'static,
         E: fmt::Display,
     {
         self.query_with = Some(Provider::new(provider, Ok));
@@ -549,9 +551,10 @@ impl ClientBuilder {
     ///     }));
     /// ```
     #[must_use]
-    pub fn auth_with<P, T, E>(mut self, provider: P) -> Self
+    pub fn auth_with<P, F, T, E>(mut self, provider: P) -> Self
     where
-        P: AsyncFn(Join) -> Result<T, E> + Send + Sync + 'static,
+        P: Fn(Join) -> F + Send + Sync + 'static,
+        F: Future<Output = Result<T, E>> + 'static,
         T: Serialize,
         E: fmt::Display,
     {

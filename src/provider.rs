@@ -27,22 +27,20 @@ impl<I, O> fmt::Debug for Provider<I, O> {
     }
 }
 
-impl<I: 'static, O: 'static> Provider<I, O> {
+impl<I, O> Provider<I, O> {
     /// `check` makes what is given into what can be used, or says why not.
-    pub(crate) fn new<P, G, E>(
+    pub(crate) fn new<P, F, G, E>(
         provide: P,
         check: impl Fn(G) -> Result<O, String> + Copy + Send + Sync + 'static,
     ) -> Self
     where
-        P: AsyncFn(I) -> Result<G, E> + Send + Sync + 'static,
+        P: Fn(I) -> F + Send + Sync + 'static,
+        F: Future<Output = Result<G, E>> + 'static,
         E: fmt::Display,
     {
-        let provide = Arc::new(provide);
         Self(Arc::new(move |input| {
-            let provide = Arc::clone(&provide);
-            Box::pin(
-                async move { provide(input).await.map_err(|error| brief(&error)).and_then(check) },
-            )
+            let given = provide(input);
+            Box::pin(async move { given.await.map_err(|error| brief(&error)).and_then(check) })
         }))
     }
 

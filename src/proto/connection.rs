@@ -800,9 +800,12 @@ impl Connection {
         }
         let Some(packet) = packet else { return };
         if open.session.protocol == Protocol::Eio4 && packet.body == Body::Connect(None) {
-            // No server of revision 4 answers like that. The namespace ends over it; the next
-            // connection finds out anew.
+            // No server of revision 4 answers like that.
             self.verdict = self.config.pin;
+            if open.session.max_payload.is_none() && self.config.pin.is_none() {
+                return self.mistaken(now);
+            }
+            // The namespace ends over it.
         }
         if open.root != Root::Free && packet.namespace == *"/" {
             match (&packet.body, open.root) {
@@ -824,6 +827,19 @@ impl Connection {
             }
         }
         self.events.push_back(Event::Packet(packet));
+    }
+
+    /// The server is of revision 3 after all: when it was asked, the connection was lost by chance.
+    fn mistaken(&mut self, now: Instant) {
+        self.verdict = Some(Protocol::Eio3);
+        let failure = "it was taken for one of revision 4 of the protocol".to_owned();
+        let reason = Reason::Connect(ConnectFailure::Handshake(failure));
+        if matches!(&self.state, State::Open(open) if open.closing.is_some()) || !self.wanted {
+            return self.fail(now, reason);
+        }
+        self.actions.push_back(Action::Drop);
+        self.tell_lost(reason, true);
+        self.dial(now);
     }
 
     /// The pong of the websocket layer to ping number `ping`.
@@ -1349,6 +1365,27 @@ mod tests {
         let mut bench = Bench::open(Protocol::Eio4);
         bench.text("40");
         assert_eq!(bench.core.protocol(), None);
+    }
+
+    #[test]
+    fn a_connection_that_is_lost_by_chance_when_it_is_asked_misleads_for_one_connection_only() {
+        let mut bench = Bench::dialled(None);
+        bench.text(PLAIN);
+        bench.pass(GRACE);
+        bench.core.handle_lost(bench.now, Reason::TransportClose(None));
+        assert_eq!(bench.core.poll_action(), Some(Action::Dial(Protocol::Eio4)));
+        bench.core.handle_dialled();
+        bench.text(PLAIN);
+        assert!(matches!(bench.core.poll_event(), Some(Event::Opened(_))));
+        bench.text("40");
+        assert!(matches!(bench.core.poll_event(), Some(Event::Lost { again: true, .. })));
+        assert_eq!(bench.core.poll_action(), Some(Action::Drop));
+        assert_eq!(bench.core.poll_action(), Some(Action::Dial(Protocol::Eio3)));
+        bench.core.handle_dialled();
+        bench.text(PLAIN);
+        bench.text("40");
+        assert!(matches!(bench.core.poll_event(), Some(Event::Greeted(_))));
+        assert!(matches!(bench.core.poll_event(), Some(Event::Opened(_))));
     }
 
     fn event(name: &'static str, permit: Option<Permit>, place: Place) -> Outgoing {

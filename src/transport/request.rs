@@ -132,7 +132,7 @@ mod tests {
     /// Gives these.
     fn provider(given: &[(&str, &str)]) -> PairsProvider {
         let given = pairs(given);
-        Provider::new(async move |_| Ok::<_, String>(given.clone()), Ok)
+        Provider::new(move |_| std::future::ready(Ok::<_, String>(given.clone())), Ok)
     }
 
     fn headers(
@@ -183,7 +183,7 @@ mod tests {
     #[test]
     fn the_error_of_a_provider_is_told_cut_and_escaped() {
         let long = format!("no\n{}", "x".repeat(10_000));
-        let provider = PairsProvider::new(async move |_| Err::<Pairs, _>(long.clone()), Ok);
+        let provider = PairsProvider::new(move |_| std::future::ready(Err(long.clone())), Ok);
         let failed = provider.ask(dial()).now_or_never().expect("it fails at once");
         let Err(text) = failed else { panic!("{failed:?}") };
         assert!(text.starts_with("no\\nxxx") && text.len() < 210, "{text}");

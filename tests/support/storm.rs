@@ -174,7 +174,7 @@ impl Storm {
     }
 
     pub async fn end(self) {
-        assert_eq!(within(self.client.shutdown(PATIENCE)).await.unsent, 0);
+        assert_eq!(within(self.client.shutdown(PATIENCE)).await.dropped, 0);
         self.arbiter.stop();
     }
 }
@@ -236,7 +236,7 @@ async fn emit(
             let answer = question.send();
             open.push(async move { (number, answer.await) });
             match socket.emit("record", (&told, number)) {
-                Ok(()) => {}
+                Ok(_) => {}
                 Err(EmitError::Full(_)) => assert!(outcomes.refused.insert(number)),
                 Err(error) => panic!("{number}: {error}"),
             }
