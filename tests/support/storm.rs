@@ -49,7 +49,9 @@ impl Outcomes {
             }
             Err(AckError::Disconnected(_)) => self.disconnected.insert(number),
             Err(AckError::TimedOut) => self.timed_out.insert(number),
-            Err(AckError::NeverSent(EmitError::Full(_))) => self.never_sent.insert(number),
+            Err(AckError::NeverSent(EmitError::Full(_) | EmitError::Expired)) => {
+                self.never_sent.insert(number)
+            }
             other => panic!("{number}: {other:?}"),
         };
         assert!(first, "{number} has two outcomes");
