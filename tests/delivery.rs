@@ -11,16 +11,20 @@
 
 mod support;
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
 
 use actix::{Actor, Arbiter, ArbiterHandle, Context, Handler};
-use actix_socketio::{AckError, Client, ConnectFailure, EmitError, Event, Reason, Socket};
+use actix_socketio::{Ack, AckError, Client, ConnectFailure, EmitError, Event, Reason, Socket};
 use serde_json::json;
 use support::{
     every::within,
+    faults::Dice,
     node::{self, Config, Line},
     proxy::Proxy,
-    recorder::Recorder,
+    recorder::{Fact, Recorder},
     resident,
     storm::{Outcomes, Storm, quick},
 };
@@ -245,4 +249,121 @@ async fn a_message_that_comes_again_is_handled_once_and_answered_each_time() {
         assert_eq!(answer, Ok(expected));
     }
     assert_eq!(server.recorded("numbers"), [1, 4]);
+}
+
+/// Messages that must arrive, while the connection fails this often.
+async fn all_arrive(line: Line, faults: u64, window: usize, seed: u64) {
+    let server = node::start(line, &Config { dedupe: true, ..Config::default() });
+    let proxy = Proxy::start(server.port());
+    let arbiter = Arbiter::new();
+    let client = Client::builder(proxy.url())
+        .reconnect(quick())
+        .retries(3)
+        .retry_window(window)
+        .message_ids(true)
+        .start_in(&arbiter.handle())
+        .unwrap();
+    let mut dice = Dice::new(seed);
+    let mut open: VecDeque<Ack<u64>> = VecDeque::new();
+    let mut emitted = 0;
+    let mut emit = |open: &mut VecDeque<_>| {
+        open.push_back(client.socket().emit_with_ack("record", ("sure", emitted)).send());
+        emitted += 1;
+    };
+    let mut answered = 0;
+    for _ in 0..faults {
+        for _ in 0..dice.below(100) {
+            emit(&mut open);
+        }
+        while open.len() > usize::try_from(dice.below(100)).unwrap() {
+            assert_eq!(within(open.pop_front().unwrap()).await, Ok(answered));
+            answered += 1;
+        }
+        let talk = || {
+            // Enough to get beyond where it may be cut, either way.
+            (0..40).for_each(|_| emit(&mut open));
+            server.publish("/", "tick", 0..150);
+        };
+        dice.fault().strike(&proxy, talk).await;
+    }
+    for answer in open {
+        assert_eq!(within(answer).await, Ok(answered));
+        answered += 1;
+    }
+    assert!(server.recorded("sure").into_iter().eq(0..answered), "all, once and in order");
+    let stats = client.stats();
+    assert_eq!((stats.acked, stats.unknown, stats.discarded), (answered, 0, 0));
+    assert!(stats.resent > 0 && stats.waiting_out == 0, "{stats:?}");
+    arbiter.stop();
+}
+
+#[actix::test]
+async fn with_retries_and_ids_a_thousand_faults_lose_nothing_and_repeat_nothing() {
+    all_arrive(Line::V4, 1_000, 16, 4).await;
+}
+
+#[actix::test]
+async fn nor_do_fifty_one_at_a_time() {
+    all_arrive(Line::V4, 50, 1, 5).await;
+}
+
+#[actix::test]
+async fn nor_do_fifty_with_server_2_5_1() {
+    all_arrive(Line::V2_5_1, 50, 16, 6).await;
+}
+
+#[actix::test]
+async fn nor_do_fifty_with_server_3_1_2() {
+    all_arrive(Line::V3_1_2, 50, 16, 7).await;
+}
+
+#[actix::test]
+async fn with_recovery_a_thousand_faults_lose_nothing_and_repeat_nothing() {
+    let options = json!({ "connectionStateRecovery": {} });
+    let server = node::start(Line::V4, &Config { options, ..Config::default() });
+    let proxy = Proxy::start(server.port());
+    let client = Client::builder(proxy.url()).reconnect(quick()).start().unwrap();
+    let mut recorder = Recorder::of(client.socket());
+    let first = recorder.next_ready().await;
+    assert!(!first.recovered());
+    let mut published = 0;
+    let mut publish = |count| {
+        server.publish("/", "tick", published..published + count);
+        published += count;
+        published
+    };
+    let (mut expected, mut recovered) = (0, 0);
+    let mut dice = Dice::new(8);
+    for _ in 0..1_000 {
+        // There is a place to go on from, or nothing could be recovered.
+        let last = publish(1 + dice.below(50));
+        loop {
+            match recorder.next().await {
+                Fact::Event(event) => {
+                    let number = event.args::<u64>().unwrap();
+                    assert_eq!(number, expected, "after {recovered} recoveries");
+                    expected += 1;
+                }
+                Fact::Ready(ready) => {
+                    assert!(ready.recovered(), "after {recovered} recoveries");
+                    assert_eq!(ready.sid(), first.sid());
+                    recovered += 1;
+                }
+                Fact::Disconnected(_) | Fact::Reconnecting(_) => {}
+                other => panic!("{other:?}"),
+            }
+            if expected == last {
+                break;
+            }
+        }
+        let talk = || {
+            // Enough to get beyond where it may be cut, either way.
+            for _ in 0..40 {
+                client.socket().emit("silent", "x".repeat(64)).unwrap();
+            }
+            publish(150);
+        };
+        dice.fault().strike(&proxy, talk).await;
+    }
+    assert!(recovered >= 900, "{recovered}");
 }

@@ -60,8 +60,8 @@ function cut(socket) {
 // Handles each message once and gives every copy of it the same answer: a message is told from
 // others by the id in its last argument.
 function dedupe() {
-  const answers = new Map(); // bound it as it suits you
-  const once = (packet, next) => {
+  const answers = new Map(); // by id; bound it as it suits you
+  return (socket) => socket.use((packet, next) => {
     const ack = packet.at(-1), id = packet.at(-2)?.messageId;
     if (typeof ack !== "function" || !id) return next();
     packet.splice(-2, 1); // handlers do not see it
@@ -69,9 +69,10 @@ function dedupe() {
     let done;
     answers.set(id, new Promise((resolve) => { done = resolve; }));
     packet[packet.length - 1] = (...answer) => { done(answer); ack(...answer); };
+    // The handler runs in a tick of its own, unless the socket is gone by then.
+    process.nextTick(() => socket.connected || answers.delete(id));
     next();
-  };
-  return once;
+  });
 }
 
 function serve(name) {
@@ -187,7 +188,7 @@ const io = attach(server, config.options);
 const once = dedupe();
 for (const name of ["/", "/foo", "/bar", "/no", "/late"]) {
   if (config.dedupe) {
-    io.of(name).on("connection", (socket) => socket.use(once));
+    io.of(name).on("connection", once);
   }
   io.of(name).on("connection", serve(name));
 }
