@@ -659,7 +659,7 @@ impl ClientBuilder {
     /// Whether an event with [retries](Self::retries) gets one more argument, behind all others:
     /// an object such as `{"messageId":"8f3…-17"}`, the same each time it is sent, and different
     /// for each event of all clients. By it a server can drop repeats; see the
-    /// [crate](crate#at-least-once) for how. Default: no.
+    /// [page on delivery](crate::delivery#at-least-once) for how. Default: no.
     #[must_use]
     pub fn message_ids(mut self, wanted: bool) -> Self {
         self.message_ids = wanted;

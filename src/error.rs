@@ -35,24 +35,28 @@ pub enum Initiator {
 
 /// Why a namespace is not, or no longer, joined.
 ///
-/// | reason | official name | what it means |
-/// |---|---|---|
-/// | [`ClientDisconnect`](Self::ClientDisconnect) | `io client disconnect` | this side left the namespace |
-/// | [`Shutdown`](Self::Shutdown) | `forced close` | the client was shut down, or its last handle dropped |
-/// | [`ServerDisconnect`](Self::ServerDisconnect) | `io server disconnect` | the server put this client out of the namespace |
-/// | [`Refused`](Self::Refused) | – | the server refused to let this client in, see [`Refusal`] |
-/// | [`JoinTimeout`](Self::JoinTimeout) | – | the server never answered the request to join |
-/// | [`PingTimeout`](Self::PingTimeout) | `ping timeout` | no heartbeat in time |
-/// | [`TransportClose`](Self::TransportClose) | `transport close` | the other side closed the connection |
-/// | [`ServerShutdown`](Self::ServerShutdown) | `transport close` | close code 1001 or 1012: the server goes away or restarts |
-/// | [`TransportError`](Self::TransportError) | `transport error` | reading or writing failed |
-/// | [`TooLargeForServer`](Self::TooLargeForServer) | `transport close` | close code 1009: the server's limit was exceeded |
-/// | [`TooLarge`](Self::TooLarge) | `transport error` | a message of the server exceeds this client's limit |
-/// | [`Protocol`](Self::Protocol) | `parse error` | the server sent what no Socket.IO server may send |
-/// | [`Connect`](Self::Connect) | – | there never was a connection |
-/// | [`Provider`](Self::Provider) | – | there never was a connection: the application failed to give what it takes |
-/// | [`Reconnect`](Self::Reconnect) | `forced close` | another namespace needed a new connection |
-/// | [`SlowSubscriber`](Self::SlowSubscriber) | – | this side left, since a subscriber was too slow |
+/// | reason | official name | what it means | tried again by itself |
+/// |---|---|---|---|
+/// | [`ClientDisconnect`](Self::ClientDisconnect) | `io client disconnect` | this side left the namespace | never |
+/// | [`Shutdown`](Self::Shutdown) | `forced close` | the client was shut down, or its last handle dropped | never |
+/// | [`ServerDisconnect`](Self::ServerDisconnect) | `io server disconnect` | the server put this client out of the namespace | no |
+/// | [`Refused`](Self::Refused) | – | the server refused to let this client in, see [`Refusal`] | no |
+/// | [`JoinTimeout`](Self::JoinTimeout) | – | the server never answered the request to join | yes |
+/// | [`PingTimeout`](Self::PingTimeout) | `ping timeout` | no heartbeat in time, or this machine has slept | yes |
+/// | [`TransportClose`](Self::TransportClose) | `transport close` | the other side closed the connection | yes |
+/// | [`ServerShutdown`](Self::ServerShutdown) | `transport close` | close code 1001 or 1012: the server goes away or restarts | yes |
+/// | [`TransportError`](Self::TransportError) | `transport error` | reading or writing failed | yes |
+/// | [`TooLargeForServer`](Self::TooLargeForServer) | `transport close` | close code 1009: the server's limit was exceeded | yes |
+/// | [`TooLarge`](Self::TooLarge) | `transport error` | a message of the server exceeds this client's limit | yes |
+/// | [`Protocol`](Self::Protocol) | `parse error` | the server sent what no Socket.IO server may send | yes |
+/// | [`Connect`](Self::Connect) | – | there never was a connection | yes, but for [`Unsupported`](ConnectFailure::Unsupported) |
+/// | [`Provider`](Self::Provider) | – | the application failed to give what it takes to connect or to join | yes |
+/// | [`Reconnect`](Self::Reconnect) | `forced close` | another namespace needed a new connection | yes |
+/// | [`SlowSubscriber`](Self::SlowSubscriber) | – | this side left, since a subscriber was too slow | never |
+///
+/// What is tried again is up to [`Reconnect::retry`](crate::Reconnect::retry), but for what is
+/// never. What becomes of events and answers then is told on the page on
+/// [delivery](crate::delivery#when-something-ends).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Reason {

@@ -63,7 +63,12 @@
 //! | stop hearing, hear too much | [`Subscription`], [`Overflow`] |
 //! | read arguments, answer the server | [`Event::args`], [`Event::ack`], [`Payload`] |
 //! | talk | [`Socket::emit`], [`Socket::emit_with_ack`], [`Emit`], [`Socket::recipient`] |
-//! | lose a connection and get it back | [`Reconnect`], [`Reconnecting`], [`GaveUp`] |
+//! | say how an event may wait | [`Emit`], [`Offline`], [`Written`] |
+//! | be sure that it arrives, or know that it did not | [`delivery`], [`AckRequest::retries`] |
+//! | lose a connection and get it back | [`Reconnect`], [`Retry`], [`Reconnecting`], [`GaveUp`], [`Ready::recovered`] |
+//! | fetch credentials | [`ClientBuilder::auth_with`], [`headers_with`](ClientBuilder::headers_with) |
+//! | be slow, or stop listening | [`Overflow`], [`Lagged`], [`Subscription`] |
+//! | count | [`Client::stats`] |
 //! | know why it ended | [`Reason`], [`error`] |
 //! | end it | [`Client::shutdown`] |
 //!
@@ -103,17 +108,17 @@
 //! # When the connection is lost
 //!
 //! It is tried again, by the policy of [`Reconnect`]: by default for ever, the first connection
-//! included. Subscribers get [`Disconnected`], and [`Reconnecting`] for each attempt if they asked
-//! for it; whoever waits for an answer to an event that was sent gets
-//! [`AckError::Disconnected`]; what is emitted meanwhile waits, and is sent in order when its
-//! namespace is joined again, behind which comes [`Ready`]. A namespace that the server itself has
-//! ended, or refused, stays so until [`Socket::connect`]. [`Socket::disconnect`] and
-//! [`Client::shutdown`] win at any time.
+//! included, and for all clients of the process together no more often than [`DialLimiter`] lets
+//! them. Subscribers get [`Disconnected`], and [`Reconnecting`] for each attempt if they asked for
+//! it; what is emitted meanwhile waits, and is sent in order when its namespace is joined again,
+//! behind which comes [`Ready`]. A namespace that the server itself has ended, or refused, stays so
+//! until [`Socket::connect`], unless the [policy](Reconnect::retry) says otherwise.
+//! [`Socket::disconnect`] and [`Client::shutdown`] win at any time. What arrives, what may be lost
+//! and what it costs to lose nothing is on a page of its own: [`delivery`].
 //!
 //! # Not yet
 //!
-//! HTTP long-polling, TLS, msgpack, credentials that are fetched anew for each attempt, and
-//! connection state recovery.
+//! HTTP long-polling, TLS, msgpack, typed events.
 
 #![cfg_attr(
     test,
@@ -130,6 +135,7 @@
 mod alarm;
 mod client;
 mod connection;
+pub mod delivery;
 mod driver;
 mod emit;
 pub mod error;
