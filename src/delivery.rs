@@ -94,8 +94,10 @@
 //! With **recovery** (servers since 4.6) what the server emitted while there was no connection comes
 //! first, then [`Ready`](crate::Ready), whose [`recovered`](crate::Ready::recovered) is `true`. There
 //! is nothing to set here. Where it is `false`, what was emitted meanwhile is lost: load anew
-//! whatever depends on it. The server must have noticed that the connection is gone; volatile
-//! events, and those that ask for an ack, are never made up for. A session can also be gone on with
+//! whatever depends on it. Volatile events, and those that ask for an ack, are never made up for. And
+//! the server must have noticed that the connection is gone before the client is back; if not, there
+//! is nothing to go on with, or (official servers up to 4.8.4, for a session that was recovered
+//! before) the session is gone on with and gets no more broadcasts once the server notices. A session can also be gone on with
 //! by [another client](crate::SessionTicket).
 //!
 //! A **subscriber that is slower than the server** makes the connection pause, and the server hold
