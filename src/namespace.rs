@@ -425,10 +425,12 @@ impl Namespace {
 
     /// Runs behind the messages each time the actor wakes.
     fn pump(&mut self, cx: &mut TaskContext<'_>, alarm: &mut Alarm) {
+        // What the application gives, or does not, sets the next deadline: the alarm comes last.
+        self.ask(cx);
         while let Poll::Ready(now) = alarm.poll(cx, self.poll_timeout()) {
             self.handle_timeout(now);
+            self.ask(cx);
         }
-        self.ask(cx);
         if let Some(way) = self.finishing.take_if(|_| self.core.is_done()) {
             self.finish(way);
         }
