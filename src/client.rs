@@ -22,6 +22,7 @@ use crate::{
     emit::Offline,
     error::{BuildError, NamespaceError, Reason, StartError, brief},
     namespace::{AuthProvider, Namespace, Settings, Way},
+    outbox,
     port::Port,
     proto::{
         backoff::Reconnect,
@@ -182,7 +183,8 @@ impl Client {
 
     /// Counters of what this client did, and how it is now. Cheap, and from any thread.
     pub fn stats(&self) -> Stats {
-        self.inner.counters.snapshot(self.inner.waiting())
+        let (waiting, discarded) = self.inner.outgoing();
+        self.inner.counters.snapshot(waiting, discarded)
     }
 }
 
@@ -230,10 +232,13 @@ impl Inner {
         Ok(Socket::new(Arc::clone(port), Arc::clone(lifeline), self.defaults))
     }
 
-    /// What waits to be sent.
-    fn waiting(&self) -> Load {
-        self.ports().by_name.values().fold(Load::default(), |load, port| {
-            load.plus(Load { items: port.outbox.waiting(), bytes: port.outbox.waiting_bytes() })
+    /// What waits to be sent, and how many events never were.
+    fn outgoing(&self) -> (Load, u64) {
+        let ports = self.ports();
+        let outboxes = ports.by_name.values().map(|port| &port.outbox);
+        outboxes.fold((Load::default(), 0), |(load, discarded), outbox| {
+            let more = Load { items: outbox.waiting(), bytes: outbox.waiting_bytes() };
+            (load.plus(more), discarded.saturating_add(outbox.discarded()))
         })
     }
 
@@ -329,6 +334,7 @@ pub struct ClientBuilder {
     message_ids: bool,
     offline: Offline,
     outgoing: Load,
+    pending_acks: usize,
     receive_window: Load,
     tickets: Vec<SessionTicket>,
 }
@@ -375,6 +381,7 @@ impl fmt::Debug for ClientBuilder {
             message_ids,
             offline,
             outgoing,
+            pending_acks,
             receive_window,
             tickets,
         } = self;
@@ -403,6 +410,7 @@ impl fmt::Debug for ClientBuilder {
             .field("message_ids", message_ids)
             .field("offline", offline)
             .field("outgoing", outgoing)
+            .field("pending_acks", pending_acks)
             .field("receive_window", receive_window)
             .field("tickets", tickets)
             .finish()
@@ -432,6 +440,7 @@ impl ClientBuilder {
             message_ids: false,
             offline: Offline::Buffer,
             outgoing: Load { items: 10_000, bytes: 16 << 20 },
+            pending_acks: 65_536,
             receive_window: Load { items: 4_096, bytes: 4 << 20 },
             tickets: Vec::new(),
         }
@@ -691,6 +700,15 @@ impl ClientBuilder {
         self
     }
 
+    /// How many events of each namespace may wait for an answer. Beyond it,
+    /// [`emit_with_ack`](Socket::emit_with_ack) fails with
+    /// [`EmitError::Full`](crate::EmitError::Full). Default: 65 536.
+    #[must_use]
+    pub fn pending_acks(mut self, events: usize) -> Self {
+        self.pending_acks = events;
+        self
+    }
+
     /// How much may wait for subscribers before the connection stops reading: the number of
     /// packets, and their bytes. Default: 4096 packets, 4 MiB.
     #[must_use]
@@ -818,7 +836,11 @@ impl ClientBuilder {
                     seed: seed(),
                 },
                 provider,
-                outgoing: self.outgoing,
+                outgoing: outbox::Limits {
+                    items: self.outgoing.items,
+                    bytes: self.outgoing.bytes,
+                    asks: self.pending_acks,
+                },
                 offline: self.offline,
                 counters: Arc::default(),
             },

@@ -15,7 +15,7 @@
 //! we are behind, however steadily the subscribers work.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU8, Ordering},
@@ -31,7 +31,6 @@ use crate::{
     alarm,
     driver::Driver,
     namespace::{self, Namespace, Way, message},
-    outbox::Watcher,
     proto::{
         connection::{self as proto, Admission, Event, Outgoing},
         engine::{Protocol, later},
@@ -276,7 +275,11 @@ impl Connection {
                     self.counters.ended(&reason);
                     self.dispatch();
                     self.give_back();
-                    self.tell(|| namespace::Lost { reason: reason.clone(), again });
+                    for child in self.children.values() {
+                        // One that has ended does not mind; it may be on its way back already.
+                        let again = again || !child.wanted;
+                        child.addr.do_send(namespace::Lost { reason: reason.clone(), again });
+                    }
                 }
                 Event::Retrying { attempt, delay, reason } => {
                     log::info!("attempt {attempt} to connect in {delay:?}");
@@ -285,7 +288,10 @@ impl Connection {
                 }
                 Event::GaveUp { attempts, reason } => {
                     log::warn!("gave up after {attempts} attempts to connect: {reason}");
-                    self.tell(|| namespace::GivenUp { attempts, reason: reason.clone() });
+                    for child in self.children.values().filter(|child| child.wanted) {
+                        let reason = reason.clone();
+                        child.addr.do_send(namespace::GivenUp { attempts, reason });
+                    }
                 }
             }
         }
@@ -364,7 +370,7 @@ impl Connection {
     /// Goes on with a shutdown as far as it can. `true` when all is done.
     pub(crate) fn try_finish(&mut self) -> bool {
         let Some(shutdown) = &self.shutdown else { return false };
-        if !self.children.values().all(|child| child.finished) {
+        if !self.children.values().all(|child| child.finished || !child.addr.connected()) {
             return false;
         }
         self.core.close(shutdown.until);
@@ -401,11 +407,7 @@ message!(
 );
 message!(
     /// Packets to be sent.
-    Transmit { epoch: u64, batch: Vec<Outgoing> }
-);
-message!(
-    /// Somebody waits until all that was handed over is written.
-    Watch { watcher: Watcher }
+    Transmit { epoch: u64, batch: VecDeque<Outgoing> }
 );
 message!(
     /// The packet that leaves a namespace.
@@ -435,7 +437,8 @@ impl Handler<Join> for Connection {
         });
         self.note_wanted(&namespace, true);
         if let Some(Shutdown { way, .. }) = self.shutdown {
-            return addr.do_send(namespace::Finish { way });
+            // It joins all the same: something may be to be sent.
+            addr.do_send(namespace::Finish { way });
         }
         match self.core.join(alarm::now(), &namespace) {
             Admission::Later => {}
@@ -455,6 +458,10 @@ impl Handler<Wanted> for Connection {
 
     fn handle(&mut self, Wanted { namespace, wanted }: Wanted, _: &mut Self::Context) {
         self.note_wanted(&namespace, wanted);
+        if wanted && self.core.is_idle() {
+            // The connection that it was to be joined on is gone meanwhile.
+            self.core.join(alarm::now(), &namespace);
+        }
     }
 }
 
@@ -467,18 +474,6 @@ impl Handler<Transmit> for Connection {
             self.core.send(now, epoch, outgoing);
         }
         self.give_back();
-    }
-}
-
-impl Handler<Watch> for Connection {
-    type Result = ();
-
-    fn handle(&mut self, Watch { watcher }: Watch, _: &mut Self::Context) {
-        match self.core.last_permit() {
-            Some(permit) => permit.watch(watcher),
-            None if watcher.send(()).is_err() => log::trace!("nobody waits any more"),
-            None => {}
-        }
     }
 }
 

@@ -75,12 +75,18 @@ impl Emit {
         }
         let payload =
             encode_event(name, &arguments).map_err(|error| EmitError::Encode(error.to_string()))?;
-        Ok(Self { name: name.into(), payload, terms: None })
+        // Most names are in the text as they are.
+        let json = payload.json();
+        let quoted = json.get(2..name.len().saturating_add(2)).filter(|&quoted| quoted == name);
+        let name = quoted.map_or_else(|| name.into(), |quoted| json.slice_ref(quoted));
+        Ok(Self { name, payload, terms: None })
     }
 
     /// Now or never: the event is dropped, and [counted](crate::Stats::discarded), if its namespace
-    /// is not joined when its turn comes, or if more than 64 events wait for the connection, as
-    /// they do when the server does not keep up.
+    /// is not joined when its turn comes, if more than 64 events wait for the connection, as they
+    /// do when the server does not keep up, or if the connection is lost before it is written.
+    ///
+    /// An event is either this or the [latest](Self::latest) of its kind: the last call counts.
     #[must_use]
     pub fn volatile(mut self) -> Self {
         self.terms_mut().place = Place::None;
@@ -90,6 +96,8 @@ impl Emit {
     /// Takes the place of an event that was emitted with the same key and still waits: for the
     /// namespace to be joined, or for the connection to take it. So of a value that changes, one
     /// waits at the most. What is replaced is [counted](crate::Stats::replaced).
+    ///
+    /// It means nothing for an event with [retries](crate::AckRequest::retries).
     #[must_use]
     pub fn latest(mut self, key: impl Into<String>) -> Self {
         self.terms_mut().place = Place::Latest(key.into().into());
@@ -149,7 +157,8 @@ pub enum Offline {
     /// The same, but not for longer than that. What has waited too long is dropped, and
     /// [counted](crate::Stats::discarded).
     BufferFor(Duration),
-    /// They are not taken: [`EmitError::Offline`].
+    /// They are not taken: [`EmitError::Offline`]. Nor does one wait for the next session when the
+    /// connection is lost before it is written.
     Fail,
 }
 

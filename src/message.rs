@@ -188,7 +188,7 @@ impl Responder {
         if self.used.swap(true, Ordering::AcqRel) {
             return Err(AnswerError::AlreadyAnswered);
         }
-        let Some(permit) = self.port.outbox.reserve(payload.size()) else {
+        let Some(permit) = self.port.outbox.reserve_answer(payload.size()) else {
             self.used.store(false, Ordering::Release);
             return Err(AnswerError::Full);
         };

@@ -25,9 +25,9 @@ use crate::{
     emit::{Emit, Offline},
     error::{AckError, EmitError, ReadyError, Reason},
     message::{ConnectError, Disconnected, Event, GaveUp, Ready, Reconnecting, Responder},
-    outbox::{Outbox, Permit, Watcher},
+    outbox::{Asking as AskingRoom, Limits, Outbox, Permit},
     payload::Payload,
-    port::{NotAdmitted, Port, Status},
+    port::{Port, Status},
     proto::{
         connection::{Outgoing, Session},
         engine::{Protocol, later},
@@ -46,7 +46,13 @@ const MAX_UNHEARD: usize = 1_024;
 /// The same in bytes.
 const MAX_UNHEARD_BYTES: usize = 1 << 20;
 
-pub(crate) type AckSender = oneshot::Sender<Result<Payload, AckError>>;
+/// Who waits for an answer, and the room for that.
+#[derive(Debug)]
+pub(crate) struct Asker {
+    pub(crate) sender: oneshot::Sender<Result<Payload, AckError>>,
+    pub(crate) _room: AskingRoom,
+}
+
 type ReadySender = oneshot::Sender<Result<Ready, ReadyError>>;
 
 /// Gives the credentials for a request to join.
@@ -58,7 +64,7 @@ pub(crate) struct Settings {
     pub(crate) core: socket::Config,
     /// Where the credentials come from, if not from `core`.
     pub(crate) provider: Option<AuthProvider>,
-    pub(crate) outgoing: Load,
+    pub(crate) outgoing: Limits,
     /// For events that come as messages.
     pub(crate) offline: Offline,
     pub(crate) counters: Arc<Counters>,
@@ -84,7 +90,7 @@ pub(crate) enum Way {
 
 #[derive(Debug)]
 pub(crate) struct Namespace {
-    core: socket::Socket<AckSender>,
+    core: socket::Socket<Asker>,
     port: Arc<Port>,
     connection: Addr<Connection>,
     subscribers: Vec<Subscriber>,
@@ -105,6 +111,8 @@ pub(crate) struct Namespace {
     is_wanted: bool,
     /// To end so as soon as all is sent and answered.
     finishing: Option<Way>,
+    /// Dropped with the actor, which tells who waits for that.
+    done: Option<Arc<Done>>,
     /// Packets handled since the Connection was last told.
     taken: Load,
     reported: Load,
@@ -157,7 +165,7 @@ impl Namespace {
         connection: &Addr<Connection>,
         settings: Settings,
     ) -> Port {
-        let outbox = Outbox::new(settings.outgoing.items, settings.outgoing.bytes);
+        let outbox = Outbox::new(settings.outgoing);
         let status = Arc::new(Status::default());
         let namespace = settings.core.namespace.clone();
         let (inner_outbox, inner_status) = (Arc::clone(&outbox), Arc::clone(&status));
@@ -187,6 +195,7 @@ impl Namespace {
                 counters,
                 is_wanted: true,
                 finishing: None,
+                done: None,
                 taken: Load::default(),
                 reported: Load::default(),
             }
@@ -214,7 +223,7 @@ impl Namespace {
                 socket::Event::Received { id, name, payload } => self.received(id, name, payload),
                 socket::Event::Answered(waiter, outcome) => {
                     // Nobody minds an answer that nobody waits for any more.
-                    drop(waiter.send(outcome));
+                    drop(waiter.sender.send(outcome));
                 }
                 socket::Event::Ready { sid, recovered } => self.is_ready(sid, recovered),
                 socket::Event::ConnectError(reason) => {
@@ -343,7 +352,8 @@ impl Namespace {
     /// Hands the Connection what is to be sent.
     fn transmit(&mut self) {
         if let Some(epoch) = self.core.epoch() {
-            let batch: Vec<_> = std::iter::from_fn(|| self.core.poll_transmit()).collect();
+            let mut batch = self.core.take_transmit();
+            batch.iter_mut().filter_map(|one| one.permit.as_mut()).for_each(Permit::hand);
             if !batch.is_empty() {
                 self.connection.do_send(connection::Transmit { epoch, batch });
             }
@@ -386,7 +396,6 @@ impl Namespace {
         let lost = self.core.take_unsent().len();
         self.publish();
         self.counters.add_socket(self.core.take_tally());
-        self.counters.discarded.add(u64::try_from(lost).unwrap_or(u64::MAX));
         if lost > 0 {
             log::warn!("{}: {lost} buffered events were never sent", self.name());
         }
@@ -438,6 +447,7 @@ impl Namespace {
         self.counters.add_socket(self.core.take_tally());
         for subscriber in &mut self.subscribers {
             subscriber.poll(cx, &self.port.namespace);
+            self.counters.missed.add(subscriber.take_missed());
         }
         let name = &self.port.namespace;
         self.subscribers.retain(|subscriber| {
@@ -665,7 +675,7 @@ impl Handler<End> for Namespace {
         ctx.stop();
         // Whoever waits for the end looks at the counters next.
         self.discard_rest();
-        drop(done);
+        self.done = Some(done);
     }
 }
 
@@ -679,15 +689,13 @@ message!(
 /// Somebody waits for an answer, for so long; so often the event is sent again.
 #[derive(Debug)]
 pub(crate) struct Question {
-    pub(crate) waiter: AckSender,
+    pub(crate) waiter: Asker,
     pub(crate) timeout: Duration,
     pub(crate) retries: u32,
+    /// By which the server recognises it then, in JSON.
+    pub(crate) id: Option<String>,
 }
 
-message!(
-    /// Somebody waits until all that was emitted is written.
-    AwaitWritten { watcher: Watcher }
-);
 message!(
     /// Give back what was not sent.
     TakeUnsent { waiter: oneshot::Sender<Vec<Emit>> }
@@ -740,9 +748,9 @@ impl Namespace {
         let terms = emit.terms.as_deref();
         let lifetime = terms.and_then(|terms| terms.lifetime).or_else(|| offline.lifetime());
         let expires = lifetime.map(|lifetime| later(alarm::now(), lifetime));
-        let ask = question.map(|Question { waiter, timeout, retries }| {
+        let ask = question.map(|Question { waiter, timeout, retries, id }| {
             let since = alarm::now();
-            socket::Ask { waiter, since, timeout, retries }
+            socket::Ask { waiter, since, timeout, retries, id }
         });
         let permit = Some(permit);
         self.core.emit(socket::Request { emit, permit, offline, expires, ask })
@@ -768,24 +776,10 @@ impl Handler<Emit> for Namespace {
     type Result = Result<(), EmitError>;
 
     fn handle(&mut self, emit: Emit, _: &mut Self::Context) -> Self::Result {
-        let permit = self.port.admit(&emit, self.offline);
-        match permit {
-            Ok(permit) => self.emit(emit, permit, self.offline, None),
-            Err(NotAdmitted::Full) => Err(EmitError::Full(emit)),
-            Err(NotAdmitted::Error(error)) => Err(error),
-        }
-    }
-}
-
-impl Handler<AwaitWritten> for Namespace {
-    type Result = ();
-
-    fn handle(&mut self, AwaitWritten { watcher }: AwaitWritten, _: &mut Self::Context) {
-        self.transmit();
-        match self.core.last_permit() {
-            Some(permit) => permit.watch(watcher),
-            None => self.connection.do_send(connection::Watch { watcher }),
-        }
+        let permit = self.port.admit(&emit, self.offline)?;
+        let taken = self.emit(emit, permit, self.offline, None);
+        self.publish();
+        taken
     }
 }
 
@@ -793,9 +787,7 @@ impl Handler<TakeUnsent> for Namespace {
     type Result = ();
 
     fn handle(&mut self, TakeUnsent { waiter }: TakeUnsent, _: &mut Self::Context) {
-        let unsent = self.core.take_unsent();
-        self.counters.discarded.add(u64::try_from(unsent.len()).unwrap_or(u64::MAX));
-        drop(waiter.send(unsent));
+        drop(waiter.send(self.core.take_unsent()));
         self.publish();
     }
 }
@@ -900,6 +892,7 @@ impl Handler<AwaitReady> for Namespace {
             (Some(ready), _) => Ok(ready.clone()),
             (None, Some(reason)) => Err(ReadyError::Ended(reason.clone())),
             (None, None) => {
+                self.waiting.retain(|(_, waiter)| !waiter.is_canceled());
                 return self.waiting.push((later(alarm::now(), timeout), waiter));
             }
         };

@@ -42,14 +42,6 @@ pub(crate) struct Status {
     max_payload: AtomicU64,
 }
 
-/// Why an event is not taken.
-#[derive(Debug)]
-pub(crate) enum NotAdmitted {
-    /// The event is to be given back.
-    Full,
-    Error(EmitError),
-}
-
 #[derive(Debug, Default)]
 struct Told {
     reason: Option<Reason>,
@@ -143,12 +135,12 @@ impl Port {
     }
 
     /// Room for an event, or why it is not taken.
-    pub(crate) fn admit(&self, emit: &Emit, offline: Offline) -> Result<Permit, NotAdmitted> {
+    pub(crate) fn admit(&self, emit: &Emit, offline: Offline) -> Result<Permit, EmitError> {
         if let Some(reason) = self.ended() {
-            return Err(NotAdmitted::Error(EmitError::Closed(reason)));
+            return Err(EmitError::Closed(reason));
         }
         if offline == Offline::Fail && !self.is_joined() {
-            return Err(NotAdmitted::Error(EmitError::Offline));
+            return Err(EmitError::Offline);
         }
         if let Some(limit) = self.max_payload() {
             // Two characters are the least that comes before it.
@@ -156,10 +148,10 @@ impl Port {
             let sizes = emit.payload.attachments().iter().map(Bytes::len).chain([text]);
             let size = u64::try_from(sizes.max().unwrap_or(text)).unwrap_or(u64::MAX);
             if size > limit {
-                return Err(NotAdmitted::Error(EmitError::PayloadTooLarge { size, limit }));
+                return Err(EmitError::PayloadTooLarge { size, limit });
             }
         }
-        self.outbox.reserve(emit.payload.size()).ok_or(NotAdmitted::Full)
+        self.outbox.reserve(emit.payload.size()).ok_or_else(|| EmitError::Full(emit.clone()))
     }
 
     pub(crate) fn address(&self) -> Addr<Namespace> {

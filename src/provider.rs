@@ -1,9 +1,13 @@
 //! What the application gives anew each time: credentials, headers, a query.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
 
 use bytestring::ByteString;
-use futures::future::LocalBoxFuture;
+use futures::{FutureExt, future::LocalBoxFuture};
 
 use crate::error::{Reason, brief};
 
@@ -39,8 +43,14 @@ impl<I, O> Provider<I, O> {
         E: fmt::Display,
     {
         Self(Arc::new(move |input| {
-            let given = provide(input);
-            Box::pin(async move { given.await.map_err(|error| brief(&error)).and_then(check) })
+            // A panic must not take the actor with it.
+            let given = catch_unwind(AssertUnwindSafe(|| provide(input)));
+            Box::pin(async move {
+                let panicked = |_| "it panicked".to_owned();
+                let given = AssertUnwindSafe(given.map_err(panicked)?).catch_unwind();
+                let given = given.await.map_err(panicked)?;
+                given.map_err(|error| brief(&error)).and_then(check)
+            })
         }))
     }
 

@@ -20,11 +20,12 @@ use crate::{
     error::{AckError, EmitError, ReadyError, Reason},
     message::{Disconnected, Event, Ready},
     namespace::{
-        AwaitReady, AwaitWritten, Disconnect, GiveTicket, Post, Question, Rejoin, Subscribe,
+        Asker, AwaitReady, Disconnect, GiveTicket, Post, Question, Rejoin, Subscribe,
         SubscribeOnce, TakeUnsent,
     },
+    outbox::{Fate, Permit, Settled},
     payload::Payload,
-    port::{NotAdmitted, Port},
+    port::Port,
     subscriber::{Ears, Subscribable, ears},
     subscription::{Number, Subscription},
     ticket::SessionTicket,
@@ -241,19 +242,38 @@ impl Socket {
     ///
     /// As for [`emit`](Self::emit), but for those of serialising.
     pub fn send(&self, emit: Emit) -> Result<Written<'_>, EmitError> {
-        self.post(emit, None)?;
-        Ok(Written { port: &self.port })
+        let mut permit = self.port.admit(&emit, self.defaults.offline)?;
+        let fate = permit.fate();
+        self.post(emit, permit, None)?;
+        Ok(Written { port: &self.port, fate })
     }
 
-    fn post(&self, emit: Emit, question: Option<Question>) -> Result<(), EmitError> {
+    fn post(
+        &self,
+        emit: Emit,
+        permit: Permit,
+        question: Option<Question>,
+    ) -> Result<(), EmitError> {
         let offline = self.defaults.offline;
-        let permit = match self.port.admit(&emit, offline) {
-            Ok(permit) => permit,
-            Err(NotAdmitted::Full) => return Err(EmitError::Full(emit)),
-            Err(NotAdmitted::Error(error)) => return Err(error),
-        };
         let taken = self.port.tell(Post { emit, permit, offline, question });
         taken.then_some(()).ok_or(EmitError::Closed(Reason::Shutdown))
+    }
+
+    fn question(
+        &self,
+        emit: Emit,
+        sender: oneshot::Sender<Result<Payload, AckError>>,
+        timeout: Duration,
+        retries: u32,
+    ) -> Result<(), EmitError> {
+        let permit = self.port.admit(&emit, self.defaults.offline)?;
+        let Some(room) = self.port.outbox.ask() else {
+            permit.settled();
+            return Err(EmitError::Full(emit));
+        };
+        let id = (retries > 0).then(|| self.lifeline.message_id()).flatten();
+        let waiter = Asker { sender, _room: room };
+        self.post(emit, permit, Some(Question { waiter, timeout, retries, id }))
     }
 
     /// Emits an event and waits for the server's answer.
@@ -388,14 +408,16 @@ impl Socket {
     }
 }
 
-/// An event that was taken. Awaited, it resolves when the event is written to the connection, with
-/// all that was emitted in its namespace before it; dropped, it does nothing.
+/// An event that was taken. Awaited, it resolves when the event is written to the connection;
+/// dropped, it does nothing.
 ///
-/// It is an error if the last of them will not be written: [`EmitError::Closed`] if the namespace
-/// has ended, or [`EmitError::Discarded`].
+/// It is an error if that does not happen: [`EmitError::Discarded`] if the event is dropped, and
+/// [`EmitError::Closed`] if its namespace ends. In the latter case the event may still wait in the
+/// buffer, for [`Socket::connect`].
 #[derive(Debug)]
 pub struct Written<'a> {
     port: &'a Arc<Port>,
+    fate: Arc<Fate>,
 }
 
 impl IntoFuture for Written<'_> {
@@ -403,9 +425,7 @@ impl IntoFuture for Written<'_> {
     type IntoFuture = WhenWritten;
 
     fn into_future(self) -> WhenWritten {
-        let (watcher, written) = oneshot::channel();
-        self.port.tell(AwaitWritten { watcher });
-        WhenWritten { port: Arc::clone(self.port), written }
+        WhenWritten { port: Arc::clone(self.port), fate: self.fate }
     }
 }
 
@@ -413,17 +433,19 @@ impl IntoFuture for Written<'_> {
 #[derive(Debug)]
 pub struct WhenWritten {
     port: Arc<Port>,
-    written: oneshot::Receiver<()>,
+    fate: Arc<Fate>,
 }
 
 impl Future for WhenWritten {
     type Output = Result<(), EmitError>;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let written = ready!(Pin::new(&mut self.written).poll(cx));
-        Poll::Ready(written.map_err(|oneshot::Canceled| {
-            self.port.ended().map_or(EmitError::Discarded, EmitError::Closed)
-        }))
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let closed = || self.port.ended().map_or(EmitError::Discarded, EmitError::Closed);
+        Poll::Ready(match ready!(self.fate.poll(cx)) {
+            Settled::Written => Ok(()),
+            // If it was stranded, somebody may have joined again meanwhile.
+            Settled::Discarded | Settled::Stranded => Err(closed()),
+        })
     }
 }
 
@@ -468,14 +490,7 @@ impl<R> AckRequest<R> {
     pub fn send(self) -> Ack<R> {
         let (waiter, answer) = oneshot::channel();
         let Self { socket, emit, timeout, retries, .. } = self;
-        let sent = emit.and_then(|mut emit| {
-            if retries > 0
-                && let Some(id) = socket.lifeline.message_id()
-            {
-                emit.payload = emit.payload.with_argument(&id);
-            }
-            socket.post(emit, Some(Question { waiter, timeout, retries }))
-        });
+        let sent = emit.and_then(|emit| socket.question(emit, waiter, timeout, retries));
         let outcome = match sent {
             Ok(()) => Outcome::Pending { answer, _lifeline: Arc::clone(&socket.lifeline) },
             Err(error) => Outcome::NeverSent(Some(error)),

@@ -7,7 +7,7 @@ use std::{
     collections::BTreeMap,
     fmt,
     sync::{
-        Mutex, PoisonError,
+        Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
     time::Duration,
@@ -29,7 +29,7 @@ macro_rules! counters {
         pub(crate) struct Counters {
             $(pub(crate) $name: Counter,)*
             endings: Mutex<BTreeMap<&'static str, u64>>,
-            round_trips: [Counter; BUCKETS],
+            round_trips: Mutex<RoundTrips>,
             waiting_in: AtomicUsize,
             waiting_in_bytes: AtomicUsize,
         }
@@ -44,6 +44,12 @@ macro_rules! counters {
         #[non_exhaustive]
         pub struct Stats {
             $($(#[$doc])* pub $name: u64,)*
+            /// Emitted events that were taken and never sent: [volatile](crate::Emit::volatile) ones
+            /// at the wrong moment, ones that [expired](crate::Emit::lifetime), were too large for
+            /// the server, were taken [out of the buffer](crate::Socket::take_unsent), or whose
+            /// namespace ended while somebody waited for an answer. What `emit` has refused was not
+            /// taken.
+            pub discarded: u64,
             /// How often a connection ended or could not be made, by [`Reason::kind`].
             pub endings: BTreeMap<&'static str, u64>,
             /// How long the answers of the server took, from when the event was handed to the
@@ -61,16 +67,13 @@ macro_rules! counters {
         }
 
         impl Counters {
-            /// `out` is what waits in the namespaces.
-            pub(crate) fn snapshot(&self, out: Load) -> Stats {
+            /// `out` is what waits in the namespaces, and `discarded` what they have discarded.
+            pub(crate) fn snapshot(&self, out: Load, discarded: u64) -> Stats {
                 Stats {
                     $($name: self.$name.get(),)*
-                    endings: self.endings.lock().unwrap_or_else(PoisonError::into_inner).clone(),
-                    round_trips: RoundTrips {
-                        counts: std::array::from_fn(|bucket| {
-                            self.round_trips.get(bucket).map_or(0, Counter::get)
-                        }),
-                    },
+                    discarded,
+                    endings: lock(&self.endings).clone(),
+                    round_trips: lock(&self.round_trips).clone(),
                     waiting_out: out.items,
                     waiting_out_bytes: out.bytes,
                     waiting_in: self.waiting_in.load(Relaxed),
@@ -105,10 +108,6 @@ counters!(
     late_answers,
     /// Events that were sent once more, by [retries](crate::AckRequest::retries).
     resent,
-    /// Emitted events that were never sent: [volatile](crate::Emit::volatile) ones at the wrong
-    /// moment, ones that [expired](crate::Emit::lifetime), were too large for the server, were
-    /// taken [out of the buffer](crate::Socket::take_unsent), or belonged to a namespace that ended.
-    discarded,
     /// Emitted events whose place a [later one](crate::Emit::latest) has taken.
     replaced,
     /// Events that the server sent again when it [recovered](crate::Ready::recovered) a session,
@@ -143,7 +142,7 @@ impl fmt::Debug for Counters {
 
 impl Counters {
     pub(crate) fn ended(&self, reason: &Reason) {
-        let mut endings = self.endings.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut endings = lock(&self.endings);
         let count = endings.entry(reason.kind()).or_default();
         *count = count.saturating_add(1);
     }
@@ -164,30 +163,24 @@ impl Counters {
     }
 
     pub(crate) fn add_socket(&self, tally: socket::Tally) {
-        let socket::Tally {
-            received,
-            repeated,
-            late,
-            discarded,
-            replaced,
-            resent,
-            unanswered,
-            round_trips,
-        } = tally;
+        let socket::Tally { received, repeated, late, replaced, resent, unanswered, round_trips } =
+            tally;
         self.events_in.add(received);
         self.repeated.add(repeated);
         self.late_answers.add(late);
-        self.discarded.add(discarded);
         self.replaced.add(replaced);
         self.resent.add(resent);
         self.unknown.add(unanswered);
-        self.acked.add(u64::try_from(round_trips.len()).unwrap_or(u64::MAX));
-        for trip in round_trips {
-            if let Some(counter) = self.round_trips.get(bucket(trip)) {
-                counter.add(1);
-            }
+        let acked = round_trips.count();
+        if acked > 0 {
+            self.acked.add(acked);
+            lock(&self.round_trips).add(&round_trips);
         }
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Bucket `n` counts the times of less than 2^n microseconds that no smaller one counts.
@@ -197,19 +190,32 @@ fn bucket(time: Duration) -> usize {
 }
 
 /// How long answers took: a histogram by powers of two.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct RoundTrips {
     counts: [u64; BUCKETS],
 }
 
 impl RoundTrips {
+    pub(crate) fn note(&mut self, trip: Duration) {
+        if let Some(count) = self.counts.get_mut(bucket(trip)) {
+            *count = count.saturating_add(1);
+        }
+    }
+
+    fn add(&mut self, other: &Self) {
+        for (count, more) in self.counts.iter_mut().zip(other.counts) {
+            *count = count.saturating_add(more);
+        }
+    }
+
     /// How many there were.
     pub fn count(&self) -> u64 {
         self.counts.iter().fold(0, |sum, &count| sum.saturating_add(count))
     }
 
     /// A time that this part of them (0.0 to 1.0) did not exceed, and which is less than twice as
-    /// long as the shortest such time. `None` if there were none.
+    /// long as the shortest such time; times beyond 35 minutes count as that. `None` if there were
+    /// none.
     ///
     /// `quantile(0.5)` is near the median, `quantile(1.0)` near the longest.
     pub fn quantile(&self, part: f64) -> Option<Duration> {
@@ -246,9 +252,14 @@ mod tests {
     fn times_are_told_to_the_next_power_of_two() {
         let counters = Counters::default();
         let micros = [0, 1, 3, 100, 100, 100, 100, 100, 1_000, 60_000_000];
-        let round_trips = micros.into_iter().map(Duration::from_micros).collect();
-        counters.add_socket(socket::Tally { round_trips, ..socket::Tally::default() });
-        let stats = counters.snapshot(Load::default());
+        for part in micros.chunks(3) {
+            let mut tally = socket::Tally::default();
+            for &micros in part {
+                tally.round_trips.note(Duration::from_micros(micros));
+            }
+            counters.add_socket(tally);
+        }
+        let stats = counters.snapshot(Load::default(), 0);
         assert_eq!((stats.acked, stats.round_trips.count()), (10, 10));
         let quantile = |part| stats.round_trips.quantile(part).unwrap().as_micros();
         assert_eq!(quantile(0.0), 1);
@@ -258,11 +269,9 @@ mod tests {
         assert_eq!(quantile(0.5), 128);
         assert_eq!(quantile(0.9), 1_024);
         assert_eq!(quantile(1.0), 1 << 26);
-        let none = Counters::default().snapshot(Load::default()).round_trips;
-        assert_eq!(none.quantile(0.5), None);
-        counters.add_socket(socket::Tally {
-            round_trips: vec![Duration::MAX],
-            ..socket::Tally::default()
-        });
+        let mut others = RoundTrips::default();
+        assert_eq!(others.quantile(0.5), None);
+        others.note(Duration::MAX);
+        assert_eq!(others.count(), 1);
     }
 }

@@ -247,6 +247,8 @@ pub(crate) struct Subscriber {
     bytes: usize,
     /// What was discarded behind all of `queue`.
     gap: Gap,
+    /// How many events were discarded since somebody asked.
+    missed: u64,
     /// The actor has got something done since the last time that events were to be discarded.
     lively: bool,
 }
@@ -263,6 +265,7 @@ impl fmt::Debug for Subscriber {
             events: _,
             bytes,
             gap: _,
+            missed: _,
             lively: _,
         } = self;
         f.debug_struct("Subscriber")
@@ -321,6 +324,7 @@ impl Subscriber {
             events: 0,
             bytes: 0,
             gap: Gap::default(),
+            missed: 0,
             lively: true,
         }
     }
@@ -398,6 +402,7 @@ impl Subscriber {
             Mailbox::Open => self.deliver(fact),
             Mailbox::Full { sheds, .. } if fact.is_event() && (sheds || self.drops_newest()) => {
                 self.gap.add(Gap::EVENT);
+                self.missed = self.missed.saturating_add(1);
             }
             Mailbox::Full { .. } => self.queue(fact),
             Mailbox::Gone => {}
@@ -437,9 +442,15 @@ impl Subscriber {
             && let Mailbox::Full { sheds, .. } = &mut self.mailbox
         {
             *sheds = true;
+            self.missed = self.missed.saturating_add(u64::try_from(shed).unwrap_or(u64::MAX));
             self.discard_events();
         }
         shed
+    }
+
+    /// How many events were discarded since this was last asked.
+    pub(crate) fn take_missed(&mut self) -> u64 {
+        std::mem::take(&mut self.missed)
     }
 
     fn discard_events(&mut self) {

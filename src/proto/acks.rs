@@ -46,14 +46,12 @@ impl<W> Acks<W> {
         id
     }
 
-    /// Enters a waiter, and gives the id that its answer will carry.
-    pub(crate) fn insert(&mut self, waiter: W, deadline: Instant) -> u64 {
-        let id = self.id();
+    /// Enters a waiter, under an id that was given before.
+    pub(crate) fn insert(&mut self, id: u64, waiter: W, deadline: Instant) {
         self.enter(id, waiter, deadline, None);
-        id
     }
 
-    /// Enters a waiter whose event is sent now, under an id that was given before.
+    /// The same for one whose event is sent now.
     pub(crate) fn insert_sent(&mut self, id: u64, waiter: W, deadline: Instant, now: Instant) {
         self.enter(id, waiter, deadline, Some(now));
     }
@@ -132,7 +130,11 @@ mod tests {
         let ids: Vec<u64> = ["a", "b", "c", "d"]
             .iter()
             .zip([4, 2, 3, 9])
-            .map(|(w, s)| acks.insert(*w, at(s)))
+            .map(|(w, s)| {
+                let id = acks.id();
+                acks.insert(id, *w, at(s));
+                id
+            })
             .collect();
         assert_eq!(ids, [0, 1, 2, 3]);
         assert_eq!(acks.poll_timeout(), Some(at(2)));
@@ -150,6 +152,6 @@ mod tests {
         assert_eq!(acks.fail(false), [left(0, "a", Some(at(1)))]);
         assert_eq!(acks.fail(true), [left(3, "d", None)]);
         assert_eq!(acks.poll_timeout(), None);
-        assert_eq!(acks.insert("e", at(1)), 4, "ids are not used again");
+        assert_eq!(acks.id(), 4, "ids are not used again");
     }
 }

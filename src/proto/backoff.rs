@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex, OnceLock, PoisonError},
     time::{Duration, Instant},
 };
@@ -220,7 +221,9 @@ impl Reconnect {
             Reason::ClientDisconnect | Reason::Shutdown => Retry::Stop,
             // No end: the next connection is on its way.
             Reason::Reconnect => Retry::Again,
-            reason => (self.retry)(reason),
+            // A panic of the application's function must not take the actor with it.
+            reason => catch_unwind(AssertUnwindSafe(|| (self.retry)(reason)))
+                .unwrap_or_else(|_| Retry::default_for(reason)),
         }
     }
 

@@ -101,6 +101,17 @@ impl Outgoing {
         Self { packet, permit: None, terms: None, expires: None, number: 0 }
     }
 
+    /// One of the tries of a message that is sent until it is answered. The room is held by the
+    /// message.
+    fn is_copy(&self) -> bool {
+        self.permit.is_none() && self.is_event()
+    }
+
+    /// It is sent now or never.
+    pub(crate) fn is_volatile(&self) -> bool {
+        matches!(self.terms.as_deref(), Some(Terms { place: Place::None, .. }))
+    }
+
     fn is_event(&self) -> bool {
         matches!(self.packet.body, Body::Event { .. })
     }
@@ -160,7 +171,6 @@ pub(crate) enum Transmit {
 /// What waits to be written. A packet becomes messages when its turn comes: until then it can be
 /// replaced, or given back.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "nearly all are packets")]
 enum Queued {
     Packet(Outgoing),
     Ping(u64),
@@ -217,6 +227,8 @@ pub(crate) struct Connection {
     queue: VecDeque<Queued>,
     /// The rest of the packet that is being written.
     transmit: VecDeque<Transmit>,
+    /// The last event with attachments, which a server has only when it has all of them.
+    writing: Option<Outgoing>,
     unwritten: Vec<Outgoing>,
     farewells: VecDeque<Farewell>,
     returns: VecDeque<Return>,
@@ -338,6 +350,7 @@ impl Connection {
             last: None,
             queue: VecDeque::new(),
             transmit: VecDeque::new(),
+            writing: None,
             unwritten: Vec::new(),
             farewells: VecDeque::new(),
             returns: VecDeque::new(),
@@ -530,6 +543,8 @@ impl Connection {
     /// Starts anew.
     fn dial(&mut self, now: Instant) {
         self.decoder = Decoder::new(self.config.limits);
+        self.queue.clear();
+        self.transmit.clear();
         self.farewells.clear();
         self.returns.clear();
         self.left.clear();
@@ -543,6 +558,9 @@ impl Connection {
     /// Queues a packet, or puts it in the place of one with the same key. One that somebody waits
     /// for an answer to is not replaced.
     fn enqueue(&mut self, outgoing: Outgoing) {
+        if outgoing.is_copy() && self.queued(&outgoing.packet) {
+            return;
+        }
         let place = outgoing.key().and_then(|key| {
             self.queue.iter_mut().rev().find_map(|queued| match queued {
                 Queued::Packet(other)
@@ -558,43 +576,53 @@ impl Connection {
         match place {
             None => self.queue.push_back(Queued::Packet(outgoing)),
             Some(place) => {
-                *place = Outgoing { number: place.number, ..outgoing };
+                let old = std::mem::replace(place, outgoing);
+                place.number = old.number;
                 self.tally.replaced = self.tally.replaced.saturating_add(1);
+                if let Some(permit) = old.permit {
+                    permit.settled();
+                }
             }
         }
     }
 
+    /// Whether an event of this id waits to be written already.
+    fn queued(&self, packet: &Packet) -> bool {
+        let Body::Event { id: Some(id), .. } = packet.body else { return false };
+        self.queue.iter().any(|queued| match queued {
+            Queued::Packet(other) => {
+                matches!(other.packet.body, Body::Event { id: Some(other), .. } if other == id)
+                    && other.packet.namespace == packet.namespace
+            }
+            Queued::Ping(_) | Queued::Heartbeat => false,
+        })
+    }
+
     /// The messages that a packet is sent as.
-    fn encode(&mut self, Outgoing { packet, permit, .. }: Outgoing) {
+    fn encode(&mut self, mut outgoing: Outgoing) {
         let (State::Open(Open { session: Session { protocol, .. }, .. })
         | State::Closing { protocol, .. }) = self.state
         else {
             return;
         };
-        match packet.body {
-            Body::Event { .. } => self.tally.events = self.tally.events.saturating_add(1),
+        match &outgoing.packet.body {
+            Body::Event { payload, .. } => {
+                self.tally.events = self.tally.events.saturating_add(1);
+                if !payload.attachments().is_empty() {
+                    let packet = outgoing.packet.clone();
+                    let terms = outgoing.terms.take();
+                    let (expires, number) = (outgoing.expires, outgoing.number);
+                    self.writing = Some(Outgoing { packet, permit: None, terms, expires, number });
+                }
+            }
             Body::Ack { .. } => self.tally.answers = self.tally.answers.saturating_add(1),
             Body::Connect(_) | Body::Disconnect | Body::ConnectError(_) => {}
         }
         let transmit = &mut self.transmit;
-        packet.encode(protocol, |frame| transmit.push_back(Transmit::Frame(frame, None)));
+        outgoing.packet.encode(protocol, |frame| transmit.push_back(Transmit::Frame(frame, None)));
         if let Some(Transmit::Frame(_, last)) = transmit.back_mut() {
-            *last = permit;
+            *last = outgoing.permit;
         }
-    }
-
-    /// Of the last event that waits to be written.
-    pub(crate) fn last_permit(&mut self) -> Option<&mut Permit> {
-        let queued = self.queue.iter_mut().rev().find_map(|queued| match queued {
-            Queued::Packet(outgoing) => outgoing.permit.as_mut(),
-            Queued::Ping(_) | Queued::Heartbeat => None,
-        });
-        queued.or_else(|| {
-            self.transmit.iter_mut().rev().find_map(|transmit| match transmit {
-                Transmit::Frame(_, permit) => permit.as_mut(),
-                Transmit::Ping(_) => None,
-            })
-        })
     }
 
     /// The events that were not written to the connection they were for, and will not be.
@@ -877,7 +905,7 @@ impl Connection {
             State::Idle | State::Waiting { .. } | State::Queued { .. } | State::Dialling { .. } => {
             }
             // It hung up on our question, as servers 3.1 to 4.4 do.
-            State::Undecided { asked: true, .. } => {
+            State::Undecided { asked: true, .. } if self.queue.is_empty() => {
                 self.verdict = Some(Protocol::Eio4);
                 self.dial(now);
             }
@@ -978,7 +1006,13 @@ impl Connection {
     }
 
     fn tell_lost(&mut self, reason: Reason, again: bool) {
-        self.transmit.clear();
+        let rest = self.transmit.drain(..).next_back();
+        let writing = self.writing.take();
+        if let Some(Transmit::Frame(_, permit)) = rest
+            && let Some(writing) = writing
+        {
+            self.unwritten.push(Outgoing { permit, ..writing });
+        }
         self.unwritten.extend(self.queue.drain(..).filter_map(|queued| match queued {
             Queued::Packet(outgoing) => Some(outgoing).filter(Outgoing::is_event),
             Queued::Ping(_) | Queued::Heartbeat => None,
@@ -1088,6 +1122,7 @@ impl Connection {
 
     pub(crate) fn poll_transmit(&mut self) -> Option<Transmit> {
         if std::mem::take(&mut self.pong) {
+            self.tally.bytes_out = self.tally.bytes_out.saturating_add(engine::PONG.size());
             return Some(Transmit::Frame(engine::PONG, None));
         }
         while self.transmit.is_empty() {
@@ -1100,6 +1135,9 @@ impl Connection {
             }
         }
         let transmit = self.transmit.pop_front();
+        if self.transmit.is_empty() {
+            self.writing = None;
+        }
         if let Some(Transmit::Frame(frame, _)) = &transmit {
             self.tally.bytes_out = self.tally.bytes_out.saturating_add(frame.size());
         }
@@ -1294,12 +1332,25 @@ mod tests {
         let mut bench = Bench::dialled(None);
         bench.text(PLAIN);
         bench.pass(GRACE);
+        assert_eq!(bench.written(), ["2"]);
         bench.core.handle_lost(bench.now, Reason::TransportClose(None));
         assert_eq!(bench.core.poll_event(), None);
         assert_eq!(bench.core.poll_action(), Some(Action::Dial(Protocol::Eio4)));
         bench.core.handle_dialled();
         bench.text(PLAIN);
         assert_eq!(bench.core.poll_event(), Some(Event::Opened(plain())));
+    }
+
+    #[test]
+    fn a_server_that_hangs_up_before_the_ping_is_written_says_nothing_about_itself() {
+        let mut bench = Bench::dialled(None);
+        bench.text(PLAIN);
+        bench.pass(GRACE);
+        bench.core.handle_lost(bench.now, Reason::TransportClose(None));
+        bench.expect_lost(Reason::TransportClose(None));
+        assert_eq!(bench.core.protocol(), None);
+        bench.core.join(bench.now, "/");
+        assert!(bench.written().is_empty());
     }
 
     #[test]
@@ -1372,6 +1423,7 @@ mod tests {
         let mut bench = Bench::dialled(None);
         bench.text(PLAIN);
         bench.pass(GRACE);
+        assert_eq!(bench.written(), ["2"]);
         bench.core.handle_lost(bench.now, Reason::TransportClose(None));
         assert_eq!(bench.core.poll_action(), Some(Action::Dial(Protocol::Eio4)));
         bench.core.handle_dialled();
@@ -1388,6 +1440,11 @@ mod tests {
         assert!(matches!(bench.core.poll_event(), Some(Event::Opened(_))));
     }
 
+    fn outbox() -> std::sync::Arc<crate::outbox::Outbox> {
+        use crate::outbox::{Limits, Outbox};
+        Outbox::new(Limits { items: 10, bytes: 1_000, asks: 0 })
+    }
+
     fn event(name: &'static str, permit: Option<Permit>, place: Place) -> Outgoing {
         let payload = crate::payload::encode_event(name, &()).unwrap();
         let packet = packet("/", Body::Event { id: None, name: name.into(), payload });
@@ -1398,7 +1455,7 @@ mod tests {
     #[test]
     fn what_was_not_written_is_given_back() {
         let mut bench = Bench::open(Protocol::Eio4);
-        let outbox = crate::outbox::Outbox::new(10, 1_000);
+        let outbox = outbox();
         for name in ["a", "b", "c"] {
             bench.core.send(bench.now, 1, event(name, outbox.reserve(1), Place::Last));
         }
@@ -1417,9 +1474,43 @@ mod tests {
     }
 
     #[test]
+    fn an_event_whose_attachments_are_not_all_written_is_given_back() {
+        for (written, given_back) in [(0, 1), (1, 1), (2, 1), (3, 0)] {
+            let mut bench = Bench::open(Protocol::Eio4);
+            let outbox = outbox();
+            let arguments = (Bytes::from_static(b"a"), Bytes::from_static(b"b"));
+            let payload = crate::payload::encode_event("e", &arguments).unwrap();
+            let packet = packet("/", Body::Event { id: Some(7), name: "e".into(), payload });
+            let permit = outbox.reserve(1);
+            bench.core.send(bench.now, 1, Outgoing { permit, ..Outgoing::bare(packet.clone()) });
+            for _ in 0..written {
+                if let Some(Transmit::Frame(_, Some(permit))) = bench.core.poll_transmit() {
+                    permit.written();
+                }
+            }
+            bench.core.handle_lost(bench.now, Reason::PingTimeout);
+            let unwritten = bench.core.take_unwritten();
+            assert_eq!((unwritten.len(), outbox.waiting()), (given_back, given_back), "{written}");
+            assert!(unwritten.iter().all(|outgoing| outgoing.packet == packet));
+            drop(unwritten);
+            assert_eq!(outbox.discarded(), u64::try_from(given_back).unwrap());
+        }
+    }
+
+    #[test]
+    fn one_copy_of_an_event_waits_at_a_time() {
+        let mut bench = Bench::open(Protocol::Eio4);
+        for id in [1, 2, 1, 1] {
+            let payload = crate::payload::encode_event("e", &()).unwrap();
+            bench.send(packet("/", Body::Event { id: Some(id), name: "e".into(), payload }));
+        }
+        assert_eq!(bench.written(), [r#"421["e"]"#, r#"422["e"]"#]);
+    }
+
+    #[test]
     fn of_what_waits_under_one_key_the_last_counts_in_the_place_of_the_first() {
         let mut bench = Bench::open(Protocol::Eio4);
-        let outbox = crate::outbox::Outbox::new(10, 1_000);
+        let outbox = outbox();
         let key = |key: &'static str| Place::Latest(key.into());
         for (name, place) in [
             ("a1", key("a")),

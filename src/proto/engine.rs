@@ -196,7 +196,8 @@ impl Handshake {
             ping_timeout: interval(open.ping_timeout)?,
             max_payload: open.max_payload.and_then(|bytes| {
                 // A size is a whole number, whatever type JSON has for it.
-                format!("{:.0}", bytes.max(0.0)).parse().ok()
+                // Zero is how servers say that they take all.
+                format!("{:.0}", bytes.max(0.0)).parse().ok().filter(|&bytes| bytes > 0)
             }),
         })
     }

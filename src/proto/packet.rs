@@ -123,7 +123,7 @@ pub(crate) struct Packet {
     pub(crate) body: Body,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) enum Body {
     /// A JSON object: auth from the client, the socket's id from the server.
     Connect(Option<ByteString>),
@@ -139,6 +139,26 @@ pub(crate) enum Body {
     },
     /// Any JSON.
     ConnectError(Option<ByteString>),
+}
+
+/// Shows no credentials.
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connect(_) => f.debug_tuple("Connect").finish_non_exhaustive(),
+            Self::Disconnect => f.write_str("Disconnect"),
+            Self::Event { id, name, payload } => f
+                .debug_struct("Event")
+                .field("id", id)
+                .field("name", name)
+                .field("payload", payload)
+                .finish(),
+            Self::Ack { id, payload } => {
+                f.debug_struct("Ack").field("id", id).field("payload", payload).finish()
+            }
+            Self::ConnectError(_) => f.debug_tuple("ConnectError").finish_non_exhaustive(),
+        }
+    }
 }
 
 impl Packet {
@@ -157,7 +177,7 @@ impl Packet {
 
     /// The size of the largest websocket message that this packet is sent as, if that is beyond
     /// `limit`.
-    pub(crate) fn exceeds(&self, limit: u64) -> Option<u64> {
+    pub(crate) fn exceeds(&self, protocol: Protocol, limit: u64) -> Option<u64> {
         let (Body::Event { payload, .. } | Body::Ack { payload, .. }) = &self.body else {
             return None;
         };
@@ -168,7 +188,7 @@ impl Packet {
             return None;
         }
         let mut size = 0;
-        self.clone().encode(Protocol::Eio4, |frame| size = size.max(frame.size()));
+        self.clone().encode(protocol, |frame| size = size.max(frame.size()));
         (size > limit).then_some(size)
     }
 

@@ -17,9 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytestring::ByteString;
-
-use crate::{outbox::Permit, payload::Payload};
+use crate::{emit::Emit, outbox::Permit, payload::Payload};
 
 #[derive(Debug)]
 pub(crate) struct Retries<W> {
@@ -32,8 +30,9 @@ pub(crate) struct Retries<W> {
 
 #[derive(Debug)]
 pub(crate) struct Message<W> {
-    pub(crate) name: ByteString,
-    pub(crate) payload: Payload,
+    pub(crate) emit: Emit,
+    /// The argument that tells it from all others, if it has one, in JSON.
+    pub(crate) id: Option<String>,
     pub(crate) waiter: W,
     /// For the answer to one try.
     pub(crate) timeout: Duration,
@@ -44,8 +43,15 @@ pub(crate) struct Message<W> {
     /// It has been sent, however long ago.
     pub(crate) was_sent: bool,
     /// Held until there is an outcome.
-    #[expect(dead_code, reason = "its drop gives the room back")]
     pub(crate) permit: Option<Permit>,
+}
+
+impl<W> Message<W> {
+    /// The arguments, as they are sent.
+    pub(crate) fn payload(&self) -> Payload {
+        let payload = &self.emit.payload;
+        self.id.as_ref().map_or_else(|| payload.clone(), |id| payload.with_argument(id))
+    }
 }
 
 impl<W> Retries<W> {
@@ -80,6 +86,12 @@ impl<W> Retries<W> {
         let id = self.waiting.pop_first()?;
         let message = self.messages.get_mut(&id)?;
         Some((id, message))
+    }
+
+    /// A message is sent. `true` if not for the first time.
+    pub(crate) fn note_sent(&mut self, id: u64) -> bool {
+        let message = self.messages.get_mut(&id);
+        message.is_some_and(|message| std::mem::replace(&mut message.was_sent, true))
     }
 
     /// It is over with a message, one way or the other.
@@ -143,8 +155,8 @@ mod tests {
 
     fn message(retries: u32) -> Message<()> {
         Message {
-            name: "e".into(),
-            payload: crate::payload::encode_event("e", &()).unwrap(),
+            emit: Emit::new("e", ()).unwrap(),
+            id: None,
             waiter: (),
             timeout: Duration::from_secs(1),
             retries,

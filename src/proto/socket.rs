@@ -16,7 +16,7 @@
 //! handler speak first).
 
 use std::{
-    collections::VecDeque,
+    collections::{HashSet, VecDeque},
     fmt,
     time::{Duration, Instant},
 };
@@ -39,10 +39,13 @@ use crate::{
     error::{AckError, ConnectFailure, EmitError, Reason, Refusal},
     outbox::Permit,
     payload::Payload,
+    stats::RoundTrips,
 };
 
 /// Volatile events are dropped when more than this wait to be written.
 const CONGESTED: usize = 64;
+/// The least time for a try of an event that is sent until it is answered.
+const MIN_TRY: Duration = Duration::from_millis(1);
 /// What has expired is dropped within this time.
 const SWEEP: Duration = Duration::from_millis(100);
 
@@ -88,6 +91,8 @@ pub(crate) struct Socket<W> {
     /// the request to join. A second request would join it twice, and a disconnect before the
     /// answer would be taken for an error, by which servers close the connection.
     unanswered: Option<Session>,
+    /// The connection on which it was left: what the server said to the visit before may still come.
+    left: Option<u64>,
     /// How often the namespace was joined, or tried to be.
     visits: u64,
     /// Attempts in a row to join after the server has ended it.
@@ -163,6 +168,8 @@ pub(crate) struct Ask<W> {
     pub(crate) timeout: Duration,
     /// How often the event is sent again.
     pub(crate) retries: u32,
+    /// By which the server recognises it then, in JSON.
+    pub(crate) id: Option<String>,
 }
 
 /// What a namespace tells.
@@ -213,15 +220,14 @@ pub(crate) struct Tally {
     pub(crate) repeated: u64,
     /// Answers that nobody waited for any more.
     pub(crate) late: u64,
-    /// Events that were dropped by their own terms, or could not be sent.
-    pub(crate) discarded: u64,
+    /// Events whose place another one has taken.
     pub(crate) replaced: u64,
     /// Events that were sent once more.
     pub(crate) resent: u64,
     /// Emits whose answer never came, though they were sent.
     pub(crate) unanswered: u64,
     /// How long the answers took.
-    pub(crate) round_trips: Vec<Duration>,
+    pub(crate) round_trips: RoundTrips,
 }
 
 impl<W> Socket<W> {
@@ -230,6 +236,7 @@ impl<W> Socket<W> {
         Self {
             state: State::Waiting,
             unanswered: None,
+            left: None,
             visits: 0,
             attempts: 0,
             asked: 0,
@@ -301,11 +308,6 @@ impl<W> Socket<W> {
         self.buffer.len()
     }
 
-    /// Of the last event that waits for the namespace to be joined.
-    pub(crate) fn last_permit(&mut self) -> Option<&mut Permit> {
-        self.buffer.back_mut()?.permit.as_mut()
-    }
-
     /// What it takes to go on with this session, if the server lets sessions be recovered.
     pub(crate) fn recovery(&self) -> Option<&Recovery> {
         self.recovery.as_ref()
@@ -333,7 +335,7 @@ impl<W> Socket<W> {
     }
 
     /// Leaves. What was emitted before must have been taken with
-    /// [`poll_transmit`](Self::poll_transmit).
+    /// [`take_transmit`](Self::take_transmit).
     pub(crate) fn leave(&mut self, reason: Reason) {
         if let State::Joined { session, .. } = &self.state {
             let epoch = session.epoch;
@@ -347,6 +349,7 @@ impl<W> Socket<W> {
     fn say_farewell(&mut self, epoch: u64) {
         let packet = Packet::new(self.config.namespace.clone(), Body::Disconnect);
         self.farewells.push_back((epoch, packet));
+        self.left = Some(epoch);
     }
 
     /// Ends from this side.
@@ -371,59 +374,63 @@ impl<W> Socket<W> {
     ///
     /// It is not taken. Who waits for the answer, if anybody, has been told.
     pub(crate) fn emit(&mut self, request: Request<W>) -> Result<(), EmitError> {
-        let refused = self.refusal(&request);
-        let Request { emit, permit, expires, ask, .. } = request;
-        if let Some(error) = refused {
-            if let Some(Ask { waiter, .. }) = ask {
+        if let Some(error) = self.refusal(&request) {
+            if let Some(Ask { waiter, .. }) = request.ask {
                 let outcome = Err(AckError::NeverSent(error.clone()));
                 self.events.push_back(Event::Answered(waiter, outcome));
             }
             return Err(error);
         }
-        let Emit { name, payload, terms } = emit;
+        let Request { mut emit, permit, offline, expires, ask } = request;
+        if offline == Offline::Fail && emit.terms.is_none() {
+            // Nor is it to wait for the next session.
+            emit = emit.volatile();
+        }
         let id = match ask {
             None => None,
-            Some(Ask { waiter, since, timeout, retries: 0 }) => {
+            Some(Ask { waiter, since, timeout, retries: 0, .. }) => {
+                let (id, deadline) = (self.acks.id(), later(since, timeout));
+                let waiter = Asker::Application(waiter);
                 if self.is_joined() {
-                    let id = self.acks.id();
-                    let deadline = later(since, timeout);
-                    self.acks.insert_sent(id, Asker::Application(waiter), deadline, since);
-                    Some(id)
+                    self.acks.insert_sent(id, waiter, deadline, since);
                 } else {
-                    Some(self.acks.insert(Asker::Application(waiter), later(since, timeout)))
+                    self.acks.insert(id, waiter, deadline);
                 }
+                Some(id)
             }
-            Some(Ask { waiter, since, timeout, retries }) => {
-                let id = self.acks.id();
+            Some(Ask { waiter, since, timeout, retries, id }) => {
+                let timeout = timeout.max(MIN_TRY);
                 let was_sent = false;
-                self.retries.push(
-                    id,
-                    Message { name, payload, waiter, timeout, retries, expires, was_sent, permit },
-                );
+                let message =
+                    Message { emit, id, waiter, timeout, retries, expires, was_sent, permit };
+                self.retries.push(self.acks.id(), message);
                 self.expect(expires);
                 self.send_reliable(since);
                 return Ok(());
             }
         };
-        let packet = Packet::new(self.config.namespace.clone(), Body::Event { id, name, payload });
+        let Emit { name, payload, terms } = emit;
+        let packet = self.packet(Body::Event { id, name, payload });
         self.push(Outgoing { permit, terms, expires, ..Outgoing::bare(packet) });
         Ok(())
     }
 
+    fn packet(&self, body: Body) -> Packet {
+        Packet::new(self.config.namespace.clone(), body)
+    }
+
     /// Why an event is not taken.
-    fn refusal(&mut self, request: &Request<W>) -> Option<EmitError> {
+    fn refusal(&self, request: &Request<W>) -> Option<EmitError> {
         let Request { emit, permit, offline, .. } = request;
-        let error = match &self.state {
-            State::Ended(reason) => return Some(EmitError::Closed(reason.clone())),
+        match &self.state {
+            State::Ended(reason) => Some(EmitError::Closed(reason.clone())),
             State::Joined { .. } => {
-                let waiting = permit.as_ref().map_or(0, Permit::waiting);
-                (emit.is_volatile() && waiting > CONGESTED).then_some(EmitError::Discarded)
+                let handed = permit.as_ref().map_or(0, Permit::handed);
+                (emit.is_volatile() && handed > CONGESTED).then_some(EmitError::Discarded)
             }
             _ if emit.is_volatile() || *offline == Offline::Fail => Some(EmitError::Offline),
             _ => None,
-        };
-        self.tally.discarded = self.tally.discarded.saturating_add(error.is_some().into());
-        error
+        }
     }
 
     /// Answers an event that came in this visit. `false` if that has ended.
@@ -436,7 +443,7 @@ impl<W> Socket<W> {
     ) -> bool {
         let current = self.visit() == Some(visit);
         if current {
-            let packet = Packet::new(self.config.namespace.clone(), Body::Ack { id, payload });
+            let packet = self.packet(Body::Ack { id, payload });
             self.push(Outgoing { permit, ..Outgoing::bare(packet) });
         }
         current
@@ -457,9 +464,17 @@ impl<W> Socket<W> {
             Some(same) => {
                 outgoing.number = same.number;
                 let old = std::mem::replace(same, outgoing);
-                self.tally.replaced = self.tally.replaced.saturating_add(1);
-                self.never_sent(&old, EmitError::Discarded);
+                self.replaced(old);
             }
+        }
+    }
+
+    /// Another event has taken the place of this one.
+    fn replaced(&mut self, old: Outgoing) {
+        self.tally.replaced = self.tally.replaced.saturating_add(1);
+        self.never_sent(&old, EmitError::Discarded);
+        if let Some(permit) = old.permit {
+            permit.settled();
         }
     }
 
@@ -470,28 +485,48 @@ impl<W> Socket<W> {
 
     /// Hands an event on to the connection, unless the server would close it over that.
     fn transmit(&mut self, outgoing: Outgoing) {
-        let limit = self.max_payload();
-        if let Some(limit) = limit
-            && let Some(size) = outgoing.packet.exceeds(limit)
-        {
-            self.events.push_back(Event::TooLarge { size, limit });
-            self.tally.discarded = self.tally.discarded.saturating_add(1);
-            return self.never_sent(&outgoing, EmitError::PayloadTooLarge { size, limit });
+        match self.too_large(&outgoing.packet) {
+            None => self.transmit.push_back(outgoing),
+            Some(error) => self.never_sent(&outgoing, error),
         }
-        self.transmit.push_back(outgoing);
+    }
+
+    fn too_large(&mut self, packet: &Packet) -> Option<EmitError> {
+        let session = self.session()?;
+        let limit = session.max_payload?;
+        let size = packet.exceeds(session.protocol, limit)?;
+        self.events.push_back(Event::TooLarge { size, limit });
+        Some(EmitError::PayloadTooLarge { size, limit })
     }
 
     /// Whoever waits for the answer to this event learns that it was never sent.
     fn never_sent(&mut self, outgoing: &Outgoing, error: EmitError) {
         let Body::Event { id: Some(id), .. } = outgoing.packet.body else { return };
-        if let Some(Left { waiter, .. }) = self.acks.answered(id) {
-            let waiter = match waiter {
-                Asker::Application(waiter) => Some(waiter),
-                Asker::Retries => self.retries.remove(id).map(|message| message.waiter),
-            };
-            let outcome = AckError::NeverSent(error);
-            self.events.extend(waiter.map(|waiter| Event::Answered(waiter, Err(outcome))));
+        if let Some(Left { waiter: Asker::Application(waiter), .. }) = self.acks.answered(id) {
+            self.fail(waiter, Err(error));
         }
+    }
+
+    /// An emit fails: it was sent, and its answer did not come, or it was not.
+    fn fail(&mut self, waiter: W, error: Result<AckError, EmitError>) {
+        let error = match error {
+            Ok(error) => {
+                self.tally.unanswered = self.tally.unanswered.saturating_add(1);
+                error
+            }
+            Err(error) => AckError::NeverSent(error),
+        };
+        self.events.push_back(Event::Answered(waiter, Err(error)));
+    }
+
+    /// The same for one with retries.
+    fn fail_message(&mut self, message: Message<W>, sent: AckError, unsent: EmitError) {
+        let Message { waiter, was_sent, permit, .. } = message;
+        if was_sent && let Some(permit) = permit {
+            // It is counted as unanswered.
+            permit.settled();
+        }
+        self.fail(waiter, if was_sent { Ok(sent) } else { Err(unsent) });
     }
 
     /// Sends what is to be answered for sure, as far as the window goes.
@@ -499,16 +534,23 @@ impl<W> Socket<W> {
         while self.is_joined()
             && let Some((id, message)) = self.retries.next()
         {
+            let (name, payload) = (message.emit.name.clone(), message.payload());
             let deadline = later(now, message.timeout);
-            let (name, payload) = (message.name.clone(), message.payload.clone());
-            if std::mem::replace(&mut message.was_sent, true) {
+            let is_over = message.expires.is_some_and(|at| at <= now);
+            let body = Body::Event { id: Some(id), name, payload };
+            let packet = self.packet(body);
+            let error = if is_over { Some(EmitError::Expired) } else { self.too_large(&packet) };
+            if let Some(error) = error {
+                if let Some(message) = self.retries.remove(id) {
+                    self.fail_message(message, AckError::TimedOut, error);
+                }
+                continue;
+            }
+            if self.retries.note_sent(id) {
                 self.tally.resent = self.tally.resent.saturating_add(1);
             }
             self.acks.insert_sent(id, Asker::Retries, deadline, now);
-            let id = Some(id);
-            let packet =
-                Packet::new(self.config.namespace.clone(), Body::Event { id, name, payload });
-            self.transmit(Outgoing::bare(packet));
+            self.transmit.push_back(Outgoing::bare(packet));
         }
     }
 
@@ -523,12 +565,15 @@ impl<W> Socket<W> {
             }
         }
         for message in self.retries.drain_unsent() {
-            let Message { name, payload, waiter, .. } = message;
-            unsent.push(Emit { name, payload, terms: None });
-            let outcome = Err(AckError::NeverSent(EmitError::Discarded));
-            self.events.push_back(Event::Answered(waiter, outcome));
+            unsent.push(message.emit);
+            self.fail(message.waiter, Err(EmitError::Discarded));
         }
         unsent
+    }
+
+    /// What the connection is to have.
+    pub(crate) fn take_transmit(&mut self) -> VecDeque<Outgoing> {
+        std::mem::take(&mut self.transmit)
     }
 
     // What happened.
@@ -635,6 +680,8 @@ impl<W> Socket<W> {
             }
             // Once joined, neither means anything.
             Body::Connect(_) | Body::ConnectError(_) => {}
+            // The server put us out while we left: that was the visit before.
+            Body::Disconnect if joining && self.left == Some(epoch) => {}
             Body::Disconnect => {
                 // Nor does a server go on with a session that it has ended.
                 self.recovery = None;
@@ -664,16 +711,20 @@ impl<W> Socket<W> {
             self.tally.late = self.tally.late.saturating_add(1);
             return;
         };
-        let trip = sent.and_then(|sent| now.checked_duration_since(sent));
-        self.tally.round_trips.extend(trip);
+        if let Some(trip) = sent.and_then(|sent| now.checked_duration_since(sent)) {
+            self.tally.round_trips.note(trip);
+        }
         match waiter {
             Asker::Application(waiter) => {
                 self.events.push_back(Event::Answered(waiter, Ok(payload)));
             }
             Asker::Retries => {
-                let message = self.retries.remove(id);
-                let answered = message.map(|message| Event::Answered(message.waiter, Ok(payload)));
-                self.events.extend(answered);
+                if let Some(Message { waiter, permit, .. }) = self.retries.remove(id) {
+                    if let Some(permit) = permit {
+                        permit.settled();
+                    }
+                    self.events.push_back(Event::Answered(waiter, Ok(payload)));
+                }
                 self.send_reliable(now);
             }
         }
@@ -813,20 +864,20 @@ impl<W> Socket<W> {
         self.interrupt(&reason);
         self.fail_acks(&reason, true);
         for message in self.retries.drain() {
-            let error = if message.was_sent {
-                self.tally.unanswered = self.tally.unanswered.saturating_add(1);
-                AckError::Disconnected(reason.clone())
-            } else {
-                self.tally.discarded = self.tally.discarded.saturating_add(1);
-                AckError::NeverSent(EmitError::Closed(reason.clone()))
-            };
-            self.events.push_back(Event::Answered(message.waiter, Err(error)));
+            let closed = EmitError::Closed(reason.clone());
+            self.fail_message(message, AckError::Disconnected(reason.clone()), closed);
         }
         self.buffer
             .retain(|waiting| !matches!(waiting.packet.body, Body::Event { id: Some(_), .. }));
+        self.strand();
         self.tell_end(&reason);
         self.attempts = 0;
         self.state = State::Ended(reason);
+    }
+
+    /// What waits now may wait for ever.
+    fn strand(&self) {
+        self.buffer.iter().filter_map(|waiting| waiting.permit.as_ref()).for_each(Permit::strand);
     }
 
     fn tell_end(&mut self, reason: &Reason) {
@@ -846,11 +897,11 @@ impl<W> Socket<W> {
             if *reason == Reason::TooLargeForServer
                 && let Some(message) = self.retries.timed_out(id)
             {
-                self.tally.unanswered = self.tally.unanswered.saturating_add(1);
-                let outcome = Err(AckError::Disconnected(reason.clone()));
-                self.events.push_back(Event::Answered(message.waiter, outcome));
+                let closed = EmitError::Closed(reason.clone());
+                self.fail_message(message, AckError::Disconnected(reason.clone()), closed);
             }
         }
+        self.expect(self.retries.expiry());
         self.fail_acks(reason, false);
     }
 
@@ -862,30 +913,56 @@ impl<W> Socket<W> {
         self.take_back(unwritten);
     }
 
-    /// Puts events that the connection did not write among those that wait, where they belong.
+    /// Puts events that the connection did not write among those that wait, where they belong. What
+    /// was not to wait is dropped.
     pub(crate) fn take_back(&mut self, unwritten: impl IntoIterator<Item = Outgoing>) {
-        for outgoing in unwritten {
+        for mut outgoing in unwritten {
             let Body::Event { id, .. } = outgoing.packet.body else { continue };
-            // One with retries has a place of its own.
-            if id.is_none_or(|id| self.acks.unsent(id) && !self.retries.contains(id)) {
+            if let Some(permit) = &mut outgoing.permit {
+                permit.take_back();
+            }
+            if outgoing.is_volatile() {
+                self.never_sent(&outgoing, EmitError::Offline);
+            } else if id.is_none_or(|id| self.acks.unsent(id) && !self.retries.contains(id)) {
+                // One with retries has a place of its own.
                 self.expect(outgoing.expires);
                 self.buffer.push_back(outgoing);
             }
         }
         self.buffer.make_contiguous().sort_by_key(|waiting| waiting.number);
+        self.drop_older();
+        if self.ended().is_some() {
+            self.strand();
+        }
+    }
+
+    /// Of what waits under one key, the last counts.
+    fn drop_older(&mut self) {
+        if self.buffer.iter().all(|waiting| waiting.key().is_none()) {
+            return;
+        }
+        let mut keys = HashSet::new();
+        let mut kept = VecDeque::new();
+        for waiting in std::mem::take(&mut self.buffer).into_iter().rev() {
+            if waiting.key().is_none_or(|key| keys.insert(key.clone())) {
+                kept.push_front(waiting);
+            } else {
+                self.replaced(waiting);
+            }
+        }
+        self.buffer = kept;
     }
 
     fn fail_acks(&mut self, reason: &Reason, all: bool) {
         for Left { waiter, sent, .. } in self.acks.fail(all) {
             let Asker::Application(waiter) = waiter else { continue };
-            let error = if sent.is_some() {
-                self.tally.unanswered = self.tally.unanswered.saturating_add(1);
-                AckError::Disconnected(reason.clone())
-            } else {
-                self.tally.discarded = self.tally.discarded.saturating_add(1);
-                AckError::NeverSent(EmitError::Closed(reason.clone()))
-            };
-            self.events.push_back(Event::Answered(waiter, Err(error)));
+            self.fail(
+                waiter,
+                match sent {
+                    Some(_) => Ok(AckError::Disconnected(reason.clone())),
+                    None => Err(EmitError::Closed(reason.clone())),
+                },
+            );
         }
     }
 
@@ -913,21 +990,20 @@ impl<W> Socket<W> {
     fn expire_acks(&mut self, now: Instant) {
         let mut unsent = false;
         while let Some(Left { id, waiter, sent }) = self.acks.expired(now) {
-            let waiter = match waiter {
-                Asker::Application(waiter) => Some(waiter),
-                Asker::Retries => self.retries.timed_out(id).map(|message| message.waiter),
-            };
-            let Some(waiter) = waiter else { continue };
-            let error = if sent.is_some() {
-                self.tally.unanswered = self.tally.unanswered.saturating_add(1);
-                AckError::TimedOut
-            } else {
-                unsent = true;
-                self.tally.discarded = self.tally.discarded.saturating_add(1);
-                AckError::NeverSent(EmitError::Expired)
-            };
-            self.events.push_back(Event::Answered(waiter, Err(error)));
+            match waiter {
+                Asker::Retries => {
+                    if let Some(message) = self.retries.timed_out(id) {
+                        self.fail_message(message, AckError::TimedOut, EmitError::Expired);
+                    }
+                }
+                Asker::Application(waiter) => {
+                    unsent |= sent.is_none();
+                    let outcome = sent.map(|_| AckError::TimedOut).ok_or(EmitError::Expired);
+                    self.fail(waiter, outcome);
+                }
+            }
         }
+        self.expect(self.retries.expiry());
         self.send_reliable(now);
         if unsent {
             let acks = &self.acks;
@@ -946,18 +1022,11 @@ impl<W> Socket<W> {
                 std::mem::take(&mut self.buffer).into_iter().partition(is_over);
             self.buffer = kept;
             for outgoing in over {
-                self.tally.discarded = self.tally.discarded.saturating_add(1);
                 self.never_sent(&outgoing, EmitError::Expired);
             }
         }
         for message in self.retries.expired(now) {
-            self.tally.discarded = self.tally.discarded.saturating_add(1);
-            let error = if message.was_sent {
-                AckError::TimedOut
-            } else {
-                AckError::NeverSent(EmitError::Expired)
-            };
-            self.events.push_back(Event::Answered(message.waiter, Err(error)));
+            self.fail_message(message, AckError::TimedOut, EmitError::Expired);
         }
         let next = self.buffer.iter().filter_map(|waiting| waiting.expires).min();
         let next = next.into_iter().chain(self.retries.expiry()).min();
@@ -978,10 +1047,6 @@ impl<W> Socket<W> {
 
     pub(crate) fn poll_event(&mut self) -> Option<Event<W>> {
         self.events.pop_front()
-    }
-
-    pub(crate) fn poll_transmit(&mut self) -> Option<Outgoing> {
-        self.transmit.pop_front()
     }
 
     /// A packet that leaves the namespace on the connection of that number, to be sent behind all
@@ -1052,16 +1117,22 @@ pub(crate) fn refusal(data: Option<&str>) -> Refusal {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use serde_json::json;
 
     use super::*;
     use crate::{
-        outbox::Outbox,
+        outbox::{Limits, Outbox},
         payload::{encode_event, encode_reply},
         proto::{engine::Frame, packet::root},
     };
 
     const SECOND: Duration = Duration::from_secs(1);
+
+    fn outbox(items: usize) -> Arc<Outbox> {
+        Outbox::new(Limits { items, bytes: 100_000, asks: 0 })
+    }
 
     fn session(protocol: Protocol) -> Session {
         Session { epoch: 1, protocol, sid: "S".into(), max_payload: None }
@@ -1118,12 +1189,12 @@ mod tests {
     /// Somebody waits for a second.
     #[expect(clippy::unnecessary_wraps, reason = "it is given to what takes an option")]
     fn ask<W>(waiter: W, since: Instant) -> Option<Ask<W>> {
-        Some(Ask { waiter, since, timeout: SECOND, retries: 0 })
+        Some(Ask { waiter, since, timeout: SECOND, retries: 0, id: None })
     }
 
     fn written(socket: &mut Socket<&'static str>) -> Vec<String> {
         let mut texts = Vec::new();
-        while let Some(outgoing) = socket.poll_transmit() {
+        for outgoing in socket.take_transmit() {
             outgoing.packet.encode(Protocol::Eio4, |frame| {
                 if let Frame::Text(text) = frame {
                     texts.push(text.to_string());
@@ -1247,7 +1318,7 @@ mod tests {
     #[test]
     fn an_emit_that_timed_out_before_it_was_sent_is_not_sent() {
         let now = Instant::now();
-        let outbox = Outbox::new(10, 1_000);
+        let outbox = outbox(10);
         let mut socket = socket("/");
         let permit = outbox.reserve(10);
         socket.emit(Request { permit, ask: ask("a", now), ..request("a") }).unwrap();
@@ -1299,7 +1370,7 @@ mod tests {
         let mut socket = joined();
         emit(&mut socket, "a", None).unwrap();
         emit(&mut socket, "b", ask("b", now)).unwrap();
-        let on_the_way: Vec<_> = std::iter::from_fn(|| socket.poll_transmit()).collect();
+        let on_the_way = socket.take_transmit();
         emit(&mut socket, "c", None).unwrap();
         socket.take_back(on_the_way);
         socket.handle_lost(now, Reason::PingTimeout, true);
@@ -1318,7 +1389,7 @@ mod tests {
         let mut socket = joined();
         emit(&mut socket, "a", None).unwrap();
         emit(&mut socket, "b", ask("b", now)).unwrap();
-        let on_the_way: Vec<_> = std::iter::from_fn(|| socket.poll_transmit()).collect();
+        let on_the_way = socket.take_transmit();
         emit(&mut socket, "c", None).unwrap();
         socket.handle_lost(now, Reason::PingTimeout, true);
         assert!(matches!(
@@ -1341,11 +1412,17 @@ mod tests {
         assert_eq!(socket.emit(failing), Err(EmitError::Offline));
         let never = AckError::NeverSent(EmitError::Offline);
         assert_eq!(events(&mut socket), [Event::Answered("v", Err(never))]);
-        assert_eq!(socket.take_tally().discarded, 3);
 
         let mut socket = joined();
-        let outbox = Outbox::new(1_000, 1_000);
-        let waiting: Vec<_> = (0..CONGESTED).map(|_| outbox.reserve(1)).collect();
+        let outbox = outbox(1_000);
+        let waiting: Vec<_> = (0..=CONGESTED).map(|_| outbox.reserve(1)).collect();
+        socket.emit(Request { permit: outbox.reserve(1), ..volatile(None) }).unwrap();
+        assert_eq!(written(&mut socket).len(), 1, "nothing has been handed to the connection");
+        let hand = |mut permit: Option<Permit>| {
+            permit.iter_mut().for_each(Permit::hand);
+            permit
+        };
+        let waiting: Vec<_> = waiting.into_iter().map(hand).collect();
         assert_eq!(socket.emit(Request { permit: outbox.reserve(1), ..volatile(None) }), {
             Err(EmitError::Discarded)
         });
@@ -1373,9 +1450,9 @@ mod tests {
     #[test]
     fn what_waits_for_too_long_is_not_sent() {
         let now = Instant::now();
-        let outbox = Outbox::new(10, 1_000);
+        let outbox = outbox(10);
         let mut socket = socket("/");
-        let retries = |waiter| Ask { waiter, since: now, timeout: SECOND, retries: 1 };
+        let retries = |waiter| Ask { waiter, since: now, timeout: SECOND, retries: 1, id: None };
         let end = Some(now + 5 * SECOND);
         for request in [
             Request { expires: end, permit: outbox.reserve(1), ..request("a") },
@@ -1389,7 +1466,7 @@ mod tests {
         socket.handle_timeout(now + 5 * SECOND);
         let expired = AckError::NeverSent(EmitError::Expired);
         assert_eq!(events(&mut socket), [Event::Answered("b", Err(expired))]);
-        assert_eq!((outbox.waiting(), socket.take_tally().discarded), (0, 2));
+        assert_eq!((outbox.waiting(), outbox.discarded()), (0, 1));
         assert_eq!(socket.poll_timeout(), Some(now + 9 * SECOND));
         // Whether or not anybody has looked in time.
         assert_eq!(rejoin(&mut socket, now + 9 * SECOND, 1), [r#"42["d"]"#]);
@@ -1419,7 +1496,7 @@ mod tests {
         let mut socket = socket("/");
         emit(&mut socket, "a", None).unwrap();
         emit(&mut socket, "b", ask("b", now)).unwrap();
-        let retries = Ask { waiter: "c", since: now, timeout: SECOND, retries: 1 };
+        let retries = Ask { waiter: "c", since: now, timeout: SECOND, retries: 1, id: None };
         emit(&mut socket, "c", Some(retries)).unwrap();
         let names: Vec<_> =
             socket.take_unsent().iter().map(|emit| emit.name().to_owned()).collect();
@@ -1430,7 +1507,7 @@ mod tests {
 
     /// Emits with two retries.
     fn emit_surely(socket: &mut Socket<&'static str>, name: &'static str, now: Instant) {
-        let ask = Ask { waiter: name, since: now, timeout: SECOND, retries: 2 };
+        let ask = Ask { waiter: name, since: now, timeout: SECOND, retries: 2, id: None };
         emit(socket, name, Some(ask)).unwrap();
     }
 
@@ -1505,6 +1582,86 @@ mod tests {
         socket.handle_lost(now, Reason::TooLargeForServer, true);
         let failed = AckError::Disconnected(Reason::TooLargeForServer);
         assert_eq!(events(&mut socket)[0], Event::Answered("a", Err(failed)));
+    }
+
+    #[test]
+    fn what_was_sent_is_never_said_to_be_never_sent() {
+        let now = Instant::now();
+        let mut socket = joined();
+        emit_surely(&mut socket, "a", now);
+        assert_eq!(written(&mut socket).len(), 1);
+        socket.handle_lost(now, Reason::PingTimeout, true);
+        events(&mut socket);
+        // The next server takes less.
+        socket.handle_open(now, Session { max_payload: Some(3), ..session(Protocol::Eio4) });
+        receive(&mut socket, Body::Connect(Some(r#"{"sid":"id"}"#.into())));
+        let failed = Event::Answered("a", Err(AckError::TimedOut));
+        assert!(events(&mut socket).contains(&failed));
+        assert_eq!((socket.take_tally().unanswered, socket.is_done()), (1, true));
+    }
+
+    #[test]
+    fn what_must_arrive_expires_even_if_it_was_under_way() {
+        let now = Instant::now();
+        let mut socket = joined();
+        let expires = Some(now + 5 * SECOND);
+        let ask = Ask { waiter: "a", since: now, timeout: 9 * SECOND, retries: 9, id: None };
+        socket.emit(Request { expires, ask: Some(ask), ..request("a") }).unwrap();
+        socket.handle_timeout(now + 5 * SECOND);
+        assert!(events(&mut socket).is_empty(), "it may be answered yet");
+        socket.handle_lost(now, Reason::PingTimeout, true);
+        assert_eq!(socket.poll_timeout(), expires);
+        socket.handle_timeout(now + 5 * SECOND);
+        let failed = Event::Answered("a", Err(AckError::TimedOut));
+        assert_eq!(events(&mut socket).last(), Some(&failed));
+    }
+
+    #[test]
+    fn what_is_not_to_wait_does_not_wait_for_the_next_session_either() {
+        let now = Instant::now();
+        let outbox = outbox(10);
+        let mut socket = joined();
+        let volatile = Emit::new("v", ()).unwrap().volatile();
+        let permit = || outbox.reserve(1);
+        socket.emit(Request { emit: volatile, permit: permit(), ..request("v") }).unwrap();
+        let offline = Offline::Fail;
+        socket.emit(Request { offline, permit: permit(), ..request("f") }).unwrap();
+        socket.emit(Request { permit: permit(), ..request("w") }).unwrap();
+        socket.handle_lost(now, Reason::PingTimeout, true);
+        assert_eq!((outbox.waiting(), outbox.discarded()), (1, 2));
+        assert_eq!(rejoin(&mut socket, now, 2), [r#"42["w"]"#]);
+    }
+
+    #[test]
+    fn of_what_comes_back_under_one_key_the_last_counts_too() {
+        let now = Instant::now();
+        let mut socket = joined();
+        let latest =
+            |name| Request { emit: Emit::new(name, ()).unwrap().latest("a"), ..request(name) };
+        socket.emit(latest("a1")).unwrap();
+        emit(&mut socket, "x", None).unwrap();
+        let on_the_way = socket.take_transmit();
+        socket.handle_lost(now, Reason::PingTimeout, true);
+        socket.emit(latest("a2")).unwrap();
+        socket.take_back(on_the_way);
+        assert_eq!(rejoin(&mut socket, now, 2), [r#"42["x"]"#, r#"42["a2"]"#]);
+        assert_eq!(socket.take_tally().replaced, 1);
+    }
+
+    #[test]
+    fn what_was_said_to_the_visit_before_does_not_end_the_next() {
+        let now = Instant::now();
+        let mut socket = joined();
+        socket.leave(Reason::ClientDisconnect);
+        assert!(socket.join(now));
+        socket.handle_open(now, session(Protocol::Eio4));
+        events(&mut socket);
+        // The server's own disconnect has crossed ours.
+        receive(&mut socket, Body::Disconnect);
+        receive(&mut socket, Body::Connect(Some(r#"{"sid":"id"}"#.into())));
+        assert_eq!(events(&mut socket), [ready("id")]);
+        receive(&mut socket, Body::Disconnect);
+        assert_eq!(events(&mut socket), [Event::Disconnected(Reason::ServerDisconnect)]);
     }
 
     #[test]
@@ -1853,7 +2010,7 @@ mod tests {
                 let (mut epoch, mut asked) = (0, 0_usize);
                 let mut outcomes: HashMap<usize, u32> = HashMap::new();
                 let mut ready = false;
-                let outbox = Outbox::new(1_000, 100_000);
+                let outbox = outbox(1_000);
                 let mut on_the_way = Vec::new();
                 // At the end, time runs out for whoever still waits.
                 let end = [Operation::Leave, Operation::Pass(100_000)];
@@ -1869,7 +2026,7 @@ mod tests {
                         Operation::Ask { retries } => {
                             asked += 1;
                             let timeout = 10 * SECOND;
-                            let ask = Ask { waiter: asked, since: now, timeout, retries };
+                            let ask = Ask { waiter: asked, since: now, timeout, retries, id: None };
                             let permit = outbox.reserve(5);
                             let request = Request { permit, ask: Some(ask), ..request("e") };
                             prop_assert_eq!(socket.emit(request).is_err(), was_over);
@@ -1939,7 +2096,7 @@ mod tests {
                             Event::TooLarge { .. } => prop_assert!(false, "nothing is too large"),
                         }
                     }
-                    while let Some(outgoing) = socket.poll_transmit() {
+                    for outgoing in socket.take_transmit() {
                         let early = matches!(outgoing.packet.body, Body::Connect(_));
                         prop_assert!(early || ready, "sent before the namespace was joined");
                         if early {
