@@ -118,6 +118,24 @@ impl Target {
         }
     }
 
+    /// From now on this token, and no other, lets into `/guarded`.
+    pub fn set_token(&self, token: &str) {
+        match self {
+            Self::Shared(server) => server.set_token(token),
+            Self::Own(server) => server.set_token(token),
+            Self::Oxide(server) => server.set_token(token),
+        }
+    }
+
+    /// The tokens that were shown to enter `/guarded`, in order.
+    pub fn tokens(&self) -> Vec<serde_json::Value> {
+        match self {
+            Self::Shared(server) => server.tokens(),
+            Self::Own(server) => server.tokens(),
+            Self::Oxide(server) => server.tokens(),
+        }
+    }
+
     pub fn builder(&self) -> ClientBuilder {
         super::builder(self.url())
     }

@@ -1,8 +1,8 @@
 //! What the integration tests talk to: the official servers on Node.js ([`node`]), socketioxide
 //! ([`oxide`]), and a server which does exactly what a test tells it to ([`scripted`]); with what
 //! runs one scenario against all of them ([`every`]), a subscriber which tells the test what it
-//! gets ([`recorder`]), and a way to a server which fails on demand ([`proxy`]) or at random
-//! ([`faults`], and [`storm`] with traffic).
+//! gets ([`recorder`]), what is logged meanwhile ([`logged`]), and a way to a server which fails on
+//! demand ([`proxy`]) or at random ([`faults`], and [`storm`] with traffic).
 
 // Every integration test is a crate of its own and uses only the part of this it needs.
 #![allow(dead_code, unreachable_pub)]
@@ -20,6 +20,7 @@
 
 pub mod every;
 pub mod faults;
+pub mod logged;
 pub mod node;
 pub mod oxide;
 pub mod proxy;

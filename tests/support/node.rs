@@ -3,6 +3,7 @@
 use super::PATIENCE;
 use serde_json::{Value, json};
 use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -69,6 +70,17 @@ pub enum Middleware {
     Slow,
     /// Lets nobody in: the error "denied" with the data `{"code":42}`.
     Refuse,
+}
+
+/// How the server emits; see [`Server::emit`].
+#[derive(Clone, Copy, Debug)]
+pub enum How {
+    Plain,
+    /// With an attachment as the last argument.
+    Binary,
+    Volatile,
+    /// Asks for an answer.
+    Asking,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -211,6 +223,30 @@ impl Server {
         self.get(&format!("/publish?namespace={namespace}&name={name}&from={from}&count={count}"));
     }
 
+    /// Has the server emit an event to everybody in the namespace: an array of its name and its
+    /// arguments.
+    pub fn emit(&self, namespace: &str, how: How, event: &Value) {
+        let how = match how {
+            How::Plain => "plain",
+            How::Binary => "binary",
+            How::Volatile => "volatile",
+            How::Asking => "asking",
+        };
+        let args = percent_encode(&event.to_string());
+        self.get(&format!("/emit?namespace={namespace}&how={how}&args={args}"));
+    }
+
+    /// From now on this token, and no other, lets into `/guarded`.
+    pub fn set_token(&self, token: &str) {
+        self.get(&format!("/token?is={}", percent_encode(token)));
+    }
+
+    /// The tokens that were shown to enter `/guarded`, in order.
+    pub fn tokens(&self) -> Vec<Value> {
+        let body = self.get("/tokens");
+        body.as_array().unwrap_or_else(|| panic!("a list, not {body}")).clone()
+    }
+
     /// How many Engine.IO connections there are now.
     pub fn engines(&self) -> u64 {
         let body = self.get("/engine");
@@ -314,6 +350,13 @@ impl Drop for Server {
             thread::sleep(Duration::from_millis(5));
         }
     }
+}
+
+fn percent_encode(text: &str) -> String {
+    text.bytes().fold(String::new(), |mut encoded, byte| {
+        write!(encoded, "%{byte:02X}").expect("a string takes everything");
+        encoded
+    })
 }
 
 fn directory() -> PathBuf {

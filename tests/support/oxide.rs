@@ -36,6 +36,14 @@ struct Counters {
     connections: Mutex<HashMap<String, u64>>,
     disconnections: Mutex<HashMap<String, u64>>,
     counts: Mutex<HashMap<String, u64>>,
+    guard: Mutex<Guard>,
+}
+
+/// What lets into `/guarded`, and what was shown there.
+#[derive(Default)]
+struct Guard {
+    token: String,
+    shown: Vec<serde_json::Value>,
 }
 
 /// A server with the defaults of socketioxide; it stops when dropped.
@@ -91,6 +99,16 @@ impl Server {
     pub fn counted(&self, name: &str) -> u64 {
         count(&self.counters.counts, name)
     }
+
+    /// From now on this token, and no other, lets into `/guarded`.
+    pub fn set_token(&self, token: &str) {
+        token.clone_into(&mut self.counters.guard.lock().expect("no panic").token);
+    }
+
+    /// The tokens that were shown to enter `/guarded`, in order.
+    pub fn tokens(&self) -> Vec<serde_json::Value> {
+        self.counters.guard.lock().expect("no panic").shown.clone()
+    }
 }
 
 impl Drop for Server {
@@ -115,6 +133,7 @@ fn add(counters: &Mutex<HashMap<String, u64>>, key: &str) -> u64 {
 
 fn register(io: &SocketIo, counters: &Arc<Counters>) {
     let counters = Arc::clone(counters);
+    let guarding = Arc::clone(&counters);
     let joined = move |socket: SocketRef, TryData(auth): TryData<serde_json::Value>| async move {
         serve(&socket, auth.unwrap_or_default(), &counters);
     };
@@ -122,6 +141,13 @@ fn register(io: &SocketIo, counters: &Arc<Counters>) {
         io.ns(namespace, joined.clone());
     }
     io.ns("/no", joined.clone().with(async || Err::<(), _>("auth failed")));
+    let guard = async move |TryData(auth): TryData<serde_json::Value>| {
+        let shown = auth.unwrap_or_default()["token"].clone();
+        let mut guard = guarding.guard.lock().expect("no panic");
+        guard.shown.push(shown.clone());
+        if shown == guard.token { Ok(()) } else { Err("wrong token") }
+    };
+    io.ns("/guarded", joined.clone().with(guard));
     let slow = async || {
         tokio::time::sleep(Duration::from_millis(200)).await;
         Ok::<(), Infallible>(())

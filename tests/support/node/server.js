@@ -18,6 +18,9 @@ const disconnections = {};
 const counts = {};
 // What came in each stream, over all sockets.
 const recorded = {};
+// The one that lets into "/guarded", and those that were shown there.
+let token = "";
+const tokens = [];
 
 function refusal(message, data) {
   return Object.assign(new Error(message), { data });
@@ -149,6 +152,14 @@ function serve(name) {
   };
 }
 
+// Ways to emit to everybody in a namespace.
+const emitters = {
+  plain: (to, args) => to.emit(...args),
+  binary: (to, args) => to.emit(...args, Buffer.from([1, 2, 3])),
+  volatile: (to, args) => to.volatile.emit(...args),
+  asking: (to, args) => to.timeout(1000).emit(...args, () => {}),
+};
+
 const server = http.createServer((request, response) => {
   const url = new URL(request.url, "http://localhost");
   const reply = (body) => {
@@ -168,6 +179,15 @@ const server = http.createServer((request, response) => {
       io.of(namespace).emit(name, Number(from) + i);
     }
     reply(true);
+  } else if (url.pathname === "/emit") {
+    const { namespace, how, args } = Object.fromEntries(url.searchParams);
+    emitters[how](io.of(namespace), JSON.parse(args));
+    reply(true);
+  } else if (url.pathname === "/token") {
+    token = url.searchParams.get("is");
+    reply(true);
+  } else if (url.pathname === "/tokens") {
+    reply(tokens);
   } else if (url.pathname === "/shutdown") {
     response.on("finish", () => io.close());
     reply(true);
@@ -186,7 +206,7 @@ const server = http.createServer((request, response) => {
 const io = attach(server, config.options);
 
 const once = dedupe();
-for (const name of ["/", "/foo", "/bar", "/no", "/late"]) {
+for (const name of ["/", "/foo", "/bar", "/no", "/late", "/guarded"]) {
   if (config.dedupe) {
     io.of(name).on("connection", once);
   }
@@ -198,6 +218,11 @@ if (config.middleware === "slow") {
   io.use((_, next) => next(refusal("denied", { code: 42 })));
 }
 io.of("/no").use((_, next) => next(refusal("auth failed", { code: 42, why: "no" })));
+io.of("/guarded").use(({ handshake: { auth, query } }, next) => {
+  const shown = (auth || query).token;
+  tokens.push(shown === undefined ? null : shown);
+  next(shown === token ? undefined : refusal("wrong token", { code: 401 }));
+});
 io.of("/late").use((_, next) => setTimeout(next, 200));
 
 server.listen(config.port, "127.0.0.1", () => {

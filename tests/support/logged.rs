@@ -1,0 +1,35 @@
+//! What this crate's actors log on the thread of a test, where those of its clients run.
+
+use std::cell::RefCell;
+
+thread_local! {
+    static LINES: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+}
+
+struct Logger;
+
+impl log::Log for Logger {
+    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
+        metadata.target().starts_with("actix_socketio")
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        if self.enabled(record.metadata()) {
+            LINES.with_borrow_mut(|lines| lines.push(record.args().to_string()));
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+/// Notes everything from now on.
+pub fn start() {
+    // Another test may have been first.
+    log::set_logger(&Logger).ok();
+    log::set_max_level(log::LevelFilter::Trace);
+}
+
+/// All lines so far.
+pub fn lines() -> Vec<String> {
+    LINES.with_borrow(Clone::clone)
+}
