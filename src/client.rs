@@ -152,7 +152,8 @@ impl Client {
     /// leaves all namespaces, closes.
     ///
     /// What is not done when `deadline` has passed is left undone. From the call on, nothing can
-    /// be emitted. It may be called from any handle, and more than once.
+    /// be emitted. It may be called from any handle, and more than once. What has come by then is
+    /// still delivered to the subscribers, also to those that are slow; nobody waits for them.
     pub async fn shutdown(&self, deadline: Duration) -> ShutdownReport {
         let (report, _) = self.end(deadline, Way::Leave).await;
         report

@@ -111,7 +111,9 @@ pub(crate) struct Namespace {
     is_wanted: bool,
     /// To end so as soon as all is sent and answered.
     finishing: Option<Way>,
-    /// Dropped with the actor, which tells who waits for that.
+    /// It has ended for good, and stops as soon as its subscribers have got everything.
+    is_over: bool,
+    /// Dropped when all that was asked of the actor has been handled, for who waits for that.
     done: Option<Arc<Done>>,
     /// Packets handled since the Connection was last told.
     taken: Load,
@@ -195,6 +197,7 @@ impl Namespace {
                 counters,
                 is_wanted: true,
                 finishing: None,
+                is_over: false,
                 done: None,
                 taken: Load::default(),
                 reported: Load::default(),
@@ -500,10 +503,14 @@ impl ActorFuture<Namespace> for Pump {
     fn poll(
         mut self: Pin<&mut Self>,
         namespace: &mut Namespace,
-        _: &mut Context<Namespace>,
+        ctx: &mut Context<Namespace>,
         cx: &mut TaskContext<'_>,
     ) -> Poll<()> {
         namespace.pump(cx, &mut self.alarm);
+        namespace.done = None;
+        if namespace.is_over && !namespace.subscribers.iter().any(Subscriber::is_behind) {
+            ctx.stop();
+        }
         Poll::Pending
     }
 }
@@ -666,13 +673,13 @@ impl Handler<Finish> for Namespace {
 impl Handler<End> for Namespace {
     type Result = ();
 
-    fn handle(&mut self, End { done }: End, ctx: &mut Self::Context) {
+    fn handle(&mut self, End { done }: End, _: &mut Self::Context) {
         self.core.end(Reason::Shutdown);
         self.publish();
         if let Some(ticket) = self.ticket() {
             done.hand_over(ticket);
         }
-        ctx.stop();
+        self.is_over = true;
         // Whoever waits for the end looks at the counters next.
         self.discard_rest();
         self.done = Some(done);

@@ -364,6 +364,11 @@ impl Subscriber {
         matches!(self.mailbox, Mailbox::Gone)
     }
 
+    /// Something waits for it.
+    pub(crate) fn is_behind(&self) -> bool {
+        matches!(self.mailbox, Mailbox::Full { .. })
+    }
+
     /// There is nothing more to do for it.
     pub(crate) fn is_done(&self) -> bool {
         match self.mailbox {
