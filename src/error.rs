@@ -653,6 +653,14 @@ pub enum AnswerError {
     Full,
     /// The session that the event came in has ended, and nobody waits for the answer.
     Closed,
+    /// The server would close the connection over a message of this size; see
+    /// [`EmitError::PayloadTooLarge`]. The event can be answered otherwise.
+    PayloadTooLarge {
+        /// Of the largest message that the answer is sent as, in bytes.
+        size: u64,
+        /// The server's, in bytes.
+        limit: u64,
+    },
 }
 
 impl fmt::Display for AnswerError {
@@ -663,6 +671,9 @@ impl fmt::Display for AnswerError {
             Self::Encode(error) => write!(f, "the answer cannot be serialised: {error}"),
             Self::Full => f.write_str("the buffer for outgoing events is full"),
             Self::Closed => f.write_str("the session that the event came in has ended"),
+            Self::PayloadTooLarge { size, limit } => {
+                write!(f, "a message of {size} bytes, and the server takes {limit}")
+            }
         }
     }
 }

@@ -185,6 +185,9 @@ impl Responder {
         if self.port.visit() != Some(self.visit) {
             return Err(AnswerError::Closed);
         }
+        if let Some((size, limit)) = self.port.exceeded(Some(self.id), &payload) {
+            return Err(AnswerError::PayloadTooLarge { size, limit });
+        }
         if self.used.swap(true, Ordering::AcqRel) {
             return Err(AnswerError::AlreadyAnswered);
         }

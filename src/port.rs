@@ -9,7 +9,6 @@ use std::sync::{
 };
 
 use actix::{Addr, Context, Handler, Message, dev::ToEnvelope};
-use bytes::Bytes;
 use bytestring::ByteString;
 
 use crate::{
@@ -18,7 +17,8 @@ use crate::{
     error::{EmitError, Reason},
     namespace::Namespace,
     outbox::{Outbox, Permit},
-    proto::socket::Socket,
+    payload::Payload,
+    proto::{engine::Protocol, packet::largest_message, socket::Socket},
 };
 
 /// The way to a namespace for handles and responders, on any thread.
@@ -134,6 +134,14 @@ impl Port {
         self.status.mark(reason)
     }
 
+    /// The size of an event or an answer and the server's limit, if the one is known to exceed the
+    /// other. The actor knows the number of a question as well.
+    pub(crate) fn exceeded(&self, id: Option<u64>, payload: &Payload) -> Option<(u64, u64)> {
+        let limit = self.max_payload()?;
+        let size = largest_message(Protocol::Eio4, &self.namespace, id, payload);
+        (size > limit).then_some((size, limit))
+    }
+
     /// Room for an event, or why it is not taken.
     pub(crate) fn admit(&self, emit: &Emit, offline: Offline) -> Result<Permit, EmitError> {
         if let Some(reason) = self.ended() {
@@ -142,14 +150,8 @@ impl Port {
         if offline == Offline::Fail && !self.is_joined() {
             return Err(EmitError::Offline);
         }
-        if let Some(limit) = self.max_payload() {
-            // Two characters are the least that comes before it.
-            let text = emit.payload.json().len().saturating_add(2);
-            let sizes = emit.payload.attachments().iter().map(Bytes::len).chain([text]);
-            let size = u64::try_from(sizes.max().unwrap_or(text)).unwrap_or(u64::MAX);
-            if size > limit {
-                return Err(EmitError::PayloadTooLarge { size, limit });
-            }
+        if let Some((size, limit)) = self.exceeded(None, &emit.payload) {
+            return Err(EmitError::PayloadTooLarge { size, limit });
         }
         self.outbox.reserve(emit.payload.size()).ok_or_else(|| EmitError::Full(emit.clone()))
     }

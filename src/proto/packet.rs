@@ -178,18 +178,12 @@ impl Packet {
     /// The size of the largest websocket message that this packet is sent as, if that is beyond
     /// `limit`.
     pub(crate) fn exceeds(&self, protocol: Protocol, limit: u64) -> Option<u64> {
-        let (Body::Event { payload, .. } | Body::Ack { payload, .. }) = &self.body else {
-            return None;
+        let (id, payload) = match &self.body {
+            Body::Event { id, payload, .. } => (*id, payload),
+            Body::Ack { id, payload } => (Some(*id), payload),
+            Body::Connect(_) | Body::Disconnect | Body::ConnectError(_) => return None,
         };
-        let text = payload.json().len().saturating_add(self.namespace.len());
-        let largest = payload.attachments().iter().map(Bytes::len).chain([text]).max()?;
-        // Most are far from it, and need not be encoded to see that.
-        if u64::try_from(largest.saturating_add(LONGEST_PREFIX)).is_ok_and(|size| size <= limit) {
-            return None;
-        }
-        let mut size = 0;
-        self.clone().encode(protocol, |frame| size = size.max(frame.size()));
-        (size > limit).then_some(size)
+        Some(largest_message(protocol, &self.namespace, id, payload)).filter(|&size| size > limit)
     }
 
     /// The websocket messages that this packet is sent as: a text, then its attachments.
@@ -229,6 +223,36 @@ impl Packet {
             write(encode_attachment(protocol, data.clone()));
         }
     }
+}
+
+/// The size of the largest websocket message that an event or an answer is sent as.
+pub(crate) fn largest_message(
+    protocol: Protocol,
+    namespace: &str,
+    id: Option<u64>,
+    payload: &Payload,
+) -> u64 {
+    let attachments = payload.attachments();
+    let count = u64::try_from(attachments.len()).ok().filter(|&count| count > 0);
+    let text = [
+        "42".len(),
+        count.map_or(0, |count| digits(count).saturating_add(1)),
+        if namespace == "/" { 0 } else { namespace.len().saturating_add(1) },
+        id.map_or(0, digits),
+        payload.json().len(),
+    ];
+    let text = text.into_iter().fold(0, usize::saturating_add);
+    let frame = match protocol {
+        Protocol::Eio4 => 0,
+        Protocol::Eio3 => 1,
+    };
+    let data = attachments.iter().map(|data| data.len().saturating_add(frame));
+    data.chain([text]).max().and_then(|size| u64::try_from(size).ok()).unwrap_or(u64::MAX)
+}
+
+fn digits(number: u64) -> usize {
+    std::iter::successors(Some(number), |rest| rest.checked_div(10).filter(|&rest| rest > 0))
+        .count()
 }
 
 fn push_number(text: &mut String, number: impl fmt::Display) {
@@ -559,6 +583,35 @@ mod tests {
         let mut frames = Vec::new();
         packet.encode(protocol, |frame| frames.push(frame));
         frames
+    }
+
+    #[test]
+    fn the_size_of_the_largest_message_is_known_before_it_is_encoded() {
+        let blobs = |sizes: &[usize]| -> Vec<Bytes> {
+            sizes.iter().map(|&size| Bytes::from(vec![7; size])).collect()
+        };
+        for (namespace, id, sizes) in [
+            ("/", None, &[][..]),
+            ("/", Some(0), &[]),
+            ("/", Some(9), &[1]),
+            ("/", Some(10), &[100]),
+            ("/shop", None, &[1; 10]),
+            ("/käse", Some(MAX_ID), &[0, 30, 60, 0]),
+        ] {
+            let payload = Payload::new(r#"["e","ü"]"#.into(), 5, blobs(sizes));
+            let mut bodies = vec![Body::Event { id, name: "e".into(), payload: payload.clone() }];
+            bodies.extend(id.map(|id| Body::Ack { id, payload }));
+            for (body, protocol) in
+                bodies.into_iter().flat_map(|b| [(b.clone(), Protocol::Eio3), (b, Protocol::Eio4)])
+            {
+                let packet = Packet::new(namespace.into(), body);
+                let largest = frames(packet.clone(), protocol).iter().map(Frame::size).max();
+                let largest = largest.unwrap();
+                assert_eq!(packet.exceeds(protocol, largest), None, "{packet:?}");
+                assert_eq!(packet.exceeds(protocol, largest - 1), Some(largest), "{packet:?}");
+            }
+        }
+        assert_eq!(Packet::new(root(), Body::Disconnect).exceeds(Protocol::Eio4, 0), None);
     }
 
     #[test]

@@ -132,6 +132,11 @@ impl Recorder {
     /// Stops the subscriber, and waits until it has.
     pub async fn stop(mut self) {
         self.addr.do_send(Stop);
+        self.over().await;
+    }
+
+    /// Waits until the subscriber is gone.
+    pub async fn over(&mut self) {
         within(async { while self.facts.recv().await.is_some() {} }).await;
     }
 }
