@@ -591,7 +591,8 @@ impl ClientBuilder {
     /// [`Reconnect`]. Default: for ever, with growing delays, the first connection included.
     ///
     /// A namespace that the server disconnected or refused is not joined again by itself, as for
-    /// the official client: [`Socket::connect`] does that.
+    /// the official client, unless the [policy](Reconnect::retry) says so: [`Socket::connect`] does
+    /// that.
     #[must_use]
     pub fn reconnect(mut self, policy: Reconnect) -> Self {
         self.reconnect = policy;
@@ -692,8 +693,8 @@ impl ClientBuilder {
         self
     }
 
-    /// How much may wait to be sent in each namespace: the number of events, and their bytes. When
-    /// it is full, emits fail with [`EmitError::Full`](crate::EmitError::Full); an event larger
+    /// How much may wait to be sent in each namespace: the number of events and answers, and their
+    /// bytes. Events with [retries](Self::retries) hold room until they are answered. When it is full, emits fail with [`EmitError::Full`](crate::EmitError::Full); an event larger
     /// than all of it passes alone. Default: 10 000 events, 16 MiB.
     #[must_use]
     pub fn send_buffer(mut self, events: usize, bytes: usize) -> Self {

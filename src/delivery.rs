@@ -55,7 +55,8 @@
 //!
 //! A try whose answer does not come in time takes one of the retries. A connection that is lost
 //! takes none: the events go again on the next one, however often. So what ends an event without an
-//! answer is a server that is there and does not answer, or the end of the namespace (left, refused,
+//! answer is a server that is there and does not answer (or closes the connection over the event, as
+//! too large), its own [lifetime](crate::Emit::lifetime), or the end of the namespace (left, refused,
 //! given up, shut down).
 //!
 //! Sent again means that the server may get it twice. With message ids, the last argument of such
@@ -112,7 +113,8 @@
 //! | buffered events | wait | wait | wait for [`connect`](crate::Socket::connect); after a shutdown they are counted as [dropped](crate::ShutdownReport::dropped) |
 //! | … that ask for an answer | wait, up to their timeout | the same | [`NeverSent`](crate::AckError::NeverSent) |
 //! | sent, without an answer yet | [`Disconnected`](crate::AckError::Disconnected) | the same | the same |
-//! | … with retries | go again | go again | [`Disconnected`](crate::AckError::Disconnected) |
+//! | … with retries | go again | go again | [`Disconnected`](crate::AckError::Disconnected), or [`NeverSent`](crate::AckError::NeverSent) if it never went |
+//! | volatile events that were not written | dropped, and counted | the same | the same |
 //! | answers to the server | void: nobody waits for them any more | the same | the same |
 //! | [`ready`](crate::Socket::ready) | waits, up to its timeout | the same | [`ReadyError::Ended`](crate::ReadyError::Ended) |
 //! | subscribers | [`Disconnected`](crate::Disconnected) or nothing, [`Reconnecting`](crate::Reconnecting), [`Ready`](crate::Ready) | [`Disconnected`](crate::Disconnected) or [`ConnectError`](crate::ConnectError), [`Reconnecting`](crate::Reconnecting), [`Ready`](crate::Ready) | [`Disconnected`](crate::Disconnected) or [`ConnectError`](crate::ConnectError), perhaps [`GaveUp`](crate::GaveUp) |

@@ -540,7 +540,8 @@ pub enum EmitError {
     ReservedName(String),
     /// The arguments could not be serialised; the text is serde's.
     Encode(String),
-    /// The namespace's buffer for outgoing events is full. Here is the event, to be sent again
+    /// The namespace's buffer for outgoing events is full, or as many events wait for an answer as
+    /// [may](crate::ClientBuilder::pending_acks). Here is the event, to be sent again
     /// with [`Socket::send`](crate::Socket::send) when there is room.
     Full(Emit),
     /// The namespace is not joined, nor being joined.
@@ -605,7 +606,7 @@ pub enum AckError {
     /// No answer in time. The server may have seen the event; an answer that still comes is
     /// dropped.
     TimedOut,
-    /// The session ended first. The event was sent; whether the server saw it is not known.
+    /// The session ended first. The event was on its way; whether the server saw it is not known.
     Disconnected(Reason),
     /// The answer came, in another shape than asked for.
     Decode(DecodeError),

@@ -43,7 +43,7 @@ impl Ready {
     }
 
     /// The id that the server knows this client by in this namespace: its `socket.id`. It changes
-    /// with each connection.
+    /// with each connection, unless the session was [recovered](Self::recovered).
     pub fn sid(&self) -> &str {
         &self.sid
     }
@@ -220,7 +220,11 @@ impl Disconnected {
     }
 }
 
-/// The namespace was not joined: the server refused it, or there is no connection.
+/// The namespace was not joined: the server refused it or did not answer, or there is no
+/// connection and none is tried any more.
+///
+/// Attempts to connect that failed and are followed by another do not end in this; for them there is
+/// [`Reconnecting`].
 #[derive(Debug, Clone, PartialEq, Eq, Message)]
 #[rtype(result = "()")]
 pub struct ConnectError {
@@ -277,7 +281,10 @@ impl Lagged {
     }
 }
 
-/// The connection is gone, or could not be made, and another attempt is made by itself.
+/// Another attempt is made by itself: to connect, when the connection is gone or could not be made, or
+/// to join the namespace, when the server has ended or refused it and the
+/// [policy](crate::Reconnect::retry) says so. Both are counted apart; the [reason](Self::reason) tells
+/// which it is.
 ///
 /// What is emitted until then waits, and is sent when the namespace is joined again.
 #[derive(Debug, Clone, PartialEq, Eq, Message)]
@@ -313,7 +320,7 @@ impl Reconnecting {
     }
 }
 
-/// As many attempts to connect were made as [`Reconnect`](crate::Reconnect) allows.
+/// As many attempts to connect, or to join, were made as [`Reconnect`](crate::Reconnect) allows.
 ///
 /// It follows the [`Disconnected`] or [`ConnectError`] that says why.
 #[derive(Debug, Clone, PartialEq, Eq, Message)]

@@ -133,7 +133,8 @@ impl Socket {
     }
 
     /// Subscribes to one kind of message: [`Ready`], [`Event`], [`Disconnected`],
-    /// [`ConnectError`](crate::ConnectError) or [`Lagged`](crate::Lagged).
+    /// [`ConnectError`](crate::ConnectError), [`Reconnecting`](crate::Reconnecting),
+    /// [`GaveUp`](crate::GaveUp) or [`Lagged`](crate::Lagged).
     ///
     /// What one actor subscribes to, here and with [`subscribe`](Self::subscribe), is one
     /// subscription, with one order. So `Lagged` is of the events that the same actor missed.
@@ -351,9 +352,10 @@ impl Socket {
 
     /// Leaves the namespace, behind all that was emitted before.
     ///
-    /// Subscribers get [`Disconnected`], who waits for an answer gets
-    /// [`AckError::Disconnected`]. The connection stays, for the other namespaces and for
-    /// [`connect`](Self::connect).
+    /// Subscribers get [`Disconnected`]; who waits for an answer gets
+    /// [`AckError::Disconnected`], or [`AckError::NeverSent`] if the event still waited. Events that
+    /// still wait and ask for no answer are kept for [`connect`](Self::connect), and can be
+    /// [taken back](Self::take_unsent). The connection stays, for the other namespaces too.
     pub fn disconnect(&self) {
         if self.port.ended().is_none() {
             let mark = self.port.mark(Some(&Reason::ClientDisconnect));
