@@ -61,6 +61,8 @@
 //! | join and leave namespaces | [`Client::of`], [`Socket::ready`], [`Socket::disconnect`], [`Socket::connect`] |
 //! | hear | [`Socket::subscribe`], [`Socket::subscribe_to`], [`Socket::subscribe_once`], [`message`] |
 //! | stop hearing, hear too much | [`Subscription`], [`Overflow`] |
+//! | hear and send events as types of your own | [`contract`], [`Socket::on`], [`Socket::answer`], [`Socket::call`] |
+//! | hear some of them, as a stream or with a function | [`Socket::on_name`], [`Socket::on_prefix`], [`Socket::events`], [`Socket::on_fn`] |
 //! | read arguments, answer the server | [`Event::args`], [`Event::ack`], [`Payload`] |
 //! | talk | [`Socket::emit`], [`Socket::emit_with_ack`], [`Emit`], [`Socket::recipient`] |
 //! | say how an event may wait | [`Emit`], [`Offline`], [`Written`] |
@@ -118,7 +120,7 @@
 //!
 //! # Not yet
 //!
-//! HTTP long-polling, TLS, msgpack, typed events.
+//! HTTP long-polling, TLS, msgpack.
 
 #![cfg_attr(
     test,
@@ -135,8 +137,10 @@
 mod alarm;
 mod client;
 mod connection;
+pub mod contract;
 pub mod delivery;
 mod driver;
+mod ear;
 mod emit;
 pub mod error;
 pub mod message;
@@ -154,12 +158,16 @@ mod ticket;
 mod transport;
 
 pub use client::{Client, ClientBuilder, ShutdownReport};
+pub use contract::{Answer, Call, NamedEvent};
+pub use ear::Events;
 pub use emit::{Emit, Offline};
 pub use error::{
     AckError, AnswerError, BuildError, ConnectFailure, DecodeError, EmitError, Initiator,
     NamespaceError, ReadyError, Reason, Refusal, StartError,
 };
-pub use message::{ConnectError, Disconnected, Event, GaveUp, Lagged, Ready, Reconnecting};
+pub use message::{
+    ConnectError, Disconnected, Event, GaveUp, Lagged, Ready, Reconnecting, Undecodable,
+};
 pub use payload::Payload;
 pub use proto::{
     ProtocolError,

@@ -281,6 +281,30 @@ impl Lagged {
     }
 }
 
+/// An event that somebody hears as a type of its own, and that does not have its shape; see
+/// [`Socket::on`](crate::Socket::on).
+///
+/// If nobody subscribed to this message, the log says so. It counts as an event where events wait
+/// for slow subscribers.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+pub struct Undecodable {
+    pub(crate) event: Event,
+    pub(crate) error: DecodeError,
+}
+
+impl Undecodable {
+    /// The event as it came. If the server asked for an answer, it can be given here.
+    pub fn event(&self) -> &Event {
+        &self.event
+    }
+
+    /// What serde said.
+    pub fn error(&self) -> &DecodeError {
+        &self.error
+    }
+}
+
 /// Another attempt is made by itself: to connect, when the connection is gone or could not be made, or
 /// to join the namespace, when the server has ended or refused it and the
 /// [policy](crate::Reconnect::retry) says so. Both are counted apart; the [reason](Self::reason) tells

@@ -148,12 +148,37 @@ enum Unheard {
 }
 
 impl Unheard {
-    fn pop(&mut self) -> Option<Event> {
+    /// The first event that a subscriber to one message wants.
+    fn pop(&mut self, subscriber: &Subscriber) -> Option<Event> {
         let Self::Kept { events, bytes, before_ready } = self else { return None };
-        let event = events.pop_front()?;
+        let place = events.iter().position(|event| subscriber.wants_event(event))?;
+        let event = events.remove(place)?;
         *bytes = bytes.saturating_sub(event.payload.size());
-        *before_ready = before_ready.saturating_sub(1);
+        *before_ready = before_ready.saturating_sub(usize::from(place < *before_ready));
         Some(event)
+    }
+
+    /// What these ears hear of it: what came before the last [`Ready`], and what behind it. Who
+    /// hears all events leaves nothing for others.
+    fn take(&mut self, ears: &Ears) -> (VecDeque<Event>, VecDeque<Event>) {
+        let Self::Kept { events, bytes, before_ready } = self else { return Default::default() };
+        let mut behind = events.split_off((*before_ready).min(events.len()));
+        let mut before = std::mem::take(events);
+        if ears.want_all_events() {
+            *self = Self::Over;
+            return (before, behind);
+        }
+        let taken = [&mut before, &mut behind].map(|events| {
+            let (wanted, rest) =
+                std::mem::take(events).into_iter().partition(|event| ears.want_event(event));
+            *events = rest;
+            wanted
+        });
+        *before_ready = before.len();
+        before.append(&mut behind);
+        *bytes = before.iter().fold(0, |sum, event| sum.saturating_add(event.payload.size()));
+        *events = before;
+        taken.into()
     }
 }
 
@@ -305,7 +330,7 @@ impl Namespace {
             Unheard::Kept { events, bytes, .. } => {
                 // One that hears one message, and lives.
                 self.subscribers.iter_mut().for_each(Subscriber::check);
-                if self.subscribers.iter().any(Subscriber::wants_events) {
+                if self.subscribers.iter().any(|subscriber| subscriber.wants_event(&event)) {
                     return self.tell_event(event);
                 }
                 *bytes = bytes.saturating_add(event.payload.size());
@@ -323,15 +348,21 @@ impl Namespace {
     /// To all subscribers, and the last one without a copy.
     fn tell_event(&mut self, event: Event) {
         let mut overrun = false;
-        let mut listening = self.subscribers.iter_mut().filter(|one| one.wants_events()).peekable();
-        let mut event = Some(event);
-        while let Some(subscriber) = listening.next() {
-            let copy = if listening.peek().is_some() { event.clone() } else { event.take() };
-            if let Some(event) = copy {
-                subscriber.offer(Fact::Event(event));
+        let wants = |subscriber: &Subscriber| subscriber.wants_event(&event);
+        let last = self.subscribers.iter().rposition(wants);
+        let Some((last, before)) =
+            last.and_then(|last| self.subscribers.get_mut(..=last)?.split_last_mut())
+        else {
+            return;
+        };
+        for subscriber in before {
+            if subscriber.wants_event(&event) {
+                subscriber.offer(Fact::Event(event.clone()));
                 overrun |= subscriber.is_overrun();
             }
         }
+        last.offer(Fact::Event(event));
+        overrun |= last.is_overrun();
         if overrun {
             self.leave_overrun();
         }
@@ -343,6 +374,17 @@ impl Namespace {
         if self.core.ended().is_none() {
             log::warn!("{}: left, since a subscriber is too slow", self.name());
             self.leave(Reason::SlowSubscriber);
+        }
+    }
+
+    /// Tells of the events that did not have the shape in which somebody wanted to hear them.
+    fn tell_undecodable(&mut self) {
+        let subscribers = self.subscribers.iter_mut();
+        let undecodable: Vec<_> = subscribers.flat_map(Subscriber::take_undecodable).collect();
+        for undecodable in undecodable {
+            let name = undecodable.event.name();
+            log::warn!("{}: an event {name:?} has another shape than asked for", self.name());
+            self.tell(&Fact::Undecodable(undecodable));
         }
     }
 
@@ -452,6 +494,7 @@ impl Namespace {
             subscriber.poll(cx, &self.port.namespace);
             self.counters.missed.add(subscriber.take_missed());
         }
+        self.tell_undecodable();
         let name = &self.port.namespace;
         self.subscribers.retain(|subscriber| {
             if subscriber.is_gone() {
@@ -825,7 +868,8 @@ impl Handler<Subscribe> for Namespace {
         // Where little happens, this is when the dead are noticed.
         self.subscribers.iter_mut().for_each(Subscriber::check);
         // What it gets now is what it has just subscribed to, and nothing twice.
-        let (events, ready) = (ears.want_events(), ears.want_ready());
+        let ready = ears.want_ready();
+        let (before, after) = self.unheard.take(&ears);
         let known = self.subscribers.iter().position(|one| one.can_adopt(&ears));
         let mut subscriber = match known {
             None => Subscriber::new(number, ears),
@@ -835,12 +879,6 @@ impl Handler<Subscribe> for Namespace {
                 subscriber
             }
         };
-        let (mut before, mut after) = (VecDeque::new(), VecDeque::new());
-        if events && let Unheard::Kept { events, before_ready, .. } = &mut self.unheard {
-            after = events.split_off((*before_ready).min(events.len()));
-            before = std::mem::take(events);
-            self.unheard = Unheard::Over;
-        }
         for event in before {
             subscriber.offer(Fact::Event(event));
         }
@@ -862,7 +900,8 @@ impl Handler<SubscribeOnce> for Namespace {
         self.subscribers.iter_mut().for_each(Subscriber::check);
         let (events, ready) = (ears.want_events(), ears.want_ready());
         let mut subscriber = Subscriber::once(number, ears);
-        if events && let Some(event) = self.unheard.pop() {
+        let event = if events { self.unheard.pop(&subscriber) } else { None };
+        if let Some(event) = event {
             subscriber.offer(Fact::Event(event));
         }
         if let Some(fact) = self.ready.as_ref().filter(|_| ready) {
@@ -887,6 +926,9 @@ impl Handler<Cancel> for Namespace {
     type Result = ();
 
     fn handle(&mut self, Cancel { number }: Cancel, _: &mut Self::Context) {
+        for subscriber in &mut self.subscribers {
+            subscriber.cancel(number);
+        }
         self.subscribers.retain(|subscriber| !subscriber.goes_by(number));
     }
 }

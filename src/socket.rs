@@ -1,6 +1,7 @@
 //! The handle of one namespace.
 
 use std::{
+    cell::RefCell,
     fmt,
     future::{Future, IntoFuture},
     marker::PhantomData,
@@ -10,12 +11,14 @@ use std::{
     time::Duration,
 };
 
-use actix::{Actor, Addr, Handler, Recipient, dev::ToEnvelope};
+use actix::{Actor, Addr, Handler, Message, Recipient, dev::ToEnvelope};
 use futures::channel::oneshot;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     client::Lifeline,
+    contract::{Answer, Call, NamedEvent},
+    ear::{Answering, Ear, Events, Filter, Function, Named, Typed},
     emit::{Emit, Offline},
     error::{AckError, EmitError, ReadyError, Reason},
     message::{Disconnected, Event, Ready},
@@ -26,7 +29,7 @@ use crate::{
     outbox::{Fate, Permit, Settled},
     payload::Payload,
     port::Port,
-    subscriber::{Ears, Subscribable, ears},
+    subscriber::{Ears, Subscribable, actor as actor_of, ears},
     subscription::{Number, Subscription},
     ticket::SessionTicket,
 };
@@ -179,8 +182,123 @@ impl Socket {
         self.subscription(number, taken)
     }
 
-    fn listen(&self, ears: Ears) -> Subscription {
+    /// Subscribes an actor to events of one name, which it gets as messages of its own type: decoded,
+    /// and in one order with all else that it has subscribed to. See [`contract`](crate::contract)
+    /// for an example.
+    ///
+    /// An event that does not have this shape comes as [`Undecodable`](crate::Undecodable) to who
+    /// has subscribed to that, and otherwise to the log. The actor may have several of these, and
+    /// other subscriptions beside them; [`cancel`](Subscription::cancel) ends this one.
+    pub fn on<E>(&self, actor: impl Into<Recipient<E>>) -> Subscription
+    where
+        E: NamedEvent + DeserializeOwned + Message<Result = ()> + Send + 'static,
+    {
+        let recipient = actor.into();
+        let (actor, name) = (actor_of(&recipient), Filter::Name(E::NAME.into()));
+        self.hear(Some(actor), name, Typed(recipient))
+    }
+
+    /// Has an actor answer what the server asks with events of one name: what its handler returns
+    /// is the answer, also by way of a future, also if it is an error; see
+    /// [`contract`](crate::contract).
+    ///
+    /// The actor answers up to 64 of them at a time; further ones wait, and all behind them. An
+    /// event that does not ask for an answer is handled as well.
+    pub fn answer<C>(&self, actor: impl Into<Recipient<C>>) -> Subscription
+    where
+        C: Call + DeserializeOwned + Message + Send + 'static,
+        C::Result: Answer<C::Reply> + Send,
+        C::Reply: Serialize,
+    {
+        let recipient = actor.into();
+        let (actor, name) = (actor_of(&recipient), Filter::Name(C::NAME.into()));
+        self.hear(Some(actor), name, Answering(recipient))
+    }
+
+    /// Subscribes an actor to events of one name.
+    pub fn on_name(&self, name: &str, actor: impl Into<Recipient<Event>>) -> Subscription {
+        let recipient = actor.into();
+        self.hear(Some(actor_of(&recipient)), Filter::Name(name.into()), recipient)
+    }
+
+    /// Subscribes an actor to events whose names begin so.
+    pub fn on_prefix(&self, prefix: &str, actor: impl Into<Recipient<Event>>) -> Subscription {
+        let recipient = actor.into();
+        self.hear(Some(actor_of(&recipient)), Filter::Prefix(prefix.into()), recipient)
+    }
+
+    /// Calls a function with each event of one name. It runs on the arbiter of the client, and must
+    /// not block it. One that panics is forgotten.
+    ///
+    /// ```
+    /// # fn example(socket: &actix_socketio::Socket) {
+    /// socket.on_fn("price", |event| {
+    ///     if let Ok((what, price)) = event.args::<(String, f64)>() {
+    ///         println!("{what} costs {price}");
+    ///     }
+    /// });
+    /// # }
+    /// ```
+    pub fn on_fn<F>(&self, name: &str, function: F) -> Subscription
+    where
+        F: FnMut(Event) + Send + 'static,
+    {
+        let function = Function(RefCell::new(Some(function)));
+        self.hear(None, Filter::Name(name.into()), function)
+    }
+
+    /// All events from now on, as a stream.
+    ///
+    /// ```
+    /// use futures::StreamExt;
+    ///
+    /// # async fn example(socket: &actix_socketio::Socket) {
+    /// let mut events = socket.events();
+    /// while let Some(event) = events.next().await {
+    ///     println!("{event:?}");
+    /// }
+    /// # }
+    /// ```
+    pub fn events(&self) -> Events {
+        let (channel, events) = Events::new();
+        self.hear(None, Filter::All, channel);
+        events
+    }
+
+    fn hear(&self, actor: Option<u64>, filter: Filter, ear: impl Ear + 'static) -> Subscription {
         let number = Number::next();
+        let named = Named { number, filter, ear: Box::new(ear) };
+        let ears = Ears::of_named(actor.unwrap_or_else(|| number.alone()), named);
+        self.listen_as(number, ears)
+    }
+
+    /// Emits an event that has a type of its own; see [`contract`](crate::contract).
+    ///
+    /// # Errors
+    ///
+    /// As for [`emit`](Self::emit).
+    pub fn send_event<E: NamedEvent + Serialize>(
+        &self,
+        event: &E,
+    ) -> Result<Written<'_>, EmitError> {
+        self.emit(E::NAME, event)
+    }
+
+    /// Asks the server, and waits for the answer that belongs to the question; see
+    /// [`contract`](crate::contract), and [`emit_with_ack`](Self::emit_with_ack) for what it returns.
+    pub fn call<C>(&self, call: C) -> AckRequest<C::Reply>
+    where
+        C: Call + Serialize,
+        C::Reply: DeserializeOwned,
+    {
+        self.emit_with_ack(C::NAME, call)
+    }
+
+    fn listen(&self, ears: Ears) -> Subscription {
+        self.listen_as(Number::next(), ears)
+    }
+
+    fn listen_as(&self, number: Number, ears: Ears) -> Subscription {
         let taken = self.port.tell(Subscribe { number, ears });
         self.subscription(number, taken)
     }

@@ -23,15 +23,22 @@ use actix::{
     dev::{RecipientRequest, SendError, ToEnvelope},
 };
 use bytestring::ByteString;
+use futures::{StreamExt, stream::FuturesUnordered};
 
 use crate::{
-    message::{ConnectError, Disconnected, Event, GaveUp, Lagged, Ready, Reconnecting},
+    ear::{Filter, Named},
+    message::{
+        ConnectError, Disconnected, Event, GaveUp, Lagged, Ready, Reconnecting, Undecodable,
+    },
     subscription::{Number, Overflow},
 };
 
 /// How many life-cycle messages wait for an actor. Then the oldest one gives way: it tells what was,
 /// and the newest ones what is.
 const MAX_STATES: usize = 64;
+
+/// How many questions an actor may be answering. The next one waits, and all behind it.
+const MAX_ANSWERS: usize = 64;
 
 /// All that depends on which messages there are, so that each is named once.
 macro_rules! facts {
@@ -48,16 +55,19 @@ macro_rules! facts {
             /// Whose they are: what an actor subscribes to one by one is one subscription.
             actor: u64,
             $($field: Option<Recipient<$message>>,)*
+            /// Who hears events by their names.
+            named: Vec<Named>,
         }
 
         impl Ears {
             fn want(&self, fact: &Fact) -> bool {
                 match fact {
+                    Fact::Event(event) if self.hear(event.name()) => true,
                     $(Fact::$message(_) => self.$field.is_some(),)*
                 }
             }
 
-            fn send(&self, fact: Fact) -> Sent {
+            fn send_fact(&self, fact: Fact) -> Sent {
                 match fact {
                     $(Fact::$message(message) => send(self.$field.as_ref(), message),)*
                 }
@@ -66,6 +76,7 @@ macro_rules! facts {
             /// Whether the actor lives. Recipients of one actor live and die together.
             fn are_connected(&self) -> bool {
                 true $(&& self.$field.as_ref().is_none_or(Recipient::connected))*
+                    && self.named.iter().all(|named| named.ear.is_connected())
             }
 
             /// Whether these are of the same actor, for other messages.
@@ -74,8 +85,13 @@ macro_rules! facts {
                     $(&& !(self.$field.is_some() && other.$field.is_some()))*
             }
 
-            fn merge(self, other: Self) -> Self {
-                Self { actor: self.actor, $($field: self.$field.or(other.$field),)* }
+            fn merge(mut self, other: Self) -> Self {
+                self.named.extend(other.named);
+                Self {
+                    actor: self.actor,
+                    $($field: self.$field.or(other.$field),)*
+                    named: self.named,
+                }
             }
         }
 
@@ -101,17 +117,20 @@ facts!(
     Lagged: lagged,
     Reconnecting: reconnecting,
     GaveUp: gave_up,
+    Undecodable: undecodable,
 );
 
 impl Fact {
     fn is_event(&self) -> bool {
-        matches!(self, Self::Event(_))
+        matches!(self, Self::Event(_) | Self::Undecodable(_))
     }
 
     /// What it counts for in a queue, in bytes.
     pub(crate) fn size(&self) -> usize {
         match self {
-            Self::Event(event) => event.payload.size(),
+            Self::Event(event) | Self::Undecodable(Undecodable { event, .. }) => {
+                event.payload.size()
+            }
             _ => 0,
         }
     }
@@ -134,8 +153,45 @@ impl Ears {
         }
     }
 
+    /// Those of somebody who hears some events.
+    pub(crate) fn of_named(actor: u64, named: Named) -> Self {
+        Self { actor, named: vec![named], ..Self::default() }
+    }
+
+    /// Whether some ear is for events of this name.
+    fn hear(&self, name: &str) -> bool {
+        self.named.iter().any(|named| named.filter.fits(name))
+    }
+
+    /// Whether this is a question that the actor is to answer.
+    fn answer(&self, fact: &Fact) -> bool {
+        let Fact::Event(event) = fact else { return false };
+        let mut named = self.named.iter();
+        named.any(|named| named.ear.answers() && named.filter.fits(event.name()))
+    }
+
+    /// Sends a message to whom it concerns: an event may be for several ears.
+    fn send(&self, fact: Fact) -> Vec<Sent> {
+        let Fact::Event(event) = fact else { return vec![self.send_fact(fact)] };
+        let named = self.named.iter().filter(|named| named.filter.fits(event.name()));
+        let mut sent: Vec<Sent> = named.map(|named| named.ear.send(event.clone())).collect();
+        if self.event.is_some() {
+            sent.push(self.send_fact(Fact::Event(event)));
+        }
+        sent
+    }
+
     pub(crate) fn want_events(&self) -> bool {
-        self.event.is_some()
+        self.event.is_some() || !self.named.is_empty()
+    }
+
+    /// Whether all events are wanted.
+    pub(crate) fn want_all_events(&self) -> bool {
+        self.event.is_some() || self.named.iter().any(|named| matches!(named.filter, Filter::All))
+    }
+
+    pub(crate) fn want_event(&self, event: &Event) -> bool {
+        self.event.is_some() || self.hear(event.name())
     }
 
     pub(crate) fn want_ready(&self) -> bool {
@@ -145,7 +201,7 @@ impl Ears {
 
 /// Tells actors apart: the same for all recipients of one, whatever their message. As long as
 /// there is a recipient, no other actor can have it.
-fn actor<M>(recipient: &Recipient<M>) -> u64
+pub(crate) fn actor<M>(recipient: &Recipient<M>) -> u64
 where
     M: Message + Send,
     M::Result: Send,
@@ -163,7 +219,7 @@ impl fmt::Debug for Ears {
 /// [`Socket::subscribe_to`](crate::Socket::subscribe_to).
 ///
 /// It is implemented for [`Ready`], [`Event`], [`Disconnected`], [`ConnectError`], [`Lagged`],
-/// [`Reconnecting`] and [`GaveUp`], and for nothing else.
+/// [`Reconnecting`], [`GaveUp`] and [`Undecodable`], and for nothing else.
 pub trait Subscribable: Message<Result = ()> + Send + sealed::Sealed {}
 
 mod sealed {
@@ -187,7 +243,7 @@ pub(crate) fn ears<M: Subscribable>(recipient: Recipient<M>) -> Ears {
 }
 
 /// Resolves when the subscriber has handled the message that overfilled its mailbox.
-type Fence = Pin<Box<dyn Future<Output = Result<(), MailboxError>>>>;
+pub(crate) type Fence = Pin<Box<dyn Future<Output = Result<(), MailboxError>>>>;
 
 /// What an actor takes.
 enum Mailbox {
@@ -249,6 +305,9 @@ pub(crate) struct Subscriber {
     gap: Gap,
     /// How many events were discarded since somebody asked.
     missed: u64,
+    /// What the actor is answering.
+    answers: FuturesUnordered<Fence>,
+    undecodable: Vec<Undecodable>,
     /// The actor has got something done since the last time that events were to be discarded.
     lively: bool,
 }
@@ -266,6 +325,8 @@ impl fmt::Debug for Subscriber {
             bytes,
             gap: _,
             missed: _,
+            answers,
+            undecodable: _,
             lively: _,
         } = self;
         f.debug_struct("Subscriber")
@@ -274,6 +335,7 @@ impl fmt::Debug for Subscriber {
             .field("mailbox", mailbox)
             .field("queue", &queue.len())
             .field("bytes", bytes)
+            .field("answers", &answers.len())
             .finish_non_exhaustive()
     }
 }
@@ -290,14 +352,18 @@ impl fmt::Debug for Mailbox {
 }
 
 /// What became of a message.
-enum Sent {
+pub(crate) enum Sent {
     Taken,
     /// It overfilled the mailbox.
     Full(Fence),
+    /// It is handled, and answered when the future is done.
+    Asked(Fence),
+    /// It has not the shape that was asked for.
+    Undecodable(Undecodable),
     Gone,
 }
 
-fn send<M>(recipient: Option<&Recipient<M>>, message: M) -> Sent
+pub(crate) fn send<M>(recipient: Option<&Recipient<M>>, message: M) -> Sent
 where
     M: Message<Result = ()> + Send + 'static,
 {
@@ -325,6 +391,8 @@ impl Subscriber {
             bytes: 0,
             gap: Gap::default(),
             missed: 0,
+            answers: FuturesUnordered::new(),
+            undecodable: Vec::new(),
             lively: true,
         }
     }
@@ -354,6 +422,19 @@ impl Subscriber {
         self.events > waiting || matches!(self.mailbox, Mailbox::Full { sheds: true, .. })
     }
 
+    /// Takes away what came from the call of that number, if that is a part of the whole only.
+    pub(crate) fn cancel(&mut self, number: Number) {
+        let before = self.ears.named.len();
+        self.ears.named.retain(|named| named.number != number);
+        if self.ears.named.len() < before && self.numbers.len() > 1 {
+            self.numbers.retain(|one| *one != number);
+        }
+    }
+
+    pub(crate) fn take_undecodable(&mut self) -> Vec<Undecodable> {
+        std::mem::take(&mut self.undecodable)
+    }
+
     /// Whether the call of that number is what this came from, or a part of it.
     pub(crate) fn goes_by(&self, number: Number) -> bool {
         self.numbers.contains(&number)
@@ -366,13 +447,19 @@ impl Subscriber {
 
     /// Something waits for it.
     pub(crate) fn is_behind(&self) -> bool {
-        matches!(self.mailbox, Mailbox::Full { .. })
+        match self.mailbox {
+            Mailbox::Open => !self.queue.is_empty() || !self.answers.is_empty(),
+            Mailbox::Full { .. } => true,
+            Mailbox::Gone => false,
+        }
     }
 
     /// There is nothing more to do for it.
     pub(crate) fn is_done(&self) -> bool {
         match self.mailbox {
-            Mailbox::Open => self.term == Term::Over,
+            Mailbox::Open => {
+                self.term == Term::Over && self.queue.is_empty() && self.answers.is_empty()
+            }
             Mailbox::Full { .. } => false,
             Mailbox::Gone => true,
         }
@@ -385,8 +472,8 @@ impl Subscriber {
         }
     }
 
-    pub(crate) fn wants_events(&self) -> bool {
-        self.term != Term::Over && !self.is_gone() && self.ears.want_events()
+    pub(crate) fn wants_event(&self, event: &Event) -> bool {
+        self.term != Term::Over && !self.is_gone() && self.ears.want_event(event)
     }
 
     /// How many events wait for the actor, and their bytes. Life-cycle messages are few, so they do
@@ -403,15 +490,26 @@ impl Subscriber {
         if self.term == Term::Once {
             self.term = Term::Over;
         }
-        match self.mailbox {
-            Mailbox::Open => self.deliver(fact),
-            Mailbox::Full { sheds, .. } if fact.is_event() && (sheds || self.drops_newest()) => {
-                self.gap.add(Gap::EVENT);
-                self.missed = self.missed.saturating_add(1);
+        let sheds = match self.mailbox {
+            Mailbox::Gone => return,
+            Mailbox::Open if self.queue.is_empty() && self.takes(&fact) => {
+                return self.deliver(fact);
             }
-            Mailbox::Full { .. } => self.queue(fact),
-            Mailbox::Gone => {}
+            Mailbox::Open => false,
+            Mailbox::Full { sheds, .. } => sheds,
+        };
+        if fact.is_event() && (sheds || self.drops_newest()) {
+            self.gap.add(Gap::EVENT);
+            self.missed = self.missed.saturating_add(1);
+        } else {
+            self.queue(fact);
         }
+    }
+
+    /// Whether the actor takes this message now.
+    fn takes(&self, fact: &Fact) -> bool {
+        matches!(self.mailbox, Mailbox::Open)
+            && (self.answers.len() < MAX_ANSWERS || !self.ears.answer(fact))
     }
 
     fn drops_newest(&self) -> bool {
@@ -419,11 +517,16 @@ impl Subscriber {
     }
 
     fn deliver(&mut self, fact: Fact) {
-        self.mailbox = match self.ears.send(fact) {
-            Sent::Taken => Mailbox::Open,
-            Sent::Full(fence) => Mailbox::Full { fence, sheds: false },
-            Sent::Gone => Mailbox::Gone,
-        };
+        for sent in self.ears.send(fact) {
+            match sent {
+                Sent::Taken => {}
+                // Of several, the last one to come through tells of them all.
+                Sent::Full(fence) => self.mailbox = Mailbox::Full { fence, sheds: false },
+                Sent::Asked(answer) => self.answers.push(answer),
+                Sent::Undecodable(undecodable) => self.undecodable.push(undecodable),
+                Sent::Gone => self.mailbox = Mailbox::Gone,
+            }
+        }
     }
 
     fn queue(&mut self, fact: Fact) {
@@ -443,10 +546,10 @@ impl Subscriber {
             return 0;
         }
         let shed = self.events;
-        if shed > 0
-            && let Mailbox::Full { sheds, .. } = &mut self.mailbox
-        {
-            *sheds = true;
+        if shed > 0 {
+            if let Mailbox::Full { sheds, .. } = &mut self.mailbox {
+                *sheds = true;
+            }
             self.missed = self.missed.saturating_add(u64::try_from(shed).unwrap_or(u64::MAX));
             self.discard_events();
         }
@@ -486,20 +589,35 @@ impl Subscriber {
 
     /// Delivers what waits, as far as the mailbox takes it.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>, namespace: &ByteString) {
-        while let Mailbox::Full { fence, .. } = &mut self.mailbox {
-            let Poll::Ready(outcome) = fence.as_mut().poll(cx) else { return };
-            // One that was restarted, by a supervisor, does not answer and yet lives.
-            if outcome.is_err() && !self.ears.are_connected() {
-                self.mailbox = Mailbox::Gone;
-                return;
+        loop {
+            while let Poll::Ready(Some(answered)) = self.answers.poll_next_unpin(cx) {
+                self.lively = true;
+                self.note_outcome(answered);
             }
-            self.mailbox = Mailbox::Open;
-            self.lively = true;
-            while matches!(self.mailbox, Mailbox::Open)
+            if let Mailbox::Full { fence, .. } = &mut self.mailbox {
+                let Poll::Ready(outcome) = fence.as_mut().poll(cx) else { return };
+                self.mailbox = Mailbox::Open;
+                self.lively = true;
+                self.note_outcome(outcome);
+            }
+            let mut idle = true;
+            while self.queue.front().is_none_or(|next| self.takes(&next.fact))
+                && matches!(self.mailbox, Mailbox::Open)
                 && let Some(fact) = self.next(namespace)
             {
+                idle = false;
                 self.deliver(fact);
             }
+            if idle {
+                return;
+            }
+        }
+    }
+
+    /// One that was restarted, by a supervisor, does not answer and yet lives.
+    fn note_outcome(&mut self, outcome: Result<(), MailboxError>) {
+        if outcome.is_err() && !self.ears.are_connected() {
+            self.mailbox = Mailbox::Gone;
         }
     }
 

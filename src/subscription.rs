@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    hash::{BuildHasher, BuildHasherDefault, DefaultHasher},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -22,6 +23,11 @@ impl Number {
     pub(crate) fn next() -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Stands for an actor where there is none: like the hash of nobody's address.
+    pub(crate) fn alone(self) -> u64 {
+        BuildHasherDefault::<DefaultHasher>::default().hash_one(("alone", self.0))
     }
 }
 
@@ -120,7 +126,12 @@ impl Subscription {
     /// Ends the subscription: the actor hears nothing more, once the namespace has got to this.
     /// Messages that are in its mailbox already still come; what waited for room in it does not.
     ///
-    /// Does nothing if the subscription is over. Other subscriptions of the actor stay. The actor may subscribe again, which is another
+    /// A handle of [`on`](crate::Socket::on) or one of its kind ends just that. One of
+    /// [`subscribe`](crate::Socket::subscribe) or [`subscribe_to`](crate::Socket::subscribe_to) ends
+    /// all that the actor has subscribed to, but for single messages
+    /// ([`subscribe_once`](crate::Socket::subscribe_once)).
+    ///
+    /// Does nothing if the subscription is over. The actor may subscribe again, which is another
     /// subscription.
     pub fn cancel(self) {
         self.port.tell(Cancel { number: self.number });

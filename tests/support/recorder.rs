@@ -75,6 +75,15 @@ impl Recorder {
         })
     }
 
+    /// The next thing that happens must be an event.
+    #[track_caller]
+    pub fn next_of_any_name(&mut self) -> impl Future<Output = Event> {
+        self.expect("an event", |fact| match fact {
+            Fact::Event(event) => Some(event.clone()),
+            _ => None,
+        })
+    }
+
     #[track_caller]
     pub fn next_disconnected(&mut self) -> impl Future<Output = Reason> {
         self.expect("Disconnected", |fact| match fact {

@@ -1,0 +1,145 @@
+//! Events as types of the application: their name once, their arguments by serde.
+//!
+//! ```
+//! use actix::prelude::*;
+//! use actix_socketio::{Call, NamedEvent, Socket};
+//! use serde::{Deserialize, Serialize};
+//!
+//! /// The server says: `socket.emit("price", "tea", 3.5)`.
+//! #[derive(Deserialize, Message)]
+//! #[rtype(result = "()")]
+//! struct Price(String, f64);
+//!
+//! impl NamedEvent for Price {
+//!     const NAME: &'static str = "price";
+//! }
+//!
+//! /// It asks: `socket.emit("stock", "tea", (left) => …)`.
+//! #[derive(Serialize, Deserialize, Message)]
+//! #[rtype(result = "Result<u32, String>")]
+//! struct Stock(String);
+//!
+//! impl NamedEvent for Stock {
+//!     const NAME: &'static str = "stock";
+//! }
+//!
+//! impl Call for Stock {
+//!     type Reply = u32;
+//! }
+//!
+//! struct Desk;
+//!
+//! impl Actor for Desk {
+//!     type Context = Context<Self>;
+//! }
+//!
+//! impl Handler<Price> for Desk {
+//!     type Result = ();
+//!     fn handle(&mut self, Price(what, price): Price, _: &mut Context<Self>) {
+//!         println!("{what} costs {price}");
+//!     }
+//! }
+//!
+//! impl Handler<Stock> for Desk {
+//!     type Result = Result<u32, String>;
+//!     fn handle(&mut self, Stock(what): Stock, _: &mut Context<Self>) -> Self::Result {
+//!         if what == "tea" { Ok(7) } else { Err(format!("no {what} here")) }
+//!     }
+//! }
+//!
+//! async fn open(shop: &Socket) -> Result<(), actix_socketio::AckError> {
+//!     let desk = Desk.start();
+//!     shop.on::<Price>(desk.clone());
+//!     shop.answer::<Stock>(desk);
+//!     // And the other way round: the same contract, asked by this side.
+//!     let left: u32 = shop.call(Stock("coffee".into())).await?;
+//!     println!("{left} left");
+//!     Ok(())
+//! }
+//! ```
+//!
+//! A handler for another message, or with another reply, does not compile:
+//!
+//! ```compile_fail,E0277
+//! # use actix::prelude::*;
+//! # use actix_socketio::{NamedEvent, Socket};
+//! # #[derive(serde::Deserialize, Message)]
+//! # #[rtype(result = "()")]
+//! # struct Price(String, f64);
+//! # impl NamedEvent for Price { const NAME: &'static str = "price"; }
+//! struct Deaf;
+//!
+//! impl Actor for Deaf {
+//!     type Context = Context<Self>;
+//! }
+//!
+//! fn open(shop: &Socket) {
+//!     shop.on::<Price>(Deaf.start()); // it has no Handler<Price>
+//! }
+//! ```
+//!
+//! ```compile_fail,E0308
+//! # use actix_socketio::{Call, NamedEvent, Socket};
+//! # #[derive(serde::Serialize)]
+//! # struct Stock(String);
+//! # impl NamedEvent for Stock { const NAME: &'static str = "stock"; }
+//! # impl Call for Stock { type Reply = u32; }
+//! async fn ask(shop: &Socket) -> Result<(), actix_socketio::AckError> {
+//!     let left: String = shop.call(Stock("tea".into())).await?; // the reply is a number
+//!     Ok(())
+//! }
+//! ```
+
+use std::fmt;
+
+use serde::Serialize;
+
+/// An event of this name, whose arguments are this type: a tuple struct has one field for each, a
+/// newtype or a struct with named fields is one; see the mapping at [`payload`](crate::payload).
+///
+/// What goes out implements [`Serialize`], what comes in [`Deserialize`](serde::Deserialize) and
+/// [`Message`](actix::Message): with the result `()` for [`Socket::on`](crate::Socket::on), and the
+/// answer for [`Socket::answer`](crate::Socket::answer). A type that does all of it serves both ends
+/// of a connection.
+pub trait NamedEvent {
+    /// The event's name.
+    const NAME: &'static str;
+}
+
+/// An event that asks for an answer of the type [`Reply`](Self::Reply).
+pub trait Call: NamedEvent {
+    /// The answer: a tuple for several arguments, `()` for none, anything else for one.
+    type Reply;
+}
+
+/// What a handler may return for a [`Call`] with the reply `R`: the reply, or a [`Result`] with
+/// it.
+///
+/// An error is an answer as well, so that the server need not wait: an object
+/// `{"error":"…"}` with its text.
+pub trait Answer<R> {
+    /// The reply, or the text of the error.
+    ///
+    /// # Errors
+    ///
+    /// That is what the handler has returned.
+    fn into_reply(self) -> Result<R, String>;
+}
+
+impl<R: Serialize> Answer<R> for R {
+    fn into_reply(self) -> Result<R, String> {
+        Ok(self)
+    }
+}
+
+impl<R, E: fmt::Display> Answer<R> for Result<R, E> {
+    fn into_reply(self) -> Result<R, String> {
+        self.map_err(|error| error.to_string())
+    }
+}
+
+/// The answer that stands for an error.
+#[derive(Serialize)]
+pub(crate) struct Failed {
+    pub(crate) error: String,
+}

@@ -1,0 +1,404 @@
+//! Events as types of the application, and the ways to hear some of them.
+
+// A test fails by panicking; and a namespace of the servers is called "/foo".
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::disallowed_names,
+    clippy::panic,
+    clippy::unwrap_used
+)]
+
+mod support;
+
+use actix::{Actor, Addr, Context, Handler, Message, ResponseFuture};
+use actix_socketio::{Call, Client, Disconnected, Event, Lagged, NamedEvent, Ready, Undecodable};
+use futures::StreamExt;
+use serde::{Deserialize, Serialize};
+use support::{
+    every::{Target, on_every_server, on_official_servers, within},
+    recorder::Recorder,
+};
+use tokio::sync::{mpsc, oneshot};
+
+on_every_server!(
+    an_actor_hears_events_as_messages_of_its_own_in_one_order,
+    what_a_handler_returns_is_the_answer,
+    questions_are_answered_at_the_same_time_up_to_a_bound,
+    the_same_contract_asks_the_server,
+    what_has_another_shape_comes_as_it_is,
+    names_prefixes_functions_and_streams_hear_their_part,
+    what_was_kept_goes_to_whom_it_concerns,
+    one_of_several_subscriptions_can_be_cancelled,
+    a_function_that_panics_is_forgotten_and_nobody_else_minds,
+);
+
+// What socketioxide has no room for in its own buffer, it does not send.
+on_official_servers!(a_stream_that_is_not_polled_holds_back_what_it_hears);
+
+#[derive(Serialize, Deserialize, Message, Debug, PartialEq)]
+#[rtype(result = "()")]
+struct Price(String, u32);
+
+impl NamedEvent for Price {
+    const NAME: &'static str = "price";
+}
+
+#[derive(Serialize, Deserialize, Message, Debug, PartialEq)]
+#[rtype(result = "()")]
+struct Sold {
+    what: String,
+}
+
+impl NamedEvent for Sold {
+    const NAME: &'static str = "sold";
+}
+
+/// Asked of this side.
+#[derive(Serialize, Deserialize, Message, Debug)]
+#[rtype(result = "Result<u32, String>")]
+struct Stock(String);
+
+impl NamedEvent for Stock {
+    const NAME: &'static str = "stock";
+}
+
+impl Call for Stock {
+    type Reply = u32;
+}
+
+/// Asked of this side, and answered later.
+#[derive(Deserialize, Message, Debug)]
+#[rtype(result = "(u32, String)")]
+struct Slow(u32);
+
+impl NamedEvent for Slow {
+    const NAME: &'static str = "slow";
+}
+
+impl Call for Slow {
+    type Reply = (u32, String);
+}
+
+/// Asked of the server.
+#[derive(Serialize)]
+struct Echo(String, u32);
+
+impl NamedEvent for Echo {
+    const NAME: &'static str = "echo";
+}
+
+impl Call for Echo {
+    type Reply = (String, u32);
+}
+
+/// Says what it hears.
+struct Desk {
+    heard: mpsc::UnboundedSender<String>,
+    /// Whoever waits for the answer to a slow question gets the end of a channel for it.
+    slow: mpsc::UnboundedSender<oneshot::Sender<()>>,
+}
+
+impl Actor for Desk {
+    type Context = Context<Self>;
+}
+
+macro_rules! hear {
+    ($($message:ty),*) => { $(
+        impl Handler<$message> for Desk {
+            type Result = ();
+            fn handle(&mut self, message: $message, _: &mut Context<Self>) {
+                self.heard.send(format!("{message:?}")).unwrap();
+            }
+        }
+    )* };
+}
+
+hear!(Price, Sold, Lagged);
+
+impl Handler<Event> for Desk {
+    type Result = ();
+    fn handle(&mut self, event: Event, _: &mut Context<Self>) {
+        self.heard.send(format!("{}{}", event.name(), event.payload().to_json())).unwrap();
+    }
+}
+
+impl Handler<Ready> for Desk {
+    type Result = ();
+    fn handle(&mut self, _: Ready, _: &mut Context<Self>) {
+        self.heard.send("ready".to_owned()).unwrap();
+    }
+}
+
+impl Handler<Disconnected> for Desk {
+    type Result = ();
+    fn handle(&mut self, _: Disconnected, _: &mut Context<Self>) {
+        self.heard.send("gone".to_owned()).unwrap();
+    }
+}
+
+impl Handler<Undecodable> for Desk {
+    type Result = ();
+    fn handle(&mut self, what: Undecodable, _: &mut Context<Self>) {
+        assert!(!what.error().to_string().is_empty());
+        self.heard.send(format!("not {}", what.event().name())).unwrap();
+        if what.event().wants_ack() {
+            what.event().ack("never mind").unwrap();
+        }
+    }
+}
+
+impl Handler<Stock> for Desk {
+    type Result = Result<u32, String>;
+    fn handle(&mut self, Stock(what): Stock, _: &mut Context<Self>) -> Self::Result {
+        if what == "tea" { Ok(7) } else { Err(format!("no {what}")) }
+    }
+}
+
+impl Handler<Slow> for Desk {
+    type Result = ResponseFuture<(u32, String)>;
+    fn handle(&mut self, Slow(number): Slow, _: &mut Context<Self>) -> Self::Result {
+        let (go, may_go) = oneshot::channel();
+        self.slow.send(go).unwrap();
+        Box::pin(async move {
+            may_go.await.unwrap();
+            (number, "done".to_owned())
+        })
+    }
+}
+
+struct Shop {
+    client: Client,
+    desk: Addr<Desk>,
+    heard: mpsc::UnboundedReceiver<String>,
+    slow: mpsc::UnboundedReceiver<oneshot::Sender<()>>,
+    recorder: Recorder,
+}
+
+impl Shop {
+    /// A client, joined, and an actor that has not subscribed to anything.
+    async fn open(server: &Target) -> Self {
+        let client = server.client();
+        let (heard_by, heard) = mpsc::unbounded_channel();
+        let (slow_by, slow) = mpsc::unbounded_channel();
+        let desk = Desk { heard: heard_by, slow: slow_by }.start();
+        let mut recorder = Recorder::of(client.socket());
+        recorder.next_ready().await;
+        Self { client, desk, heard, slow, recorder }
+    }
+
+    /// Has the server emit an event with one argument.
+    fn say(&self, name: &str, argument: impl Serialize) {
+        self.client.socket().emit("say", (name, argument)).unwrap();
+    }
+
+    async fn hears(&mut self, expected: &str) {
+        assert_eq!(within(self.heard.recv()).await.unwrap(), expected);
+    }
+
+    /// What the server got as the answer to a question with one argument.
+    async fn answer_to(&mut self, name: &str, argument: impl Serialize) -> String {
+        self.client.socket().emit("ask", (name, argument)).unwrap();
+        loop {
+            let event = self.recorder.next_of_any_name().await;
+            if event.name() == "answered" {
+                return event.payload().to_json();
+            }
+        }
+    }
+}
+
+async fn an_actor_hears_events_as_messages_of_its_own_in_one_order(server: &Target) {
+    let mut shop = Shop::open(server).await;
+    let socket = shop.client.socket().clone();
+    socket.on::<Price>(shop.desk.clone());
+    socket.on::<Sold>(shop.desk.clone());
+    socket.on_name("other", shop.desk.clone());
+    socket.subscribe_to::<Disconnected>(shop.desk.clone().recipient());
+    for number in 0..50_u32 {
+        socket.emit("say", ("price", "tea", number)).unwrap();
+        shop.say("sold", Sold { what: number.to_string() });
+        shop.say("other", number);
+        shop.say("else", number);
+    }
+    for number in 0..50_u32 {
+        shop.hears(&format!("Price(\"tea\", {number})")).await;
+        shop.hears(&format!("Sold {{ what: \"{number}\" }}")).await;
+        shop.hears(&format!("other[{number}]")).await;
+    }
+    socket.disconnect();
+    shop.hears("gone").await;
+}
+
+async fn what_a_handler_returns_is_the_answer(server: &Target) {
+    let mut shop = Shop::open(server).await;
+    let socket = shop.client.socket().clone();
+    socket.answer::<Stock>(shop.desk.clone());
+    socket.answer::<Slow>(shop.desk.clone());
+    assert_eq!(shop.answer_to("stock", "tea").await, "[7]");
+    assert_eq!(shop.answer_to("stock", "milk").await, r#"[{"error":"no milk"}]"#);
+    socket.emit("ask", ("slow", 5)).unwrap();
+    let go = within(shop.slow.recv()).await.unwrap();
+    // One that takes its time holds up nobody.
+    assert_eq!(shop.answer_to("stock", "tea").await, "[7]");
+    go.send(()).unwrap();
+    let answered = shop.recorder.next_of_any_name().await;
+    assert_eq!(answered.payload().to_json(), r#"[5,"done"]"#);
+    // Nobody asked: it is handled all the same.
+    shop.say("slow", 6);
+    within(shop.slow.recv()).await.unwrap().send(()).unwrap();
+    assert_eq!(shop.answer_to("stock", "tea").await, "[7]");
+}
+
+async fn questions_are_answered_at_the_same_time_up_to_a_bound(server: &Target) {
+    let mut shop = Shop::open(server).await;
+    let socket = shop.client.socket().clone();
+    socket.answer::<Slow>(shop.desk.clone());
+    socket.on::<Price>(shop.desk.clone());
+    for number in 0..65 {
+        socket.emit("ask", ("slow", number)).unwrap();
+    }
+    socket.emit("say", ("price", "tea", 1)).unwrap();
+    let mut open = Vec::new();
+    while open.len() < 64 {
+        open.push(within(shop.slow.recv()).await.unwrap());
+    }
+    // All has come, and yet the last question and what is behind it wait.
+    while shop.recorder.next_of_any_name().await.name() != "price" {}
+    assert!(shop.slow.try_recv().is_err() && shop.heard.try_recv().is_err());
+    open.remove(0).send(()).unwrap();
+    open.push(within(shop.slow.recv()).await.unwrap());
+    shop.hears("Price(\"tea\", 1)").await;
+    for go in open {
+        go.send(()).unwrap();
+    }
+    for _ in 0..65 {
+        while shop.recorder.next_of_any_name().await.name() != "answered" {}
+    }
+}
+
+async fn the_same_contract_asks_the_server(server: &Target) {
+    let shop = Shop::open(server).await;
+    let socket = shop.client.socket();
+    let echoed = within(socket.call(Echo("tea".into(), 3))).await;
+    assert_eq!(echoed, Ok(("tea".to_owned(), 3)));
+}
+
+async fn what_has_another_shape_comes_as_it_is(server: &Target) {
+    let mut shop = Shop::open(server).await;
+    let socket = shop.client.socket().clone();
+    socket.on::<Price>(shop.desk.clone());
+    socket.answer::<Stock>(shop.desk.clone());
+    socket.subscribe_to::<Undecodable>(shop.desk.clone().recipient());
+    shop.say("price", 7);
+    shop.hears("not price").await;
+    assert_eq!(shop.answer_to("stock", 7).await, r#"["never mind"]"#);
+    shop.hears("not stock").await;
+    socket.send_event(&Price("tea".into(), 1)).unwrap();
+    socket.emit("say", ("price", "tea", 2)).unwrap();
+    shop.hears("Price(\"tea\", 2)").await;
+}
+
+async fn names_prefixes_functions_and_streams_hear_their_part(server: &Target) {
+    let mut shop = Shop::open(server).await;
+    let socket = shop.client.socket().clone();
+    socket.on_prefix("price", shop.desk.clone());
+    let (told, mut called) = mpsc::unbounded_channel();
+    socket.on_fn("price.tea", move |event| {
+        told.send(event.args::<u32>().unwrap()).unwrap();
+    });
+    let mut events = socket.events();
+    for (number, name) in ["price.tea", "pric", "price", "other", "price.tea"].iter().enumerate() {
+        shop.say(name, number);
+    }
+    shop.hears("price.tea[0]").await;
+    shop.hears("price[2]").await;
+    shop.hears("price.tea[4]").await;
+    assert_eq!(within(called.recv()).await, Some(0));
+    assert_eq!(within(called.recv()).await, Some(4));
+    for number in 0..5_u32 {
+        assert_eq!(within(events.next()).await.unwrap().args::<u32>(), Ok(number));
+    }
+    drop(events);
+    shop.say("price", 5);
+    shop.hears("price[5]").await;
+    within(shop.client.shutdown(support::PATIENCE)).await;
+}
+
+async fn what_was_kept_goes_to_whom_it_concerns(server: &Target) {
+    let client = server.client();
+    let socket = client.socket();
+    for number in 0..3_u32 {
+        socket.emit("say", ("price", "tea", number)).unwrap();
+        socket.emit("say", ("other", number)).unwrap();
+    }
+    // The answer comes behind all of them.
+    let answer = within(socket.emit_with_ack::<String>("id", ())).await;
+    assert!(answer.is_ok());
+    let (heard_by, mut heard) = mpsc::unbounded_channel();
+    let (slow, _) = mpsc::unbounded_channel();
+    let desk = Desk { heard: heard_by, slow }.start();
+    socket.on::<Price>(desk.clone());
+    for number in 0..3_u32 {
+        let expected = format!("Price(\"tea\", {number})");
+        assert_eq!(within(heard.recv()).await.unwrap(), expected);
+    }
+    let mut recorder = Recorder::of(socket);
+    recorder.next_ready().await;
+    for number in 0..3_u32 {
+        assert_eq!(recorder.next_of_any_name().await.args::<u32>(), Ok(number));
+    }
+}
+
+async fn one_of_several_subscriptions_can_be_cancelled(server: &Target) {
+    let mut shop = Shop::open(server).await;
+    let socket = shop.client.socket().clone();
+    let prices = socket.on::<Price>(shop.desk.clone());
+    let other = socket.on_name("other", shop.desk.clone());
+    prices.cancel();
+    socket.emit("say", ("price", "tea", 1)).unwrap();
+    shop.say("other", 1);
+    shop.hears("other[1]").await;
+    socket.on::<Price>(shop.desk.clone());
+    other.cancel();
+    shop.say("other", 2);
+    socket.emit("say", ("price", "tea", 2)).unwrap();
+    shop.hears("Price(\"tea\", 2)").await;
+}
+
+async fn a_function_that_panics_is_forgotten_and_nobody_else_minds(server: &Target) {
+    let mut shop = Shop::open(server).await;
+    let socket = shop.client.socket().clone();
+    let (told, mut called) = mpsc::unbounded_channel();
+    socket.on_fn("other", move |event| {
+        let number = event.args::<u32>().unwrap();
+        told.send(number).unwrap();
+        assert_ne!(number, 1, "on purpose");
+    });
+    socket.on_name("other", shop.desk.clone());
+    for number in 0..3_u32 {
+        shop.say("other", number);
+    }
+    for number in 0..3_u32 {
+        shop.hears(&format!("other[{number}]")).await;
+    }
+    assert_eq!(within(called.recv()).await, Some(0));
+    assert_eq!(within(called.recv()).await, Some(1));
+    // It is dropped, with its end of the channel.
+    assert_eq!(within(called.recv()).await, None);
+}
+
+async fn a_stream_that_is_not_polled_holds_back_what_it_hears(server: &Target) {
+    let shop = Shop::open(server).await;
+    let socket = shop.client.socket();
+    let mut events = socket.events();
+    shop.recorder.stop().await;
+    socket.emit("burst", 200).unwrap();
+    // Behind all of it.
+    assert!(within(socket.emit_with_ack::<String>("id", ())).await.is_ok());
+    support::eventually("most of it waits", || shop.client.stats().waiting_in > 150).await;
+    for number in 0..200_u32 {
+        assert_eq!(within(events.next()).await.unwrap().args::<u32>(), Ok(number));
+    }
+    assert_eq!(within(events.next()).await.unwrap().name(), "burst_done");
+    drop(events);
+}
