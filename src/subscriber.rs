@@ -23,7 +23,7 @@ use actix::{
     dev::{RecipientRequest, SendError, ToEnvelope},
 };
 use bytestring::ByteString;
-use futures::{StreamExt, stream::FuturesUnordered};
+use futures::{FutureExt, StreamExt, stream::FuturesUnordered};
 
 use crate::{
     ear::{Filter, Named},
@@ -170,15 +170,21 @@ impl Ears {
         named.any(|named| named.ear.answers() && named.filter.fits(event.name()))
     }
 
-    /// Sends a message to whom it concerns: an event may be for several ears.
-    fn send(&self, fact: Fact) -> Vec<Sent> {
-        let Fact::Event(event) = fact else { return vec![self.send_fact(fact)] };
-        let named = self.named.iter().filter(|named| named.filter.fits(event.name()));
-        let mut sent: Vec<Sent> = named.map(|named| named.ear.send(event.clone())).collect();
-        if self.event.is_some() {
-            sent.push(self.send_fact(Fact::Event(event)));
+    /// Sends a message to whom it concerns: an event may be for several ears. The last one gets it
+    /// without a copy.
+    fn send(&self, fact: Fact, mut note: impl FnMut(Sent)) {
+        let Fact::Event(event) = fact else { return note(self.send_fact(fact)) };
+        let fits = |named: &&Named| named.filter.fits(event.name());
+        let last = self.named.iter().rfind(fits).filter(|_| self.event.is_none());
+        for named in self.named.iter().filter(fits) {
+            if last.is_none_or(|last| last.number != named.number) {
+                note(named.ear.send(event.clone()));
+            }
         }
-        sent
+        note(match last {
+            Some(last) => last.ear.send(event),
+            None => self.send_fact(Fact::Event(event)),
+        });
     }
 
     pub(crate) fn want_events(&self) -> bool {
@@ -517,16 +523,22 @@ impl Subscriber {
     }
 
     fn deliver(&mut self, fact: Fact) {
-        for sent in self.ears.send(fact) {
-            match sent {
-                Sent::Taken => {}
-                // Of several, the last one to come through tells of them all.
-                Sent::Full(fence) => self.mailbox = Mailbox::Full { fence, sheds: false },
-                Sent::Asked(answer) => self.answers.push(answer),
-                Sent::Undecodable(undecodable) => self.undecodable.push(undecodable),
-                Sent::Gone => self.mailbox = Mailbox::Gone,
+        let Self { ears, mailbox, answers, undecodable, .. } = self;
+        ears.send(fact, |sent| match sent {
+            Sent::Taken => {}
+            Sent::Full(fence) => {
+                // Of several, each has to come through: a fence that is dropped takes its message
+                // with it.
+                let fence = match std::mem::replace(mailbox, Mailbox::Open) {
+                    Mailbox::Full { fence: first, .. } => Box::pin(first.then(|_| fence)),
+                    Mailbox::Open | Mailbox::Gone => fence,
+                };
+                *mailbox = Mailbox::Full { fence, sheds: false };
             }
-        }
+            Sent::Asked(answer) => answers.push(answer),
+            Sent::Undecodable(event) => undecodable.push(event),
+            Sent::Gone => *mailbox = Mailbox::Gone,
+        });
     }
 
     fn queue(&mut self, fact: Fact) {
@@ -653,6 +665,8 @@ mod tests {
     use super::*;
     use crate::{error::Reason, payload::encode_event};
 
+    use crate::ear::Ear;
+
     type Notes = Rc<RefCell<Vec<String>>>;
 
     /// Notes what it gets. Its mailbox takes one message, and it handles none before the test waits
@@ -721,6 +735,27 @@ mod tests {
             }
         }
         panic!("{subscriber:?} does not come to rest");
+    }
+
+    #[actix::test]
+    async fn an_event_for_several_ears_of_a_full_mailbox_comes_to_each_of_them() {
+        let (mut subscriber, addr, notes) = taker();
+        for prefix in ["", "1"] {
+            let (number, filter) = (Number::next(), Filter::Prefix(prefix.into()));
+            let ear: Box<dyn Ear> = Box::new(addr.clone().recipient::<Event>());
+            let named = Named { number, filter, ear };
+            let same = actor(&addr.clone().recipient::<Ready>());
+            let ears = Ears::of_named(same, named);
+            assert!(subscriber.can_adopt(&ears));
+            subscriber.adopt(number, ears);
+        }
+        for number in 0..20 {
+            subscriber.offer(event(number));
+        }
+        settle(&mut subscriber).await;
+        let often = |number: usize| if number.to_string().starts_with('1') { 3 } else { 2 };
+        let numbers = (0..20).flat_map(|number| vec![number.to_string(); often(number)]);
+        assert_eq!(*notes.borrow(), numbers.collect::<Vec<_>>());
     }
 
     #[actix::test]
