@@ -63,6 +63,7 @@
 //! | stop hearing, hear too much | [`Subscription`], [`Overflow`] |
 //! | hear and send events as types of your own | [`contract`], [`Socket::on`], [`Socket::answer`], [`Socket::call`] |
 //! | hear some of them, as a stream or with a function | [`Socket::on_name`], [`Socket::on_prefix`], [`Socket::events`], [`Socket::on_fn`] |
+//! | pass events on as they are | [`Event::to_emit`], [`Event::ack_with`] |
 //! | read arguments, answer the server | [`Event::args`], [`Event::ack`], [`Payload`] |
 //! | talk | [`Socket::emit`], [`Socket::emit_with_ack`], [`Emit`], [`Socket::recipient`] |
 //! | say how an event may wait | [`Emit`], [`Offline`], [`Written`] |
@@ -168,7 +169,7 @@ pub use error::{
 pub use message::{
     ConnectError, Disconnected, Event, GaveUp, Lagged, Ready, Reconnecting, Undecodable,
 };
-pub use payload::Payload;
+pub use payload::{Payload, Reply};
 pub use proto::{
     ProtocolError,
     backoff::{DialLimiter, Reconnect, Retry},

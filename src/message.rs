@@ -1,7 +1,7 @@
 //! What a namespace tells the application's actors.
 //!
 //! Whoever subscribed gets what it asked for, in the order in which it came about. The way back is
-//! [`Emit`](crate::Emit).
+//! [`Emit`].
 
 use std::{
     fmt,
@@ -17,6 +17,7 @@ use bytestring::ByteString;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
+    emit::Emit,
     error::{AnswerError, DecodeError, Reason},
     namespace::Answer,
     payload::{Payload, encode_reply},
@@ -154,6 +155,46 @@ impl Event {
         let payload =
             encode_reply(&arguments).map_err(|error| AnswerError::Encode(error.to_string()))?;
         responder.answer(payload)
+    }
+
+    /// Answers with arguments that came from elsewhere, as they are: the answer to the same question
+    /// on another connection, for instance. See [`to_emit`](Self::to_emit).
+    ///
+    /// # Errors
+    ///
+    /// The answer was not taken; see [`AnswerError`].
+    pub fn ack_with(&self, payload: &Payload) -> Result<(), AnswerError> {
+        let responder = self.answer.as_ref().ok_or(AnswerError::NotAsked)?;
+        responder.answer(payload.to_reply())
+    }
+
+    /// The same event, to be emitted elsewhere: its name, its JSON and its attachments as they came,
+    /// without a copy and without being decoded. So it may have what no Rust type takes, such as
+    /// numbers of any length.
+    ///
+    /// This hands questions on to another connection, and their answers back:
+    ///
+    /// ```
+    /// use actix_socketio::{Event, Payload, Socket};
+    ///
+    /// async fn pass_on(event: Event, to: Socket) {
+    ///     if !event.wants_ack() {
+    ///         if let Err(error) = to.send(event.to_emit()) {
+    ///             eprintln!("not passed on: {error}");
+    ///         }
+    ///         return;
+    ///     }
+    ///     match to.send_with_ack::<Payload>(event.to_emit()).await {
+    ///         Ok(answer) => drop(event.ack_with(&answer)),
+    ///         Err(error) => eprintln!("no answer: {error}"),
+    ///     }
+    /// }
+    /// ```
+    ///
+    /// A server with connection state recovery adds an argument of its own to each event, which
+    /// is passed on as well; see [`Ready::recovered`].
+    pub fn to_emit(&self) -> Emit {
+        Emit { name: self.name.clone(), payload: self.payload.clone(), terms: None }
     }
 }
 

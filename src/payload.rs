@@ -124,9 +124,42 @@ impl Payload {
         }
     }
 
+    /// The same as an answer, which has no name before its arguments.
+    pub(crate) fn to_reply(&self) -> Self {
+        let attachments = self.attachments.clone();
+        if self.is_named() {
+            let json = self.to_json().into();
+            return Self { json, arguments: 1, attachments };
+        }
+        self.clone()
+    }
+
     /// Whether an event's name comes before the arguments.
     fn is_named(&self) -> bool {
         self.arguments > 1
+    }
+}
+
+/// What the answer to an emit can be had as: any type that serde decodes, or a [`Payload`], which is
+/// the answer as it came.
+pub trait Reply: Sized {
+    /// Decodes an answer.
+    ///
+    /// # Errors
+    ///
+    /// It has another shape.
+    fn from_payload(payload: Payload) -> Result<Self, DecodeError>;
+}
+
+impl<T: DeserializeOwned> Reply for T {
+    fn from_payload(payload: Payload) -> Result<Self, DecodeError> {
+        payload.decode()
+    }
+}
+
+impl Reply for Payload {
+    fn from_payload(payload: Payload) -> Result<Self, DecodeError> {
+        Ok(payload)
     }
 }
 
@@ -322,6 +355,15 @@ mod tests {
         payload.decode::<Value>().unwrap_err();
         let payload = Payload::new(deep.into(), 1, vec![Bytes::new()]);
         payload.decode::<(Value,)>().unwrap_err();
+    }
+
+    #[test]
+    fn the_arguments_of_an_event_can_be_an_answer() {
+        let bytes = Bytes::from_static(b"x");
+        let event = encode_event("e", &(1, bytes.clone())).unwrap();
+        assert_eq!(event.to_reply(), encode_reply(&(1, bytes)).unwrap());
+        assert_eq!(event.to_reply().to_reply(), event.to_reply());
+        assert_eq!(encode_event("e", &()).unwrap().to_reply(), encode_reply(&()).unwrap());
     }
 
     #[test]

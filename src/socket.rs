@@ -27,7 +27,7 @@ use crate::{
         SubscribeOnce, TakeUnsent,
     },
     outbox::{Fate, Permit, Settled},
-    payload::Payload,
+    payload::{Payload, Reply},
     port::Port,
     subscriber::{Ears, Subscribable, actor as actor_of, ears},
     subscription::{Number, Subscription},
@@ -289,7 +289,7 @@ impl Socket {
     pub fn call<C>(&self, call: C) -> AckRequest<C::Reply>
     where
         C: Call + Serialize,
-        C::Reply: DeserializeOwned,
+        C::Reply: Reply,
     {
         self.emit_with_ack(C::NAME, call)
     }
@@ -412,17 +412,13 @@ impl Socket {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn emit_with_ack<R: DeserializeOwned>(
-        &self,
-        name: &str,
-        arguments: impl Serialize,
-    ) -> AckRequest<R> {
+    pub fn emit_with_ack<R: Reply>(&self, name: &str, arguments: impl Serialize) -> AckRequest<R> {
         self.ask(Emit::new(name, arguments))
     }
 
     /// The same for an event that is serialised already, and may have terms of its own; see
     /// [`Emit`].
-    pub fn send_with_ack<R: DeserializeOwned>(&self, emit: Emit) -> AckRequest<R> {
+    pub fn send_with_ack<R: Reply>(&self, emit: Emit) -> AckRequest<R> {
         self.ask(Ok(emit))
     }
 
@@ -619,7 +615,7 @@ impl<R> AckRequest<R> {
     }
 }
 
-impl<R: DeserializeOwned> IntoFuture for AckRequest<R> {
+impl<R: Reply> IntoFuture for AckRequest<R> {
     type Output = Result<R, AckError>;
     type IntoFuture = Ack<R>;
 
@@ -658,7 +654,7 @@ enum Outcome {
     NeverSent(Option<EmitError>),
 }
 
-impl<R: DeserializeOwned> Future for Ack<R> {
+impl<R: Reply> Future for Ack<R> {
     type Output = Result<R, AckError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -673,7 +669,7 @@ impl<R: DeserializeOwned> Future for Ack<R> {
                 Err(oneshot::Canceled) => Err(AckError::Disconnected(Reason::Shutdown)),
             },
         };
-        Poll::Ready(payload.and_then(|payload| payload.decode().map_err(AckError::Decode)))
+        Poll::Ready(payload.and_then(|payload| R::from_payload(payload).map_err(AckError::Decode)))
     }
 }
 

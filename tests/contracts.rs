@@ -11,12 +11,18 @@
 mod support;
 
 use actix::{Actor, Addr, Context, Handler, Message, ResponseFuture};
-use actix_socketio::{Call, Client, Disconnected, Event, Lagged, NamedEvent, Ready, Undecodable};
+use actix_socketio::{
+    Call, Client, Disconnected, Event, Lagged, NamedEvent, Payload, Ready, Socket, Undecodable,
+};
+use bytes::Bytes;
 use futures::StreamExt;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use support::{
     every::{Target, on_every_server, on_official_servers, within},
+    node::{self, Line},
     recorder::Recorder,
+    scripted::Scripted,
 };
 use tokio::sync::{mpsc, oneshot};
 
@@ -34,6 +40,90 @@ on_every_server!(
 
 // What socketioxide has no room for in its own buffer, it does not send.
 on_official_servers!(a_stream_that_is_not_polled_holds_back_what_it_hears);
+
+/// Passes on all that it hears, and the answers back.
+struct Relay {
+    to: Socket,
+}
+
+impl Actor for Relay {
+    type Context = Context<Self>;
+}
+
+impl Handler<Event> for Relay {
+    type Result = ();
+    fn handle(&mut self, event: Event, _: &mut Context<Self>) {
+        if !event.wants_ack() {
+            self.to.send(event.to_emit()).unwrap();
+            return;
+        }
+        let answer = self.to.send_with_ack::<Payload>(event.to_emit()).send();
+        actix::spawn(async move { event.ack_with(&answer.await.unwrap()).unwrap() });
+    }
+}
+
+#[actix::test]
+async fn what_is_passed_on_comes_as_it_was() {
+    // From an old server to a new one, by way of this process.
+    let (old, new) = (node::server(Line::V2_5_1), node::server(Line::V4));
+    let from = Client::builder(old.url()).connect().await.unwrap();
+    let to = Client::builder(new.url()).connect().await.unwrap();
+    from.socket().on_name("echo", Relay { to: to.socket().clone() }.start());
+    let mut recorder = Recorder::of(to.socket());
+    recorder.next_ready().await;
+    let hostile = json!([
+        null,
+        true,
+        u64::MAX,
+        i64::MIN,
+        -0.0,
+        5e-324,
+        "",
+        "\u{2028}\u{0}\"\\",
+        { "_placeholder": "no", "num": 0, "": [[], {}] },
+    ]);
+    let bytes = Bytes::from_static(&[0, 255, 4]);
+    for number in 0..20_u32 {
+        let arguments = (&hostile, &bytes, number, vec![bytes.clone()]);
+        from.socket().emit("say", ("echo", arguments.0, arguments.1, number, arguments.3)).unwrap();
+    }
+    for number in 0..20_u32 {
+        let event = recorder.next_event("echo").await;
+        let (json, data, passed, more) =
+            event.args::<(serde_json::Value, Bytes, u32, Vec<Bytes>)>().unwrap();
+        // Both servers are in JavaScript, where a number is what it is.
+        let rounded = |value: &serde_json::Value| value[2].as_f64();
+        assert_eq!(rounded(&json), rounded(&hostile));
+        assert_eq!((&json[7], &json[8]), (&hostile[7], &hostile[8]));
+        assert_eq!((data, passed, more), (bytes.clone(), number, vec![bytes.clone()]));
+    }
+    // A question of the one server, answered by the other.
+    let mut answers = Recorder::of(from.socket());
+    answers.next_ready().await;
+    from.socket().emit("ask", ("echo", 7, &bytes)).unwrap();
+    while answers.next_of_any_name().await.name() != "echo" {}
+    let answered = answers.next_event("answered").await;
+    assert_eq!(answered.args::<(u8, Bytes)>().unwrap(), (7, bytes));
+}
+
+/// What no type of Rust takes is passed on: nobody looks at it.
+#[actix::test]
+async fn what_is_passed_on_is_not_decoded() {
+    let (left, right) = (Scripted::start(), Scripted::start());
+    let clients = [&left, &right].map(|server| support::builder(server.url()).start().unwrap());
+    let (mut left, mut right) = (left.accept().await, right.accept().await);
+    left.greet().await;
+    right.greet().await;
+    let [from, to] = clients.each_ref().map(Client::socket);
+    from.on_name("e", Relay { to: to.clone() }.start());
+    let huge = format!("[\"e\",1{}, 1e999 ,{{\"a\":0.{}}}]", "0".repeat(400), "9".repeat(400));
+    left.send_text(&format!("42{huge}")).await;
+    right.expect_text(&format!("42{huge}")).await;
+    left.send_text(&format!("4217{huge}")).await;
+    right.expect_text(&format!("420{huge}")).await;
+    right.send_text(&format!("430{huge}")).await;
+    left.expect_text(&format!("4317{huge}")).await;
+}
 
 #[derive(Serialize, Deserialize, Message, Debug, PartialEq)]
 #[rtype(result = "()")]
