@@ -109,13 +109,16 @@ fn is_refusal(reason: &Reason) -> bool {
 
 /// Attempts to join, however many, and then Ready.
 async fn ready_at_last(recorder: &mut Recorder) -> Ready {
-    loop {
-        match recorder.next().await {
-            Fact::Ready(ready) => return ready,
-            Fact::ConnectError(_) | Fact::Reconnecting(_) => {}
-            other => panic!("{other:?} instead of Ready"),
+    let ready = async {
+        loop {
+            match recorder.next().await {
+                Fact::Ready(ready) => return ready,
+                Fact::ConnectError(_) | Fact::Reconnecting(_) => {}
+                other => panic!("{other:?} instead of Ready"),
+            }
         }
-    }
+    };
+    within(ready).await
 }
 
 async fn each_namespace_asks_once_and_by_its_name(server: &Target) {
@@ -347,7 +350,7 @@ async fn no_secret_is_shown_or_logged(server: &Target) {
     let guarded = client.of("/guarded").unwrap();
     let mut recorder = Recorder::of(&guarded);
     let mut shown = vec![format!("{builder:?}{:?}", server.builder().auth(token("s3cret")))];
-    while !matches!(recorder.next().await, Fact::Ready(_)) {}
+    ready_at_last(&mut recorder).await;
     guarded.emit("leave", ()).unwrap();
     recorder.next_disconnected().await;
     shown.push(format!("{client:?}{guarded:?}{:?}{:?}", asked.0, client.stats()));
@@ -508,6 +511,11 @@ async fn a_disconnect_wins_over_a_provider() {
         client.socket().connect();
     }
     eventually("it is asked", || asked.count() == 3).await;
+    // At once, it is the same.
+    client.socket().disconnect();
+    client.socket().connect();
+    eventually("it is asked", || asked.count() == 4).await;
+    assert_eq!(alive.load(Ordering::SeqCst), 1);
     // The server has heard nothing of all that.
     assert_eq!(peer.next_within(Duration::from_millis(10)).await, None);
     assert_eq!(server.requests(), 1);

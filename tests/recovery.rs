@@ -94,14 +94,18 @@ impl Bench {
 /// What comes up to Ready, but for the attempts to get there.
 async fn come_back(recorder: &mut Recorder) -> (Vec<Event>, Ready) {
     let mut events = Vec::new();
-    loop {
-        match recorder.next().await {
-            Fact::Reconnecting(_) => assert!(events.is_empty(), "one attempt is enough"),
-            Fact::Event(event) => events.push(event),
-            Fact::Ready(ready) => return (events, ready),
-            other => panic!("{other:?} instead of Ready"),
+    let back = async {
+        loop {
+            match recorder.next().await {
+                Fact::Reconnecting(_) => assert!(events.is_empty(), "one attempt is enough"),
+                Fact::Event(event) => events.push(event),
+                Fact::Ready(ready) => return ready,
+                other => panic!("{other:?} instead of Ready"),
+            }
         }
-    }
+    };
+    let ready = within(back).await;
+    (events, ready)
 }
 
 fn numbers(events: &[Event]) -> Vec<u64> {
@@ -248,7 +252,7 @@ async fn nothing_is_recovered_after_leaving() {
     bench.part(&mut recorder).await;
     recorder.next_reconnecting().await;
     socket.disconnect();
-    while !matches!(recorder.next().await, Fact::ConnectError(_)) {}
+    within(async { while !matches!(recorder.next().await, Fact::ConnectError(_)) {} }).await;
     bench.server.publish("/", "n", 7..9);
     bench.let_back();
     socket.connect();
@@ -445,18 +449,21 @@ async fn a_recovery_that_is_refused_is_made_up_for_with_new_credentials() {
     bench.server.set_token("1");
     bench.let_back();
     let (mut came, mut refusals) = (Vec::new(), 0);
-    let second = loop {
-        match recorder.next().await {
-            Fact::Reconnecting(_) => {}
-            Fact::Event(event) => came.push(event),
-            Fact::ConnectError(error) => {
-                assert!(matches!(error.reason(), Reason::Refused(_)), "{error:?}");
-                refusals += 1;
+    let back = async {
+        loop {
+            match recorder.next().await {
+                Fact::Reconnecting(_) => {}
+                Fact::Event(event) => came.push(event),
+                Fact::ConnectError(error) => {
+                    assert!(matches!(error.reason(), Reason::Refused(_)), "{error:?}");
+                    refusals += 1;
+                }
+                Fact::Ready(ready) => return ready,
+                other => panic!("{other:?} instead of Ready"),
             }
-            Fact::Ready(ready) => break ready,
-            other => panic!("{other:?} instead of Ready"),
         }
     };
+    let second = within(back).await;
     assert_eq!((numbers(&came), refusals), (vec![2, 3, 4], 1));
     assert!(second.recovered());
     assert_eq!(first.sid(), second.sid());
@@ -604,14 +611,14 @@ async fn a_client_without_a_connection_hands_over_too() {
     recorder.next_ready().await;
     bench.server.publish("/", "n", 0..1);
     expect_numbers(&mut recorder, 0..1).await;
-    bench.publish_while_away(&mut recorder, 1..2).await;
-    bench.proxy.refuse(true);
+    bench.part(&mut recorder).await;
+    bench.server.publish("/", "n", 1..2);
     let (_, tickets) = within(old.hand_over(Duration::ZERO)).await;
     bench.let_back();
     let new = tickets.into_iter().fold(bench.builder(), ClientBuilder::resume).start().unwrap();
     let (events, ready) = come_back(&mut Recorder::of(new.socket())).await;
-    // The old one may have been back for a moment.
-    assert!(ready.recovered() && numbers(&events).iter().all(|&number| number == 1));
+    assert!(ready.recovered());
+    assert_eq!(numbers(&events), [1]);
 }
 
 #[actix::test]
