@@ -330,6 +330,7 @@ pub struct ClientBuilder {
     attachment_timeout: Duration,
     max_message_size: usize,
     max_attachments: usize,
+    max_payload: Option<u64>,
     retries: u32,
     retry_window: usize,
     message_ids: bool,
@@ -377,6 +378,7 @@ impl fmt::Debug for ClientBuilder {
             attachment_timeout,
             max_message_size,
             max_attachments,
+            max_payload,
             retries,
             retry_window,
             message_ids,
@@ -406,6 +408,7 @@ impl fmt::Debug for ClientBuilder {
             .field("attachment_timeout", attachment_timeout)
             .field("max_message_size", max_message_size)
             .field("max_attachments", max_attachments)
+            .field("max_payload", max_payload)
             .field("retries", retries)
             .field("retry_window", retry_window)
             .field("message_ids", message_ids)
@@ -436,6 +439,7 @@ impl ClientBuilder {
             attachment_timeout: Duration::from_secs(30),
             max_message_size: 16 << 20,
             max_attachments: 10,
+            max_payload: None,
             retries: 0,
             retry_window: 1,
             message_ids: false,
@@ -693,6 +697,20 @@ impl ClientBuilder {
         self
     }
 
+    /// The largest message to send, in bytes: the text of an event or an answer, or an attachment.
+    /// A larger one is refused, with
+    /// [`EmitError::PayloadTooLarge`](crate::EmitError::PayloadTooLarge). Default: what the server
+    /// says in its handshake, if it does (official servers since 4.5).
+    ///
+    /// Set it for servers that mean something else by that, such as socketioxide: there it is
+    /// 100 000 and for long-polling only, unless it is set, and larger messages pass over a
+    /// websocket. And set it for those that do not say.
+    #[must_use]
+    pub fn max_payload(mut self, bytes: u64) -> Self {
+        self.max_payload = Some(bytes);
+        self
+    }
+
     /// How much may wait to be sent in each namespace: the number of events and answers, and their
     /// bytes. Events with [retries](Self::retries) hold room until they are answered. When it is full, emits fail with [`EmitError::Full`](crate::EmitError::Full); an event larger
     /// than all of it passes alone. Default: 10 000 events, 16 MiB.
@@ -833,6 +851,7 @@ impl ClientBuilder {
                     credentials,
                     join_timeout: self.join_timeout,
                     reconnect: self.reconnect,
+                    max_payload: self.max_payload,
                     retry_window: self.retry_window,
                     recovery: None,
                     seed: seed(),

@@ -97,7 +97,9 @@ impl Emit {
     /// namespace to be joined, or for the connection to take it. So of a value that changes, one
     /// waits at the most. What is replaced is [counted](crate::Stats::replaced).
     ///
-    /// It means nothing for an event with [retries](crate::AckRequest::retries).
+    /// One that somebody waits for an answer to is replaced in the buffer, where it was not sent, but
+    /// not once the connection has it. And it means nothing for an event with
+    /// [retries](crate::AckRequest::retries).
     #[must_use]
     pub fn latest(mut self, key: impl Into<String>) -> Self {
         self.terms_mut().place = Place::Latest(key.into().into());

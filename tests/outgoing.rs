@@ -36,7 +36,7 @@ use futures::{FutureExt, future::join};
 use serde_json::json;
 use support::{
     eventually,
-    every::{Target, on_every_server, on_official_servers, unique, within},
+    every::{self, Target, on_every_server, on_official_servers, unique, within},
     node::{self, Config, Line},
     proxy::Proxy,
     recorder::Recorder,
@@ -437,6 +437,25 @@ async fn what_is_as_large_as_the_server_takes_arrives_and_one_byte_more_is_refus
 }
 
 /// That is what the limit means: to a server that does not tell it, we send what we want.
+/// What socketioxide says is its limit is that of long-polling: over a websocket it takes more. But
+/// nothing tells it from a server that means what it says, so the application has to.
+#[actix::test]
+async fn the_limit_can_be_set_for_a_server_that_means_another_one() {
+    let server = every::socketioxide();
+    let client = within(server.builder().connect()).await.unwrap();
+    let large = "x".repeat(200_000);
+    let refused = client.socket().emit("echo", &large).map(drop);
+    assert!(
+        matches!(refused, Err(EmitError::PayloadTooLarge { limit: 100_000, .. })),
+        "{refused:?}"
+    );
+    let client = within(server.builder().max_payload(1 << 20).connect()).await.unwrap();
+    let echoed = within(client.socket().emit_with_ack::<String>("echo", &large)).await;
+    assert_eq!(echoed.map(|text| text.len()), Ok(200_000));
+    let refused = client.socket().emit("echo", "x".repeat(1 << 20)).map(drop);
+    assert!(matches!(refused, Err(EmitError::PayloadTooLarge { limit: 1_048_576, .. })));
+}
+
 #[actix::test]
 async fn one_byte_more_than_the_server_takes_would_end_the_connection() {
     for (line, start) in [(Line::V4_4_1, "42"), (Line::V4_4_1, "42/foo,")] {

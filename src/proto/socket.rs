@@ -76,6 +76,8 @@ pub(crate) struct Config {
     /// For the credentials, and then for the server's answer.
     pub(crate) join_timeout: Duration,
     pub(crate) reconnect: Reconnect,
+    /// The largest message to send, in bytes, whatever the server says.
+    pub(crate) max_payload: Option<u64>,
     /// How many emits with retries may be unanswered at a time.
     pub(crate) retry_window: usize,
     pub(crate) recovery: Option<Recovery>,
@@ -282,7 +284,8 @@ impl<W> Socket<W> {
 
     /// The largest message that the server takes, as far as is known.
     pub(crate) fn max_payload(&self) -> Option<u64> {
-        self.session().and_then(|session| session.max_payload)
+        let session = self.session()?;
+        self.config.max_payload.or(session.max_payload)
     }
 
     /// Counts the times that this namespace was joined, or tried to be. A connection may see
@@ -492,9 +495,8 @@ impl<W> Socket<W> {
     }
 
     fn too_large(&mut self, packet: &Packet) -> Option<EmitError> {
-        let session = self.session()?;
-        let limit = session.max_payload?;
-        let size = packet.exceeds(session.protocol, limit)?;
+        let limit = self.max_payload()?;
+        let size = packet.exceeds(self.session()?.protocol, limit)?;
         self.events.push_back(Event::TooLarge { size, limit });
         Some(EmitError::PayloadTooLarge { size, limit })
     }
@@ -1145,6 +1147,7 @@ mod tests {
             credentials: Credentials::Fixed(Some(Auth(auth.into()))),
             join_timeout: 20 * SECOND,
             reconnect: Reconnect::never(),
+            max_payload: None,
             retry_window: 2,
             recovery: None,
             seed: 7,
