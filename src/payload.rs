@@ -23,6 +23,7 @@
 mod de;
 mod placeholder;
 mod ser;
+mod tokens;
 
 use std::fmt;
 

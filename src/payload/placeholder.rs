@@ -1,8 +1,9 @@
 //! Whether the placeholders of a packet name attachments that it has.
 //!
-//! The text is scanned and not parsed: a parser would have to give up on nesting that is too deep
-//! for it and on characters that are no Unicode, and with the connection closed over it, nobody
-//! would be helped.
+//! The text is scanned and not parsed: with the connection closed over what only a parser minds,
+//! nobody would be helped.
+
+use super::tokens::{Token, Tokens};
 
 /// What the scan is in: an object, or (at the bottom) none.
 #[derive(Default)]
@@ -28,16 +29,19 @@ impl Object {
     fn key(&mut self, text: &str) {
         self.expects_key = false;
         self.key = match text {
-            "_placeholder" => Key::Placeholder,
-            "num" => Key::Number,
+            r#""_placeholder""# => Key::Placeholder,
+            r#""num""# => Key::Number,
             _ => Key::Other,
         };
     }
 
     /// A value that is neither an object nor an array.
     fn value(&mut self, text: &str, count: usize) {
+        if self.arrays > 0 {
+            return;
+        }
+        self.expects_key = true;
         match self.key {
-            _ if self.arrays > 0 => {}
             Key::Placeholder => self.is_placeholder = text == "true",
             Key::Number => self.in_range = text.parse().is_ok_and(|number: usize| number < count),
             Key::Other => {}
@@ -49,56 +53,29 @@ impl Object {
 pub(crate) fn check_placeholders(json: &str, count: usize) -> bool {
     let mut outer = Vec::new();
     let mut object = Object::default();
-    let mut rest = json;
-    while let Some(first) = rest.bytes().next() {
-        let mut length = 1;
-        match first {
-            b'{' => {
+    for token in Tokens::of(json) {
+        match token {
+            Token::Object => {
                 let inside = Object { expects_key: true, ..Object::default() };
                 outer.push(std::mem::replace(&mut object, inside));
             }
-            b'}' => {
+            Token::Array => object.arrays = object.arrays.saturating_add(1),
+            Token::End if object.arrays > 0 => {
+                object.arrays = object.arrays.saturating_sub(1);
+                object.expects_key = object.arrays == 0;
+            }
+            Token::End => {
                 if object.is_placeholder && !object.in_range {
                     return false;
                 }
                 object = outer.pop().unwrap_or_default();
+                object.expects_key = object.arrays == 0;
             }
-            b'[' => object.arrays = object.arrays.saturating_add(1),
-            b']' => object.arrays = object.arrays.saturating_sub(1),
-            b',' => object.expects_key = object.arrays == 0,
-            b'"' => {
-                let text = string(rest);
-                length = text.len().saturating_add(2);
-                if object.expects_key {
-                    object.key(text);
-                } else {
-                    // In quotes, so it is neither `true` nor a number.
-                    object.value("\"", count);
-                }
-            }
-            b'a'..=b'z' | b'-' | b'0'..=b'9' => {
-                let end = rest.find([',', '}', ']', ' ', '\t', '\r', '\n']);
-                length = end.unwrap_or(rest.len());
-                object.value(rest.get(..length).unwrap_or_default(), count);
-            }
-            _ => {}
+            Token::Text(text) if object.expects_key => object.key(text),
+            Token::Text(text) | Token::Plain(text) => object.value(text, count),
         }
-        // Never inside a character: what is skipped is ASCII or a whole string.
-        rest = rest.get(length..).unwrap_or_default();
     }
     true
-}
-
-/// What is inside the quotes at the start of `text`.
-fn string(text: &str) -> &str {
-    let mut escaped = false;
-    let end = text.bytes().skip(1).position(|byte| {
-        let ends = byte == b'"' && !escaped;
-        escaped = byte == b'\\' && !escaped;
-        ends
-    });
-    let end = end.map_or(text.len(), |end| end.saturating_add(1));
-    text.get(1..end).unwrap_or_default()
 }
 
 #[cfg(test)]
