@@ -28,7 +28,7 @@ use crate::{
         backoff::Reconnect,
         connection::Config,
         engine::Protocol,
-        packet::{Limits, MAX_NAMESPACE},
+        packet::{Limits, MAX_NAMESPACE, Parser},
         socket::{self, Credentials},
     },
     provider::{Dial, Join, Provider},
@@ -323,6 +323,7 @@ pub struct ClientBuilder {
     headers_with: Option<PairsProvider>,
     auth: Auth,
     protocol: Option<Protocol>,
+    parser: Parser,
     reconnect: Reconnect,
     connect_timeout: Duration,
     join_timeout: Duration,
@@ -371,6 +372,7 @@ impl fmt::Debug for ClientBuilder {
             headers_with,
             auth,
             protocol,
+            parser,
             reconnect,
             connect_timeout,
             join_timeout,
@@ -401,6 +403,7 @@ impl fmt::Debug for ClientBuilder {
             .field("headers_with", &headers_with.is_some())
             .field("auth", auth)
             .field("protocol", protocol)
+            .field("parser", parser)
             .field("reconnect", reconnect)
             .field("connect_timeout", connect_timeout)
             .field("join_timeout", join_timeout)
@@ -432,6 +435,7 @@ impl ClientBuilder {
             headers_with: None,
             auth: Auth::None,
             protocol: None,
+            parser: Parser::default(),
             reconnect: Reconnect::default(),
             connect_timeout: Duration::from_secs(20),
             join_timeout: Duration::from_secs(20),
@@ -588,6 +592,13 @@ impl ClientBuilder {
     #[must_use]
     pub fn protocol(mut self, protocol: Protocol) -> Self {
         self.protocol = Some(protocol);
+        self
+    }
+
+    /// The parser that the server is configured with. Default: [`Parser::Json`], like the server's.
+    #[must_use]
+    pub fn parser(mut self, parser: Parser) -> Self {
+        self.parser = parser;
         self
     }
 
@@ -831,6 +842,7 @@ impl ClientBuilder {
         Ok(Parts {
             config: Config {
                 pin: self.protocol,
+                parser: self.parser,
                 limits: Limits { attachments: self.max_attachments, bytes: self.max_message_size },
                 connect_timeout: self.connect_timeout,
                 join_timeout: self.join_timeout,
@@ -848,6 +860,7 @@ impl ClientBuilder {
             settings: Settings {
                 core: socket::Config {
                     namespace,
+                    parser: self.parser,
                     credentials,
                     join_timeout: self.join_timeout,
                     reconnect: self.reconnect,

@@ -233,7 +233,10 @@ mod tests {
     use super::*;
     use crate::{
         connection::{Knowledge, Load},
-        proto::{backoff::Reconnect, packet::Limits},
+        proto::{
+            backoff::Reconnect,
+            packet::{Limits, Parser},
+        },
         transport::{Headers, Query},
     };
 
@@ -251,6 +254,7 @@ mod tests {
         };
         let config = proto::Config {
             pin: None,
+            parser: Parser::default(),
             limits: Limits { attachments: 10, bytes: 1_000 },
             connect_timeout: 1_000 * SECOND,
             join_timeout: SECOND,

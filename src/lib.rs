@@ -95,6 +95,9 @@
 //! `auth` for `/`; and a `/` that was left can be joined again only over a new connection, which
 //! [`Socket::connect`] makes.
 //!
+//! A server that is configured with `socket.io-msgpack-parser` needs the cargo feature `msgpack`
+//! here, and to be told apart by [`ClientBuilder::parser`].
+//!
 //! # Where it runs
 //!
 //! The actors run on the arbiter on which the client is [started](ClientBuilder::start), or on
@@ -121,7 +124,7 @@
 //!
 //! # Not yet
 //!
-//! HTTP long-polling, TLS, msgpack.
+//! HTTP long-polling, TLS.
 
 #![cfg_attr(
     test,
@@ -174,6 +177,7 @@ pub use proto::{
     ProtocolError,
     backoff::{DialLimiter, Reconnect, Retry},
     engine::Protocol,
+    packet::Parser,
 };
 pub use provider::{Dial, Join};
 pub use socket::{Ack, AckRequest, ReadyRequest, Socket, WhenReady, WhenWritten, Written};

@@ -194,13 +194,14 @@ impl Namespace {
     ) -> Port {
         let outbox = Outbox::new(settings.outgoing);
         let status = Arc::new(Status::default());
-        let namespace = settings.core.namespace.clone();
+        let (namespace, parser) = (settings.core.namespace.clone(), settings.core.parser);
         let (inner_outbox, inner_status) = (Arc::clone(&outbox), Arc::clone(&status));
         let inner_connection = connection.clone();
         let addr = Self::start_in_arbiter(arbiter, move |ctx| {
             let Settings { core, provider, outgoing: _, offline, counters } = settings;
             let port = Port {
                 namespace: core.namespace.clone(),
+                parser,
                 outbox: inner_outbox,
                 status: inner_status,
                 addr: ctx.address(),
@@ -228,7 +229,7 @@ impl Namespace {
                 reported: Load::default(),
             }
         });
-        let port = Port { namespace, outbox, status, addr };
+        let port = Port { namespace, parser, outbox, status, addr };
         port.join(connection);
         port
     }

@@ -2,7 +2,8 @@
 //!
 //! Nothing is parsed until somebody asks, and then straight into the type asked for. A payload
 //! that came in is a slice of the message it came in, so it costs nothing to hand on, and pins
-//! that message's buffer for as long as it is kept; [`Payload::detach`] is the way out.
+//! that message's buffer for as long as it is kept; [`Payload::detach`] is the way out. With
+//! [another parser](crate::Parser) the text is made from the message, and attachments are slices.
 //!
 //! How arguments map to Rust types, both ways:
 //!
@@ -35,6 +36,8 @@ use crate::error::DecodeError;
 
 pub(crate) use placeholder::check_placeholders;
 pub(crate) use ser::{encode_event, encode_reply};
+#[cfg(feature = "msgpack")]
+pub(crate) use tokens::{Token, Tokens};
 
 /// The arguments of an event or of an answer.
 #[derive(Clone, PartialEq, Eq)]

@@ -18,13 +18,14 @@ use crate::{
     namespace::Namespace,
     outbox::{Outbox, Permit},
     payload::Payload,
-    proto::{engine::Protocol, packet::largest_message, socket::Socket},
+    proto::{engine::Protocol, packet::Parser, socket::Socket},
 };
 
 /// The way to a namespace for handles and responders, on any thread.
 #[derive(Debug, Clone)]
 pub(crate) struct Port {
     pub(crate) namespace: ByteString,
+    pub(crate) parser: Parser,
     pub(crate) outbox: Arc<Outbox>,
     pub(crate) status: Arc<Status>,
     pub(crate) addr: Addr<Namespace>,
@@ -138,8 +139,8 @@ impl Port {
     /// other. The actor knows the number of a question as well.
     pub(crate) fn exceeded(&self, id: Option<u64>, payload: &Payload) -> Option<(u64, u64)> {
         let limit = self.max_payload()?;
-        let size = largest_message(Protocol::Eio4, &self.namespace, id, payload);
-        (size > limit).then_some((size, limit))
+        let size = self.parser.exceeds(Protocol::Eio4, &self.namespace, id, payload, limit)?;
+        Some((size, limit))
     }
 
     /// Room for an event, or why it is not taken.

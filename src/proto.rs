@@ -14,6 +14,7 @@
 //!
 //! ```text
 //! websocket message ── engine ──▶ engine packet ── packet ──▶ Socket.IO packet ── socket ──▶ event
+//!                                               or msgpack
 //!                        connection: what the peer is, whether it lives, who may speak
 //! ```
 
@@ -21,6 +22,8 @@ pub(crate) mod acks;
 pub(crate) mod backoff;
 pub(crate) mod connection;
 pub(crate) mod engine;
+#[cfg(feature = "msgpack")]
+mod msgpack;
 pub(crate) mod packet;
 pub(crate) mod recovery;
 pub(crate) mod retries;
@@ -41,6 +44,7 @@ mod purity {
             ("backoff", include_str!("proto/backoff.rs")),
             ("connection", include_str!("proto/connection.rs")),
             ("engine", include_str!("proto/engine.rs")),
+            ("msgpack", include_str!("proto/msgpack.rs")),
             ("packet", include_str!("proto/packet.rs")),
             ("recovery", include_str!("proto/recovery.rs")),
             ("retries", include_str!("proto/retries.rs")),

@@ -17,6 +17,7 @@ pub(crate) enum Token<'a> {
 }
 
 /// The tokens of a text that is JSON. Of any other text it gives something, and comes to an end.
+#[derive(Clone)]
 pub(crate) struct Tokens<'a> {
     rest: &'a str,
 }

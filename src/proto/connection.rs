@@ -46,7 +46,7 @@ use bytestring::ByteString;
 use super::{
     backoff::{Draws, Reconnect, Retry},
     engine::{self, Due, EnginePacket, Frame, Handshake, Heartbeat, Protocol, later},
-    packet::{Body, Decoder, Limits, Packet, ProtocolError, Refused, root},
+    packet::{Body, Decoder, Limits, Packet, Parser, ProtocolError, Refused, root},
     socket::refusal,
 };
 use crate::{
@@ -69,6 +69,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(3_600);
 pub(crate) struct Config {
     /// The revision that the application insists on.
     pub(crate) pin: Option<Protocol>,
+    pub(crate) parser: Parser,
     pub(crate) limits: Limits,
     /// From the first dial to the handshake.
     pub(crate) connect_timeout: Duration,
@@ -340,7 +341,7 @@ impl Connection {
     pub(crate) fn new(config: Config) -> Self {
         Self {
             verdict: config.pin,
-            decoder: Decoder::new(config.limits),
+            decoder: Decoder::new(config.parser, config.limits),
             draws: Draws::new(config.seed),
             config,
             epoch: 0,
@@ -542,7 +543,7 @@ impl Connection {
 
     /// Starts anew.
     fn dial(&mut self, now: Instant) {
-        self.decoder = Decoder::new(self.config.limits);
+        self.decoder = Decoder::new(self.config.parser, self.config.limits);
         self.queue.clear();
         self.transmit.clear();
         self.farewells.clear();
@@ -619,7 +620,8 @@ impl Connection {
             Body::Connect(_) | Body::Disconnect | Body::ConnectError(_) => {}
         }
         let transmit = &mut self.transmit;
-        outgoing.packet.encode(protocol, |frame| transmit.push_back(Transmit::Frame(frame, None)));
+        let write = |frame| transmit.push_back(Transmit::Frame(frame, None));
+        self.config.parser.encode(outgoing.packet, protocol, write);
         if let Some(Transmit::Frame(_, last)) = transmit.back_mut() {
             *last = outgoing.permit;
         }
@@ -743,7 +745,12 @@ impl Connection {
                         Ok(())
                     }
                     EnginePacket::Idle => Ok(()),
-                    EnginePacket::Attachment(_) => Err(ProtocolError::UnexpectedBinary.into()),
+                    EnginePacket::Binary(data) => {
+                        let packet = self.decoder.binary(data)?;
+                        self.opened(now, Protocol::Eio3, &handshake);
+                        self.packet(now, packet);
+                        Ok(())
+                    }
                     EnginePacket::Open(_) => Err(second_handshake()),
                 }
             }
@@ -757,8 +764,8 @@ impl Connection {
                     }
                     EnginePacket::Pong | EnginePacket::Idle => Ok(()),
                     EnginePacket::Message(text) => self.message(now, &text),
-                    EnginePacket::Attachment(data) => {
-                        let packet = self.decoder.attachment(data)?;
+                    EnginePacket::Binary(data) => {
+                        let packet = self.decoder.binary(data)?;
                         self.packet(now, packet);
                         Ok(())
                     }
@@ -1190,6 +1197,7 @@ mod tests {
         fn with(pin: Option<Protocol>, reconnect: Reconnect) -> Self {
             let config = Config {
                 pin,
+                parser: Parser::default(),
                 limits: Limits { attachments: 10, bytes: 1_000 },
                 connect_timeout: 20 * SECOND,
                 join_timeout: 15 * SECOND,
@@ -1202,7 +1210,12 @@ mod tests {
 
         /// Dials, and has the websocket.
         fn dialled(pin: Option<Protocol>) -> Self {
+            Self::dialled_with(Parser::Json, pin)
+        }
+
+        fn dialled_with(parser: Parser, pin: Option<Protocol>) -> Self {
             let mut bench = Self::new(pin);
+            bench.core.config.parser = parser;
             assert_eq!(bench.core.join(bench.now, "/"), Admission::Later);
             let asked = pin.unwrap_or(Protocol::Eio4);
             assert_eq!(bench.core.poll_action(), Some(Action::Dial(asked)));
@@ -1230,6 +1243,10 @@ mod tests {
 
         fn text(&mut self, text: &str) {
             self.core.handle_frame(self.now, Frame::Text(text.into()));
+        }
+
+        fn binary(&mut self, data: &[u8]) {
+            self.core.handle_frame(self.now, Frame::Binary(Bytes::copy_from_slice(data)));
         }
 
         fn pass(&mut self, time: Duration) {
@@ -1309,6 +1326,74 @@ mod tests {
             assert_eq!(bench.core.protocol(), Some(Protocol::Eio3), "{first}");
             assert!(bench.written().is_empty(), "nobody asked it to join");
         }
+    }
+
+    /// An event named `e` with three bytes, and the greeting of a server 2.x, as msgpack has them.
+    const EVENT: &[u8] = b"\x83\xa4type\x02\xa4data\x92\xa1e\xc4\x03abc\xa3nsp\xa1/";
+    const ROOT: &str = r#"4{"type":0,"nsp":"/"}"#;
+
+    #[test]
+    fn with_msgpack_too_a_server_that_speaks_first_is_an_old_one() {
+        let joined = Bytes::from_static(b"\x04\x82\xa4type\x00\xa3nsp\xa1/");
+        let early = Bytes::from([&[4], EVENT].concat());
+        for first in [Frame::Text(ROOT.into()), Frame::Binary(joined), Frame::Binary(early)] {
+            let mut bench = Bench::dialled_with(Parser::Msgpack, None);
+            bench.text(PLAIN);
+            bench.core.handle_frame(bench.now, first);
+            assert_eq!(bench.core.protocol(), Some(Protocol::Eio3));
+            let greeted = Event::Greeted(session(Protocol::Eio3));
+            assert_eq!(bench.core.poll_event(), Some(greeted));
+            assert!(bench.written().is_empty(), "nobody asked it to join");
+        }
+    }
+
+    #[test]
+    fn a_server_with_another_parser_is_told_by_its_first_packet() {
+        let mut bench = Bench::dialled_with(Parser::Msgpack, None);
+        bench.text(PLAIN);
+        bench.text("40");
+        assert!(matches!(bench.core.poll_event(), Some(Event::Greeted(_))));
+        let error = ProtocolError::Msgpack("it is one of the default parser".to_owned());
+        bench.expect_lost(Reason::Protocol(error));
+
+        // Nor is it one of an old server if it is none at all.
+        for parser in [Parser::Json, Parser::Msgpack] {
+            let mut bench = Bench::dialled_with(parser, None);
+            bench.text(PLAIN);
+            bench.binary(b"\x04\xc1");
+            assert_eq!(bench.core.protocol(), None);
+            let lost = bench.core.poll_event();
+            assert!(
+                matches!(lost, Some(Event::Lost { reason: Reason::Protocol(_), again: false })),
+                "{lost:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn with_msgpack_a_packet_is_one_binary_message() {
+        let data = Bytes::from_static(b"abc");
+        let payload = crate::payload::encode_event("e", &data).unwrap();
+        let event = packet("/", Body::Event { id: None, name: "e".into(), payload });
+        let mut bench = Bench::dialled_with(Parser::Msgpack, None);
+        bench.text(MODERN);
+        bench.core.poll_event();
+        bench.send(event.clone());
+        assert_eq!(bench.written(), [format!("{:?}", Bytes::from_static(EVENT))]);
+        bench.binary(EVENT);
+        assert_eq!(bench.core.poll_event(), Some(Event::Packet(event.clone())));
+        bench.text("2");
+        assert_eq!(bench.written(), ["3"]);
+
+        let mut bench = Bench::dialled_with(Parser::Msgpack, None);
+        bench.text(PLAIN);
+        bench.text(ROOT);
+        while bench.core.poll_event().is_some() {}
+        let framed = Bytes::from([&[4], EVENT].concat());
+        bench.send(event.clone());
+        assert_eq!(bench.written(), [format!("{framed:?}")]);
+        bench.binary(&framed);
+        assert_eq!(bench.core.poll_event(), Some(Event::Packet(event)));
     }
 
     #[test]

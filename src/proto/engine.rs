@@ -3,7 +3,7 @@
 //! ```text
 //! 0{"sid":…}   open, from the server, first          2…  ping      4…  message, a Socket.IO packet
 //! 1            close                                 3…  pong      5, 6  only with long-polling
-//! binary       message: an attachment (revision 3 puts the byte 04 before it)
+//! binary       message: an attachment, or a packet (revision 3 puts the byte 04 before it)
 //! b…           the same in base64 (revision 3: b4…)
 //! ```
 //!
@@ -79,8 +79,8 @@ pub(crate) enum EnginePacket {
     Pong,
     /// A Socket.IO packet.
     Message(ByteString),
-    /// An attachment of the Socket.IO packet before it.
-    Attachment(Bytes),
+    /// An attachment of the Socket.IO packet before it, or a packet by itself.
+    Binary(Bytes),
     /// Upgrade and noop: they have a meaning with long-polling only.
     Idle,
 }
@@ -89,7 +89,7 @@ pub(crate) enum EnginePacket {
 pub(crate) fn decode(protocol: Protocol, frame: Frame) -> Result<EnginePacket, ProtocolError> {
     let text = match frame {
         Frame::Text(text) => text,
-        Frame::Binary(data) => return attachment(protocol, data).map(EnginePacket::Attachment),
+        Frame::Binary(data) => return binary(protocol, data).map(EnginePacket::Binary),
     };
     let Some(kind) = text.as_bytes().first().copied() else {
         return Err(ProtocolError::Empty);
@@ -111,13 +111,13 @@ pub(crate) fn decode(protocol: Protocol, frame: Frame) -> Result<EnginePacket, P
                 Protocol::Eio3 => rest.strip_prefix('4'),
             };
             let data = digits.and_then(|digits| BASE64.decode(digits).ok());
-            EnginePacket::Attachment(data.ok_or(ProtocolError::Base64)?.into())
+            EnginePacket::Binary(data.ok_or(ProtocolError::Base64)?.into())
         }
         other => return Err(ProtocolError::UnknownEngineType(other)),
     })
 }
 
-fn attachment(protocol: Protocol, mut data: Bytes) -> Result<Bytes, ProtocolError> {
+fn binary(protocol: Protocol, mut data: Bytes) -> Result<Bytes, ProtocolError> {
     if protocol == Protocol::Eio3 {
         match data.first() {
             Some(4) => drop(data.split_to(1)),
@@ -128,8 +128,8 @@ fn attachment(protocol: Protocol, mut data: Bytes) -> Result<Bytes, ProtocolErro
     Ok(data)
 }
 
-/// The websocket message that carries an attachment.
-pub(crate) fn encode_attachment(protocol: Protocol, data: Bytes) -> Frame {
+/// The websocket message that carries binary data.
+pub(crate) fn encode_binary(protocol: Protocol, data: Bytes) -> Frame {
     Frame::Binary(match protocol {
         Protocol::Eio4 => data,
         Protocol::Eio3 => {
@@ -338,13 +338,13 @@ mod tests {
     #[test]
     fn attachments_differ_between_the_revisions() {
         let data = Bytes::from_static(&[1, 2, 3]);
-        let packet = Ok(EnginePacket::Attachment(data.clone()));
+        let packet = Ok(EnginePacket::Binary(data.clone()));
         for (protocol, frame, base64) in [
             (Protocol::Eio4, &[1_u8, 2, 3][..], "bAQID"),
             (Protocol::Eio3, &[4, 1, 2, 3], "b4AQID"),
         ] {
             let frame = Frame::Binary(Bytes::from_static(frame));
-            assert_eq!(encode_attachment(protocol, data.clone()), frame);
+            assert_eq!(encode_binary(protocol, data.clone()), frame);
             assert_eq!(decode(protocol, frame), packet);
             assert_eq!(decode(protocol, text(base64)), packet);
         }
@@ -352,7 +352,7 @@ mod tests {
         assert_eq!(decode(Protocol::Eio3, wrong), Err(ProtocolError::UnknownEngineType(1)));
         let empty = Frame::Binary(Bytes::new());
         assert_eq!(decode(Protocol::Eio3, empty.clone()), Err(ProtocolError::Empty));
-        assert_eq!(decode(Protocol::Eio4, empty), Ok(EnginePacket::Attachment(Bytes::new())));
+        assert_eq!(decode(Protocol::Eio4, empty), Ok(EnginePacket::Binary(Bytes::new())));
     }
 
     #[test]

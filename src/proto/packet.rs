@@ -25,7 +25,7 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-use super::engine::{Frame, Protocol, encode_attachment};
+use super::engine::{Frame, Protocol, encode_binary};
 use crate::{
     error::brief,
     payload::{Payload, check_placeholders},
@@ -39,7 +39,7 @@ pub(crate) const RESERVED: [&str; 6] =
 pub(crate) const MAX_NAMESPACE: usize = 512;
 
 /// The largest ack id, 2^53 - 1: JavaScript counts no further.
-const MAX_ID: u64 = 0x1F_FFFF_FFFF_FFFF;
+pub(super) const MAX_ID: u64 = 0x1F_FFFF_FFFF_FFFF;
 
 /// The longest text before the JSON, but for the namespace: two types, a count, a comma, an id.
 const LONGEST_PREFIX: usize = 48;
@@ -87,6 +87,9 @@ pub enum ProtocolError {
     UnexpectedText,
     /// A placeholder that names no attachment of its packet.
     Placeholder,
+    /// What is no packet in msgpack; the text says why, and may quote it. Only with the
+    /// [parser](Parser) for it.
+    Msgpack(String),
 }
 
 impl fmt::Display for ProtocolError {
@@ -110,11 +113,76 @@ impl fmt::Display for ProtocolError {
             Self::UnexpectedBinary => f.write_str("an attachment that no packet announced"),
             Self::UnexpectedText => f.write_str("a packet where attachments were due"),
             Self::Placeholder => f.write_str("a placeholder for an attachment that does not exist"),
+            Self::Msgpack(error) => write!(f, "malformed msgpack packet: {error}"),
         }
     }
 }
 
 impl std::error::Error for ProtocolError {}
+
+/// How packets are written: the `parser` option of the server, and the same for both ends.
+///
+/// There is no negotiation: a server with another one closes the connection over the first packet,
+/// or (1.x and 2.x) says something first that ends it with
+/// [`Reason::Protocol`](crate::Reason::Protocol). Events and answers are the same with each.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Parser {
+    /// JSON, with attachments as messages of their own: what servers speak unless told otherwise.
+    #[default]
+    Json,
+    /// Msgpack, as in the npm package `socket.io-msgpack-parser` and in socketioxide: each packet
+    /// is one binary message, with its attachments inside. With the cargo feature `msgpack`.
+    ///
+    /// What JSON does not know comes as what JSON has for it: `undefined`, NaN and infinities as
+    /// null, a `Date` as the text that `toISOString` makes of it, an integer as a key as text.
+    /// An extension type that nobody knows comes as `[type, attachment]`. Other kinds of keys, and
+    /// nesting deeper than 128, end the connection with [`ProtocolError::Msgpack`].
+    ///
+    /// The limits are the same as for JSON: there may be so many
+    /// [attachments](crate::ClientBuilder::max_attachments), though the official parser takes any
+    /// number, and both the message and what it is as JSON may be
+    /// [so large](crate::ClientBuilder::max_message_size).
+    #[cfg(feature = "msgpack")]
+    Msgpack,
+}
+
+impl Parser {
+    /// The websocket messages that `packet` is sent as.
+    pub(crate) fn encode(self, packet: Packet, protocol: Protocol, mut write: impl FnMut(Frame)) {
+        match self {
+            Self::Json => packet.encode(protocol, &mut write),
+            #[cfg(feature = "msgpack")]
+            Self::Msgpack => {
+                write(encode_binary(protocol, super::msgpack::encode(&packet.parts())));
+            }
+        }
+    }
+
+    /// The size of the largest websocket message that an event or an answer is sent as, if that is
+    /// beyond `limit`.
+    pub(crate) fn exceeds(
+        self,
+        protocol: Protocol,
+        namespace: &str,
+        id: Option<u64>,
+        payload: &Payload,
+        limit: u64,
+    ) -> Option<u64> {
+        match self {
+            Self::Json => Some(largest_message(protocol, namespace, id, payload)),
+            #[cfg(feature = "msgpack")]
+            Self::Msgpack => {
+                let (json, attachments) = (Some(&**payload.json()), payload.attachments());
+                let parts = Parts { namespace, kind: 2, id, json, attachments };
+                // Most are far from it, and need not be written to see that.
+                (super::msgpack::at_most(&parts) > limit)
+                    .then(|| encode_binary(protocol, super::msgpack::encode(&parts)).size())
+            }
+        }
+        .filter(|&size| size > limit)
+    }
+}
 
 /// A Socket.IO packet.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -177,41 +245,47 @@ impl Packet {
 
     /// The size of the largest websocket message that this packet is sent as, if that is beyond
     /// `limit`.
-    pub(crate) fn exceeds(&self, protocol: Protocol, limit: u64) -> Option<u64> {
+    pub(crate) fn exceeds(&self, parser: Parser, protocol: Protocol, limit: u64) -> Option<u64> {
         let (id, payload) = match &self.body {
             Body::Event { id, payload, .. } => (*id, payload),
             Body::Ack { id, payload } => (Some(*id), payload),
             Body::Connect(_) | Body::Disconnect | Body::ConnectError(_) => return None,
         };
-        Some(largest_message(protocol, &self.namespace, id, payload)).filter(|&size| size > limit)
+        parser.exceeds(protocol, &self.namespace, id, payload, limit)
+    }
+
+    /// What is to be written of it.
+    pub(super) fn parts(&self) -> Parts<'_> {
+        let (kind, id, json, attachments) = match &self.body {
+            Body::Connect(data) => (0, None, data.as_deref(), &[][..]),
+            Body::Disconnect => (1, None, None, &[][..]),
+            Body::Event { id, payload, .. } => {
+                (2, *id, Some(&**payload.json()), payload.attachments())
+            }
+            Body::Ack { id, payload } => {
+                (3, Some(*id), Some(&**payload.json()), payload.attachments())
+            }
+            Body::ConnectError(data) => (4, None, data.as_deref(), &[][..]),
+        };
+        Parts { namespace: &self.namespace, kind, id, json, attachments }
     }
 
     /// The websocket messages that this packet is sent as: a text, then its attachments.
     pub(crate) fn encode(self, protocol: Protocol, mut write: impl FnMut(Frame)) {
-        let (kind, id, json, attachments) = match &self.body {
-            Body::Connect(data) => ('0', None, data.as_deref(), &[][..]),
-            Body::Disconnect => ('1', None, None, &[][..]),
-            Body::Event { id, payload, .. } => {
-                let kind = if payload.attachments().is_empty() { '2' } else { '5' };
-                (kind, *id, Some(&**payload.json()), payload.attachments())
-            }
-            Body::Ack { id, payload } => {
-                let kind = if payload.attachments().is_empty() { '3' } else { '6' };
-                (kind, Some(*id), Some(&**payload.json()), payload.attachments())
-            }
-            Body::ConnectError(data) => ('4', None, data.as_deref(), &[][..]),
-        };
+        let Parts { namespace, kind, id, json, attachments } = self.parts();
+        // With attachments, an event is a 5 and an ack a 6.
+        let kind = if attachments.is_empty() { kind } else { kind.saturating_add(3) };
         let json = json.unwrap_or_default();
-        let size = json.len().saturating_add(self.namespace.len()).saturating_add(LONGEST_PREFIX);
+        let size = json.len().saturating_add(namespace.len()).saturating_add(LONGEST_PREFIX);
         let mut text = String::with_capacity(size);
         text.push('4');
-        text.push(kind);
+        push_number(&mut text, kind);
         if !attachments.is_empty() {
             push_number(&mut text, attachments.len());
             text.push('-');
         }
-        if self.namespace != *"/" {
-            text.push_str(&self.namespace);
+        if namespace != "/" {
+            text.push_str(namespace);
             text.push(',');
         }
         if let Some(id) = id {
@@ -220,18 +294,13 @@ impl Packet {
         text.push_str(json);
         write(Frame::Text(text.into()));
         for data in attachments {
-            write(encode_attachment(protocol, data.clone()));
+            write(encode_binary(protocol, data.clone()));
         }
     }
 }
 
 /// The size of the largest websocket message that an event or an answer is sent as.
-pub(crate) fn largest_message(
-    protocol: Protocol,
-    namespace: &str,
-    id: Option<u64>,
-    payload: &Payload,
-) -> u64 {
+fn largest_message(protocol: Protocol, namespace: &str, id: Option<u64>, payload: &Payload) -> u64 {
     let attachments = payload.attachments();
     let count = u64::try_from(attachments.len()).ok().filter(|&count| count > 0);
     let text = [
@@ -261,6 +330,16 @@ fn push_number(text: &mut String, number: impl fmt::Display) {
     debug_assert!(written.is_ok(), "writing to a string cannot fail");
 }
 
+/// What a packet consists of, for those who write it.
+pub(super) struct Parts<'a> {
+    pub(super) namespace: &'a str,
+    /// Its type, if it has no attachments.
+    pub(super) kind: u8,
+    pub(super) id: Option<u64>,
+    pub(super) json: Option<&'a str>,
+    pub(super) attachments: &'a [Bytes],
+}
+
 /// What one packet may hold.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
@@ -272,6 +351,7 @@ pub(crate) struct Limits {
 /// Reads packets, and waits for their attachments.
 #[derive(Debug)]
 pub(crate) struct Decoder {
+    parser: Parser,
     limits: Limits,
     partial: Option<Partial>,
 }
@@ -304,8 +384,8 @@ impl From<ProtocolError> for Refused {
 }
 
 impl Decoder {
-    pub(crate) fn new(limits: Limits) -> Self {
-        Self { limits, partial: None }
+    pub(crate) fn new(parser: Parser, limits: Limits) -> Self {
+        Self { parser, limits, partial: None }
     }
 
     /// Whether attachments are still to come.
@@ -313,8 +393,25 @@ impl Decoder {
         self.partial.is_some()
     }
 
-    /// Takes the text of a packet. `None` if its attachments are still to come.
+    /// Takes a packet in text. `None` if its attachments are still to come.
     pub(crate) fn text(&mut self, text: &ByteString) -> Result<Option<Packet>, Refused> {
+        match self.parser {
+            Parser::Json => self.json(text),
+            #[cfg(feature = "msgpack")]
+            Parser::Msgpack => super::msgpack::decode_text(text).map(Some),
+        }
+    }
+
+    /// Takes a binary message: an attachment, or all of a packet. `None` if more is to come.
+    pub(crate) fn binary(&mut self, data: Bytes) -> Result<Option<Packet>, Refused> {
+        match self.parser {
+            Parser::Json => self.attachment(data),
+            #[cfg(feature = "msgpack")]
+            Parser::Msgpack => super::msgpack::decode(&data, self.limits).map(Some),
+        }
+    }
+
+    fn json(&mut self, text: &ByteString) -> Result<Option<Packet>, Refused> {
         if self.partial.is_some() {
             return Err(ProtocolError::UnexpectedText.into());
         }
@@ -338,15 +435,8 @@ impl Decoder {
             }
             b'2' | b'5' => {
                 let id = reader.id()?;
-                let (name, arguments) = event_name(reader.rest)?;
-                let name = match name {
-                    Name::Plain(name) => text.slice_ref(name),
-                    Name::Escaped(name) => name.into(),
-                };
-                if RESERVED.contains(&&*name) {
-                    return Err(ProtocolError::ReservedEvent(name.into()).into());
-                }
                 let json = text.slice_ref(reader.rest);
+                let (name, arguments) = event_name(&json)?;
                 if count > 0 {
                     return self.wait(namespace, id, Some(name), json, arguments, count);
                 }
@@ -385,8 +475,7 @@ impl Decoder {
         Ok(None)
     }
 
-    /// Takes an attachment. `None` if more are to come.
-    pub(crate) fn attachment(&mut self, data: Bytes) -> Result<Option<Packet>, Refused> {
+    fn attachment(&mut self, data: Bytes) -> Result<Option<Packet>, Refused> {
         let Some(mut partial) = self.partial.take() else {
             return Err(ProtocolError::UnexpectedBinary.into());
         };
@@ -502,13 +591,8 @@ fn array(json: &str) -> Result<&str, ProtocolError> {
     if array.starts_with('[') { Ok(array) } else { Err(ProtocolError::Payload) }
 }
 
-enum Name<'a> {
-    Plain(&'a str),
-    Escaped(String),
-}
-
 /// The name of an event, and where its first argument starts.
-fn event_name(json: &str) -> Result<(Name<'_>, usize), ProtocolError> {
+pub(super) fn event_name(json: &ByteString) -> Result<(ByteString, usize), ProtocolError> {
     if json.is_empty() {
         return Err(ProtocolError::Payload);
     }
@@ -526,12 +610,15 @@ fn event_name(json: &str) -> Result<(Name<'_>, usize), ProtocolError> {
     let quoted = first.get();
     let name = match quoted.as_bytes() {
         [b'"', plain @ .., b'"'] if !plain.contains(&b'\\') => {
-            Name::Plain(quoted.get(1..quoted.len().saturating_sub(1)).unwrap_or_default())
+            json.slice_ref(quoted.get(1..quoted.len().saturating_sub(1)).unwrap_or_default())
         }
-        [b'"', ..] => Name::Escaped(serde_json::from_str(quoted).map_err(malformed)?),
-        [b'-' | b'0'..=b'9', ..] => Name::Plain(quoted),
+        [b'"', ..] => serde_json::from_str::<String>(quoted).map_err(malformed)?.into(),
+        [b'-' | b'0'..=b'9', ..] => json.slice_ref(quoted),
         _ => return Err(ProtocolError::Payload),
     };
+    if RESERVED.contains(&&*name) {
+        return Err(ProtocolError::ReservedEvent(name.into()));
+    }
     Ok((name, behind(json, quoted)))
 }
 
@@ -566,13 +653,13 @@ impl<'de> Visitor<'de> for FirstOf {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use proptest::prelude::*;
 
     use super::*;
 
     fn decoder() -> Decoder {
-        Decoder::new(Limits { attachments: 10, bytes: 1 << 20 })
+        Decoder::new(Parser::Json, Limits { attachments: 10, bytes: 1 << 20 })
     }
 
     fn read(text: &str) -> Result<Option<Packet>, Refused> {
@@ -607,11 +694,18 @@ mod tests {
                 let packet = Packet::new(namespace.into(), body);
                 let largest = frames(packet.clone(), protocol).iter().map(Frame::size).max();
                 let largest = largest.unwrap();
-                assert_eq!(packet.exceeds(protocol, largest), None, "{packet:?}");
-                assert_eq!(packet.exceeds(protocol, largest - 1), Some(largest), "{packet:?}");
+                assert_eq!(packet.exceeds(Parser::Json, protocol, largest), None, "{packet:?}");
+                assert_eq!(
+                    packet.exceeds(Parser::Json, protocol, largest - 1),
+                    Some(largest),
+                    "{packet:?}"
+                );
             }
         }
-        assert_eq!(Packet::new(root(), Body::Disconnect).exceeds(Protocol::Eio4, 0), None);
+        assert_eq!(
+            Packet::new(root(), Body::Disconnect).exceeds(Parser::Json, Protocol::Eio4, 0),
+            None
+        );
     }
 
     #[test]
@@ -642,10 +736,10 @@ mod tests {
 
     #[test]
     fn attachments_are_counted_in_bytes() {
-        let mut decoder = Decoder::new(Limits { attachments: 2, bytes: 100 });
+        let mut decoder = Decoder::new(Parser::Json, Limits { attachments: 2, bytes: 100 });
         decoder.text(&r#"52-["e",{"_placeholder":true,"num":0}]"#.into()).unwrap();
         assert!(decoder.is_waiting());
-        let refused = decoder.attachment(Bytes::from(vec![0; 90])).unwrap_err();
+        let refused = decoder.binary(Bytes::from(vec![0; 90])).unwrap_err();
         assert_eq!(refused, Refused::TooLarge { limit: 100 });
         assert!(!decoder.is_waiting());
     }
@@ -709,7 +803,7 @@ mod tests {
         ]
     }
 
-    fn packet() -> impl Strategy<Value = Packet> {
+    pub(in crate::proto) fn packet() -> impl Strategy<Value = Packet> {
         let namespace = prop_oneof![Just("/".to_owned()), "/[^,]{1,12}"];
         (namespace, body()).prop_map(|(namespace, body)| Packet::new(namespace.into(), body))
     }
@@ -723,8 +817,21 @@ mod tests {
         use crate::proto::engine::{EnginePacket, decode};
         match decode(protocol, frame)? {
             EnginePacket::Message(text) => decoder.text(&text),
-            EnginePacket::Attachment(data) => decoder.attachment(data),
+            EnginePacket::Binary(data) => decoder.binary(data),
             _ => Ok(None),
+        }
+    }
+
+    #[test]
+    fn in_msgpack_a_packet_may_be_larger_than_its_parts_and_its_text() {
+        let fractions = crate::payload::encode_event("e", &vec![0.5; 1_000]).unwrap();
+        let data = vec![Bytes::from_static(&[0; 1_000]); 10];
+        let attachments = crate::payload::encode_event("e", &data).unwrap();
+        for (payload, size) in [(fractions, 9_000), (attachments, 10_000)] {
+            let body = Body::Event { id: None, name: "e".into(), payload };
+            let packet = Packet::new("/".into(), body);
+            assert_eq!(packet.exceeds(Parser::Json, Protocol::Eio4, size), None);
+            assert!(packet.exceeds(Parser::Msgpack, Protocol::Eio4, size) > Some(size));
         }
     }
 
@@ -738,6 +845,22 @@ mod tests {
                 decoded.extend(feed(&mut decoder, protocol, frame).unwrap());
             }
             prop_assert_eq!(decoded, vec![packet]);
+        }
+
+        #[test]
+        fn what_exceeds_a_limit_is_found_out(
+            packet in packet(),
+            eio3 in any::<bool>(),
+            limit in 0..400_u64,
+        ) {
+            let protocol = if eio3 { Protocol::Eio3 } else { Protocol::Eio4 };
+            let is_bounded = matches!(packet.body, Body::Event { .. } | Body::Ack { .. });
+            for parser in [Parser::Json, Parser::Msgpack] {
+                let mut size = 0;
+                parser.encode(packet.clone(), protocol, |frame| size = size.max(frame.size()));
+                let expected = (is_bounded && size > limit).then_some(size);
+                prop_assert_eq!(packet.exceeds(parser, protocol, limit), expected);
+            }
         }
 
         #[test]

@@ -30,7 +30,7 @@ use super::{
     backoff::{Draws, Reconnect, Retry},
     connection::{Outgoing, Session},
     engine::{Protocol, later},
-    packet::{Body, Packet},
+    packet::{Body, Packet, Parser},
     recovery::Recovery,
     retries::{Message, Retries},
 };
@@ -72,6 +72,7 @@ pub(crate) enum Credentials {
 #[derive(Debug, Clone)]
 pub(crate) struct Config {
     pub(crate) namespace: ByteString,
+    pub(crate) parser: Parser,
     pub(crate) credentials: Credentials,
     /// For the credentials, and then for the server's answer.
     pub(crate) join_timeout: Duration,
@@ -496,7 +497,8 @@ impl<W> Socket<W> {
 
     fn too_large(&mut self, packet: &Packet) -> Option<EmitError> {
         let limit = self.max_payload()?;
-        let size = packet.exceeds(self.session()?.protocol, limit)?;
+        let protocol = self.session()?.protocol;
+        let size = packet.exceeds(self.config.parser, protocol, limit)?;
         self.events.push_back(Event::TooLarge { size, limit });
         Some(EmitError::PayloadTooLarge { size, limit })
     }
@@ -1144,6 +1146,7 @@ mod tests {
         let auth = json!({ "token": "a b", "n": 1 }).to_string();
         Config {
             namespace: namespace.into(),
+            parser: Parser::default(),
             credentials: Credentials::Fixed(Some(Auth(auth.into()))),
             join_timeout: 20 * SECOND,
             reconnect: Reconnect::never(),

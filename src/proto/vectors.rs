@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     engine::{EnginePacket, Frame, Protocol, decode},
-    packet::{Body, Decoder, Limits, Packet, ProtocolError, Refused},
+    packet::{Body, Decoder, Limits, Packet, Parser, ProtocolError, Refused},
 };
 
 #[derive(Deserialize)]
@@ -64,23 +64,23 @@ fn vectors() -> Vectors {
     serde_json::from_str(include_str!("../../tests/vectors/packets.json")).unwrap()
 }
 
-fn bytes(hex: &str) -> Bytes {
+pub(super) fn bytes(hex: &str) -> Bytes {
     (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
 }
 
-fn hex(data: &[u8]) -> String {
+pub(super) fn hex(data: &[u8]) -> String {
     data.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn feed(decoder: &mut Decoder, input: &Input) -> Result<Option<Packet>, Refused> {
     match input {
         Input::Text(text) => decoder.text(&ByteString::from(text.as_str())),
-        Input::Binary { bin } => decoder.attachment(bytes(bin)),
+        Input::Binary { bin } => decoder.binary(bytes(bin)),
     }
 }
 
 fn decoder() -> Decoder {
-    Decoder::new(Limits { attachments: 10, bytes: 1 << 20 })
+    Decoder::new(Parser::Json, Limits { attachments: 10, bytes: 1 << 20 })
 }
 
 /// Puts `{"$bin":…}` where the text has a placeholder.
@@ -142,7 +142,7 @@ fn packets_of_the_official_encoders_are_read_and_written_back() {
         let mut read = decoder.text(&text.as_str().into());
         for data in &attachments {
             assert_eq!(read, Ok(None), "{note}: {text}");
-            read = decoder.attachment(bytes(data));
+            read = decoder.binary(bytes(data));
         }
         let packet = read.unwrap_or_else(|error| panic!("{note}: {text}: {error:?}"));
         let packet = packet.unwrap_or_else(|| panic!("{note}: {text}: incomplete"));
@@ -155,7 +155,7 @@ fn packets_of_the_official_encoders_are_read_and_written_back() {
         let mut written = Vec::new();
         packet.encode(protocol, |frame| written.push(decode(protocol, frame).unwrap()));
         let mut official = vec![EnginePacket::Message(text.into())];
-        official.extend(attachments.iter().map(|data| EnginePacket::Attachment(bytes(data))));
+        official.extend(attachments.iter().map(|data| EnginePacket::Binary(bytes(data))));
         assert_eq!(written, official, "{note}");
     }
 }
