@@ -6,7 +6,7 @@
 
 use super::node::{self, Config, Line};
 use super::{PATIENCE, oxide};
-use actix_socketio::{Client, ClientBuilder};
+use actix_socketio::{Client, ClientBuilder, Parser};
 use std::panic::Location;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -29,6 +29,17 @@ pub fn socketioxide() -> Target {
     Target::Oxide(oxide::start())
 }
 
+/// A server of the line that uses socket.io-msgpack-parser.
+pub fn official_msgpack(line: Line) -> Target {
+    let config = Config { parser: Parser::Msgpack, ..Config::default() };
+    Target::Own(node::start(line, &config))
+}
+
+/// socketioxide with its parser for the same.
+pub fn socketioxide_msgpack() -> Target {
+    Target::Oxide(oxide::start_on(0, Parser::Msgpack, |builder| builder))
+}
+
 impl Target {
     /// Another server of the same kind, for a test which counts what happens on it, or kills it.
     pub fn fresh(&self) -> Self {
@@ -39,10 +50,10 @@ impl Target {
     pub fn fresh_on(&self, port: u16) -> Self {
         match self.official() {
             Some(server) => {
-                let config = Config { port, ..Config::default() };
+                let config = Config { port, parser: self.parser(), ..Config::default() };
                 Self::Own(node::start(server.line(), &config))
             }
-            None => Self::Oxide(oxide::start_on(port, |builder| builder)),
+            None => Self::Oxide(oxide::start_on(port, self.parser(), |builder| builder)),
         }
     }
 
@@ -52,7 +63,7 @@ impl Target {
         match self.official() {
             Some(server) => {
                 let options = serde_json::json!({ "pingTimeout": 60_000 });
-                let config = Config { options, ..Config::default() };
+                let config = Config { options, parser: self.parser(), ..Config::default() };
                 Self::Own(node::start(server.line(), &config))
             }
             None => self.fresh(),
@@ -71,6 +82,14 @@ impl Target {
     /// Whether it speaks the old protocol; see [`Line::is_old`].
     pub fn is_old(&self) -> bool {
         self.official().is_some_and(|server| server.line().is_old())
+    }
+
+    pub fn parser(&self) -> Parser {
+        match self {
+            Self::Shared(server) => server.parser(),
+            Self::Own(server) => server.parser(),
+            Self::Oxide(server) => server.parser(),
+        }
     }
 
     pub fn is_oxide(&self) -> bool {
@@ -137,7 +156,7 @@ impl Target {
     }
 
     pub fn builder(&self) -> ClientBuilder {
-        super::builder(self.url())
+        super::builder(self.url()).parser(self.parser())
     }
 
     /// A client with the defaults, just started.

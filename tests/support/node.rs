@@ -1,6 +1,7 @@
 //! The official Socket.IO servers, each in a Node.js process which ends with the test process.
 
 use super::PATIENCE;
+use actix_socketio::Parser;
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -88,6 +89,7 @@ pub struct Config {
     /// The options of the server as its documentation names them: an object, or null for none.
     pub options: Value,
     pub middleware: Middleware,
+    pub parser: Parser,
     /// Whether messages that carry an id are handled once; see `dedupe` in the server.
     pub dedupe: bool,
     /// 0 for any free one.
@@ -141,7 +143,8 @@ pub fn start(line: Line, config: &Config) -> Server {
             text.push('\n');
         }
     });
-    let mut server = Server { line, port: 0, child: Mutex::new(child), stdin, errors };
+    let parser = config.parser;
+    let mut server = Server { line, parser, port: 0, child: Mutex::new(child), stdin, errors };
     server.port = server.await_ready(&printed);
     server
 }
@@ -157,6 +160,7 @@ fn argument(line: Line, config: &Config) -> String {
         "line": line.version(),
         "options": options,
         "middleware": middleware,
+        "msgpack": config.parser == Parser::Msgpack,
         "dedupe": config.dedupe,
         "port": config.port,
     })
@@ -165,6 +169,7 @@ fn argument(line: Line, config: &Config) -> String {
 
 pub struct Server {
     line: Line,
+    parser: Parser,
     port: u16,
     child: Mutex<Child>,
     /// The server runs for as long as this is open.
@@ -175,6 +180,10 @@ pub struct Server {
 impl Server {
     pub fn line(&self) -> Line {
         self.line
+    }
+
+    pub fn parser(&self) -> Parser {
+        self.parser
     }
 
     pub fn port(&self) -> u16 {

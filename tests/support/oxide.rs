@@ -3,6 +3,7 @@
 //! refusals carry no data.
 
 use super::PATIENCE;
+use actix_socketio::Parser;
 use bytes::Bytes;
 use futures::future::{Either, select};
 use serde::de::{MapAccess, SeqAccess, Visitor};
@@ -12,7 +13,7 @@ use socketioxide::adapter::Adapter;
 use socketioxide::extract::{AckSender, Data, SocketRef, TryData};
 use socketioxide::handler::{ConnectHandler, FromMessageParts, Value as Payload};
 use socketioxide::socket::Socket;
-use socketioxide::{SendError, SocketError, SocketIo, SocketIoBuilder};
+use socketioxide::{ParserConfig, SendError, SocketError, SocketIo, SocketIoBuilder};
 use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
 use std::fmt;
@@ -26,6 +27,7 @@ use tokio::sync::oneshot;
 
 pub struct Server {
     address: SocketAddr,
+    parser: Parser,
     counters: Arc<Counters>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -52,16 +54,24 @@ pub fn start() -> Server {
 }
 
 pub fn start_with(configure: impl FnOnce(SocketIoBuilder) -> SocketIoBuilder) -> Server {
-    start_on(0, configure)
+    start_on(0, Parser::Json, configure)
 }
 
-/// The same on this port; 0 for any free one.
-pub fn start_on(port: u16, configure: impl FnOnce(SocketIoBuilder) -> SocketIoBuilder) -> Server {
+/// The same with this parser and on this port; 0 for any free one.
+pub fn start_on(
+    port: u16,
+    parser: Parser,
+    configure: impl FnOnce(SocketIoBuilder) -> SocketIoBuilder,
+) -> Server {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).expect("a free port");
     let address = listener.local_addr().expect("a bound listener has an address");
     listener.set_nonblocking(true).expect("a listener for tokio");
     let counters = Arc::new(Counters::default());
-    let (layer, io) = configure(SocketIo::builder()).build_layer();
+    let config = match parser {
+        Parser::Msgpack => ParserConfig::msgpack(),
+        _ => ParserConfig::common(),
+    };
+    let (layer, io) = configure(SocketIo::builder().with_parser(config)).build_layer();
     register(&io, &counters);
     let (stop, stopped) = oneshot::channel();
     let thread = thread::spawn(move || {
@@ -75,12 +85,16 @@ pub fn start_on(port: u16, configure: impl FnOnce(SocketIoBuilder) -> SocketIoBu
             }
         });
     });
-    Server { address, counters, stop: Some(stop), thread: Some(thread) }
+    Server { address, parser, counters, stop: Some(stop), thread: Some(thread) }
 }
 
 impl Server {
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    pub fn parser(&self) -> Parser {
+        self.parser
     }
 
     pub fn port(&self) -> u16 {
@@ -399,6 +413,10 @@ impl<'de> Visitor<'de> for ArgVisitor {
 
     fn visit_str<E>(self, value: &str) -> Result<Arg, E> {
         Ok(Arg::Text(value.to_owned()))
+    }
+
+    fn visit_bytes<E>(self, value: &[u8]) -> Result<Arg, E> {
+        Ok(Arg::Bytes(Bytes::copy_from_slice(value)))
     }
 
     fn visit_byte_buf<E>(self, value: Vec<u8>) -> Result<Arg, E> {

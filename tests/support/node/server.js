@@ -9,7 +9,7 @@
 
 const http = require("http");
 
-const defaults = { options: {}, middleware: "none", dedupe: false, port: 0 };
+const defaults = { options: {}, middleware: "none", msgpack: false, dedupe: false, port: 0 };
 const config = { ...defaults, ...JSON.parse(process.argv[2]) };
 const attach = require(`sio-${config.line}`);
 
@@ -115,6 +115,10 @@ function serve(name) {
     });
     socket.on("bintext", () => socket.emit("bintext", "extra", Buffer.from([4, 5]), "after"));
     socket.on("twobufs", () => socket.emit("twobufs", Buffer.from([1]), Buffer.from([2, 3])));
+    // What JSON does not know.
+    socket.on("exotic", () => {
+      socket.emit("exotic", new Date(1500), undefined, [NaN, undefined], new Uint8Array([1, 2]));
+    });
     socket.on("lifecycle", () => {
       const events = ["close", "error", "open", "message"];
       const sent = events.filter((event) => tryEmit(socket, event, "x"));
@@ -203,6 +207,9 @@ const server = http.createServer((request, response) => {
   }
 });
 
+if (config.msgpack) {
+  config.options.parser = require(/^2/.test(config.line) ? "msgpack-2.2.1" : "msgpack-3.0.2");
+}
 const io = attach(server, config.options);
 
 const once = dedupe();
