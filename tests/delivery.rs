@@ -291,8 +291,10 @@ async fn all_arrive(line: Line, faults: u64, window: usize, seed: u64) {
         answered += 1;
     }
     assert!(server.recorded("sure").into_iter().eq(0..answered), "all, once and in order");
+    // An answer comes a moment before it is counted.
+    support::eventually("all are counted", || client.stats().acked == answered).await;
     let stats = client.stats();
-    assert_eq!((stats.acked, stats.unknown, stats.discarded), (answered, 0, 0));
+    assert_eq!((stats.unknown, stats.discarded), (0, 0));
     assert!(stats.resent > 0 && stats.waiting_out == 0, "{stats:?}");
     arbiter.stop();
 }
