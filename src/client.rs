@@ -33,7 +33,7 @@ use crate::{
     },
     provider::{Dial, Join, Provider},
     socket::{Defaults, Socket},
-    stats::{Counters, Stats},
+    stats::Stats,
     ticket::SessionTicket,
     transport::{Headers, Pairs, PairsProvider, Query, Target},
 };
@@ -54,7 +54,6 @@ struct Inner {
     connection: Addr<Connection>,
     arbiter: ArbiterHandle,
     knowledge: Arc<Knowledge>,
-    counters: Arc<Counters>,
     settings: Settings,
     defaults: Defaults,
     ports: Mutex<Ports>,
@@ -185,7 +184,7 @@ impl Client {
     /// Counters of what this client did, and how it is now. Cheap, and from any thread.
     pub fn stats(&self) -> Stats {
         let (waiting, discarded) = self.inner.outgoing();
-        self.inner.counters.snapshot(waiting, discarded)
+        self.inner.settings.counters.snapshot(waiting, discarded)
     }
 }
 
@@ -225,12 +224,17 @@ impl Inner {
         if ports.closed {
             return Err(NamespaceError::Closed(Reason::Shutdown));
         }
-        let Ports { by_name, tickets, .. } = &mut *ports;
+        Ok(self.open(&mut ports, name, lifeline))
+    }
+
+    /// A namespace that there is already, or that is joined from now on.
+    fn open(&self, ports: &mut Ports, name: ByteString, lifeline: &Arc<Lifeline>) -> Socket {
+        let Ports { by_name, tickets, .. } = ports;
         let port = by_name.entry(name).or_insert_with_key(|name| {
             let settings = self.settings.of(name, tickets.remove(&**name).as_ref());
             Arc::new(Namespace::start_on(&self.arbiter, &self.connection, settings))
         });
-        Ok(Socket::new(Arc::clone(port), Arc::clone(lifeline), self.defaults))
+        Socket::new(Arc::clone(port), Arc::clone(lifeline), self.defaults)
     }
 
     /// What waits to be sent, and how many events never were.
@@ -765,33 +769,26 @@ impl ClientBuilder {
     ///
     /// An option does not make sense.
     pub fn start_in(self, arbiter: &ArbiterHandle) -> Result<Client, BuildError> {
-        let parts = self.build()?;
+        let Parts { config, target, window, settings, defaults, ids, tickets } = self.build()?;
         let knowledge = Arc::new(Knowledge::default());
         let known = Arc::clone(&knowledge);
-        let Parts { config, target, window, settings, defaults, ids, tickets } = parts;
         let counters = Arc::clone(&settings.counters);
-        let counted = Arc::clone(&counters);
         let connection = Connection::start_in_arbiter(arbiter, move |_| {
-            Connection::new(config, target, window, known, counted)
+            Connection::new(config, target, window, known, counters)
         });
         let lifeline = Arc::new(Lifeline { connection: connection.clone(), ids });
-        let mut tickets: HashMap<String, SessionTicket> =
-            tickets.into_iter().map(|ticket| (ticket.namespace.clone(), ticket)).collect();
         let namespace = settings.core.namespace.clone();
-        let ticket = tickets.remove(&*namespace);
-        let own = settings.of(&namespace, ticket.as_ref());
-        let port = Arc::new(Namespace::start_on(arbiter, &connection, own));
-        let default = Socket::new(Arc::clone(&port), Arc::clone(&lifeline), defaults);
-        let by_name = HashMap::from([(namespace, port)]);
+        let tickets = tickets.into_iter().map(|ticket| (ticket.namespace.clone(), ticket));
+        let ports = Ports { by_name: HashMap::new(), tickets: tickets.collect(), closed: false };
         let inner = Arc::new(Inner {
             connection,
             arbiter: arbiter.clone(),
             knowledge,
-            counters,
             settings,
             defaults,
-            ports: Mutex::new(Ports { by_name, tickets, closed: false }),
+            ports: Mutex::new(ports),
         });
+        let default = inner.open(&mut inner.ports(), namespace, &lifeline);
         Ok(Client { inner, lifeline, default })
     }
 
