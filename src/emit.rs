@@ -50,6 +50,21 @@ pub(crate) struct Terms {
     pub(crate) lifetime: Option<Duration>,
 }
 
+impl Terms {
+    /// It goes now or never.
+    pub(crate) fn are_volatile(&self) -> bool {
+        self.place == Place::None
+    }
+
+    /// Whose place among what waits it takes.
+    pub(crate) fn key(&self) -> Option<&ByteString> {
+        match &self.place {
+            Place::Latest(key) => Some(key),
+            Place::Last | Place::None => None,
+        }
+    }
+}
+
 /// Its place among what waits.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) enum Place {
@@ -130,7 +145,7 @@ impl Emit {
     }
 
     pub(crate) fn is_volatile(&self) -> bool {
-        matches!(self.terms.as_deref(), Some(Terms { place: Place::None, .. }))
+        self.terms.as_deref().is_some_and(Terms::are_volatile)
     }
 }
 

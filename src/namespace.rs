@@ -899,10 +899,9 @@ impl Handler<SubscribeOnce> for Namespace {
     fn handle(&mut self, subscribe: SubscribeOnce, _: &mut Self::Context) {
         let SubscribeOnce { number, ears } = subscribe;
         self.subscribers.iter_mut().for_each(Subscriber::check);
-        let (events, ready) = (ears.want_events(), ears.want_ready());
+        let ready = ears.want_ready();
         let mut subscriber = Subscriber::once(number, ears);
-        let event = if events { self.unheard.pop(&subscriber) } else { None };
-        if let Some(event) = event {
+        if let Some(event) = self.unheard.pop(&subscriber) {
             subscriber.offer(Fact::Event(event));
         }
         if let Some(fact) = self.ready.as_ref().filter(|_| ready) {

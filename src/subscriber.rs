@@ -187,10 +187,6 @@ impl Ears {
         });
     }
 
-    pub(crate) fn want_events(&self) -> bool {
-        self.event.is_some() || !self.named.is_empty()
-    }
-
     /// Whether all events are wanted.
     pub(crate) fn want_all_events(&self) -> bool {
         self.event.is_some() || self.named.iter().any(|named| matches!(named.filter, Filter::All))

@@ -50,7 +50,7 @@ use super::{
     socket::refusal,
 };
 use crate::{
-    emit::{Place, Terms},
+    emit::Terms,
     error::{ConnectFailure, Reason},
     outbox::Permit,
 };
@@ -110,7 +110,7 @@ impl Outgoing {
 
     /// It is sent now or never.
     pub(crate) fn is_volatile(&self) -> bool {
-        matches!(self.terms.as_deref(), Some(Terms { place: Place::None, .. }))
+        self.terms.as_deref().is_some_and(Terms::are_volatile)
     }
 
     fn is_event(&self) -> bool {
@@ -119,10 +119,7 @@ impl Outgoing {
 
     /// Whose place among what waits it takes.
     pub(crate) fn key(&self) -> Option<&ByteString> {
-        match self.terms.as_deref() {
-            Some(Terms { place: Place::Latest(key), .. }) => Some(key),
-            _ => None,
-        }
+        self.terms.as_deref().and_then(Terms::key)
     }
 }
 
@@ -1177,6 +1174,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::{super::backoff::DialLimiter, *};
+    use crate::emit::Place;
 
     const SECOND: Duration = Duration::from_secs(1);
     const MODERN: &str =
