@@ -13,8 +13,7 @@ mod support;
 
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, WrapFuture};
 use actix_socketio::{
-    AckError, AnswerError, Client, ConnectFailure, Disconnected, EmitError, Event, Ready, Reason,
-    Socket,
+    AckError, AnswerError, ConnectFailure, Disconnected, EmitError, Event, Ready, Reason, Socket,
 };
 use bytes::Bytes;
 use futures::{StreamExt, stream::FuturesUnordered};
@@ -58,14 +57,6 @@ on_every_server!(
 
 // socketioxide cannot cut a connection.
 on_official_servers!(pending_questions_fail_when_the_connection_is_cut);
-
-/// A client, joined, and what it hears.
-async fn joined(server: &Target) -> (Client, Recorder) {
-    let client = server.client();
-    let mut recorder = Recorder::of(client.socket());
-    recorder.next_ready().await;
-    (client, recorder)
-}
 
 #[derive(Serialize, Deserialize, Debug, PartialEq, Clone)]
 struct Blobs {
@@ -137,7 +128,7 @@ async fn an_answer_of_another_type_is_a_decode_error(server: &Target) {
 }
 
 async fn two_hundred_answers_in_another_order_are_not_crossed(server: &Target) {
-    let (client, _recorder) = joined(server).await;
+    let (client, _recorder) = Recorder::joined(server).await;
     let mut pending: FuturesUnordered<_> = (0..200_u64)
         .map(|number| {
             // Spread over 400 ms, and the first question waits the longest.
@@ -238,7 +229,7 @@ async fn what_is_asked_before_ready_is_answered(server: &Target) {
 }
 
 async fn the_server_is_answered_in_every_shape(server: &Target) {
-    let (client, mut recorder) = joined(server).await;
+    let (client, mut recorder) = Recorder::joined(server).await;
     let foo = client.of("foo").unwrap();
     let mut on_foo = Recorder::of(&foo);
     on_foo.next_ready().await;
@@ -263,7 +254,7 @@ async fn the_server_is_answered_in_every_shape(server: &Target) {
 }
 
 async fn an_event_is_answered_once(server: &Target) {
-    let (client, mut first) = joined(server).await;
+    let (client, mut first) = Recorder::joined(server).await;
     let mut second = Recorder::of(client.socket());
     second.next_ready().await;
     let event = asked(client.socket(), &mut first, "who?").await;
@@ -283,7 +274,7 @@ async fn an_event_is_answered_once(server: &Target) {
 }
 
 async fn an_event_that_asks_nothing_cannot_be_answered(server: &Target) {
-    let (client, mut recorder) = joined(server).await;
+    let (client, mut recorder) = Recorder::joined(server).await;
     client.socket().emit("noargs", ()).unwrap();
     let event = recorder.next_event("noargs").await;
     assert!(!event.wants_ack());
@@ -291,7 +282,7 @@ async fn an_event_that_asks_nothing_cannot_be_answered(server: &Target) {
 }
 
 async fn another_thread_may_answer_later(server: &Target) {
-    let (client, mut recorder) = joined(server).await;
+    let (client, mut recorder) = Recorder::joined(server).await;
     let event = asked(client.socket(), &mut recorder, "later?").await;
     // Meanwhile, other things happen.
     assert_eq!(within(client.socket().emit_with_ack("later", (50, 1))).await, Ok(1_u8));
@@ -318,7 +309,7 @@ async fn no_answer_is_a_timeout(server: &Target) {
 }
 
 async fn a_late_answer_is_dropped_and_meets_no_other_question(server: &Target) {
-    let (client, mut recorder) = joined(server).await;
+    let (client, mut recorder) = Recorder::joined(server).await;
     let socket = client.socket();
     let brief = Duration::from_millis(20);
     let late = socket.emit_with_ack::<String>("later", (300, "late")).timeout(brief);
@@ -332,7 +323,7 @@ async fn a_late_answer_is_dropped_and_meets_no_other_question(server: &Target) {
 }
 
 async fn a_question_that_timed_out_before_the_join_is_never_sent(server: &Target) {
-    let (client, _recorder) = joined(server).await;
+    let (client, _recorder) = Recorder::joined(server).await;
     // It takes 200 ms to join.
     let late = client.of("/late").unwrap();
     let key = unique("unsent");
@@ -361,7 +352,7 @@ async fn pending_questions_fail_when_the_server_disconnects_the_client(server: &
 }
 
 async fn pending_questions_fail_when_the_client_leaves(server: &Target) {
-    let (client, mut recorder) = joined(server).await;
+    let (client, mut recorder) = Recorder::joined(server).await;
     let open = silent(client.socket()).await;
     client.socket().disconnect();
     let reason = Reason::ClientDisconnect;
@@ -370,7 +361,7 @@ async fn pending_questions_fail_when_the_client_leaves(server: &Target) {
 }
 
 async fn pending_questions_fail_on_shutdown(server: &Target) {
-    let (client, mut recorder) = joined(server).await;
+    let (client, mut recorder) = Recorder::joined(server).await;
     let open = silent(client.socket()).await;
     let report = within(client.shutdown(Duration::from_secs(5))).await;
     assert_eq!(report.dropped, 0);
@@ -379,7 +370,7 @@ async fn pending_questions_fail_on_shutdown(server: &Target) {
 }
 
 async fn pending_questions_fail_when_the_connection_is_cut(server: &Target) {
-    let (client, mut recorder) = joined(server).await;
+    let (client, mut recorder) = Recorder::joined(server).await;
     let foo = client.of("/foo").unwrap();
     let on_root = silent(client.socket()).await;
     let on_foo = silent(&foo).await;
@@ -400,7 +391,7 @@ async fn a_question_to_a_namespace_that_refuses_was_never_sent(server: &Target) 
 }
 
 async fn dropping_what_waits_for_an_answer_is_harmless(server: &Target) {
-    let (client, mut recorder) = joined(server).await;
+    let (client, mut recorder) = Recorder::joined(server).await;
     let socket = client.socket();
     let key = unique("dropped");
     drop(socket.emit_with_ack::<u64>("count", &key).send());
@@ -412,7 +403,7 @@ async fn dropping_what_waits_for_an_answer_is_harmless(server: &Target) {
 }
 
 async fn a_question_that_is_not_sent_is_not_asked(server: &Target) {
-    let (client, _recorder) = joined(server).await;
+    let (client, _recorder) = Recorder::joined(server).await;
     let key = unique("unasked");
     drop(client.socket().emit_with_ack::<u64>("count", &key));
     assert_eq!(within(client.socket().emit_with_ack::<u8>("number", ())).await, Ok(7));
@@ -420,7 +411,7 @@ async fn a_question_that_is_not_sent_is_not_asked(server: &Target) {
 }
 
 async fn an_answer_after_the_session_is_closed(server: &Target) {
-    let (client, mut recorder) = joined(server).await;
+    let (client, mut recorder) = Recorder::joined(server).await;
     let event = asked(client.socket(), &mut recorder, "too late?").await;
     client.socket().emit("leave", ()).unwrap();
     assert_eq!(recorder.next_disconnected().await, Reason::ServerDisconnect);
@@ -431,7 +422,7 @@ async fn an_answer_after_the_session_is_closed(server: &Target) {
 
 async fn an_answer_for_an_earlier_visit_of_the_namespace_is_closed(server: &Target) {
     // The connection stays the same.
-    let (client, _root) = joined(server).await;
+    let (client, _root) = Recorder::joined(server).await;
     let foo = client.of("/foo").unwrap();
     let mut recorder = Recorder::of(&foo);
     recorder.next_ready().await;

@@ -14,7 +14,7 @@ use actix::{
     Actor, ActorContext, Addr, Arbiter, AtomicResponse, Context, Handler, Recipient, WrapFuture,
 };
 use actix_socketio::{
-    AckError, Client, Disconnected, Emit, EmitError, Event, Lagged, Ready, Reason, Socket,
+    AckError, Disconnected, Emit, EmitError, Event, Lagged, Ready, Reason, Socket,
 };
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -66,23 +66,6 @@ fn json_of(event: &Event) -> String {
     event.payload().to_json()
 }
 
-/// A client, joined, and what it hears.
-async fn joined(server: &Target) -> (Client, Recorder) {
-    let client = server.client();
-    let mut recorder = Recorder::of(client.socket());
-    recorder.next_ready().await;
-    (client, recorder)
-}
-
-/// The argument of `n` counts from 0, up to `burst_done`.
-async fn expect_burst(recorder: &mut Recorder, size: u64) {
-    for expected in 0..size {
-        let event = recorder.next_event("n").await;
-        assert_eq!(event.args::<u64>().unwrap(), expected);
-    }
-    assert_eq!(recorder.next_event("burst_done").await.args::<u64>().unwrap(), size);
-}
-
 async fn what_is_emitted_before_ready_arrives_in_order(server: &Target) {
     let client = server.client();
     for number in 0..50 {
@@ -96,7 +79,7 @@ async fn what_is_emitted_before_ready_arrives_in_order(server: &Target) {
 }
 
 async fn an_event_without_arguments_has_none_both_ways(server: &Target) {
-    let (client, mut recorder) = joined(server).await;
+    let (client, mut recorder) = Recorder::joined(server).await;
     client.socket().emit("noargs", ()).unwrap();
     let event = recorder.next_event("noargs").await;
     assert_eq!(json_of(&event), "[]");
@@ -109,7 +92,7 @@ async fn an_event_without_arguments_has_none_both_ways(server: &Target) {
 }
 
 async fn several_arguments_keep_their_kinds_and_places(server: &Target) {
-    let (client, mut recorder) = joined(server).await;
+    let (client, mut recorder) = Recorder::joined(server).await;
     let sent = (1, None::<u8>, false, "two", [0.5, -4.0], json!({ "k": null, "l": [true, {}] }));
     client.socket().emit("echo", sent).unwrap();
     let event = recorder.next_event("echo").await;
@@ -130,7 +113,7 @@ async fn several_arguments_keep_their_kinds_and_places(server: &Target) {
 
 async fn text_beyond_ascii_survives_as_argument_key_and_name(server: &Target) {
     const NAME: &str = "žluť😀\u{2028},[1]";
-    let (client, mut recorder) = joined(server).await;
+    let (client, mut recorder) = Recorder::joined(server).await;
     let mut text = "Čeština, 日本語, עברית, 👩‍👩‍👧 \u{2028}\u{2029} \u{fffd} /".to_owned();
     // socketioxide cannot read a key with an escape in it.
     if !server.is_oxide() {
@@ -150,7 +133,7 @@ struct Nested {
 }
 
 async fn binary_arrives_nested_and_between_text(server: &Target) {
-    let (client, mut recorder) = joined(server).await;
+    let (client, mut recorder) = Recorder::joined(server).await;
     for event in ["nested", "bintext", "twobufs"] {
         client.socket().emit(event, ()).unwrap();
     }
@@ -173,7 +156,7 @@ async fn binary_sent_deep_in_a_struct_comes_back_as_bytes(server: &Target) {
         cover: Option<Bytes>,
         shots: Vec<Nested>,
     }
-    let (client, mut recorder) = joined(server).await;
+    let (client, mut recorder) = Recorder::joined(server).await;
     let shot = |id: u8| Nested {
         id: id.into(),
         body: Bytes::from(vec![id; usize::from(id) * 1000]),
@@ -192,14 +175,14 @@ async fn binary_sent_deep_in_a_struct_comes_back_as_bytes(server: &Target) {
 }
 
 async fn ten_attachments_stay_in_order(server: &Target) {
-    let (client, mut recorder) = joined(server).await;
+    let (client, mut recorder) = Recorder::joined(server).await;
     let ten: Vec<Bytes> = (0..10_u8).map(|number| Bytes::from(vec![number; 3])).collect();
     client.socket().emit("echo", &ten).unwrap();
     assert_eq!(recorder.next_event("echo").await.args::<Vec<Bytes>>().unwrap(), ten);
 }
 
 async fn empty_binary_is_binary(server: &Target) {
-    let (client, mut recorder) = joined(server).await;
+    let (client, mut recorder) = Recorder::joined(server).await;
     client.socket().emit("echo", (Bytes::new(), "text", Bytes::from_static(b"x"))).unwrap();
     let event = recorder.next_event("echo").await;
     let (empty, text, full) = event.args::<(Bytes, String, Bytes)>().unwrap();
@@ -207,7 +190,7 @@ async fn empty_binary_is_binary(server: &Target) {
 }
 
 async fn one_buffer_may_be_sent_twice(server: &Target) {
-    let (client, mut recorder) = joined(server).await;
+    let (client, mut recorder) = Recorder::joined(server).await;
     let buffer = Bytes::from_static(b"the same");
     client.socket().emit("echo", (&buffer, [&buffer], json!(1))).unwrap();
     let event = recorder.next_event("echo").await;
@@ -216,7 +199,7 @@ async fn one_buffer_may_be_sent_twice(server: &Target) {
 }
 
 async fn a_large_event_arrives_whole(server: &Target) {
-    let (client, mut recorder) = joined(server).await;
+    let (client, mut recorder) = Recorder::joined(server).await;
     // Just below what the current servers take; socketioxide has 100 kB as its default.
     let size = if server.is_oxide() { 90_000 } else { 900_000 };
     let text = "é".repeat(size / 2);
@@ -228,7 +211,7 @@ async fn a_large_event_arrives_whole(server: &Target) {
 }
 
 async fn events_named_like_a_life_cycle_are_ordinary_events(server: &Target) {
-    let (client, mut recorder) = joined(server).await;
+    let (client, mut recorder) = Recorder::joined(server).await;
     client.socket().emit("lifecycle", ()).unwrap();
     let mut heard = Vec::new();
     let sent = loop {
@@ -261,9 +244,9 @@ async fn events_named_like_a_life_cycle_are_ordinary_events(server: &Target) {
 
 async fn a_hundred_thousand_events_reach_an_actor_with_a_default_mailbox(server: &Target) {
     let server = server.patient();
-    let (client, mut recorder) = joined(&server).await;
+    let (client, mut recorder) = Recorder::joined(&server).await;
     client.socket().emit("burst", 100_000).unwrap();
-    expect_burst(&mut recorder, 100_000).await;
+    recorder.burst(100_000).await;
 }
 
 async fn a_hundred_thousand_events_reach_an_actor_on_another_arbiter(server: &Target) {
@@ -273,7 +256,7 @@ async fn a_hundred_thousand_events_reach_an_actor_on_another_arbiter(server: &Ta
     let mut recorder = Recorder::on(&arbiter.handle(), client.socket());
     recorder.next_ready().await;
     client.socket().emit("burst", 100_000).unwrap();
-    expect_burst(&mut recorder, 100_000).await;
+    recorder.burst(100_000).await;
     arbiter.stop();
 }
 
@@ -365,22 +348,22 @@ async fn a_subscriber_with_an_async_handler_gets_everything(server: &Target) {
 }
 
 async fn a_subscriber_that_is_stuck_for_a_while_gets_everything(server: &Target) {
-    let (client, mut recorder) = joined(server).await;
+    let (client, mut recorder) = Recorder::joined(server).await;
     let (permits, mut numbers) = Slow::of(client.socket(), 0);
     client.socket().emit("burst", 2_000).unwrap();
-    expect_burst(&mut recorder, 2_000).await;
+    recorder.burst(2_000).await;
     assert!(numbers.try_recv().is_err(), "it is stuck");
     permits.add_permits(3_000);
     expect_numbers(&mut numbers, 2_000).await;
 }
 
 async fn two_subscribers_each_get_everything(server: &Target) {
-    let (client, mut first) = joined(server).await;
+    let (client, mut first) = Recorder::joined(server).await;
     let mut second = Recorder::of(client.socket());
     second.next_ready().await;
     client.socket().emit("burst", 5_000).unwrap();
     for recorder in [&mut first, &mut second] {
-        expect_burst(recorder, 5_000).await;
+        recorder.burst(5_000).await;
     }
     client.socket().emit("nested", ()).unwrap();
     for recorder in [&mut first, &mut second] {
@@ -398,11 +381,11 @@ async fn a_subscriber_that_stopped_does_not_hurt_the_others(server: &Target) {
     first.stop().await;
     third.stop().await;
     client.socket().emit("burst", 100).unwrap();
-    expect_burst(&mut second, 100).await;
+    second.burst(100).await;
 }
 
 async fn a_subscriber_that_dies_full_does_not_hurt_the_others(server: &Target) {
-    let (client, mut recorder) = joined(server).await;
+    let (client, mut recorder) = Recorder::joined(server).await;
     let arbiter = Arbiter::new();
     let (heard, _numbers) = mpsc::unbounded_channel();
     let stuck: Addr<Slow> = Slow::start_in_arbiter(&arbiter.handle(), |_| Slow {
@@ -412,12 +395,12 @@ async fn a_subscriber_that_dies_full_does_not_hurt_the_others(server: &Target) {
     });
     client.socket().subscribe(stuck.clone());
     client.socket().emit("burst", 1_000).unwrap();
-    expect_burst(&mut recorder, 1_000).await;
+    recorder.burst(1_000).await;
     arbiter.stop();
     eventually("the stuck actor is gone", || !stuck.connected()).await;
     // More than what fits beside what waits for the dead.
     client.socket().emit("burst", 10_000).unwrap();
-    expect_burst(&mut recorder, 10_000).await;
+    recorder.burst(10_000).await;
 }
 
 async fn a_late_subscriber_gets_ready_at_once(server: &Target) {
@@ -503,7 +486,7 @@ async fn a_full_buffer_hands_the_event_back_and_has_room_again_later(server: &Ta
 }
 
 async fn emitting_after_disconnect_is_an_error_at_once(server: &Target) {
-    let (client, mut recorder) = joined(server).await;
+    let (client, mut recorder) = Recorder::joined(server).await;
     client.socket().disconnect();
     let closed = EmitError::Closed(Reason::ClientDisconnect);
     assert_eq!(client.socket().emit("echo", 1).map(drop), Err(closed.clone()));
@@ -515,7 +498,7 @@ async fn emitting_after_disconnect_is_an_error_at_once(server: &Target) {
 }
 
 async fn emitting_after_shutdown_is_an_error_at_once(server: &Target) {
-    let (client, mut recorder) = joined(server).await;
+    let (client, mut recorder) = Recorder::joined(server).await;
     let closed = EmitError::Closed(Reason::Shutdown);
     let shutdown = client.shutdown(Duration::from_secs(5));
     let socket = client.socket().clone();
@@ -538,11 +521,11 @@ async fn a_subscriber_that_lost_events_is_told_how_many() {
     let options = json!({ "pingInterval": 500, "pingTimeout": 3_000 });
     let config = Config { options, ..Config::default() };
     let server = Target::Own(node::start(Line::V3_1_2, &config));
-    let (client, mut recorder) = joined(&server).await;
+    let (client, mut recorder) = Recorder::joined(&server).await;
     let (permits, mut numbers, missed) = Slow::that_counts(client.socket(), 0);
     client.socket().emit("burst", 20_000).unwrap();
     // The stuck one holds this one up, until it loses what waits for it.
-    expect_burst(&mut recorder, 20_000).await;
+    recorder.burst(20_000).await;
     permits.add_permits(30_000);
     eventually("it is told", || missed.load(Ordering::Relaxed) > 0).await;
     client.socket().emit("say", ("n", 20_000)).unwrap();

@@ -14,8 +14,8 @@
 mod support;
 
 use actix_socketio::{
-    AckError, Client, Emit, EmitError, Event, Parser, Payload, Protocol, ReadyError, Reason,
-    Reconnect, StartError,
+    AckError, Emit, EmitError, Event, Parser, Payload, Protocol, ReadyError, Reason, Reconnect,
+    StartError,
 };
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -69,20 +69,12 @@ with_msgpack!(
     a_server_with_the_other_parser_is_not_joined,
 );
 
-/// A client, joined, and what it hears.
-async fn joined(server: &Target) -> (Client, Recorder) {
-    let client = server.client();
-    let mut recorder = Recorder::of(client.socket());
-    recorder.next_ready().await;
-    (client, recorder)
-}
-
 fn json_of(event: &Event) -> Value {
     serde_json::from_str(&event.payload().to_json()).unwrap()
 }
 
 async fn what_json_knows_goes_both_ways(server: &Target) {
-    let (client, mut recorder) = joined(server).await;
+    let (client, mut recorder) = Recorder::joined(server).await;
     let expected = if server.is_old() { Protocol::Eio3 } else { Protocol::Eio4 };
     assert_eq!(client.protocol(), Some(expected));
 
@@ -135,7 +127,7 @@ struct Nested {
 }
 
 async fn binary_goes_both_ways_at_any_depth(server: &Target) {
-    let (client, mut recorder) = joined(server).await;
+    let (client, mut recorder) = Recorder::joined(server).await;
     let nested = Nested { id: 42, body: Bytes::from_static(&[1, 2, 3]), tail: "text".to_owned() };
     client.socket().emit("nested", ()).unwrap();
     assert_eq!(recorder.next_event("nested").await.args::<Nested>().unwrap(), nested);
@@ -153,7 +145,7 @@ async fn binary_goes_both_ways_at_any_depth(server: &Target) {
 }
 
 async fn questions_are_answered_both_ways(server: &Target) {
-    let (client, mut recorder) = joined(server).await;
+    let (client, mut recorder) = Recorder::joined(server).await;
     let socket = client.socket();
     assert_eq!(within(socket.emit_with_ack::<u8>("number", ())).await, Ok(7));
     let several = within(socket.emit_with_ack::<(u8, String, [u8; 1])>("several", ())).await;
@@ -174,7 +166,7 @@ async fn questions_are_answered_both_ways(server: &Target) {
 }
 
 async fn namespaces_are_joined_refused_and_left(server: &Target) {
-    let (client, mut on_root) = joined(server).await;
+    let (client, mut on_root) = Recorder::joined(server).await;
     let (foo, late) = (client.of("/foo").unwrap(), client.of("/late").unwrap());
     let (mut on_foo, mut on_late) = (Recorder::of(&foo), Recorder::of(&late));
     on_foo.next_ready().await;
@@ -231,7 +223,7 @@ async fn auth_reaches_the_handshake(server: &Target) {
 }
 
 async fn a_large_event_arrives_whole(server: &Target) {
-    let (client, mut recorder) = joined(server).await;
+    let (client, mut recorder) = Recorder::joined(server).await;
     let size = if server.is_oxide() { 90_000 } else { 900_000 };
     let sent = ("é".repeat(size / 4), Bytes::from(vec![0xA5; size / 2]));
     client.socket().emit("echo", &sent).unwrap();
@@ -282,7 +274,7 @@ async fn a_server_with_the_other_parser_is_not_joined(server: &Target) {
 async fn what_json_does_not_know_comes_as_what_json_has_for_it() {
     for line in [Line::V2_5_1, Line::V4] {
         let server = every::official_msgpack(line);
-        let (client, mut recorder) = joined(&server).await;
+        let (client, mut recorder) = Recorder::joined(&server).await;
         client.socket().emit("exotic", ()).unwrap();
         let event = recorder.next_event("exotic").await;
         let (date, undefined, list, data) =
@@ -295,8 +287,8 @@ async fn what_json_does_not_know_comes_as_what_json_has_for_it() {
 #[actix::test]
 async fn an_event_is_passed_on_between_clients_of_both_parsers() {
     let (json, msgpack) = (every::official(Line::V4), every::official_msgpack(Line::V4));
-    let (on_json, mut from_json) = joined(&json).await;
-    let (on_msgpack, mut from_msgpack) = joined(&msgpack).await;
+    let (on_json, mut from_json) = Recorder::joined(&json).await;
+    let (on_msgpack, mut from_msgpack) = Recorder::joined(&msgpack).await;
     let data = Bytes::from_static(b"data");
     let sent = (&data, json!({ "key": [1, 0.5, "é\n", null] }), [[&data]]);
     on_json.socket().emit("echo", sent).unwrap();
@@ -322,7 +314,7 @@ async fn the_largest_event_that_the_server_takes_is_sent_and_a_larger_one_is_not
     // `{"type":2,"data":["count",…],"nsp":"/"}` around the five bytes of its own.
     const AROUND: usize = 1 + 5 + 1 + 5 + 1 + 6 + 5 + 4 + 2;
     let server = every::official_msgpack(Line::V4);
-    let (client, _recorder) = joined(&server).await;
+    let (client, _recorder) = Recorder::joined(&server).await;
     let largest = vec![b'x'; usize::try_from(LIMIT).unwrap() - AROUND];
     let binary = Bytes::from(largest.clone());
     let text = String::from_utf8(largest).unwrap();

@@ -9,14 +9,15 @@ use actix::{
     Actor, ActorContext, Addr, Arbiter, ArbiterHandle, AtomicResponse, Context, Handler, WrapFuture,
 };
 use actix_socketio::{
-    Client, ConnectError, Disconnected, EmitError, Event, GaveUp, Lagged, Overflow, Ready, Reason,
+    ConnectError, Disconnected, EmitError, Event, GaveUp, Lagged, Overflow, Ready, Reason,
     Reconnect, Reconnecting, Socket, Subscription,
 };
 use serde_json::json;
-use std::{cell::RefCell, sync::Arc};
+use std::sync::Arc;
 use support::{
     eventually,
     every::{self, Target, on_every_server, within},
+    logged,
     node::{self, Config, Line},
     recorder::{Fact, Recorder},
     scripted::Scripted,
@@ -110,21 +111,6 @@ impl Gate {
     }
 }
 
-/// A client, joined, and what it hears.
-async fn joined(server: &Target) -> (Client, Recorder) {
-    let client = server.client();
-    let mut recorder = Recorder::of(client.socket());
-    recorder.next_ready().await;
-    (client, recorder)
-}
-
-async fn expect_burst(recorder: &mut Recorder, size: u64) {
-    for expected in 0..size {
-        assert_eq!(recorder.next_event("n").await.args::<u64>().unwrap(), expected);
-    }
-    assert_eq!(recorder.next_event("burst_done").await.args::<u64>().unwrap(), size);
-}
-
 #[test]
 fn the_handle_may_go_anywhere() {
     fn check<T: Clone + std::fmt::Debug + Send + Sync + 'static>() {}
@@ -132,7 +118,7 @@ fn the_handle_may_go_anywhere() {
 }
 
 async fn who_has_cancelled_hears_no_more(server: &Target) {
-    let (client, mut recorder) = joined(server).await;
+    let (client, mut recorder) = Recorder::joined(server).await;
     let socket = client.socket();
     let mut gate = Gate::closed();
     gate.open();
@@ -164,11 +150,11 @@ async fn who_has_cancelled_hears_no_more(server: &Target) {
 }
 
 async fn what_waits_for_who_has_cancelled_does_not_come(server: &Target) {
-    let (client, mut recorder) = joined(server).await;
+    let (client, mut recorder) = Recorder::joined(server).await;
     let mut gate = Gate::closed();
     let subscription = gate.subscribe(client.socket());
     client.socket().emit("burst", 1_000).unwrap();
-    expect_burst(&mut recorder, 1_000).await;
+    recorder.burst(1_000).await;
     subscription.cancel();
     gate.subscribe(client.socket());
     gate.open();
@@ -225,7 +211,7 @@ async fn a_thousand_that_have_cancelled_leave_nothing_behind() {
         fn handle(&mut self, _: Lagged, _: &mut Self::Context) {}
     }
 
-    let (client, mut recorder) = joined(&every::official(Line::V4)).await;
+    let (client, mut recorder) = Recorder::joined(&every::official(Line::V4)).await;
     let alive = Arc::new(());
     let subscriptions: Vec<_> = (0..1_000)
         .flat_map(|_| {
@@ -253,7 +239,7 @@ async fn who_lets_the_newest_drop_holds_nobody_up_and_is_told_exactly(server: &T
     let mut gate = Gate::closed();
     gate.subscribe(client.socket()).overflow(Overflow::DropNewest { waiting: 50 });
     client.socket().emit("burst", 20_000).unwrap();
-    expect_burst(&mut recorder, 20_000).await;
+    recorder.burst(20_000).await;
     gate.open();
     gate.next_ready().await;
     let mut received = 0;
@@ -347,7 +333,7 @@ async fn who_wants_each_event_or_none_does_not_lose_some_to_the_heartbeat() {
 }
 
 async fn one_message_comes_once_whatever_else_its_actor_hears(server: &Target) {
-    let (client, mut recorder) = joined(server).await;
+    let (client, mut recorder) = Recorder::joined(server).await;
     let socket = client.socket();
     let mut gate = Gate::closed();
     gate.open();
@@ -376,7 +362,7 @@ async fn one_message_comes_once_whatever_else_its_actor_hears(server: &Target) {
 }
 
 async fn one_ready_comes_at_once_where_it_is_so(server: &Target) {
-    let (client, mut recorder) = joined(server).await;
+    let (client, mut recorder) = Recorder::joined(server).await;
     let socket = client.socket();
     let mut gate = Gate::closed();
     gate.open();
@@ -489,7 +475,7 @@ async fn one_event_that_is_taken_leaves_the_others_on_their_side_of_ready() {
 
 #[actix::test]
 async fn a_thousand_that_have_heard_their_message_leave_nothing_behind() {
-    let (client, mut recorder) = joined(&every::official(Line::V4)).await;
+    let (client, mut recorder) = Recorder::joined(&every::official(Line::V4)).await;
     let gates: Vec<_> = std::iter::repeat_with(Gate::closed).take(1_000).collect();
     let addresses: Vec<_> = gates.iter().map(|gate| gate.addr.downgrade()).collect();
     for gate in gates {
@@ -529,46 +515,23 @@ impl Handler<Disconnected> for Faulty {
     fn handle(&mut self, _: Disconnected, _: &mut Self::Context) {}
 }
 
-thread_local! {
-    /// What was logged on this thread, which is that of one test and its client.
-    static LOGGED: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
-}
-
-struct Logger;
-
-impl log::Log for Logger {
-    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
-        metadata.target().starts_with("actix_socketio")
-    }
-
-    fn log(&self, record: &log::Record<'_>) {
-        if self.enabled(record.metadata()) {
-            LOGGED.with_borrow_mut(|logged| logged.push(record.args().to_string()));
-        }
-    }
-
-    fn flush(&self) {}
-}
-
 async fn who_panics_is_forgotten(server: &Target, arbiter: &ArbiterHandle) {
-    // Another test may have been first.
-    log::set_logger(&Logger).ok();
-    log::set_max_level(log::LevelFilter::Debug);
-    let (client, mut recorder) = joined(server).await;
+    logged::start();
+    let (client, mut recorder) = Recorder::joined(server).await;
     let faulty = Faulty::start_in_arbiter(arbiter, |_| Faulty);
     client.socket().subscribe(faulty.clone()).overflow(Overflow::Disconnect { waiting: 10_000 });
     // More than its mailbox takes, so that some of it waits for who does not live to see it.
     client.socket().emit("burst", 1_000).unwrap();
-    expect_burst(&mut recorder, 1_000).await;
+    recorder.burst(1_000).await;
     eventually("it is dead", || !faulty.connected()).await;
     let forgotten = || {
         let is_it = |line: &&String| *line == "/: a subscriber is gone";
-        LOGGED.with_borrow(|logged| logged.iter().filter(is_it).count())
+        logged::lines().iter().filter(is_it).count()
     };
     eventually("that is noticed", || forgotten() > 0).await;
 
     client.socket().emit("burst", 1_000).unwrap();
-    expect_burst(&mut recorder, 1_000).await;
+    recorder.burst(1_000).await;
     let answer = within(client.socket().emit_with_ack::<u8>("number", ())).await;
     assert_eq!(answer, Ok(7));
     assert!(recorder.rest().is_empty());

@@ -1,9 +1,9 @@
 //! A subscriber which hands all that it gets to the test, in order.
 
-use super::every::within;
+use super::every::{Target, within};
 use actix::{Actor, Addr, ArbiterHandle, Context, Handler, Message};
 use actix_socketio::{
-    ConnectError, Disconnected, Event, GaveUp, Lagged, Ready, Reason, Reconnecting, Socket,
+    Client, ConnectError, Disconnected, Event, GaveUp, Lagged, Ready, Reason, Reconnecting, Socket,
 };
 use std::panic::Location;
 use tokio::sync::mpsc;
@@ -56,6 +56,22 @@ impl Recorder {
 
     pub async fn next(&mut self) -> Fact {
         within(self.facts.recv()).await.expect("the subscriber lives")
+    }
+
+    /// A client of this server, joined, and what it hears.
+    pub async fn joined(server: &Target) -> (Client, Self) {
+        let client = server.client();
+        let mut recorder = Self::of(client.socket());
+        recorder.next_ready().await;
+        (client, recorder)
+    }
+
+    /// The events `n` with the numbers from 0, so many, and then `burst_done`.
+    pub async fn burst(&mut self, size: u64) {
+        for expected in 0..size {
+            assert_eq!(self.next_event("n").await.args::<u64>().unwrap(), expected);
+        }
+        assert_eq!(self.next_event("burst_done").await.args::<u64>().unwrap(), size);
     }
 
     #[track_caller]
