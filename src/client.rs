@@ -21,6 +21,7 @@ use crate::{
     connection::{Abandoned, BeginShutdown, Connection, Knowledge, Load},
     emit::Offline,
     error::{BuildError, NamespaceError, Reason, StartError, brief},
+    middleware::{List, Middleware},
     namespace::{AuthProvider, Namespace, Settings, Way},
     outbox,
     port::Port,
@@ -343,6 +344,7 @@ pub struct ClientBuilder {
     outgoing: Load,
     pending_acks: usize,
     receive_window: Load,
+    middleware: List,
     tickets: Vec<SessionTicket>,
 }
 
@@ -392,6 +394,7 @@ impl fmt::Debug for ClientBuilder {
             outgoing,
             pending_acks,
             receive_window,
+            middleware,
             tickets,
         } = self;
         let keys = |pairs: &[(String, String)]| -> Vec<String> {
@@ -423,6 +426,7 @@ impl fmt::Debug for ClientBuilder {
             .field("outgoing", outgoing)
             .field("pending_acks", pending_acks)
             .field("receive_window", receive_window)
+            .field("middleware", &middleware.len())
             .field("tickets", tickets)
             .finish()
     }
@@ -455,6 +459,7 @@ impl ClientBuilder {
             outgoing: Load { items: 10_000, bytes: 16 << 20 },
             pending_acks: 65_536,
             receive_window: Load { items: 4_096, bytes: 4 << 20 },
+            middleware: List::default(),
             tickets: Vec::new(),
         }
     }
@@ -752,6 +757,14 @@ impl ClientBuilder {
         self
     }
 
+    /// Adds a middleware, which all namespaces share: it sees events both ways and requests to join,
+    /// and may change, drop or answer them; see [`middleware`](crate::middleware).
+    #[must_use]
+    pub fn middleware(mut self, middleware: impl Middleware) -> Self {
+        self.middleware.push(middleware);
+        self
+    }
+
     /// Starts the client on the current arbiter, and begins to connect and to join the default
     /// namespace.
     ///
@@ -867,6 +880,7 @@ impl ClientBuilder {
                     seed: seed(),
                 },
                 provider,
+                middleware: self.middleware,
                 outgoing: outbox::Limits {
                     items: self.outgoing.items,
                     bytes: self.outgoing.bytes,

@@ -85,9 +85,7 @@ impl Emit {
     ///
     /// [`EmitError::ReservedName`] or [`EmitError::Encode`].
     pub fn new(name: &str, arguments: impl Serialize) -> Result<Self, EmitError> {
-        if RESERVED.contains(&name) {
-            return Err(EmitError::ReservedName(name.to_owned()));
-        }
+        check_name(name)?;
         let payload =
             encode_event(name, &arguments).map_err(|error| EmitError::Encode(error.to_string()))?;
         // Most names are in the text as they are.
@@ -134,6 +132,25 @@ impl Emit {
         self.terms.get_or_insert_default()
     }
 
+    /// The same event under another name.
+    ///
+    /// # Errors
+    ///
+    /// [`EmitError::ReservedName`].
+    pub fn renamed(self, name: &str) -> Result<Self, EmitError> {
+        check_name(name)?;
+        Ok(Self { name: name.into(), payload: self.payload.renamed(name), ..self })
+    }
+
+    /// The same event with other arguments.
+    ///
+    /// # Errors
+    ///
+    /// [`EmitError::Encode`].
+    pub fn with_args(self, arguments: impl Serialize) -> Result<Self, EmitError> {
+        Ok(Self { terms: self.terms, ..Self::new(&self.name, arguments)? })
+    }
+
     /// The event's name.
     pub fn name(&self) -> &str {
         &self.name
@@ -147,6 +164,13 @@ impl Emit {
     pub(crate) fn is_volatile(&self) -> bool {
         self.terms.as_deref().is_some_and(Terms::are_volatile)
     }
+}
+
+fn check_name(name: &str) -> Result<(), EmitError> {
+    if RESERVED.contains(&name) {
+        return Err(EmitError::ReservedName(name.to_owned()));
+    }
+    Ok(())
 }
 
 impl fmt::Debug for Emit {

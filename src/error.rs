@@ -51,6 +51,7 @@ pub enum Initiator {
 /// | [`Protocol`](Self::Protocol) | `parse error` | the server sent what no Socket.IO server may send | yes |
 /// | [`Connect`](Self::Connect) | – | there never was a connection | yes, but for [`Unsupported`](ConnectFailure::Unsupported) |
 /// | [`Provider`](Self::Provider) | – | the application failed to give what it takes to connect or to join | yes |
+/// | [`Middleware`](Self::Middleware) | – | a middleware of the application did not let the request to join pass | no |
 /// | [`Reconnect`](Self::Reconnect) | `forced close` | another namespace needed a new connection | yes |
 /// | [`SlowSubscriber`](Self::SlowSubscriber) | – | this side left, since a subscriber was too slow | never |
 ///
@@ -98,6 +99,9 @@ pub enum Reason {
     ///
     /// The text is cut and escaped, shown and logged: it must have no secrets.
     Provider(String),
+    /// A [middleware](crate::middleware::Middleware::connect) of the application did not let the
+    /// request to join pass, for this reason. It is shown and logged.
+    Middleware(String),
     /// The connection was replaced, because a namespace could not be joined over it any more: on a
     /// server 1.x or 2.x everything depends on `/`, and that was left or refused.
     Reconnect,
@@ -110,9 +114,11 @@ impl Reason {
     /// Who ended it.
     pub fn initiator(&self) -> Initiator {
         match self {
-            Self::ClientDisconnect | Self::Shutdown | Self::Provider(_) | Self::Reconnect => {
-                Initiator::User
-            }
+            Self::ClientDisconnect
+            | Self::Shutdown
+            | Self::Provider(_)
+            | Self::Middleware(_)
+            | Self::Reconnect => Initiator::User,
             Self::JoinTimeout
             | Self::PingTimeout
             | Self::TooLarge { .. }
@@ -154,6 +160,7 @@ impl Reason {
             Self::Protocol(_) => "protocol",
             Self::Connect(_) => "connect",
             Self::Provider(_) => "provider",
+            Self::Middleware(_) => "middleware",
             Self::Reconnect => "reconnect",
             Self::SlowSubscriber => "slow_subscriber",
         }
@@ -175,6 +182,7 @@ impl Reason {
             | Self::JoinTimeout
             | Self::Connect(_)
             | Self::Provider(_)
+            | Self::Middleware(_)
             | Self::SlowSubscriber => None,
         }
     }
@@ -206,6 +214,9 @@ impl fmt::Display for Reason {
             Self::Protocol(error) => write!(f, "the server broke the protocol: {}", brief(error)),
             Self::Connect(failure) => write!(f, "no connection: {failure}"),
             Self::Provider(error) => write!(f, "a provider of the application failed: {error}"),
+            Self::Middleware(reason) => {
+                write!(f, "a middleware stopped the request to join: {}", brief(reason))
+            }
             Self::Reconnect => f.write_str("another namespace needed a new connection"),
             Self::SlowSubscriber => f.write_str("a subscriber was too slow"),
         }
@@ -229,6 +240,7 @@ impl Error for Reason {
             | Self::TooLargeForServer
             | Self::TooLarge { .. }
             | Self::Provider(_)
+            | Self::Middleware(_)
             | Self::Reconnect
             | Self::SlowSubscriber => None,
         }
@@ -555,6 +567,8 @@ pub enum EmitError {
     /// was taken [out of the buffer](crate::Socket::take_unsent), or it is
     /// [volatile](Emit::volatile) and too many others wait.
     Discarded,
+    /// A [middleware](crate::middleware) did not let the event pass, for this reason.
+    Middleware(String),
     /// The server would close the connection over a message of this size. It says so in its
     /// handshake (`maxHttpBufferSize` of official servers since 4.5; 1 MB unless it is set).
     PayloadTooLarge {
@@ -575,6 +589,7 @@ impl fmt::Display for EmitError {
             Self::Offline => f.write_str("the namespace is not joined"),
             Self::Expired => f.write_str("the event waited for too long"),
             Self::Discarded => f.write_str("the event waited, and was discarded"),
+            Self::Middleware(reason) => write!(f, "a middleware stopped the event: {reason}"),
             Self::PayloadTooLarge { size, limit } => {
                 write!(f, "a message of {size} bytes, and the server takes {limit}")
             }
@@ -592,6 +607,7 @@ impl Error for EmitError {
             | Self::Offline
             | Self::Expired
             | Self::Discarded
+            | Self::Middleware(_)
             | Self::PayloadTooLarge { .. } => None,
         }
     }
@@ -741,6 +757,7 @@ mod tests {
             Reason::Protocol(ProtocolError::Utf8),
             Reason::Connect(ConnectFailure::TimedOut),
             Reason::Provider("no token".to_owned()),
+            Reason::Middleware("not now".to_owned()),
             Reason::Reconnect,
         ] {
             let debug = format!("{reason:?}");

@@ -63,6 +63,7 @@
 //! | stop hearing, hear too much | [`Subscription`], [`Overflow`] |
 //! | hear and send events as types of your own | [`contract`], [`Socket::on`], [`Socket::answer`], [`Socket::call`] |
 //! | hear some of them, as a stream or with a function | [`Socket::on_name`], [`Socket::on_prefix`], [`Socket::events`], [`Socket::on_fn`] |
+//! | see, change, drop or answer what comes and goes | [`middleware`], [`Emitted`] |
 //! | pass events on as they are | [`Event::to_emit`], [`Event::ack_with`] |
 //! | read arguments, answer the server | [`Event::args`], [`Event::ack`], [`Payload`] |
 //! | talk | [`Socket::emit`], [`Socket::emit_with_ack`], [`Emit`], [`Socket::recipient`] |
@@ -148,6 +149,7 @@ mod ear;
 mod emit;
 pub mod error;
 pub mod message;
+pub mod middleware;
 mod namespace;
 mod outbox;
 pub mod payload;
@@ -170,7 +172,7 @@ pub use error::{
     NamespaceError, ReadyError, Reason, Refusal, StartError,
 };
 pub use message::{
-    ConnectError, Disconnected, Event, GaveUp, Lagged, Ready, Reconnecting, Undecodable,
+    ConnectError, Disconnected, Emitted, Event, GaveUp, Lagged, Ready, Reconnecting, Undecodable,
 };
 pub use payload::{Payload, Reply};
 pub use proto::{

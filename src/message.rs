@@ -20,7 +20,7 @@ use crate::{
     emit::Emit,
     error::{AnswerError, DecodeError, Reason},
     namespace::Answer,
-    payload::{Payload, encode_reply},
+    payload::{Payload, encode_event, encode_reply},
     port::Port,
     proto::engine::Protocol,
 };
@@ -95,6 +95,23 @@ impl Event {
     /// The namespace.
     pub fn namespace(&self) -> &str {
         &self.namespace
+    }
+
+    /// The same event under another name, for a [middleware](crate::middleware).
+    #[must_use]
+    pub fn renamed(self, name: &str) -> Self {
+        Self { name: name.into(), payload: self.payload.renamed(name), ..self }
+    }
+
+    /// The same event with other arguments, mapped as those of [`Emit::new`]; for a
+    /// [middleware](crate::middleware). It can be answered as before.
+    ///
+    /// # Errors
+    ///
+    /// They cannot be serialised.
+    pub fn with_args(self, arguments: impl Serialize) -> Result<Self, DecodeError> {
+        let payload = encode_event(&self.name, &arguments).map_err(DecodeError::from_serde)?;
+        Ok(Self { payload, ..self })
     }
 
     /// The event's name.
@@ -222,7 +239,7 @@ pub(crate) struct Responder {
 }
 
 impl Responder {
-    fn answer(&self, payload: Payload) -> Result<(), AnswerError> {
+    pub(crate) fn answer(&self, payload: Payload) -> Result<(), AnswerError> {
         if self.port.visit() != Some(self.visit) {
             return Err(AnswerError::Closed);
         }
@@ -238,6 +255,76 @@ impl Responder {
         };
         let answer = Answer { visit: self.visit, id: self.id, payload, permit };
         if self.port.tell(answer) { Ok(()) } else { Err(AnswerError::Closed) }
+    }
+}
+
+/// This client emitted something: the event was handed to the connection.
+///
+/// It comes for each event of the namespace, whoever emitted it, in the order in which they are
+/// sent; and again for one that is sent again, because the connection was lost before it was
+/// written, or by [retries](crate::AckRequest::retries). Where slow subscribers are concerned it
+/// counts as an event. But it never holds anything back: of these, no more than 1024 wait for a
+/// subscriber, and [`Lagged`] counts the others.
+///
+/// ```
+/// use actix::prelude::*;
+/// use actix_socketio::{Emitted, Socket};
+///
+/// struct Audit;
+///
+/// impl Actor for Audit {
+///     type Context = Context<Self>;
+/// }
+///
+/// impl Handler<Emitted> for Audit {
+///     type Result = ();
+///
+///     fn handle(&mut self, emitted: Emitted, _: &mut Context<Self>) {
+///         println!("{} to {}", emitted.name(), emitted.namespace());
+///     }
+/// }
+///
+/// fn watch(socket: &Socket) {
+///     socket.subscribe_to::<Emitted>(Audit.start().recipient());
+/// }
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Message)]
+#[rtype(result = "()")]
+pub struct Emitted {
+    pub(crate) namespace: ByteString,
+    pub(crate) name: ByteString,
+    pub(crate) payload: Payload,
+    pub(crate) wants_ack: bool,
+}
+
+impl Emitted {
+    /// The namespace.
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    /// The event's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The arguments, as for [`Event::args`].
+    ///
+    /// # Errors
+    ///
+    /// The arguments have another shape.
+    pub fn args<T: DeserializeOwned>(&self) -> Result<T, DecodeError> {
+        self.payload.decode()
+    }
+
+    /// The arguments as they are sent.
+    pub fn payload(&self) -> &Payload {
+        &self.payload
+    }
+
+    /// Whether it asks for an answer.
+    pub fn wants_ack(&self) -> bool {
+        self.wants_ack
     }
 }
 

@@ -17,21 +17,22 @@ use std::{
 
 use actix::{Actor, ActorContext, ActorFuture, Addr, AsyncContext, Context, Handler, Message};
 use bytestring::ByteString;
-use futures::channel::oneshot;
+use futures::{TryFutureExt, channel::oneshot, future::ready};
 
 use crate::{
     alarm::{self, Alarm},
     connection::{self, Connection, Done, Load},
     emit::{Emit, Offline},
     error::{AckError, EmitError, ReadyError, Reason},
-    message::{ConnectError, Disconnected, Event, GaveUp, Ready, Reconnecting, Responder},
+    message::{ConnectError, Disconnected, Emitted, Event, GaveUp, Ready, Reconnecting, Responder},
+    middleware::{Chain, List},
     outbox::{Asking as AskingRoom, Limits, Outbox, Permit},
     payload::Payload,
-    port::{Port, Status},
+    port::{Port, Status, Taken},
     proto::{
         connection::{Outgoing, Session},
         engine::{Protocol, later},
-        packet::Packet,
+        packet::{Body, Packet},
         socket,
     },
     provider::{Join, Provided, Provider},
@@ -64,6 +65,7 @@ pub(crate) struct Settings {
     pub(crate) core: socket::Config,
     /// Where the credentials come from, if not from `core`.
     pub(crate) provider: Option<AuthProvider>,
+    pub(crate) middleware: List,
     pub(crate) outgoing: Limits,
     /// For events that come as messages.
     pub(crate) offline: Offline,
@@ -104,6 +106,8 @@ pub(crate) struct Namespace {
     /// Why it is not joined, if it was tried or was once.
     failure: Option<Reason>,
     provider: Option<AuthProvider>,
+    /// The credentials where there is no provider, and yet a middleware that sees them.
+    fixed: Option<socket::Auth>,
     asking: Option<Asking>,
     offline: Offline,
     counters: Arc<Counters>,
@@ -124,7 +128,8 @@ pub(crate) struct Namespace {
 struct Asking {
     /// Of the question.
     number: u64,
-    answer: Provided<socket::Auth>,
+    join: Join,
+    answer: Provided<Option<socket::Auth>>,
 }
 
 impl fmt::Debug for Asking {
@@ -195,15 +200,20 @@ impl Namespace {
         let outbox = Outbox::new(settings.outgoing);
         let status = Arc::new(Status::default());
         let (namespace, parser) = (settings.core.namespace.clone(), settings.core.parser);
+        let list = settings.middleware.clone();
+        let chain = Arc::new(Chain::new(list, Arc::clone(&settings.counters)));
         let (inner_outbox, inner_status) = (Arc::clone(&outbox), Arc::clone(&status));
+        let inner_chain = Arc::clone(&chain);
         let inner_connection = connection.clone();
         let addr = Self::start_in_arbiter(arbiter, move |ctx| {
-            let Settings { core, provider, outgoing: _, offline, counters } = settings;
+            let Settings { core, provider, middleware: _, outgoing: _, offline, counters } =
+                settings;
             let port = Port {
                 namespace: core.namespace.clone(),
                 parser,
                 outbox: inner_outbox,
                 status: inner_status,
+                chain: inner_chain,
                 addr: ctx.address(),
             };
             Self {
@@ -218,6 +228,7 @@ impl Namespace {
                 marks: 0,
                 failure: None,
                 provider,
+                fixed: None,
                 asking: None,
                 offline,
                 counters,
@@ -229,7 +240,7 @@ impl Namespace {
                 reported: Load::default(),
             }
         });
-        let port = Port { namespace, parser, outbox, status, addr };
+        let port = Port { namespace, parser, outbox, status, chain, addr };
         port.join(connection);
         port
     }
@@ -326,6 +337,9 @@ impl Namespace {
             Arc::new(Responder { port, visit, id, used: AtomicBool::new(false) })
         });
         let event = Event { namespace: self.name().clone(), name, payload, answer };
+        let chain = &self.port.chain;
+        let passed = if chain.is_empty() { Some(event) } else { chain.incoming(event) };
+        let Some(event) = passed else { return };
         match &mut self.unheard {
             Unheard::Over => self.tell_event(event),
             Unheard::Kept { events, bytes, .. } => {
@@ -395,12 +409,26 @@ impl Namespace {
         }
     }
 
+    /// Tells of the events that are handed to the Connection.
+    fn tell_emitted(&mut self, batch: &VecDeque<Outgoing>) {
+        for outgoing in batch {
+            if let Body::Event { id, name, payload } = &outgoing.packet.body {
+                let (namespace, name) = (self.name().clone(), name.clone());
+                let (payload, wants_ack) = (payload.clone(), id.is_some());
+                self.tell(&Fact::Emitted(Emitted { namespace, name, payload, wants_ack }));
+            }
+        }
+    }
+
     /// Hands the Connection what is to be sent.
     fn transmit(&mut self) {
         if let Some(epoch) = self.core.epoch() {
             let mut batch = self.core.take_transmit();
             batch.iter_mut().filter_map(|one| one.permit.as_mut()).for_each(Permit::hand);
             if !batch.is_empty() {
+                if self.subscribers.iter().any(Subscriber::hears_emitted) {
+                    self.tell_emitted(&batch);
+                }
                 self.connection.do_send(connection::Transmit { epoch, batch });
             }
         }
@@ -449,17 +477,28 @@ impl Namespace {
 
     /// Asks the application for the credentials, if it is to give them.
     fn ask(&mut self, cx: &mut TaskContext<'_>) {
-        while let Some((number, provider)) = self.core.wants_auth().zip(self.provider.as_ref()) {
+        while let Some(number) = self.core.wants_auth() {
             if self.asking.as_ref().is_none_or(|asking| asking.number != number) {
                 let join = Join {
                     namespace: self.port.namespace.clone(),
                     attempt: self.core.attempts(),
                     reason: self.failure.clone(),
                 };
-                self.asking = Some(Asking { number, answer: provider.ask(join) });
+                let answer: Provided<_> = match &self.provider {
+                    Some(provider) => Box::pin(provider.ask(join.clone()).map_ok(Some)),
+                    None => Box::pin(ready(Ok(self.fixed.clone()))),
+                };
+                self.asking = Some(Asking { number, join, answer });
             }
-            let Some(asking) = &mut self.asking else { return };
-            let Poll::Ready(auth) = asking.answer.as_mut().poll(cx) else { return };
+            let Some(Asking { join, answer, .. }) = &mut self.asking else { return };
+            let Poll::Ready(auth) = answer.as_mut().poll(cx) else { return };
+            let chain = &self.port.chain;
+            let auth = auth.map_err(Reason::Provider).and_then(|auth| {
+                if chain.is_empty() {
+                    return Ok(auth);
+                }
+                chain.connect(join, auth.as_ref()).map_err(Reason::Middleware)
+            });
             self.core.handle_auth(alarm::now(), auth);
             self.publish();
         }
@@ -620,6 +659,10 @@ impl Handler<Opened> for Namespace {
 
     fn handle(&mut self, Opened { session }: Opened, _: &mut Self::Context) {
         self.protocol = Some(session.protocol);
+        if self.provider.is_none() && !self.port.chain.is_empty() {
+            let fixed = self.core.ask_for_auth();
+            self.fixed = fixed.or_else(|| self.fixed.take());
+        }
         self.core.handle_open(alarm::now(), session);
         self.publish();
     }
@@ -827,7 +870,7 @@ impl Handler<Emit> for Namespace {
     type Result = Result<(), EmitError>;
 
     fn handle(&mut self, emit: Emit, _: &mut Self::Context) -> Self::Result {
-        let permit = self.port.admit(&emit, self.offline)?;
+        let Taken::Room(emit, permit) = self.port.take(emit, self.offline)? else { return Ok(()) };
         let taken = self.emit(emit, permit, self.offline, None);
         self.publish();
         taken

@@ -207,6 +207,13 @@ pub(crate) enum Settled {
 }
 
 impl Fate {
+    /// That of an event which was as good as written from the start.
+    pub(crate) fn written() -> Arc<Self> {
+        let fate = Self::default();
+        fate.settle(Settled::Written);
+        Arc::new(fate)
+    }
+
     fn settle(&self, settled: Settled) {
         let number = match settled {
             Settled::Written => 1,

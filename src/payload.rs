@@ -128,6 +128,17 @@ impl Payload {
         }
     }
 
+    /// The same arguments behind the name of an event.
+    pub(crate) fn renamed(&self, name: &str) -> Self {
+        let mut json = format!("[{}", serde_json::Value::from(name));
+        if self.arguments() != "]" {
+            json.push(',');
+        }
+        let arguments = json.len();
+        json.push_str(self.arguments());
+        Self { json: json.into(), arguments, attachments: self.attachments.clone() }
+    }
+
     /// The same as an answer, which has no name before its arguments.
     pub(crate) fn to_reply(&self) -> Self {
         let attachments = self.attachments.clone();
@@ -368,6 +379,19 @@ mod tests {
         assert_eq!(event.to_reply(), encode_reply(&(1, bytes)).unwrap());
         assert_eq!(event.to_reply().to_reply(), event.to_reply());
         assert_eq!(encode_event("e", &()).unwrap().to_reply(), encode_reply(&()).unwrap());
+    }
+
+    #[test]
+    fn arguments_can_get_another_name() {
+        let bytes = Bytes::from_static(b"x");
+        for name in ["f", "a\"b\n", ""] {
+            let event = encode_event("e", &(1, bytes.clone())).unwrap();
+            assert_eq!(event.renamed(name), encode_event(name, &(1, bytes.clone())).unwrap());
+            let event = encode_event("e", &()).unwrap();
+            assert_eq!(event.renamed(name), encode_event(name, &()).unwrap());
+            let reply = encode_reply(&7).unwrap();
+            assert_eq!(reply.renamed(name), encode_event(name, &7).unwrap());
+        }
     }
 
     #[test]

@@ -15,6 +15,7 @@ use crate::{
     connection::{self, Connection},
     emit::{Emit, Offline},
     error::{EmitError, Reason},
+    middleware::{Chain, Flow},
     namespace::Namespace,
     outbox::{Outbox, Permit},
     payload::Payload,
@@ -28,7 +29,16 @@ pub(crate) struct Port {
     pub(crate) parser: Parser,
     pub(crate) outbox: Arc<Outbox>,
     pub(crate) status: Arc<Status>,
+    pub(crate) chain: Arc<Chain>,
     pub(crate) addr: Addr<Namespace>,
+}
+
+/// An event that is taken.
+pub(crate) enum Taken {
+    /// To be sent.
+    Room(Emit, Permit),
+    /// A middleware knows the answer.
+    Answered(Payload),
 }
 
 /// What the handles can know without asking the actor.
@@ -143,8 +153,26 @@ impl Port {
         Some((size, limit))
     }
 
+    /// Has an event pass the middleware, and takes room for what comes out.
+    pub(crate) fn take(&self, emit: Emit, offline: Offline) -> Result<Taken, EmitError> {
+        if self.chain.is_empty() {
+            let permit = self.admit(&emit, offline)?;
+            return Ok(Taken::Room(emit, permit));
+        }
+        match self.chain.outgoing(&self.namespace, emit.clone()) {
+            Flow::Next(passed) => match self.admit(&passed, offline) {
+                Ok(permit) => Ok(Taken::Room(passed, permit)),
+                // Who sends it again has it pass again.
+                Err(EmitError::Full(_)) => Err(EmitError::Full(emit)),
+                Err(error) => Err(error),
+            },
+            Flow::Drop(reason) => Err(EmitError::Middleware(reason.into_owned())),
+            Flow::Answer(payload) => Ok(Taken::Answered(payload)),
+        }
+    }
+
     /// Room for an event, or why it is not taken.
-    pub(crate) fn admit(&self, emit: &Emit, offline: Offline) -> Result<Permit, EmitError> {
+    fn admit(&self, emit: &Emit, offline: Offline) -> Result<Permit, EmitError> {
         if let Some(reason) = self.ended() {
             return Err(EmitError::Closed(reason));
         }

@@ -22,13 +22,14 @@ use crate::{
     emit::{Emit, Offline},
     error::{AckError, EmitError, ReadyError, Reason},
     message::{Disconnected, Event, Ready},
+    middleware::Middleware,
     namespace::{
         Asker, AwaitReady, Disconnect, GiveTicket, Post, Question, Rejoin, Subscribe,
         SubscribeOnce, TakeUnsent,
     },
     outbox::{Fate, Permit, Settled},
     payload::{Payload, Reply},
-    port::Port,
+    port::{Port, Taken},
     subscriber::{Ears, Subscribable, actor as actor_of, ears},
     subscription::{Number, Subscription},
     ticket::SessionTicket,
@@ -137,7 +138,8 @@ impl Socket {
 
     /// Subscribes to one kind of message: [`Ready`], [`Event`], [`Disconnected`],
     /// [`ConnectError`](crate::ConnectError), [`Reconnecting`](crate::Reconnecting),
-    /// [`GaveUp`](crate::GaveUp) or [`Lagged`](crate::Lagged).
+    /// [`GaveUp`](crate::GaveUp), [`Lagged`](crate::Lagged),
+    /// [`Undecodable`](crate::Undecodable) or [`Emitted`](crate::Emitted).
     ///
     /// What one actor subscribes to, here and with [`subscribe`](Self::subscribe), is one
     /// subscription, with one order. So `Lagged` is of the events that the same actor missed.
@@ -177,9 +179,7 @@ impl Socket {
     /// }
     /// ```
     pub fn subscribe_once<M: Subscribable>(&self, recipient: Recipient<M>) -> Subscription {
-        let number = Number::next();
-        let taken = self.port.tell(SubscribeOnce { number, ears: ears(recipient) });
-        self.subscription(number, taken)
+        self.listen_once(Number::next(), ears(recipient))
     }
 
     /// Subscribes an actor to events of one name, which it gets as messages of its own type: decoded,
@@ -196,6 +196,22 @@ impl Socket {
         let recipient = actor.into();
         let (actor, name) = (actor_of(&recipient), Filter::Name(E::NAME.into()));
         self.hear(Some(actor), name, Typed(recipient))
+    }
+
+    /// Subscribes an actor to the next event of one name, which it gets as a message of its own type,
+    /// and to none after it. One of another shape counts as well; see [`on`](Self::on).
+    ///
+    /// It is a subscription of its own, as [`subscribe_once`](Self::subscribe_once) has it.
+    pub fn once<E>(&self, actor: impl Into<Recipient<E>>) -> Subscription
+    where
+        E: NamedEvent + DeserializeOwned + Message<Result = ()> + Send + 'static,
+    {
+        self.hear_once(Filter::Name(E::NAME.into()), Typed(actor.into()))
+    }
+
+    /// The same for events that have no type of their own.
+    pub fn once_name(&self, name: &str, actor: impl Into<Recipient<Event>>) -> Subscription {
+        self.hear_once(Filter::Name(name.into()), actor.into())
     }
 
     /// Has an actor answer what the server asks with events of one name: what its handler returns
@@ -270,6 +286,28 @@ impl Socket {
         let named = Named { number, filter, ear: Box::new(ear) };
         let ears = Ears::of_named(actor.unwrap_or_else(|| number.alone()), named);
         self.listen_as(number, ears)
+    }
+
+    fn hear_once(&self, filter: Filter, ear: impl Ear + 'static) -> Subscription {
+        let number = Number::next();
+        let named = Named { number, filter, ear: Box::new(ear) };
+        self.listen_once(number, Ears::of_named(number.alone(), named))
+    }
+
+    fn listen_once(&self, number: Number, ears: Ears) -> Subscription {
+        let taken = self.port.tell(SubscribeOnce { number, ears });
+        self.subscription(number, taken)
+    }
+
+    /// Adds a middleware to the namespace, for all its handles; see
+    /// [`middleware`](crate::middleware).
+    ///
+    /// It sees what comes and goes from now on. So that it misses nothing, add it right behind
+    /// [`Client::of`](crate::Client::of) on the arbiter of the client, or to all namespaces with
+    /// [`ClientBuilder::middleware`](crate::ClientBuilder::middleware). It stays as long as the
+    /// client.
+    pub fn middleware(&self, middleware: impl Middleware) {
+        self.port.chain.push(middleware);
     }
 
     /// Emits an event that has a type of its own; see [`contract`](crate::contract).
@@ -361,10 +399,13 @@ impl Socket {
     ///
     /// As for [`emit`](Self::emit), but for those of serialising.
     pub fn send(&self, emit: Emit) -> Result<Written<'_>, EmitError> {
-        let mut permit = self.port.admit(&emit, self.defaults.offline)?;
+        let written = |fate| Written { port: &self.port, fate };
+        let Taken::Room(emit, mut permit) = self.port.take(emit, self.defaults.offline)? else {
+            return Ok(written(Fate::written()));
+        };
         let fate = permit.fate();
         self.post(emit, permit, None)?;
-        Ok(Written { port: &self.port, fate })
+        Ok(written(fate))
     }
 
     fn post(
@@ -385,10 +426,14 @@ impl Socket {
         timeout: Duration,
         retries: u32,
     ) -> Result<(), EmitError> {
-        let permit = self.port.admit(&emit, self.defaults.offline)?;
-        let Some(room) = self.port.outbox.ask() else {
-            permit.settled();
-            return Err(EmitError::Full(emit));
+        let Some(room) = self.port.outbox.ask() else { return Err(EmitError::Full(emit)) };
+        let (emit, permit) = match self.port.take(emit, self.defaults.offline)? {
+            Taken::Room(emit, permit) => (emit, permit),
+            Taken::Answered(payload) => {
+                // Nobody minds an answer that nobody waits for any more.
+                drop(sender.send(Ok(payload.to_reply())));
+                return Ok(());
+            }
         };
         let id = (retries > 0).then(|| self.lifeline.message_id()).flatten();
         let waiter = Asker { sender, _room: room };

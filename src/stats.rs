@@ -104,6 +104,10 @@ counters!(
     /// Emits that were sent and whose answer did not come: whether the server saw them is not
     /// known.
     unknown,
+    /// Events of the server that a [middleware](crate::middleware) has dropped.
+    filtered_in,
+    /// Emits that a middleware has refused.
+    filtered_out,
     /// Answers that came when nobody waited for them any more, or that came twice.
     late_answers,
     /// Events that were sent once more, by [retries](crate::AckRequest::retries).

@@ -28,7 +28,8 @@ use futures::{FutureExt, StreamExt, stream::FuturesUnordered};
 use crate::{
     ear::{Filter, Named},
     message::{
-        ConnectError, Disconnected, Event, GaveUp, Lagged, Ready, Reconnecting, Undecodable,
+        ConnectError, Disconnected, Emitted, Event, GaveUp, Lagged, Ready, Reconnecting,
+        Undecodable,
     },
     subscription::{Number, Overflow},
 };
@@ -36,6 +37,9 @@ use crate::{
 /// How many life-cycle messages wait for an actor. Then the oldest one gives way: it tells what was,
 /// and the newest ones what is.
 const MAX_STATES: usize = 64;
+
+/// How many events that this client emitted wait for an actor: nobody is held back for its sake.
+const MAX_EMITTED: usize = 1_024;
 
 /// How many questions an actor may be answering. The next one waits, and all behind it.
 const MAX_ANSWERS: usize = 64;
@@ -118,11 +122,12 @@ facts!(
     Reconnecting: reconnecting,
     GaveUp: gave_up,
     Undecodable: undecodable,
+    Emitted: emitted,
 );
 
 impl Fact {
     fn is_event(&self) -> bool {
-        matches!(self, Self::Event(_) | Self::Undecodable(_))
+        matches!(self, Self::Event(_) | Self::Undecodable(_) | Self::Emitted(_))
     }
 
     /// What it counts for in a queue, in bytes.
@@ -131,6 +136,7 @@ impl Fact {
             Self::Event(event) | Self::Undecodable(Undecodable { event, .. }) => {
                 event.payload.size()
             }
+            Self::Emitted(emitted) => emitted.payload.size(),
             _ => 0,
         }
     }
@@ -221,7 +227,7 @@ impl fmt::Debug for Ears {
 /// [`Socket::subscribe_to`](crate::Socket::subscribe_to).
 ///
 /// It is implemented for [`Ready`], [`Event`], [`Disconnected`], [`ConnectError`], [`Lagged`],
-/// [`Reconnecting`], [`GaveUp`] and [`Undecodable`], and for nothing else.
+/// [`Reconnecting`], [`GaveUp`], [`Undecodable`] and [`Emitted`], and for nothing else.
 pub trait Subscribable: Message<Result = ()> + Send + sealed::Sealed {}
 
 mod sealed {
@@ -478,6 +484,10 @@ impl Subscriber {
         self.term != Term::Over && !self.is_gone() && self.ears.want_event(event)
     }
 
+    pub(crate) fn hears_emitted(&self) -> bool {
+        self.term != Term::Over && !self.is_gone() && self.ears.emitted.is_some()
+    }
+
     /// How many events wait for the actor, and their bytes. Life-cycle messages are few, so they do
     /// not count.
     pub(crate) fn backlog(&self) -> (usize, usize) {
@@ -500,7 +510,8 @@ impl Subscriber {
             Mailbox::Open => false,
             Mailbox::Full { sheds, .. } => sheds,
         };
-        if fact.is_event() && (sheds || self.drops_newest()) {
+        let is_over = matches!(fact, Fact::Emitted(_)) && self.events >= MAX_EMITTED;
+        if fact.is_event() && (sheds || is_over || self.drops_newest()) {
             self.gap.add(Gap::EVENT);
             self.missed = self.missed.saturating_add(1);
         } else {

@@ -32,12 +32,15 @@ impl Retry {
     ///
     /// It stops where the server has refused this client or put it out of the namespace
     /// ([`Reason::Refused`], [`Reason::ServerDisconnect`]), where the application wanted the end
-    /// ([`Reason::ClientDisconnect`], [`Reason::Shutdown`]), and where another attempt would come
+    /// ([`Reason::ClientDisconnect`], [`Reason::Shutdown`], [`Reason::Middleware`]), and where another attempt would come
     /// to the same ([`ConnectFailure::Unsupported`](crate::ConnectFailure::Unsupported)). All else
     /// is tried again.
     pub fn default_for(reason: &Reason) -> Self {
         match reason {
-            Reason::ClientDisconnect | Reason::ServerDisconnect | Reason::Refused(_) => Self::Stop,
+            Reason::ClientDisconnect
+            | Reason::ServerDisconnect
+            | Reason::Refused(_)
+            | Reason::Middleware(_) => Self::Stop,
             reason if reason.is_final() => Self::Stop,
             _ => Self::Again,
         }

@@ -613,13 +613,22 @@ impl<W> Socket<W> {
         self.attempts
     }
 
-    /// The application has given the credentials, or says why not.
-    pub(crate) fn handle_auth(&mut self, now: Instant, auth: Result<Auth, String>) {
+    /// From now on the application is asked for the credentials each time. Gives what they were, if
+    /// they were fixed.
+    pub(crate) fn ask_for_auth(&mut self) -> Option<Auth> {
+        match std::mem::replace(&mut self.config.credentials, Credentials::Provided) {
+            Credentials::Fixed(auth) => auth,
+            Credentials::Provided => None,
+        }
+    }
+
+    /// The application has given the credentials, or says why it does not.
+    pub(crate) fn handle_auth(&mut self, now: Instant, auth: Result<Option<Auth>, Reason>) {
         let State::Asking { session, .. } = &self.state else { return };
         let session = session.clone();
         match auth {
-            Ok(auth) => self.request(now, session, Some(&auth)),
-            Err(error) => self.stop(now, Reason::Provider(error)),
+            Ok(auth) => self.request(now, session, auth.as_ref()),
+            Err(reason) => self.stop(now, reason),
         }
     }
 
@@ -1752,10 +1761,10 @@ mod tests {
         // The connection is gone before there is an answer: the question is another one then.
         socket.handle_lost(now, Reason::PingTimeout, true);
         assert_eq!(socket.wants_auth(), None);
-        socket.handle_auth(now, Ok(Auth("{}".into())));
+        socket.handle_auth(now, Ok(Some(Auth("{}".into()))));
         socket.handle_open(now, session(Protocol::Eio4));
         assert_eq!(socket.wants_auth(), Some(2));
-        socket.handle_auth(now, Ok(Auth(r#"{"a":1}"#.into())));
+        socket.handle_auth(now, Ok(Some(Auth(r#"{"a":1}"#.into()))));
         assert_eq!(written(&mut socket), [r#"40{"a":1}"#]);
         // An old server takes none for `/`.
         let mut socket = provided();
@@ -1770,7 +1779,7 @@ mod tests {
         emit(&mut socket, "kept", None).unwrap();
         for number in 1..=2 {
             socket.handle_open(now, session(Protocol::Eio4));
-            socket.handle_auth(now, Ok(Auth("{}".into())));
+            socket.handle_auth(now, Ok(Some(Auth("{}".into()))));
             assert_eq!(written(&mut socket), ["40{}"]);
             socket.handle_packet(now, 1, Packet::new(root(), Body::ConnectError(None)));
             let reason = Reason::Refused(refusal(None));
@@ -1791,7 +1800,7 @@ mod tests {
             assert_eq!(events(&mut socket), [Event::Rejoin]);
         }
         socket.handle_open(now, session(Protocol::Eio4));
-        socket.handle_auth(now, Err("no token".to_owned()));
+        socket.handle_auth(now, Err(Reason::Provider("no token".to_owned())));
         let reason = Reason::Provider("no token".to_owned());
         assert_eq!(
             events(&mut socket),
@@ -1803,7 +1812,7 @@ mod tests {
 
     fn rejoin_with(socket: &mut Socket<&'static str>, now: Instant) -> Vec<String> {
         socket.handle_open(now, session(Protocol::Eio4));
-        socket.handle_auth(now, Ok(Auth("{}".into())));
+        socket.handle_auth(now, Ok(Some(Auth("{}".into()))));
         receive(socket, Body::Connect(Some(r#"{"sid":"x"}"#.into())));
         written(socket).split_off(1)
     }
@@ -2045,7 +2054,7 @@ mod tests {
                             socket.handle_open(now, Session { epoch, ..session(Protocol::Eio4) });
                         }
                         Operation::Auth(works) => {
-                            let auth = if works { Ok(Auth("{}".into())) } else { Err("no".into()) };
+                            let auth = if works { Ok(Some(Auth("{}".into()))) } else { Err(Reason::Provider("no".into())) };
                             socket.handle_auth(now, auth);
                         }
                         Operation::Reply => {

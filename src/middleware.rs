@@ -1,0 +1,477 @@
+//! What stands between the wire and the application: it sees events both ways and requests to join,
+//! and may change them, drop them or answer them in place.
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use actix_socketio::{
+//!     Client, Emit, Event, Join,
+//!     middleware::{Auth, Flow, Middleware, NameList, RateLimit},
+//! };
+//!
+//! /// Knows some answers, signs what goes out, and hides what nobody is to hear.
+//! struct Desk;
+//!
+//! impl Middleware for Desk {
+//!     fn incoming(&self, event: Event) -> Flow<Event> {
+//!         match event.name() {
+//!             "are_you_there" => Flow::answer("yes"),
+//!             "gossip" => Flow::dropped("nobody is to hear it"),
+//!             _ => Flow::Next(event),
+//!         }
+//!     }
+//!
+//!     fn outgoing(&self, _namespace: &str, emit: Emit) -> Flow<Emit> {
+//!         match emit.name() {
+//!             "order" => emit.renamed("order_v2").map_or_else(Flow::failed, Flow::Next),
+//!             _ => Flow::Next(emit),
+//!         }
+//!     }
+//!
+//!     fn connect(&self, join: &Join, auth: &mut Auth) -> Result<(), String> {
+//!         auth.insert("namespace".to_owned(), join.namespace().into());
+//!         Ok(())
+//!     }
+//! }
+//!
+//! let client = Client::builder("http://localhost:3000")
+//!     .middleware(Desk)
+//!     .middleware(RateLimit::outgoing(100, Duration::from_secs(1)));
+//! # fn more(shop: &actix_socketio::Socket) {
+//! // For one namespace, from now on:
+//! shop.middleware(NameList::incoming(["price", "gossip"]));
+//! # }
+//! ```
+//!
+//! # Where, and in which order
+//!
+//! What comes in passes those of the client first, then those of the namespace, each in the order in
+//! which they were added, and then reaches the subscribers. What goes out passes them the other way
+//! round: the last one that was added first. It does so where it is emitted, on the thread of the
+//! caller, who gets a refusal as
+//! [`EmitError::Middleware`](crate::EmitError::Middleware); [`Emit`] messages pass them on the
+//! arbiter of the client, like all that comes in. So a middleware is asked on many threads, and must
+//! not block.
+//!
+//! Requests to join pass them in the order of what goes out. On servers 1.x and 2.x, `/` is joined
+//! by the server without a request, so there is nothing to pass.
+//!
+//! Answers do not pass them, nor does what an event with [retries](crate::AckRequest::retries) is
+//! sent again as. What is dropped is [counted](crate::Stats::filtered_in), and logged at the level
+//! `debug` with the reason. One that panics has dropped what it was asked about.
+
+use std::{
+    borrow::Cow,
+    collections::HashSet,
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc, Mutex, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use serde::Serialize;
+
+use crate::{
+    alarm,
+    emit::Emit,
+    message::Event,
+    payload::{Payload, encode_reply},
+    proto::socket,
+    provider::Join,
+    stats::Counters,
+};
+
+/// The credentials of a request to join: the fields of the object that the server gets as
+/// `socket.handshake.auth`.
+pub type Auth = serde_json::Map<String, serde_json::Value>;
+
+/// Sees what comes and goes. Each method passes everything on unless it is written.
+///
+/// A closure can be one: [`incoming`] and [`outgoing`] make it so.
+pub trait Middleware: Send + Sync + 'static {
+    /// An event of the server, before any subscriber gets it. Runs on the arbiter of the client.
+    fn incoming(&self, event: Event) -> Flow<Event> {
+        Flow::Next(event)
+    }
+
+    /// An event for the server, before it takes room in the buffer. Runs where it is emitted.
+    fn outgoing(&self, namespace: &str, emit: Emit) -> Flow<Emit> {
+        let _ = namespace;
+        Flow::Next(emit)
+    }
+
+    /// A request to join a namespace, with the credentials that were [set](crate::ClientBuilder::auth)
+    /// or [given](crate::ClientBuilder::auth_with). Runs on the arbiter of the client, before each
+    /// request.
+    ///
+    /// # Errors
+    ///
+    /// The request is not made, and the namespace ends with
+    /// [`Reason::Middleware`](crate::Reason::Middleware), which has this text and is not tried
+    /// again unless the [policy](crate::Reconnect::retry) says so.
+    fn connect(&self, join: &Join, auth: &mut Auth) -> Result<(), String> {
+        let _ = (join, auth);
+        Ok(())
+    }
+}
+
+/// What becomes of an event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use = "the event is in it"]
+pub enum Flow<T> {
+    /// It goes on, as it is now.
+    Next(T),
+    /// It goes no further, for this reason. A reason is shown and logged: it must have no secrets.
+    Drop(Cow<'static, str>),
+    /// It goes no further, and whoever asked gets this answer: the server if the event came from
+    /// it, the caller if it was emitted here. If nobody asked, it is done.
+    Answer(Payload),
+}
+
+impl<T> Flow<T> {
+    /// It goes no further.
+    pub fn dropped(reason: impl Into<Cow<'static, str>>) -> Self {
+        Self::Drop(reason.into())
+    }
+
+    /// It goes no further, because something failed.
+    pub fn failed(error: impl fmt::Display) -> Self {
+        Self::Drop(crate::error::brief(&error).into())
+    }
+
+    /// It goes no further, and is answered so: a tuple for several arguments, `()` for none,
+    /// anything else for one. It is dropped if that cannot be serialised.
+    pub fn answer(reply: impl Serialize) -> Self {
+        encode_reply(&reply).map_or_else(Self::failed, Self::Answer)
+    }
+}
+
+/// A middleware of a function that sees what comes in.
+///
+/// ```
+/// use actix_socketio::{Client, middleware::{self, Flow}};
+///
+/// let client = Client::builder("http://localhost:3000").middleware(middleware::incoming(|event| {
+///     println!("{event:?}");
+///     Flow::Next(event)
+/// }));
+/// ```
+pub fn incoming(
+    function: impl Fn(Event) -> Flow<Event> + Send + Sync + 'static,
+) -> impl Middleware {
+    struct Incoming<F>(F);
+
+    impl<F: Fn(Event) -> Flow<Event> + Send + Sync + 'static> Middleware for Incoming<F> {
+        fn incoming(&self, event: Event) -> Flow<Event> {
+            (self.0)(event)
+        }
+    }
+
+    Incoming(function)
+}
+
+/// A middleware of a function that sees what goes out, and to which namespace.
+pub fn outgoing(
+    function: impl Fn(&str, Emit) -> Flow<Emit> + Send + Sync + 'static,
+) -> impl Middleware {
+    struct Outgoing<F>(F);
+
+    impl<F: Fn(&str, Emit) -> Flow<Emit> + Send + Sync + 'static> Middleware for Outgoing<F> {
+        fn outgoing(&self, namespace: &str, emit: Emit) -> Flow<Emit> {
+            (self.0)(namespace, emit)
+        }
+    }
+
+    Outgoing(function)
+}
+
+/// Which way an event goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    In,
+    Out,
+    Both,
+}
+
+impl Way {
+    fn is_in(self) -> bool {
+        self != Self::Out
+    }
+
+    fn is_out(self) -> bool {
+        self != Self::In
+    }
+}
+
+/// Drops events whose names are not on a list.
+#[derive(Debug, Clone)]
+pub struct NameList {
+    names: HashSet<String>,
+    way: Way,
+}
+
+impl NameList {
+    fn new<N: Into<String>>(way: Way, names: impl IntoIterator<Item = N>) -> Self {
+        Self { names: names.into_iter().map(Into::into).collect(), way }
+    }
+
+    /// Of what comes in, only events of these names go on.
+    pub fn incoming<N: Into<String>>(names: impl IntoIterator<Item = N>) -> Self {
+        Self::new(Way::In, names)
+    }
+
+    /// Of what goes out, only events of these names go on.
+    pub fn outgoing<N: Into<String>>(names: impl IntoIterator<Item = N>) -> Self {
+        Self::new(Way::Out, names)
+    }
+
+    /// The same both ways.
+    pub fn both<N: Into<String>>(names: impl IntoIterator<Item = N>) -> Self {
+        Self::new(Way::Both, names)
+    }
+
+    fn check<T>(&self, applies: bool, name: &str) -> Option<Flow<T>> {
+        (applies && !self.names.contains(name))
+            .then(|| Flow::dropped("its name is not on the list"))
+    }
+}
+
+impl Middleware for NameList {
+    fn incoming(&self, event: Event) -> Flow<Event> {
+        self.check(self.way.is_in(), event.name()).unwrap_or(Flow::Next(event))
+    }
+
+    fn outgoing(&self, _: &str, emit: Emit) -> Flow<Emit> {
+        self.check(self.way.is_out(), emit.name()).unwrap_or(Flow::Next(emit))
+    }
+}
+
+/// Drops events beyond a rate.
+///
+/// After a rest, so many may come at once; from then on they must keep the distance that makes the
+/// rate. All namespaces that one limit was added for share it.
+#[derive(Debug)]
+pub struct RateLimit {
+    way: Way,
+    /// From one event to the next, at the full rate.
+    distance: Duration,
+    /// How far ahead of that events may come.
+    burst: Duration,
+    /// When the next one would come at the full rate, if that is not over.
+    next: Mutex<Option<Instant>>,
+}
+
+impl RateLimit {
+    fn new(way: Way, events: u32, per: Duration) -> Self {
+        let distance = per.checked_div(events).unwrap_or(Duration::MAX);
+        Self { way, distance, burst: per.saturating_sub(distance), next: Mutex::new(None) }
+    }
+
+    /// So many events of the server in such a time. None at all if it is 0.
+    pub fn incoming(events: u32, per: Duration) -> Self {
+        Self::new(Way::In, events, per)
+    }
+
+    /// So many events for the server in such a time. None at all if it is 0.
+    pub fn outgoing(events: u32, per: Duration) -> Self {
+        Self::new(Way::Out, events, per)
+    }
+
+    /// Whether an event may pass now.
+    fn admits(&self, now: Instant) -> bool {
+        if self.distance == Duration::MAX {
+            return false;
+        }
+        let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = next.map_or(now, |next| next.max(now));
+        let admits = due.saturating_duration_since(now) <= self.burst;
+        if admits {
+            *next = due.checked_add(self.distance);
+        }
+        admits
+    }
+
+    fn check<T>(&self, applies: bool) -> Option<Flow<T>> {
+        (applies && !self.admits(alarm::now())).then(|| Flow::dropped("too many events"))
+    }
+}
+
+impl Middleware for RateLimit {
+    fn incoming(&self, event: Event) -> Flow<Event> {
+        self.check(self.way.is_in()).unwrap_or(Flow::Next(event))
+    }
+
+    fn outgoing(&self, _: &str, emit: Emit) -> Flow<Emit> {
+        self.check(self.way.is_out()).unwrap_or(Flow::Next(emit))
+    }
+}
+
+/// Those of one namespace, in the order in which what comes in passes them.
+#[derive(Clone, Default)]
+pub(crate) struct List(Arc<[Arc<dyn Middleware>]>);
+
+impl List {
+    pub(crate) fn push(&mut self, middleware: impl Middleware) {
+        let last: Arc<dyn Middleware> = Arc::new(middleware);
+        self.0 = self.0.iter().cloned().chain([last]).collect();
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
+impl fmt::Debug for List {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("List").field("len", &self.len()).finish()
+    }
+}
+
+/// What the events of a namespace pass. Where there is nothing, that costs one look.
+#[derive(Debug)]
+pub(crate) struct Chain {
+    any: AtomicBool,
+    list: RwLock<List>,
+    counters: Arc<Counters>,
+}
+
+impl Chain {
+    /// Begins with those of the client.
+    pub(crate) fn new(list: List, counters: Arc<Counters>) -> Self {
+        Self { any: AtomicBool::new(list.len() > 0), list: RwLock::new(list), counters }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        !self.any.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn push(&self, middleware: impl Middleware) {
+        self.list.write().unwrap_or_else(PoisonError::into_inner).push(middleware);
+        self.any.store(true, Ordering::Release);
+    }
+
+    /// A copy, so that a middleware may add another one.
+    fn list(&self) -> List {
+        self.list.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Passes on what came in. `None` if it goes no further.
+    pub(crate) fn incoming(&self, event: Event) -> Option<Event> {
+        let (namespace, name, asked) =
+            (event.namespace.clone(), event.name.clone(), event.answer.clone());
+        let flow = pass(self.list().0.iter(), event, Middleware::incoming);
+        match flow {
+            Flow::Next(event) => return Some(event),
+            Flow::Drop(reason) => {
+                log::debug!("{namespace}: the event {name:?} is dropped: {reason}");
+                self.counters.filtered_in.add(1);
+            }
+            Flow::Answer(payload) => {
+                if let Some(Err(error)) = asked.map(|asked| asked.answer(payload.to_reply())) {
+                    log::warn!("{namespace}: an answer was not sent: {error}");
+                }
+            }
+        }
+        None
+    }
+
+    /// Passes on what is to go out.
+    pub(crate) fn outgoing(&self, namespace: &str, emit: Emit) -> Flow<Emit> {
+        let name = emit.name.clone();
+        let list = self.list();
+        let flow = pass(list.0.iter().rev(), emit, |one, emit| one.outgoing(namespace, emit));
+        if let Flow::Drop(reason) = &flow {
+            log::debug!("{namespace}: the event {name:?} is not emitted: {reason}");
+            self.counters.filtered_out.add(1);
+        }
+        flow
+    }
+
+    /// Passes on a request to join.
+    pub(crate) fn connect(
+        &self,
+        join: &Join,
+        auth: Option<&socket::Auth>,
+    ) -> Result<Option<socket::Auth>, String> {
+        let fields = auth.and_then(|auth| serde_json::from_str(&auth.0).ok());
+        let mut fields: Auth = fields.unwrap_or_default();
+        for one in self.list().0.iter().rev() {
+            let passed = catch_unwind(AssertUnwindSafe(|| one.connect(join, &mut fields)));
+            passed.unwrap_or_else(|_| Err(PANICKED.to_owned()))?;
+        }
+        if auth.is_none() && fields.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(socket::Auth(serde_json::Value::Object(fields).to_string().into())))
+    }
+}
+
+const PANICKED: &str = "a middleware panicked";
+
+/// From one to the next.
+fn pass<'a, T>(
+    mut list: impl Iterator<Item = &'a Arc<dyn Middleware>>,
+    event: T,
+    ask: impl Fn(&dyn Middleware, T) -> Flow<T>,
+) -> Flow<T> {
+    // What panics is the application's code, which must take neither an actor nor a caller with it.
+    let passed = list.try_fold(event, |event, one| {
+        let flow = catch_unwind(AssertUnwindSafe(|| ask(&**one, event)));
+        match flow.unwrap_or(Flow::Drop(PANICKED.into())) {
+            Flow::Next(event) => Ok(event),
+            flow => Err(flow),
+        }
+    });
+    passed.map_or_else(|flow| flow, Flow::Next)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_lets_a_burst_through_and_then_one_at_a_time() {
+        let second = Duration::from_secs(1);
+        let limit = RateLimit::outgoing(4, second);
+        let start = Instant::now();
+        let passed = |at: Duration| (0..10).filter(|_| limit.admits(start + at)).count();
+        assert_eq!(passed(Duration::ZERO), 4);
+        assert_eq!(passed(Duration::from_millis(249)), 0);
+        assert_eq!(passed(second / 4), 1);
+        assert_eq!(passed(second), 3);
+        assert_eq!(passed(100 * second), 4, "a longer rest is worth no more");
+        assert!(!RateLimit::incoming(0, second).admits(start));
+    }
+
+    #[test]
+    fn what_goes_out_passes_the_last_one_first_and_what_stops_it_stops_it() {
+        let chain = Chain::new(List::default(), Arc::default());
+        assert!(chain.is_empty());
+        for letter in ["a", "b"] {
+            chain.push(outgoing(move |namespace, emit| {
+                let (name, mut args): (_, Vec<String>) =
+                    (emit.name().to_owned(), emit.payload().decode::<(Vec<String>,)>().unwrap().0);
+                args.push(format!("{letter}{namespace}"));
+                Emit::new(&name, (args,)).map_or_else(Flow::failed, Flow::Next)
+            }));
+        }
+        let emit = |name| Emit::new(name, (Vec::<String>::new(),)).unwrap();
+        let passed = chain.outgoing("/n", emit("e"));
+        assert_eq!(passed, Flow::Next(Emit::new("e", (["b/n", "a/n"].to_vec(),)).unwrap()));
+        chain.push(outgoing(|_, emit| match emit.name() {
+            "panic" => panic!("for the test"),
+            "asks" => Flow::answer(7),
+            _ => Flow::Next(emit),
+        }));
+        chain.push(NameList::outgoing(["e", "panic", "asks"]));
+        assert!(matches!(chain.outgoing("/n", emit("e")), Flow::Next(_)));
+        assert_eq!(chain.outgoing("/n", emit("panic")), Flow::dropped(PANICKED));
+        assert_eq!(chain.outgoing("/n", emit("asks")), Flow::answer(7));
+        assert_eq!(chain.outgoing("/n", emit("x")), Flow::dropped("its name is not on the list"));
+        let stats = chain.counters.snapshot(crate::connection::Load::default(), 0);
+        assert_eq!((stats.filtered_out, stats.filtered_in), (2, 0));
+    }
+}
