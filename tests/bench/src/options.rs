@@ -1,0 +1,105 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use lexopt::prelude::*;
+
+use crate::{peer::Peer, spec::Workload};
+
+pub const HELP: &str = "\
+What actix-socketio costs, beside bare websocket loops and the other clients.
+
+usage: actix-socketio-bench [MODE] [OPTION]...
+
+modes:
+  table      each workload with each peer (the default)
+  flat       one event, while more and more of something else is there
+  arbiters   one client, and two that have an arbiter each
+
+options:
+  --workloads W,...   of recv,emit,ack,pipe,bin,binout,mix,conns (all)
+  --peers P,...       of ours,awc,tungstenite,rust_socketio,js,python (all)
+  --sizes N,...       bytes of text in an event (64)
+  --rounds N          runs of each, of which the median counts (5)
+  --slow-rounds N     the same for peers that are no websocket loop (3)
+  --count N           messages in a run, instead of about a second's worth
+  --conns N           connections in `conns` (1000)
+  --svg FILE          writes a chart, too
+  --markdown FILE     writes the table to a file, too
+  --json FILE         writes each run, a line each, in the order in which they were
+  --help
+";
+
+pub struct Options {
+    pub mode: Mode,
+    pub workloads: Vec<Workload>,
+    pub peers: Vec<Peer>,
+    pub sizes: Vec<usize>,
+    pub rounds: usize,
+    pub slow_rounds: usize,
+    pub count: Option<u64>,
+    pub conns: u64,
+    pub svg: Option<PathBuf>,
+    pub markdown: Option<PathBuf>,
+    pub json: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    Table,
+    Flat,
+    Arbiters,
+    Help,
+}
+
+impl Options {
+    pub fn parse(arguments: Vec<String>) -> Result<Self, lexopt::Error> {
+        let mut options = Self {
+            mode: Mode::Table,
+            workloads: Workload::ALL.into(),
+            peers: Peer::ALL.into(),
+            sizes: vec![64],
+            rounds: 5,
+            slow_rounds: 3,
+            count: None,
+            conns: 1000,
+            svg: None,
+            markdown: None,
+            json: None,
+        };
+        let mut parser = lexopt::Parser::from_args(arguments);
+        while let Some(argument) = parser.next()? {
+            match argument {
+                Long("workloads") => options.workloads = list(&mut parser, Workload::named)?,
+                Long("peers") => options.peers = list(&mut parser, Peer::named)?,
+                Long("sizes") => options.sizes = list(&mut parser, |size| size.parse().ok())?,
+                Long("rounds") => options.rounds = at_least_one(&mut parser)?,
+                Long("slow-rounds") => options.slow_rounds = at_least_one(&mut parser)?,
+                Long("count") => options.count = Some(parser.value()?.parse()?),
+                Long("conns") => options.conns = parser.value()?.parse()?,
+                Long("svg") => options.svg = Some(parser.value()?.into()),
+                Long("markdown") => options.markdown = Some(parser.value()?.into()),
+                Long("json") => options.json = Some(parser.value()?.into()),
+                Long("help") | Short('h') => options.mode = Mode::Help,
+                Value(mode) if mode == "table" => options.mode = Mode::Table,
+                Value(mode) if mode == "flat" => options.mode = Mode::Flat,
+                Value(mode) if mode == "arbiters" => options.mode = Mode::Arbiters,
+                other => return Err(other.unexpected()),
+            }
+        }
+        Ok(options)
+    }
+}
+
+fn at_least_one(parser: &mut lexopt::Parser) -> Result<usize, lexopt::Error> {
+    Ok(parser.value()?.parse::<usize>()?.max(1))
+}
+
+fn list<T>(
+    parser: &mut lexopt::Parser,
+    named: impl Fn(&str) -> Option<T>,
+) -> Result<Vec<T>, lexopt::Error> {
+    let value = parser.value()?.string()?;
+    let one = |name: &str| named(name).ok_or_else(|| format!("there is no {name:?}").into());
+    value.split(',').map(one).collect()
+}

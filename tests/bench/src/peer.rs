@@ -1,0 +1,192 @@
+//! The clients that are measured, each in a process of its own.
+
+mod awc;
+mod bare;
+pub mod ours;
+#[cfg(feature = "peers")]
+mod rust_socketio;
+mod script;
+mod tungstenite;
+
+use std::{env, io::Write as _, process::Command, time::Duration};
+
+use futures::{StreamExt, stream};
+
+use crate::{
+    measure::{self, Latencies, Mark, Report},
+    spec::{Spec, Workload},
+};
+
+/// Who is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Peer {
+    /// actix-socketio.
+    Ours,
+    /// The least code by hand on awc's websocket.
+    Awc,
+    /// The least code by hand on tokio-tungstenite.
+    Tungstenite,
+    RustSocketio,
+    /// socket.io-client on Node.js.
+    Js,
+    /// python-socketio.
+    Python,
+}
+
+impl Peer {
+    pub const ALL: [Self; 6] =
+        [Self::Ours, Self::Awc, Self::Tungstenite, Self::RustSocketio, Self::Js, Self::Python];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ours => "ours",
+            Self::Awc => "awc",
+            Self::Tungstenite => "tungstenite",
+            Self::RustSocketio => "rust_socketio",
+            Self::Js => "js",
+            Self::Python => "python",
+        }
+    }
+
+    /// The one of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|peer| peer.name() == name)
+    }
+
+    /// What it is, for people.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Ours => "actix-socketio",
+            Self::Awc => "bare awc loop",
+            Self::Tungstenite => "bare tokio-tungstenite loop",
+            Self::RustSocketio => "rust_socketio",
+            Self::Js => "socket.io-client",
+            Self::Python => "python-socketio",
+        }
+    }
+
+    /// By what a number of messages is divided, so that a run of this one takes no minutes.
+    pub fn slowness(self, workload: Workload) -> u64 {
+        let round_trip = workload == Workload::Ack;
+        match self {
+            Self::Ours | Self::Awc | Self::Tungstenite => 1,
+            _ if workload == Workload::Conns => 1,
+            Self::RustSocketio => {
+                if round_trip {
+                    2
+                } else {
+                    8
+                }
+            }
+            Self::Js => {
+                if round_trip {
+                    4
+                } else {
+                    10
+                }
+            }
+            Self::Python => {
+                if round_trip {
+                    20
+                } else {
+                    60
+                }
+            }
+        }
+    }
+
+    /// Whether it runs only every other round or so, see the options.
+    pub fn is_slow(self) -> bool {
+        !matches!(self, Self::Ours | Self::Awc | Self::Tungstenite)
+    }
+
+    /// Fetches what it needs, and says which version it is, or why it cannot run.
+    pub fn prepare(self) -> Result<String, String> {
+        match self {
+            Self::RustSocketio if cfg!(not(feature = "peers")) => {
+                Err("built without the feature `peers`".into())
+            }
+            Self::Js => script::prepare_js(),
+            Self::Python => script::prepare_python(),
+            _ => Ok(String::new()),
+        }
+    }
+
+    /// The process that runs it, to which the port of the server and a spec are still to be given.
+    pub fn command(self) -> Command {
+        match self {
+            Self::Js => script::js(),
+            Self::Python => script::python(),
+            _ => {
+                let mut command = Command::new(env::current_exe().expect("this is a program"));
+                command.args(["client", self.name()]);
+                command
+            }
+        }
+    }
+
+    /// Is it, in this process.
+    pub fn run(self, port: u16, spec: Spec) -> Report {
+        match self {
+            Self::Ours => actix_rt::System::new().block_on(drive::<ours::Ours>(port, spec)),
+            Self::Awc => {
+                actix_rt::System::new().block_on(drive::<bare::Bare<awc::Socket>>(port, spec))
+            }
+            Self::Tungstenite => on_tokio(drive::<bare::Bare<tungstenite::Socket>>(port, spec)),
+            #[cfg(feature = "peers")]
+            Self::RustSocketio => on_tokio(drive::<rust_socketio::Session>(port, spec)),
+            _ => panic!("{} is a program of its own", self.name()),
+        }
+    }
+}
+
+/// One thread, as an actix system has.
+fn on_tokio<F: Future>(future: F) -> F::Output {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    tokio::task::LocalSet::new().block_on(&runtime.expect("a runtime"), future)
+}
+
+/// A client that is joined.
+trait Session: Sized + 'static {
+    async fn connect(port: u16, spec: Spec) -> Self;
+
+    /// Does what [`Workload`] says, but for [`Workload::Conns`], and checks it. Round trips are
+    /// noted where they are awaited one at a time.
+    async fn run(&mut self) -> Option<Latencies>;
+
+    /// Goes on living, with nothing to do.
+    fn rest(self);
+}
+
+async fn drive<S: Session>(port: u16, spec: Spec) -> Report {
+    if spec.workload == Workload::Conns {
+        return connections::<S>(port, spec).await;
+    }
+    let mut session = S::connect(port, spec).await;
+    let mark = Mark::start();
+    let latencies = session.run().await;
+    let report = mark.stop(spec.count, latencies.as_ref());
+    // The process ends by itself, and what it does then is not measured.
+    std::mem::forget(session);
+    report
+}
+
+async fn connections<S: Session>(port: u16, spec: Spec) -> Report {
+    measure::allow_many_files();
+    // The first one pays for what all share.
+    S::connect(port, spec).await.rest();
+    let mark = Mark::start();
+    let dials = stream::iter(0..spec.count).map(|_| S::connect(port, spec));
+    dials.buffer_unordered(50).for_each(async |session| session.rest()).await;
+    let mut report = mark.stop(spec.count, None);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    report.rss_kib = measure::rss_kib();
+    report
+}
+
+/// Prints what a client reports, and ends the process without ceremony.
+pub fn finish(report: &Report) -> ! {
+    println!("{}", serde_json::to_string(report).expect("plain data"));
+    std::io::stdout().flush().expect("somebody reads it");
+    std::process::exit(0)
+}

@@ -1,0 +1,203 @@
+//! actix-socketio, used as its README shows: events as types, an actor that subscribes to them, the
+//! default options.
+
+use std::{collections::VecDeque, future, time::Instant};
+
+use actix::prelude::*;
+use actix_socketio::{Ack, Client, NamedEvent, Socket};
+use bytes::Bytes;
+use futures::channel::oneshot;
+use serde::{Deserialize, Serialize};
+
+use super::Session;
+use crate::{
+    measure::{self, Latencies},
+    spec::{Spec, Workload},
+};
+
+#[derive(Serialize, Deserialize, Message)]
+#[rtype(result = "()")]
+#[serde(transparent)]
+struct Msg(crate::spec::Msg);
+
+impl NamedEvent for Msg {
+    const NAME: &'static str = "msg";
+}
+
+#[derive(Serialize, Deserialize, Message)]
+#[rtype(result = "()")]
+struct Blob(Bytes);
+
+impl NamedEvent for Blob {
+    const NAME: &'static str = "bin";
+}
+
+/// The subscriber: checks what comes, and says when all of it has come.
+struct Desk {
+    spec: Spec,
+    messages: u64,
+    blobs: u64,
+    done: Option<oneshot::Sender<()>>,
+}
+
+impl Desk {
+    fn start(spec: Spec) -> (Addr<Self>, oneshot::Receiver<()>) {
+        let (done, all) = oneshot::channel();
+        (Actor::start(Self { spec, messages: 0, blobs: 0, done: Some(done) }), all)
+    }
+
+    fn count(&mut self) {
+        let Spec { workload, count, .. } = self.spec;
+        let (messages, blobs) = match workload {
+            Workload::Bin => (0, count),
+            Workload::Mix => (count, count / Spec::BLOCK),
+            _ => (count, 0),
+        };
+        if (self.messages, self.blobs) == (messages, blobs) {
+            let done = self.done.take().expect("no more comes than was to come");
+            done.send(()).expect("somebody waits");
+        }
+    }
+}
+
+impl Actor for Desk {
+    type Context = Context<Self>;
+}
+
+impl Handler<Msg> for Desk {
+    type Result = ();
+    fn handle(&mut self, Msg(message): Msg, _: &mut Context<Self>) {
+        self.spec.check(self.messages, &message);
+        self.messages += 1;
+        self.count();
+    }
+}
+
+impl Handler<Blob> for Desk {
+    type Result = ();
+    fn handle(&mut self, Blob(data): Blob, _: &mut Context<Self>) {
+        self.spec.check_attachment(self.blobs, &data);
+        self.blobs += 1;
+        self.count();
+    }
+}
+
+pub struct Ours {
+    /// Keeps the client alive.
+    client: Client,
+    socket: Socket,
+    spec: Spec,
+}
+
+impl Session for Ours {
+    async fn connect(port: u16, spec: Spec) -> Self {
+        let client = Client::builder(format!("http://127.0.0.1:{port}")).connect().await;
+        let client = client.expect("the stub server takes all");
+        Self { socket: client.socket().clone(), client, spec }
+    }
+
+    async fn run(&mut self) -> Option<Latencies> {
+        match self.spec.workload {
+            Workload::Recv | Workload::Bin => self.recv().await,
+            Workload::Emit => self.emit().await,
+            Workload::Ack => return Some(self.ack().await),
+            Workload::Pipe => self.pipe().await,
+            Workload::BinOut => self.bin_out().await,
+            Workload::Mix => self.mix().await,
+            Workload::Conns => future::pending().await,
+        }
+        None
+    }
+
+    fn rest(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Ours {
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    async fn recv(&mut self) {
+        let (desk, all) = Desk::start(self.spec);
+        self.socket.on::<Msg>(desk.clone());
+        self.socket.on::<Blob>(desk);
+        self.socket.emit("start", ()).expect("there is room");
+        all.await.expect("all that was to come");
+    }
+
+    async fn emit(&mut self) {
+        for n in 0..self.spec.count {
+            let written =
+                self.socket.send_event(&Msg(self.spec.message(n))).expect("there is room");
+            if n % self.spec.chunk() == 0 {
+                written.await.expect("it is written");
+            }
+        }
+        self.end().await;
+    }
+
+    async fn ack(&mut self) -> Latencies {
+        let mut latencies = measure::latencies();
+        for n in 0..self.spec.count {
+            let begin = Instant::now();
+            let answer: u64 =
+                self.socket.emit_with_ack("msg", self.spec.message(n)).await.expect("it");
+            assert_eq!(answer, n, "the answer to event {n}");
+            measure::note(&mut latencies, begin.elapsed());
+        }
+        latencies
+    }
+
+    async fn pipe(&mut self) {
+        let mut window: VecDeque<Ack<u64>> = VecDeque::with_capacity(Spec::WINDOW);
+        let mut answered = 0;
+        for n in 0..self.spec.count + Spec::WINDOW as u64 {
+            if window.len() == Spec::WINDOW || n >= self.spec.count {
+                let answer = window.pop_front().expect("the window is full").await.expect("it");
+                assert_eq!(answer, answered, "the answer to event {answered}");
+                answered += 1;
+            }
+            if n < self.spec.count {
+                window.push_back(self.socket.emit_with_ack("msg", self.spec.message(n)).send());
+            }
+        }
+        assert_eq!(answered, self.spec.count, "all are answered");
+    }
+
+    async fn bin_out(&mut self) {
+        for n in 0..self.spec.count {
+            let blob = Blob(self.spec.attachment(n));
+            let written = self.socket.send_event(&blob).expect("there is room");
+            if n % self.spec.chunk() == 0 {
+                written.await.expect("it is written");
+            }
+        }
+        self.end().await;
+    }
+
+    async fn mix(&mut self) {
+        let (desk, all) = Desk::start(self.spec);
+        self.socket.on::<Msg>(desk.clone());
+        self.socket.on::<Blob>(desk);
+        for block in 0..self.spec.count / Spec::BLOCK {
+            let first = block * Spec::BLOCK;
+            let last = first + Spec::BLOCK - 1;
+            for n in first..last {
+                drop(self.socket.send_event(&Msg(self.spec.message(n))).expect("there is room"));
+            }
+            let answer: u64 =
+                self.socket.emit_with_ack("msg", self.spec.message(last)).await.expect("it");
+            assert_eq!(answer, last, "the answer to block {block}");
+        }
+        all.await.expect("all that was to come");
+        self.end().await;
+    }
+
+    /// Asks the server how much it got.
+    async fn end(&mut self) {
+        let count: u64 = self.socket.emit_with_ack("end", ()).await.expect("the server counts");
+        assert_eq!(count, self.spec.count, "all arrived");
+    }
+}

@@ -1,0 +1,75 @@
+//! One run: a stub server and a client, a process each.
+
+use std::{
+    io::{BufRead as _, BufReader, Read as _},
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::{measure::Report, spec::Spec};
+
+/// A run takes seconds; this long means that it hangs.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Runs the client, given as a command that lacks the port and the spec, against a server of its
+/// own.
+pub fn run(mut client: Command, spec: Spec) -> Result<Report, String> {
+    let server = Server::start(spec)?;
+    client.arg(server.port.to_string()).args(spec.arguments());
+    let client = client.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut client = Killed(client.spawn().map_err(|error| error.to_string())?);
+    // It prints a line, or a panic: less than what a pipe holds.
+    let begin = Instant::now();
+    let status = loop {
+        match client.0.try_wait() {
+            Ok(Some(status)) => break status,
+            Ok(None) if begin.elapsed() > DEADLINE => return Err("it hangs".into()),
+            Ok(None) => thread::sleep(Duration::from_millis(20)),
+            Err(error) => return Err(error.to_string()),
+        }
+    };
+    let (mut printed, mut complaint) = (String::new(), String::new());
+    if let (Some(mut stdout), Some(mut stderr)) = (client.0.stdout.take(), client.0.stderr.take()) {
+        stdout.read_to_string(&mut printed).map_err(|error| error.to_string())?;
+        stderr.read_to_string(&mut complaint).map_err(|error| error.to_string())?;
+    }
+    if !status.success() {
+        let said = complaint.lines().filter(|line| !line.trim().is_empty()).take(4);
+        return Err(said.collect::<Vec<_>>().join(" "));
+    }
+    let line = printed.lines().last().unwrap_or_default();
+    let report: Report =
+        serde_json::from_str(line).map_err(|error| format!("it prints {line:?}: {error}"))?;
+    if report.messages == 0 { Err("nothing was measured".into()) } else { Ok(report) }
+}
+
+struct Server {
+    port: u16,
+    _process: Killed,
+}
+
+impl Server {
+    fn start(spec: Spec) -> Result<Self, String> {
+        let program = std::env::current_exe().map_err(|error| error.to_string())?;
+        let mut command = Command::new(program);
+        command.arg("server").args(spec.arguments()).stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut process = Killed(command.spawn().map_err(|error| error.to_string())?);
+        let stdout = process.0.stdout.take().ok_or("a server without an output")?;
+        let mut port = String::new();
+        BufReader::new(stdout).read_line(&mut port).map_err(|error| error.to_string())?;
+        let port = port.trim().parse().map_err(|_| "the server has no port")?;
+        Ok(Self { port, _process: process })
+    }
+}
+
+/// Ends with its owner.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        // It may have ended already.
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}

@@ -1,0 +1,331 @@
+//! A Socket.IO server that costs next to nothing: 4.x, on websockets only, in a process of its own.
+//!
+//! What it sends is prepared before anybody connects, and goes out in large writes; of what comes in
+//! it reads the beginning of each frame, and answers all that came with one read by one write. It
+//! checks that what it counts is what was to come, and ends with an error if not.
+
+use std::{
+    fmt::Write as _,
+    io::{self, Write as _},
+    process,
+};
+
+use bytes::{BufMut, Bytes, BytesMut};
+use futures::FutureExt;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    runtime,
+    task::LocalSet,
+};
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+use crate::spec::{Spec, Workload};
+
+/// No heartbeat: the runs are shorter than the interval.
+const OPEN: &str = r#"0{"sid":"x","upgrades":[],"pingInterval":300000,"pingTimeout":300000,"maxPayload":100000000}"#;
+/// So much of a frame is looked at.
+const HEAD: usize = 96;
+const TEXT: u8 = 0x81;
+const BINARY: u8 = 0x82;
+
+/// Prints its port, and serves until it is killed.
+pub fn run(spec: Spec) -> ! {
+    let runtime = runtime::Builder::new_current_thread().enable_io().build().expect("a runtime");
+    LocalSet::new().block_on(&runtime, async {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
+        println!("{}", listener.local_addr().expect("it is bound").port());
+        io::stdout().flush().expect("somebody reads it");
+        let prepared = Prepared::new(spec);
+        loop {
+            let (stream, _) = listener.accept().await.expect("a connection");
+            let session = Session { spec, prepared: prepared.clone(), events: 0, blobs: 0 };
+            tokio::task::spawn_local(session.serve(stream).map(|ended| match ended {
+                Ok(()) => (),
+                // A client that is done may vanish as it likes.
+                Err(error) if error.kind() != io::ErrorKind::InvalidData => (),
+                Err(error) => {
+                    eprintln!("the stub server: {error}");
+                    process::exit(1)
+                }
+            }));
+        }
+    })
+}
+
+/// Frames that are written as they are; clones share them.
+#[derive(Clone)]
+struct Prepared {
+    /// `Spec::batch` of what the workload sends, by number.
+    frames: Vec<Bytes>,
+    /// The same in one piece.
+    batch: Bytes,
+}
+
+impl Prepared {
+    fn new(spec: Spec) -> Self {
+        let mut batch = BytesMut::new();
+        let mut ends = vec![0];
+        for n in 0..spec.batch() {
+            if matches!(spec.workload, Workload::Bin) {
+                attachment(&mut batch, &spec, n);
+            } else {
+                let message = serde_json::to_string(&("msg", spec.message(n))).expect("plain data");
+                frame(&mut batch, TEXT, format!("42{message}").as_bytes());
+            }
+            ends.push(batch.len());
+        }
+        let batch = batch.freeze();
+        let frames = ends.windows(2).map(|ends| batch.slice(ends[0]..ends[1])).collect();
+        Self { frames, batch }
+    }
+}
+
+/// One connection.
+struct Session {
+    spec: Spec,
+    prepared: Prepared,
+    /// How many events of the workload have come, and how many attachments.
+    events: u64,
+    blobs: u64,
+}
+
+impl Session {
+    async fn serve(mut self, mut stream: TcpStream) -> io::Result<()> {
+        stream.set_nodelay(true)?;
+        // Small, for the sake of ten thousand that are idle.
+        let mut input = BytesMut::with_capacity(1024);
+        let mut output = BytesMut::new();
+        upgrade(&mut stream, &mut input, &mut output).await?;
+        frame(&mut output, TEXT, OPEN.as_bytes());
+        loop {
+            let mut wants_stream = false;
+            while let Some(came) = Came::take(&mut input) {
+                wants_stream |= self.handle(&came, &mut output)?;
+            }
+            if !output.is_empty() {
+                stream.write_all(&output).await?;
+                output.clear();
+            }
+            if wants_stream {
+                for _ in 0..self.spec.count / self.spec.batch() {
+                    stream.write_all(&self.prepared.batch).await?;
+                }
+            }
+            // Whoever sends much gets a larger buffer, once.
+            if self.events > 0 && input.capacity() - input.len() < 64 * 1024 {
+                input.reserve(1024 * 1024);
+            }
+            if stream.read_buf(&mut input).await? == 0 {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Whether the stream of the workload is to begin.
+    fn handle(&mut self, came: &Came, output: &mut BytesMut) -> io::Result<bool> {
+        let head = match came.opcode {
+            1 => came.head(),
+            2 => {
+                let number = Spec::attachment_number(came.head());
+                let number = number.ok_or_else(|| wrong("an attachment without a number"))?;
+                expect(number, self.blobs, "the number of an attachment")?;
+                if came.length != self.spec.size {
+                    return Err(wrong("an attachment of another size"));
+                }
+                self.blobs += 1;
+                return Ok(false);
+            }
+            8 => return Err(io::ErrorKind::ConnectionAborted.into()),
+            _ => return Ok(false),
+        };
+        if let Some(rest) = head.strip_prefix(b"40") {
+            join(rest, output);
+            return Ok(false);
+        }
+        let Some(event) = Event::parse(head) else { return Ok(false) };
+        match event.name {
+            b"start" => return Ok(true),
+            b"msg" | b"bin" => {
+                let n = self.events;
+                self.events += 1;
+                if event.name == b"msg" {
+                    let number = event.number.ok_or_else(|| wrong("a message without a number"))?;
+                    expect(number, n, "the number of a message")?;
+                    if came.length < self.spec.size {
+                        return Err(wrong("a message is too short"));
+                    }
+                }
+                if self.spec.workload == Workload::Mix {
+                    let index = (n % self.spec.batch()) as usize;
+                    output.put_slice(&self.prepared.frames[index]);
+                    if event.id.is_some() {
+                        attachment(output, &self.spec, n / Spec::BLOCK % self.spec.batch());
+                    }
+                }
+                if let Some(id) = event.id {
+                    answer(output, id, n);
+                }
+            }
+            b"end" => {
+                let id = event.id.ok_or_else(|| wrong("an end that asks for no answer"))?;
+                if self.blobs > 0 {
+                    expect(self.blobs, self.events, "the number of attachments")?;
+                }
+                answer(output, id, self.events);
+            }
+            // Such as `hold`: a question that gets no answer.
+            _ => {}
+        }
+        Ok(false)
+    }
+}
+
+fn expect(is: u64, should: u64, what: &str) -> io::Result<()> {
+    if is == should { Ok(()) } else { Err(wrong(format!("{what} is {is}, not {should}"))) }
+}
+
+fn wrong(what: impl Into<String>) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what.into())
+}
+
+/// Lets the client into the namespace it names, unless that is `/never`.
+fn join(rest: &[u8], output: &mut BytesMut) {
+    let namespace = match rest.split(|byte| *byte == b',').next() {
+        Some(namespace) if namespace.starts_with(b"/") => namespace,
+        _ => b"/",
+    };
+    if namespace == b"/never" {
+        return;
+    }
+    let mut text = b"40".to_vec();
+    if namespace != b"/" {
+        text.extend_from_slice(namespace);
+        text.push(b',');
+    }
+    text.extend_from_slice(br#"{"sid":"x"}"#);
+    frame(output, TEXT, &text);
+}
+
+fn answer(output: &mut BytesMut, id: u64, n: u64) {
+    let mut text = String::with_capacity(32);
+    write!(text, "43{id}[{n}]").expect("a string takes all");
+    frame(output, TEXT, text.as_bytes());
+}
+
+/// The two frames of an event with an attachment.
+fn attachment(output: &mut BytesMut, spec: &Spec, n: u64) {
+    frame(output, TEXT, br#"451-["bin",{"_placeholder":true,"num":0}]"#);
+    frame(output, BINARY, &spec.attachment(n));
+}
+
+/// A frame that is not masked, as servers send them.
+fn frame(output: &mut BytesMut, opcode: u8, payload: &[u8]) {
+    output.put_u8(opcode);
+    match payload.len() {
+        length @ 0..=125 => output.put_u8(length as u8),
+        length @ 126..=0xFFFF => {
+            output.put_u8(126);
+            output.put_u16(length as u16);
+        }
+        length => {
+            output.put_u8(127);
+            output.put_u64(length as u64);
+        }
+    }
+    output.put_slice(payload);
+}
+
+/// A frame of the client, as far as it is looked at.
+struct Came {
+    opcode: u8,
+    length: usize,
+    head: [u8; HEAD],
+}
+
+impl Came {
+    /// The next whole frame.
+    fn take(input: &mut BytesMut) -> Option<Self> {
+        let (&first, &second) = (input.first()?, input.get(1)?);
+        let (length, header) = match second & 0x7F {
+            126 => (usize::from(u16::from_be_bytes(*input.get(2..)?.first_chunk()?)), 4),
+            127 => (u64::from_be_bytes(*input.get(2..)?.first_chunk()?) as usize, 10),
+            length => (usize::from(length), 2),
+        };
+        let mask: [u8; 4] = *input.get(header..)?.first_chunk()?;
+        let payload = input.get(header + 4..header + 4 + length)?;
+        let mut head = [0; HEAD];
+        for ((plain, masked), key) in head.iter_mut().zip(payload).zip(mask.iter().cycle()) {
+            *plain = masked ^ key;
+        }
+        bytes::Buf::advance(input, header + 4 + length);
+        Some(Self { opcode: first & 0x0F, length, head })
+    }
+
+    fn head(&self) -> &[u8] {
+        &self.head[..self.length.min(HEAD)]
+    }
+}
+
+/// `42`, or `451-` with an attachment; an id; `["name",{"n":7,…`
+struct Event<'a> {
+    id: Option<u64>,
+    name: &'a [u8],
+    number: Option<u64>,
+}
+
+impl<'a> Event<'a> {
+    fn parse(head: &'a [u8]) -> Option<Self> {
+        let rest = head.strip_prefix(b"42").or_else(|| head.strip_prefix(b"451-"))?;
+        // Some clients name the default namespace.
+        let rest = rest.strip_prefix(b"/,").unwrap_or(rest);
+        let (id, rest) = digits(rest);
+        let rest = rest.strip_prefix(b"[\"")?;
+        let end = rest.iter().position(|byte| *byte == b'"')?;
+        let (name, rest) = rest.split_at(end);
+        let key = b"\"n\":";
+        let number = rest.windows(key.len()).position(|window| window == key);
+        let number = number.and_then(|at| digits(&rest[at + key.len()..]).0);
+        Some(Self { id, name, number })
+    }
+}
+
+fn digits(text: &[u8]) -> (Option<u64>, &[u8]) {
+    let end = text.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(text.len());
+    let value = |digits: &[u8]| {
+        digits.iter().fold(0_u64, |value, digit| value.wrapping_mul(10) + u64::from(digit - b'0'))
+    };
+    ((end > 0).then(|| value(&text[..end])), &text[end..])
+}
+
+/// Reads the request, answers it.
+async fn upgrade(
+    stream: &mut TcpStream,
+    input: &mut BytesMut,
+    output: &mut BytesMut,
+) -> io::Result<()> {
+    let end = loop {
+        if let Some(at) = input.windows(4).position(|window| window == b"\r\n\r\n") {
+            break at + 4;
+        }
+        if stream.read_buf(input).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    };
+    let request = input.split_to(end);
+    let request = str::from_utf8(&request).map_err(|_| wrong("a request that is no text"))?;
+    let key = request.lines().find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        name.eq_ignore_ascii_case("sec-websocket-key").then(|| value.trim())
+    });
+    let key = key.ok_or_else(|| wrong("a request that is for no websocket"))?;
+    let accept = derive_accept_key(key.as_bytes());
+    output.put_slice(
+        format!(
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Accept: {accept}\r\n\r\n"
+        )
+        .as_bytes(),
+    );
+    Ok(())
+}

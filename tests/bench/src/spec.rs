@@ -1,0 +1,187 @@
+//! What is measured: the workloads, and the events that both sides know.
+//!
+//! The stub server and every client are given the same [`Spec`], so each can check what it gets from
+//! the other.
+
+use std::fmt;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+/// What a client does against the stub server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Workload {
+    /// Events arrive.
+    Recv,
+    /// Events are emitted, as fast as backpressure lets.
+    Emit,
+    /// Events are emitted that ask for an answer, each when the one before is answered.
+    Ack,
+    /// The same, with [`Spec::WINDOW`] of them on their way.
+    Pipe,
+    /// Attachments arrive.
+    Bin,
+    /// Attachments are emitted.
+    BinOut,
+    /// Blocks of [`Spec::BLOCK`] events are emitted, the last asks for an answer; for each, one
+    /// arrives, and with the answer an attachment of 64 KiB.
+    Mix,
+    /// Connections that do nothing, in one process.
+    Conns,
+}
+
+impl Workload {
+    pub const ALL: [Self; 8] = [
+        Self::Recv,
+        Self::Emit,
+        Self::Ack,
+        Self::Pipe,
+        Self::Bin,
+        Self::BinOut,
+        Self::Mix,
+        Self::Conns,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Recv => "recv",
+            Self::Emit => "emit",
+            Self::Ack => "ack",
+            Self::Pipe => "pipe",
+            Self::Bin => "bin",
+            Self::BinOut => "binout",
+            Self::Mix => "mix",
+            Self::Conns => "conns",
+        }
+    }
+
+    /// The one of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|workload| workload.name() == name)
+    }
+
+    /// What one of its messages is, for people.
+    pub fn what(self) -> &'static str {
+        match self {
+            Self::Recv => "receive an event",
+            Self::Emit => "emit an event",
+            Self::Ack => "emit and await the answer",
+            Self::Pipe => "the same, 100 on their way",
+            Self::Bin => "receive an attachment",
+            Self::BinOut => "emit an attachment",
+            Self::Mix => "some of all",
+            Self::Conns => "connect",
+        }
+    }
+
+    /// Whether the payload size is one of those asked for; the others have one of their own.
+    pub fn is_sized(self) -> bool {
+        !matches!(self, Self::Bin | Self::BinOut | Self::Conns)
+    }
+}
+
+impl fmt::Display for Workload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// One run: a workload, how many messages, and how large the text or the attachment in each is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Spec {
+    pub workload: Workload,
+    /// A multiple of [`batch`](Self::batch), unless these are connections.
+    pub count: u64,
+    pub size: usize,
+}
+
+impl Spec {
+    /// How many answers are awaited at a time, in [`Workload::Pipe`].
+    pub const WINDOW: usize = 100;
+    /// Events in a block of [`Workload::Mix`].
+    pub const BLOCK: u64 = 100;
+    /// How large an attachment is.
+    pub const ATTACHMENT: usize = 64 * 1024;
+
+    /// At least `count` messages.
+    pub fn new(workload: Workload, count: u64, size: usize) -> Self {
+        let mut spec = Self { workload, count: count.max(1), size };
+        if workload != Workload::Conns {
+            spec.count = spec.count.next_multiple_of(spec.batch());
+        }
+        spec
+    }
+
+    /// The command line of a process that is to do this; [`parse`](Self::parse) reads it.
+    pub fn arguments(&self) -> [String; 3] {
+        [self.workload.to_string(), self.count.to_string(), self.size.to_string()]
+    }
+
+    /// Panics if this is something else: only this program calls itself so.
+    pub fn parse(arguments: &[&str]) -> Self {
+        let [workload, count, size] = arguments else { panic!("a spec is three words") };
+        Self {
+            workload: Workload::named(workload).expect("a workload"),
+            count: count.parse().expect("a count"),
+            size: size.parse().expect("a size"),
+        }
+    }
+
+    /// The server has so many messages prepared, and sends them again and again: their numbers are
+    /// those of the stream modulo this one.
+    pub fn batch(&self) -> u64 {
+        if self.size > 1024 { 100 } else { 1000 }
+    }
+
+    /// After how many emits the client waits until they are written.
+    pub fn chunk(&self) -> u64 {
+        (4 * 1024 * 1024 / (self.size as u64 + 64)).clamp(1, 500)
+    }
+
+    /// The `n`th message.
+    pub fn message(&self, n: u64) -> Msg {
+        Msg { n, s: "x".repeat(self.size) }
+    }
+
+    /// Panics if this is not the `n`th message of the server.
+    pub fn check(&self, n: u64, message: &Msg) {
+        assert_eq!(message.n, n % self.batch(), "the number of message {n}");
+        assert_eq!(message.s.len(), self.size, "the length of message {n}");
+    }
+
+    /// The `n`th attachment: its number as eight digits, and zeros.
+    ///
+    /// Digits, since rust_socketio 0.6 splits attachments at bytes 0x1E, and could not be measured
+    /// if there was one.
+    pub fn attachment(&self, n: u64) -> Bytes {
+        let mut data = format!("{n:08}").into_bytes();
+        data.resize(self.attachment_size(), 0);
+        data.into()
+    }
+
+    /// The number of an attachment, from its beginning.
+    pub fn attachment_number(data: &[u8]) -> Option<u64> {
+        str::from_utf8(data.get(..8)?).ok()?.parse().ok()
+    }
+
+    /// Panics if this is not the `n`th attachment of the server.
+    pub fn check_attachment(&self, n: u64, data: &[u8]) {
+        assert_eq!(data.len(), self.attachment_size(), "the length of attachment {n}");
+        let number = Self::attachment_number(data);
+        assert_eq!(number, Some(n % self.batch()), "the number of attachment {n}");
+    }
+
+    fn attachment_size(&self) -> usize {
+        match self.workload {
+            Workload::Mix => Self::ATTACHMENT,
+            _ => self.size,
+        }
+    }
+}
+
+/// The argument of the event `msg`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Msg {
+    pub n: u64,
+    pub s: String,
+}

@@ -1,0 +1,171 @@
+//! Each workload with each peer, in turns: a round has one run of each, and the median of the rounds
+//! counts, so that what else the machine does meets all of them.
+
+use std::{collections::HashMap, fmt::Write as _, fs};
+
+use crate::{
+    chart, machine,
+    measure::Report,
+    options::Options,
+    peer::Peer,
+    run,
+    spec::{Spec, Workload},
+};
+
+/// What all are compared with.
+const FLOOR: Peer = Peer::Awc;
+
+/// A workload at a payload size.
+pub type Row = (Workload, usize);
+
+/// The median run of each peer that could do it.
+pub type Cells = HashMap<(Row, Peer), Outcome>;
+
+pub type Outcome = Result<Report, String>;
+
+pub fn run(options: &Options) -> Result<(), String> {
+    let mut caption = machine::describe();
+    let mut peers = Vec::new();
+    for peer in &options.peers {
+        match peer.prepare() {
+            Ok(version) => {
+                peers.push(*peer);
+                if !version.is_empty() {
+                    write!(caption, ", {} {version}", peer.title()).expect("a string takes all");
+                }
+            }
+            Err(reason) => eprintln!("{} is left out: {reason}", peer.title()),
+        }
+    }
+    let rows = rows(options);
+    let mut runs: HashMap<(Row, Peer), Vec<Outcome>> = HashMap::new();
+    let mut log = String::new();
+    for round in 0..options.rounds.max(options.slow_rounds) {
+        eprintln!("round {}", round + 1);
+        for &row in &rows {
+            for &peer in &peers {
+                let rounds = if peer.is_slow() { options.slow_rounds } else { options.rounds };
+                let runs = runs.entry((row, peer)).or_default();
+                // What fails once fails.
+                if round >= rounds || runs.iter().any(Result::is_err) {
+                    continue;
+                }
+                let outcome = run::run(peer.command(), spec(options, row, peer));
+                match &outcome {
+                    Ok(report) => {
+                        let report = serde_json::to_string(report).expect("plain data");
+                        let (workload, size) = row;
+                        writeln!(
+                            log,
+                            r#"{{"peer":"{}","workload":"{workload}","size":{size},"report":{report}}}"#,
+                            peer.name()
+                        )
+                        .expect("a string takes all");
+                    }
+                    Err(reason) => eprintln!("{} fails in {}: {reason}", peer.name(), row.0),
+                }
+                runs.push(outcome);
+            }
+        }
+    }
+    let cells: Cells = runs.into_iter().map(|(cell, runs)| (cell, median(runs))).collect();
+    let text = markdown(&rows, &peers, &cells, &caption);
+    println!("{text}");
+    let write = |path: &Option<_>, text: &str| {
+        path.as_ref()
+            .map_or(Ok(()), |path| fs::write(path, text))
+            .map_err(|error| error.to_string())
+    };
+    write(&options.markdown, &text)?;
+    write(&options.json, &log)?;
+    if let Some(path) = &options.svg {
+        chart::draw(path, &rows, &peers, &cells, &caption)?;
+    }
+    Ok(())
+}
+
+fn rows(options: &Options) -> Vec<Row> {
+    let sizes = |workload: Workload| match workload {
+        Workload::Conns => vec![0],
+        _ if workload.is_sized() => options.sizes.clone(),
+        _ => vec![Spec::ATTACHMENT],
+    };
+    let of = |&workload| sizes(workload).into_iter().map(move |size| (workload, size));
+    options.workloads.iter().flat_map(of).collect()
+}
+
+/// About a second's worth of messages for those that are quick.
+fn spec(options: &Options, (workload, size): Row, peer: Peer) -> Spec {
+    if workload == Workload::Conns {
+        return Spec::new(workload, options.conns, size);
+    }
+    let usual = match workload {
+        Workload::Recv => 1_000_000,
+        Workload::Emit => 600_000,
+        Workload::Ack => 20_000,
+        Workload::Pipe | Workload::Mix => 200_000,
+        _ => 20_000,
+    };
+    // A gigabyte is enough.
+    let most = 1024 * 1024 * 1024 / (size as u64 + 1);
+    let count = options.count.unwrap_or(usual.min(most));
+    Spec::new(workload, count / peer.slowness(workload), size)
+}
+
+/// The run with the median CPU time; of two, the cheaper one.
+fn median(runs: Vec<Outcome>) -> Outcome {
+    let mut reports = runs.into_iter().collect::<Result<Vec<_>, _>>()?;
+    reports.sort_by(|one, other| one.cpu().total_cmp(&other.cpu()));
+    let middle = reports.len().saturating_sub(1) / 2;
+    reports.into_iter().nth(middle).ok_or_else(|| "it was not run".into())
+}
+
+/// Bytes, for people.
+pub fn size_text(size: usize) -> String {
+    if size >= 1024 { format!("{} KiB", size / 1024) } else { format!("{size} B") }
+}
+
+/// Three digits.
+pub fn figure(value: f64) -> String {
+    match value {
+        value if value >= 100.0 => format!("{value:.0}"),
+        value if value >= 10.0 => format!("{value:.1}"),
+        value => format!("{value:.2}"),
+    }
+}
+
+fn markdown(rows: &[Row], peers: &[Peer], cells: &Cells, caption: &str) -> String {
+    let mut text = String::from(
+        "| workload | peer | CPU µs each | × bare awc | each/s | p50 / p99 / p99.9 µs | memory |\n\
+         |---|---|--:|--:|--:|--:|--:|\n",
+    );
+    for &row in rows {
+        let (workload, size) = row;
+        let floor = cells.get(&(row, FLOOR)).and_then(|outcome| outcome.as_ref().ok());
+        let name = match workload {
+            Workload::Conns => workload.to_string(),
+            _ => format!("{workload} {}", size_text(size)),
+        };
+        for &peer in peers {
+            let Some(outcome) = cells.get(&(row, peer)) else { continue };
+            let line = match outcome {
+                Ok(report) => {
+                    let ratio = floor.map_or("".into(), |floor| figure(report.cpu() / floor.cpu()));
+                    let latency = report
+                        .latency_us
+                        .map_or(String::new(), |latency| latency.map(figure).join(" / "));
+                    let memory = match workload {
+                        Workload::Conns => format!("{:.1} KiB each", report.kib_each()),
+                        _ => format!("{:.1} MiB", report.mib()),
+                    };
+                    let (cpu, rate) = (figure(report.cpu()), report.rate());
+                    format!("{cpu} | {ratio} | {rate:.0} | {latency} | {memory} |")
+                }
+                Err(_) => "fails | | | | |".into(),
+            };
+            writeln!(text, "| {name} | {} | {line}", peer.title()).expect("a string takes all");
+        }
+    }
+    writeln!(text, "\n{caption}; the client's own CPU time; medians.").expect("a string takes all");
+    text
+}
