@@ -3,7 +3,9 @@
 //! This program is all of the Rust processes of a benchmark: the one that is started and prints the
 //! table, the stub server, and each client that is measured.
 
+mod arbiters;
 mod chart;
+mod flat;
 mod machine;
 mod measure;
 mod options;
@@ -29,15 +31,21 @@ fn main() -> ExitCode {
         }
         ["client", peer, port, spec @ ..] => {
             let peer = Peer::named(peer).expect("a peer");
-            let port = port.parse().expect("a port");
-            peer::finish(&peer.run(port, Spec::parse(spec)))
+            peer::finish(&peer.run(number(port), Spec::parse(spec)))
+        }
+        ["among", crowd, many, port, spec @ ..] => {
+            peer::finish(&flat::child(crowd, many, number(port), Spec::parse(spec)))
+        }
+        ["inside", arbiters, port, spec @ ..] => {
+            peer::finish(&arbiters::child(arbiters, number(port), Spec::parse(spec)))
         }
         _ => {}
     }
     let done = match Options::parse(arguments) {
         Ok(options) => match options.mode {
             Mode::Table => table::run(&options),
-            Mode::Flat | Mode::Arbiters => Err("not there yet".into()),
+            Mode::Flat => flat::run(&options),
+            Mode::Arbiters => arbiters::run(&options),
             Mode::Help => {
                 print!("{HELP}");
                 Ok(())
@@ -52,4 +60,8 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn number(port: &str) -> u16 {
+    port.parse().expect("a port")
 }

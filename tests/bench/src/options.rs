@@ -17,7 +17,8 @@ modes:
   arbiters   one client, and two that have an arbiter each
 
 options:
-  --workloads W,...   of recv,emit,ack,pipe,bin,binout,mix,conns (all)
+  --workloads W,...   of recv,emit,ack,pipe,bin,binout,mix,conns (all;
+                      in the other modes recv,emit,pipe)
   --peers P,...       of ours,awc,tungstenite,rust_socketio,js,python (all)
   --sizes N,...       bytes of text in an event (64)
   --rounds N          runs of each, of which the median counts (5)
@@ -32,7 +33,8 @@ options:
 
 pub struct Options {
     pub mode: Mode,
-    pub workloads: Vec<Workload>,
+    /// None are those that are usual for the mode.
+    pub workloads: Option<Vec<Workload>>,
     pub peers: Vec<Peer>,
     pub sizes: Vec<usize>,
     pub rounds: usize,
@@ -56,7 +58,7 @@ impl Options {
     pub fn parse(arguments: Vec<String>) -> Result<Self, lexopt::Error> {
         let mut options = Self {
             mode: Mode::Table,
-            workloads: Workload::ALL.into(),
+            workloads: None,
             peers: Peer::ALL.into(),
             sizes: vec![64],
             rounds: 5,
@@ -70,7 +72,7 @@ impl Options {
         let mut parser = lexopt::Parser::from_args(arguments);
         while let Some(argument) = parser.next()? {
             match argument {
-                Long("workloads") => options.workloads = list(&mut parser, Workload::named)?,
+                Long("workloads") => options.workloads = Some(list(&mut parser, Workload::named)?),
                 Long("peers") => options.peers = list(&mut parser, Peer::named)?,
                 Long("sizes") => options.sizes = list(&mut parser, |size| size.parse().ok())?,
                 Long("rounds") => options.rounds = at_least_one(&mut parser)?,

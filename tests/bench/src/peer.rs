@@ -147,7 +147,7 @@ fn on_tokio<F: Future>(future: F) -> F::Output {
 }
 
 /// A client that is joined.
-trait Session: Sized + 'static {
+pub trait Session: Sized + 'static {
     async fn connect(port: u16, spec: Spec) -> Self;
 
     /// Does what [`Workload`] says, but for [`Workload::Conns`], and checks it. Round trips are

@@ -91,7 +91,7 @@ fn rows(options: &Options) -> Vec<Row> {
         _ => vec![Spec::ATTACHMENT],
     };
     let of = |&workload| sizes(workload).into_iter().map(move |size| (workload, size));
-    options.workloads.iter().flat_map(of).collect()
+    options.workloads.as_deref().unwrap_or(&Workload::ALL).iter().flat_map(of).collect()
 }
 
 /// About a second's worth of messages for those that are quick.
@@ -113,7 +113,7 @@ fn spec(options: &Options, (workload, size): Row, peer: Peer) -> Spec {
 }
 
 /// The run with the median CPU time; of two, the cheaper one.
-fn median(runs: Vec<Outcome>) -> Outcome {
+pub fn median(runs: Vec<Outcome>) -> Outcome {
     let mut reports = runs.into_iter().collect::<Result<Vec<_>, _>>()?;
     reports.sort_by(|one, other| one.cpu().total_cmp(&other.cpu()));
     let middle = reports.len().saturating_sub(1) / 2;
@@ -167,5 +167,13 @@ fn markdown(rows: &[Row], peers: &[Peer], cells: &Cells, caption: &str) -> Strin
         }
     }
     writeln!(text, "\n{caption}; the client's own CPU time; medians.").expect("a string takes all");
+    for &row in rows {
+        for &peer in peers {
+            if let Some(Err(reason)) = cells.get(&(row, peer)) {
+                writeln!(text, "\n{} fails in {}: {reason}.", peer.title(), row.0)
+                    .expect("a string takes all");
+            }
+        }
+    }
     text
 }

@@ -55,7 +55,9 @@ impl super::Session for Session {
             .transport_type(TransportType::Websocket)
             .on("open", move |_, _| {
                 let opened = opened.lock().expect("nobody panics").take();
-                opened.map(|opened| opened.send(()).expect("somebody waits"));
+                if let Some(opened) = opened {
+                    opened.send(()).expect("somebody waits");
+                }
                 future::ready(()).boxed()
             })
             .on("msg", move |payload, _| {
