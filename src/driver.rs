@@ -149,7 +149,9 @@ impl Driver {
                     connection.core.handle_frame(now, frame);
                     connection.route();
                 }
-                Poll::Ready(Ok(Incoming::Pong(number))) => connection.core.handle_pong(number),
+                Poll::Ready(Ok(Incoming::Pong(number))) => {
+                    connection.core.handle_pong(now, number);
+                }
             }
         }
         Ok(Inflow::More)

@@ -25,6 +25,7 @@ pub(crate) mod engine;
 #[cfg(feature = "msgpack")]
 mod msgpack;
 pub(crate) mod packet;
+mod proof;
 pub(crate) mod recovery;
 pub(crate) mod retries;
 pub(crate) mod socket;
@@ -46,6 +47,7 @@ mod purity {
             ("engine", include_str!("proto/engine.rs")),
             ("msgpack", include_str!("proto/msgpack.rs")),
             ("packet", include_str!("proto/packet.rs")),
+            ("proof", include_str!("proto/proof.rs")),
             ("recovery", include_str!("proto/recovery.rs")),
             ("retries", include_str!("proto/retries.rs")),
             ("socket", include_str!("proto/socket.rs")),

@@ -104,6 +104,10 @@ counters!(
     /// Emits that were sent and whose answer did not come: whether the server saw them is not
     /// known.
     unknown,
+    /// Emits without an answer that were written to a connection which was lost before the server was
+    /// known to have read them: at most so many are lost. While something is emitted, the server is
+    /// pinged about once a second, and its pongs say how far it is.
+    in_doubt,
     /// Events of the server that a [middleware](crate::middleware) has dropped.
     filtered_in,
     /// Emits that a middleware has refused.
@@ -158,12 +162,13 @@ impl Counters {
     }
 
     pub(crate) fn add_connection(&self, tally: &connection::Tally) {
-        let connection::Tally { events, answers, bytes_in, bytes_out, replaced } = *tally;
+        let connection::Tally { events, answers, bytes_in, bytes_out, replaced, in_doubt } = *tally;
         self.events_out.add(events);
         self.answers_out.add(answers);
         self.bytes_in.add(bytes_in);
         self.bytes_out.add(bytes_out);
         self.replaced.add(replaced);
+        self.in_doubt.add(in_doubt);
     }
 
     pub(crate) fn add_socket(&self, tally: socket::Tally) {

@@ -47,6 +47,7 @@ use super::{
     backoff::{Draws, Reconnect, Retry},
     engine::{self, Due, EnginePacket, Frame, Handshake, Heartbeat, Protocol, later},
     packet::{Body, Decoder, Limits, Packet, Parser, ProtocolError, Refused, root},
+    proof::Proof,
     socket::refusal,
 };
 use crate::{
@@ -115,6 +116,11 @@ impl Outgoing {
 
     fn is_event(&self) -> bool {
         matches!(self.packet.body, Body::Event { .. })
+    }
+
+    /// An event that asks for no answer.
+    fn is_plain(&self) -> bool {
+        matches!(self.packet.body, Body::Event { id: None, .. })
     }
 
     /// Whose place among what waits it takes.
@@ -233,6 +239,7 @@ pub(crate) struct Connection {
     /// Namespaces that were left on this connection.
     left: HashSet<ByteString>,
     pings: u64,
+    proof: Proof,
     /// The server's ping is to be answered. One answer is enough for any number of pings, and
     /// needs no queue that a flood of them could fill.
     pong: bool,
@@ -252,6 +259,8 @@ pub(crate) struct Tally {
     pub(crate) bytes_out: u64,
     /// Events whose place another one has taken.
     pub(crate) replaced: u64,
+    /// Events that were written to a connection before it was lost, and perhaps not read.
+    pub(crate) in_doubt: u64,
 }
 
 #[derive(Debug)]
@@ -354,6 +363,7 @@ impl Connection {
             returns: VecDeque::new(),
             left: HashSet::new(),
             pings: 0,
+            proof: Proof::default(),
             pong: false,
             actions: VecDeque::new(),
             events: VecDeque::new(),
@@ -456,6 +466,9 @@ impl Connection {
             return;
         }
         if !matches!(outgoing.packet.body, Body::Connect(_)) {
+            if outgoing.is_plain() {
+                self.proof.expect(now);
+            }
             return self.enqueue(outgoing);
         }
         let name = name(&outgoing.packet);
@@ -546,6 +559,7 @@ impl Connection {
         self.farewells.clear();
         self.returns.clear();
         self.left.clear();
+        self.proof = Proof::default();
         self.pong = false;
         let asked = self.verdict.unwrap_or(Protocol::Eio4);
         let deadline = later(now, self.config.connect_timeout);
@@ -604,8 +618,11 @@ impl Connection {
             return;
         };
         match &outgoing.packet.body {
-            Body::Event { payload, .. } => {
+            Body::Event { id, payload, .. } => {
                 self.tally.events = self.tally.events.saturating_add(1);
+                if id.is_none() {
+                    self.proof.note_written();
+                }
                 if !payload.attachments().is_empty() {
                     let packet = outgoing.packet.clone();
                     let terms = outgoing.terms.take();
@@ -875,7 +892,8 @@ impl Connection {
     }
 
     /// The pong of the websocket layer to ping number `ping`.
-    pub(crate) fn handle_pong(&mut self, ping: u64) {
+    pub(crate) fn handle_pong(&mut self, now: Instant, ping: u64) {
+        self.proof.handle_pong(now, ping);
         self.admit_returns(|back| back.ping <= ping);
         self.say_farewells(|farewell| farewell.ping <= ping);
     }
@@ -1012,15 +1030,19 @@ impl Connection {
     fn tell_lost(&mut self, reason: Reason, again: bool) {
         let rest = self.transmit.drain(..).next_back();
         let writing = self.writing.take();
+        let mut in_doubt = std::mem::take(&mut self.proof).in_doubt();
         if let Some(Transmit::Frame(_, permit)) = rest
             && let Some(writing) = writing
         {
+            // The server has a part of it, and does nothing with that.
+            in_doubt = in_doubt.saturating_sub(u64::from(writing.is_plain()));
             self.unwritten.push(Outgoing { permit, ..writing });
         }
         self.unwritten.extend(self.queue.drain(..).filter_map(|queued| match queued {
             Queued::Packet(outgoing) => Some(outgoing).filter(Outgoing::is_event),
             Queued::Ping(_) | Queued::Heartbeat => None,
         }));
+        self.tally.in_doubt = self.tally.in_doubt.saturating_add(in_doubt);
         self.last = Some(reason.clone());
         self.events.push_back(Event::Lost { reason, again });
     }
@@ -1076,6 +1098,10 @@ impl Connection {
     fn open_timeout(&mut self, now: Instant) {
         self.admit_returns(|back| back.until <= now);
         self.say_farewells(|farewell| farewell.until <= now);
+        if self.proof.is_due(now) {
+            let ping = self.ping();
+            self.proof.ask(ping);
+        }
         let State::Open(open) = &mut self.state else { return };
         match open.heartbeat.handle_timeout(now) {
             Due::Nothing => {}
@@ -1115,6 +1141,7 @@ impl Connection {
                     .flatten()
                     .chain(self.farewells.front().map(|farewell| farewell.until))
                     .chain(self.returns.front().map(|back| back.until))
+                    .chain(self.proof.poll_timeout())
                     .min()
             }
         }
@@ -1132,7 +1159,10 @@ impl Connection {
         while self.transmit.is_empty() {
             match self.queue.pop_front()? {
                 Queued::Packet(outgoing) => self.encode(outgoing),
-                Queued::Ping(number) => self.transmit.push_back(Transmit::Ping(number)),
+                Queued::Ping(number) => {
+                    self.proof.note_ping(number);
+                    self.transmit.push_back(Transmit::Ping(number));
+                }
                 Queued::Heartbeat => {
                     self.transmit.push_back(Transmit::Frame(engine::PING, None));
                 }
@@ -1581,6 +1611,36 @@ mod tests {
     }
 
     #[test]
+    fn what_was_written_and_perhaps_not_read_is_counted() {
+        // Three events are sent. The last one has an attachment, so it takes two messages.
+        for (written, pong, in_doubt) in [
+            (0, false, 0),
+            (2, false, 2),
+            (3, false, 2),
+            (4, false, 3),
+            (5, false, 3),
+            (5, true, 0),
+        ] {
+            let mut bench = Bench::open(Protocol::Eio4);
+            let payload = crate::payload::encode_event("e", &Bytes::from_static(b"a")).unwrap();
+            let large = packet("/", Body::Event { id: None, name: "e".into(), payload });
+            bench.core.send(bench.now, 1, event("a", None, Place::Last));
+            bench.core.send(bench.now, 1, event("b", None, Place::Last));
+            bench.send(large);
+            assert_eq!(bench.core.poll_timeout(), Some(bench.now + SECOND));
+            bench.pass(SECOND);
+            for _ in 0..written {
+                bench.core.poll_transmit();
+            }
+            if pong {
+                bench.core.handle_pong(bench.now, 1);
+            }
+            bench.core.handle_lost(bench.now, Reason::PingTimeout);
+            assert_eq!(bench.core.take_tally().in_doubt, in_doubt, "{written}, {pong}");
+        }
+    }
+
+    #[test]
     fn one_copy_of_an_event_waits_at_a_time() {
         let mut bench = Bench::open(Protocol::Eio4);
         for id in [1, 2, 1, 1] {
@@ -1720,7 +1780,7 @@ mod tests {
         bench.leave("/foo");
         bench.leave("/bar");
         assert_eq!(bench.written(), ["ping 1", "ping 2"]);
-        bench.core.handle_pong(1);
+        bench.core.handle_pong(bench.now, 1);
         assert_eq!(bench.written(), ["41/foo,"]);
         // No pong: after a while it is said all the same.
         bench.pass(FAREWELL);
@@ -1734,11 +1794,11 @@ mod tests {
         bench.leave("/bar");
         bench.send(packet("/foo", Body::Connect(None)));
         assert_eq!(bench.written(), ["ping 1", "ping 2"]);
-        bench.core.handle_pong(1);
+        bench.core.handle_pong(bench.now, 1);
         assert_eq!(bench.written(), ["41/foo,", "ping 3"]);
-        bench.core.handle_pong(2);
+        bench.core.handle_pong(bench.now, 2);
         assert_eq!(bench.written(), ["41/bar,"]);
-        bench.core.handle_pong(3);
+        bench.core.handle_pong(bench.now, 3);
         assert_eq!(bench.written(), ["40/foo,"]);
     }
 
@@ -1746,7 +1806,7 @@ mod tests {
     fn whoever_comes_back_waits_until_the_goodbye_has_been_heard() {
         let mut bench = Bench::open(Protocol::Eio4);
         bench.leave("/foo");
-        bench.core.handle_pong(1);
+        bench.core.handle_pong(bench.now, 1);
         assert_eq!(bench.written(), ["ping 1", "41/foo,"]);
         bench.send(packet("/foo?a=1", Body::Connect(None)));
         bench.send(packet("/bar", Body::Connect(None)));
@@ -1762,7 +1822,7 @@ mod tests {
         bench.leave("/");
         bench.core.close(bench.now + 5 * SECOND);
         assert_eq!(bench.core.poll_action(), None);
-        bench.core.handle_pong(1);
+        bench.core.handle_pong(bench.now, 1);
         assert_eq!(bench.core.poll_action(), Some(Action::Close));
         assert_eq!(bench.written(), ["ping 1", "41"]);
         bench.pass(5 * SECOND);
@@ -2188,7 +2248,7 @@ mod tests {
                         Operation::Binary => {
                             bench.core.handle_frame(bench.now, Frame::Binary(Bytes::new()));
                         }
-                        Operation::Pong => bench.core.handle_pong(1),
+                        Operation::Pong => bench.core.handle_pong(bench.now, 1),
                         Operation::Pass(millis) => bench.pass(Duration::from_millis(millis)),
                         Operation::Suspended(millis) => {
                             let gap = Duration::from_millis(millis);
