@@ -731,18 +731,23 @@ impl ClientBuilder {
         self
     }
 
-    /// How much may wait to be sent in each namespace: the number of events and answers, and their
-    /// bytes. Events with [retries](Self::retries) hold room until they are answered. When it is full, emits fail with [`EmitError::Full`](crate::EmitError::Full); an event larger
-    /// than all of it passes alone. Default: 10 000 events, 16 MiB.
+    /// How much may wait to be sent in each namespace: the number of events, and their bytes. Events
+    /// with [retries](Self::retries) hold room until they are answered. When it is full, emits fail
+    /// with [`EmitError::Full`](crate::EmitError::Full); an event larger than all of it passes alone.
+    /// Default: 10 000 events, 16 MiB.
+    ///
+    /// Answers to the server have room of their own: as many bytes, and as many answers as
+    /// [`pending_acks`](Self::pending_acks) says.
     #[must_use]
     pub fn send_buffer(mut self, events: usize, bytes: usize) -> Self {
         self.outgoing = Load { items: events, bytes };
         self
     }
 
-    /// How many events of each namespace may wait for an answer. Beyond it,
-    /// [`emit_with_ack`](Socket::emit_with_ack) fails with
-    /// [`EmitError::Full`](crate::EmitError::Full). Default: 65 536.
+    /// How many events of each namespace may wait for an answer, and how many answers to the server
+    /// may wait to be sent. Beyond it, [`emit_with_ack`](Socket::emit_with_ack) fails with
+    /// [`EmitError::Full`](crate::EmitError::Full), and [`Event::ack`](crate::Event::ack) with
+    /// [`AnswerError::Full`](crate::AnswerError::Full). Default: 65 536.
     #[must_use]
     pub fn pending_acks(mut self, events: usize) -> Self {
         self.pending_acks = events;

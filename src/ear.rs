@@ -31,6 +31,9 @@ pub(crate) trait Ear: Send {
     fn answers(&self) -> bool {
         false
     }
+
+    /// So many events were discarded because it took them too slowly.
+    fn note_missed(&self, _events: u64) {}
 }
 
 /// Somebody who hears some of the events.

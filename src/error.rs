@@ -433,6 +433,28 @@ impl fmt::Display for BuildError {
 
 impl Error for BuildError {}
 
+/// A [`Bridge`](crate::Bridge) that cannot be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BridgeError {
+    /// Both sides are the same namespace of the same client.
+    SameNamespace,
+    /// A [`Route`](crate::bridge::Route) gives events this name, which belongs to the protocol's own
+    /// life cycle; see [`EmitError::ReservedName`]. Choose another.
+    ReservedName(String),
+}
+
+impl fmt::Display for BridgeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::SameNamespace => f.write_str("a bridge needs two namespaces"),
+            Self::ReservedName(name) => write!(f, "{name:?} is a reserved event name"),
+        }
+    }
+}
+
+impl Error for BridgeError {}
+
 /// A namespace that cannot be had from a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]

@@ -64,7 +64,7 @@
 //! | hear and send events as types of your own | [`contract`], [`Socket::on`], [`Socket::answer`], [`Socket::call`] |
 //! | hear some of them, as a stream or with a function | [`Socket::on_name`], [`Socket::on_prefix`], [`Socket::events`], [`Socket::on_fn`] |
 //! | see, change, drop or answer what comes and goes | [`middleware`], [`Emitted`] |
-//! | pass events on as they are | [`Event::to_emit`], [`Event::ack_with`] |
+//! | pass events on, as they are | [`Bridge`], [`Event::to_emit`], [`Event::ack_with`] |
 //! | read arguments, answer the server | [`Event::args`], [`Event::ack`], [`Payload`] |
 //! | talk | [`Socket::emit`], [`Socket::emit_with_ack`], [`Emit`], [`Socket::recipient`] |
 //! | say how an event may wait | [`Emit`], [`Offline`], [`Written`] |
@@ -140,6 +140,7 @@
 )]
 
 mod alarm;
+pub mod bridge;
 mod client;
 mod connection;
 pub mod contract;
@@ -163,13 +164,14 @@ mod subscription;
 mod ticket;
 mod transport;
 
+pub use bridge::{Bridge, BridgeBuilder, BridgeCounts, BridgeStats, Route};
 pub use client::{Client, ClientBuilder, ShutdownReport};
 pub use contract::{Answer, Call, NamedEvent};
 pub use ear::Events;
 pub use emit::{Emit, Offline};
 pub use error::{
-    AckError, AnswerError, BuildError, ConnectFailure, DecodeError, EmitError, Initiator,
-    NamespaceError, ReadyError, Reason, Refusal, StartError,
+    AckError, AnswerError, BridgeError, BuildError, ConnectFailure, DecodeError, EmitError,
+    Initiator, NamespaceError, ReadyError, Reason, Refusal, StartError,
 };
 pub use message::{
     ConnectError, Disconnected, Emitted, Event, GaveUp, Lagged, Ready, Reconnecting, Undecodable,

@@ -21,6 +21,7 @@ use futures::{TryFutureExt, channel::oneshot, future::ready};
 
 use crate::{
     alarm::{self, Alarm},
+    bridge::Asked,
     connection::{self, Connection, Done, Load},
     emit::{Emit, Offline},
     error::{AckError, EmitError, ReadyError, Reason},
@@ -50,8 +51,29 @@ const MAX_UNHEARD_BYTES: usize = 1 << 20;
 /// Who waits for an answer, and the room for that.
 #[derive(Debug)]
 pub(crate) struct Asker {
-    pub(crate) sender: oneshot::Sender<Result<Payload, AckError>>,
-    pub(crate) _room: AskingRoom,
+    waiter: Waiter,
+    _room: AskingRoom,
+}
+
+#[derive(Debug)]
+pub(crate) enum Waiter {
+    Handle(oneshot::Sender<Result<Payload, AckError>>),
+    /// The server on the other side of a bridge.
+    Bridge(Asked),
+}
+
+impl Asker {
+    pub(crate) fn new(waiter: Waiter, room: AskingRoom) -> Self {
+        Self { waiter, _room: room }
+    }
+
+    fn settle(self, outcome: Result<Payload, AckError>) {
+        match self.waiter {
+            // Nobody minds an answer that nobody waits for any more.
+            Waiter::Handle(sender) => drop(sender.send(outcome)),
+            Waiter::Bridge(asked) => asked.settle(outcome),
+        }
+    }
 }
 
 type ReadySender = oneshot::Sender<Result<Ready, ReadyError>>;
@@ -261,10 +283,7 @@ impl Namespace {
         while let Some(event) = self.core.poll_event() {
             match event {
                 socket::Event::Received { id, name, payload } => self.received(id, name, payload),
-                socket::Event::Answered(waiter, outcome) => {
-                    // Nobody minds an answer that nobody waits for any more.
-                    drop(waiter.sender.send(outcome));
-                }
+                socket::Event::Answered(waiter, outcome) => waiter.settle(outcome),
                 socket::Event::Ready { sid, recovered } => self.is_ready(sid, recovered),
                 socket::Event::ConnectError(reason) => {
                     log::warn!("{}: not joined: {reason}", self.name());

@@ -6,73 +6,107 @@
 //! can leak room, and no event can vanish uncounted.
 
 use std::{
+    fmt::Debug,
     sync::{
-        Arc,
-        atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering},
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{
+            AtomicBool, AtomicU8, AtomicU64, AtomicUsize,
+            Ordering::{AcqRel, Acquire, SeqCst},
+        },
     },
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
 };
 
 use futures::task::AtomicWaker;
 
-/// Room for outgoing events, in number and in bytes.
+/// Room for outgoing events and, apart from it, for answers to the server: who is full of events
+/// can still answer.
 #[derive(Debug)]
 pub(crate) struct Outbox {
-    items: AtomicUsize,
-    bytes: AtomicUsize,
-    /// Of `items`, those that the connection has and has not written.
+    events: Room,
+    answers: Room,
+    /// Of the events, those that the connection has and has not written.
     handed: AtomicUsize,
     /// Those that wait for an answer.
     asks: AtomicUsize,
     /// Events that were taken and never sent.
     discarded: AtomicU64,
     limits: Limits,
+    waiters: Waiters,
 }
 
 /// How much there is room for.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
+    /// Events.
     pub(crate) items: usize,
+    /// Of events, and of answers.
     pub(crate) bytes: usize,
+    /// Events that wait for an answer, and answers.
     pub(crate) asks: usize,
+}
+
+/// What is taken.
+#[derive(Debug, Default)]
+struct Room {
+    items: AtomicUsize,
+    bytes: AtomicUsize,
+}
+
+impl Room {
+    /// Takes room for one more, if so many and so much of them are allowed. One that is larger than
+    /// all the room goes into an empty one: it could never be sent otherwise.
+    fn take(&self, bytes: usize, max_items: usize, max_bytes: usize) -> Option<()> {
+        let items = take(&self.items, 1, |sum| sum <= max_items)?;
+        let alone = items == 0;
+        if take(&self.bytes, bytes, |sum| alone || sum <= max_bytes).is_none() {
+            self.items.fetch_sub(1, SeqCst);
+            return None;
+        }
+        Some(())
+    }
+
+    fn give(&self, bytes: usize) {
+        self.bytes.fetch_sub(bytes, SeqCst);
+        self.items.fetch_sub(1, SeqCst);
+    }
+
+    /// Whether it is worth while for somebody who waits for room to look again: at the latest
+    /// when it is empty.
+    fn is_half_empty(&self, limits: Limits) -> bool {
+        let items = self.items.load(SeqCst);
+        items == 0 || (items <= limits.items / 2 && self.bytes.load(SeqCst) <= limits.bytes / 2)
+    }
 }
 
 impl Outbox {
     pub(crate) fn new(limits: Limits) -> Arc<Self> {
         Arc::new(Self {
-            items: AtomicUsize::new(0),
-            bytes: AtomicUsize::new(0),
+            events: Room::default(),
+            answers: Room::default(),
             handed: AtomicUsize::new(0),
             asks: AtomicUsize::new(0),
             discarded: AtomicU64::new(0),
             limits,
+            waiters: Waiters::default(),
         })
     }
 
-    /// Takes room for one event of `bytes`, or `None` if there is not enough left. An event
-    /// larger than the whole outbox goes into an empty one: it could never be sent otherwise.
+    /// Takes room for one event of `bytes`, or `None` if there is not enough left.
     pub(crate) fn reserve(self: &Arc<Self>, bytes: usize) -> Option<Permit> {
-        let Limits { items: max_items, bytes: max_bytes, .. } = self.limits;
-        let items = take(&self.items, 1, |sum| sum <= max_items)?;
-        let alone = items == 0;
-        if take(&self.bytes, bytes, |sum| alone || sum <= max_bytes).is_none() {
-            self.items.fetch_sub(1, Ordering::AcqRel);
-            return None;
-        }
-        Some(Permit {
-            outbox: Arc::clone(self),
-            bytes,
-            stage: Stage::Waiting,
-            end: Settled::Discarded,
-            fate: None,
-        })
+        self.events.take(bytes, self.limits.items, self.limits.bytes)?;
+        Some(self.permit(bytes, Kind::Event, Stage::Waiting))
     }
 
     /// Takes room for an answer to the server, which nobody counts as discarded.
     pub(crate) fn reserve_answer(self: &Arc<Self>, bytes: usize) -> Option<Permit> {
-        let mut permit = self.reserve(bytes)?;
-        permit.stage = Stage::Settled;
-        Some(permit)
+        self.answers.take(bytes, self.limits.asks, self.limits.bytes)?;
+        Some(self.permit(bytes, Kind::Answer, Stage::Settled))
+    }
+
+    fn permit(self: &Arc<Self>, bytes: usize, kind: Kind, stage: Stage) -> Permit {
+        let outbox = Arc::clone(self);
+        Permit { outbox, bytes, kind, stage, end: Settled::Discarded, witness: None }
     }
 
     /// Takes room for one who waits for an answer.
@@ -81,26 +115,81 @@ impl Outbox {
         Some(Asking { outbox: Arc::clone(self) })
     }
 
+    /// Wakes a task when it may be worth while to try again. To be called before the try that fails:
+    /// room that is given back meanwhile wakes it, too.
+    pub(crate) fn await_room(&self, waker: &Waker) {
+        self.waiters.add(waker);
+    }
+
+    /// Nothing will be taken here for the time being: whoever waits for room has to know.
+    pub(crate) fn turn_away(&self) {
+        self.waiters.wake();
+    }
+
     /// How many events hold room now.
     pub(crate) fn waiting(&self) -> usize {
-        self.items.load(Ordering::Acquire)
+        self.events.items.load(Acquire)
     }
 
     /// How many bytes of them.
     pub(crate) fn waiting_bytes(&self) -> usize {
-        self.bytes.load(Ordering::Acquire)
+        self.events.bytes.load(Acquire)
     }
 
     /// How many events were taken and never sent.
     pub(crate) fn discarded(&self) -> u64 {
-        self.discarded.load(Ordering::Acquire)
+        self.discarded.load(Acquire)
     }
 }
 
 /// Adds to a counter if the sum `fits`. Gives what it was before.
 fn take(counter: &AtomicUsize, amount: usize, fits: impl Fn(usize) -> bool) -> Option<usize> {
     let add = |now: usize| now.checked_add(amount).filter(|&sum| fits(sum));
-    counter.fetch_update(Ordering::AcqRel, Ordering::Acquire, add).ok()
+    counter.fetch_update(SeqCst, SeqCst, add).ok()
+}
+
+/// The tasks that wait for room.
+///
+/// All that is ordered here is in one order for all threads (`SeqCst`): either who gives room back
+/// sees the waiter, or the waiter, who looks again, sees the room.
+#[derive(Debug, Default)]
+struct Waiters {
+    any: AtomicBool,
+    wakers: Mutex<Vec<Waker>>,
+}
+
+impl Waiters {
+    fn wakers(&self) -> MutexGuard<'_, Vec<Waker>> {
+        self.wakers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn add(&self, waker: &Waker) {
+        let mut wakers = self.wakers();
+        if !wakers.iter().any(|known| known.will_wake(waker)) {
+            wakers.push(waker.clone());
+        }
+        drop(wakers);
+        self.any.store(true, SeqCst);
+    }
+
+    fn wake_if(&self, is_time: impl Fn() -> bool) {
+        if self.any.load(SeqCst) && is_time() {
+            self.wake();
+        }
+    }
+
+    fn wake(&self) {
+        if self.any.swap(false, SeqCst) {
+            let wakers = std::mem::take(&mut *self.wakers());
+            wakers.into_iter().for_each(Waker::wake);
+        }
+    }
+}
+
+/// Wants to know what becomes of an event.
+pub(crate) trait Witness: Debug + Send + Sync {
+    /// May come twice: what was stranded is written or given up later.
+    fn settle(&self, settled: Settled);
 }
 
 /// Room taken in an [`Outbox`], given back on drop.
@@ -108,10 +197,18 @@ fn take(counter: &AtomicUsize, amount: usize, fits: impl Fn(usize) -> bool) -> O
 pub(crate) struct Permit {
     outbox: Arc<Outbox>,
     bytes: usize,
+    kind: Kind,
     stage: Stage,
     /// What its end means for the event.
     end: Settled,
-    fate: Option<Arc<Fate>>,
+    witness: Option<Arc<dyn Witness>>,
+}
+
+/// What it is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Event,
+    Answer,
 }
 
 /// How far an event is.
@@ -127,19 +224,26 @@ enum Stage {
 impl Permit {
     /// How many events the connection has and has not written.
     pub(crate) fn handed(&self) -> usize {
-        self.outbox.handed.load(Ordering::Acquire)
+        self.outbox.handed.load(Acquire)
     }
 
     /// What becomes of the event, for who wants to wait for it.
     pub(crate) fn fate(&mut self) -> Arc<Fate> {
-        Arc::clone(self.fate.get_or_insert_default())
+        let fate = Arc::<Fate>::default();
+        self.set_witness(Arc::clone(&fate));
+        fate
+    }
+
+    /// Has somebody told what becomes of the event, instead of who was told so far.
+    pub(crate) fn set_witness(&mut self, witness: Arc<impl Witness + 'static>) {
+        self.witness = Some(witness);
     }
 
     /// The connection has the event.
     pub(crate) fn hand(&mut self) {
         if self.stage == Stage::Waiting {
             self.stage = Stage::Handed;
-            self.outbox.handed.fetch_add(1, Ordering::AcqRel);
+            self.outbox.handed.fetch_add(1, AcqRel);
         }
     }
 
@@ -151,8 +255,8 @@ impl Permit {
     /// Its namespace has ended, and the event waits for somebody to join it again: nobody else need
     /// wait for that.
     pub(crate) fn strand(&self) {
-        if let Some(fate) = &self.fate {
-            fate.settle(Settled::Stranded);
+        if let Some(witness) = &self.witness {
+            witness.settle(Settled::Stranded);
         }
     }
 
@@ -169,22 +273,30 @@ impl Permit {
 
     fn leave(&mut self, stage: Stage) {
         if std::mem::replace(&mut self.stage, stage) == Stage::Handed {
-            self.outbox.handed.fetch_sub(1, Ordering::AcqRel);
+            self.outbox.handed.fetch_sub(1, AcqRel);
         }
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        if self.stage != Stage::Settled {
-            self.outbox.discarded.fetch_add(1, Ordering::AcqRel);
-            self.leave(Stage::Settled);
+        let outbox = &self.outbox;
+        match self.kind {
+            Kind::Answer => outbox.answers.give(self.bytes),
+            Kind::Event => {
+                if self.stage != Stage::Settled {
+                    outbox.discarded.fetch_add(1, AcqRel);
+                }
+                if self.stage == Stage::Handed {
+                    outbox.handed.fetch_sub(1, AcqRel);
+                }
+                outbox.events.give(self.bytes);
+                outbox.waiters.wake_if(|| outbox.events.is_half_empty(outbox.limits));
+            }
         }
-        self.outbox.items.fetch_sub(1, Ordering::AcqRel);
-        self.outbox.bytes.fetch_sub(self.bytes, Ordering::AcqRel);
         // Last of all: who waits for it finds room.
-        if let Some(fate) = &self.fate {
-            fate.settle(self.end);
+        if let Some(witness) = &self.witness {
+            witness.settle(self.end);
         }
     }
 }
@@ -214,6 +326,18 @@ impl Fate {
         Arc::new(fate)
     }
 
+    pub(crate) fn poll(&self, cx: &Context<'_>) -> Poll<Settled> {
+        self.waker.register(cx.waker());
+        match self.settled.load(Acquire) {
+            0 => Poll::Pending,
+            1 => Poll::Ready(Settled::Written),
+            2 => Poll::Ready(Settled::Discarded),
+            _ => Poll::Ready(Settled::Stranded),
+        }
+    }
+}
+
+impl Witness for Fate {
     fn settle(&self, settled: Settled) {
         let number = match settled {
             Settled::Written => 1,
@@ -221,19 +345,8 @@ impl Fate {
             Settled::Stranded => 3,
         };
         // The first word counts.
-        let first = self.settled.compare_exchange(0, number, Ordering::AcqRel, Ordering::Acquire);
-        if first.is_ok() {
+        if self.settled.compare_exchange(0, number, AcqRel, Acquire).is_ok() {
             self.waker.wake();
-        }
-    }
-
-    pub(crate) fn poll(&self, cx: &Context<'_>) -> Poll<Settled> {
-        self.waker.register(cx.waker());
-        match self.settled.load(Ordering::Acquire) {
-            0 => Poll::Pending,
-            1 => Poll::Ready(Settled::Written),
-            2 => Poll::Ready(Settled::Discarded),
-            _ => Poll::Ready(Settled::Stranded),
         }
     }
 }
@@ -246,7 +359,9 @@ pub(crate) struct Asking {
 
 impl Drop for Asking {
     fn drop(&mut self) {
-        self.outbox.asks.fetch_sub(1, Ordering::AcqRel);
+        let Outbox { asks, limits, waiters, .. } = &*self.outbox;
+        asks.fetch_sub(1, SeqCst);
+        waiters.wake_if(|| asks.load(SeqCst) <= limits.asks / 2);
     }
 }
 
@@ -288,7 +403,7 @@ mod tests {
             permit.hand();
             assert_eq!(permit.handed(), 1);
             end(permit);
-            assert_eq!(outbox.handed.load(Ordering::Acquire), 0);
+            assert_eq!(outbox.handed.load(Acquire), 0);
             let Poll::Ready(settled) = fate.poll(&cx) else { panic!("it is open") };
             settled
         };
@@ -305,5 +420,74 @@ mod tests {
         assert_eq!(stranded, Settled::Stranded);
         drop(outbox.reserve_answer(1));
         assert_eq!((outbox.discarded(), outbox.waiting()), (1, 0));
+    }
+
+    #[test]
+    fn answers_have_room_of_their_own() {
+        let outbox = outbox();
+        let events = (outbox.reserve(50), outbox.reserve(50));
+        let answer = outbox.reserve_answer(100);
+        assert!(answer.is_some() && outbox.reserve_answer(0).is_none());
+        drop(events);
+        assert!(outbox.reserve_answer(0).is_none());
+        drop(answer);
+        assert!(outbox.reserve_answer(1_000).is_some());
+    }
+
+    #[test]
+    fn who_waits_for_room_is_woken_when_half_of_it_is_there_or_all() {
+        let outbox = Outbox::new(Limits { items: 4, bytes: 100, asks: 2 });
+        let (first, woken) = count();
+        let (second, _) = count();
+        let wait = || {
+            for waker in [&first, &second, &first] {
+                outbox.await_room(waker);
+            }
+        };
+        let mut held: Vec<_> = (0..4).map(|_| outbox.reserve(10).unwrap()).collect();
+        wait();
+        held.pop();
+        assert_eq!(woken.get(), 0);
+        held.pop();
+        held.pop();
+        assert_eq!(woken.get(), 1, "once");
+        drop(held);
+        // A giant goes when all is free.
+        let mut held: Vec<_> = [60, 10].map(|bytes| outbox.reserve(bytes).unwrap()).into();
+        wait();
+        held.pop();
+        assert_eq!(woken.get(), 1);
+        held.pop();
+        assert_eq!(woken.get(), 2);
+        // So does who waits to ask, and who waits for nothing any more.
+        let asks = (outbox.ask(), outbox.ask());
+        wait();
+        drop(asks.0);
+        assert_eq!(woken.get(), 3);
+        wait();
+        outbox.turn_away();
+        assert_eq!(woken.get(), 4);
+        assert!(outbox.waiters.wakers().is_empty());
+    }
+
+    /// A waker that counts.
+    fn count() -> (Waker, Woken) {
+        let woken = Woken::default();
+        (Waker::from(Arc::new(woken.clone())), woken)
+    }
+
+    #[derive(Default, Clone)]
+    struct Woken(Arc<AtomicUsize>);
+
+    impl Woken {
+        fn get(&self) -> usize {
+            self.0.load(Acquire)
+        }
+    }
+
+    impl std::task::Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, AcqRel);
+        }
     }
 }

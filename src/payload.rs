@@ -36,8 +36,7 @@ use crate::error::DecodeError;
 
 pub(crate) use placeholder::check_placeholders;
 pub(crate) use ser::{encode_event, encode_reply};
-#[cfg(feature = "msgpack")]
-pub(crate) use tokens::{Token, Tokens};
+pub(crate) use tokens::{Token, Tokens, unquoted};
 
 /// The arguments of an event or of an answer.
 #[derive(Clone, PartialEq, Eq)]

@@ -16,7 +16,7 @@ use crate::{
     emit::{Emit, Offline},
     error::{EmitError, Reason},
     middleware::{Chain, Flow},
-    namespace::Namespace,
+    namespace::{Namespace, Post, Question},
     outbox::{Outbox, Permit},
     payload::Payload,
     proto::{engine::Protocol, packet::Parser, socket::Socket},
@@ -49,6 +49,8 @@ pub(crate) struct Status {
     /// Counts the times that the namespace was joined, or tried to be; 0 while it is not.
     visit: AtomicU64,
     is_joined: AtomicBool,
+    /// The server adds an argument of its own to events.
+    is_stamped: AtomicBool,
     /// The largest message that the server takes, in bytes; 0 as long as that is not known.
     max_payload: AtomicU64,
 }
@@ -84,15 +86,20 @@ impl Status {
         told.marks
     }
 
-    fn update(&self, reason: Option<&Reason>, seen: u64) {
+    /// Whether that changed it.
+    fn update(&self, reason: Option<&Reason>, seen: u64) -> bool {
         if reason.is_none() && !self.has_ended.load(Ordering::Acquire) {
-            return;
+            return false;
         }
         let mut told = self.told();
-        if told.marks == seen && told.reason != Some(Reason::Shutdown) {
+        let changes = told.marks == seen
+            && told.reason != Some(Reason::Shutdown)
+            && told.reason.as_ref() != reason;
+        if changes {
             told.reason = reason.cloned();
             self.has_ended.store(reason.is_some(), Ordering::Release);
         }
+        changes
     }
 }
 
@@ -117,7 +124,15 @@ impl Port {
         self.status.visit.store(core.visit().unwrap_or(0), Ordering::Release);
         self.status.is_joined.store(core.is_joined(), Ordering::Release);
         self.status.max_payload.store(core.max_payload().unwrap_or(0), Ordering::Release);
-        self.status.update(core.ended(), seen);
+        self.status.is_stamped.store(core.recovery().is_some(), Ordering::Release);
+        if self.status.update(core.ended(), seen) {
+            self.outbox.turn_away();
+        }
+    }
+
+    /// Whether the server adds an argument of its own to events.
+    pub(crate) fn is_stamped(&self) -> bool {
+        self.status.is_stamped.load(Ordering::Acquire)
     }
 
     pub(crate) fn is_joined(&self) -> bool {
@@ -142,7 +157,11 @@ impl Port {
     /// Marks the namespace as ended (or not) at once. The message that makes it so carries the
     /// number of the mark.
     pub(crate) fn mark(&self, reason: Option<&Reason>) -> u64 {
-        self.status.mark(reason)
+        let mark = self.status.mark(reason);
+        if reason.is_some() {
+            self.outbox.turn_away();
+        }
+        mark
     }
 
     /// The size of an event or an answer and the server's limit, if the one is known to exceed the
@@ -169,6 +188,18 @@ impl Port {
             Flow::Drop(reason) => Err(EmitError::Middleware(reason.into_owned())),
             Flow::Answer(payload) => Ok(Taken::Answered(payload)),
         }
+    }
+
+    /// Sends the actor an event that was taken.
+    pub(crate) fn post(
+        &self,
+        emit: Emit,
+        permit: Permit,
+        offline: Offline,
+        question: Option<Question>,
+    ) -> Result<(), EmitError> {
+        let taken = self.tell(Post { emit, permit, offline, question });
+        taken.then_some(()).ok_or(EmitError::Closed(Reason::Shutdown))
     }
 
     /// Room for an event, or why it is not taken.

@@ -24,14 +24,14 @@ use crate::{
     message::{Disconnected, Event, Ready},
     middleware::Middleware,
     namespace::{
-        Asker, AwaitReady, Disconnect, GiveTicket, Post, Question, Rejoin, Subscribe,
-        SubscribeOnce, TakeUnsent,
+        Asker, AwaitReady, Disconnect, GiveTicket, Question, Rejoin, Subscribe, SubscribeOnce,
+        TakeUnsent, Waiter,
     },
-    outbox::{Fate, Permit, Settled},
+    outbox::{Fate, Settled},
     payload::{Payload, Reply},
     port::{Port, Taken},
     subscriber::{Ears, Subscribable, actor as actor_of, ears},
-    subscription::{Number, Subscription},
+    subscription::{Number, Overflow, Subscription},
     ticket::SessionTicket,
 };
 
@@ -67,6 +67,14 @@ impl fmt::Debug for Socket {
 impl Socket {
     pub(crate) fn new(port: Arc<Port>, lifeline: Arc<Lifeline>, defaults: Defaults) -> Self {
         Self { port, lifeline, defaults }
+    }
+
+    pub(crate) fn port(&self) -> &Arc<Port> {
+        &self.port
+    }
+
+    pub(crate) fn defaults(&self) -> &Defaults {
+        &self.defaults
     }
 
     /// The namespace's name, with its slash.
@@ -281,6 +289,11 @@ impl Socket {
         events
     }
 
+    /// Has events go to something that is no actor.
+    pub(crate) fn attach(&self, ear: impl Ear + 'static, overflow: Overflow) -> Subscription {
+        self.hear(None, Filter::All, ear).overflow(overflow)
+    }
+
     fn hear(&self, actor: Option<u64>, filter: Filter, ear: impl Ear + 'static) -> Subscription {
         let number = Number::next();
         let named = Named { number, filter, ear: Box::new(ear) };
@@ -404,19 +417,8 @@ impl Socket {
             return Ok(written(Fate::written()));
         };
         let fate = permit.fate();
-        self.post(emit, permit, None)?;
+        self.port.post(emit, permit, self.defaults.offline, None)?;
         Ok(written(fate))
-    }
-
-    fn post(
-        &self,
-        emit: Emit,
-        permit: Permit,
-        question: Option<Question>,
-    ) -> Result<(), EmitError> {
-        let offline = self.defaults.offline;
-        let taken = self.port.tell(Post { emit, permit, offline, question });
-        taken.then_some(()).ok_or(EmitError::Closed(Reason::Shutdown))
     }
 
     fn question(
@@ -436,8 +438,9 @@ impl Socket {
             }
         };
         let id = (retries > 0).then(|| self.lifeline.message_id()).flatten();
-        let waiter = Asker { sender, _room: room };
-        self.post(emit, permit, Some(Question { waiter, timeout, retries, id }))
+        let waiter = Asker::new(Waiter::Handle(sender), room);
+        let question = Question { waiter, timeout, retries, id };
+        self.port.post(emit, permit, self.defaults.offline, Some(question))
     }
 
     /// Emits an event and waits for the server's answer.

@@ -577,7 +577,11 @@ impl Subscriber {
 
     /// How many events were discarded since this was last asked.
     pub(crate) fn take_missed(&mut self) -> u64 {
-        std::mem::take(&mut self.missed)
+        let missed = std::mem::take(&mut self.missed);
+        if missed > 0 {
+            self.ears.named.iter().for_each(|named| named.ear.note_missed(missed));
+        }
+        missed
     }
 
     fn discard_events(&mut self) {

@@ -175,6 +175,7 @@ pub(crate) enum Transmit {
 /// What waits to be written. A packet becomes messages when its turn comes: until then it can be
 /// replaced, or given back.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly all are packets")]
 enum Queued {
     Packet(Outgoing),
     Ping(u64),

@@ -48,8 +48,11 @@ impl Proof {
 
     /// The answer to a ping, and so to all before it.
     pub(crate) fn handle_pong(&mut self, now: Instant, ping: u64) {
-        while let Some((_, written)) = self.pings.pop_front_if(|&mut (before, _)| before <= ping) {
+        while let Some(&(before, written)) = self.pings.front()
+            && before <= ping
+        {
             self.read = written;
+            self.pings.pop_front();
         }
         if self.asked.take_if(|asked| *asked <= ping).is_some() && self.written > self.read {
             self.expect(now);

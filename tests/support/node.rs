@@ -245,6 +245,20 @@ impl Server {
         self.get(&format!("/emit?namespace={namespace}&how={how}&args={args}"));
     }
 
+    /// Has the server emit the numbers of a stream, from 0, to whoever is in "/", as `record` events;
+    /// what is emitted right before a connection is lost is lost. One in ten asks for an answer.
+    pub fn pump(&self, stream: &str, count: u64) {
+        self.get(&format!("/pump?stream={stream}&count={count}"));
+    }
+
+    /// How many numbers of the stream were emitted by now, and the answers: which number each
+    /// belongs to, and what it is.
+    pub fn pumped(&self, stream: &str) -> (u64, Vec<(u64, u64)>) {
+        let body = self.get(&format!("/pumped?stream={stream}"));
+        let answers = serde_json::from_value(body["answers"].clone());
+        (body["next"].as_u64().expect("a number"), answers.expect("pairs of numbers"))
+    }
+
     /// From now on this token, and no other, lets into `/guarded`.
     pub fn set_token(&self, token: &str) {
         self.get(&format!("/token?is={}", percent_encode(token)));

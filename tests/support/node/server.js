@@ -18,6 +18,8 @@ const disconnections = {};
 const counts = {};
 // What came in each stream, over all sockets.
 const recorded = {};
+// Numbers to be emitted to whoever is in "/", by the stream they belong to.
+const pumps = {};
 // The one that lets into "/guarded", and those that were shown there.
 let token = "";
 const tokens = [];
@@ -78,10 +80,48 @@ function dedupe() {
   });
 }
 
+// Emits the numbers of a stream as `record` events, from where they ended when the last connection
+// was lost. One in ten asks for an answer, and not too many wait for one.
+function pump(socket, stream) {
+  const numbers = pumps[stream];
+  let asked = 0;
+  const step = () => {
+    for (let i = 0; i < 50 && asked < 50; i += 1) {
+      const n = numbers.next;
+      if (!socket.connected || n === numbers.count) {
+        return;
+      }
+      numbers.next += 1;
+      if (n % 10) {
+        socket.emit("record", stream, n);
+      } else {
+        asked += 1;
+        // Some never get an answer.
+        let waits = true;
+        const settle = () => {
+          asked -= Number(waits);
+          waits = false;
+        };
+        setTimeout(settle, 100);
+        socket.emit("record", stream, n, (answer) => {
+          settle();
+          numbers.answers.push([n, answer]);
+        });
+      }
+    }
+    // The connection gets its turn.
+    setTimeout(step, 0);
+  };
+  step();
+}
+
 function serve(name) {
   return (socket) => {
     add(connections, name);
     socket.on("disconnect", () => add(disconnections, name));
+    if (name === "/") {
+      Object.keys(pumps).forEach((stream) => pump(socket, stream));
+    }
 
     socket.on("echo", (...received) => {
       const [args, ack] = splitAck(received);
@@ -187,6 +227,14 @@ const server = http.createServer((request, response) => {
     const { namespace, how, args } = Object.fromEntries(url.searchParams);
     emitters[how](io.of(namespace), JSON.parse(args));
     reply(true);
+  } else if (url.pathname === "/pump") {
+    const { stream, count } = Object.fromEntries(url.searchParams);
+    pumps[stream] = { next: 0, count: Number(count), answers: [] };
+    Object.values(io.of("/").connected || Object.fromEntries(io.of("/").sockets))
+      .forEach((socket) => pump(socket, stream));
+    reply(true);
+  } else if (url.pathname === "/pumped") {
+    reply(pumps[url.searchParams.get("stream")]);
   } else if (url.pathname === "/token") {
     token = url.searchParams.get("is");
     reply(true);

@@ -1,0 +1,272 @@
+//! What has been passed on, so that it is recognised when it comes back.
+//!
+//! A server that hands an event on to all its clients hands it to the bridge, too. It has been
+//! through a decoder and an encoder by then, so what is remembered is what it says and not its text:
+//! numbers as JavaScript has them, strings without their escapes, the members of an object in no
+//! order.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    hash::{BuildHasher, Hash, Hasher, RandomState},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+
+use crate::payload::{Payload, Token, Tokens, unquoted};
+
+/// How much is remembered, and for how long.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Span {
+    pub(super) events: usize,
+    pub(super) time: Duration,
+}
+
+/// The events that went one way lately.
+#[derive(Debug)]
+pub(super) struct Echoes {
+    span: Span,
+    /// Nobody outside can make two events that look the same.
+    keys: RandomState,
+    memory: Mutex<Memory>,
+}
+
+#[derive(Debug, Default)]
+struct Memory {
+    order: VecDeque<(Instant, u64)>,
+    /// How often each is in `order`.
+    known: HashMap<u64, u32>,
+}
+
+impl Memory {
+    fn forget_before(&mut self, now: Instant, span: Span) {
+        let over = |&(since, _): &(Instant, u64)| now.saturating_duration_since(since) > span.time;
+        while self.order.front().is_some_and(over) {
+            self.forget_oldest();
+        }
+    }
+
+    fn forget_oldest(&mut self) {
+        if let Some((_, digest)) = self.order.pop_front()
+            && let Some(count) = self.known.get_mut(&digest)
+        {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.known.remove(&digest);
+            }
+        }
+    }
+}
+
+impl Echoes {
+    pub(super) fn new(span: Span) -> Self {
+        Self { span, keys: RandomState::new(), memory: Mutex::default() }
+    }
+
+    fn memory(&self, now: Instant) -> MutexGuard<'_, Memory> {
+        let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        memory.forget_before(now, self.span);
+        memory
+    }
+
+    /// This event goes on.
+    pub(super) fn note(&self, now: Instant, name: &str, payload: &Payload) {
+        let digest = self.digest(name, payload).whole;
+        let mut memory = self.memory(now);
+        if memory.order.len() >= self.span.events {
+            memory.forget_oldest();
+        }
+        memory.order.push_back((now, digest));
+        let count = memory.known.entry(digest).or_default();
+        *count = count.saturating_add(1);
+    }
+
+    /// Whether this event has come back. If it `is_stamped`, its last argument may be one of the
+    /// server's own.
+    pub(super) fn has(
+        &self,
+        now: Instant,
+        name: &str,
+        payload: &Payload,
+        is_stamped: bool,
+    ) -> bool {
+        if self.memory(now).known.is_empty() {
+            return false;
+        }
+        let digest = self.digest(name, payload);
+        let memory = self.memory(now);
+        let knows = |digest| memory.known.contains_key(&digest);
+        knows(digest.whole) || (is_stamped && digest.unstamped.is_some_and(knows))
+    }
+
+    fn digest(&self, name: &str, payload: &Payload) -> Digest {
+        let mut arguments = self.keys.build_hasher();
+        name.hash(&mut arguments);
+        payload.attachments().iter().map(Bytes::as_ref).for_each(|data| data.hash(&mut arguments));
+        let mut unstamped = None;
+        let mut open = Vec::new();
+        for token in Tokens::of(payload.arguments()) {
+            let value = match token {
+                Token::Object => {
+                    open.push(Open::Object { sum: 0, key: None });
+                    continue;
+                }
+                Token::Array => {
+                    open.push(Open::Array(self.keys.build_hasher()));
+                    continue;
+                }
+                // The one more at the end is that of the arguments.
+                Token::End => match open.pop() {
+                    None => break,
+                    Some(Open::Object { sum, .. }) => self.hash(Kind::Object, sum),
+                    Some(Open::Array(items)) => self.hash(Kind::Array, items.finish()),
+                },
+                Token::Text(quoted) => self.hash(Kind::Text, unquoted(quoted)),
+                Token::Plain(text) => match text.parse::<f64>() {
+                    // Minus zero is zero.
+                    Ok(number) => self.hash(Kind::Number, (number + 0.0).to_bits()),
+                    Err(_) => self.hash(Kind::Word, text),
+                },
+            };
+            match open.last_mut() {
+                Some(Open::Array(items)) => items.write_u64(value),
+                Some(Open::Object { sum, key }) => match key.take() {
+                    None => *key = Some(value),
+                    Some(key) => *sum = sum.wrapping_add(self.hash(Kind::Member, (key, value))),
+                },
+                None => {
+                    unstamped = matches!(token, Token::Text(_)).then(|| arguments.finish());
+                    arguments.write_u64(value);
+                }
+            }
+        }
+        Digest { whole: arguments.finish(), unstamped }
+    }
+
+    fn hash(&self, kind: Kind, value: impl Hash) -> u64 {
+        self.keys.hash_one((kind, value))
+    }
+}
+
+/// What an event says, in a number.
+struct Digest {
+    whole: u64,
+    /// Without its last argument, if that is a string.
+    unstamped: Option<u64>,
+}
+
+/// What is not at its end yet.
+enum Open<H> {
+    Array(H),
+    Object { sum: u64, key: Option<u64> },
+}
+
+#[derive(Hash)]
+enum Kind {
+    Object,
+    Member,
+    Array,
+    Text,
+    Number,
+    Word,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SPAN: Span = Span { events: 3, time: Duration::from_secs(10) };
+
+    fn payload(arguments: &str, attachments: &[&'static str]) -> Payload {
+        let (open, attachments) =
+            ("[\"e\"", attachments.iter().map(|data| Bytes::from_static(data.as_bytes())));
+        let (json, start) = match arguments {
+            "" => (format!("{open}]"), open.len()),
+            arguments => (format!("{open},{arguments}]"), open.len() + 1),
+        };
+        Payload::new(json.into(), start, attachments.collect())
+    }
+
+    #[track_caller]
+    fn check(passed: &str, back: &str, is_stamped: bool, same: bool) {
+        let (echoes, now) = (Echoes::new(SPAN), Instant::now());
+        echoes.note(now, "e", &payload(passed, &[]));
+        let has = echoes.has(now, "e", &payload(back, &[]), is_stamped);
+        assert_eq!(has, same, "{passed:?} and {back:?}");
+    }
+
+    #[test]
+    fn what_means_the_same_is_the_same() {
+        for (passed, back) in [
+            ("", ""),
+            ("1", "1"),
+            (r#"{"a":1,"b":[true,null]}"#, r#" { "b" : [ true , null ] , "a" : 1.0 } "#),
+            ("100,1e2,-0,9007199254740993", "1e2,100.0,0,9007199254740992"),
+            (r#""é😀\u2028/""#, r#""\u00e9\ud83d\ude00 \/""#),
+            (r#"{"é":{}}"#, r#"{"\u00e9":{}}"#),
+            ("[[[]]]", "[ [ [ ] ] ]"),
+        ] {
+            check(passed, back, false, true);
+        }
+    }
+
+    #[test]
+    fn what_means_something_else_is_not() {
+        for (passed, back) in [
+            ("", "null"),
+            ("1", "2"),
+            ("1", "\"1\""),
+            ("null", "\"null\""),
+            ("1,2", "2,1"),
+            ("1,2", "[1,2]"),
+            ("[1],2", "[1,2]"),
+            ("[]", "{}"),
+            ("[[],[]]", "[[[]]]"),
+            (r#"{"a":1,"b":2}"#, r#"{"a":2,"b":1}"#),
+            (r#"{"a":{"b":1}}"#, r#"{"b":{"a":1}}"#),
+            (r#"["a",1]"#, r#"{"a":1}"#),
+        ] {
+            check(passed, back, false, false);
+            check(back, passed, false, false);
+        }
+        let (echoes, now) = (Echoes::new(SPAN), Instant::now());
+        echoes.note(now, "e", &payload("0", &["ab", "c"]));
+        assert!(echoes.has(now, "e", &payload("0", &["ab", "c"]), false));
+        assert!(!echoes.has(now, "e", &payload("0", &["a", "bc"]), false));
+        assert!(!echoes.has(now, "f", &payload("0", &["ab", "c"]), false));
+    }
+
+    #[test]
+    fn the_server_s_own_argument_makes_no_difference_where_there_may_be_one() {
+        check("1", r#"1,"offset""#, true, true);
+        check("", r#""offset""#, true, true);
+        check("1", r#"1,"offset""#, false, false);
+        check("1", r#"1,["offset"]"#, true, false);
+        check("1", "1,2", true, false);
+        check(r#"1,"a""#, r#"1,"a""#, true, true);
+    }
+
+    #[test]
+    fn the_oldest_are_forgotten_when_there_are_many_or_time_is_over() {
+        let (echoes, start) = (Echoes::new(SPAN), Instant::now());
+        let has = |now, number: &str| echoes.has(now, "e", &payload(number, &[]), false);
+        for number in ["1", "1", "2", "3"] {
+            echoes.note(start, "e", &payload(number, &[]));
+        }
+        assert!(has(start, "1") && has(start, "2") && has(start, "3"), "1 came twice");
+        echoes.note(start + SPAN.time, "e", &payload("4", &[]));
+        assert!(!has(start, "1"));
+        let later = start + SPAN.time + Duration::from_millis(1);
+        assert!(has(later, "4") && !has(later, "3"));
+        assert!(!has(later + SPAN.time, "4"));
+        assert!(echoes.memory(later).known.is_empty() && echoes.memory(later).order.is_empty());
+    }
+
+    #[test]
+    fn what_is_nested_deeply_takes_no_stack() {
+        let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+        check(&deep, &deep, false, true);
+        check("", &deep, false, false);
+    }
+}

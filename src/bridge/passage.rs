@@ -1,0 +1,277 @@
+//! One direction of a bridge: hears the events of one namespace, and emits them in the other.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use actix::MailboxError;
+
+use super::{echo::Echoes, route::Route};
+use crate::{
+    alarm,
+    ear::Ear,
+    emit::{Emit, Offline},
+    error::{AckError, EmitError, Reason},
+    message::{Event, Responder},
+    namespace::{Asker, Question, Waiter},
+    outbox::{Settled, Witness},
+    payload::Payload,
+    port::{Port, Taken},
+    stats::Counter,
+    subscriber::Sent,
+};
+
+macro_rules! counts {
+    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
+        #[derive(Debug, Default)]
+        pub(super) struct Counts {
+            $($name: Counter,)*
+        }
+
+        /// What one direction of a [`Bridge`](super::Bridge) did with the events that it heard.
+        ///
+        /// Each one heard is filtered, an echo, refused, or passed; but for one that may be waiting
+        /// for room at the moment. Each one passed is written, discarded, or waits. Each one asked
+        /// is answered, unanswered, or waits.
+        #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+        #[non_exhaustive]
+        pub struct BridgeCounts {
+            $($(#[$doc])* pub $name: u64,)*
+        }
+
+        impl Counts {
+            pub(super) fn snapshot(&self) -> BridgeCounts {
+                BridgeCounts { $($name: self.$name.get(),)* }
+            }
+        }
+    };
+}
+
+counts!(
+    /// Events that came to the bridge.
+    heard,
+    /// Events that the [`Route`](super::Route) kept back.
+    filtered,
+    /// Events that had come over the bridge, and were not taken back.
+    echoes,
+    /// Events that the other side did not take: its namespace had ended, it was
+    /// [`Offline::Fail`](crate::Offline::Fail) and not joined, the event was too large for the
+    /// server, a middleware dropped it, or it waited for room when the bridge was stopped.
+    refused,
+    /// Events that the other side has taken.
+    passed,
+    /// Of those, the ones that were written to its connection, or answered by a middleware.
+    written,
+    /// Of those, the ones that were never sent; see [`Stats::discarded`](crate::Stats::discarded).
+    discarded,
+    /// Of those passed, the ones for which the server waits for an answer.
+    asked,
+    /// Answers that were taken back.
+    answered,
+    /// Questions without an answer: it did not come in time, a connection was lost meanwhile, or the
+    /// event was discarded.
+    unanswered,
+    /// Events that never came to the bridge because it was too slow.
+    missed,
+);
+
+impl Witness for Counts {
+    fn settle(&self, settled: Settled) {
+        match settled {
+            Settled::Written => self.written.add(1),
+            Settled::Discarded => self.discarded.add(1),
+            // There is more to come.
+            Settled::Stranded => {}
+        }
+    }
+}
+
+/// From one namespace to the other.
+#[derive(Debug)]
+pub(super) struct Passage {
+    pub(super) from: Arc<Port>,
+    pub(super) to: Arc<Port>,
+    pub(super) offline: Offline,
+    /// For answers.
+    pub(super) timeout: Duration,
+    pub(super) route: Route,
+    pub(super) counts: Arc<Counts>,
+    /// Where to note what goes this way, and which of that could be taken back.
+    pub(super) sent: Option<(Arc<Echoes>, Route)>,
+    /// What went the other way.
+    pub(super) received: Option<Arc<Echoes>>,
+}
+
+/// An event on its way, and who is to get the answer.
+#[derive(Debug)]
+struct Parcel {
+    emit: Emit,
+    asker: Option<Arc<Responder>>,
+}
+
+/// What became of it.
+enum Posted {
+    /// It was taken, or never will be.
+    Done,
+    /// It has to wait for room.
+    Full(Parcel),
+    /// There is nobody on the other side any more.
+    Gone,
+}
+
+impl Passage {
+    fn is_echo(&self, event: &Event) -> bool {
+        self.received.as_ref().is_some_and(|echoes| {
+            echoes.has(alarm::now(), event.name(), event.payload(), self.from.is_stamped())
+        })
+    }
+
+    fn post(&self, parcel: Parcel) -> Posted {
+        let Parcel { emit, asker } = parcel;
+        let room = asker.is_some().then(|| self.to.outbox.ask());
+        if matches!(room, Some(None)) {
+            return Posted::Full(Parcel { emit, asker });
+        }
+        let asked = |asker| {
+            self.counts.asked.add(1);
+            Asked { asker: Some(asker), counts: Arc::clone(&self.counts) }
+        };
+        match self.to.take(emit, self.offline) {
+            Ok(Taken::Room(emit, mut permit)) => {
+                if let Some((echoes, back)) = &self.sent
+                    && back.fits(emit.name())
+                {
+                    echoes.note(alarm::now(), emit.name(), &emit.payload);
+                }
+                permit.set_witness(Arc::clone(&self.counts));
+                self.counts.passed.add(1);
+                let question = asker.zip(room.flatten()).map(|(asker, room)| Question {
+                    waiter: Asker::new(Waiter::Bridge(asked(asker)), room),
+                    timeout: self.timeout,
+                    retries: 0,
+                    id: None,
+                });
+                match self.to.post(emit, permit, self.offline, question) {
+                    Ok(()) => Posted::Done,
+                    Err(_) => Posted::Gone,
+                }
+            }
+            Ok(Taken::Answered(payload)) => {
+                self.counts.passed.add(1);
+                self.counts.written.add(1);
+                if let Some(asker) = asker {
+                    asked(asker).settle(Ok(payload));
+                }
+                Posted::Done
+            }
+            Err(EmitError::Full(emit)) => Posted::Full(Parcel { emit, asker }),
+            Err(error) => {
+                log::debug!(
+                    "{}: not taken from {}: {error}",
+                    self.to.namespace,
+                    self.from.namespace
+                );
+                self.counts.refused.add(1);
+                match error {
+                    EmitError::Closed(Reason::Shutdown) => Posted::Gone,
+                    _ => Posted::Done,
+                }
+            }
+        }
+    }
+}
+
+impl Ear for Arc<Passage> {
+    fn send(&self, event: Event) -> Sent {
+        self.counts.heard.add(1);
+        let Some(emit) = self.route.take(&event) else {
+            self.counts.filtered.add(1);
+            return Sent::Taken;
+        };
+        if self.is_echo(&event) {
+            self.counts.echoes.add(1);
+            return Sent::Taken;
+        }
+        match self.post(Parcel { emit, asker: event.answer }) {
+            Posted::Done => Sent::Taken,
+            Posted::Gone => Sent::Gone,
+            Posted::Full(parcel) => {
+                let (passage, parcel) = (Self::clone(self), Some(parcel));
+                Sent::Full(Box::pin(Held { passage, parcel }))
+            }
+        }
+    }
+
+    fn is_connected(&self) -> bool {
+        self.to.addr.connected()
+    }
+
+    fn note_missed(&self, events: u64) {
+        self.counts.missed.add(events);
+    }
+}
+
+/// An event that waits for room; all behind it wait as well.
+struct Held {
+    passage: Arc<Passage>,
+    parcel: Option<Parcel>,
+}
+
+impl Future for Held {
+    type Output = Result<(), MailboxError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.passage.to.outbox.await_room(cx.waker());
+        let Some(parcel) = self.parcel.take() else { return Poll::Ready(Ok(())) };
+        match self.passage.post(parcel) {
+            Posted::Done => Poll::Ready(Ok(())),
+            Posted::Gone => Poll::Ready(Err(MailboxError::Closed)),
+            Posted::Full(parcel) => {
+                self.parcel = Some(parcel);
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if self.parcel.is_some() {
+            self.passage.counts.refused.add(1);
+        }
+    }
+}
+
+/// A question of one server to the other.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    /// Until there is an outcome.
+    asker: Option<Arc<Responder>>,
+    counts: Arc<Counts>,
+}
+
+impl Asked {
+    /// Takes the answer back.
+    pub(crate) fn settle(mut self, outcome: Result<Payload, AckError>) {
+        let (Ok(payload), Some(asker)) = (outcome, self.asker.as_ref()) else { return };
+        match asker.answer(payload.to_reply()) {
+            Ok(()) => {
+                self.counts.answered.add(1);
+                self.asker = None;
+            }
+            Err(error) => log::debug!("an answer was not taken back: {error}"),
+        }
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        if self.asker.is_some() {
+            self.counts.unanswered.add(1);
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! Which events a bridge passes on, and under which names.
+
+use std::{
+    collections::{HashMap, HashSet},
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
+
+use crate::{emit::Emit, message::Event};
+
+/// Which events a [`Bridge`](super::Bridge) passes on in one direction, and under which names.
+///
+/// ```
+/// use actix_socketio::Route;
+///
+/// // All but what is only for this side.
+/// let all_but = Route::all().except(["admin", "debug"]);
+/// // Orders of more than ten, which go by another name on the other side.
+/// let orders = Route::names(["order"])
+///     .filter(|event| event.args::<(String, u32)>().is_ok_and(|(_, count)| count > 10))
+///     .rename("order", "bulk order");
+/// # let _ = (all_but, orders);
+/// ```
+#[derive(Clone)]
+pub struct Route {
+    names: Names,
+    except: HashSet<String>,
+    renamed: HashMap<String, String>,
+    filter: Option<Arc<Filter>>,
+}
+
+type Filter = dyn Fn(&Event) -> bool + Send + Sync;
+
+#[derive(Debug, Clone)]
+enum Names {
+    All,
+    These(HashSet<String>),
+    Prefix(String),
+}
+
+impl Route {
+    fn new(names: Names) -> Self {
+        Self { names, except: HashSet::new(), renamed: HashMap::new(), filter: None }
+    }
+
+    /// All events.
+    #[must_use]
+    pub fn all() -> Self {
+        Self::new(Names::All)
+    }
+
+    /// None: the bridge leads one way.
+    #[must_use]
+    pub fn none() -> Self {
+        Self::new(Names::These(HashSet::new()))
+    }
+
+    /// Events of these names.
+    #[must_use]
+    pub fn names<N: Into<String>>(names: impl IntoIterator<Item = N>) -> Self {
+        Self::new(Names::These(names.into_iter().map(Into::into).collect()))
+    }
+
+    /// Events whose names begin so.
+    #[must_use]
+    pub fn prefix(prefix: impl Into<String>) -> Self {
+        Self::new(Names::Prefix(prefix.into()))
+    }
+
+    /// But not those of these names.
+    #[must_use]
+    pub fn except<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
+        self.except.extend(names.into_iter().map(Into::into));
+        self
+    }
+
+    /// Events of one name go by another one on the other side.
+    #[must_use]
+    pub fn rename(mut self, from: impl Into<String>, to: impl Into<String>) -> Self {
+        self.renamed.insert(from.into(), to.into());
+        self
+    }
+
+    /// Of the events whose names fit, only those for which the function is true. It is called on the
+    /// arbiter of the client that they come from, and must not block. An event on which it panics
+    /// is not passed on.
+    #[must_use]
+    pub fn filter<F>(mut self, filter: F) -> Self
+    where
+        F: Fn(&Event) -> bool + Send + Sync + 'static,
+    {
+        self.filter = Some(match self.filter.take() {
+            None => Arc::new(filter),
+            Some(first) => Arc::new(move |event: &Event| first(event) && filter(event)),
+        });
+        self
+    }
+
+    /// The names that events are given.
+    pub(super) fn new_names(&self) -> impl Iterator<Item = &str> {
+        self.renamed.values().map(String::as_str)
+    }
+
+    /// Whether it can be the way for events of this name.
+    pub(super) fn fits(&self, name: &str) -> bool {
+        let fits = match &self.names {
+            Names::All => true,
+            Names::These(names) => names.contains(name),
+            Names::Prefix(prefix) => name.starts_with(prefix),
+        };
+        fits && !self.except.contains(name)
+    }
+
+    /// The event as it goes on, if it does.
+    pub(super) fn take(&self, event: &Event) -> Option<Emit> {
+        if !self.fits(event.name()) || !self.lets(event) {
+            return None;
+        }
+        let emit = event.to_emit();
+        let name = self.renamed.get(event.name());
+        Some(match name {
+            None => emit,
+            Some(name) => {
+                let payload = emit.payload.renamed(name);
+                Emit { name: name.as_str().into(), payload, ..emit }
+            }
+        })
+    }
+
+    fn lets(&self, event: &Event) -> bool {
+        let Some(filter) = &self.filter else { return true };
+        catch_unwind(AssertUnwindSafe(|| filter(event))).unwrap_or_else(|_| {
+            log::warn!("{}: the filter of a bridge panicked", event.namespace());
+            false
+        })
+    }
+}
+
+impl Default for Route {
+    fn default() -> Self {
+        Self::all()
+    }
+}
+
+impl fmt::Debug for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { names, except, renamed, filter } = self;
+        f.debug_struct("Route")
+            .field("names", names)
+            .field("except", except)
+            .field("renamed", renamed)
+            .field("filter", &filter.is_some())
+            .finish()
+    }
+}

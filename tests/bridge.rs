@@ -1,0 +1,457 @@
+//! Two servers and a bridge between them: what comes over, what does not, and in which order, also
+//! while both connections fail.
+
+// A test fails by panicking; and a namespace of the servers is called "/foo".
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::disallowed_names,
+    clippy::panic,
+    clippy::unwrap_used
+)]
+
+mod support;
+
+use std::time::Duration;
+
+use actix::Arbiter;
+use actix_socketio::{
+    Bridge, BridgeCounts, BridgeError, Client, Offline, Reconnect, Route,
+    middleware::{Flow, outgoing},
+};
+use bytes::Bytes;
+use serde_json::{Value, json};
+use support::{
+    PATIENCE, eventually,
+    every::{self, Target, within},
+    faults::{Dice, delay},
+    node::{self, Config, Line},
+    proxy::Proxy,
+    recorder::Recorder,
+    scripted::Scripted,
+    storm::quick,
+};
+
+/// A client of each of two servers, what it hears, and a bridge between them.
+struct Crossing {
+    clients: [Client; 2],
+    recorders: [Recorder; 2],
+    bridge: Bridge,
+}
+
+impl Crossing {
+    async fn between(first: &Target, second: &Target) -> Self {
+        Self::routed(first, second, [Route::all(), Route::all()]).await
+    }
+
+    async fn routed(first: &Target, second: &Target, [forward, back]: [Route; 2]) -> Self {
+        let (one, first) = Recorder::joined(first).await;
+        let (other, second) = Recorder::joined(second).await;
+        let bridge = Bridge::between(one.socket(), other.socket())
+            .forward(forward)
+            .back(back)
+            .start()
+            .unwrap();
+        Self { clients: [one, other], recorders: [first, second], bridge }
+    }
+
+    /// Waits until these are the counts of each direction.
+    async fn until(&self, what: &str, check: impl Fn(BridgeCounts, BridgeCounts) -> bool) {
+        eventually(what, || {
+            let stats = self.bridge.stats();
+            check(stats.forward, stats.back)
+        })
+        .await;
+    }
+}
+
+/// The servers that a bridge leads from and to, and both parsers.
+macro_rules! between_servers {
+    ($($name:ident),* $(,)?) => { $(
+        mod $name {
+            use crate::support::{
+                every::{official, official_msgpack, socketioxide},
+                node::Line,
+            };
+
+            #[actix::test]
+            async fn from_2_5_1_to_4_x() {
+                super::$name(&official(Line::V2_5_1), &official(Line::V4)).await;
+            }
+
+            #[actix::test]
+            async fn from_4_x_to_2_5_1() {
+                super::$name(&official(Line::V4), &official(Line::V2_5_1)).await;
+            }
+
+            #[actix::test]
+            async fn from_3_1_2_to_socketioxide() {
+                super::$name(&official(Line::V3_1_2), &socketioxide()).await;
+            }
+
+            #[actix::test]
+            async fn from_socketioxide_to_msgpack_4_x() {
+                super::$name(&socketioxide(), &official_msgpack(Line::V4)).await;
+            }
+
+            #[actix::test]
+            async fn from_msgpack_4_x_to_2_5_1() {
+                super::$name(&official_msgpack(Line::V4), &official(Line::V2_5_1)).await;
+            }
+        }
+    )* };
+}
+
+between_servers!(events_come_over_and_answers_go_back, what_comes_back_is_not_passed_on_again,);
+
+async fn events_come_over_and_answers_go_back(first: &Target, second: &Target) {
+    let mut crossing = Crossing::between(first, second).await;
+    let data = Bytes::from_static(b"\x00\xFF\x1E");
+    let [here, there] = &crossing.clients;
+    // The server says it to the bridge, which says it to the other one, which says it again.
+    here.socket().emit("say", ("echo", 1, &data, json!({ "a": [null, "é"] }))).unwrap();
+    let [_, recorder] = &mut crossing.recorders;
+    let came = recorder.next_event("echo").await.args::<(u64, Bytes, Value)>().unwrap();
+    assert_eq!(came, (1, data.clone(), json!({ "a": [null, "é"] })));
+    // And the other way.
+    there.socket().emit("say", ("echo", 2, &data)).unwrap();
+    let [recorder, _] = &mut crossing.recorders;
+    assert_eq!(recorder.next_event("echo").await.args::<(u64,)>().unwrap().0, 1);
+    assert_eq!(
+        recorder.next_event("echo").await.args::<(u64, Bytes)>().unwrap(),
+        (2, data.clone())
+    );
+    // A question goes over, and its answer back: to the server that asked, which tells it.
+    here.socket().emit("ask", ("echo", 3, &data)).unwrap();
+    let asked = recorder.next_event("echo").await;
+    assert!(asked.wants_ack());
+    let told = recorder.next_event("answered").await.args::<(u64, Bytes)>().unwrap();
+    assert_eq!(told, (3, data));
+    crossing.until("one answer", |forward, _| forward.asked == 1 && forward.answered == 1).await;
+}
+
+async fn what_comes_back_is_not_passed_on_again(first: &Target, second: &Target) {
+    let crossing = Crossing::between(first, second).await;
+    let [here, there] = &crossing.clients;
+    let values = json!([1e2, -0.5, "\u{2028}\"é", { "b": 1, "a": { "c": [] } }, null, true]);
+    here.socket().emit("say", ("echo", &values, &Bytes::from_static(b"abc"))).unwrap();
+    crossing.until("an echo", |_, back| back.echoes == 1).await;
+    there.socket().emit("say", ("echo", "x")).unwrap();
+    crossing.until("another", |forward, _| forward.echoes == 1).await;
+    // The same once more is another event, and has an echo of its own.
+    here.socket().emit("say", ("echo", "x")).unwrap();
+    crossing.until("a third", |forward, _| forward.echoes == 2).await;
+}
+
+#[actix::test]
+async fn what_a_server_with_recovery_adds_makes_no_difference_to_echoes() {
+    let options = json!({ "connectionStateRecovery": {} });
+    let config = Config { options, ..Config::default() };
+    let recovering = Target::Own(node::start(Line::V4, &config));
+    let crossing = Crossing::between(&every::official(Line::V2_5_1), &recovering).await;
+    let [here, there] = &crossing.clients;
+    here.socket().emit("say", ("echo", 7)).unwrap();
+    crossing.until("an echo", |_, back| back.echoes == 1).await;
+    there.socket().emit("say", ("echo", 8)).unwrap();
+    crossing.until("another", |forward, _| forward.echoes == 1).await;
+    let stats = crossing.bridge.stats();
+    assert_eq!((stats.forward.passed, stats.back.passed), (1, 1));
+}
+
+#[actix::test]
+async fn a_route_keeps_back_and_renames() {
+    let server = every::official(Line::V4);
+    let forward = Route::prefix("ec")
+        .except(["eclipse"])
+        .filter(|event| event.args::<u32>().is_ok_and(|number| number % 2 == 0))
+        .filter(|event| event.args::<u32>().is_ok_and(|number| number != 4))
+        .rename("echo", "count");
+    let (one, other) = (server.connected().await, server.client());
+    let foo = other.of("/foo").unwrap();
+    let mut recorder = Recorder::of(one.socket());
+    recorder.next_ready().await;
+    let bridge = Bridge::between(one.socket(), &foo).forward(forward).back(Route::none());
+    let bridge = bridge.start().unwrap();
+    for (name, number) in
+        [("echo", 111_111), ("echo", 222_222), ("echo", 4), ("eclipse", 6), ("other", 8)]
+    {
+        one.socket().emit("say", (name, number)).unwrap();
+    }
+    one.socket().emit("say", ("echo", 1_000_000)).unwrap();
+    eventually("two go on", || bridge.stats().forward.written == 2).await;
+    foo.emit_with_ack::<Value>("id", ()).await.unwrap();
+    let counted = |name: &str| server.counted(name);
+    assert_eq!((counted("222222"), counted("1000000"), counted("111111")), (1, 1, 0));
+    foo.emit("say", ("echo", 2)).unwrap();
+    eventually("nothing comes back", || bridge.stats().back.filtered == 1).await;
+    let forward = bridge.stats().forward;
+    assert_eq!((forward.heard, forward.filtered, forward.passed), (6, 4, 2));
+    assert_eq!(bridge.stats().back.passed, 0);
+}
+
+#[actix::test]
+async fn what_is_passed_on_is_not_decoded() {
+    let servers = [Scripted::start(), Scripted::start()];
+    let clients = servers.each_ref().map(|server| support::builder(server.url()).start().unwrap());
+    let (mut left, mut right) = (servers[0].accept().await, servers[1].accept().await);
+    left.greet().await;
+    right.greet().await;
+    let bridge = Bridge::between(clients[0].socket(), clients[1].socket()).start().unwrap();
+    // No type takes these numbers.
+    let odd = format!("[\"e\",1{}, 1e999 ,{{\"a\":0.{}}}]", "0".repeat(400), "9".repeat(400));
+    left.send_text(format!("42{odd}")).await;
+    right.expect_text(&format!("42{odd}")).await;
+    left.send_text(format!("4217{odd}")).await;
+    right.expect_text(&format!("420{odd}")).await;
+    right.send_text("430[ 1e9999 ]").await;
+    left.expect_text("4317[ 1e9999 ]").await;
+    // An attachment goes on as it is, and with a new name only the name is another.
+    left.send_text(r#"451-["e",{"_placeholder":true,"num":0}, 1e9999 ]"#).await;
+    left.send_binary(&b"\x00\xFF"[..]).await;
+    right.expect_text(r#"451-["e",{"_placeholder":true,"num":0}, 1e9999 ]"#).await;
+    right.expect_binary(b"\x00\xFF").await;
+    bridge.stop();
+    let route = Route::names(["e"]).rename("e", "\"f");
+    let renaming = Bridge::between(clients[0].socket(), clients[1].socket()).forward(route);
+    let renaming = renaming.start().unwrap();
+    left.send_text(format!("42{odd}")).await;
+    right.expect_text(&format!("42{}", odd.replacen("\"e\"", r#""\"f""#, 1))).await;
+    drop(renaming);
+    left.send_text(format!("42{odd}")).await;
+    right.expect_text(&format!("42{}", odd.replacen("\"e\"", r#""\"f""#, 1))).await;
+}
+
+#[actix::test]
+async fn a_side_that_is_away_holds_the_other_back_and_misses_nothing() {
+    const COUNT: u64 = 5_000;
+    let from = every::official(Line::V4).patient();
+    let to = node::start(Line::V2_5_1, &Config::default());
+    let proxy = Proxy::start(to.port());
+    proxy.refuse(true);
+    // Where only ten may wait, the others do so at the server.
+    let builder = from.builder().receive_window(100, 1 << 20);
+    let one = within(builder.connect()).await.unwrap();
+    let other = Client::builder(proxy.url()).reconnect(quick()).send_buffer(10, 1 << 20);
+    let other = other.start().unwrap();
+    let route = Route::names(["n"]).rename("n", "count");
+    let bridge = Bridge::between(one.socket(), other.socket()).forward(route).start().unwrap();
+    one.socket().emit("burst", COUNT).unwrap();
+    eventually("one waits for room", || bridge.stats().forward.heard == 11).await;
+    let held = bridge.stats().forward;
+    assert_eq!((held.passed, held.written, one.stats().missed), (10, 0, 0));
+    eventually("the connection pauses", || one.stats().waiting_in >= 100).await;
+    proxy.refuse(false);
+    eventually("all is written", || bridge.stats().forward.written == COUNT).await;
+    within(other.socket().emit_with_ack::<Value>("id", ())).await.unwrap();
+    let forward = bridge.stats().forward;
+    assert_eq!((forward.passed, forward.refused, forward.missed), (COUNT, 0, 0));
+    for number in [0, 1, COUNT / 2, COUNT - 1] {
+        assert_eq!(to.counted(&number.to_string()), 1, "{number}");
+    }
+}
+
+#[actix::test]
+async fn who_waits_for_room_finds_out_that_there_is_none_any_more() {
+    let from = every::official(Line::V4).patient();
+    let one = from.connected().await;
+    let nobody = support::scripted::stall();
+    let far = || {
+        let builder = Client::builder(nobody.url()).reconnect(Reconnect::never());
+        builder.send_buffer(1, 1 << 20).start().unwrap()
+    };
+    // It is left, stopped, or gone altogether.
+    for end in [0, 1, 2] {
+        let other = far();
+        let route = Route::names(["n"]);
+        let bridge = Bridge::between(one.socket(), other.socket()).forward(route).start().unwrap();
+        one.socket().emit("burst", 2).unwrap();
+        eventually("one waits", || bridge.stats().forward.heard == 2).await;
+        let counts = match end {
+            0 => {
+                other.socket().disconnect();
+                eventually("it is refused", || bridge.stats().forward.refused == 1).await;
+                // So is what comes next.
+                one.socket().emit("say", ("n", 3)).unwrap();
+                eventually("another", || bridge.stats().forward.heard == 3).await;
+                bridge.stats().forward
+            }
+            1 => {
+                bridge.stop();
+                eventually("it is refused", || bridge.stats().forward.refused == 1).await;
+                bridge.stats().forward
+            }
+            _ => {
+                within(other.shutdown(Duration::from_millis(1))).await;
+                eventually("it is refused", || bridge.stats().forward.refused == 1).await;
+                eventually("the other is given up", || bridge.stats().forward.discarded == 1).await;
+                bridge.stats().forward
+            }
+        };
+        let others = counts.filtered + counts.refused;
+        assert_eq!(counts.heard, counts.passed + others, "{end}: {counts:?}");
+        assert_eq!(counts.passed, 1);
+    }
+}
+
+#[actix::test]
+async fn more_questions_than_may_wait_for_an_answer_wait_for_their_turn() {
+    const COUNT: u64 = 100;
+    let from = node::start(Line::V2_5_1, &Config::default());
+    let to = node::start(Line::V4, &Config::default());
+    let one = Client::builder(from.url()).connect().await.unwrap();
+    let other = Client::builder(to.url()).pending_acks(4).start().unwrap();
+    let bridge = Bridge::between(one.socket(), other.socket()).start().unwrap();
+    from.pump("more", COUNT * 10);
+    eventually("all are answered", || bridge.stats().forward.answered == COUNT).await;
+    assert_eq!(to.recorded("more"), (0..COUNT * 10).collect::<Vec<_>>());
+    eventually("all answers are back", || from.pumped("more").1.len() == 100).await;
+    let right = from.pumped("more").1.into_iter().all(|(number, answer)| number == answer);
+    assert!(right, "the answer to another question");
+}
+
+#[actix::test]
+async fn a_question_without_an_answer_is_counted_and_nothing_else() {
+    let server = every::official(Line::V4).fresh();
+    let (one, other) = (server.connected().await, server.connected().await);
+    let bridge = Bridge::between(one.socket(), other.socket())
+        .ack_timeout(Duration::from_millis(20))
+        .start()
+        .unwrap();
+    one.socket().emit("ask", ("silent", 1)).unwrap();
+    eventually("it is counted", || bridge.stats().forward.unanswered == 1).await;
+    one.socket().emit("ask", ("echo", 2)).unwrap();
+    eventually("the next is answered", || bridge.stats().forward.answered == 1).await;
+}
+
+#[actix::test]
+async fn what_a_middleware_does_on_the_other_side_is_counted() {
+    let server = every::official(Line::V4);
+    let (one, mut recorder) = Recorder::joined(&server).await;
+    let other = server.connected().await;
+    other.socket().middleware(outgoing(|_, emit| match emit.name() {
+        "dropped" => Flow::dropped("for the test"),
+        "known" => Flow::answer("known here"),
+        _ => Flow::Next(emit),
+    }));
+    let bridge = Bridge::between(one.socket(), other.socket()).start().unwrap();
+    one.socket().emit("ask", ("dropped", 1)).unwrap();
+    one.socket().emit("ask", ("known", 2)).unwrap();
+    recorder.next_event("dropped").await;
+    recorder.next_event("known").await;
+    let answer = recorder.next_event("answered").await.args::<String>().unwrap();
+    assert_eq!(answer, "known here");
+    let forward = bridge.stats().forward;
+    assert_eq!((forward.refused, forward.asked, forward.answered), (1, 1, 1));
+}
+
+#[actix::test]
+async fn a_side_that_is_to_have_nothing_wait_refuses_while_it_is_away() {
+    let server = every::official(Line::V4);
+    let one = server.connected().await;
+    let nobody = support::scripted::stall();
+    let other = support::builder(nobody.url()).start().unwrap();
+    let live = other.socket().with_offline(Offline::Fail);
+    let bridge = Bridge::between(one.socket(), &live).start().unwrap();
+    one.socket().emit("say", ("x", 1)).unwrap();
+    eventually("it is refused", || bridge.stats().forward.refused == 1).await;
+}
+
+#[actix::test]
+async fn what_cannot_be_a_bridge_is_said_at_once() {
+    let client = every::official(Line::V4).client();
+    let (root, foo) = (client.socket(), client.of("/foo").unwrap());
+    let same = Bridge::between(root, &client.of("/").unwrap()).start().map(drop);
+    assert_eq!(same, Err(BridgeError::SameNamespace));
+    let reserved = Bridge::between(root, &foo).back(Route::all().rename("a", "disconnect"));
+    let expected = BridgeError::ReservedName("disconnect".to_owned());
+    assert_eq!(reserved.start().map(drop), Err(expected));
+}
+
+/// What is true of one direction when all is quiet.
+fn check(
+    stream: &str,
+    from: &node::Server,
+    to: &node::Server,
+    counts: BridgeCounts,
+    in_doubt: u64,
+) {
+    let (emitted, answers) = from.pumped(stream);
+    let recorded = to.recorded(stream);
+    for pair in recorded.windows(2) {
+        assert!(pair[0] < pair[1], "{stream}: {} after {}", pair[1], pair[0]);
+    }
+    let arrived = u64::try_from(recorded.len()).unwrap();
+    let BridgeCounts { heard, filtered, echoes, refused, passed, .. } = counts;
+    assert_eq!((filtered, echoes), (0, 0), "{stream}");
+    assert_eq!(heard, passed + refused, "{stream}: {counts:?}");
+    assert_eq!(passed, counts.written + counts.discarded, "{stream}: {counts:?}");
+    assert_eq!(counts.asked, counts.answered + counts.unanswered, "{stream}: {counts:?}");
+    let lost = passed - arrived;
+    let accounted = counts.discarded + counts.unanswered + in_doubt;
+    assert!(lost <= accounted, "{stream}: {lost} of {counts:?} are lost, {in_doubt} in doubt");
+    // The server sees the rest: what it emitted and nobody heard.
+    assert!(heard + counts.missed <= emitted, "{stream}: {emitted}, {counts:?}");
+    assert!(answers.iter().all(|(number, answer)| number == answer), "{stream}");
+    assert!(answers.iter().all(|(number, _)| recorded.binary_search(number).is_ok()), "{stream}");
+    assert!(u64::try_from(answers.len()).unwrap() <= counts.answered, "{stream}: {counts:?}");
+    println!(
+        "{stream}: emitted {emitted}, arrived {arrived}, in doubt {in_doubt}, answers {}, {counts:?}",
+        answers.len(),
+    );
+}
+
+#[actix::test]
+async fn while_both_links_fail_order_holds_nothing_comes_twice_and_all_losses_are_counted() {
+    const COUNT: u64 = 100_000;
+    const FAULTS: u64 = 60;
+    let servers = [Line::V2_5_1, Line::V4].map(|line| node::start(line, &Config::default()));
+    let proxies = servers.each_ref().map(|server| Proxy::start(server.port()));
+    let arbiters = [Arbiter::new(), Arbiter::new()];
+    let [one, other] = [0, 1].map(|side| {
+        let builder = Client::builder(proxies[side].url()).reconnect(quick());
+        builder.start_in(&arbiters[side].handle()).unwrap()
+    });
+    let bridge = Bridge::between(one.socket(), other.socket()).start().unwrap();
+    for proxy in &proxies {
+        proxy.until("a connection", |counts| counts.open == 1).await;
+    }
+    servers[0].pump("there", COUNT);
+    servers[1].pump("back", COUNT);
+    let mut dice = Dice::new(7);
+    for number in 0..FAULTS {
+        let wanted = COUNT * number / FAULTS / 2;
+        eventually("it goes on", || {
+            let stats = bridge.stats();
+            stats.forward.heard.min(stats.back.heard) >= wanted.min(COUNT * 4 / 10)
+        })
+        .await;
+        let proxy = &proxies[usize::try_from(dice.below(2)).unwrap()];
+        proxy.delay(delay(&mut dice));
+        dice.fault().strike(proxy, || {}).await;
+        proxy.delay(Duration::ZERO);
+    }
+    for (server, stream) in servers.iter().zip(["there", "back"]) {
+        eventually("all is emitted", || server.pumped(stream).0 == COUNT).await;
+    }
+    eventually("all is settled", || {
+        let stats = bridge.stats();
+        [stats.forward, stats.back].iter().all(|counts| {
+            counts.heard == counts.passed + counts.refused
+                && counts.passed == counts.written + counts.discarded
+                && counts.asked == counts.answered + counts.unanswered
+        })
+    })
+    .await;
+    // What was written has been read when this is answered.
+    for client in [&one, &other] {
+        within(client.socket().emit_with_ack::<Value>("id", ())).await.unwrap();
+    }
+    let (stats, [first, second]) = (bridge.stats(), &servers);
+    check("there", first, second, stats.forward, other.stats().in_doubt);
+    check("back", second, first, stats.back, one.stats().in_doubt);
+    for client in [one, other] {
+        within(client.shutdown(PATIENCE)).await;
+    }
+    for arbiter in &arbiters {
+        arbiter.stop();
+    }
+}
