@@ -329,6 +329,23 @@ mod tests {
     }
 
     #[test]
+    fn a_float_comes_as_it_was_sent() {
+        for bits in [
+            0x90eb_3b3d_ad73_5f6d_u64,
+            0xec03_0e4f_3b5f_8a3d,
+            0x3fb9_9999_9999_999a,
+            0x0000_0000_0000_0001,
+            0x000f_ffff_ffff_ffff,
+            0x7fef_ffff_ffff_ffff,
+            0x4340_0000_0000_0001,
+        ] {
+            there_and_back(f64::from_bits(bits));
+            there_and_back(json!([f64::from_bits(bits)]));
+        }
+        there_and_back((-1.952_402_357_427_174e-227, -3.247_538_833_266_955_4e212));
+    }
+
+    #[test]
     fn behind_a_buffer_of_serde_an_attachment_is_not_found_which_is_an_error() {
         #[derive(Serialize, Deserialize, PartialEq, Debug)]
         struct Body {
