@@ -17,6 +17,11 @@
 //! A null alone is `None` of any type, or `(Value::Null,)`: to serde, a bare
 //! [`Value::Null`](serde_json::Value::Null) is the same as `()`, which is no argument at all.
 //!
+//! A string of JavaScript may have half of a character in it, for instance when it was cut to a length.
+//! Rust has no text like that: decoding it as some is an error, and it is still there to be had as it
+//! came ([`Payload::to_json`]) and to be passed on ([`Event::to_emit`](crate::Event::to_emit)). In the
+//! name of an event, and with msgpack anywhere, something else is in the place of it.
+//!
 //! "Anywhere" does not reach behind `#[serde(flatten)]`, `#[serde(tag = …)]` and
 //! `#[serde(untagged)]` when decoding: serde reads what is there into a buffer of its own first,
 //! and that has no place for attachments. What is written in that way is sent well.
@@ -36,6 +41,7 @@ use crate::error::DecodeError;
 
 pub(crate) use placeholder::check_placeholders;
 pub(crate) use ser::{encode_event, encode_reply};
+pub(crate) use tokens::unquoted;
 #[cfg(feature = "msgpack")]
 pub(crate) use tokens::{Token, Tokens};
 

@@ -3,6 +3,10 @@
 //! The text is scanned and not parsed: a parser would have to give up on nesting that is too deep
 //! for it and on characters that are no Unicode.
 
+use std::borrow::Cow;
+
+use bytes::Bytes;
+
 /// What stands between two commas, colons or ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Token<'a> {
@@ -60,6 +64,15 @@ fn string(text: &str) -> usize {
         ends
     });
     end.map_or(text.len(), |end| end.saturating_add(2))
+}
+
+/// What a string in JSON says. Halves of characters, which JSON can spell, are replaced.
+pub(crate) fn unquoted(quoted: &str) -> Cow<'_, str> {
+    if quoted.contains('\\') {
+        let data = serde_json::from_str::<Bytes>(quoted).unwrap_or_default();
+        return String::from_utf8_lossy(&data).into_owned().into();
+    }
+    quoted.get(1..quoted.len().saturating_sub(1)).unwrap_or_default().into()
 }
 
 #[cfg(test)]
