@@ -19,6 +19,7 @@
 //! | any other ext | `[type, attachment]`, as the official decoder has it |
 //! | text | text; bytes in it that are no UTF-8 are replaced, as the official decoder does |
 //! | a map | an object; integer keys become strings, other keys are refused |
+//! | the key `_placeholder` | `"\u005fplaceholder"`, the same, and known to be data |
 //!
 //! The meanings of ext 0 are those of notepack 2.2, on which the official parser stands.
 
@@ -38,7 +39,7 @@ use super::packet::{
 };
 use crate::{
     error::brief,
-    payload::{Payload, Token, Tokens, check_placeholders, unquoted},
+    payload::{ESCAPED, Payload, Token, Tokens, unquoted},
 };
 
 /// How deep what comes in may be nested: no deeper than anybody could decode it.
@@ -196,9 +197,6 @@ pub(super) fn decode(message: &Bytes, limits: Limits) -> Result<Packet, Refused>
         return Err(broken("there is more behind it").into());
     }
     let json = ByteString::try_from(json).map_err(|_| ProtocolError::Utf8)?;
-    if !attachments.is_empty() && !check_placeholders(&json, attachments.len()) {
-        return Err(ProtocolError::Placeholder.into());
-    }
     Ok(packet(&json, attachments)?)
 }
 
@@ -374,7 +372,7 @@ impl<'a> Reader<'a> {
         match self.marker()? {
             Marker::FixStr(_) | Marker::Str8 | Marker::Str16 | Marker::Str32 => {
                 let key = self.text()?;
-                self.write_text(&key)
+                if key == "_placeholder" { self.push(ESCAPED) } else { self.write_text(&key) }
             }
             Marker::FixPos(_)
             | Marker::U8
@@ -691,6 +689,24 @@ mod tests {
     }
 
     #[test]
+    fn what_looks_like_the_place_of_an_attachment_stays_data() {
+        // {"_placeholder": true, "num": …}, with the number of the attachment beside it or none.
+        for number in ["00", "05"] {
+            let looks = format!("82ac5f706c616365686f6c646572c3a36e756d{number}");
+            let message = format!("83a47479706502a46461746193a165c40178{looks}a36e7370a12f");
+            let packet = read(&message).unwrap();
+            let Body::Event { payload, .. } = &packet.body else { panic!("{packet:?}") };
+            let (data, value) = payload.decode::<(Bytes, Value)>().unwrap();
+            let number: u8 = number.parse().unwrap();
+            assert_eq!(value, json!({ "_placeholder": true, "num": number }));
+            assert_eq!(data, &b"x"[..]);
+            assert_eq!(payload.attachments().len(), 1);
+            // And so it goes on.
+            assert_eq!(hex(&encode(&packet.parts())), message);
+        }
+    }
+
+    #[test]
     fn malformed_messages_are_refused_for_what_is_wrong_with_them() {
         let broken = |why: &str| ProtocolError::Msgpack(why.to_owned());
         let early = || broken("it ends too early");
@@ -722,12 +738,6 @@ mod tests {
             (
                 "83a47479706502a46461746191a7636f6e6e656374a36e7370a12f",
                 ProtocolError::ReservedEvent("connect".to_owned()),
-            ),
-            // A map that looks like the place of an attachment, beside a real one.
-            (
-                "83a47479706502a46461746193a165c40082ac5f706c616365686f6c646572c3a36e756d05a36e7370\
-                 a12f",
-                ProtocolError::Placeholder,
             ),
         ] {
             assert_eq!(read(message), Err(error.into()), "{message}");
