@@ -572,7 +572,8 @@ pub enum EmitError {
     /// The name belongs to the protocol's own life cycle: `connect`, `connect_error`,
     /// `disconnect`, `disconnecting`, `newListener` and `removeListener`. Choose another.
     ReservedName(String),
-    /// The arguments could not be serialised; the text is serde's.
+    /// The arguments could not be serialised; the text is serde's. Or the server could not tell an
+    /// object among them from an attachment; see [`payload`](crate::payload).
     Encode(String),
     /// The namespace's buffer for outgoing events is full, or as many events wait for an answer as
     /// [may](crate::ClientBuilder::pending_acks). Here is the event, to be sent again
@@ -686,7 +687,7 @@ pub enum AnswerError {
     NotAsked,
     /// It has been answered, by this or by another subscriber.
     AlreadyAnswered,
-    /// The answer could not be serialised; the text is serde's.
+    /// The answer could not be serialised; see [`EmitError::Encode`].
     Encode(String),
     /// The buffer for outgoing events is full. The event can be answered again later.
     Full,

@@ -20,7 +20,7 @@ use crate::{
     emit::Emit,
     error::{AnswerError, DecodeError, Reason},
     namespace::Answer,
-    payload::{Payload, encode_event, encode_reply},
+    payload::{AMBIGUOUS, Payload, encode_event, encode_reply},
     port::Port,
     proto::engine::Protocol,
 };
@@ -208,6 +208,10 @@ impl Event {
     /// }
     /// ```
     ///
+    /// From a server with [another parser](crate::Parser) to one with the default parser, an object
+    /// that looks like the place of an attachment is refused where there are attachments beside it
+    /// ([`EmitError::Encode`](crate::EmitError::Encode)); see [`payload`](crate::payload).
+    ///
     /// A server with connection state recovery adds an argument of its own to each event, which
     /// is passed on as well; see [`Ready::recovered`].
     pub fn to_emit(&self) -> Emit {
@@ -242,6 +246,9 @@ impl Responder {
     pub(crate) fn answer(&self, payload: Payload) -> Result<(), AnswerError> {
         if self.port.visit() != Some(self.visit) {
             return Err(AnswerError::Closed);
+        }
+        if self.port.is_ambiguous(&payload) {
+            return Err(AnswerError::Encode(AMBIGUOUS.to_owned()));
         }
         if let Some((size, limit)) = self.port.exceeded(Some(self.id), &payload) {
             return Err(AnswerError::PayloadTooLarge { size, limit });

@@ -17,6 +17,20 @@
 //! A null alone is `None` of any type, or `(Value::Null,)`: to serde, a bare
 //! [`Value::Null`](serde_json::Value::Null) is the same as `()`, which is no argument at all.
 //!
+//! In the text of a packet, an attachment has its place as an object: `{"_placeholder":true,"num":0}`.
+//! An object of the application that has `"_placeholder":true` in it is data like any other, unless
+//! there are attachments in the same event or answer: servers would take it for the place of one, and
+//! put in other bytes, or end the connection if there are none with its number. The protocol has no
+//! way to tell them apart, so this is refused ([`EmitError::Encode`](crate::EmitError::Encode),
+//! [`AnswerError::Encode`](crate::AnswerError::Encode)), whatever the parser is. Servers 1.x, and
+//! others older than the end of 2022, take any value for `true` that JavaScript does: what they would
+//! mistake by that is not refused.
+//!
+//! A string of JavaScript may have half of a character in it, for instance when it was cut to a length.
+//! Rust has no text like that: decoding it as some is an error, and it is still there to be had as it
+//! came ([`Payload::to_json`]) and to be passed on ([`Event::to_emit`](crate::Event::to_emit)). In the
+//! name of an event, and with msgpack anywhere, something else is in the place of it.
+//!
 //! "Anywhere" does not reach behind `#[serde(flatten)]`, `#[serde(tag = …)]` and
 //! `#[serde(untagged)]` when decoding: serde reads what is there into a buffer of its own first,
 //! and that has no place for attachments. What is written in that way is sent well.
@@ -34,7 +48,9 @@ use serde::de::DeserializeOwned;
 
 use crate::error::DecodeError;
 
-pub(crate) use placeholder::check_placeholders;
+#[cfg(feature = "msgpack")]
+pub(crate) use placeholder::ESCAPED;
+pub(crate) use placeholder::{AMBIGUOUS, check_placeholders};
 pub(crate) use ser::{encode_event, encode_reply};
 pub(crate) use tokens::{Token, Tokens, unquoted};
 
@@ -110,6 +126,12 @@ impl Payload {
     /// The arguments, comma-separated, and the closing bracket.
     pub(crate) fn arguments(&self) -> &str {
         self.json.get(self.arguments..).unwrap_or("]")
+    }
+
+    /// Whether there are attachments, and an object that came as data and would be taken for the place
+    /// of one by who gets this as text: only another parser can tell them apart.
+    pub(crate) fn is_ambiguous_as_text(&self) -> bool {
+        !self.attachments.is_empty() && placeholder::has_escaped(&self.json)
     }
 
     /// The same with one more argument, in JSON.
@@ -192,7 +214,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use serde::{Deserialize, Serialize};
-    use serde_json::{Value, json};
+    use serde_json::{Value, json, value::RawValue};
 
     use super::*;
 
@@ -325,6 +347,59 @@ mod tests {
         assert!(payload.attachments().is_empty());
         assert_eq!(payload.decode::<Value>().unwrap(), looks);
         payload.decode::<Bytes>().unwrap_err();
+    }
+
+    #[test]
+    fn what_the_peer_would_take_for_an_attachment_that_it_is_not_is_refused() {
+        let raw = |json: &str| RawValue::from_string(json.to_owned()).unwrap();
+        let data = Bytes::from_static(b"x");
+        for json in [
+            r#"{"_placeholder":true,"num":0}"#,
+            r#"{"_placeholder":true,"num":1}"#,
+            r#"{"_placeholder":true}"#,
+            r#"[{"a":[{"num":0,"b":{},"_placeholder":true}]}]"#,
+            r#"{"_placeholder":false,"_placeholder":true}"#,
+            r#"{"\u005fplaceholde\u0072" : true}"#,
+        ] {
+            encode_reply(&raw(json)).unwrap();
+            for refused in [
+                encode_event("e", &(&data, raw(json))),
+                encode_event("e", &(raw(json), &data)),
+                encode_reply(&(raw(json), [&data])),
+            ] {
+                let error = refused.unwrap_err().to_string();
+                assert!(error.contains("_placeholder"), "{json}: {error}");
+            }
+        }
+        for json in [
+            r#"{"_placeholder":"true","num":0}"#,
+            r#"{"_placeholder":false}"#,
+            r#"{"_placeholder":[true]}"#,
+            r#"["_placeholder",true]"#,
+            r#"{"a":"{\"_placeholder\":true}"}"#,
+            r#"{"\\u005fplaceholder":true}"#,
+        ] {
+            let payload = encode_event("_placeholder", &(&data, raw(json))).unwrap();
+            let (bytes, value) = payload.decode::<(Bytes, Value)>().unwrap();
+            assert_eq!((bytes, value), (data.clone(), serde_json::from_str(json).unwrap()));
+        }
+    }
+
+    #[test]
+    fn a_float_comes_as_it_was_sent() {
+        for bits in [
+            0x90eb_3b3d_ad73_5f6d_u64,
+            0xec03_0e4f_3b5f_8a3d,
+            0x3fb9_9999_9999_999a,
+            0x0000_0000_0000_0001,
+            0x000f_ffff_ffff_ffff,
+            0x7fef_ffff_ffff_ffff,
+            0x4340_0000_0000_0001,
+        ] {
+            there_and_back(f64::from_bits(bits));
+            there_and_back(json!([f64::from_bits(bits)]));
+        }
+        there_and_back((-1.952_402_357_427_174e-227, -3.247_538_833_266_955_4e212));
     }
 
     #[test]

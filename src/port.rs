@@ -18,7 +18,7 @@ use crate::{
     middleware::{Chain, Flow},
     namespace::{Namespace, Post, Question},
     outbox::{Outbox, Permit},
-    payload::Payload,
+    payload::{AMBIGUOUS, Payload},
     proto::{engine::Protocol, packet::Parser, socket::Socket},
 };
 
@@ -172,6 +172,11 @@ impl Port {
         Some((size, limit))
     }
 
+    /// Whether it came from a server with another parser, and cannot be said in this one.
+    pub(crate) fn is_ambiguous(&self, payload: &Payload) -> bool {
+        self.parser == Parser::Json && payload.is_ambiguous_as_text()
+    }
+
     /// Has an event pass the middleware, and takes room for what comes out.
     pub(crate) fn take(&self, emit: Emit, offline: Offline) -> Result<Taken, EmitError> {
         if self.chain.is_empty() {
@@ -209,6 +214,9 @@ impl Port {
         }
         if offline == Offline::Fail && !self.is_joined() {
             return Err(EmitError::Offline);
+        }
+        if self.is_ambiguous(&emit.payload) {
+            return Err(EmitError::Encode(AMBIGUOUS.to_owned()));
         }
         if let Some((size, limit)) = self.exceeded(None, &emit.payload) {
             return Err(EmitError::PayloadTooLarge { size, limit });

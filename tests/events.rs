@@ -42,9 +42,6 @@ on_every_server!(
     text_beyond_ascii_survives_as_argument_key_and_name,
     binary_arrives_nested_and_between_text,
     binary_sent_deep_in_a_struct_comes_back_as_bytes,
-    ten_attachments_stay_in_order,
-    empty_binary_is_binary,
-    one_buffer_may_be_sent_twice,
     a_large_event_arrives_whole,
     events_named_like_a_life_cycle_are_ordinary_events,
     a_hundred_thousand_events_reach_an_actor_with_a_default_mailbox,
@@ -172,30 +169,6 @@ async fn binary_sent_deep_in_a_struct_comes_back_as_bytes(server: &Target) {
     let (before, back, seven) = event.args::<(String, Album, u8)>().unwrap();
     assert_eq!((before.as_str(), back, seven), ("before", album, 7));
     assert_eq!(event.payload().attachments().len(), 4);
-}
-
-async fn ten_attachments_stay_in_order(server: &Target) {
-    let (client, mut recorder) = Recorder::joined(server).await;
-    let ten: Vec<Bytes> = (0..10_u8).map(|number| Bytes::from(vec![number; 3])).collect();
-    client.socket().emit("echo", &ten).unwrap();
-    assert_eq!(recorder.next_event("echo").await.args::<Vec<Bytes>>().unwrap(), ten);
-}
-
-async fn empty_binary_is_binary(server: &Target) {
-    let (client, mut recorder) = Recorder::joined(server).await;
-    client.socket().emit("echo", (Bytes::new(), "text", Bytes::from_static(b"x"))).unwrap();
-    let event = recorder.next_event("echo").await;
-    let (empty, text, full) = event.args::<(Bytes, String, Bytes)>().unwrap();
-    assert_eq!((&empty[..], text.as_str(), &full[..]), (&b""[..], "text", &b"x"[..]));
-}
-
-async fn one_buffer_may_be_sent_twice(server: &Target) {
-    let (client, mut recorder) = Recorder::joined(server).await;
-    let buffer = Bytes::from_static(b"the same");
-    client.socket().emit("echo", (&buffer, [&buffer], json!(1))).unwrap();
-    let event = recorder.next_event("echo").await;
-    let (first, [second], one) = event.args::<(Bytes, [Bytes; 1], u8)>().unwrap();
-    assert_eq!((&first, &second, one), (&buffer, &buffer, 1));
 }
 
 async fn a_large_event_arrives_whole(server: &Target) {

@@ -23,42 +23,12 @@ use serde_json::{Value, json};
 use std::time::Duration;
 use support::{
     eventually,
-    every::{self, Target, within},
+    every::{self, Target, on_every_server_in_msgpack, within},
     node::{self, Config, Line},
     recorder::Recorder,
 };
 
-/// Tests of the scenarios, functions `async fn name(server: &Target)`, each against a server of its
-/// own with the parser: 2.5.1, 3.1.2, the current release and socketioxide.
-macro_rules! with_msgpack {
-    ($($name:ident),* $(,)?) => { $(
-        mod $name {
-            use crate::support::{every, node::Line};
-
-            #[actix::test]
-            async fn on_2_5_1() {
-                super::$name(&every::official_msgpack(Line::V2_5_1)).await;
-            }
-
-            #[actix::test]
-            async fn on_3_1_2() {
-                super::$name(&every::official_msgpack(Line::V3_1_2)).await;
-            }
-
-            #[actix::test]
-            async fn on_4_x() {
-                super::$name(&every::official_msgpack(Line::V4)).await;
-            }
-
-            #[actix::test]
-            async fn on_socketioxide() {
-                super::$name(&every::socketioxide_msgpack()).await;
-            }
-        }
-    )* };
-}
-
-with_msgpack!(
+on_every_server_in_msgpack!(
     what_json_knows_goes_both_ways,
     binary_goes_both_ways_at_any_depth,
     questions_are_answered_both_ways,

@@ -1,9 +1,24 @@
-//! Whether the placeholders of a packet name attachments that it has.
+//! Whether the placeholders of a packet name attachments that it has, and nothing else looks like one.
 //!
 //! The text is scanned and not parsed: with the connection closed over what only a parser minds,
 //! nobody would be helped.
 
-use super::tokens::{Token, Tokens};
+use super::tokens::{Token, Tokens, unquoted};
+
+/// Why arguments are not sent.
+pub(crate) const AMBIGUOUS: &str = "an object with `\"_placeholder\":true` is beside an attachment, \
+    and the server would take it for the place of one";
+
+macro_rules! escaped {
+    () => {
+        r#""\u005fplaceholder""#
+    };
+}
+
+/// How the key of a placeholder is written where it is known to be data. It says the same to who decodes
+/// it, and [`has_escaped`] finds it.
+#[cfg(feature = "msgpack")]
+pub(crate) const ESCAPED: &str = escaped!();
 
 /// What the scan is in: an object, or (at the bottom) none.
 #[derive(Default)]
@@ -26,11 +41,11 @@ enum Key {
 }
 
 impl Object {
-    fn key(&mut self, text: &str) {
+    fn key(&mut self, quoted: &str) {
         self.expects_key = false;
-        self.key = match text {
-            r#""_placeholder""# => Key::Placeholder,
-            r#""num""# => Key::Number,
+        self.key = match &*unquoted(quoted) {
+            "_placeholder" => Key::Placeholder,
+            "num" => Key::Number,
             _ => Key::Other,
         };
     }
@@ -51,6 +66,27 @@ impl Object {
 
 /// Whether every placeholder in `json`, which is JSON, names one of `count` attachments.
 pub(crate) fn check_placeholders(json: &str, count: usize) -> bool {
+    placeholders(json, count, |in_range| in_range)
+}
+
+/// How many placeholders there are in `json`, which is JSON.
+pub(super) fn count_placeholders(json: &str) -> usize {
+    let mut count = 0_usize;
+    placeholders(json, 0, |_| {
+        count = count.saturating_add(1);
+        true
+    });
+    count
+}
+
+/// Whether there is an object that would be a placeholder, were it not [`ESCAPED`].
+pub(super) fn has_escaped(json: &str) -> bool {
+    json.contains(concat!(escaped!(), ":true"))
+}
+
+/// Tells of each placeholder whether it names one of `count` attachments, for as long as that is
+/// answered with `true`. Gives the last answer.
+fn placeholders(json: &str, count: usize, mut found: impl FnMut(bool) -> bool) -> bool {
     let mut outer = Vec::new();
     let mut object = Object::default();
     for token in Tokens::of(json) {
@@ -65,7 +101,7 @@ pub(crate) fn check_placeholders(json: &str, count: usize) -> bool {
                 object.expects_key = object.arrays == 0;
             }
             Token::End => {
-                if object.is_placeholder && !object.in_range {
+                if object.is_placeholder && !found(object.in_range) {
                     return false;
                 }
                 object = outer.pop().unwrap_or_default();
@@ -102,6 +138,9 @@ mod tests {
             (r#"["e",{"x":["_placeholder"],"y":true,"num":9}]"#, true),
             (r#"["\\",{"_placeholder":true,"num":9}]"#, false),
             (r#"["é\ud800",{"_placeholder":true,"num":0}]"#, true),
+            (r#"["e",{"\u005fplaceholder":true,"\u006eum":2}]"#, false),
+            (r#"["e",{"\u005fplaceholder":true,"\u006eum":1}]"#, true),
+            (r#"["e",{"\ud800":1,"_placeholder":true,"num":2}]"#, false),
         ] {
             assert_eq!(check_placeholders(json, 2), valid, "{json}");
         }

@@ -13,7 +13,10 @@ use serde_json::{
     ser::{CompactFormatter, Formatter, Serializer},
 };
 
-use super::Payload;
+use super::{
+    Payload,
+    placeholder::{AMBIGUOUS, count_placeholders},
+};
 
 /// `["name",…]`
 pub(crate) fn encode_event<T: Serialize + ?Sized>(
@@ -60,6 +63,9 @@ fn encode<T: Serialize + ?Sized>(mut text: Vec<u8>, arguments: &T) -> Result<Pay
         text.push(b']');
     }
     let json = ByteString::try_from(text).map_err(ser::Error::custom)?;
+    if !attachments.is_empty() && count_placeholders(&json) != attachments.len() {
+        return Err(ser::Error::custom(AMBIGUOUS));
+    }
     Ok(Payload::new(json, first, attachments))
 }
 

@@ -28,7 +28,7 @@ use serde_json::value::RawValue;
 use super::engine::{Frame, Protocol, encode_binary};
 use crate::{
     error::brief,
-    payload::{Payload, check_placeholders},
+    payload::{Payload, check_placeholders, unquoted},
 };
 
 /// Names that belong to the life cycle of the official clients and servers.
@@ -612,7 +612,7 @@ pub(super) fn event_name(json: &ByteString) -> Result<(ByteString, usize), Proto
         [b'"', plain @ .., b'"'] if !plain.contains(&b'\\') => {
             json.slice_ref(quoted.get(1..quoted.len().saturating_sub(1)).unwrap_or_default())
         }
-        [b'"', ..] => serde_json::from_str::<String>(quoted).map_err(malformed)?.into(),
+        [b'"', ..] => ByteString::from(unquoted(quoted).into_owned()),
         [b'-' | b'0'..=b'9', ..] => json.slice_ref(quoted),
         _ => return Err(ProtocolError::Payload),
     };
@@ -725,6 +725,14 @@ pub(super) mod tests {
         let Body::Event { name, payload, .. } = packet.body else { panic!("not an event") };
         assert_eq!(name, "a\"é");
         assert_eq!(payload.to_json(), "[1]");
+    }
+
+    #[test]
+    fn a_name_with_half_a_character_is_no_reason_to_end_the_connection() {
+        let packet = read(r#"2["a\ud83dz",1]"#).unwrap().unwrap();
+        let Body::Event { name, payload, .. } = packet.body else { panic!("not an event") };
+        assert_eq!(name, "a\u{fffd}\u{fffd}\u{fffd}z");
+        assert_eq!(payload.json(), r#"["a\ud83dz",1]"#);
     }
 
     #[test]

@@ -186,58 +186,94 @@ pub fn within<F: IntoFuture>(future: F) -> impl Future<Output = F::Output> {
     }
 }
 
-/// Tests of the scenarios, functions `async fn name(server: &Target)`, each against 2.5.1, 3.1.2,
-/// the current release and socketioxide.
+/// Tests of the scenarios, functions `async fn name(server: &Target)` at the root of the crate, each
+/// against 2.5.1, 3.1.2, the current release and socketioxide.
 macro_rules! on_every_server {
     ($($name:ident),* $(,)?) => { $(
         mod $name {
-            use crate::support::{every, node::Line};
-
-            #[actix::test]
-            async fn on_2_5_1() {
-                super::$name(&every::official(Line::V2_5_1)).await;
-            }
-
-            #[actix::test]
-            async fn on_3_1_2() {
-                super::$name(&every::official(Line::V3_1_2)).await;
-            }
-
-            #[actix::test]
-            async fn on_4_x() {
-                super::$name(&every::official(Line::V4)).await;
-            }
-
-            #[actix::test]
-            async fn on_socketioxide() {
-                super::$name(&every::socketioxide()).await;
-            }
+            crate::support::every::on_each!($name, official, socketioxide);
         }
     )* };
 }
 pub(crate) use on_every_server;
 
-/// The same without socketioxide.
-macro_rules! on_official_servers {
+/// The same with msgpack, each against a server of its own.
+macro_rules! on_every_server_in_msgpack {
     ($($name:ident),* $(,)?) => { $(
         mod $name {
-            use crate::support::{every, node::Line};
+            crate::support::every::on_each!($name, official_msgpack, socketioxide_msgpack);
+        }
+    )* };
+}
+pub(crate) use on_every_server_in_msgpack;
 
-            #[actix::test]
-            async fn on_2_5_1() {
-                super::$name(&every::official(Line::V2_5_1)).await;
+/// Both.
+macro_rules! on_every_server_in_both_parsers {
+    ($($name:ident),* $(,)?) => { $(
+        mod $name {
+            mod in_json {
+                crate::support::every::on_each!($name, official, socketioxide);
             }
-
-            #[actix::test]
-            async fn on_3_1_2() {
-                super::$name(&every::official(Line::V3_1_2)).await;
-            }
-
-            #[actix::test]
-            async fn on_4_x() {
-                super::$name(&every::official(Line::V4)).await;
+            mod in_msgpack {
+                crate::support::every::on_each!($name, official_msgpack, socketioxide_msgpack);
             }
         }
     )* };
 }
+pub(crate) use on_every_server_in_both_parsers;
+
+/// The tests of one scenario, with what makes the servers.
+macro_rules! on_each {
+    ($name:ident, $official:ident, $socketioxide:ident) => {
+        crate::support::every::on_each!($name, $official);
+
+        #[actix::test]
+        async fn on_socketioxide() {
+            crate::$name(&every::$socketioxide()).await;
+        }
+    };
+    ($name:ident, $official:ident) => {
+        use crate::support::{every, node::Line};
+
+        #[actix::test]
+        async fn on_2_5_1() {
+            crate::$name(&every::$official(Line::V2_5_1)).await;
+        }
+
+        #[actix::test]
+        async fn on_3_1_2() {
+            crate::$name(&every::$official(Line::V3_1_2)).await;
+        }
+
+        #[actix::test]
+        async fn on_4_x() {
+            crate::$name(&every::$official(Line::V4)).await;
+        }
+    };
+}
+pub(crate) use on_each;
+
+/// The servers of [`on_every_server`] without socketioxide.
+macro_rules! on_official_servers {
+    ($($name:ident),* $(,)?) => { $(
+        mod $name {
+            crate::support::every::on_each!($name, official);
+        }
+    )* };
+}
 pub(crate) use on_official_servers;
+
+/// The same in both parsers.
+macro_rules! on_official_servers_in_both_parsers {
+    ($($name:ident),* $(,)?) => { $(
+        mod $name {
+            mod in_json {
+                crate::support::every::on_each!($name, official);
+            }
+            mod in_msgpack {
+                crate::support::every::on_each!($name, official_msgpack);
+            }
+        }
+    )* };
+}
+pub(crate) use on_official_servers_in_both_parsers;
