@@ -15,7 +15,8 @@
 //! An event **waits** in the buffer of its namespace until that is joined, and then for the
 //! connection to take it. A connection that is lost gives back what it did not write: that goes
 //! into the next session, in its place, and not into the void. What was written when the connection
-//! was lost may have arrived, or not; nobody can know, and the outcome says so:
+//! was lost may have arrived, or not; nobody can know. Of plain events
+//! [`Stats::in_doubt`](crate::Stats::in_doubt) counts those, and for the others the outcome says so:
 //!
 //! | outcome of an event that asks for an answer | the server |
 //! |---|---|

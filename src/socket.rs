@@ -87,7 +87,7 @@ impl Socket {
     /// It gets them in the order in which they came about, through its mailbox. When that is full,
     /// messages wait for it, in order; when too many wait, the connection pauses, and the server
     /// has to hold back; when that goes on for too long, events are discarded, and
-    /// [`Lagged`](crate::Lagged) says so. [`Overflow`](crate::Overflow) has other ways. An actor
+    /// [`Lagged`](crate::Lagged) says so. [`Overflow`] has other ways. An actor
     /// that expects bursts does well to
     /// [enlarge its mailbox](actix::Context::set_mailbox_capacity).
     ///

@@ -54,12 +54,12 @@ macro_rules! counts {
 counts!(
     /// Events that came to the bridge.
     heard,
-    /// Events that the [`Route`](super::Route) kept back.
+    /// Events that the [`Route`] kept back.
     filtered,
     /// Events that had come over the bridge, and were not taken back.
     echoes,
     /// Events that the other side did not take: its namespace had ended, it was
-    /// [`Offline::Fail`](crate::Offline::Fail) and not joined, the event was too large for the
+    /// [`Offline::Fail`] and not joined, the event was too large for the
     /// server, a middleware dropped it, or it waited for room when the bridge was stopped.
     refused,
     /// Events that the other side has taken.
