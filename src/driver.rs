@@ -111,14 +111,14 @@ impl Driver {
         };
         while websocket.poll_ready(cx)?.is_ready() {
             if let Some(transmit) = connection.core.poll_transmit() {
-                websocket.start_send(transmit)?;
+                websocket.start_send(transmit);
                 continue;
             }
             if let Some(said) = said
                 && !*said
             {
                 *said = true;
-                websocket.start_close()?;
+                websocket.start_close();
             }
             break;
         }
@@ -221,9 +221,8 @@ fn hang_up(link: Link, cx: &mut TaskContext<'_>) {
         return;
     };
     // Whether it works or not, the socket is dropped.
-    if websocket.start_close().is_ok() {
-        drop(websocket.poll_flush(cx));
-    }
+    websocket.start_close();
+    drop(websocket.poll_flush(cx));
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The only code that touches awc: dialling, and a websocket as whole messages.
 
 mod dial;
-mod guard;
+mod frame;
 mod refusal;
 mod request;
 mod websocket;

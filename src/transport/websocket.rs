@@ -1,22 +1,23 @@
 //! A websocket as whole, bounded, checked messages.
+//!
+//! awc makes the connection; from then on the frames are [ours](super::frame).
+//!
+//! Small messages are slices of the buffer that they were read into, with whatever else came with
+//! one read. So a payload that is kept keeps [that buffer](MOST), and who keeps one for long gives
+//! it [memory of its own](crate::Payload::detach). Large ones have that from the start.
 
 use std::{
-    fmt,
+    fmt, io,
     pin::Pin,
     task::{Context, Poll, ready},
 };
 
-use actix_codec::Framed;
-use actix_http::ws::Item;
-use awc::{
-    BoxedSocket,
-    ws::{CloseCode, CloseReason, Codec, Frame as WsFrame, Message},
-};
-use bytes::{Bytes, BytesMut};
+use actix_codec::{AsyncWrite, Framed, poll_read_buf};
+use awc::{BoxedSocket, ws::Codec};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use bytestring::ByteString;
-use futures::{Sink, Stream};
 
-use super::guard::{Guard, GuardError};
+use super::frame::{self, Header, Kind, Masks};
 use crate::{
     error::Reason,
     proto::{ProtocolError, connection::Transmit, engine::Frame},
@@ -24,6 +25,17 @@ use crate::{
 
 /// More fragments than this are no message. Each may be empty, so bytes alone do not end them.
 const MAX_FRAGMENTS: usize = 65_536;
+
+/// Room for one read: at least so much, and twice what it was when a read has filled it,
+const LEAST: usize = 4 << 10;
+/// but no more.
+const MOST: usize = 64 << 10;
+
+/// A frame of this size that has not arrived with others is read into memory of its own.
+const LARGE: usize = MOST / 2;
+
+/// So much is written at once. What is put behind it waits in the core.
+const WRITE: usize = 64 << 10;
 
 /// What comes in.
 #[derive(Debug)]
@@ -34,7 +46,11 @@ pub(crate) enum Incoming {
 }
 
 pub(crate) struct WebSocket {
-    framed: Framed<BoxedSocket, Guard>,
+    io: BoxedSocket,
+    input: Input,
+    /// Frames that are to be written.
+    output: BytesMut,
+    masks: Masks,
     /// The largest message, in bytes, in however many fragments.
     limit: usize,
     partial: Option<Partial>,
@@ -44,7 +60,7 @@ pub(crate) struct WebSocket {
 
 impl fmt::Debug for WebSocket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { framed: _, limit, partial, pong } = self;
+        let Self { io: _, input: _, output: _, masks: _, limit, partial, pong } = self;
         f.debug_struct("WebSocket")
             .field("limit", limit)
             .field("fragments", &partial.as_ref().map(|partial| partial.fragments))
@@ -61,102 +77,221 @@ struct Partial {
     fragments: usize,
 }
 
+/// What has been read and is no whole frame yet.
+#[derive(Debug)]
+struct Input {
+    buffer: BytesMut,
+    /// How much is read at once, by what came before.
+    room: usize,
+    /// A large frame that is read into memory of its own: it fills that, and nothing else does.
+    large: Option<Large>,
+}
+
+#[derive(Debug)]
+struct Large {
+    header: Header,
+    data: BytesMut,
+    missing: usize,
+}
+
+/// Why there are no more frames.
+#[derive(Debug)]
+enum Broken {
+    /// A frame declares more bytes than the limit.
+    TooLarge,
+    Illegal(&'static str),
+}
+
+impl Input {
+    fn new(buffer: BytesMut) -> Self {
+        Self { buffer, room: LEAST, large: None }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.buffer.is_empty() && self.large.is_none()
+    }
+
+    /// Takes out a frame, if all of it is there. It has at most `limit` bytes.
+    fn take(&mut self, limit: usize) -> Result<Option<(Header, Bytes)>, Broken> {
+        if let Some(Large { header, data, .. }) = self.large.take_if(|large| large.missing == 0) {
+            return Ok(Some((header, data.freeze())));
+        }
+        if self.large.is_some() {
+            return Ok(None);
+        }
+        let header = Header::parse(&self.buffer).map_err(Broken::Illegal)?;
+        let Some(header) = header else { return Ok(None) };
+        let length = usize::try_from(header.length).ok().filter(|&length| length <= limit);
+        let length = length.ok_or(Broken::TooLarge)?;
+        let end = length.saturating_add(header.size);
+        if self.buffer.len() >= end {
+            self.buffer.advance(header.size);
+            return Ok(Some((header, self.buffer.split_to(length).freeze())));
+        }
+        if length >= LARGE {
+            self.buffer.advance(header.size);
+            let mut data = BytesMut::with_capacity(length);
+            data.extend_from_slice(&self.buffer);
+            let missing = length.saturating_sub(data.len());
+            self.large = Some(Large { header, data, missing });
+            // The next one is to have less of it read in here, and copied.
+            self.buffer = BytesMut::new();
+            self.room = LEAST;
+        }
+        Ok(None)
+    }
+
+    /// Reads what there is, into the room that there is. Zero is the end.
+    fn poll_fill(&mut self, cx: &mut Context<'_>, io: &mut BoxedSocket) -> Poll<io::Result<usize>> {
+        if let Some(Large { data, missing, .. }) = &mut self.large {
+            let read = poll_read_buf(Pin::new(io), cx, &mut data.limit(*missing));
+            if let Poll::Ready(Ok(count)) = &read {
+                *missing = missing.saturating_sub(*count);
+            }
+            return read;
+        }
+        self.buffer.reserve(self.room);
+        let room = self.buffer.capacity().saturating_sub(self.buffer.len());
+        let read = poll_read_buf(Pin::new(io), cx, &mut self.buffer);
+        match &read {
+            Poll::Ready(Ok(count)) => {
+                if *count >= room {
+                    self.room = self.room.saturating_mul(2).min(MOST);
+                } else if *count < self.room / 4 {
+                    self.room = (self.room / 2).max(LEAST);
+                }
+            }
+            // Nobody knows for how long: an idle connection needs no buffer.
+            Poll::Pending if self.buffer.is_empty() => self.buffer = BytesMut::new(),
+            Poll::Pending | Poll::Ready(Err(_)) => {}
+        }
+        read
+    }
+}
+
 impl WebSocket {
     pub(super) fn new(framed: Framed<BoxedSocket, Codec>, limit: usize) -> Self {
-        let framed = framed.into_map_codec(|codec| Guard::new(codec, limit));
-        Self { framed, limit, partial: None, pong: None }
+        // Nothing was written yet, but the server may have been quick.
+        let parts = framed.into_parts();
+        let (io, input) = (parts.io, Input::new(parts.read_buf));
+        let (output, masks) = (BytesMut::new(), Masks::default());
+        Self { io, input, output, masks, limit, partial: None, pong: None }
     }
 
     /// The next message, or why there are no more.
     pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Incoming, Reason>> {
         loop {
-            let frame = match ready!(Pin::new(&mut self.framed).poll_next(cx)) {
-                None => return Poll::Ready(Err(Reason::TransportClose(None))),
-                Some(Err(error)) => return Poll::Ready(Err(self.reason(error))),
-                Some(Ok(frame)) => frame,
-            };
-            let complete = match frame {
-                WsFrame::Text(data) => message(true, data).map(Some),
-                WsFrame::Binary(data) => message(false, data).map(Some),
-                WsFrame::Continuation(item) => self.fragment(item),
-                WsFrame::Ping(payload) => {
-                    self.pong = Some(payload);
-                    Ok(None)
-                }
-                WsFrame::Pong(payload) => match <[u8; 8]>::try_from(&payload[..]) {
-                    Ok(number) => {
-                        return Poll::Ready(Ok(Incoming::Pong(u64::from_be_bytes(number))));
-                    }
-                    // Nobody asked for it.
-                    Err(_) => Ok(None),
+            match self.input.take(self.limit) {
+                Ok(Some((header, data))) => match self.handle(header, data) {
+                    Ok(None) => {}
+                    Ok(Some(incoming)) => return Poll::Ready(Ok(incoming)),
+                    Err(reason) => return Poll::Ready(Err(reason)),
                 },
-                WsFrame::Close(reason) => Err(closed(reason)),
-            };
-            match complete {
-                Ok(None) => {}
-                Ok(Some(frame)) => return Poll::Ready(Ok(Incoming::Frame(frame))),
-                Err(reason) => return Poll::Ready(Err(reason)),
+                Ok(None) => {
+                    let read = ready!(self.input.poll_fill(cx, &mut self.io)).map_err(lost)?;
+                    if read == 0 {
+                        return Poll::Ready(Err(self.end()));
+                    }
+                }
+                Err(Broken::TooLarge) => {
+                    return Poll::Ready(Err(Reason::TooLarge { limit: self.limit }));
+                }
+                Err(Broken::Illegal(error)) => return Poll::Ready(Err(illegal(error))),
             }
         }
     }
 
-    fn fragment(&mut self, item: Item) -> Result<Option<Frame>, Reason> {
-        let (first, data, last) = match item {
-            Item::FirstText(data) => (Some(true), data, false),
-            Item::FirstBinary(data) => (Some(false), data, false),
-            Item::Continue(data) => (None, data, false),
-            Item::Last(data) => (None, data, true),
+    /// What a frame means, if it is not one of several.
+    fn handle(&mut self, header: Header, data: Bytes) -> Result<Option<Incoming>, Reason> {
+        let complete = match header.kind {
+            Kind::Text if header.is_last && self.partial.is_none() => message(true, data).map(Some),
+            Kind::Binary if header.is_last && self.partial.is_none() => {
+                message(false, data).map(Some)
+            }
+            Kind::Text | Kind::Binary => {
+                if self.partial.is_some() {
+                    return Err(illegal("a message begins in the middle of another"));
+                }
+                let is_text = header.kind == Kind::Text;
+                self.partial = Some(Partial { is_text, data: BytesMut::new(), fragments: 0 });
+                self.fragment(&data, header.is_last)
+            }
+            Kind::Continuation => self.fragment(&data, header.is_last),
+            Kind::Ping => {
+                // It may wait for long, and is small.
+                self.pong = Some(Bytes::copy_from_slice(&data));
+                Ok(None)
+            }
+            Kind::Pong => {
+                // Of another length, nobody asked for it.
+                let number = <[u8; 8]>::try_from(&data[..]).ok();
+                return Ok(number.map(|number| Incoming::Pong(u64::from_be_bytes(number))));
+            }
+            Kind::Close => Err(closed(&data)),
         };
-        if let Some(is_text) = first {
-            self.partial = Some(Partial { is_text, data: BytesMut::new(), fragments: 0 });
-        }
-        // awc's codec keeps the order of fragments; without a first one, there is nothing to add.
-        let Some(partial) = &mut self.partial else { return Ok(None) };
+        Ok(complete?.map(Incoming::Frame))
+    }
+
+    fn fragment(&mut self, data: &[u8], is_last: bool) -> Result<Option<Frame>, Reason> {
+        let Some(partial) = &mut self.partial else {
+            return Err(illegal("the continuation of no message"));
+        };
         partial.fragments = partial.fragments.saturating_add(1);
         if partial.data.len().saturating_add(data.len()) > self.limit {
             return Err(Reason::TooLarge { limit: self.limit });
         }
         if partial.fragments > MAX_FRAGMENTS {
-            let error = format!("a message of more than {MAX_FRAGMENTS} fragments");
-            return Err(Reason::Protocol(ProtocolError::WebSocket(error)));
+            return Err(illegal(&format!("a message of more than {MAX_FRAGMENTS} fragments")));
         }
-        partial.data.extend_from_slice(&data);
-        match self.partial.take_if(|_| last) {
+        partial.data.extend_from_slice(data);
+        match self.partial.take_if(|_| is_last) {
             Some(partial) => message(partial.is_text, partial.data.freeze()).map(Some),
             None => Ok(None),
         }
     }
 
+    /// What it means that nothing more can be read.
+    fn end(&self) -> Reason {
+        if self.input.is_empty() {
+            return Reason::TransportClose(None);
+        }
+        Reason::TransportError("the connection ended in the middle of a message".to_owned())
+    }
+
     /// Ready when there is room for [`start_send`](Self::start_send).
     pub(crate) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Reason>> {
-        let ready = Pin::new(&mut self.framed).poll_ready(cx);
-        ready.map_err(|error| self.reason(error))
+        if self.output.len() < WRITE { Poll::Ready(Ok(())) } else { self.poll_write(cx) }
     }
 
     /// Puts a message into the write buffer.
-    pub(crate) fn start_send(&mut self, transmit: Transmit) -> Result<(), Reason> {
-        let (message, permit) = match transmit {
-            Transmit::Frame(Frame::Text(text), permit) => (Message::Text(text), permit),
-            Transmit::Frame(Frame::Binary(data), permit) => (Message::Binary(data), permit),
+    pub(crate) fn start_send(&mut self, transmit: Transmit) {
+        let permit = match transmit {
+            Transmit::Frame(Frame::Text(text), permit) => {
+                self.put(Kind::Text, &[text.as_bytes()]);
+                permit
+            }
+            Transmit::Frame(Frame::Binary(data), permit) => {
+                self.put(Kind::Binary, &[&data]);
+                permit
+            }
             Transmit::Ping(number) => {
-                (Message::Ping(Bytes::copy_from_slice(&number.to_be_bytes())), None)
+                self.put(Kind::Ping, &[&number.to_be_bytes()]);
+                None
             }
         };
-        self.put(message)?;
         if let Some(permit) = permit {
             permit.written();
         }
-        Ok(())
     }
 
     /// Puts the goodbye of the websocket layer into the write buffer. Nothing goes behind it.
-    pub(crate) fn start_close(&mut self) -> Result<(), Reason> {
-        self.put(Message::Close(Some(CloseReason { code: CloseCode::Normal, description: None })))
+    pub(crate) fn start_close(&mut self) {
+        const NORMAL: u16 = 1000;
+        self.put(Kind::Close, &[&NORMAL.to_be_bytes()]);
     }
 
-    fn put(&mut self, message: Message) -> Result<(), Reason> {
-        let sent = Pin::new(&mut self.framed).start_send(message);
-        sent.map_err(|error| self.reason(error))
+    fn put(&mut self, kind: Kind, parts: &[&[u8]]) {
+        frame::put(&mut self.output, kind, parts, self.masks.next());
     }
 
     /// Writes what is in the buffer, and the answer to a ping if one is due.
@@ -165,24 +300,37 @@ impl WebSocket {
             && self.poll_ready(cx)?.is_ready()
             && let Some(payload) = self.pong.take()
         {
-            self.put(Message::Pong(payload))?;
+            self.put(Kind::Pong, &[&payload]);
         }
-        let flushed = Pin::new(&mut self.framed).poll_flush(cx);
-        flushed.map_err(|error| self.reason(error))
+        if self.output.is_empty() {
+            // An idle connection needs no buffer.
+            self.output = BytesMut::new();
+        }
+        self.poll_write(cx)
     }
 
-    fn reason(&self, error: GuardError) -> Reason {
-        match error {
-            GuardError::TooLarge => Reason::TooLarge { limit: self.limit },
-            GuardError::Illegal(error) => Reason::Protocol(ProtocolError::WebSocket(error)),
-            GuardError::Io(error) => Reason::TransportError(error.to_string()),
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Reason>> {
+        while !self.output.is_empty() {
+            match ready!(Pin::new(&mut self.io).poll_write(cx, &self.output)).map_err(lost)? {
+                0 => return Poll::Ready(Err(lost(io::ErrorKind::WriteZero.into()))),
+                count => self.output.advance(count),
+            }
         }
+        Pin::new(&mut self.io).poll_flush(cx).map_err(lost)
     }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "made for map_err")]
+fn lost(error: io::Error) -> Reason {
+    Reason::TransportError(error.to_string())
+}
+
+fn illegal(error: &str) -> Reason {
+    Reason::Protocol(ProtocolError::WebSocket(error.to_owned()))
 }
 
 fn message(is_text: bool, data: Bytes) -> Result<Frame, Reason> {
     if is_text {
-        // awc does not check it.
         let text = ByteString::try_from(data).map_err(|_| Reason::Protocol(ProtocolError::Utf8))?;
         Ok(Frame::Text(text))
     } else {
@@ -190,10 +338,20 @@ fn message(is_text: bool, data: Bytes) -> Result<Frame, Reason> {
     }
 }
 
-fn closed(reason: Option<CloseReason>) -> Reason {
-    match reason.map(|reason| u16::from(reason.code)) {
+/// What the close frame of the server means.
+fn closed(payload: &[u8]) -> Reason {
+    let code = match payload {
+        [] => None,
+        [high, low, reason @ ..] if str::from_utf8(reason).is_ok() => {
+            Some(u16::from_be_bytes([*high, *low]))
+        }
+        _ => return illegal("a close frame whose reason is no text"),
+    };
+    match code {
         Some(1001 | 1012) => Reason::ServerShutdown,
         Some(1009) => Reason::TooLargeForServer,
-        code => Reason::TransportClose(code),
+        // The others must not be in a frame.
+        None | Some(1000..=1003 | 1007..=1014 | 3000..=4999) => Reason::TransportClose(code),
+        Some(_) => illegal("a close frame with a code that there is not"),
     }
 }

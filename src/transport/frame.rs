@@ -1,0 +1,240 @@
+//! Frames of the websocket (RFC 6455, section 5), as a client reads and writes them.
+//!
+//! awc has a codec for that, which looks at the declared length of a frame only when all of it has
+//! arrived, masks what was put together elsewhere, and has both go through buffers of 8 KiB. Here a
+//! frame is judged by its header, and written where it is sent from.
+
+use std::hash::{BuildHasher, RandomState};
+
+use bytes::{BufMut, BytesMut};
+
+/// The longest header, with its mask.
+const HEADER: usize = 14;
+/// The longest payload of a control frame.
+const MAX_CONTROL: u64 = 125;
+/// So much is copied before it is masked, while it is in the cache of the processor.
+const BLOCK: usize = 4_096;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Continuation,
+    Text,
+    Binary,
+    Close,
+    Ping,
+    Pong,
+}
+
+impl Kind {
+    fn of(opcode: u8) -> Option<Self> {
+        Some(match opcode {
+            0 => Self::Continuation,
+            1 => Self::Text,
+            2 => Self::Binary,
+            8 => Self::Close,
+            9 => Self::Ping,
+            10 => Self::Pong,
+            _ => return None,
+        })
+    }
+
+    fn opcode(self) -> u8 {
+        match self {
+            Self::Continuation => 0,
+            Self::Text => 1,
+            Self::Binary => 2,
+            Self::Close => 8,
+            Self::Ping => 9,
+            Self::Pong => 10,
+        }
+    }
+
+    fn is_control(self) -> bool {
+        matches!(self, Self::Close | Self::Ping | Self::Pong)
+    }
+}
+
+/// What a frame says of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Header {
+    pub(super) kind: Kind,
+    /// No fragment of the message comes behind it.
+    pub(super) is_last: bool,
+    /// Of the payload.
+    pub(super) length: u64,
+    /// Of the header itself, in bytes.
+    pub(super) size: usize,
+}
+
+impl Header {
+    /// The header at the beginning of `bytes`, once all of it is there, or what is wrong with it.
+    pub(super) fn parse(bytes: &[u8]) -> Result<Option<Self>, &'static str> {
+        let &[first, second, ref rest @ ..] = bytes else { return Ok(None) };
+        if first & 0x70 != 0 {
+            return Err("reserved bits are set in a frame");
+        }
+        if second & 0x80 != 0 {
+            return Err("a frame of the server is masked");
+        }
+        let kind = Kind::of(first & 0x0F).ok_or("a frame of an unknown kind")?;
+        let (length, size) = match second {
+            127 => match rest.first_chunk() {
+                Some(bytes) => (u64::from_be_bytes(*bytes), 10),
+                None => return Ok(None),
+            },
+            126 => match rest.first_chunk() {
+                Some(bytes) => (u16::from_be_bytes(*bytes).into(), 4),
+                None => return Ok(None),
+            },
+            length => (length.into(), 2),
+        };
+        let is_last = first & 0x80 != 0;
+        if kind.is_control() && (!is_last || length > MAX_CONTROL) {
+            return Err("a control frame is too long, or in fragments");
+        }
+        Ok(Some(Self { kind, is_last, length, size }))
+    }
+}
+
+/// Appends a frame whose payload consists of `parts`.
+pub(super) fn put(target: &mut BytesMut, kind: Kind, parts: &[&[u8]], mask: [u8; 4]) {
+    let length = parts.iter().fold(0_usize, |sum, part| sum.saturating_add(part.len()));
+    target.reserve(length.saturating_add(HEADER));
+    target.put_u8(0x80 | kind.opcode());
+    match (u8::try_from(length), u16::try_from(length)) {
+        (Ok(short), _) if short < 126 => target.put_u8(0x80 | short),
+        (_, Ok(medium)) => {
+            target.put_u8(0xFE);
+            target.put_u16(medium);
+        }
+        _ => {
+            target.put_u8(0xFF);
+            target.put_u64(u64::try_from(length).unwrap_or(u64::MAX));
+        }
+    }
+    target.put_slice(&mask);
+    let mut mask = mask;
+    for part in parts {
+        for block in part.chunks(BLOCK) {
+            let begin = target.len();
+            target.extend_from_slice(block);
+            apply(mask, target.get_mut(begin..).unwrap_or_default());
+        }
+        // Where the next part goes on.
+        mask.rotate_left(part.len() % 4);
+    }
+}
+
+/// Masks `data`, in pieces that the processor has registers for.
+fn apply(mask: [u8; 4], data: &mut [u8]) {
+    let [a, b, c, d] = mask;
+    let wide = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
+    let (words, rest) = data.as_chunks_mut::<8>();
+    for word in words {
+        *word = (u64::from_ne_bytes(*word) ^ wide).to_ne_bytes();
+    }
+    for (byte, mask) in rest.iter_mut().zip(wide.to_ne_bytes()) {
+        *byte ^= mask;
+    }
+}
+
+/// Masks that nobody can guess who does not know the keys: a keyed hash of a counter.
+///
+/// They are there so that no bytes of an application's choice go over the wire, for the sake of
+/// proxies that might take them for something else.
+#[derive(Debug, Default)]
+pub(super) struct Masks {
+    keys: RandomState,
+    count: u64,
+    /// One hash makes two masks.
+    second: Option<[u8; 4]>,
+}
+
+impl Masks {
+    pub(super) fn next(&mut self) -> [u8; 4] {
+        if let Some(mask) = self.second.take() {
+            return mask;
+        }
+        self.count = self.count.wrapping_add(1);
+        let [a, b, c, d, second @ ..] = self.keys.hash_one(self.count).to_ne_bytes();
+        self.second = Some(second);
+        [a, b, c, d]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(bytes: &[u8]) -> Option<(Kind, bool, u64, usize)> {
+        Header::parse(bytes)
+            .unwrap()
+            .map(|Header { kind, is_last, length, size }| (kind, is_last, length, size))
+    }
+
+    #[test]
+    fn a_header_is_read_when_all_of_it_is_there() {
+        assert_eq!(parsed(&[0x81, 2]), Some((Kind::Text, true, 2, 2)));
+        assert_eq!(parsed(&[0x01, 125, b'x']), Some((Kind::Text, false, 125, 2)));
+        assert_eq!(parsed(&[0x82, 126, 1, 0]), Some((Kind::Binary, true, 256, 4)));
+        let giant = [0x80, 127, 0xFF, 0, 0, 0, 0, 0, 0, 1];
+        assert_eq!(parsed(&giant), Some((Kind::Continuation, true, 0xFF00_0000_0000_0001, 10)));
+        for part in [&[][..], &[0x81], &[0x81, 126, 0x03], &[0x81, 127, 0, 0, 0, 2, 0, 0, 0]] {
+            assert_eq!(parsed(part), None, "{part:?}");
+        }
+    }
+
+    #[test]
+    fn illegal_headers_are_refused() {
+        for header in [
+            *b"HT",
+            [0xC1, 1],
+            [0xA1, 1],
+            [0x91, 1],
+            [0x83, 1],
+            [0x8B, 0],
+            [0x81, 0x81],
+            [0x09, 1],
+            [0x08, 0],
+        ] {
+            Header::parse(&header).unwrap_err();
+        }
+        Header::parse(&[0x89, 126, 0, 126]).unwrap_err();
+    }
+
+    /// What a server makes of a frame.
+    fn unmasked(frame: &[u8]) -> (Header, Vec<u8>) {
+        let mut plain = frame.to_vec();
+        assert_eq!(plain[1] & 0x80, 0x80, "it is masked");
+        plain[1] &= 0x7F;
+        let header = Header::parse(&plain).unwrap().unwrap();
+        let (mask, payload) = plain[header.size..].split_first_chunk::<4>().unwrap();
+        let payload = payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask);
+        (header, payload.collect())
+    }
+
+    #[test]
+    fn what_is_put_is_one_frame_however_many_parts_it_has() {
+        let data: Vec<u8> = (0..u8::MAX).cycle().take(70_000).collect();
+        let mut masks = Masks::default();
+        for length in [0, 1, 7, 8, 9, 124, 125, 126, 127, 4_095, 4_097, 65_535, 65_536, 70_000] {
+            for first in [0, 1, 2, 3, 5, 64, 4_096] {
+                let whole = &data[..length];
+                let (one, two) = whole.split_at(first.min(length));
+                let mut target = BytesMut::from(&b"before"[..]);
+                put(&mut target, Kind::Text, &[one, b"", two], masks.next());
+                let (header, payload) = unmasked(&target[6..]);
+                assert_eq!((header.kind, header.is_last), (Kind::Text, true));
+                assert_eq!(header.length, u64::try_from(length).unwrap());
+                assert_eq!(payload, whole, "{length} of which {first}");
+            }
+        }
+    }
+
+    #[test]
+    fn masks_differ() {
+        let mut masks = Masks::default();
+        let all: std::collections::HashSet<_> = (0..1_000).map(|_| masks.next()).collect();
+        assert!(all.len() > 990);
+    }
+}
