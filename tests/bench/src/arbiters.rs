@@ -1,6 +1,6 @@
 //! Whether two clients do twice as much when each has an arbiter of its own.
 
-use std::{env, process::Command, sync::Arc};
+use std::sync::Arc;
 
 use actix_rt::{Arbiter, System};
 use futures::{channel::oneshot, future};
@@ -57,9 +57,7 @@ pub fn run(options: &Options) -> Result<(), String> {
         let mut runs = [Vec::new(), Vec::new()];
         for _ in 0..options.rounds {
             for (runs, arbiters) in runs.iter_mut().zip(["1", "2"]) {
-                let mut command = Command::new(env::current_exe().expect("this is a program"));
-                command.args(["inside", arbiters]);
-                runs.push(run::run(command, spec));
+                runs.push(run::run(run::this(&["inside", arbiters]), spec));
             }
         }
         let [one, two] = runs.map(median);

@@ -1,6 +1,6 @@
 //! What an event costs while more and more of something else is there: it should be the same.
 
-use std::{any::Any, env, process::Command, time::Duration};
+use std::{any::Any, time::Duration};
 
 use actix::prelude::*;
 use actix_socketio::{Ack, Event};
@@ -140,8 +140,7 @@ pub fn run(options: &Options) -> Result<(), String> {
             let mut runs = NUMBERS.map(|_| Vec::new());
             for _ in 0..options.rounds {
                 for (number, runs) in NUMBERS.iter().zip(&mut runs) {
-                    let mut command = Command::new(env::current_exe().expect("this is a program"));
-                    command.args(["among", crowd.name(), &number.to_string()]);
+                    let command = run::this(&["among", crowd.name(), &number.to_string()]);
                     runs.push(run::run(command, spec));
                 }
             }

@@ -8,12 +8,13 @@ mod rust_socketio;
 mod script;
 mod tungstenite;
 
-use std::{env, io::Write as _, process::Command, time::Duration};
+use std::{io::Write as _, process::Command, time::Duration};
 
 use futures::{StreamExt, stream};
 
 use crate::{
     measure::{self, Latencies, Mark, Report},
+    run,
     spec::{Spec, Workload},
 };
 
@@ -117,11 +118,7 @@ impl Peer {
         match self {
             Self::Js => script::js(),
             Self::Python => script::python(),
-            _ => {
-                let mut command = Command::new(env::current_exe().expect("this is a program"));
-                command.args(["client", self.name()]);
-                command
-            }
+            _ => run::this(&["client", self.name()]),
         }
     }
 

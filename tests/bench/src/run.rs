@@ -1,6 +1,7 @@
 //! One run: a stub server and a client, a process each.
 
 use std::{
+    env,
     io::{BufRead as _, BufReader, Read as _},
     process::{Child, Command, Stdio},
     thread,
@@ -11,6 +12,13 @@ use crate::{measure::Report, spec::Spec};
 
 /// A run takes seconds; this long means that it hangs.
 const DEADLINE: Duration = Duration::from_secs(60);
+
+/// This program, with these arguments first.
+pub fn this(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env::current_exe().expect("this is a program"));
+    command.args(arguments);
+    command
+}
 
 /// Runs the client, given as a command that lacks the port and the spec, against a server of its
 /// own.
@@ -51,9 +59,8 @@ struct Server {
 
 impl Server {
     fn start(spec: Spec) -> Result<Self, String> {
-        let program = std::env::current_exe().map_err(|error| error.to_string())?;
-        let mut command = Command::new(program);
-        command.arg("server").args(spec.arguments()).stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut command = this(&["server"]);
+        command.args(spec.arguments()).stdin(Stdio::null()).stdout(Stdio::piped());
         let mut process = Killed(command.spawn().map_err(|error| error.to_string())?);
         let stdout = process.0.stdout.take().ok_or("a server without an output")?;
         let mut port = String::new();

@@ -171,6 +171,14 @@ impl Spec {
         assert_eq!(number, Some(n % self.batch()), "the number of attachment {n}");
     }
 
+    /// The blocks of [`Workload::Mix`]: the number of each, of its first event and of its last.
+    pub fn blocks(self) -> impl Iterator<Item = (u64, u64, u64)> {
+        (0..self.count / Self::BLOCK).map(|block| {
+            let first = block * Self::BLOCK;
+            (block, first, first + Self::BLOCK - 1)
+        })
+    }
+
     fn attachment_size(&self) -> usize {
         match self.workload {
             Workload::Mix => Self::ATTACHMENT,

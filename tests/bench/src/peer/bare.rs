@@ -134,9 +134,7 @@ impl<W: Wire> Bare<W> {
     }
 
     async fn mix(&mut self) {
-        for block in 0..self.spec.count / Spec::BLOCK {
-            let first = block * Spec::BLOCK;
-            let last = first + Spec::BLOCK - 1;
+        for (block, first, last) in self.spec.blocks() {
             for n in first..last {
                 let message = self.spec.message(n);
                 self.wire.feed(Frame::Text(emitted("42", &message))).await;

@@ -99,10 +99,10 @@ impl Session for Ours {
     async fn run(&mut self) -> Option<Latencies> {
         match self.spec.workload {
             Workload::Recv | Workload::Bin => self.recv().await,
-            Workload::Emit => self.emit().await,
+            Workload::Emit => self.emit(|spec, n| Msg(spec.message(n))).await,
             Workload::Ack => return Some(self.ack().await),
             Workload::Pipe => self.pipe().await,
-            Workload::BinOut => self.bin_out().await,
+            Workload::BinOut => self.emit(|spec, n| Blob(spec.attachment(n))).await,
             Workload::Mix => self.mix().await,
             Workload::Conns => future::pending().await,
         }
@@ -119,18 +119,25 @@ impl Ours {
         &self.client
     }
 
-    async fn recv(&mut self) {
+    /// Subscribes. What is returned resolves when all has come.
+    fn listen(&self) -> oneshot::Receiver<()> {
         let (desk, all) = Desk::start(self.spec);
         self.socket.on::<Msg>(desk.clone());
         self.socket.on::<Blob>(desk);
+        all
+    }
+
+    async fn recv(&mut self) {
+        let all = self.listen();
         self.socket.emit("start", ()).expect("there is room");
         all.await.expect("all that was to come");
     }
 
-    async fn emit(&mut self) {
+    /// Emits all events, as each is made.
+    async fn emit<E: NamedEvent + Serialize>(&mut self, event: impl Fn(&Spec, u64) -> E) {
         for n in 0..self.spec.count {
-            let written =
-                self.socket.send_event(&Msg(self.spec.message(n))).expect("there is room");
+            let event = event(&self.spec, n);
+            let written = self.socket.send_event(&event).expect("there is room");
             if n % self.spec.chunk() == 0 {
                 written.await.expect("it is written");
             }
@@ -166,24 +173,9 @@ impl Ours {
         assert_eq!(answered, self.spec.count, "all are answered");
     }
 
-    async fn bin_out(&mut self) {
-        for n in 0..self.spec.count {
-            let blob = Blob(self.spec.attachment(n));
-            let written = self.socket.send_event(&blob).expect("there is room");
-            if n % self.spec.chunk() == 0 {
-                written.await.expect("it is written");
-            }
-        }
-        self.end().await;
-    }
-
     async fn mix(&mut self) {
-        let (desk, all) = Desk::start(self.spec);
-        self.socket.on::<Msg>(desk.clone());
-        self.socket.on::<Blob>(desk);
-        for block in 0..self.spec.count / Spec::BLOCK {
-            let first = block * Spec::BLOCK;
-            let last = first + Spec::BLOCK - 1;
+        let all = self.listen();
+        for (block, first, last) in self.spec.blocks() {
             for n in first..last {
                 drop(self.socket.send_event(&Msg(self.spec.message(n))).expect("there is room"));
             }

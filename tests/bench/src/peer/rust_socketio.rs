@@ -155,9 +155,7 @@ impl Session {
     }
 
     async fn mix(&mut self) {
-        for block in 0..self.spec.count / Spec::BLOCK {
-            let first = block * Spec::BLOCK;
-            let last = first + Spec::BLOCK - 1;
+        for (block, first, last) in self.spec.blocks() {
             for n in first..last {
                 self.client.emit("msg", json!(self.spec.message(n))).await.expect("it is sent");
             }
