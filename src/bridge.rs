@@ -68,8 +68,8 @@ pub use route::Route;
 pub(crate) use passage::Asked;
 
 use crate::{
+    emit::check_name,
     error::BridgeError,
-    proto::packet::RESERVED,
     socket::Socket,
     subscription::{Overflow, Subscription},
 };
@@ -183,9 +183,8 @@ impl BridgeBuilder {
         if Arc::ptr_eq(first.port(), second.port()) {
             return Err(BridgeError::SameNamespace);
         }
-        let new_names = routes.iter().flat_map(Route::new_names);
-        if let Some(name) = new_names.into_iter().find(|name| RESERVED.contains(name)) {
-            return Err(BridgeError::ReservedName(name.to_owned()));
+        for name in routes.iter().flat_map(Route::new_names) {
+            check_name(name).map_err(|_| BridgeError::ReservedName(name.to_owned()))?;
         }
         let counts = [Arc::<Counts>::default(), Arc::default()];
         let memory = || (span.events > 0).then(|| Arc::new(Echoes::new(span)));

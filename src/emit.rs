@@ -139,7 +139,12 @@ impl Emit {
     /// [`EmitError::ReservedName`].
     pub fn renamed(self, name: &str) -> Result<Self, EmitError> {
         check_name(name)?;
-        Ok(Self { name: name.into(), payload: self.payload.renamed(name), ..self })
+        Ok(self.with_name(name))
+    }
+
+    /// The same under a name that has been [checked](check_name).
+    pub(crate) fn with_name(self, name: &str) -> Self {
+        Self { name: name.into(), payload: self.payload.renamed(name), ..self }
     }
 
     /// The same event with other arguments.
@@ -166,7 +171,8 @@ impl Emit {
     }
 }
 
-fn check_name(name: &str) -> Result<(), EmitError> {
+/// Whether an application may emit events of this name.
+pub(crate) fn check_name(name: &str) -> Result<(), EmitError> {
     if RESERVED.contains(&name) {
         return Err(EmitError::ReservedName(name.to_owned()));
     }

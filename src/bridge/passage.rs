@@ -188,15 +188,15 @@ impl Passage {
 impl Ear for Arc<Passage> {
     fn send(&self, event: Event) -> Sent {
         self.counts.heard.add(1);
-        let Some(emit) = self.route.take(&event) else {
+        if !self.route.takes(&event) {
             self.counts.filtered.add(1);
             return Sent::Taken;
-        };
+        }
         if self.is_echo(&event) {
             self.counts.echoes.add(1);
             return Sent::Taken;
         }
-        match self.post(Parcel { emit, asker: event.answer }) {
+        match self.post(Parcel { emit: self.route.emit(&event), asker: event.answer }) {
             Posted::Done => Sent::Taken,
             Posted::Gone => Sent::Gone,
             Posted::Full(parcel) => {

@@ -112,23 +112,20 @@ impl Route {
         fits && !self.except.contains(name)
     }
 
-    /// The event as it goes on, if it does.
-    pub(super) fn take(&self, event: &Event) -> Option<Emit> {
-        if !self.fits(event.name()) || !self.lets(event) {
-            return None;
-        }
+    /// The event as it goes on.
+    pub(super) fn emit(&self, event: &Event) -> Emit {
         let emit = event.to_emit();
-        let name = self.renamed.get(event.name());
-        Some(match name {
+        match self.renamed.get(event.name()) {
             None => emit,
-            Some(name) => {
-                let payload = emit.payload.renamed(name);
-                Emit { name: name.as_str().into(), payload, ..emit }
-            }
-        })
+            Some(name) => emit.with_name(name),
+        }
     }
 
-    fn lets(&self, event: &Event) -> bool {
+    /// Whether it is the way for this event.
+    pub(super) fn takes(&self, event: &Event) -> bool {
+        if !self.fits(event.name()) {
+            return false;
+        }
         let Some(filter) = &self.filter else { return true };
         catch_unwind(AssertUnwindSafe(|| filter(event))).unwrap_or_else(|_| {
             log::warn!("{}: the filter of a bridge panicked", event.namespace());
