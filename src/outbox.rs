@@ -280,16 +280,14 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
+        if self.stage != Stage::Settled {
+            self.outbox.discarded.fetch_add(1, AcqRel);
+            self.leave(Stage::Settled);
+        }
         let outbox = &self.outbox;
         match self.kind {
             Kind::Answer => outbox.answers.give(self.bytes),
             Kind::Event => {
-                if self.stage != Stage::Settled {
-                    outbox.discarded.fetch_add(1, AcqRel);
-                }
-                if self.stage == Stage::Handed {
-                    outbox.handed.fetch_sub(1, AcqRel);
-                }
                 outbox.events.give(self.bytes);
                 outbox.waiters.wake_if(|| outbox.events.is_half_empty(outbox.limits));
             }

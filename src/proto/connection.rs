@@ -560,7 +560,6 @@ impl Connection {
         self.farewells.clear();
         self.returns.clear();
         self.left.clear();
-        self.proof = Proof::default();
         self.pong = false;
         let asked = self.verdict.unwrap_or(Protocol::Eio4);
         let deadline = later(now, self.config.connect_timeout);

@@ -204,17 +204,17 @@ impl WebSocket {
     /// What a frame means, if it is not one of several.
     fn handle(&mut self, header: Header, data: Bytes) -> Result<Option<Incoming>, Reason> {
         let complete = match header.kind {
-            Kind::Text if header.is_last && self.partial.is_none() => message(true, data).map(Some),
-            Kind::Binary if header.is_last && self.partial.is_none() => {
-                message(false, data).map(Some)
-            }
             Kind::Text | Kind::Binary => {
                 if self.partial.is_some() {
                     return Err(illegal("a message begins in the middle of another"));
                 }
                 let is_text = header.kind == Kind::Text;
-                self.partial = Some(Partial { is_text, data: BytesMut::new(), fragments: 0 });
-                self.fragment(&data, header.is_last)
+                if header.is_last {
+                    message(is_text, data).map(Some)
+                } else {
+                    self.partial = Some(Partial { is_text, data: BytesMut::new(), fragments: 0 });
+                    self.fragment(&data, false)
+                }
             }
             Kind::Continuation => self.fragment(&data, header.is_last),
             Kind::Ping => {
