@@ -33,7 +33,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             show("back", stats.back);
         }
     };
-    let interrupted = tokio::signal::ctrl_c();
+    let interrupted = actix_rt::signal::ctrl_c();
     futures::pin_mut!(report, interrupted);
     futures::future::select(report, interrupted).await;
     bridge.stop();

@@ -40,17 +40,9 @@ struct Crossing {
 
 impl Crossing {
     async fn between(first: &Target, second: &Target) -> Self {
-        Self::routed(first, second, [Route::all(), Route::all()]).await
-    }
-
-    async fn routed(first: &Target, second: &Target, [forward, back]: [Route; 2]) -> Self {
         let (one, first) = Recorder::joined(first).await;
         let (other, second) = Recorder::joined(second).await;
-        let bridge = Bridge::between(one.socket(), other.socket())
-            .forward(forward)
-            .back(back)
-            .start()
-            .unwrap();
+        let bridge = Bridge::between(one.socket(), other.socket()).start().unwrap();
         Self { clients: [one, other], recorders: [first, second], bridge }
     }
 
