@@ -2,7 +2,11 @@
 //! it hits depends on the traffic alone.
 
 use super::proxy::{Direction, Proxy};
+use std::pin::pin;
 use std::time::Duration;
+
+/// How long there is no other connection before the talk is taken to have been too little.
+const SILENCE: Duration = Duration::from_secs(1);
 
 /// Draws from a seed (`SplitMix64`, by Steele, Lea and Flood).
 #[derive(Clone, Debug)]
@@ -53,8 +57,8 @@ pub enum Fault {
 
 impl Fault {
     /// Ends the one connection through the proxy, and waits until there is the next. `talk` makes
-    /// the server say something, which gets through, or in part, or not.
-    pub async fn strike(self, proxy: &Proxy, talk: impl FnOnce()) {
+    /// the server say something, which gets through, or in part, or not, and perhaps again.
+    pub async fn strike(self, proxy: &Proxy, mut talk: impl FnMut()) {
         let before = proxy.counts();
         match self {
             Self::Stall => proxy.stall(),
@@ -81,7 +85,13 @@ impl Fault {
         }
         let again =
             |now: &super::proxy::Counts| now.connections > before.connections && now.open == 1;
-        proxy.until(&format!("another connection after {self:?}"), again).await;
+        let what = format!("another connection after {self:?}");
+        let mut cut = pin!(proxy.until(&what, again));
+        // A server says nothing to a client that is not yet there again, and what is cut after some
+        // bytes needs them to pass.
+        while tokio::time::timeout(SILENCE, cut.as_mut()).await.is_err() {
+            talk();
+        }
     }
 }
 

@@ -141,9 +141,10 @@ impl Storm {
             }
             let fault = self.dice.fault();
             let count = self.dice.below(20);
-            let ticks = self.next..self.next + count;
+            let mut ticks = self.next..self.next + count;
             self.next += count;
-            let talk = || self.publish(ticks);
+            // Each once: the emitters talk on.
+            let talk = || self.publish(mem::take(&mut ticks));
             fault.strike(&self.proxy, talk).await;
             for lane in &self.lanes {
                 let ended = lane.socket.ended();
