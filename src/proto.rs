@@ -22,6 +22,7 @@ pub(crate) mod acks;
 pub(crate) mod backoff;
 pub(crate) mod connection;
 pub(crate) mod engine;
+mod json;
 #[cfg(feature = "msgpack")]
 mod msgpack;
 pub(crate) mod packet;
@@ -45,6 +46,7 @@ mod purity {
             ("backoff", include_str!("proto/backoff.rs")),
             ("connection", include_str!("proto/connection.rs")),
             ("engine", include_str!("proto/engine.rs")),
+            ("json", include_str!("proto/json.rs")),
             ("msgpack", include_str!("proto/msgpack.rs")),
             ("packet", include_str!("proto/packet.rs")),
             ("proof", include_str!("proto/proof.rs")),

@@ -19,13 +19,12 @@ use std::fmt;
 
 use bytes::Bytes;
 use bytestring::ByteString;
-use serde::{
-    Deserializer,
-    de::{IgnoredAny, SeqAccess, Visitor},
-};
-use serde_json::value::RawValue;
+use serde::de::IgnoredAny;
 
-use super::engine::{Frame, Protocol, encode_binary};
+use super::{
+    engine::{Frame, Protocol, encode_binary},
+    json::Outline,
+};
 use crate::{
     error::brief,
     payload::{Payload, check_placeholders, unquoted},
@@ -568,7 +567,7 @@ fn checked(json: &str) -> Result<Option<&str>, ProtocolError> {
     if json.is_empty() {
         return Ok(None);
     }
-    serde_json::from_str::<IgnoredAny>(json).map_err(malformed)?;
+    serde_json::from_str::<IgnoredAny>(json).map_err(|error| ProtocolError::Json(brief(&error)))?;
     Ok(Some(json))
 }
 
@@ -580,34 +579,20 @@ fn connect_payload(json: &str) -> Result<Option<&str>, ProtocolError> {
     }
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "made for map_err")]
-fn malformed(error: serde_json::Error) -> ProtocolError {
-    if error.is_data() { ProtocolError::Payload } else { ProtocolError::Json(brief(&error)) }
-}
-
 /// `json` without space before it, if it is an array.
 fn array(json: &str) -> Result<&str, ProtocolError> {
-    let array = checked(json)?.ok_or(ProtocolError::Payload)?.trim_start();
-    if array.starts_with('[') { Ok(array) } else { Err(ProtocolError::Payload) }
+    Outline::of(json).map(|_| json.trim_start()).ok_or_else(|| complaint(json))
+}
+
+/// Why a text is no array.
+fn complaint(json: &str) -> ProtocolError {
+    checked(json).err().unwrap_or(ProtocolError::Payload)
 }
 
 /// The name of an event, and where its first argument starts.
 pub(super) fn event_name(json: &ByteString) -> Result<(ByteString, usize), ProtocolError> {
-    if json.is_empty() {
-        return Err(ProtocolError::Payload);
-    }
-    let mut parser = serde_json::Deserializer::from_str(json);
-    let first = match parser.deserialize_seq(FirstOf) {
-        Ok(first) => first,
-        // Not an array of the right shape; but is it JSON at all?
-        Err(error) if error.is_data() => {
-            checked(json)?;
-            return Err(ProtocolError::Payload);
-        }
-        Err(error) => return Err(malformed(error)),
-    };
-    parser.end().map_err(malformed)?;
-    let quoted = first.get();
+    let Outline { first, second } = Outline::of(json).ok_or_else(|| complaint(json))?;
+    let quoted = first.ok_or(ProtocolError::Payload)?;
     let name = match quoted.as_bytes() {
         [b'"', plain @ .., b'"'] if !plain.contains(&b'\\') => {
             json.slice_ref(quoted.get(1..quoted.len().saturating_sub(1)).unwrap_or_default())
@@ -619,37 +604,7 @@ pub(super) fn event_name(json: &ByteString) -> Result<(ByteString, usize), Proto
     if RESERVED.contains(&&*name) {
         return Err(ProtocolError::ReservedEvent(name.into()));
     }
-    Ok((name, behind(json, quoted)))
-}
-
-/// Where, in `json`, the element after `element` starts, or the closing bracket.
-fn behind(json: &str, element: &str) -> usize {
-    // `element` is a slice of `json`, so the distance of their addresses is its place.
-    let start = element.as_ptr().addr().saturating_sub(json.as_ptr().addr());
-    let end = start.saturating_add(element.len());
-    let rest = json.get(end..).unwrap_or_default();
-    let gap = rest.len().saturating_sub(rest.trim_start().len());
-    let comma = rest.trim_start().starts_with(',');
-    end.saturating_add(gap).saturating_add(usize::from(comma))
-}
-
-/// The first element of an array, as it stands; the others are checked and skipped.
-struct FirstOf;
-
-impl<'de> Visitor<'de> for FirstOf {
-    type Value = &'de RawValue;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an array with the name of an event")
-    }
-
-    fn visit_seq<S: SeqAccess<'de>>(self, mut seq: S) -> Result<Self::Value, S::Error> {
-        let first = seq
-            .next_element()?
-            .ok_or_else(|| <S::Error as serde::de::Error>::invalid_length(0, &self))?;
-        while seq.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(first)
-    }
+    Ok((name, second))
 }
 
 #[cfg(test)]
@@ -715,7 +670,7 @@ pub(super) mod tests {
         assert_eq!(packet.namespace, "/shop");
         let Body::Event { id, name, payload } = packet.body else { panic!("not an event") };
         assert_eq!((id, &*name), (Some(7), "a"));
-        assert_eq!(payload.to_json(), "[ {\"b\":1} ]");
+        assert_eq!(payload.to_json(), "[{\"b\":1} ]");
         assert!(text.as_bytes().as_ptr_range().contains(&name.as_bytes().as_ptr()));
     }
 
