@@ -110,8 +110,7 @@ impl Driver {
             Link::Down | Link::Dialling(_) => return Ok(()),
         };
         while websocket.poll_ready(cx)?.is_ready() {
-            if let Some(transmit) = connection.core.poll_transmit() {
-                websocket.start_send(transmit);
+            if connection.core.poll_transmit(|message| websocket.start_send(message)) {
                 continue;
             }
             if let Some(said) = said

@@ -45,7 +45,7 @@ use bytestring::ByteString;
 
 use super::{
     backoff::{Draws, Reconnect, Retry},
-    engine::{self, Due, EnginePacket, Frame, Handshake, Heartbeat, Protocol, later},
+    engine::{self, Due, EnginePacket, Frame, Handshake, Heartbeat, Message, Protocol, later},
     packet::{Body, Decoder, Limits, Packet, Parser, ProtocolError, Refused, root},
     proof::Proof,
     socket::refusal,
@@ -163,15 +163,6 @@ pub(crate) enum Action {
     Drop,
 }
 
-/// A websocket message to write.
-#[derive(Debug)]
-pub(crate) enum Transmit {
-    /// The last message of an event carries its permit.
-    Frame(Frame, Option<Permit>),
-    /// A ping of the websocket layer. Its pong shows that the server has read all before it.
-    Ping(u64),
-}
-
 /// What waits to be written. A packet becomes messages when its turn comes: until then it can be
 /// replaced, or given back.
 #[derive(Debug)]
@@ -230,10 +221,11 @@ pub(crate) struct Connection {
     draws: Draws,
     decoder: Decoder,
     queue: VecDeque<Queued>,
-    /// The rest of the packet that is being written.
-    transmit: VecDeque<Transmit>,
-    /// The last event with attachments, which a server has only when it has all of them.
-    writing: Option<Outgoing>,
+    /// The packet of which only the first messages are written, so many. A server has it when it has
+    /// all of them.
+    writing: Option<(Outgoing, usize)>,
+    /// A buffer for the beginning of messages.
+    head: String,
     unwritten: Vec<Outgoing>,
     farewells: VecDeque<Farewell>,
     returns: VecDeque<Return>,
@@ -357,8 +349,8 @@ impl Connection {
             attempts: 0,
             last: None,
             queue: VecDeque::new(),
-            transmit: VecDeque::new(),
             writing: None,
+            head: String::new(),
             unwritten: Vec::new(),
             farewells: VecDeque::new(),
             returns: VecDeque::new(),
@@ -556,7 +548,7 @@ impl Connection {
     fn dial(&mut self, now: Instant) {
         self.decoder = Decoder::new(self.config.parser, self.config.limits);
         self.queue.clear();
-        self.transmit.clear();
+        self.writing = None;
         self.farewells.clear();
         self.returns.clear();
         self.left.clear();
@@ -610,34 +602,17 @@ impl Connection {
         })
     }
 
-    /// The messages that a packet is sent as.
-    fn encode(&mut self, mut outgoing: Outgoing) {
-        let (State::Open(Open { session: Session { protocol, .. }, .. })
-        | State::Closing { protocol, .. }) = self.state
-        else {
-            return;
-        };
-        match &outgoing.packet.body {
-            Body::Event { id, payload, .. } => {
+    /// Takes note of a packet that is written.
+    fn note(&mut self, packet: &Packet) {
+        match &packet.body {
+            Body::Event { id, .. } => {
                 self.tally.events = self.tally.events.saturating_add(1);
                 if id.is_none() {
                     self.proof.note_written();
                 }
-                if !payload.attachments().is_empty() {
-                    let packet = outgoing.packet.clone();
-                    let terms = outgoing.terms.take();
-                    let (expires, number) = (outgoing.expires, outgoing.number);
-                    self.writing = Some(Outgoing { packet, permit: None, terms, expires, number });
-                }
             }
             Body::Ack { .. } => self.tally.answers = self.tally.answers.saturating_add(1),
             Body::Connect(_) | Body::Disconnect | Body::ConnectError(_) => {}
-        }
-        let transmit = &mut self.transmit;
-        let write = |frame| transmit.push_back(Transmit::Frame(frame, None));
-        self.config.parser.encode(outgoing.packet, protocol, write);
-        if let Some(Transmit::Frame(_, last)) = transmit.back_mut() {
-            *last = outgoing.permit;
         }
     }
 
@@ -1028,15 +1003,11 @@ impl Connection {
     }
 
     fn tell_lost(&mut self, reason: Reason, again: bool) {
-        let rest = self.transmit.drain(..).next_back();
-        let writing = self.writing.take();
         let mut in_doubt = std::mem::take(&mut self.proof).in_doubt();
-        if let Some(Transmit::Frame(_, permit)) = rest
-            && let Some(writing) = writing
-        {
+        if let Some((writing, _)) = self.writing.take() {
             // The server has a part of it, and does nothing with that.
             in_doubt = in_doubt.saturating_sub(u64::from(writing.is_plain()));
-            self.unwritten.push(Outgoing { permit, ..writing });
+            self.unwritten.extend(Some(writing).filter(Outgoing::is_event));
         }
         self.unwritten.extend(self.queue.drain(..).filter_map(|queued| match queued {
             Queued::Packet(outgoing) => Some(outgoing).filter(Outgoing::is_event),
@@ -1151,31 +1122,50 @@ impl Connection {
         self.actions.pop_front()
     }
 
-    pub(crate) fn poll_transmit(&mut self) -> Option<Transmit> {
+    /// Has the next message written. `false` if there is none.
+    pub(crate) fn poll_transmit(&mut self, write: impl FnOnce(Message<'_>)) -> bool {
+        let bytes_out = &mut self.tally.bytes_out;
+        let write = |message: Message<'_>| {
+            *bytes_out = bytes_out.saturating_add(message.size());
+            write(message);
+        };
         if std::mem::take(&mut self.pong) {
-            self.tally.bytes_out = self.tally.bytes_out.saturating_add(engine::PONG.size());
-            return Some(Transmit::Frame(engine::PONG, None));
+            write(engine::PONG);
+            return true;
         }
-        while self.transmit.is_empty() {
-            match self.queue.pop_front()? {
-                Queued::Packet(outgoing) => self.encode(outgoing),
-                Queued::Ping(number) => {
+        let (outgoing, n) = match self.writing.take() {
+            Some(writing) => writing,
+            None => match self.queue.pop_front() {
+                None => return false,
+                Some(Queued::Packet(outgoing)) => (outgoing, 0),
+                Some(Queued::Ping(number)) => {
                     self.proof.note_ping(number);
-                    self.transmit.push_back(Transmit::Ping(number));
+                    write(Message::Ping(number));
+                    return true;
                 }
-                Queued::Heartbeat => {
-                    self.transmit.push_back(Transmit::Frame(engine::PING, None));
+                Some(Queued::Heartbeat) => {
+                    write(engine::PING);
+                    return true;
                 }
-            }
+            },
+        };
+        // Nothing is queued before there is a session.
+        let (State::Open(Open { session: Session { protocol, .. }, .. })
+        | State::Closing { protocol, .. }) = self.state
+        else {
+            return false;
+        };
+        let head = &mut self.head;
+        let is_more = self.config.parser.write(&outgoing.packet, n, protocol, head, write);
+        if n == 0 {
+            self.note(&outgoing.packet);
         }
-        let transmit = self.transmit.pop_front();
-        if self.transmit.is_empty() {
-            self.writing = None;
+        if is_more {
+            self.writing = Some((outgoing, n.saturating_add(1)));
+        } else if let Some(permit) = outgoing.permit {
+            permit.written();
         }
-        if let Some(Transmit::Frame(frame, _)) = &transmit {
-            self.tally.bytes_out = self.tally.bytes_out.saturating_add(frame.size());
-        }
-        transmit
+        true
     }
 
     pub(crate) fn poll_event(&mut self) -> Option<Event> {
@@ -1290,13 +1280,17 @@ mod tests {
 
         /// What is to be written, as text.
         fn written(&mut self) -> Vec<String> {
-            std::iter::from_fn(|| self.core.poll_transmit())
-                .map(|transmit| match transmit {
-                    Transmit::Frame(Frame::Text(text), _) => text.to_string(),
-                    Transmit::Frame(Frame::Binary(data), _) => format!("{data:?}"),
-                    Transmit::Ping(number) => format!("ping {number}"),
-                })
-                .collect()
+            let mut written = Vec::new();
+            while self.core.poll_transmit(|message| {
+                written.push(match message {
+                    Message::Text(first, second) => format!("{first}{second}"),
+                    Message::Binary(first, second) => {
+                        format!("{:?}", Bytes::from([first, second].concat()))
+                    }
+                    Message::Ping(number) => format!("ping {number}"),
+                });
+            }) {}
+            written
         }
 
         fn send(&mut self, packet: Packet) {
@@ -1573,7 +1567,7 @@ mod tests {
             bench.core.send(bench.now, 1, event(name, outbox.reserve(1), Place::Last));
         }
         bench.send(packet("/", Body::Disconnect));
-        bench.core.poll_transmit();
+        assert!(bench.core.poll_transmit(|_| ()));
         bench.core.handle_lost(bench.now, Reason::PingTimeout);
         bench.expect_lost(Reason::PingTimeout);
         let unwritten = bench.core.take_unwritten();
@@ -1597,9 +1591,7 @@ mod tests {
             let permit = outbox.reserve(1);
             bench.core.send(bench.now, 1, Outgoing { permit, ..Outgoing::bare(packet.clone()) });
             for _ in 0..written {
-                if let Some(Transmit::Frame(_, Some(permit))) = bench.core.poll_transmit() {
-                    permit.written();
-                }
+                assert!(bench.core.poll_transmit(|_| ()));
             }
             bench.core.handle_lost(bench.now, Reason::PingTimeout);
             let unwritten = bench.core.take_unwritten();
@@ -1630,7 +1622,7 @@ mod tests {
             assert_eq!(bench.core.poll_timeout(), Some(bench.now + SECOND));
             bench.pass(SECOND);
             for _ in 0..written {
-                bench.core.poll_transmit();
+                assert!(bench.core.poll_transmit(|_| ()));
             }
             if pong {
                 bench.core.handle_pong(bench.now, 1);

@@ -15,7 +15,7 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use bytestring::ByteString;
 use serde::Deserialize;
 
@@ -128,21 +128,42 @@ fn binary(protocol: Protocol, mut data: Bytes) -> Result<Bytes, ProtocolError> {
     Ok(data)
 }
 
-/// The websocket message that carries binary data.
-pub(crate) fn encode_binary(protocol: Protocol, data: Bytes) -> Frame {
-    Frame::Binary(match protocol {
-        Protocol::Eio4 => data,
-        Protocol::Eio3 => {
-            let mut framed = BytesMut::with_capacity(data.len().saturating_add(1));
-            framed.put_u8(4);
-            framed.put(data);
-            framed.freeze()
-        }
-    })
+/// One whole websocket message to be written, from two pieces.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Message<'a> {
+    Text(&'a str, &'a str),
+    Binary(&'a [u8], &'a [u8]),
+    /// A ping of the websocket layer. Its pong shows that the server has read all before it.
+    Ping(u64),
 }
 
-pub(crate) const PING: Frame = Frame::Text(ByteString::from_static("2"));
-pub(crate) const PONG: Frame = Frame::Text(ByteString::from_static("3"));
+impl<'a> Message<'a> {
+    /// What carries binary data.
+    pub(crate) fn binary(protocol: Protocol, data: &'a [u8]) -> Self {
+        Self::Binary(binary_prefix(protocol), data)
+    }
+
+    /// Its length in bytes. Pings do not count: they are not of this layer.
+    pub(crate) fn size(&self) -> u64 {
+        let size = match self {
+            Self::Text(first, second) => first.len().saturating_add(second.len()),
+            Self::Binary(first, second) => first.len().saturating_add(second.len()),
+            Self::Ping(_) => 0,
+        };
+        u64::try_from(size).unwrap_or(u64::MAX)
+    }
+}
+
+/// What comes before binary data.
+pub(crate) fn binary_prefix(protocol: Protocol) -> &'static [u8] {
+    match protocol {
+        Protocol::Eio4 => &[],
+        Protocol::Eio3 => &[4],
+    }
+}
+
+pub(crate) const PING: Message<'static> = Message::Text("2", "");
+pub(crate) const PONG: Message<'static> = Message::Text("3", "");
 
 /// The server's greeting.
 #[derive(Clone, PartialEq, Eq)]
@@ -344,7 +365,10 @@ mod tests {
             (Protocol::Eio3, &[4, 1, 2, 3], "b4AQID"),
         ] {
             let frame = Frame::Binary(Bytes::from_static(frame));
-            assert_eq!(encode_binary(protocol, data.clone()), frame);
+            let Message::Binary(prefix, rest) = Message::binary(protocol, &data) else {
+                panic!("it is binary")
+            };
+            assert_eq!(Frame::Binary([prefix, rest].concat().into()), frame);
             assert_eq!(decode(protocol, frame), packet);
             assert_eq!(decode(protocol, text(base64)), packet);
         }

@@ -22,7 +22,7 @@ use bytestring::ByteString;
 use serde::de::IgnoredAny;
 
 use super::{
-    engine::{Frame, Protocol, encode_binary},
+    engine::{Message, Protocol, binary_prefix},
     json::Outline,
 };
 use crate::{
@@ -39,9 +39,6 @@ pub(crate) const MAX_NAMESPACE: usize = 512;
 
 /// The largest ack id, 2^53 - 1: JavaScript counts no further.
 pub(super) const MAX_ID: u64 = 0x1F_FFFF_FFFF_FFFF;
-
-/// The longest text before the JSON, but for the namespace: two types, a count, a comma, an id.
-const LONGEST_PREFIX: usize = 48;
 
 /// How the peer broke the protocol.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -147,13 +144,22 @@ pub enum Parser {
 }
 
 impl Parser {
-    /// The websocket messages that `packet` is sent as.
-    pub(crate) fn encode(self, packet: Packet, protocol: Protocol, mut write: impl FnMut(Frame)) {
+    /// Writes the `n`th of the websocket messages that `packet` is sent as, with `head` as a buffer.
+    /// `true` if there are more.
+    pub(crate) fn write(
+        self,
+        packet: &Packet,
+        n: usize,
+        protocol: Protocol,
+        head: &mut String,
+        write: impl FnOnce(Message<'_>),
+    ) -> bool {
         match self {
-            Self::Json => packet.encode(protocol, &mut write),
+            Self::Json => packet.write(n, protocol, head, write),
             #[cfg(feature = "msgpack")]
             Self::Msgpack => {
-                write(encode_binary(protocol, super::msgpack::encode(&packet.parts())));
+                write(Message::binary(protocol, &super::msgpack::encode(&packet.parts())));
+                false
             }
         }
     }
@@ -176,7 +182,7 @@ impl Parser {
                 let parts = Parts { namespace, kind: 2, id, json, attachments };
                 // Most are far from it, and need not be written to see that.
                 (super::msgpack::at_most(&parts) > limit)
-                    .then(|| encode_binary(protocol, super::msgpack::encode(&parts)).size())
+                    .then(|| Message::binary(protocol, &super::msgpack::encode(&parts)).size())
             }
         }
         .filter(|&size| size > limit)
@@ -269,32 +275,38 @@ impl Packet {
         Parts { namespace: &self.namespace, kind, id, json, attachments }
     }
 
-    /// The websocket messages that this packet is sent as: a text, then its attachments.
-    pub(crate) fn encode(self, protocol: Protocol, mut write: impl FnMut(Frame)) {
+    /// Writes the `n`th of the websocket messages that this is sent as: a text, then its attachments.
+    fn write(
+        &self,
+        n: usize,
+        protocol: Protocol,
+        head: &mut String,
+        write: impl FnOnce(Message<'_>),
+    ) -> bool {
         let Parts { namespace, kind, id, json, attachments } = self.parts();
-        // With attachments, an event is a 5 and an ack a 6.
-        let kind = if attachments.is_empty() { kind } else { kind.saturating_add(3) };
-        let json = json.unwrap_or_default();
-        let size = json.len().saturating_add(namespace.len()).saturating_add(LONGEST_PREFIX);
-        let mut text = String::with_capacity(size);
-        text.push('4');
-        push_number(&mut text, kind);
-        if !attachments.is_empty() {
-            push_number(&mut text, attachments.len());
-            text.push('-');
+        if let Some(data) = n.checked_sub(1).and_then(|n| attachments.get(n)) {
+            write(Message::binary(protocol, data));
+            return n < attachments.len();
+        }
+        head.clear();
+        head.push('4');
+        if attachments.is_empty() {
+            push_number(head, kind.into());
+        } else {
+            // With attachments, an event is a 5 and an ack a 6.
+            push_number(head, kind.saturating_add(3).into());
+            push_number(head, u64::try_from(attachments.len()).unwrap_or(u64::MAX));
+            head.push('-');
         }
         if namespace != "/" {
-            text.push_str(namespace);
-            text.push(',');
+            head.push_str(namespace);
+            head.push(',');
         }
         if let Some(id) = id {
-            push_number(&mut text, id);
+            push_number(head, id);
         }
-        text.push_str(json);
-        write(Frame::Text(text.into()));
-        for data in attachments {
-            write(encode_binary(protocol, data.clone()));
-        }
+        write(Message::Text(head, json.unwrap_or_default()));
+        !attachments.is_empty()
     }
 }
 
@@ -310,11 +322,8 @@ fn largest_message(protocol: Protocol, namespace: &str, id: Option<u64>, payload
         payload.json().len(),
     ];
     let text = text.into_iter().fold(0, usize::saturating_add);
-    let frame = match protocol {
-        Protocol::Eio4 => 0,
-        Protocol::Eio3 => 1,
-    };
-    let data = attachments.iter().map(|data| data.len().saturating_add(frame));
+    let prefix = binary_prefix(protocol).len();
+    let data = attachments.iter().map(|data| data.len().saturating_add(prefix));
     data.chain([text]).max().and_then(|size| u64::try_from(size).ok()).unwrap_or(u64::MAX)
 }
 
@@ -323,10 +332,12 @@ fn digits(number: u64) -> usize {
         .count()
 }
 
-fn push_number(text: &mut String, number: impl fmt::Display) {
-    use fmt::Write as _;
-    let written = write!(text, "{number}");
-    debug_assert!(written.is_ok(), "writing to a string cannot fail");
+fn push_number(text: &mut String, number: u64) {
+    if number >= 10 {
+        push_number(text, number / 10);
+    }
+    let digit = u32::try_from(number % 10).ok().and_then(|digit| char::from_digit(digit, 10));
+    text.extend(digit);
 }
 
 /// What a packet consists of, for those who write it.
@@ -611,7 +622,32 @@ pub(super) fn event_name(json: &ByteString) -> Result<(ByteString, usize), Proto
 pub(super) mod tests {
     use proptest::prelude::*;
 
-    use super::*;
+    use super::{super::engine::Frame, *};
+
+    impl Packet {
+        /// The messages that it is sent as.
+        pub(crate) fn encode(&self, protocol: Protocol, write: impl FnMut(Frame)) {
+            Parser::Json.encode(self, protocol, write);
+        }
+    }
+
+    impl Parser {
+        fn encode(self, packet: &Packet, protocol: Protocol, mut write: impl FnMut(Frame)) {
+            let mut whole = |message: Message<'_>| {
+                write(match message {
+                    Message::Text(first, second) => Frame::Text([first, second].concat().into()),
+                    Message::Binary(first, second) => {
+                        Frame::Binary([first, second].concat().into())
+                    }
+                    Message::Ping(_) => panic!("a packet is no ping"),
+                });
+            };
+            let mut n = 0;
+            while self.write(packet, n, protocol, &mut String::new(), &mut whole) {
+                n += 1;
+            }
+        }
+    }
 
     fn decoder() -> Decoder {
         Decoder::new(Parser::Json, Limits { attachments: 10, bytes: 1 << 20 })
@@ -820,7 +856,7 @@ pub(super) mod tests {
             let is_bounded = matches!(packet.body, Body::Event { .. } | Body::Ack { .. });
             for parser in [Parser::Json, Parser::Msgpack] {
                 let mut size = 0;
-                parser.encode(packet.clone(), protocol, |frame| size = size.max(frame.size()));
+                parser.encode(&packet, protocol, |frame| size = size.max(frame.size()));
                 let expected = (is_bounded && size > limit).then_some(size);
                 prop_assert_eq!(packet.exceeds(parser, protocol, limit), expected);
             }

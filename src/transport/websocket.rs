@@ -20,7 +20,10 @@ use bytestring::ByteString;
 use super::frame::{self, Header, Kind, Masks};
 use crate::{
     error::Reason,
-    proto::{ProtocolError, connection::Transmit, engine::Frame},
+    proto::{
+        ProtocolError,
+        engine::{Frame, Message},
+    },
 };
 
 /// More fragments than this are no message. Each may be empty, so bytes alone do not end them.
@@ -263,24 +266,14 @@ impl WebSocket {
         if self.output.len() < WRITE { Poll::Ready(Ok(())) } else { self.poll_write(cx) }
     }
 
-    /// Puts a message into the write buffer.
-    pub(crate) fn start_send(&mut self, transmit: Transmit) {
-        let permit = match transmit {
-            Transmit::Frame(Frame::Text(text), permit) => {
-                self.put(Kind::Text, &[text.as_bytes()]);
-                permit
+    /// Puts a message among what is to be written.
+    pub(crate) fn start_send(&mut self, message: Message<'_>) {
+        match message {
+            Message::Text(first, second) => {
+                self.put(Kind::Text, &[first.as_bytes(), second.as_bytes()]);
             }
-            Transmit::Frame(Frame::Binary(data), permit) => {
-                self.put(Kind::Binary, &[&data]);
-                permit
-            }
-            Transmit::Ping(number) => {
-                self.put(Kind::Ping, &[&number.to_be_bytes()]);
-                None
-            }
-        };
-        if let Some(permit) = permit {
-            permit.written();
+            Message::Binary(first, second) => self.put(Kind::Binary, &[first, second]),
+            Message::Ping(number) => self.put(Kind::Ping, &[&number.to_be_bytes()]),
         }
     }
 
