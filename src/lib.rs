@@ -155,6 +155,7 @@ mod namespace;
 mod outbox;
 pub mod payload;
 mod port;
+mod posts;
 mod proto;
 mod provider;
 mod socket;

@@ -30,6 +30,7 @@ use crate::{
     outbox::{Asking as AskingRoom, Limits, Outbox, Permit},
     payload::Payload,
     port::{Port, Status, Taken},
+    posts::{Post, Posts},
     proto::{
         connection::{Outgoing, Session},
         engine::{Protocol, later},
@@ -224,8 +225,9 @@ impl Namespace {
         let (namespace, parser) = (settings.core.namespace.clone(), settings.core.parser);
         let list = settings.middleware.clone();
         let chain = Arc::new(Chain::new(list, Arc::clone(&settings.counters)));
+        let posts = Arc::new(Posts::default());
         let (inner_outbox, inner_status) = (Arc::clone(&outbox), Arc::clone(&status));
-        let inner_chain = Arc::clone(&chain);
+        let (inner_chain, inner_posts) = (Arc::clone(&chain), Arc::clone(&posts));
         let inner_connection = connection.clone();
         let addr = Self::start_in_arbiter(arbiter, move |ctx| {
             let Settings { core, provider, middleware: _, outgoing: _, offline, counters } =
@@ -236,6 +238,7 @@ impl Namespace {
                 outbox: inner_outbox,
                 status: inner_status,
                 chain: inner_chain,
+                posts: inner_posts,
                 addr: ctx.address(),
             };
             Self {
@@ -262,7 +265,7 @@ impl Namespace {
                 reported: Load::default(),
             }
         });
-        let port = Port { namespace, parser, outbox, status, chain, addr };
+        let port = Port { namespace, parser, outbox, status, chain, posts, addr };
         port.join(connection);
         port
     }
@@ -580,6 +583,12 @@ impl Namespace {
     }
 }
 
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        self.port.posts.close();
+    }
+}
+
 impl Actor for Namespace {
     type Context = Context<Self>;
 
@@ -795,8 +804,8 @@ impl Handler<End> for Namespace {
 // From the handles.
 
 message!(
-    /// An event to be sent, perhaps with somebody who waits for an answer.
-    Post { emit: Emit, permit: Permit, offline: Offline, question: Option<Question> }
+    /// There is a batch of events to be sent.
+    Posted {}
 );
 
 /// Somebody waits for an answer, for so long; so often the event is sent again.
@@ -856,12 +865,13 @@ impl Namespace {
         emit: Emit,
         permit: Permit,
         offline: Offline,
-        question: Option<Question>,
+        question: Option<Box<Question>>,
     ) -> Result<(), EmitError> {
         let terms = emit.terms.as_deref();
         let lifetime = terms.and_then(|terms| terms.lifetime).or_else(|| offline.lifetime());
         let expires = lifetime.map(|lifetime| later(alarm::now(), lifetime));
-        let ask = question.map(|Question { waiter, timeout, retries, id }| {
+        let ask = question.map(|question| {
+            let Question { waiter, timeout, retries, id } = *question;
             let since = alarm::now();
             socket::Ask { waiter, since, timeout, retries, id }
         });
@@ -870,16 +880,18 @@ impl Namespace {
     }
 }
 
-impl Handler<Post> for Namespace {
+impl Handler<Posted> for Namespace {
     type Result = ();
 
-    fn handle(&mut self, Post { emit, permit, offline, question }: Post, _: &mut Self::Context) {
-        let waits = question.is_some();
-        if let Err(error) = self.emit(emit, permit, offline, question)
-            && !waits
-        {
-            // The namespace ended, or lost its connection, while the event was on its way here.
-            log::debug!("{}: an event was not sent: {error}", self.name());
+    fn handle(&mut self, _: Posted, _: &mut Self::Context) {
+        for Post { emit, permit, offline, question } in self.port.posts.take() {
+            let waits = question.is_some();
+            if let Err(error) = self.emit(emit, permit, offline, question)
+                && !waits
+            {
+                // The namespace ended, or lost its connection, while the event was on its way here.
+                log::debug!("{}: an event was not sent: {error}", self.name());
+            }
         }
         self.publish();
     }

@@ -16,9 +16,10 @@ use crate::{
     emit::{Emit, Offline},
     error::{EmitError, Reason},
     middleware::{Chain, Flow},
-    namespace::{Namespace, Post, Question},
+    namespace::{Namespace, Posted, Question},
     outbox::{Outbox, Permit},
     payload::{AMBIGUOUS, Payload},
+    posts::{Post, Posts},
     proto::{engine::Protocol, packet::Parser, socket::Socket},
 };
 
@@ -30,6 +31,7 @@ pub(crate) struct Port {
     pub(crate) outbox: Arc<Outbox>,
     pub(crate) status: Arc<Status>,
     pub(crate) chain: Arc<Chain>,
+    pub(crate) posts: Arc<Posts>,
     pub(crate) addr: Addr<Namespace>,
 }
 
@@ -114,6 +116,7 @@ impl Port {
     {
         let alive = self.addr.connected();
         if alive {
+            self.posts.seal();
             self.addr.do_send(message);
         }
         alive
@@ -203,7 +206,8 @@ impl Port {
         offline: Offline,
         question: Option<Question>,
     ) -> Result<(), EmitError> {
-        let taken = self.tell(Post { emit, permit, offline, question });
+        let post = Post { emit, permit, offline, question: question.map(Box::new) };
+        let taken = self.posts.push(post, || self.addr.do_send(Posted {}));
         taken.then_some(()).ok_or(EmitError::Closed(Reason::Shutdown))
     }
 

@@ -567,6 +567,9 @@ impl Socket {
     /// It does not keep the connection alive. The bound of the buffer is checked when the message
     /// is handled, and the outcome is the message's result: only [`Recipient::send`] gives it, and
     /// only who waits for it is held back. With `do_send`, an event that is not taken is lost.
+    ///
+    /// Messages are sent in their order. What is emitted with the socket itself behind one of them may
+    /// come before it: who needs the order of all uses one of the two.
     pub fn recipient(&self) -> Recipient<Emit> {
         self.port.address().recipient()
     }

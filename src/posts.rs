@@ -1,0 +1,133 @@
+//! Events on their way from the handles to a namespace.
+//!
+//! A message of an actor costs several times what it costs to put an event into a list. So the events
+//! that are emitted before the actor gets to them come as one batch, announced by one message. What
+//! else is said to the actor in between [ends](Posts::seal) the batch: everything comes in the order
+//! in which it was said.
+
+use std::{
+    collections::VecDeque,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use crate::{
+    emit::{Emit, Offline},
+    namespace::Question,
+    outbox::Permit,
+};
+
+/// An event to be sent, perhaps with somebody who waits for an answer.
+#[derive(Debug)]
+pub(crate) struct Post {
+    pub(crate) emit: Emit,
+    pub(crate) permit: Permit,
+    pub(crate) offline: Offline,
+    pub(crate) question: Option<Box<Question>>,
+}
+
+/// Whoever puts something in holds room for it, so there is no other bound.
+#[derive(Debug, Default)]
+pub(crate) struct Posts {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Each of them is announced.
+    batches: VecDeque<Vec<Post>>,
+    /// The last one takes more.
+    is_open: bool,
+    /// Nobody will take them.
+    is_over: bool,
+}
+
+impl Posts {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds an event to the batch, and has that announced if it is a new one. `false` if the actor is
+    /// gone.
+    pub(crate) fn push(&self, post: Post, announce: impl FnOnce()) -> bool {
+        let mut state = self.state();
+        if state.is_over {
+            return false;
+        }
+        let is_open = std::mem::replace(&mut state.is_open, true);
+        if let Some(batch) = state.batches.back_mut().filter(|_| is_open) {
+            batch.push(post);
+        } else {
+            state.batches.push_back(vec![post]);
+            // Before anybody else can say something to the actor.
+            announce();
+        }
+        true
+    }
+
+    /// Something else is about to be said to the actor: what is emitted behind it is another batch.
+    pub(crate) fn seal(&self) {
+        self.state().is_open = false;
+    }
+
+    /// The batch that was announced.
+    pub(crate) fn take(&self) -> Vec<Post> {
+        let mut state = self.state();
+        let batch = state.batches.pop_front().unwrap_or_default();
+        state.is_open &= !state.batches.is_empty();
+        batch
+    }
+
+    /// The actor is gone.
+    pub(crate) fn close(&self) {
+        let mut state = self.state();
+        state.is_over = true;
+        let batches = std::mem::take(&mut state.batches);
+        drop(state);
+        // Whoever waits for them is told, and may look in here.
+        drop(batches);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::outbox::{Limits, Outbox};
+
+    fn post(outbox: &Arc<Outbox>, name: &str) -> Post {
+        let permit = outbox.reserve(1).unwrap();
+        let emit = Emit::new(name, ()).unwrap();
+        Post { emit, permit, offline: Offline::Buffer, question: None }
+    }
+
+    #[test]
+    fn each_batch_is_announced_once_and_ends_with_what_else_is_said() {
+        let outbox = Outbox::new(Limits { items: 10, bytes: 100, asks: 1 });
+        let (posts, announced) = (Posts::default(), std::cell::Cell::new(0));
+        let emit = |name| posts.push(post(&outbox, name), || announced.set(announced.get() + 1));
+        let taken = || -> Vec<String> {
+            posts.take().iter().map(|post| post.emit.name().to_owned()).collect()
+        };
+        assert!(emit("a") && emit("b"));
+        assert_eq!(announced.get(), 1);
+        posts.seal();
+        assert!(emit("c") && emit("d"));
+        assert_eq!(announced.get(), 2);
+        assert_eq!(taken(), ["a", "b"]);
+        assert!(emit("e"));
+        assert_eq!(announced.get(), 2, "the last batch is open still");
+        assert_eq!(taken(), ["c", "d", "e"]);
+        assert!(emit("f"));
+        assert_eq!(announced.get(), 3);
+        posts.seal();
+        assert_eq!(taken(), ["f"]);
+        assert!(taken().is_empty());
+        assert!(emit("g"));
+        assert_eq!(announced.get(), 4);
+        posts.close();
+        assert_eq!((outbox.waiting(), outbox.discarded()), (0, 7));
+        assert!(!emit("h"));
+        assert_eq!((announced.get(), outbox.waiting()), (4, 0));
+    }
+}
