@@ -2,17 +2,18 @@
 //!
 //! awc makes the connection; from then on the frames are [ours](super::frame).
 //!
-//! Small messages are slices of the buffer that they were read into, with whatever else came with
-//! one read. So a payload that is kept keeps [that buffer](MOST), and who keeps one for long gives
-//! it [memory of its own](crate::Payload::detach). Large ones have that from the start.
+//! Small messages are slices of one buffer, with whatever else came with one read. So a payload that is
+//! kept keeps [that buffer](MOST), and who keeps one for long gives it
+//! [memory of its own](crate::Payload::detach). Large ones have that from the start.
 
 use std::{
+    cell::RefCell,
     fmt, io,
     pin::Pin,
     task::{Context, Poll, ready},
 };
 
-use actix_codec::{AsyncWrite, Framed, poll_read_buf};
+use actix_codec::{AsyncRead, AsyncWrite, Framed, ReadBuf, poll_read_buf};
 use awc::{BoxedSocket, ws::Codec};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use bytestring::ByteString;
@@ -29,10 +30,10 @@ use crate::{
 /// More fragments than this are no message. Each may be empty, so bytes alone do not end them.
 const MAX_FRAGMENTS: usize = 65_536;
 
-/// Room for one read: at least so much, and twice what it was when a read has filled it,
-const LEAST: usize = 4 << 10;
-/// but no more.
+/// Room for one read;
 const MOST: usize = 64 << 10;
+/// and so much behind a large frame: the next one may be large too.
+const LEAST: usize = 4 << 10;
 
 /// A frame of this size that has not arrived with others is read into memory of its own.
 const LARGE: usize = MOST / 2;
@@ -46,6 +47,12 @@ pub(crate) enum Incoming {
     Frame(Frame),
     /// The answer to ping number so-and-so.
     Pong(u64),
+}
+
+thread_local! {
+    /// Where a read goes first. What came is copied, into as much memory as it takes: an idle
+    /// connection has none, and what is kept of a small message keeps little.
+    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; MOST].into());
 }
 
 pub(crate) struct WebSocket {
@@ -84,7 +91,7 @@ struct Partial {
 #[derive(Debug)]
 struct Input {
     buffer: BytesMut,
-    /// How much is read at once, by what came before.
+    /// How much is read at once.
     room: usize,
     /// A large frame that is read into memory of its own: it fills that, and nothing else does.
     large: Option<Large>,
@@ -107,7 +114,7 @@ enum Broken {
 
 impl Input {
     fn new(buffer: BytesMut) -> Self {
-        Self { buffer, room: LEAST, large: None }
+        Self { buffer, room: MOST, large: None }
     }
 
     fn is_empty(&self) -> bool {
@@ -129,7 +136,12 @@ impl Input {
         let end = length.saturating_add(header.size);
         if self.buffer.len() >= end {
             self.buffer.advance(header.size);
-            return Ok(Some((header, self.buffer.split_to(length).freeze())));
+            let data = if self.buffer.len() == length {
+                std::mem::take(&mut self.buffer)
+            } else {
+                self.buffer.split_to(length)
+            };
+            return Ok(Some((header, data.freeze())));
         }
         if length >= LARGE {
             self.buffer.advance(header.size);
@@ -153,22 +165,19 @@ impl Input {
             }
             return read;
         }
-        self.buffer.reserve(self.room);
-        let room = self.buffer.capacity().saturating_sub(self.buffer.len());
-        let read = poll_read_buf(Pin::new(io), cx, &mut self.buffer);
-        match &read {
-            Poll::Ready(Ok(count)) => {
-                if *count >= room {
-                    self.room = self.room.saturating_mul(2).min(MOST);
-                } else if *count < self.room / 4 {
-                    self.room = (self.room / 2).max(LEAST);
-                }
+        SCRATCH.with_borrow_mut(|scratch| {
+            let mut read = ReadBuf::new(scratch.get_mut(..self.room).unwrap_or_default());
+            ready!(Pin::new(io).poll_read(cx, &mut read))?;
+            if read.remaining() == 0 {
+                self.room = MOST;
             }
-            // Nobody knows for how long: an idle connection needs no buffer.
-            Poll::Pending if self.buffer.is_empty() => self.buffer = BytesMut::new(),
-            Poll::Pending | Poll::Ready(Err(_)) => {}
-        }
-        read
+            if self.buffer.is_empty() {
+                self.buffer = BytesMut::from(read.filled());
+            } else {
+                self.buffer.extend_from_slice(read.filled());
+            }
+            Poll::Ready(Ok(read.filled().len()))
+        })
     }
 }
 
