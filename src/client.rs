@@ -18,7 +18,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::{
-    connection::{Abandoned, BeginShutdown, Connection, Knowledge, Load},
+    connection::{Abandoned, BeginShutdown, Connection, Knowledge},
     emit::Offline,
     error::{BuildError, NamespaceError, Reason, StartError, brief},
     middleware::{List, Middleware},
@@ -37,6 +37,7 @@ use crate::{
     stats::Stats,
     ticket::SessionTicket,
     transport::{Headers, Pairs, PairsProvider, Query, Target},
+    window::{Load, Window},
 };
 
 /// A connection to a Socket.IO server, and all namespaces on it.
@@ -185,7 +186,8 @@ impl Client {
     /// Counters of what this client did, and how it is now. Cheap, and from any thread.
     pub fn stats(&self) -> Stats {
         let (waiting, discarded) = self.inner.outgoing();
-        self.inner.settings.counters.snapshot(waiting, discarded)
+        let settings = &self.inner.settings;
+        settings.counters.snapshot(waiting, settings.window.load(), discarded)
     }
 }
 
@@ -787,10 +789,10 @@ impl ClientBuilder {
     ///
     /// An option does not make sense.
     pub fn start_in(self, arbiter: &ArbiterHandle) -> Result<Client, BuildError> {
-        let Parts { config, target, window, settings, defaults, ids, tickets } = self.build()?;
+        let Parts { config, target, settings, defaults, ids, tickets } = self.build()?;
         let knowledge = Arc::new(Knowledge::default());
         let known = Arc::clone(&knowledge);
-        let counters = Arc::clone(&settings.counters);
+        let (counters, window) = (Arc::clone(&settings.counters), Arc::clone(&settings.window));
         let connection = Connection::start_in_arbiter(arbiter, move |_| {
             Connection::new(config, target, window, known, counters)
         });
@@ -871,7 +873,6 @@ impl ClientBuilder {
                 headers: Headers::new(self.headers, self.headers_with)?,
                 max_message: self.max_message_size,
             },
-            window: self.receive_window,
             settings: Settings {
                 core: socket::Config {
                     namespace,
@@ -893,6 +894,7 @@ impl ClientBuilder {
                 },
                 offline: self.offline,
                 counters: Arc::default(),
+                window: Arc::new(Window::new(self.receive_window)),
             },
             defaults,
             ids: self.message_ids.then(MessageIds::new),
@@ -936,7 +938,6 @@ fn seed() -> u64 {
 struct Parts {
     config: Config,
     target: Target,
-    window: Load,
     settings: Settings,
     defaults: Defaults,
     ids: Option<MessageIds>,

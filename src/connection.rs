@@ -39,6 +39,7 @@ use crate::{
     stats::Counters,
     ticket::SessionTicket,
     transport::Target,
+    window::{Load, Window},
 };
 
 /// The part of the time for a ping after which stuck subscribers lose events,
@@ -51,33 +52,6 @@ const SHED_EVERY: Duration = Duration::from_millis(100);
 
 /// How long the farewell may take when nobody is left to say.
 const FAREWELL: Duration = Duration::from_secs(5);
-
-/// A number of things, and their bytes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Load {
-    pub(crate) items: usize,
-    pub(crate) bytes: usize,
-}
-
-impl Load {
-    pub(crate) fn plus(self, other: Self) -> Self {
-        Self {
-            items: self.items.saturating_add(other.items),
-            bytes: self.bytes.saturating_add(other.bytes),
-        }
-    }
-
-    fn minus(self, other: Self) -> Self {
-        Self {
-            items: self.items.saturating_sub(other.items),
-            bytes: self.bytes.saturating_sub(other.bytes),
-        }
-    }
-
-    fn is_below(self, limit: Self) -> bool {
-        self.items < limit.items && self.bytes < limit.bytes
-    }
-}
 
 /// How far the driver got with reading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,9 +97,9 @@ pub(crate) struct Connection {
     knowledge: Arc<Knowledge>,
     counters: Arc<Counters>,
     children: HashMap<ByteString, Child>,
-    /// What has been read, and not yet been taken by subscribers.
-    load: Load,
-    window: Load,
+    window: Arc<Window>,
+    /// What has been read, and not yet been sent to the Namespaces.
+    read: Load,
     /// Since when (at the earliest) slow subscribers may be made to lose events: set as long as
     /// there was no room for something, and the connection has not been read dry since.
     behind: Option<Instant>,
@@ -141,8 +115,6 @@ struct Child {
     /// Packets to be routed.
     batch: Vec<Packet>,
     batch_load: Load,
-    /// What waits for its subscribers.
-    backlog: Load,
     /// It has nothing to send any more.
     finished: bool,
 }
@@ -186,7 +158,7 @@ impl Connection {
     pub(crate) fn new(
         config: proto::Config,
         target: Target,
-        window: Load,
+        window: Arc<Window>,
         knowledge: Arc<Knowledge>,
         counters: Arc<Counters>,
     ) -> Self {
@@ -196,8 +168,8 @@ impl Connection {
             knowledge,
             counters,
             children: HashMap::new(),
-            load: Load::default(),
             window,
+            read: Load::default(),
             behind: None,
             shutdown: None,
         }
@@ -205,7 +177,7 @@ impl Connection {
 
     /// Whether there is room for more from the server.
     pub(crate) fn may_read(&self) -> bool {
-        self.load.is_below(self.window)
+        self.window.has_room(self.read)
     }
 
     /// Notes how far the driver got with reading.
@@ -305,7 +277,7 @@ impl Connection {
         };
         let load = Load { items: 1, bytes: packet.size() };
         child.batch_load = child.batch_load.plus(load);
-        self.load = self.load.plus(load);
+        self.read = self.read.plus(load);
         child.batch.push(packet);
     }
 
@@ -318,6 +290,7 @@ impl Connection {
 
     /// Sends each Namespace what was collected for it.
     pub(crate) fn dispatch(&mut self) {
+        self.window.add(std::mem::take(&mut self.read));
         let epoch = self.core.epoch();
         for child in self.children.values_mut().filter(|child| !child.batch.is_empty()) {
             let packets = std::mem::take(&mut child.batch);
@@ -342,7 +315,6 @@ impl Connection {
     /// Adds up what was counted.
     pub(crate) fn account(&mut self) {
         self.counters.add_connection(&self.core.take_tally());
-        self.counters.set_waiting_in(self.load);
     }
 
     fn tell<M>(&self, message: impl Fn() -> M)
@@ -414,8 +386,8 @@ message!(
     Leave { epoch: u64, packet: Packet }
 );
 message!(
-    /// How far a namespace is: packets handled, and what waits for its subscribers now.
-    Progress { namespace: ByteString, taken: Load, backlog: Load }
+    /// There is room in the window again.
+    Room {}
 );
 message!(
     /// A namespace has nothing to send any more.
@@ -432,7 +404,6 @@ impl Handler<Join> for Connection {
             wanted: true,
             batch: Vec::new(),
             batch_load: Load::default(),
-            backlog: Load::default(),
             finished: false,
         });
         self.note_wanted(&namespace, true);
@@ -485,16 +456,11 @@ impl Handler<Leave> for Connection {
     }
 }
 
-impl Handler<Progress> for Connection {
+impl Handler<Room> for Connection {
     type Result = ();
 
-    fn handle(&mut self, progress: Progress, _: &mut Self::Context) {
-        let Progress { namespace, taken, backlog } = progress;
-        if let Some(child) = self.children.get_mut(&namespace) {
-            self.load = self.load.minus(taken).minus(child.backlog).plus(backlog);
-            child.backlog = backlog;
-        }
-    }
+    /// It is awake: the driver reads on.
+    fn handle(&mut self, _: Room, _: &mut Self::Context) {}
 }
 
 impl Handler<Finished> for Connection {

@@ -232,12 +232,13 @@ mod tests {
 
     use super::*;
     use crate::{
-        connection::{Knowledge, Load},
+        connection::Knowledge,
         proto::{
             backoff::Reconnect,
             packet::{Limits, Parser},
         },
         transport::{Headers, Query},
+        window::{Load, Window},
     };
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -262,7 +263,7 @@ mod tests {
             reconnect: Reconnect::never(),
             seed: 7,
         };
-        let window = Load { items: 10, bytes: 1_000 };
+        let window = Arc::new(Window::new(Load { items: 10, bytes: 1_000 }));
         let knowledge = Arc::new(Knowledge::default());
         let mut connection =
             Connection::new(config, target.clone(), window, knowledge, Arc::default());

@@ -164,6 +164,7 @@ mod subscriber;
 mod subscription;
 mod ticket;
 mod transport;
+mod window;
 
 pub use bridge::{Bridge, BridgeBuilder, BridgeCounts, BridgeStats, Route};
 pub use client::{Client, ClientBuilder, ShutdownReport};

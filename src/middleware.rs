@@ -431,6 +431,7 @@ fn pass<'a, T>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::window::Load;
 
     #[test]
     fn a_rate_lets_a_burst_through_and_then_one_at_a_time() {
@@ -471,7 +472,7 @@ mod tests {
         assert_eq!(chain.outgoing("/n", emit("panic")), Flow::dropped(PANICKED));
         assert_eq!(chain.outgoing("/n", emit("asks")), Flow::answer(7));
         assert_eq!(chain.outgoing("/n", emit("x")), Flow::dropped("its name is not on the list"));
-        let stats = chain.counters.snapshot(crate::connection::Load::default(), 0);
+        let stats = chain.counters.snapshot(Load::default(), Load::default(), 0);
         assert_eq!((stats.filtered_out, stats.filtered_in), (2, 0));
     }
 }

@@ -22,7 +22,7 @@ use futures::{TryFutureExt, channel::oneshot, future::ready};
 use crate::{
     alarm::{self, Alarm},
     bridge::Asked,
-    connection::{self, Connection, Done, Load},
+    connection::{self, Connection, Done},
     emit::{Emit, Offline},
     error::{AckError, EmitError, ReadyError, Reason},
     message::{ConnectError, Disconnected, Emitted, Event, GaveUp, Ready, Reconnecting, Responder},
@@ -42,6 +42,7 @@ use crate::{
     subscriber::{Ears, Fact, Subscriber},
     subscription::{Number, Overflow},
     ticket::SessionTicket,
+    window::{Load, Window},
 };
 
 /// Events that come before anybody has subscribed are kept, up to this many.
@@ -93,6 +94,7 @@ pub(crate) struct Settings {
     /// For events that come as messages.
     pub(crate) offline: Offline,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) window: Arc<Window>,
 }
 
 impl Settings {
@@ -142,9 +144,10 @@ pub(crate) struct Namespace {
     is_over: bool,
     /// Dropped when all that was asked of the actor has been handled, for who waits for that.
     done: Option<Arc<Done>>,
-    /// Packets handled since the Connection was last told.
-    taken: Load,
-    reported: Load,
+    window: Arc<Window>,
+    /// What of it is here: the packets that came since this was last reported, and what waited for
+    /// the subscribers then.
+    held: Load,
 }
 
 /// The application is asked for the credentials.
@@ -230,7 +233,7 @@ impl Namespace {
         let (inner_chain, inner_posts) = (Arc::clone(&chain), Arc::clone(&posts));
         let inner_connection = connection.clone();
         let addr = Self::start_in_arbiter(arbiter, move |ctx| {
-            let Settings { core, provider, middleware: _, outgoing: _, offline, counters } =
+            let Settings { core, provider, middleware: _, outgoing: _, offline, counters, window } =
                 settings;
             let port = Port {
                 namespace: core.namespace.clone(),
@@ -261,8 +264,8 @@ impl Namespace {
                 finishing: None,
                 is_over: false,
                 done: None,
-                taken: Load::default(),
-                reported: Load::default(),
+                window,
+                held: Load::default(),
             }
         });
         let port = Port { namespace, parser, outbox, status, chain, posts, addr };
@@ -567,19 +570,16 @@ impl Namespace {
         self.report();
     }
 
-    /// Tells the Connection how far this namespace is, for its window.
+    /// Reports how far this namespace is, for the window.
     fn report(&mut self) {
         let backlog = self.subscribers.iter().fold(Load::default(), |load, subscriber| {
             let (items, bytes) = subscriber.backlog();
             load.plus(Load { items, bytes })
         });
-        if self.taken == Load::default() && backlog == self.reported {
-            return;
+        let before = std::mem::replace(&mut self.held, backlog);
+        if before != backlog && self.window.replace(before, backlog) {
+            self.connection.do_send(connection::Room {});
         }
-        self.reported = backlog;
-        let taken = std::mem::take(&mut self.taken);
-        let namespace = self.name().clone();
-        self.connection.do_send(connection::Progress { namespace, taken, backlog });
     }
 }
 
@@ -700,7 +700,7 @@ impl Handler<Routed> for Namespace {
     type Result = ();
 
     fn handle(&mut self, Routed { epoch, packets, load }: Routed, _: &mut Self::Context) {
-        self.taken = self.taken.plus(load);
+        self.held = self.held.plus(load);
         let now = alarm::now();
         for packet in packets {
             self.core.handle_packet(now, epoch, packet);

@@ -8,15 +8,15 @@ use std::{
     fmt,
     sync::{
         Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
 
 use crate::{
-    connection::Load,
     error::Reason,
     proto::{connection, socket},
+    window::Load,
 };
 
 /// Times are counted by the power of two that they reach, in microseconds: up to half an hour.
@@ -30,8 +30,6 @@ macro_rules! counters {
             $(pub(crate) $name: Counter,)*
             endings: Mutex<BTreeMap<&'static str, u64>>,
             round_trips: Mutex<RoundTrips>,
-            waiting_in: AtomicUsize,
-            waiting_in_bytes: AtomicUsize,
         }
 
         /// What a client did, since it was started, and how it is now; see
@@ -67,8 +65,9 @@ macro_rules! counters {
         }
 
         impl Counters {
-            /// `out` is what waits in the namespaces, and `discarded` what they have discarded.
-            pub(crate) fn snapshot(&self, out: Load, discarded: u64) -> Stats {
+            /// `out` is what waits in the namespaces to be sent, `incoming` what waits for subscribers, and
+            /// `discarded` what the namespaces have discarded.
+            pub(crate) fn snapshot(&self, out: Load, incoming: Load, discarded: u64) -> Stats {
                 Stats {
                     $($name: self.$name.get(),)*
                     discarded,
@@ -76,8 +75,8 @@ macro_rules! counters {
                     round_trips: lock(&self.round_trips).clone(),
                     waiting_out: out.items,
                     waiting_out_bytes: out.bytes,
-                    waiting_in: self.waiting_in.load(Relaxed),
-                    waiting_in_bytes: self.waiting_in_bytes.load(Relaxed),
+                    waiting_in: incoming.items,
+                    waiting_in_bytes: incoming.bytes,
                 }
             }
         }
@@ -153,12 +152,6 @@ impl Counters {
         let mut endings = lock(&self.endings);
         let count = endings.entry(reason.kind()).or_default();
         *count = count.saturating_add(1);
-    }
-
-    /// How much waits for subscribers.
-    pub(crate) fn set_waiting_in(&self, load: Load) {
-        self.waiting_in.store(load.items, Relaxed);
-        self.waiting_in_bytes.store(load.bytes, Relaxed);
     }
 
     pub(crate) fn add_connection(&self, tally: &connection::Tally) {
@@ -268,7 +261,7 @@ mod tests {
             }
             counters.add_socket(tally);
         }
-        let stats = counters.snapshot(Load::default(), 0);
+        let stats = counters.snapshot(Load::default(), Load::default(), 0);
         assert_eq!((stats.acked, stats.round_trips.count()), (10, 10));
         let quantile = |part| stats.round_trips.quantile(part).unwrap().as_micros();
         assert_eq!(quantile(0.0), 1);
