@@ -61,6 +61,9 @@ impl Clock {
 ///
 /// An actor context polls every future it holds whenever it wakes, so a timer for each deadline
 /// would make each event as dear as there are deadlines.
+///
+/// Most deadlines are put off before they come: each message does that to the one before. So the
+/// timer stays as it is as long as it goes off early enough, and is set anew when it has gone off.
 #[derive(Debug, Default)]
 pub(crate) struct Alarm {
     sleep: Option<Pin<Box<Sleep>>>,
@@ -71,23 +74,25 @@ pub(crate) struct Alarm {
 impl Alarm {
     /// Ready when `at` has come, with the time it is then. `None` is never.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>, at: Option<Instant>) -> Poll<Instant> {
-        let Some(at) = at else {
-            self.set = None;
-            return Poll::Pending;
-        };
-        if self.set != Some(at) {
-            let deadline = actix_rt::time::Instant::from_std(at);
-            match &mut self.sleep {
-                Some(sleep) => sleep.as_mut().reset(deadline),
-                None => self.sleep = Some(Box::pin(sleep_until(deadline))),
+        let Some(at) = at else { return Poll::Pending };
+        loop {
+            if self.set.is_none_or(|set| set > at) {
+                let deadline = actix_rt::time::Instant::from_std(at);
+                match &mut self.sleep {
+                    Some(sleep) => sleep.as_mut().reset(deadline),
+                    None => self.sleep = Some(Box::pin(sleep_until(deadline))),
+                }
+                self.set = Some(at);
             }
-            self.set = Some(at);
+            if let Some(sleep) = &mut self.sleep {
+                ready!(sleep.as_mut().poll(cx));
+            }
+            self.set = None;
+            let now = now();
+            if now >= at {
+                return Poll::Ready(now);
+            }
         }
-        if let Some(sleep) = &mut self.sleep {
-            ready!(sleep.as_mut().poll(cx));
-        }
-        self.set = None;
-        Poll::Ready(now())
     }
 }
 

@@ -193,7 +193,8 @@ impl Connection {
 
     /// When slow subscribers lose what waits for them.
     fn shed_at(&self) -> Option<Instant> {
-        self.core.strain(STRAINED).zip(self.behind).map(|(strain, behind)| strain.max(behind))
+        let behind = self.behind?;
+        self.core.strain(STRAINED).map(|strain| strain.max(behind))
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
@@ -314,7 +315,7 @@ impl Connection {
 
     /// Adds up what was counted.
     pub(crate) fn account(&mut self) {
-        self.counters.add_connection(&self.core.take_tally());
+        self.counters.add_connection(self.core.tally());
     }
 
     fn tell<M>(&self, message: impl Fn() -> M)

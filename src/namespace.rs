@@ -494,7 +494,7 @@ impl Namespace {
     fn discard_rest(&mut self) {
         let lost = self.core.take_unsent().len();
         self.publish();
-        self.counters.add_socket(self.core.take_tally());
+        self.counters.add_socket(self.core.tally());
         if lost > 0 {
             log::warn!("{}: {lost} buffered events were never sent", self.name());
         }
@@ -554,7 +554,7 @@ impl Namespace {
             self.finish(way);
         }
         self.transmit();
-        self.counters.add_socket(self.core.take_tally());
+        self.counters.add_socket(self.core.tally());
         for subscriber in &mut self.subscribers {
             subscriber.poll(cx, &self.port.namespace);
             self.counters.missed.add(subscriber.take_missed());

@@ -136,6 +136,11 @@ impl Counter {
         }
     }
 
+    /// Adds what was counted elsewhere.
+    fn take(&self, amount: &mut u64) {
+        self.add(std::mem::take(amount));
+    }
+
     pub(crate) fn get(&self) -> u64 {
         self.0.load(Relaxed)
     }
@@ -154,29 +159,36 @@ impl Counters {
         *count = count.saturating_add(1);
     }
 
-    pub(crate) fn add_connection(&self, tally: &connection::Tally) {
-        let connection::Tally { events, answers, bytes_in, bytes_out, replaced, in_doubt } = *tally;
-        self.events_out.add(events);
-        self.answers_out.add(answers);
-        self.bytes_in.add(bytes_in);
-        self.bytes_out.add(bytes_out);
-        self.replaced.add(replaced);
-        self.in_doubt.add(in_doubt);
+    pub(crate) fn add_connection(&self, tally: &mut connection::Tally) {
+        let connection::Tally { events, answers, bytes_in, bytes_out, replaced, in_doubt } = tally;
+        self.events_out.take(events);
+        self.answers_out.take(answers);
+        self.bytes_in.take(bytes_in);
+        self.bytes_out.take(bytes_out);
+        self.replaced.take(replaced);
+        self.in_doubt.take(in_doubt);
     }
 
-    pub(crate) fn add_socket(&self, tally: socket::Tally) {
-        let socket::Tally { received, repeated, late, replaced, resent, unanswered, round_trips } =
-            tally;
-        self.events_in.add(received);
-        self.repeated.add(repeated);
-        self.late_answers.add(late);
-        self.replaced.add(replaced);
-        self.resent.add(resent);
-        self.unknown.add(unanswered);
-        let acked = round_trips.count();
-        if acked > 0 {
-            self.acked.add(acked);
-            lock(&self.round_trips).add(&round_trips);
+    pub(crate) fn add_socket(&self, tally: &mut socket::Tally) {
+        let socket::Tally {
+            received,
+            repeated,
+            late,
+            replaced,
+            resent,
+            unanswered,
+            acked,
+            round_trips,
+        } = tally;
+        self.events_in.take(received);
+        self.repeated.take(repeated);
+        self.late_answers.take(late);
+        self.replaced.take(replaced);
+        self.resent.take(resent);
+        self.unknown.take(unanswered);
+        if *acked > 0 {
+            self.acked.take(acked);
+            lock(&self.round_trips).add(&std::mem::take(round_trips));
         }
     }
 }
@@ -255,11 +267,12 @@ mod tests {
         let counters = Counters::default();
         let micros = [0, 1, 3, 100, 100, 100, 100, 100, 1_000, 60_000_000];
         for part in micros.chunks(3) {
-            let mut tally = socket::Tally::default();
+            let acked = u64::try_from(part.len()).unwrap();
+            let mut tally = socket::Tally { acked, ..socket::Tally::default() };
             for &micros in part {
                 tally.round_trips.note(Duration::from_micros(micros));
             }
-            counters.add_socket(tally);
+            counters.add_socket(&mut tally);
         }
         let stats = counters.snapshot(Load::default(), Load::default(), 0);
         assert_eq!((stats.acked, stats.round_trips.count()), (10, 10));

@@ -229,7 +229,9 @@ pub(crate) struct Tally {
     pub(crate) resent: u64,
     /// Emits whose answer never came, though they were sent.
     pub(crate) unanswered: u64,
-    /// How long the answers took.
+    /// Answers,
+    pub(crate) acked: u64,
+    /// and how long they took.
     pub(crate) round_trips: RoundTrips,
 }
 
@@ -317,8 +319,9 @@ impl<W> Socket<W> {
         self.recovery.as_ref()
     }
 
-    pub(crate) fn take_tally(&mut self) -> Tally {
-        std::mem::take(&mut self.tally)
+    /// For who adds it up to take from.
+    pub(crate) fn tally(&mut self) -> &mut Tally {
+        &mut self.tally
     }
 
     // What the application wants.
@@ -725,6 +728,7 @@ impl<W> Socket<W> {
             return;
         };
         if let Some(trip) = sent.and_then(|sent| now.checked_duration_since(sent)) {
+            self.tally.acked = self.tally.acked.saturating_add(1);
             self.tally.round_trips.note(trip);
         }
         match waiter {
@@ -1458,7 +1462,7 @@ mod tests {
         socket.emit(latest("a2", "a")).unwrap();
         let discarded = AckError::NeverSent(EmitError::Discarded);
         assert_eq!(events(&mut socket), [Event::Answered("a1", Err(discarded))]);
-        assert_eq!(socket.take_tally().replaced, 1);
+        assert_eq!(socket.tally().replaced, 1);
         assert_eq!(rejoin(&mut socket, now, 1), [r#"42["a2"]"#, r#"42["x"]"#, r#"42["b1"]"#]);
     }
 
@@ -1547,7 +1551,7 @@ mod tests {
         assert_eq!(written(&mut socket)[0], r#"420["a"]"#);
         answer(&mut socket, 0);
         assert!(matches!(events(&mut socket)[..], [Event::Answered("a", Ok(_))]));
-        assert_eq!(socket.take_tally().late, 0);
+        assert_eq!(socket.tally().late, 0);
         // A lost session takes no retry, and goes in the order of the emits.
         for epoch in 2..10 {
             socket.handle_lost(now, Reason::PingTimeout, true);
@@ -1612,7 +1616,7 @@ mod tests {
         receive(&mut socket, Body::Connect(Some(r#"{"sid":"id"}"#.into())));
         let failed = Event::Answered("a", Err(AckError::TimedOut));
         assert!(events(&mut socket).contains(&failed));
-        assert_eq!((socket.take_tally().unanswered, socket.is_done()), (1, true));
+        assert_eq!((socket.tally().unanswered, socket.is_done()), (1, true));
     }
 
     #[test]
@@ -1660,7 +1664,7 @@ mod tests {
         socket.emit(latest("a2")).unwrap();
         socket.take_back(on_the_way);
         assert_eq!(rejoin(&mut socket, now, 2), [r#"42["x"]"#, r#"42["a2"]"#]);
-        assert_eq!(socket.take_tally().replaced, 1);
+        assert_eq!(socket.tally().replaced, 1);
     }
 
     #[test]
@@ -1714,7 +1718,7 @@ mod tests {
         let (request, came, recovered, _) = reconnect(&mut socket, &["o2", "o3", "o4"], "P");
         assert_eq!(request, r#"40{"offset":"o2","pid":"P"}"#);
         assert_eq!((came, recovered), (2, true), "o2 came before");
-        assert_eq!(socket.take_tally().repeated, 1);
+        assert_eq!(socket.tally().repeated, 1);
         // A new session: what came in the old one says nothing.
         let (request, came, recovered, epoch) = reconnect(&mut socket, &["o5"], "Q");
         assert_eq!(request, r#"40{"offset":"o4","pid":"P"}"#);
