@@ -125,10 +125,8 @@ impl Peer {
     /// Is it, in this process.
     pub fn run(self, port: u16, spec: Spec) -> Report {
         match self {
-            Self::Ours => actix_rt::System::new().block_on(drive::<ours::Ours>(port, spec)),
-            Self::Awc => {
-                actix_rt::System::new().block_on(drive::<bare::Bare<awc::Socket>>(port, spec))
-            }
+            Self::Ours => on_actix(drive::<ours::Ours>(port, spec)),
+            Self::Awc => on_actix(drive::<bare::Bare<awc::Socket>>(port, spec)),
             Self::Tungstenite => on_tokio(drive::<bare::Bare<tungstenite::Socket>>(port, spec)),
             #[cfg(feature = "peers")]
             Self::RustSocketio => on_tokio(drive::<rust_socketio::Session>(port, spec)),
@@ -137,10 +135,18 @@ impl Peer {
     }
 }
 
+/// In a task, like nearly everything in an application: what awaits in the main future of a system pays
+/// one look at the sockets more each time that another task wakes it.
+fn on_actix<F: Future<Output: 'static> + 'static>(future: F) -> F::Output {
+    let task = async { actix_rt::spawn(future).await.expect("it does not panic") };
+    actix_rt::System::new().block_on(task)
+}
+
 /// One thread, as an actix system has.
-fn on_tokio<F: Future>(future: F) -> F::Output {
+fn on_tokio<F: Future<Output: 'static> + 'static>(future: F) -> F::Output {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    tokio::task::LocalSet::new().block_on(&runtime.expect("a runtime"), future)
+    let task = async { tokio::task::spawn_local(future).await.expect("it does not panic") };
+    tokio::task::LocalSet::new().block_on(&runtime.expect("a runtime"), task)
 }
 
 /// A client that is joined.
