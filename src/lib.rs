@@ -140,6 +140,7 @@
 )]
 
 mod alarm;
+mod audience;
 pub mod bridge;
 mod client;
 mod connection;

@@ -21,6 +21,7 @@ use futures::{TryFutureExt, channel::oneshot, future::ready};
 
 use crate::{
     alarm::{self, Alarm},
+    audience::{Audience, Told},
     bridge::Asked,
     connection::{self, Connection, Done},
     emit::{Emit, Offline},
@@ -120,7 +121,7 @@ pub(crate) struct Namespace {
     core: socket::Socket<Asker>,
     port: Arc<Port>,
     connection: Addr<Connection>,
-    subscribers: Vec<Subscriber>,
+    audience: Audience,
     /// What the last [`socket::Event::Ready`] said, while it holds.
     ready: Option<Ready>,
     protocol: Option<Protocol>,
@@ -248,7 +249,7 @@ impl Namespace {
                 core: socket::Socket::new(core),
                 port: Arc::new(port),
                 connection: inner_connection,
-                subscribers: Vec::new(),
+                audience: Audience::default(),
                 ready: None,
                 protocol: None,
                 waiting: Vec::new(),
@@ -295,14 +296,14 @@ impl Namespace {
                     log::warn!("{}: not joined: {reason}", self.name());
                     self.note_failure(&reason);
                     let namespace = self.name().clone();
-                    self.tell(&Fact::ConnectError(ConnectError { namespace, reason }));
+                    self.audience.tell(&Fact::ConnectError(ConnectError { namespace, reason }));
                 }
                 socket::Event::Disconnected(reason) => {
                     log::info!("{}: disconnected: {reason}", self.name());
                     self.ready = None;
                     self.note_failure(&reason);
                     let namespace = self.name().clone();
-                    self.tell(&Fact::Disconnected(Disconnected { namespace, reason }));
+                    self.audience.tell(&Fact::Disconnected(Disconnected { namespace, reason }));
                 }
                 socket::Event::Retrying { attempt, delay, reason } => {
                     log::info!("{}: attempt {attempt} to join in {delay:?}", self.name());
@@ -311,7 +312,7 @@ impl Namespace {
                 socket::Event::GaveUp { attempts, reason } => {
                     log::warn!("{}: gave up after {attempts} attempts: {reason}", self.name());
                     let namespace = self.name().clone();
-                    self.tell(&Fact::GaveUp(GaveUp { namespace, attempts, reason }));
+                    self.audience.tell(&Fact::GaveUp(GaveUp { namespace, attempts, reason }));
                 }
                 socket::Event::Rejoin => self.port.join(&self.connection),
                 socket::Event::TooLarge { size, limit } => {
@@ -325,7 +326,7 @@ impl Namespace {
     fn tell_retrying(&mut self, attempt: u32, delay: Duration, reason: Reason) {
         self.failure = Some(reason.clone());
         let namespace = self.name().clone();
-        self.tell(&Fact::Reconnecting(Reconnecting { namespace, attempt, delay, reason }));
+        self.audience.tell(&Fact::Reconnecting(Reconnecting { namespace, attempt, delay, reason }));
     }
 
     fn is_ready(&mut self, sid: ByteString, recovered: bool) {
@@ -340,7 +341,7 @@ impl Namespace {
             *before_ready = events.len();
         }
         self.ready = Some(ready.clone());
-        self.tell(&Fact::Ready(ready));
+        self.audience.tell(&Fact::Ready(ready));
     }
 
     /// It is not joined. Who waits for it goes on waiting if it is tried again.
@@ -365,46 +366,21 @@ impl Namespace {
         let chain = &self.port.chain;
         let passed = if chain.is_empty() { Some(event) } else { chain.incoming(event) };
         let Some(event) = passed else { return };
-        match &mut self.unheard {
-            Unheard::Over => self.tell_event(event),
-            Unheard::Kept { events, bytes, .. } => {
-                // One that hears one message, and lives.
-                self.subscribers.iter_mut().for_each(Subscriber::check);
-                if self.subscribers.iter().any(|subscriber| subscriber.wants_event(&event)) {
-                    return self.tell_event(event);
-                }
-                *bytes = bytes.saturating_add(event.payload.size());
-                events.push_back(event);
-                if events.len() > MAX_UNHEARD || *bytes > MAX_UNHEARD_BYTES {
-                    let lost = events.len();
-                    self.unheard = Unheard::Over;
-                    self.counters.missed.add(u64::try_from(lost).unwrap_or(u64::MAX));
-                    log::warn!("{}: nobody has subscribed; {lost} events discarded", self.name());
-                }
-            }
-        }
-    }
-
-    /// To all subscribers, and the last one without a copy.
-    fn tell_event(&mut self, event: Event) {
-        let mut overrun = false;
-        let wants = |subscriber: &Subscriber| subscriber.wants_event(&event);
-        let last = self.subscribers.iter().rposition(wants);
-        let Some((last, before)) =
-            last.and_then(|last| self.subscribers.get_mut(..=last)?.split_last_mut())
-        else {
-            return;
+        let is_kept = matches!(self.unheard, Unheard::Kept { .. });
+        let unheard = match self.audience.tell_event(event, is_kept) {
+            Told::Overrun => return self.leave_overrun(),
+            Told::Somebody => return,
+            Told::Nobody(event) => event,
         };
-        for subscriber in before {
-            if subscriber.wants_event(&event) {
-                subscriber.offer(Fact::Event(event.clone()));
-                overrun |= subscriber.is_overrun();
+        if let Unheard::Kept { events, bytes, .. } = &mut self.unheard {
+            *bytes = bytes.saturating_add(unheard.payload.size());
+            events.push_back(unheard);
+            if events.len() > MAX_UNHEARD || *bytes > MAX_UNHEARD_BYTES {
+                let lost = events.len();
+                self.unheard = Unheard::Over;
+                self.counters.missed.add(u64::try_from(lost).unwrap_or(u64::MAX));
+                log::warn!("{}: nobody has subscribed; {lost} events discarded", self.name());
             }
-        }
-        last.offer(Fact::Event(event));
-        overrun |= last.is_overrun();
-        if overrun {
-            self.leave_overrun();
         }
     }
 
@@ -417,30 +393,13 @@ impl Namespace {
         }
     }
 
-    /// Tells of the events that did not have the shape in which somebody wanted to hear them.
-    fn tell_undecodable(&mut self) {
-        let subscribers = self.subscribers.iter_mut();
-        let undecodable: Vec<_> = subscribers.flat_map(Subscriber::take_undecodable).collect();
-        for undecodable in undecodable {
-            let name = undecodable.event.name();
-            log::warn!("{}: an event {name:?} has another shape than asked for", self.name());
-            self.tell(&Fact::Undecodable(undecodable));
-        }
-    }
-
-    fn tell(&mut self, fact: &Fact) {
-        for subscriber in &mut self.subscribers {
-            subscriber.offer(fact.clone());
-        }
-    }
-
     /// Tells of the events that are handed to the Connection.
     fn tell_emitted(&mut self, batch: &VecDeque<Outgoing>) {
         for outgoing in batch {
             if let Body::Event { id, name, payload } = &outgoing.packet.body {
                 let (namespace, name) = (self.name().clone(), name.clone());
                 let (payload, wants_ack) = (payload.clone(), id.is_some());
-                self.tell(&Fact::Emitted(Emitted { namespace, name, payload, wants_ack }));
+                self.audience.tell(&Fact::Emitted(Emitted { namespace, name, payload, wants_ack }));
             }
         }
     }
@@ -451,7 +410,7 @@ impl Namespace {
             let mut batch = self.core.take_transmit();
             batch.iter_mut().filter_map(|one| one.permit.as_mut()).for_each(Permit::hand);
             if !batch.is_empty() {
-                if self.subscribers.iter().any(Subscriber::hears_emitted) {
+                if self.audience.hears_emitted() {
                     self.tell_emitted(&batch);
                 }
                 self.connection.do_send(connection::Transmit { epoch, batch });
@@ -555,27 +514,13 @@ impl Namespace {
         }
         self.transmit();
         self.counters.add_socket(self.core.tally());
-        for subscriber in &mut self.subscribers {
-            subscriber.poll(cx, &self.port.namespace);
-            self.counters.missed.add(subscriber.take_missed());
-        }
-        self.tell_undecodable();
-        let name = &self.port.namespace;
-        self.subscribers.retain(|subscriber| {
-            if subscriber.is_gone() {
-                log::debug!("{name}: a subscriber is gone");
-            }
-            !subscriber.is_done()
-        });
+        self.audience.poll(cx, &self.port.namespace, &self.counters.missed);
         self.report();
     }
 
     /// Reports how far this namespace is, for the window.
     fn report(&mut self) {
-        let backlog = self.subscribers.iter().fold(Load::default(), |load, subscriber| {
-            let (items, bytes) = subscriber.backlog();
-            load.plus(Load { items, bytes })
-        });
+        let backlog = self.audience.backlog();
         let before = std::mem::replace(&mut self.held, backlog);
         if before != backlog && self.window.replace(before, backlog) {
             self.connection.do_send(connection::Room {});
@@ -619,7 +564,7 @@ impl ActorFuture<Namespace> for Pump {
     ) -> Poll<()> {
         namespace.pump(cx, &mut self.alarm);
         namespace.done = None;
-        if namespace.is_over && !namespace.subscribers.iter().any(Subscriber::is_behind) {
+        if namespace.is_over && !namespace.audience.is_behind() {
             ctx.stop();
         }
         Poll::Pending
@@ -742,7 +687,7 @@ impl Handler<GivenUp> for Namespace {
 
     fn handle(&mut self, GivenUp { attempts, reason }: GivenUp, _: &mut Self::Context) {
         let namespace = self.name().clone();
-        self.tell(&Fact::GaveUp(GaveUp { namespace, attempts, reason }));
+        self.audience.tell(&Fact::GaveUp(GaveUp { namespace, attempts, reason }));
     }
 }
 
@@ -759,18 +704,7 @@ impl Handler<Shed> for Namespace {
     type Result = ();
 
     fn handle(&mut self, Shed { all }: Shed, _: &mut Self::Context) {
-        let mut overrun = false;
-        for subscriber in &mut self.subscribers {
-            let missed = subscriber.shed(all);
-            overrun |= subscriber.is_overrun();
-            if missed > 0 {
-                log::warn!(
-                    "{}: a subscriber is too slow; {missed} events discarded",
-                    self.port.namespace
-                );
-            }
-        }
-        if overrun {
+        if self.audience.shed(all, &self.port.namespace) {
             self.leave_overrun();
         }
     }
@@ -940,20 +874,11 @@ impl Handler<Subscribe> for Namespace {
     type Result = ();
 
     fn handle(&mut self, Subscribe { number, ears }: Subscribe, _: &mut Self::Context) {
-        // Where little happens, this is when the dead are noticed.
-        self.subscribers.iter_mut().for_each(Subscriber::check);
+        self.audience.check();
         // What it gets now is what it has just subscribed to, and nothing twice.
         let ready = ears.want_ready();
         let (before, after) = self.unheard.take(&ears);
-        let known = self.subscribers.iter().position(|one| one.can_adopt(&ears));
-        let mut subscriber = match known {
-            None => Subscriber::new(number, ears),
-            Some(known) => {
-                let mut subscriber = self.subscribers.remove(known);
-                subscriber.adopt(number, ears);
-                subscriber
-            }
-        };
+        let mut subscriber = self.audience.adopt(number, ears);
         for event in before {
             subscriber.offer(Fact::Event(event));
         }
@@ -963,7 +888,7 @@ impl Handler<Subscribe> for Namespace {
         for event in after {
             subscriber.offer(Fact::Event(event));
         }
-        self.subscribers.push(subscriber);
+        self.audience.add(subscriber);
     }
 }
 
@@ -972,7 +897,7 @@ impl Handler<SubscribeOnce> for Namespace {
 
     fn handle(&mut self, subscribe: SubscribeOnce, _: &mut Self::Context) {
         let SubscribeOnce { number, ears } = subscribe;
-        self.subscribers.iter_mut().for_each(Subscriber::check);
+        self.audience.check();
         let ready = ears.want_ready();
         let mut subscriber = Subscriber::once(number, ears);
         if let Some(event) = self.unheard.pop(&subscriber) {
@@ -981,7 +906,7 @@ impl Handler<SubscribeOnce> for Namespace {
         if let Some(fact) = self.ready.as_ref().filter(|_| ready) {
             subscriber.offer(Fact::Ready(fact.clone()));
         }
-        self.subscribers.push(subscriber);
+        self.audience.add(subscriber);
     }
 }
 
@@ -990,9 +915,7 @@ impl Handler<SetOverflow> for Namespace {
 
     fn handle(&mut self, set: SetOverflow, _: &mut Self::Context) {
         let SetOverflow { number, overflow } = set;
-        for subscriber in self.subscribers.iter_mut().filter(|one| one.goes_by(number)) {
-            subscriber.set_overflow(overflow);
-        }
+        self.audience.set_overflow(number, overflow);
     }
 }
 
@@ -1000,10 +923,7 @@ impl Handler<Cancel> for Namespace {
     type Result = ();
 
     fn handle(&mut self, Cancel { number }: Cancel, _: &mut Self::Context) {
-        for subscriber in &mut self.subscribers {
-            subscriber.cancel(number);
-        }
-        self.subscribers.retain(|subscriber| !subscriber.goes_by(number));
+        self.audience.cancel(number);
     }
 }
 

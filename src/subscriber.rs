@@ -180,17 +180,19 @@ impl Ears {
     /// without a copy.
     fn send(&self, fact: Fact, mut note: impl FnMut(Sent)) {
         let Fact::Event(event) = fact else { return note(self.send_fact(fact)) };
-        let fits = |named: &&Named| named.filter.fits(event.name());
-        let last = self.named.iter().rfind(fits).filter(|_| self.event.is_none());
-        for named in self.named.iter().filter(fits) {
-            if last.is_none_or(|last| last.number != named.number) {
-                note(named.ear.send(event.clone()));
+        let mut last: Option<&Named> = None;
+        for named in self.named.iter().filter(|named| named.filter.fits(event.name())) {
+            if let Some(before) = last.replace(named) {
+                note(before.ear.send(event.clone()));
             }
         }
-        note(match last {
-            Some(last) => last.ear.send(event),
-            None => self.send_fact(Fact::Event(event)),
-        });
+        let Some(last) = last else { return note(self.send_fact(Fact::Event(event))) };
+        if self.event.is_some() {
+            note(last.ear.send(event.clone()));
+            note(self.send_fact(Fact::Event(event)));
+        } else {
+            note(last.ear.send(event));
+        }
     }
 
     /// Whether all events are wanted.
@@ -494,11 +496,27 @@ impl Subscriber {
         (self.events, self.bytes)
     }
 
-    /// Delivers a message, or queues it behind others.
+    /// Whether there is something to be done for it: by [`poll`](Self::poll), or because it is
+    /// [done](Self::is_done).
+    pub(crate) fn is_busy(&self) -> bool {
+        !matches!(self.mailbox, Mailbox::Open)
+            || self.term == Term::Over
+            || self.missed > 0
+            || self.gap != Gap::default()
+            || !self.queue.is_empty()
+            || !self.answers.is_empty()
+            || !self.undecodable.is_empty()
+    }
+
+    /// Delivers a message if it is wanted, or queues it behind others.
     pub(crate) fn offer(&mut self, fact: Fact) {
-        if self.term == Term::Over || !self.ears.want(&fact) {
-            return;
+        if self.term != Term::Over && self.ears.want(&fact) {
+            self.take(fact);
         }
+    }
+
+    /// The same for one that is known to be wanted.
+    pub(crate) fn take(&mut self, fact: Fact) {
         if self.term == Term::Once {
             self.term = Term::Over;
         }

@@ -1,0 +1,267 @@
+//! The subscribers of a namespace: who hears what, and who is behind.
+//!
+//! An event costs those who hear it, and a turn of the actor those for whom there is something to be
+//! done, however many others there are.
+
+use std::{collections::HashMap, task::Context};
+
+use bytestring::ByteString;
+
+use crate::{
+    message::Event,
+    stats::Counter,
+    subscriber::{Ears, Fact, Subscriber},
+    subscription::{Number, Overflow},
+    window::Load,
+};
+
+/// The places of so few are all looked at for each event.
+const FEW: [usize; 8] = [0, 1, 2, 3, 4, 5, 6, 7];
+
+/// For so many names it is remembered who hears them. The server makes them up.
+const MAX_NAMES: usize = 1_024;
+
+#[derive(Debug, Default)]
+pub(crate) struct Audience {
+    seats: Seats,
+    hearers: Hearers,
+    /// Somebody hears what is emitted.
+    hears_emitted: bool,
+}
+
+/// The subscribers, in the order in which they came.
+#[derive(Debug, Default)]
+struct Seats {
+    all: Vec<Seat>,
+    /// The places of those for whom there is something to be done.
+    busy: Vec<usize>,
+}
+
+#[derive(Debug)]
+struct Seat {
+    subscriber: Subscriber,
+    /// It is in the list.
+    is_busy: bool,
+}
+
+/// The places of those who hear events of a name, where there are many subscribers.
+#[derive(Debug, Default)]
+struct Hearers {
+    known: HashMap<Box<str>, Vec<usize>>,
+}
+
+/// What became of an event.
+#[derive(Debug)]
+pub(crate) enum Told {
+    Nobody(Event),
+    Somebody,
+    /// For one of them it is too much.
+    Overrun,
+}
+
+impl Seats {
+    /// Does something with the one in this place, and puts it on the list if there is something more to
+    /// be done for it.
+    fn with<T>(&mut self, place: usize, act: impl FnOnce(&mut Subscriber) -> T) -> Option<T> {
+        let Seat { subscriber, is_busy } = self.all.get_mut(place)?;
+        let outcome = act(subscriber);
+        if !*is_busy && subscriber.is_busy() {
+            *is_busy = true;
+            self.busy.push(place);
+        }
+        Some(outcome)
+    }
+
+    /// `true` if that is one too many.
+    fn give(&mut self, place: usize, event: Event) -> bool {
+        let overrun = self.with(place, |subscriber| {
+            subscriber.take(Fact::Event(event));
+            subscriber.is_overrun()
+        });
+        overrun == Some(true)
+    }
+
+    fn busy(&self) -> impl Iterator<Item = &Subscriber> {
+        self.busy.iter().filter_map(|&place| self.all.get(place)).map(|seat| &seat.subscriber)
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Subscriber> {
+        self.all.iter().map(|seat| &seat.subscriber)
+    }
+
+    fn iter_mut(&mut self) -> impl Iterator<Item = &mut Subscriber> {
+        self.all.iter_mut().map(|seat| &mut seat.subscriber)
+    }
+}
+
+impl Hearers {
+    fn of<'a>(&'a mut self, event: &Event, seats: &Seats) -> &'a [usize] {
+        if let Some(places) = FEW.get(..seats.all.len()) {
+            return places;
+        }
+        let name = event.name();
+        if !self.known.contains_key(name) {
+            if self.known.len() >= MAX_NAMES {
+                self.known.clear();
+            }
+            let places = seats.iter().enumerate().filter(|(_, one)| one.wants_event(event));
+            self.known.insert(name.into(), places.map(|(place, _)| place).collect());
+        }
+        self.known.get(name).map_or(&[], Vec::as_slice)
+    }
+}
+
+impl Audience {
+    /// Gives a message that is no event to all who want it.
+    pub(crate) fn tell(&mut self, fact: &Fact) {
+        for place in 0..self.seats.all.len() {
+            self.seats.with(place, |subscriber| subscriber.offer(fact.clone()));
+        }
+    }
+
+    /// Gives an event to all who hear it, and to the last of them without a copy. With `alive`, it is
+    /// made sure that they live.
+    pub(crate) fn tell_event(&mut self, event: Event, alive: bool) -> Told {
+        let Self { seats, hearers, .. } = self;
+        let mut overrun = false;
+        let mut last = None;
+        for &place in hearers.of(&event, seats) {
+            let hears = seats.with(place, |subscriber| {
+                if alive && subscriber.wants_event(&event) {
+                    subscriber.check();
+                }
+                subscriber.wants_event(&event)
+            });
+            if hears == Some(true)
+                && let Some(before) = last.replace(place)
+            {
+                overrun |= seats.give(before, event.clone());
+            }
+        }
+        let Some(last) = last else { return Told::Nobody(event) };
+        overrun |= seats.give(last, event);
+        if overrun { Told::Overrun } else { Told::Somebody }
+    }
+
+    pub(crate) fn hears_emitted(&self) -> bool {
+        self.hears_emitted
+    }
+
+    /// Notices who is dead. Where little happens, it is time for that when somebody else comes.
+    pub(crate) fn check(&mut self) {
+        for place in 0..self.seats.all.len() {
+            self.seats.with(place, Subscriber::check);
+        }
+    }
+
+    /// Takes out one of the same actor, for more to be added to it.
+    pub(crate) fn adopt(&mut self, number: Number, ears: Ears) -> Subscriber {
+        let Some(known) = self.seats.iter().position(|one| one.can_adopt(&ears)) else {
+            return Subscriber::new(number, ears);
+        };
+        let mut subscriber = self.seats.all.remove(known).subscriber;
+        subscriber.adopt(number, ears);
+        self.rearrange();
+        subscriber
+    }
+
+    pub(crate) fn add(&mut self, subscriber: Subscriber) {
+        let place = self.seats.all.len();
+        self.hears_emitted |= subscriber.hears_emitted();
+        self.seats.all.push(Seat { subscriber, is_busy: false });
+        self.seats.with(place, |_| ());
+        self.hearers = Hearers::default();
+    }
+
+    pub(crate) fn set_overflow(&mut self, number: Number, overflow: Overflow) {
+        for subscriber in self.seats.iter_mut().filter(|one| one.goes_by(number)) {
+            subscriber.set_overflow(overflow);
+        }
+    }
+
+    pub(crate) fn cancel(&mut self, number: Number) {
+        for subscriber in self.seats.iter_mut() {
+            subscriber.cancel(number);
+        }
+        self.seats.all.retain(|seat| !seat.subscriber.goes_by(number));
+        self.rearrange();
+    }
+
+    /// Discards what waits for those who are stuck, or for `all` who are slow. `true` if one of them is
+    /// overrun now.
+    pub(crate) fn shed(&mut self, all: bool, namespace: &ByteString) -> bool {
+        let mut overrun = false;
+        for place in 0..self.seats.all.len() {
+            self.seats.with(place, |subscriber| {
+                let missed = subscriber.shed(all);
+                overrun |= subscriber.is_overrun();
+                if missed > 0 {
+                    log::warn!("{namespace}: a subscriber is too slow; {missed} events discarded");
+                }
+            });
+        }
+        overrun
+    }
+
+    /// Does what there is to be done.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, namespace: &ByteString, missed: &Counter) {
+        loop {
+            let Seats { all, busy } = &mut self.seats;
+            let mut undecodable = Vec::new();
+            let mut is_done = false;
+            busy.retain(|&place| {
+                let Some(Seat { subscriber, is_busy }) = all.get_mut(place) else { return false };
+                subscriber.poll(cx, namespace);
+                missed.add(subscriber.take_missed());
+                undecodable.extend(subscriber.take_undecodable());
+                is_done |= subscriber.is_done();
+                *is_busy = subscriber.is_busy();
+                *is_busy
+            });
+            if is_done {
+                all.retain(|Seat { subscriber, .. }| {
+                    if subscriber.is_gone() {
+                        log::debug!("{namespace}: a subscriber is gone");
+                    }
+                    !subscriber.is_done()
+                });
+                self.rearrange();
+            }
+            if undecodable.is_empty() {
+                return;
+            }
+            // Whoever is told may be one whose mailbox is full.
+            for undecodable in undecodable {
+                let name = undecodable.event.name();
+                log::warn!("{namespace}: an event {name:?} has another shape than asked for");
+                self.tell(&Fact::Undecodable(undecodable));
+            }
+        }
+    }
+
+    /// What waits for those who are behind.
+    pub(crate) fn backlog(&self) -> Load {
+        self.seats.busy().fold(Load::default(), |load, subscriber| {
+            let (items, bytes) = subscriber.backlog();
+            load.plus(Load { items, bytes })
+        })
+    }
+
+    /// Whether something waits for somebody.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.seats.busy().any(Subscriber::is_behind)
+    }
+
+    /// Somebody has left, and those behind have moved up.
+    fn rearrange(&mut self) {
+        self.hearers = Hearers::default();
+        self.seats.busy.clear();
+        for (place, seat) in self.seats.all.iter_mut().enumerate() {
+            seat.is_busy = seat.subscriber.is_busy();
+            if seat.is_busy {
+                self.seats.busy.push(place);
+            }
+        }
+        self.hears_emitted = self.seats.iter().any(Subscriber::hears_emitted);
+    }
+}
