@@ -6,14 +6,14 @@
 //! ```
 //!
 //! Then open <http://127.0.0.1:8080>. A browser that is too slow misses events, and is told how many;
-//! it holds up neither the server nor the others. `PORT=0` takes any port.
+//! it holds up neither the server nor the others. `PORT` is another port to listen on, 0 any free one.
 
 #![allow(clippy::print_stdout, reason = "an example shows what happens")]
 
 use std::{env, error::Error, time::Duration};
 
 use actix::prelude::*;
-use actix_socketio::{Client, Disconnected, Event, Lagged, Overflow, Ready, Socket};
+use actix_socketio::{Client, ConnectError, Disconnected, Event, Lagged, Overflow, Ready, Socket};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use actix_web_actors::ws;
 use serde_json::json;
@@ -25,8 +25,7 @@ const PAGE: &str = r#"<!doctype html>
 <ul id="events"></ul>
 <script>
   const state = document.getElementById("state"), events = document.getElementById("events");
-  const socket = new WebSocket(`ws://${location.host}/ws`);
-  socket.onmessage = ({ data }) => {
+  const show = ({ data }) => {
     const { kind, text } = JSON.parse(data);
     if (kind === "state") {
       state.textContent = text;
@@ -37,7 +36,16 @@ const PAGE: &str = r#"<!doctype html>
     events.prepend(line);
     while (events.children.length > 100) events.lastChild.remove();
   };
-  socket.onclose = () => { state.textContent = "the bridge is gone"; };
+  const open = () => {
+    const socket = new WebSocket(`ws://${location.host}/ws`);
+    socket.onmessage = show;
+    // It may come back.
+    socket.onclose = () => {
+      state.textContent = "the bridge is gone";
+      setTimeout(open, 1000);
+    };
+  };
+  open();
 </script>
 "#;
 
@@ -56,8 +64,11 @@ impl Actor for Viewer {
     type Context = ws::WebsocketContext<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        Self::show(ctx, "state", "not connected");
+        let ended = self.upstream.ended();
+        let state = ended.map_or_else(|| "not connected".to_owned(), |reason| reason.to_string());
+        Self::show(ctx, "state", &state);
         let subscription = self.upstream.subscribe(ctx.address());
+        self.upstream.subscribe_to::<ConnectError>(ctx.address().recipient());
         self.upstream.subscribe_to::<Lagged>(ctx.address().recipient());
         subscription.overflow(Overflow::DropNewest { waiting: 1_000 });
     }
@@ -84,6 +95,14 @@ impl Handler<Disconnected> for Viewer {
 
     fn handle(&mut self, gone: Disconnected, ctx: &mut Self::Context) {
         Self::show(ctx, "state", &gone.reason().to_string());
+    }
+}
+
+impl Handler<ConnectError> for Viewer {
+    type Result = ();
+
+    fn handle(&mut self, error: ConnectError, ctx: &mut Self::Context) {
+        Self::show(ctx, "state", &error.reason().to_string());
     }
 }
 
@@ -121,7 +140,8 @@ async fn view(
 #[actix_web::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let Some(url) = env::args().nth(1) else { return Err("the URL of a server is wanted".into()) };
-    let port = env::var("PORT").ok().and_then(|port| port.parse().ok()).unwrap_or(8080);
+    let port = env::var("PORT").unwrap_or_else(|_| "8080".to_owned());
+    let port: u16 = port.parse().map_err(|error| format!("PORT={port}: {error}"))?;
     let client = Client::builder(url).start()?;
     let upstream = web::Data::new(client.socket().clone());
     let server = HttpServer::new(move || {
@@ -130,6 +150,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
             .route("/", web::get().to(page))
             .route("/ws", web::get().to(view))
     })
+    // No page leaves by itself.
+    .shutdown_timeout(1)
     .bind(("127.0.0.1", port))?;
     for address in server.addrs() {
         println!("http://{address}");

@@ -2,7 +2,8 @@
 //! ([`oxide`]), and a server which does exactly what a test tells it to ([`scripted`]); with what
 //! runs one scenario against all of them ([`every`]), a subscriber which tells the test what it
 //! gets ([`recorder`]), what is logged meanwhile ([`logged`]), and a way to a server which fails on
-//! demand ([`proxy`]) or at random ([`faults`], and [`storm`] with traffic).
+//! demand ([`proxy`]) or at random ([`faults`], and [`storm`] with traffic). Pages of an example are
+//! shown by [`browser`].
 
 // Every integration test is a crate of its own and uses only the part of this it needs.
 #![allow(dead_code, unreachable_pub)]
@@ -18,6 +19,7 @@
     clippy::wildcard_enum_match_arm
 )]
 
+pub mod browser;
 pub mod every;
 pub mod faults;
 pub mod logged;

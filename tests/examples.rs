@@ -1,0 +1,212 @@
+//! The examples as their readers run them: programs of their own, which are told by arguments and by
+//! signals, and tell by what they print and show.
+//!
+//! `cargo test` builds them first; with `--test examples` they are as `cargo build --examples` has
+//! left them.
+
+// Signals, and shells.
+#![cfg(unix)]
+// A test fails by panicking, and waits by the real clock.
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used
+)]
+
+mod support;
+
+use std::{
+    env,
+    ffi::OsStr,
+    io::{BufRead, BufReader},
+    process::{Child, Command, Stdio},
+    sync::mpsc,
+    thread,
+    time::Instant,
+};
+
+use serde_json::{Value, json};
+use support::{
+    PATIENCE,
+    browser::{Browser, Page},
+    node::{self, Config, How, Line, Middleware},
+};
+
+/// A running example; it is killed when dropped.
+struct Example {
+    name: &'static str,
+    child: Child,
+    printed: mpsc::Receiver<String>,
+}
+
+impl Example {
+    /// Starts it with these arguments, and on any port if it listens on one.
+    fn start<A: AsRef<OsStr>>(name: &'static str, arguments: impl IntoIterator<Item = A>) -> Self {
+        Self::start_on("0", name, arguments)
+    }
+
+    fn start_on<A: AsRef<OsStr>>(
+        port: &str,
+        name: &'static str,
+        arguments: impl IntoIterator<Item = A>,
+    ) -> Self {
+        // Tests are beside the directory of the examples.
+        let mut path = env::current_exe().unwrap();
+        path.pop();
+        path.set_file_name("examples");
+        path.push(name);
+        assert!(path.is_file(), "{name} is not built: run `cargo build --examples`");
+        let mut child = Command::new(path)
+            .args(arguments)
+            .env("PORT", port)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        let (lines, printed) = mpsc::channel();
+        thread::spawn(move || {
+            for line in stdout.lines().map_while(Result::ok) {
+                // The test may be done.
+                lines.send(line).ok();
+            }
+        });
+        Self { name, child, printed }
+    }
+
+    /// The next line that it prints.
+    fn line(&self) -> String {
+        let line = self.printed.recv_timeout(PATIENCE);
+        line.unwrap_or_else(|error| panic!("{}: no line: {error}", self.name))
+    }
+
+    /// As Ctrl-C does it.
+    fn interrupt(&self) {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+    }
+
+    /// Waits until it ends, well, and gives what it printed until then.
+    fn end(mut self) -> Vec<String> {
+        let deadline = Instant::now() + PATIENCE;
+        let mut lines = Vec::new();
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.printed.recv_timeout(left) {
+                Ok(line) => lines.push(line),
+                Err(mpsc::RecvTimeoutError::Disconnected) => break,
+                Err(mpsc::RecvTimeoutError::Timeout) => panic!("{} runs on: {lines:#?}", self.name),
+            }
+        }
+        let status = self.child.wait().unwrap();
+        assert!(status.success(), "{}: {status}: {lines:#?}", self.name);
+        lines
+    }
+}
+
+impl Drop for Example {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+/// Waits until a condition holds for what the page of the bridge shows: `state`, its heading, and
+/// `events`, its lines from the top.
+#[track_caller]
+fn until(browser: &mut Browser, page: &Page, condition: &str) {
+    let patience = PATIENCE.as_millis();
+    let outcome = browser.evaluate(
+        page,
+        &format!(
+            r#"new Promise((resolve) => {{
+              const check = (last) => {{
+                const state = document.querySelector("h1").textContent;
+                const events = [...document.querySelectorAll("li")].map((line) => line.textContent);
+                const holds = {condition};
+                if (holds || last) resolve({{ holds, state, events }});
+              }};
+              new MutationObserver(() => check(false))
+                .observe(document, {{ subtree: true, childList: true, characterData: true }});
+              setTimeout(check, {patience}, true);
+              check(false);
+            }})"#
+        ),
+    );
+    assert_eq!(outcome["holds"], true, "{condition}: not so after {PATIENCE:?}: {outcome:#}");
+}
+
+/// Waits until the page shows this.
+#[track_caller]
+fn until_shown(browser: &mut Browser, page: &Page, state: &str, events: &[&str]) {
+    let shown = Value::from(json!([state, events]).to_string());
+    until(browser, page, &format!("JSON.stringify([state, events]) === {shown}"));
+}
+
+#[test]
+fn bridge_shows_browsers_what_the_server_emits() {
+    let Some(mut browser) = Browser::start() else { return };
+    let server = node::start(Line::V4, &Config::default());
+    let bridge = Example::start("bridge", [server.url()]);
+    let url = bridge.line();
+
+    let first = browser.open(&url);
+    until_shown(&mut browser, &first, "connected to /", &[]);
+    // What looks like a tag is no tag.
+    server.emit("/", How::Plain, &json!(["flight", "LH400", { "to": "<b>FRA</b>", "é": 1.5 }]));
+    let flight = r#"flight ["LH400",{"to":"<b>FRA</b>","é":1.5}]"#;
+    until_shown(&mut browser, &first, "connected to /", &[flight]);
+
+    // Each page has what came since it was opened, the newest on top, and no more of it than this.
+    let second = browser.open(&url);
+    until_shown(&mut browser, &second, "connected to /", &[]);
+    server.emit("/", How::Binary, &json!(["photo"]));
+    let photo = r#"photo [{"_placeholder":true,"num":0}]"#;
+    until_shown(&mut browser, &first, "connected to /", &[photo, flight]);
+    until_shown(&mut browser, &second, "connected to /", &[photo]);
+    server.publish("/", "n", 0..150);
+    let numbers: Vec<_> = (50..150).rev().map(|number| format!("n [{number}]")).collect();
+    let numbers: Vec<_> = numbers.iter().map(String::as_str).collect();
+    for page in [&first, &second] {
+        until_shown(&mut browser, page, "connected to /", &numbers);
+    }
+
+    // The server goes and comes back, and with it what it emits.
+    server.kill();
+    until(&mut browser, &first, "state !== 'connected to /'");
+    let config = Config { port: server.port(), ..Config::default() };
+    let server = node::start(Line::V4, &config);
+    until(&mut browser, &first, "state === 'connected to /'");
+    server.emit("/", How::Plain, &json!(["again"]));
+    until(&mut browser, &first, "events[0] === 'again []'");
+
+    // So does the bridge.
+    bridge.interrupt();
+    until(&mut browser, &first, "state === 'the bridge is gone'");
+    bridge.end();
+    let (_, port) = url.rsplit_once(':').unwrap();
+    let bridge = Example::start_on(port, "bridge", [server.url()]);
+    assert_eq!(bridge.line(), url);
+    until(&mut browser, &first, "state === 'connected to /'");
+}
+
+#[test]
+fn bridge_shows_browsers_why_the_server_refuses() {
+    let Some(mut browser) = Browser::start() else { return };
+    // It is not there yet when the first page is opened.
+    let config = Config { middleware: Middleware::Refuse, ..Config::default() };
+    let server = node::start(Line::V4, &config);
+    server.kill();
+    let bridge = Example::start("bridge", [server.url()]);
+    let url = bridge.line();
+    let early = browser.open(&url);
+    until_shown(&mut browser, &early, "not connected", &[]);
+    let _server = node::start(Line::V4, &Config { port: server.port(), ..config });
+    until_shown(&mut browser, &early, r#"the server refused: "denied""#, &[]);
+    let late = browser.open(&url);
+    until_shown(&mut browser, &late, r#"the server refused: "denied""#, &[]);
+}

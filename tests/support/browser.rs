@@ -1,0 +1,182 @@
+//! Chromium without a window, which shows pages to a test, and ends with the test process.
+
+use super::PATIENCE;
+use serde_json::{Value, json};
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+use std::{env, process, thread};
+
+const MISSING: &str = "this test shows a page in Chromium: install it (on Debian: \
+    apt-get install chromium), or set CHROMIUM to its path, and run again";
+const STOP_DEADLINE: Duration = Duration::from_secs(5);
+
+/// How many browsers this process has started.
+static STARTED: AtomicU32 = AtomicU32::new(0);
+
+/// One browser. It speaks the Chrome `DevTools` protocol on its pipes, each message with a zero behind
+/// it, and runs for as long as they are open, so that it outlives no test process however that dies.
+pub struct Browser {
+    child: Child,
+    commands: Option<ChildStdin>,
+    messages: mpsc::Receiver<Value>,
+    /// What came while something else was awaited.
+    unread: Vec<Value>,
+    /// The id of the last command.
+    last: u64,
+    directory: PathBuf,
+}
+
+/// A page that the browser shows: the session in which it is talked to.
+pub struct Page(String);
+
+impl Browser {
+    /// None, with a message, where there is no Chromium; a failure if `REQUIRE_CHROMIUM` is set.
+    pub fn start() -> Option<Self> {
+        let Some(program) = find() else {
+            let required = env::var_os("REQUIRE_CHROMIUM").is_some_and(|value| !value.is_empty());
+            assert!(!required, "{MISSING}");
+            // Not by a macro: what those print is shown of tests that fail only.
+            writeln!(io::stderr(), "skipped: {MISSING}").ok();
+            return None;
+        };
+        let number = STARTED.fetch_add(1, Ordering::Relaxed);
+        let directory = Path::new(env!("CARGO_TARGET_TMPDIR"))
+            .join(format!("chromium-{}-{number}", process::id()));
+        // A process with the same id may have left one.
+        fs::remove_dir_all(&directory).ok();
+        fs::create_dir_all(&directory).expect("the directory for temporary files can be made");
+        let log = File::create(log_in(&directory)).expect("a log file");
+        // It reads commands from the third pipe and answers on the fourth.
+        let mut child = Command::new("sh")
+            .args(["-c", r#"exec "$0" "$@" 3<&0 4>&1 </dev/null >/dev/null"#])
+            .arg(program)
+            .args([
+                "--headless",
+                "--remote-debugging-pipe",
+                // There is none for root and in many containers, and the pages are our own.
+                "--no-sandbox",
+                "--disable-gpu",
+                "--disable-quic",
+                "--disable-dev-shm-usage",
+                "--disable-background-networking",
+                "--disable-component-update",
+                "--disable-sync",
+                "--no-first-run",
+            ])
+            .arg(format!("--user-data-dir={}", directory.display()))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .expect("a shell");
+        let commands = child.stdin.take();
+        let answers = BufReader::new(child.stdout.take().expect("stdout is piped"));
+        let (sender, messages) = mpsc::channel();
+        thread::spawn(move || {
+            for message in answers.split(0).map_while(Result::ok) {
+                let message = serde_json::from_slice(&message).expect("messages are in JSON");
+                // The test may be done.
+                sender.send(message).ok();
+            }
+        });
+        Some(Self { child, commands, messages, unread: Vec::new(), last: 0, directory })
+    }
+
+    /// Shows what is at this address, in a page of its own.
+    pub fn open(&mut self, url: &str) -> Page {
+        let target = self.call(None, "Target.createTarget", &json!({ "url": "about:blank" }));
+        let attach = json!({ "targetId": target["targetId"], "flatten": true });
+        let attached = self.call(None, "Target.attachToTarget", &attach);
+        let page = Page(attached["sessionId"].as_str().expect("a session").to_owned());
+        self.call(Some(&page), "Page.enable", &json!({}));
+        let navigated = self.call(Some(&page), "Page.navigate", &json!({ "url": url }));
+        assert_eq!(navigated["errorText"], Value::Null, "{url}");
+        self.take("the page to be loaded", |message| {
+            message["method"] == "Page.loadEventFired" && message["sessionId"] == page.0.as_str()
+        });
+        page
+    }
+
+    /// The value of an expression of JavaScript in the page; of what it resolves to, if it is a
+    /// promise.
+    pub fn evaluate(&mut self, page: &Page, expression: &str) -> Value {
+        let evaluate =
+            json!({ "expression": expression, "awaitPromise": true, "returnByValue": true });
+        let mut evaluated = self.call(Some(page), "Runtime.evaluate", &evaluate);
+        assert_eq!(evaluated["exceptionDetails"], Value::Null, "{expression}");
+        evaluated["result"]["value"].take()
+    }
+
+    fn call(&mut self, page: Option<&Page>, method: &str, params: &Value) -> Value {
+        self.last += 1;
+        let id = self.last;
+        let mut command = json!({ "id": id, "method": method, "params": params });
+        if let Some(Page(session)) = page {
+            command["sessionId"] = session.as_str().into();
+        }
+        let mut commands = self.commands.as_ref().expect("open until it is dropped");
+        let written = commands.write_all(format!("{command}\0").as_bytes());
+        assert!(written.is_ok(), "{method}: {written:?}; Chromium said:\n{}", self.log());
+        let mut answer = self.take(method, |message| message["id"] == id);
+        assert_eq!(answer["error"], Value::Null, "{command}");
+        answer["result"].take()
+    }
+
+    /// The first of the messages that is wanted; the others are kept.
+    fn take(&mut self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        // An expression may itself wait, and is to fail first.
+        let deadline = Instant::now() + 2 * PATIENCE;
+        loop {
+            if let Some(at) = self.unread.iter().position(&wanted) {
+                return self.unread.remove(at);
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.messages.recv_timeout(left) {
+                Ok(message) => self.unread.push(message),
+                Err(error) => panic!("{what}: {error}; Chromium said:\n{}", self.log()),
+            }
+        }
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(log_in(&self.directory)).unwrap_or_default()
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        drop(self.commands.take());
+        let deadline = Instant::now() + STOP_DEADLINE;
+        while matches!(self.child.try_wait(), Ok(None)) {
+            if Instant::now() > deadline {
+                self.child.kill().ok();
+                self.child.wait().ok();
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        // Its own children may be a moment behind, and write to it.
+        while fs::remove_dir_all(&self.directory).is_err() && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+fn log_in(directory: &Path) -> PathBuf {
+    directory.join("stderr.log")
+}
+
+/// A Chromium that runs.
+fn find() -> Option<String> {
+    let chosen = env::var("CHROMIUM").ok().filter(|program| !program.is_empty());
+    let names = ["chromium", "chromium-browser", "google-chrome"].map(str::to_owned);
+    let candidates = chosen.map_or_else(|| names.to_vec(), |program| vec![program]);
+    candidates.into_iter().find(|program| {
+        let shown = Command::new(program).arg("--version").stdin(Stdio::null()).output();
+        shown.is_ok_and(|output| output.status.success())
+    })
+}
