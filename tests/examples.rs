@@ -83,6 +83,23 @@ impl Example {
         line.unwrap_or_else(|error| panic!("{}: no line: {error}", self.name))
     }
 
+    /// Waits until it has printed these lines, in any order and with any others between them.
+    fn until<const N: usize>(&self, lines: [&str; N]) {
+        let deadline = Instant::now() + PATIENCE;
+        let mut missing = lines.to_vec();
+        let mut others = Vec::new();
+        while !missing.is_empty() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.printed.recv_timeout(left) {
+                Ok(line) => match missing.iter().position(|wanted| *wanted == line) {
+                    Some(at) => drop(missing.remove(at)),
+                    None => others.push(line),
+                },
+                Err(error) => panic!("{}: {error}: no {missing:?} in {others:#?}", self.name),
+            }
+        }
+    }
+
     /// As Ctrl-C does it.
     fn interrupt(&self) {
         let id = self.child.id().to_string();
@@ -209,4 +226,52 @@ fn bridge_shows_browsers_why_the_server_refuses() {
     until_shown(&mut browser, &early, r#"the server refused: "denied""#, &[]);
     let late = browser.open(&url);
     until_shown(&mut browser, &late, r#"the server refused: "denied""#, &[]);
+}
+
+#[actix::test]
+async fn bridge_two_joins_servers_of_different_versions() {
+    let first = node::start(Line::V2_5_1, &Config::default());
+    let second = node::start(Line::V4, &Config::default());
+    let bridge = Example::start("bridge_two", [first.url(), second.url()]);
+    let joined = [
+        "first: joined /, Engine.IO 3 (servers 1.x and 2.x)",
+        "second: joined /, Engine.IO 4 (servers 3.x and 4.x)",
+    ];
+    bridge.until(joined);
+
+    // Both ways at once. One in ten is asked for an answer.
+    let sides = [(&first, &second, "there"), (&second, &first, "back")];
+    for (from, _, stream) in sides {
+        from.pump(stream, 100);
+    }
+    for (from, to, stream) in sides {
+        support::eventually("all are answered", || from.pumped(stream).1.len() == 10).await;
+        let answers: Vec<_> = (0..100).step_by(10).map(|number| (number, number)).collect();
+        assert_eq!(from.pumped(stream), (100, answers));
+        support::eventually("all have come", || to.recorded(stream).len() >= 100).await;
+        assert_eq!(to.recorded(stream), (0..100).collect::<Vec<_>>());
+        assert_eq!(from.recorded(stream), [0; 0], "nothing comes back");
+    }
+    // This stays here.
+    first.emit("/", How::Plain, &json!(["debug", 1]));
+
+    // What is emitted while a server is away waits for it.
+    second.kill();
+    bridge.until(["second: the connection was closed"]);
+    first.emit("/", How::Plain, &json!(["record", "late", 1]));
+    let second = node::start(Line::V4, &Config { port: second.port(), ..Config::default() });
+    bridge.until([joined[1]]);
+    support::eventually("it has come", || second.recorded("late") == [1]).await;
+
+    bridge.interrupt();
+    let printed = bridge.end();
+    let [.., forward, back] = printed.as_slice() else { panic!("no counts: {printed:#?}") };
+    assert_eq!(
+        forward,
+        "forward: 102 heard, 101 passed on, 101 written, 10 answered, 0 refused, 0 echoes"
+    );
+    assert_eq!(
+        back,
+        "back: 100 heard, 100 passed on, 100 written, 10 answered, 0 refused, 0 echoes"
+    );
 }
