@@ -22,7 +22,7 @@ use std::{
     env,
     ffi::OsStr,
     io::{BufRead, BufReader},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     sync::mpsc,
     thread,
     time::Instant,
@@ -45,11 +45,12 @@ struct Example {
 impl Example {
     /// Starts it with these arguments, and on any port if it listens on one.
     fn start<A: AsRef<OsStr>>(name: &'static str, arguments: impl IntoIterator<Item = A>) -> Self {
-        Self::start_on("0", name, arguments)
+        Self::start_with(("PORT", "0"), name, arguments)
     }
 
-    fn start_on<A: AsRef<OsStr>>(
-        port: &str,
+    /// Starts it with this variable in its environment.
+    fn start_with<A: AsRef<OsStr>>(
+        (key, value): (&str, &str),
         name: &'static str,
         arguments: impl IntoIterator<Item = A>,
     ) -> Self {
@@ -61,7 +62,8 @@ impl Example {
         assert!(path.is_file(), "{name} is not built: run `cargo build --examples`");
         let mut child = Command::new(path)
             .args(arguments)
-            .env("PORT", port)
+            .env_remove("TOKEN")
+            .env(key, value)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
@@ -107,7 +109,15 @@ impl Example {
     }
 
     /// Waits until it ends, well, and gives what it printed until then.
-    fn end(mut self) -> Vec<String> {
+    fn end(self) -> Vec<String> {
+        let name = self.name;
+        let (status, lines) = self.end_somehow();
+        assert!(status.success(), "{name}: {status}: {lines:#?}");
+        lines
+    }
+
+    /// Waits until it ends, well or not.
+    fn end_somehow(mut self) -> (ExitStatus, Vec<String>) {
         let deadline = Instant::now() + PATIENCE;
         let mut lines = Vec::new();
         loop {
@@ -118,9 +128,7 @@ impl Example {
                 Err(mpsc::RecvTimeoutError::Timeout) => panic!("{} runs on: {lines:#?}", self.name),
             }
         }
-        let status = self.child.wait().unwrap();
-        assert!(status.success(), "{}: {status}: {lines:#?}", self.name);
-        lines
+        (self.child.wait().unwrap(), lines)
     }
 }
 
@@ -206,7 +214,7 @@ fn bridge_shows_browsers_what_the_server_emits() {
     until(&mut browser, &first, "state === 'the bridge is gone'");
     bridge.end();
     let (_, port) = url.rsplit_once(':').unwrap();
-    let bridge = Example::start_on(port, "bridge", [server.url()]);
+    let bridge = Example::start_with(("PORT", port), "bridge", [server.url()]);
     assert_eq!(bridge.line(), url);
     until(&mut browser, &first, "state === 'connected to /'");
 }
@@ -274,4 +282,58 @@ async fn bridge_two_joins_servers_of_different_versions() {
         back,
         "back: 100 heard, 100 passed on, 100 written, 10 answered, 0 refused, 0 echoes"
     );
+}
+
+#[actix::test]
+async fn middleware_sees_changes_drops_and_answers() {
+    let server = node::start(Line::V4, &Config::default());
+    server.set_token("sesame");
+    let url = format!("{}/guarded", server.url());
+    let example = Example::start_with(("TOKEN", "sesame"), "middleware", [&url]);
+    for line in [
+        "> CONNECT /guarded with token",
+        "a euro is worth 1.25 dollars",
+        "debug: a middleware stopped the event: it is for nobody else",
+        r#"> echo ["one",1]"#,
+        r#"the server has got "one", with the number 1"#,
+        r#"> echo ["two",2]"#,
+        r#"the server has got "two", with the number 2"#,
+        r#"> echo ["three",3]"#,
+        r#"the server has got "three", with the number 3"#,
+        "four: never sent: a middleware stopped the event: too many events",
+    ] {
+        assert_eq!(example.line(), line);
+    }
+    assert_eq!(server.tokens(), ["sesame"]);
+
+    let tea = |price: i32| json!(["price", "tea", price]);
+    for (how, event, seen, heard) in [
+        (How::Plain, tea(3), r#"price ["tea",3]"#, Some("tea costs 3.75 dollars")),
+        (How::Plain, tea(-3), r#"price ["tea",-3]"#, None),
+        (How::Plain, json!(["price", "tea"]), r#"price ["tea"]"#, None),
+        (How::Plain, json!(["gossip"]), "gossip []", None),
+        (How::Asking, json!(["are_you_there"]), "are_you_there []", None),
+        (How::Plain, json!(["notice", 1]), "notice [1]", Some("notice: [1]")),
+    ] {
+        server.emit("/guarded", how, &event);
+        assert_eq!(example.line(), format!("< {seen}"));
+        if let Some(heard) = heard {
+            assert_eq!(example.line(), heard);
+        }
+    }
+    support::eventually("it is answered", || server.answers() == ["yes"]).await;
+
+    example.interrupt();
+    assert_eq!(example.end(), ["dropped: 3 that came, 2 that were to go"]);
+}
+
+#[test]
+fn middleware_does_not_join_without_a_token() {
+    let server = node::start(Line::V4, &Config::default());
+    let example = Example::start("middleware", [format!("{}/guarded", server.url())]);
+    let (status, printed) = example.end_somehow();
+    assert!(!status.success(), "{printed:#?}");
+    // Who shows the requests to join has not seen one, and neither has the server.
+    assert_eq!(printed, [""; 0]);
+    assert!(server.tokens().is_empty());
 }

@@ -245,6 +245,12 @@ impl Server {
         self.get(&format!("/emit?namespace={namespace}&how={how}&args={args}"));
     }
 
+    /// The first argument of each answer to what was emitted as [`How::Asking`], in whatever order.
+    pub fn answers(&self) -> Vec<Value> {
+        let body = self.get("/answers");
+        body.as_array().unwrap_or_else(|| panic!("a list, not {body}")).clone()
+    }
+
     /// Has the server emit the numbers of a stream, from 0, to whoever is in "/", as `record` events;
     /// what is emitted right before a connection is lost is lost. One in ten asks for an answer.
     pub fn pump(&self, stream: &str, count: u64) {

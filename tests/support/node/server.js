@@ -20,6 +20,8 @@ const counts = {};
 const recorded = {};
 // Numbers to be emitted to whoever is in "/", by the stream they belong to.
 const pumps = {};
+// What clients answered to whatever was emitted to everybody.
+const answers = [];
 // The one that lets into "/guarded", and those that were shown there.
 let token = "";
 const tokens = [];
@@ -213,7 +215,7 @@ const emitters = {
   plain: (to, args) => to.emit(...args),
   binary: (to, args) => to.emit(...args, Buffer.from([1, 2, 3])),
   volatile: (to, args) => to.volatile.emit(...args),
-  asking: (to, args) => to.timeout(1000).emit(...args, () => {}),
+  asking: (to, args) => to.timeout(10000).emit(...args, (_, some) => answers.push(...some)),
 };
 
 const server = http.createServer((request, response) => {
@@ -239,6 +241,8 @@ const server = http.createServer((request, response) => {
     const { namespace, how, args } = Object.fromEntries(url.searchParams);
     emitters[how](io.of(namespace), JSON.parse(args));
     reply(true);
+  } else if (url.pathname === "/answers") {
+    reply(answers);
   } else if (url.pathname === "/pump") {
     const { stream, count } = Object.fromEntries(url.searchParams);
     pumps[stream] = { next: 0, count: Number(count), answers: [] };

@@ -1,0 +1,168 @@
+//! Middleware: sees what comes, what goes and each request to join, and may change it, drop it, or
+//! answer in its place.
+//!
+//! ```sh
+//! TOKEN=sesame cargo run --example middleware -- http://localhost:3000
+//! ```
+//!
+//! The server is one that has something to say, and an echo. On Node.js, for instance:
+//!
+//! ```js
+//! const io = new (require("socket.io").Server)(3000);
+//! io.use(({ handshake: { auth } }, next) => next(auth.token ? undefined : new Error("no token")));
+//! io.on("connection", (socket) => {
+//!   socket.on("echo", (...args) => args.pop()(...args));
+//!   socket.emit("price", "tea", 3);
+//!   socket.emit("price", "tea", -3);
+//!   socket.emit("gossip", "it is about the tea");
+//!   socket.emit("are_you_there", console.log);
+//! });
+//! ```
+//!
+//! It ends with Ctrl-C. `RUST_LOG=debug` shows why an event was dropped.
+
+#![allow(clippy::print_stdout, reason = "an example shows what happens")]
+
+use std::{
+    env,
+    error::Error,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+use actix_socketio::{
+    Client, Emit, Event, Join,
+    middleware::{self, Auth, Flow, Middleware, NameList, RateLimit},
+};
+
+/// What a euro is worth.
+const DOLLARS: f64 = 1.25;
+
+/// Shows what passes, and changes nothing.
+struct Wire;
+
+impl Middleware for Wire {
+    fn incoming(&self, event: Event) -> Flow<Event> {
+        println!("< {} {}", event.name(), event.payload().to_json());
+        Flow::Next(event)
+    }
+
+    fn outgoing(&self, _namespace: &str, emit: Emit) -> Flow<Emit> {
+        println!("> {} {}", emit.name(), emit.payload().to_json());
+        Flow::Next(emit)
+    }
+
+    fn connect(&self, join: &Join, auth: &mut Auth) -> Result<(), String> {
+        // Not what is in the fields: it is secret.
+        let fields: Vec<_> = auth.keys().map(String::as_str).collect();
+        println!("> CONNECT {} with {}", join.namespace(), fields.join(", "));
+        Ok(())
+    }
+}
+
+/// Gives the token to the server, answers what it can, and numbers what goes to the echo.
+struct Desk {
+    token: Option<String>,
+    /// It is asked on many threads, and `&self` is all that it gets.
+    numbers: AtomicU64,
+}
+
+impl Middleware for Desk {
+    /// Before each request to join, also when the connection was lost.
+    fn connect(&self, _join: &Join, auth: &mut Auth) -> Result<(), String> {
+        // Without one, the server need not be asked.
+        let Some(token) = &self.token else { return Err("there is no TOKEN".to_owned()) };
+        // The server has it as `socket.handshake.auth.token`.
+        auth.insert("token".to_owned(), token.as_str().into());
+        Ok(())
+    }
+
+    fn incoming(&self, event: Event) -> Flow<Event> {
+        match event.name() {
+            // The server gets this, and no subscriber hears that it asked.
+            "are_you_there" => Flow::answer("yes"),
+            "price" => match event.args::<(String, f64)>() {
+                Ok((_, price)) if price < 0.0 => Flow::dropped("a price below zero"),
+                // `in_dollars` drops what is no price.
+                _ => Flow::Next(event),
+            },
+            _ => Flow::Next(event),
+        }
+    }
+
+    fn outgoing(&self, _namespace: &str, emit: Emit) -> Flow<Emit> {
+        match emit.name() {
+            // Whoever emitted it gets this, and the server does not hear of it.
+            "dollars" => Flow::answer(DOLLARS),
+            // Whoever emitted it gets the reason.
+            "debug" => Flow::dropped("it is for nobody else"),
+            "echo" => match emit.payload().decode::<(String,)>() {
+                Ok((text,)) => {
+                    let number = self.numbers.fetch_add(1, Ordering::Relaxed);
+                    emit.with_args((text, number)).map_or_else(Flow::failed, Flow::Next)
+                }
+                Err(error) => Flow::failed(error),
+            },
+            _ => Flow::Next(emit),
+        }
+    }
+}
+
+/// A function can be one too.
+fn in_dollars(event: Event) -> Flow<Event> {
+    if event.name() != "price" {
+        return Flow::Next(event);
+    }
+    match event.args::<(String, f64)>() {
+        Ok((what, price)) => {
+            event.with_args((what, price * DOLLARS)).map_or_else(Flow::failed, Flow::Next)
+        }
+        Err(error) => Flow::failed(error),
+    }
+}
+
+#[actix::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    env_logger::init();
+    let url = env::args().nth(1).ok_or("a URL is wanted: that of the server")?;
+    let desk = Desk { token: env::var("TOKEN").ok(), numbers: AtomicU64::new(1) };
+
+    // The first one is next to the server. What comes passes them from here on down, what goes, and
+    // requests to join, from the last one up.
+    let client = Client::builder(url)
+        .middleware(Wire)
+        .middleware(NameList::incoming(["price", "notice", "are_you_there"]))
+        .middleware(RateLimit::outgoing(3, Duration::from_secs(60)))
+        // What it answers or drops counts for no rate: it is asked before.
+        .middleware(desk)
+        .start()?;
+    let socket = client.socket();
+    // For this namespace alone, behind those of the client.
+    socket.middleware(middleware::incoming(in_dollars));
+
+    socket.on_fn("price", |event| match event.args::<(String, f64)>() {
+        Ok((what, price)) => println!("{what} costs {price} dollars"),
+        Err(error) => println!("not a price: {error}"),
+    });
+    socket.on_fn("notice", |event| println!("notice: {}", event.payload().to_json()));
+    socket.ready().await?;
+
+    let dollars: f64 = socket.emit_with_ack("dollars", ()).await?;
+    println!("a euro is worth {dollars} dollars");
+    if let Err(error) = socket.emit("debug", "nothing to see") {
+        println!("debug: {error}");
+    }
+    // That is one too many.
+    for text in ["one", "two", "three", "four"] {
+        match socket.emit_with_ack::<(String, u64)>("echo", text).await {
+            Ok((text, number)) => println!("the server has got {text:?}, with the number {number}"),
+            Err(error) => println!("{text}: {error}"),
+        }
+    }
+
+    actix_rt::signal::ctrl_c().await?;
+    client.shutdown(Duration::from_secs(5)).await;
+    let stats = client.stats();
+    println!("dropped: {} that came, {} that were to go", stats.filtered_in, stats.filtered_out);
+    Ok(())
+}
