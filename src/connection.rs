@@ -36,6 +36,7 @@ use crate::{
         engine::{Protocol, later},
         packet::Packet,
     },
+    quick::QuickMap,
     stats::Counters,
     ticket::SessionTicket,
     transport::Target,
@@ -96,7 +97,7 @@ pub(crate) struct Connection {
     target: Target,
     knowledge: Arc<Knowledge>,
     counters: Arc<Counters>,
-    children: HashMap<ByteString, Child>,
+    children: QuickMap<ByteString, Child>,
     window: Arc<Window>,
     /// What has been read, and not yet been sent to the Namespaces.
     read: Load,
@@ -114,6 +115,8 @@ struct Child {
     wanted: bool,
     /// Packets to be routed.
     batch: Vec<Packet>,
+    /// How many there were last time.
+    last: usize,
     batch_load: Load,
     /// It has nothing to send any more.
     finished: bool,
@@ -167,7 +170,7 @@ impl Connection {
             target,
             knowledge,
             counters,
-            children: HashMap::new(),
+            children: QuickMap::default(),
             window,
             read: Load::default(),
             behind: None,
@@ -279,6 +282,9 @@ impl Connection {
         let load = Load { items: 1, bytes: packet.size() };
         child.batch_load = child.batch_load.plus(load);
         self.read = self.read.plus(load);
+        if child.batch.capacity() == 0 {
+            child.batch.reserve_exact(child.last.max(1));
+        }
         child.batch.push(packet);
     }
 
@@ -295,6 +301,7 @@ impl Connection {
         let epoch = self.core.epoch();
         for child in self.children.values_mut().filter(|child| !child.batch.is_empty()) {
             let packets = std::mem::take(&mut child.batch);
+            child.last = packets.len();
             let load = std::mem::take(&mut child.batch_load);
             child.addr.do_send(namespace::Routed { epoch, packets, load });
         }
@@ -404,6 +411,7 @@ impl Handler<Join> for Connection {
             addr: addr.clone(),
             wanted: true,
             batch: Vec::new(),
+            last: 0,
             batch_load: Load::default(),
             finished: false,
         });

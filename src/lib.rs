@@ -159,6 +159,7 @@ mod port;
 mod posts;
 mod proto;
 mod provider;
+mod quick;
 mod socket;
 mod stats;
 mod subscriber;

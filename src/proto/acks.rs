@@ -3,16 +3,15 @@
 //! Ids count up for as long as the namespace lives, across sessions, so a late answer can never
 //! meet another question. Each entry leaves the table exactly once: answered, expired or failed.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    time::Instant,
-};
+use std::{collections::BTreeSet, time::Instant};
+
+use crate::quick::QuickMap;
 
 /// `W` is whatever waits: the core does not care.
 #[derive(Debug)]
 pub(crate) struct Acks<W> {
     next: u64,
-    waiting: HashMap<u64, Waiting<W>>,
+    waiting: QuickMap<u64, Waiting<W>>,
     deadlines: BTreeSet<(Instant, u64)>,
 }
 
@@ -34,7 +33,7 @@ pub(crate) struct Left<W> {
 
 impl<W> Default for Acks<W> {
     fn default() -> Self {
-        Self { next: 0, waiting: HashMap::new(), deadlines: BTreeSet::new() }
+        Self { next: 0, waiting: QuickMap::default(), deadlines: BTreeSet::new() }
     }
 }
 
