@@ -37,7 +37,6 @@ use crate::{
 #[derive(Clone, PartialEq, Eq, Message)]
 #[rtype(result = "Result<(), EmitError>")]
 pub struct Emit {
-    pub(crate) name: ByteString,
     pub(crate) payload: Payload,
     /// Most have none.
     pub(crate) terms: Option<Box<Terms>>,
@@ -88,11 +87,7 @@ impl Emit {
         check_name(name)?;
         let payload =
             encode_event(name, &arguments).map_err(|error| EmitError::Encode(error.to_string()))?;
-        // Most names are in the text as they are.
-        let json = payload.json();
-        let quoted = json.get(2..name.len().saturating_add(2)).filter(|&quoted| quoted == name);
-        let name = quoted.map_or_else(|| name.into(), |quoted| json.slice_ref(quoted));
-        Ok(Self { name, payload, terms: None })
+        Ok(Self { payload, terms: None })
     }
 
     /// Now or never: the event is dropped, and [counted](crate::Stats::discarded), if its namespace
@@ -144,7 +139,7 @@ impl Emit {
 
     /// The same under a name that has been [checked](check_name).
     pub(crate) fn with_name(self, name: &str) -> Self {
-        Self { name: name.into(), payload: self.payload.renamed(name), ..self }
+        Self { payload: self.payload.renamed(name), ..self }
     }
 
     /// The same event with other arguments.
@@ -153,12 +148,13 @@ impl Emit {
     ///
     /// [`EmitError::Encode`].
     pub fn with_args(self, arguments: impl Serialize) -> Result<Self, EmitError> {
-        Ok(Self { terms: self.terms, ..Self::new(&self.name, arguments)? })
+        let Self { payload, .. } = Self::new(self.name(), arguments)?;
+        Ok(Self { payload, ..self })
     }
 
     /// The event's name.
     pub fn name(&self) -> &str {
-        &self.name
+        self.payload.name()
     }
 
     /// The serialised arguments.
@@ -181,9 +177,9 @@ pub(crate) fn check_name(name: &str) -> Result<(), EmitError> {
 
 impl fmt::Debug for Emit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, payload, terms } = self;
+        let Self { payload, terms } = self;
         f.debug_struct("Emit")
-            .field("name", name)
+            .field("name", &self.name())
             .field("payload", payload)
             .field("terms", terms)
             .finish()

@@ -86,7 +86,6 @@ impl fmt::Debug for Ready {
 #[rtype(result = "()")]
 pub struct Event {
     pub(crate) namespace: ByteString,
-    pub(crate) name: ByteString,
     pub(crate) payload: Payload,
     pub(crate) answer: Option<Arc<Responder>>,
 }
@@ -100,7 +99,7 @@ impl Event {
     /// The same event under another name, for a [middleware](crate::middleware).
     #[must_use]
     pub fn renamed(self, name: &str) -> Self {
-        Self { name: name.into(), payload: self.payload.renamed(name), ..self }
+        Self { payload: self.payload.renamed(name), ..self }
     }
 
     /// The same event with other arguments, mapped as those of [`Emit::new`]; for a
@@ -110,13 +109,13 @@ impl Event {
     ///
     /// They cannot be serialised.
     pub fn with_args(self, arguments: impl Serialize) -> Result<Self, DecodeError> {
-        let payload = encode_event(&self.name, &arguments).map_err(DecodeError::from_serde)?;
+        let payload = encode_event(self.name(), &arguments).map_err(DecodeError::from_serde)?;
         Ok(Self { payload, ..self })
     }
 
     /// The event's name.
     pub fn name(&self) -> &str {
-        &self.name
+        self.payload.name()
     }
 
     /// The arguments in a type of the application: a tuple for several, `()` for none, anything
@@ -215,17 +214,17 @@ impl Event {
     /// A server with connection state recovery adds an argument of its own to each event, which
     /// is passed on as well; see [`Ready::recovered`].
     pub fn to_emit(&self) -> Emit {
-        Emit { name: self.name.clone(), payload: self.payload.clone(), terms: None }
+        Emit { payload: self.payload.clone(), terms: None }
     }
 }
 
 /// Shows no arguments.
 impl fmt::Debug for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { namespace, name, payload, answer } = self;
+        let Self { namespace, payload, answer } = self;
         f.debug_struct("Event")
             .field("namespace", namespace)
-            .field("name", name)
+            .field("name", &self.name())
             .field("payload", payload)
             .field("wants_ack", &answer.is_some())
             .finish()
@@ -299,7 +298,6 @@ impl Responder {
 #[rtype(result = "()")]
 pub struct Emitted {
     pub(crate) namespace: ByteString,
-    pub(crate) name: ByteString,
     pub(crate) payload: Payload,
     pub(crate) wants_ack: bool,
 }
@@ -312,7 +310,7 @@ impl Emitted {
 
     /// The event's name.
     pub fn name(&self) -> &str {
-        &self.name
+        self.payload.name()
     }
 
     /// The arguments, as for [`Event::args`].

@@ -360,12 +360,13 @@ impl Chain {
 
     /// Passes on what came in. `None` if it goes no further.
     pub(crate) fn incoming(&self, event: Event) -> Option<Event> {
-        let (namespace, name, asked) =
-            (event.namespace.clone(), event.name.clone(), event.answer.clone());
+        let (namespace, payload, asked) =
+            (event.namespace.clone(), event.payload.clone(), event.answer.clone());
         let flow = pass(self.list().0.iter(), event, Middleware::incoming);
         match flow {
             Flow::Next(event) => return Some(event),
             Flow::Drop(reason) => {
+                let name = payload.name();
                 log::debug!("{namespace}: the event {name:?} is dropped: {reason}");
                 self.counters.filtered_in.add(1);
             }
@@ -380,10 +381,11 @@ impl Chain {
 
     /// Passes on what is to go out.
     pub(crate) fn outgoing(&self, namespace: &str, emit: Emit) -> Flow<Emit> {
-        let name = emit.name.clone();
+        let payload = emit.payload.clone();
         let list = self.list();
         let flow = pass(list.0.iter().rev(), emit, |one, emit| one.outgoing(namespace, emit));
         if let Flow::Drop(reason) = &flow {
+            let name = payload.name();
             log::debug!("{namespace}: the event {name:?} is not emitted: {reason}");
             self.counters.filtered_out.add(1);
         }

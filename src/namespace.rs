@@ -289,7 +289,7 @@ impl Namespace {
         }
         while let Some(event) = self.core.poll_event() {
             match event {
-                socket::Event::Received { id, name, payload } => self.received(id, name, payload),
+                socket::Event::Received { id, payload } => self.received(id, payload),
                 socket::Event::Answered(waiter, outcome) => waiter.settle(outcome),
                 socket::Event::Ready { sid, recovered } => self.is_ready(sid, recovered),
                 socket::Event::ConnectError(reason) => {
@@ -355,14 +355,14 @@ impl Namespace {
         }
     }
 
-    fn received(&mut self, id: Option<u64>, name: ByteString, payload: Payload) {
+    fn received(&mut self, id: Option<u64>, payload: Payload) {
         // It may be over already, if the server left right after it.
         let visit = self.core.visits();
         let answer = id.map(|id| {
             let port = Arc::clone(&self.port);
             Arc::new(Responder { port, visit, id, used: AtomicBool::new(false) })
         });
-        let event = Event { namespace: self.name().clone(), name, payload, answer };
+        let event = Event { namespace: self.name().clone(), payload, answer };
         let chain = &self.port.chain;
         let passed = if chain.is_empty() { Some(event) } else { chain.incoming(event) };
         let Some(event) = passed else { return };
@@ -396,10 +396,10 @@ impl Namespace {
     /// Tells of the events that are handed to the Connection.
     fn tell_emitted(&mut self, batch: &VecDeque<Outgoing>) {
         for outgoing in batch {
-            if let Body::Event { id, name, payload } = &outgoing.packet.body {
-                let (namespace, name) = (self.name().clone(), name.clone());
+            if let Body::Event { id, payload } = &outgoing.packet.body {
                 let (payload, wants_ack) = (payload.clone(), id.is_some());
-                self.audience.tell(&Fact::Emitted(Emitted { namespace, name, payload, wants_ack }));
+                let namespace = self.name().clone();
+                self.audience.tell(&Fact::Emitted(Emitted { namespace, payload, wants_ack }));
             }
         }
     }

@@ -40,7 +40,7 @@ mod placeholder;
 mod ser;
 mod tokens;
 
-use std::fmt;
+use std::{fmt, ops::Range, sync::Arc};
 
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -54,20 +54,58 @@ pub(crate) use placeholder::{AMBIGUOUS, check_placeholders};
 pub(crate) use ser::{encode_event, encode_reply};
 pub(crate) use tokens::{Token, Tokens, unquoted};
 
-/// The arguments of an event or of an answer.
-#[derive(Clone, PartialEq, Eq)]
+/// The arguments of an event or of an answer. Cheap to clone.
+#[derive(Clone)]
 pub struct Payload {
+    /// It goes through many hands.
+    inner: Arc<Inner>,
+}
+
+struct Inner {
     /// A JSON array: the arguments, behind the event's name if there is one.
     json: ByteString,
+    name: Name,
     /// Where the first argument starts in `json`; at the closing bracket if there is none.
     arguments: usize,
     attachments: Vec<Bytes>,
 }
 
+/// The name of an event.
+#[derive(Debug)]
+pub(crate) enum Name {
+    /// It stands here in the text. Nowhere, if it is an answer.
+    At(Range<usize>),
+    /// The text spells it in another way.
+    Escaped(Box<str>),
+}
+
+impl Name {
+    /// That of an event whose text begins with it, without spaces.
+    fn first_in(json: &str, name: &str) -> Self {
+        let place = 2..name.len().saturating_add(2);
+        if json.get(place.clone()) == Some(name) {
+            Self::At(place)
+        } else {
+            Self::Escaped(name.into())
+        }
+    }
+}
+
 impl Payload {
-    /// `json` is a checked JSON array, whose first argument starts at `arguments`.
-    pub(crate) fn new(json: ByteString, arguments: usize, attachments: Vec<Bytes>) -> Self {
-        Self { json, arguments, attachments }
+    /// An answer; `json` is a checked JSON array.
+    pub(crate) fn answer(json: ByteString, attachments: Vec<Bytes>) -> Self {
+        Self::event(json, Name::At(0..0), 1, attachments)
+    }
+
+    /// An event; `json` is a checked JSON array that begins with its name, and whose first argument
+    /// starts at `arguments`.
+    pub(crate) fn event(
+        json: ByteString,
+        name: Name,
+        arguments: usize,
+        attachments: Vec<Bytes>,
+    ) -> Self {
+        Self { inner: Arc::new(Inner { json, name, arguments, attachments }) }
     }
 
     /// The arguments in a type of the application, by the rules at the [top](self).
@@ -96,13 +134,13 @@ impl Payload {
 
     /// The binary attachments, in the order of their numbers.
     pub fn attachments(&self) -> &[Bytes] {
-        &self.attachments
+        &self.inner.attachments
     }
 
     /// Length of the text and of all attachments, in bytes.
     pub fn size(&self) -> usize {
-        let text = self.json.len();
-        self.attachments.iter().fold(text, |sum, bytes| sum.saturating_add(bytes.len()))
+        let text = self.json().len();
+        self.attachments().iter().fold(text, |sum, bytes| sum.saturating_add(bytes.len()))
     }
 
     /// A copy that has its own memory.
@@ -111,42 +149,55 @@ impl Payload {
     /// message for long, and the whole message stays in memory; detach it first.
     #[must_use]
     pub fn detach(&self) -> Self {
-        Self {
-            json: ByteString::from(String::from(&*self.json)),
-            arguments: self.arguments,
-            attachments: self.attachments.iter().map(|data| Bytes::copy_from_slice(data)).collect(),
+        let json = ByteString::from(String::from(&**self.json()));
+        let attachments = self.attachments().iter().map(|data| Bytes::copy_from_slice(data));
+        self.with(json, self.inner.arguments, attachments.collect())
+    }
+
+    /// Another text, with the same name in the same place.
+    fn with(&self, json: ByteString, arguments: usize, attachments: Vec<Bytes>) -> Self {
+        let name = match &self.inner.name {
+            Name::At(place) => Name::At(place.clone()),
+            Name::Escaped(name) => Name::Escaped(name.clone()),
+        };
+        Self::event(json, name, arguments, attachments)
+    }
+
+    /// The name of the event; empty if this is an answer.
+    pub(crate) fn name(&self) -> &str {
+        match &self.inner.name {
+            Name::At(place) => self.json().get(place.clone()).unwrap_or_default(),
+            Name::Escaped(name) => name,
         }
     }
 
     /// The whole array: the name of an event, if it is one, and the arguments.
     pub(crate) fn json(&self) -> &ByteString {
-        &self.json
+        &self.inner.json
     }
 
     /// The arguments, comma-separated, and the closing bracket.
     pub(crate) fn arguments(&self) -> &str {
-        self.json.get(self.arguments..).unwrap_or("]")
+        self.json().get(self.inner.arguments..).unwrap_or("]")
     }
 
     /// Whether there are attachments, and an object that came as data and would be taken for the place
     /// of one by who gets this as text: only another parser can tell them apart.
     pub(crate) fn is_ambiguous_as_text(&self) -> bool {
-        !self.attachments.is_empty() && placeholder::has_escaped(&self.json)
+        !self.attachments().is_empty() && placeholder::has_escaped(self.json())
     }
 
     /// The same with one more argument, in JSON.
     pub(crate) fn with_argument(&self, json: &str) -> Self {
-        let all = self.json.strip_suffix(']').unwrap_or(&self.json);
+        let all = self.json().strip_suffix(']').unwrap_or(self.json());
         let comma = if all == "[" { "" } else { "," };
         // Where there were no arguments, the first one comes behind the comma.
         let arguments = self
+            .inner
             .arguments
             .saturating_add(usize::from(self.arguments() == "]" && !comma.is_empty()));
-        Self {
-            json: format!("{all}{comma}{json}]").into(),
-            arguments,
-            attachments: self.attachments.clone(),
-        }
+        let json = format!("{all}{comma}{json}]");
+        self.with(json.into(), arguments, self.attachments().to_vec())
     }
 
     /// The same arguments behind the name of an event.
@@ -157,23 +208,29 @@ impl Payload {
         }
         let arguments = json.len();
         json.push_str(self.arguments());
-        Self { json: json.into(), arguments, attachments: self.attachments.clone() }
+        let name = Name::first_in(&json, name);
+        Self::event(json.into(), name, arguments, self.attachments().to_vec())
     }
 
     /// The same as an answer, which has no name before its arguments.
     pub(crate) fn to_reply(&self) -> Self {
-        let attachments = self.attachments.clone();
         if self.is_named() {
-            let json = self.to_json().into();
-            return Self { json, arguments: 1, attachments };
+            return Self::answer(self.to_json().into(), self.attachments().to_vec());
         }
         self.clone()
     }
 
     /// Whether an event's name comes before the arguments.
     fn is_named(&self) -> bool {
-        self.arguments > 1
+        self.inner.arguments > 1
     }
+}
+
+/// An event of this text, which begins with `["e"`.
+#[cfg(test)]
+pub(crate) fn event_e(json: &str, attachments: Vec<Bytes>) -> Payload {
+    let arguments = if json == r#"["e"]"# { 4 } else { 5 };
+    Payload::event(json.into(), Name::first_in(json, "e"), arguments, attachments)
 }
 
 /// What the answer to an emit can be had as: any type that serde decodes, or a [`Payload`], which is
@@ -199,12 +256,23 @@ impl Reply for Payload {
     }
 }
 
+impl PartialEq for Payload {
+    fn eq(&self, other: &Self) -> bool {
+        // The text says what the name is.
+        self.json() == other.json()
+            && self.inner.arguments == other.inner.arguments
+            && self.attachments() == other.attachments()
+    }
+}
+
+impl Eq for Payload {}
+
 /// Shows the size only: what an application sends and receives is not for the logs.
 impl fmt::Debug for Payload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Payload")
             .field("size", &self.size())
-            .field("attachments", &self.attachments.len())
+            .field("attachments", &self.attachments().len())
             .finish_non_exhaustive()
     }
 }
@@ -440,9 +508,9 @@ mod tests {
     #[test]
     fn deep_nesting_is_an_error_and_not_a_crash() {
         let deep = format!("[{}{}]", "[".repeat(100_000), "]".repeat(100_000));
-        let payload = Payload::new(deep.clone().into(), 1, vec![]);
+        let payload = Payload::answer(deep.clone().into(), vec![]);
         payload.decode::<Value>().unwrap_err();
-        let payload = Payload::new(deep.into(), 1, vec![Bytes::new()]);
+        let payload = Payload::answer(deep.into(), vec![Bytes::new()]);
         payload.decode::<(Value,)>().unwrap_err();
     }
 

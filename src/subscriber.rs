@@ -741,8 +741,8 @@ mod tests {
     }
 
     fn event(number: usize) -> Fact {
-        let (name, payload) = (number.to_string(), encode_event("", &()).unwrap());
-        Fact::Event(Event { namespace: "/".into(), name: name.into(), payload, answer: None })
+        let payload = encode_event(&number.to_string(), &()).unwrap();
+        Fact::Event(Event { namespace: "/".into(), payload, answer: None })
     }
 
     fn gone() -> Fact {

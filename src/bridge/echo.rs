@@ -175,17 +175,14 @@ enum Kind {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::payload::event_e;
 
     const SPAN: Span = Span { events: 3, time: Duration::from_secs(10) };
 
     fn payload(arguments: &str, attachments: &[&'static str]) -> Payload {
-        let (open, attachments) =
-            ("[\"e\"", attachments.iter().map(|data| Bytes::from_static(data.as_bytes())));
-        let (json, start) = match arguments {
-            "" => (format!("{open}]"), open.len()),
-            arguments => (format!("{open},{arguments}]"), open.len() + 1),
-        };
-        Payload::new(json.into(), start, attachments.collect())
+        let comma = if arguments.is_empty() { "" } else { "," };
+        let attachments = attachments.iter().map(|data| Bytes::from_static(data.as_bytes()));
+        event_e(&format!("[\"e\"{comma}{arguments}]"), attachments.collect())
     }
 
     #[track_caller]

@@ -32,7 +32,7 @@ impl<'a> Arguments<'a> {
             return Err(Error::custom("there are no arguments"));
         }
         let mut json = serde_json::Deserializer::from_str(self.0.arguments());
-        then(Argument { inner: &mut json, attachments: &self.0.attachments })
+        then(Argument { inner: &mut json, attachments: self.0.attachments() })
     }
 
     fn is_empty(&self) -> bool {
@@ -41,8 +41,8 @@ impl<'a> Arguments<'a> {
 
     fn several<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Error> {
         let several =
-            Several { visitor, named: self.0.is_named(), attachments: &self.0.attachments };
-        serde_json::Deserializer::from_str(&self.0.json).deserialize_seq(several)
+            Several { visitor, named: self.0.is_named(), attachments: self.0.attachments() };
+        serde_json::Deserializer::from_str(self.0.json()).deserialize_seq(several)
     }
 }
 

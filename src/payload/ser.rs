@@ -14,7 +14,7 @@ use serde_json::{
 };
 
 use super::{
-    Payload,
+    Name, Payload,
     placeholder::{AMBIGUOUS, count_placeholders},
 };
 
@@ -26,16 +26,23 @@ pub(crate) fn encode_event<T: Serialize + ?Sized>(
     let mut text = Vec::with_capacity(128);
     text.push(b'[');
     name.serialize(&mut Serializer::new(&mut text))?;
-    encode(text, arguments)
+    let (json, first, attachments) = encode(text, arguments)?;
+    let name = Name::first_in(&json, name);
+    Ok(Payload::event(json, name, first, attachments))
 }
 
 /// `[…]`
 pub(crate) fn encode_reply<T: Serialize + ?Sized>(arguments: &T) -> Result<Payload, Error> {
-    encode(Vec::new(), arguments)
+    let (json, _, attachments) = encode(Vec::new(), arguments)?;
+    Ok(Payload::answer(json, attachments))
 }
 
-/// Appends the arguments to `text`, which is empty or an array that begins with a name.
-fn encode<T: Serialize + ?Sized>(mut text: Vec<u8>, arguments: &T) -> Result<Payload, Error> {
+/// Appends the arguments to `text`, which is empty or an array that begins with a name. Gives the text,
+/// where the first argument is in it, and the attachments.
+fn encode<T: Serialize + ?Sized>(
+    mut text: Vec<u8>,
+    arguments: &T,
+) -> Result<(ByteString, usize, Vec<Bytes>), Error> {
     let mut attachments = Vec::new();
     let form = Form::of(arguments);
     let begun = text.len();
@@ -66,7 +73,7 @@ fn encode<T: Serialize + ?Sized>(mut text: Vec<u8>, arguments: &T) -> Result<Pay
     if !attachments.is_empty() && count_placeholders(&json) != attachments.len() {
         return Err(ser::Error::custom(AMBIGUOUS));
     }
-    Ok(Payload::new(json, first, attachments))
+    Ok((json, first, attachments))
 }
 
 /// Compact JSON, with attachments in place of bytes.

@@ -166,7 +166,6 @@ pub(crate) enum Action {
 /// What waits to be written. A packet becomes messages when its turn comes: until then it can be
 /// replaced, or given back.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "nearly all are packets")]
 enum Queued {
     Packet(Outgoing),
     Ping(u64),
@@ -1397,7 +1396,7 @@ mod tests {
     fn with_msgpack_a_packet_is_one_binary_message() {
         let data = Bytes::from_static(b"abc");
         let payload = crate::payload::encode_event("e", &data).unwrap();
-        let event = packet("/", Body::Event { id: None, name: "e".into(), payload });
+        let event = packet("/", Body::Event { id: None, payload });
         let mut bench = Bench::dialled_with(Parser::Msgpack, None);
         bench.text(MODERN);
         bench.core.poll_event();
@@ -1555,7 +1554,7 @@ mod tests {
 
     fn event(name: &'static str, permit: Option<Permit>, place: Place) -> Outgoing {
         let payload = crate::payload::encode_event(name, &()).unwrap();
-        let packet = packet("/", Body::Event { id: None, name: name.into(), payload });
+        let packet = packet("/", Body::Event { id: None, payload });
         let terms = Some(Box::new(Terms { place, lifetime: None }));
         Outgoing { permit, terms, ..Outgoing::bare(packet) }
     }
@@ -1574,7 +1573,7 @@ mod tests {
         let unwritten = bench.core.take_unwritten();
         assert_eq!(outbox.waiting(), 2);
         let names = unwritten.iter().map(|outgoing| match &outgoing.packet.body {
-            Body::Event { name, .. } => &**name,
+            Body::Event { payload, .. } => payload.name(),
             other => panic!("{other:?}"),
         });
         assert_eq!(names.collect::<Vec<_>>(), ["b", "c"]);
@@ -1588,7 +1587,7 @@ mod tests {
             let outbox = outbox();
             let arguments = (Bytes::from_static(b"a"), Bytes::from_static(b"b"));
             let payload = crate::payload::encode_event("e", &arguments).unwrap();
-            let packet = packet("/", Body::Event { id: Some(7), name: "e".into(), payload });
+            let packet = packet("/", Body::Event { id: Some(7), payload });
             let permit = outbox.reserve(1);
             bench.core.send(bench.now, 1, Outgoing { permit, ..Outgoing::bare(packet.clone()) });
             for _ in 0..written {
@@ -1616,7 +1615,7 @@ mod tests {
         ] {
             let mut bench = Bench::open(Protocol::Eio4);
             let payload = crate::payload::encode_event("e", &Bytes::from_static(b"a")).unwrap();
-            let large = packet("/", Body::Event { id: None, name: "e".into(), payload });
+            let large = packet("/", Body::Event { id: None, payload });
             bench.core.send(bench.now, 1, event("a", None, Place::Last));
             bench.core.send(bench.now, 1, event("b", None, Place::Last));
             bench.send(large);
@@ -1638,7 +1637,7 @@ mod tests {
         let mut bench = Bench::open(Protocol::Eio4);
         for id in [1, 2, 1, 1] {
             let payload = crate::payload::encode_event("e", &()).unwrap();
-            bench.send(packet("/", Body::Event { id: Some(id), name: "e".into(), payload }));
+            bench.send(packet("/", Body::Event { id: Some(id), payload }));
         }
         assert_eq!(bench.written(), [r#"421["e"]"#, r#"422["e"]"#]);
     }
@@ -1839,7 +1838,7 @@ mod tests {
     fn an_old_server_gets_attachments_in_its_own_form() {
         let mut bench = Bench::open(Protocol::Eio3);
         let payload = crate::payload::encode_event("e", &Bytes::from_static(b"x")).unwrap();
-        bench.send(packet("/", Body::Event { id: None, name: "e".into(), payload }));
+        bench.send(packet("/", Body::Event { id: None, payload }));
         assert_eq!(bench.written(), [r#"451-["e",{"_placeholder":true,"num":0}]"#, r#"b"\x04x""#]);
     }
 
@@ -2226,7 +2225,7 @@ mod tests {
                         }
                         Operation::Emit => {
                             let payload = crate::payload::encode_event("e", &1).unwrap();
-                            let body = Body::Event { id: None, name: "e".into(), payload };
+                            let body = Body::Event { id: None, payload };
                             bench.send(packet("/", body));
                         }
                         Operation::Close => bench.core.close(bench.now + SECOND),

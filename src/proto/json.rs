@@ -5,18 +5,20 @@
 //! at a time. What it finds is what serde would find; who wants to know what is wrong with a text
 //! that it does not take asks serde.
 
+use std::ops::Range;
+
 /// An array.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Outline<'a> {
-    /// Its first element as it stands, if there is one.
-    pub(super) first: Option<&'a str>,
+pub(super) struct Outline {
+    /// Where its first element stands, if there is one.
+    pub(super) first: Option<Range<usize>>,
     /// Where the second one starts; at the closing bracket if there is none.
     pub(super) second: usize,
 }
 
-impl<'a> Outline<'a> {
+impl Outline {
     /// `None` if `text` is not an array, or not JSON.
-    pub(super) fn of(text: &'a str) -> Option<Self> {
+    pub(super) fn of(text: &str) -> Option<Self> {
         let mut scan = Scan { rest: text.as_bytes() };
         scan.space();
         scan.take(b'[')?;
@@ -27,7 +29,7 @@ impl<'a> Outline<'a> {
             return Some(Self { first: None, second: begin });
         }
         scan.value()?;
-        let first = text.get(begin..scan.place_in(text));
+        let first = Some(begin..scan.place_in(text));
         scan.space();
         let mut second = scan.place_in(text);
         let mut is_second = true;
@@ -282,7 +284,7 @@ mod tests {
         let found = seen.as_ref().map(|Outline { first, second }| {
             let rest = &text[*second..];
             assert!(!rest.starts_with([' ', '\n', '\t', '\r', ',']), "{text}: {rest}");
-            (first.map(str::to_owned), !rest.starts_with(']'))
+            (first.clone().map(|first| text[first].to_owned()), !rest.starts_with(']'))
         });
         assert_eq!(found, outline(text), "{text}");
     }
@@ -379,7 +381,7 @@ mod tests {
             };
             let text = nested("1");
             let outline = Outline::of(&text).unwrap();
-            assert_eq!((outline.first, outline.second), (Some("\"e\""), 5));
+            assert_eq!((outline.first, outline.second), (Some(1..4), 5));
             assert_eq!(Outline::of(&nested("]")), None);
         }
     }

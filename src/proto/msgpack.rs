@@ -237,12 +237,12 @@ fn packet(json: &ByteString, attachments: Vec<Bytes>) -> Result<Packet, Protocol
         2 | 5 => {
             let json = of_shape('[').ok_or(ProtocolError::Payload)?;
             let (name, arguments) = event_name(&json)?;
-            Body::Event { id, name, payload: Payload::new(json, arguments, attachments) }
+            Body::Event { id, payload: Payload::event(json, name, arguments, attachments) }
         }
         3 | 6 => {
             let json = of_shape('[').ok_or(ProtocolError::Payload)?;
             let id = id.ok_or(ProtocolError::Id)?;
-            Body::Ack { id, payload: Payload::new(json, 1, attachments) }
+            Body::Ack { id, payload: Payload::answer(json, attachments) }
         }
         4 => Body::ConnectError(data),
         other => return Err(ProtocolError::UnknownType(other)),
@@ -499,6 +499,7 @@ mod tests {
         },
         *,
     };
+    use crate::payload::event_e;
 
     const LIMITS: Limits = Limits { attachments: 10, bytes: 1 << 20 };
 
@@ -816,8 +817,8 @@ mod tests {
 
         for (open, close) in [("[", "]"), ("{\"\":", "}")] {
             let deep = format!("[\"e\",{}1{}]", open.repeat(100_000), close.repeat(100_000));
-            let payload = Payload::new(deep.into(), 5, vec![Bytes::new()]);
-            let body = Body::Event { id: None, name: "e".into(), payload };
+            let payload = event_e(&deep, vec![Bytes::new()]);
+            let body = Body::Event { id: None, payload };
             assert!(encode(&Packet::new("/".into(), body).parts()).len() > 100_000);
         }
     }
@@ -883,7 +884,7 @@ mod tests {
         #[test]
         fn any_value_comes_back_as_it_went(value in any_value()) {
             let json = json!(["e", value]).to_string();
-            let body = Body::Event { id: None, name: "e".into(), payload: Payload::new(json.into(), 5, vec![]) };
+            let body = Body::Event { id: None, payload: event_e(&json, vec![]) };
             let packet = Packet::new("/".into(), body);
             prop_assert_eq!(decode(&encode(&packet.parts()), LIMITS).unwrap(), packet);
         }

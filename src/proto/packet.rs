@@ -15,7 +15,7 @@
 //! in the field differ: any JSON is taken as the data of a connect error, anything at all behind a
 //! disconnect.
 
-use std::fmt;
+use std::{fmt, ops::Range};
 
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     error::brief,
-    payload::{Payload, check_placeholders, unquoted},
+    payload::{Name, Payload, check_placeholders, unquoted},
 };
 
 /// Names that belong to the life cycle of the official clients and servers.
@@ -203,7 +203,6 @@ pub(crate) enum Body {
     Disconnect,
     Event {
         id: Option<u64>,
-        name: ByteString,
         payload: Payload,
     },
     Ack {
@@ -220,10 +219,10 @@ impl fmt::Debug for Body {
         match self {
             Self::Connect(_) => f.debug_tuple("Connect").finish_non_exhaustive(),
             Self::Disconnect => f.write_str("Disconnect"),
-            Self::Event { id, name, payload } => f
+            Self::Event { id, payload } => f
                 .debug_struct("Event")
                 .field("id", id)
-                .field("name", name)
+                .field("name", &payload.name())
                 .field("payload", payload)
                 .finish(),
             Self::Ack { id, payload } => {
@@ -372,7 +371,7 @@ struct Partial {
     namespace: ByteString,
     id: Option<u64>,
     /// `None` for an ack.
-    name: Option<ByteString>,
+    name: Option<Name>,
     json: ByteString,
     arguments: usize,
     attachments: Vec<Bytes>,
@@ -450,7 +449,7 @@ impl Decoder {
                 if count > 0 {
                     return self.wait(namespace, id, Some(name), json, arguments, count);
                 }
-                Body::Event { id, name, payload: Payload::new(json, arguments, Vec::new()) }
+                Body::Event { id, payload: Payload::event(json, name, arguments, Vec::new()) }
             }
             _ => {
                 let id = reader.id()?.ok_or(ProtocolError::Id)?;
@@ -458,7 +457,7 @@ impl Decoder {
                 if count > 0 {
                     return self.wait(namespace, Some(id), None, json, 1, count);
                 }
-                Body::Ack { id, payload: Payload::new(json, 1, Vec::new()) }
+                Body::Ack { id, payload: Payload::answer(json, Vec::new()) }
             }
         };
         Ok(Some(Packet { namespace, body }))
@@ -470,7 +469,7 @@ impl Decoder {
         &mut self,
         namespace: ByteString,
         id: Option<u64>,
-        name: Option<ByteString>,
+        name: Option<Name>,
         json: ByteString,
         arguments: usize,
         missing: usize,
@@ -500,10 +499,11 @@ impl Decoder {
             return Ok(None);
         }
         let Partial { namespace, id, name, json, arguments, attachments, .. } = partial;
-        let payload = Payload::new(json, arguments, attachments);
         let body = match (name, id) {
-            (Some(name), id) => Body::Event { id, name, payload },
-            (None, Some(id)) => Body::Ack { id, payload },
+            (Some(name), id) => {
+                Body::Event { id, payload: Payload::event(json, name, arguments, attachments) }
+            }
+            (None, Some(id)) => Body::Ack { id, payload: Payload::answer(json, attachments) },
             (None, None) => return Err(ProtocolError::Id.into()),
         };
         Ok(Some(Packet { namespace, body }))
@@ -601,21 +601,31 @@ fn complaint(json: &str) -> ProtocolError {
 }
 
 /// The name of an event, and where its first argument starts.
-pub(super) fn event_name(json: &ByteString) -> Result<(ByteString, usize), ProtocolError> {
+pub(super) fn event_name(json: &str) -> Result<(Name, usize), ProtocolError> {
     let Outline { first, second } = Outline::of(json).ok_or_else(|| complaint(json))?;
-    let quoted = first.ok_or(ProtocolError::Payload)?;
-    let name = match quoted.as_bytes() {
+    let Range { start, end } = first.ok_or(ProtocolError::Payload)?;
+    let quoted = json.get(start..end).unwrap_or_default();
+    let place = match quoted.as_bytes() {
         [b'"', plain @ .., b'"'] if !plain.contains(&b'\\') => {
-            json.slice_ref(quoted.get(1..quoted.len().saturating_sub(1)).unwrap_or_default())
+            start.saturating_add(1)..end.saturating_sub(1)
         }
-        [b'"', ..] => ByteString::from(unquoted(quoted).into_owned()),
-        [b'-' | b'0'..=b'9', ..] => json.slice_ref(quoted),
+        [b'"', ..] => {
+            let name = unquoted(quoted);
+            check_received(&name)?;
+            return Ok((Name::Escaped(name.into()), second));
+        }
+        [b'-' | b'0'..=b'9', ..] => start..end,
         _ => return Err(ProtocolError::Payload),
     };
-    if RESERVED.contains(&&*name) {
-        return Err(ProtocolError::ReservedEvent(name.into()));
+    check_received(json.get(place.clone()).unwrap_or_default())?;
+    Ok((Name::At(place), second))
+}
+
+fn check_received(name: &str) -> Result<(), ProtocolError> {
+    if RESERVED.contains(&name) {
+        return Err(ProtocolError::ReservedEvent(name.to_owned()));
     }
-    Ok((name, second))
+    Ok(())
 }
 
 #[cfg(test)]
@@ -623,6 +633,7 @@ pub(super) mod tests {
     use proptest::prelude::*;
 
     use super::{super::engine::Frame, *};
+    use crate::payload::event_e;
 
     impl Packet {
         /// The messages that it is sent as.
@@ -676,8 +687,8 @@ pub(super) mod tests {
             ("/shop", None, &[1; 10]),
             ("/käse", Some(MAX_ID), &[0, 30, 60, 0]),
         ] {
-            let payload = Payload::new(r#"["e","ü"]"#.into(), 5, blobs(sizes));
-            let mut bodies = vec![Body::Event { id, name: "e".into(), payload: payload.clone() }];
+            let payload = event_e(r#"["e","ü"]"#, blobs(sizes));
+            let mut bodies = vec![Body::Event { id, payload: payload.clone() }];
             bodies.extend(id.map(|id| Body::Ack { id, payload }));
             for (body, protocol) in
                 bodies.into_iter().flat_map(|b| [(b.clone(), Protocol::Eio3), (b, Protocol::Eio4)])
@@ -704,25 +715,25 @@ pub(super) mod tests {
         let text = ByteString::from("2/shop,7[ \"a\" , {\"b\":1} ]");
         let packet = decoder().text(&text).unwrap().unwrap();
         assert_eq!(packet.namespace, "/shop");
-        let Body::Event { id, name, payload } = packet.body else { panic!("not an event") };
-        assert_eq!((id, &*name), (Some(7), "a"));
+        let Body::Event { id, payload } = packet.body else { panic!("not an event") };
+        assert_eq!((id, payload.name()), (Some(7), "a"));
         assert_eq!(payload.to_json(), "[{\"b\":1} ]");
-        assert!(text.as_bytes().as_ptr_range().contains(&name.as_bytes().as_ptr()));
+        assert!(text.as_bytes().as_ptr_range().contains(&payload.name().as_bytes().as_ptr()));
     }
 
     #[test]
     fn an_escaped_name_is_read_as_what_it_means() {
         let packet = read(r#"2["a\"\u00e9",1]"#).unwrap().unwrap();
-        let Body::Event { name, payload, .. } = packet.body else { panic!("not an event") };
-        assert_eq!(name, "a\"é");
+        let Body::Event { payload, .. } = packet.body else { panic!("not an event") };
+        assert_eq!(payload.name(), "a\"é");
         assert_eq!(payload.to_json(), "[1]");
     }
 
     #[test]
     fn a_name_with_half_a_character_is_no_reason_to_end_the_connection() {
         let packet = read(r#"2["a\ud83dz",1]"#).unwrap().unwrap();
-        let Body::Event { name, payload, .. } = packet.body else { panic!("not an event") };
-        assert_eq!(name, "a\u{fffd}\u{fffd}\u{fffd}z");
+        let Body::Event { payload, .. } = packet.body else { panic!("not an event") };
+        assert_eq!(payload.name(), "a\u{fffd}\u{fffd}\u{fffd}z");
         assert_eq!(payload.json(), r#"["a\ud83dz",1]"#);
     }
 
@@ -792,11 +803,7 @@ pub(super) mod tests {
             (prop::option::of(id()), any::<String>())
                 .prop_filter("reserved", |(_, name)| !RESERVED.contains(&&**name))
                 .prop_flat_map(|(id, name)| {
-                    payload(Some(name.clone())).prop_map(move |payload| Body::Event {
-                        id,
-                        name: name.clone().into(),
-                        payload,
-                    })
+                    payload(Some(name)).prop_map(move |payload| Body::Event { id, payload })
                 }),
             (id(), payload(None)).prop_map(|(id, payload)| Body::Ack { id, payload }),
         ]
@@ -827,7 +834,7 @@ pub(super) mod tests {
         let data = vec![Bytes::from_static(&[0; 1_000]); 10];
         let attachments = crate::payload::encode_event("e", &data).unwrap();
         for (payload, size) in [(fractions, 9_000), (attachments, 10_000)] {
-            let body = Body::Event { id: None, name: "e".into(), payload };
+            let body = Body::Event { id: None, payload };
             let packet = Packet::new("/".into(), body);
             assert_eq!(packet.exceeds(Parser::Json, Protocol::Eio4, size), None);
             assert!(packet.exceeds(Parser::Msgpack, Protocol::Eio4, size) > Some(size));

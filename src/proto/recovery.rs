@@ -99,6 +99,7 @@ mod tests {
 
     use super::*;
     use crate::payload::encode_event;
+    use crate::payload::event_e;
 
     #[test]
     fn an_offset_is_a_plausible_last_argument() {
@@ -109,9 +110,7 @@ mod tests {
                 "[\"e\"{}]",
                 arguments.iter().fold(String::new(), |all, one| all + "," + &one.to_string())
             );
-            let first = if arguments.is_empty() { 4 } else { 5 };
-            let payload = Payload::new(json.into(), first, Vec::new());
-            offset(&payload).map(str::to_owned)
+            offset(&event_e(&json, Vec::new())).map(str::to_owned)
         };
         for plausible in
             ["Q84HHan", "Q84HHan.1", "1702000000000-0", "65a1b2c3d4e5f60718293a4b", "7"]

@@ -185,7 +185,6 @@ pub(crate) enum Event<W> {
     },
     Received {
         id: Option<u64>,
-        name: ByteString,
         payload: Payload,
     },
     /// It was not joined. Unless it is tried again, it will not be.
@@ -416,8 +415,8 @@ impl<W> Socket<W> {
                 return Ok(());
             }
         };
-        let Emit { name, payload, terms } = emit;
-        let packet = self.packet(Body::Event { id, name, payload });
+        let Emit { payload, terms } = emit;
+        let packet = self.packet(Body::Event { id, payload });
         self.push(Outgoing { permit, terms, expires, ..Outgoing::bare(packet) });
         Ok(())
     }
@@ -541,10 +540,10 @@ impl<W> Socket<W> {
         while self.is_joined()
             && let Some((id, message)) = self.retries.next()
         {
-            let (name, payload) = (message.emit.name.clone(), message.payload());
+            let payload = message.payload();
             let deadline = later(now, message.timeout);
             let is_over = message.expires.is_some_and(|at| at <= now);
-            let body = Body::Event { id: Some(id), name, payload };
+            let body = Body::Event { id: Some(id), payload };
             let packet = self.packet(body);
             let error = if is_over { Some(EmitError::Expired) } else { self.too_large(&packet) };
             if let Some(error) = error {
@@ -565,9 +564,8 @@ impl<W> Socket<W> {
     pub(crate) fn take_unsent(&mut self) -> Vec<Emit> {
         let mut unsent = Vec::new();
         for mut outgoing in std::mem::take(&mut self.buffer) {
-            if let Body::Event { name, payload, .. } = &outgoing.packet.body {
-                let (name, payload) = (name.clone(), payload.clone());
-                unsent.push(Emit { name, payload, terms: outgoing.terms.take() });
+            if let Body::Event { payload, .. } = &outgoing.packet.body {
+                unsent.push(Emit { payload: payload.clone(), terms: outgoing.terms.take() });
                 self.never_sent(&outgoing, EmitError::Discarded);
             }
         }
@@ -703,12 +701,12 @@ impl<W> Socket<W> {
                 self.recovery = None;
                 self.stop(now, Reason::ServerDisconnect);
             }
-            Body::Event { id, name, payload } => self.handle_event(id, name, payload),
+            Body::Event { id, payload } => self.handle_event(id, payload),
             Body::Ack { id, payload } => self.handle_answer(now, id, payload),
         }
     }
 
-    fn handle_event(&mut self, id: Option<u64>, name: ByteString, payload: Payload) {
+    fn handle_event(&mut self, id: Option<u64>, payload: Payload) {
         if let Some(recovery) = &mut self.recovery
             && id.is_none()
         {
@@ -719,7 +717,7 @@ impl<W> Socket<W> {
             recovery.note(&payload);
         }
         self.tally.received = self.tally.received.saturating_add(1);
-        self.events.push_back(Event::Received { id, name, payload });
+        self.events.push_back(Event::Received { id, payload });
     }
 
     fn handle_answer(&mut self, now: Instant, id: u64, payload: Payload) {
@@ -1692,7 +1690,7 @@ mod tests {
         });
         let event = |offset: &'static str, id| {
             let payload = encode_event("e", &(1, offset)).unwrap();
-            Body::Event { id, name: "e".into(), payload }
+            Body::Event { id, payload }
         };
         let mut epoch = 0;
         let mut reconnect = |socket: &mut Socket<&'static str>, replay: &[&'static str], pid| {
@@ -1879,7 +1877,7 @@ mod tests {
         let mut socket = joined();
         let event = || {
             let payload = encode_event("e", &()).unwrap();
-            Packet::new(root(), Body::Event { id: None, name: "e".into(), payload })
+            Packet::new(root(), Body::Event { id: None, payload })
         };
         socket.handle_packet(Instant::now(), 0, event());
         assert_eq!(socket.poll_event(), None);
@@ -1920,7 +1918,7 @@ mod tests {
     fn who_leaves_too_early_for_the_server_says_so_when_it_answers() {
         let mut socket = given_up(Instant::now());
         let payload = encode_event("e", &()).unwrap();
-        receive(&mut socket, Body::Event { id: None, name: "e".into(), payload });
+        receive(&mut socket, Body::Event { id: None, payload });
         assert_eq!(socket.poll_farewell(), None);
         receive(&mut socket, Body::Connect(Some(r#"{"sid":"id"}"#.into())));
         assert!(socket.poll_farewell().is_some());
@@ -2077,7 +2075,7 @@ mod tests {
                         }
                         Operation::Event => {
                             let payload = encode_event("e", &"offset").unwrap();
-                            let body = Body::Event { id: None, name: "e".into(), payload };
+                            let body = Body::Event { id: None, payload };
                             socket.handle_packet(now, epoch, packet(body));
                         }
                         Operation::Lost { again, unwritten } => {
