@@ -180,13 +180,21 @@ impl Port {
         self.parser == Parser::Json && payload.is_ambiguous_as_text()
     }
 
+    /// Has an event pass the middleware.
+    pub(crate) fn pass(&self, emit: Emit) -> Flow<Emit> {
+        if self.chain.is_empty() {
+            return Flow::Next(emit);
+        }
+        self.chain.outgoing(&self.namespace, emit)
+    }
+
     /// Has an event pass the middleware, and takes room for what comes out.
     pub(crate) fn take(&self, emit: Emit, offline: Offline) -> Result<Taken, EmitError> {
         if self.chain.is_empty() {
             let permit = self.admit(&emit, offline)?;
             return Ok(Taken::Room(emit, permit));
         }
-        match self.chain.outgoing(&self.namespace, emit.clone()) {
+        match self.pass(emit.clone()) {
             Flow::Next(passed) => match self.admit(&passed, offline) {
                 Ok(permit) => Ok(Taken::Room(passed, permit)),
                 // Who sends it again has it pass again.
@@ -212,7 +220,7 @@ impl Port {
     }
 
     /// Room for an event, or why it is not taken.
-    fn admit(&self, emit: &Emit, offline: Offline) -> Result<Permit, EmitError> {
+    pub(crate) fn admit(&self, emit: &Emit, offline: Offline) -> Result<Permit, EmitError> {
         if let Some(reason) = self.ended() {
             return Err(EmitError::Closed(reason));
         }

@@ -11,7 +11,13 @@
 
 mod support;
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    time::Duration,
+};
 
 use actix::Arbiter;
 use actix_socketio::{
@@ -282,6 +288,39 @@ async fn who_waits_for_room_finds_out_that_there_is_none_any_more() {
         assert_eq!(counts.heard, counts.passed + others, "{end}: {counts:?}");
         assert_eq!(counts.passed, 1);
     }
+}
+
+#[actix::test]
+async fn a_question_that_waits_for_room_passes_the_middleware_once_and_is_left_in_peace() {
+    let server = Scripted::start();
+    let one = support::builder(server.url()).start().unwrap();
+    let mut peer = server.accept().await;
+    peer.greet().await;
+    let nobody = support::scripted::stall();
+    let other = support::builder(nobody.url()).send_buffer(1, 1 << 20).start().unwrap();
+    let passed = Arc::<AtomicUsize>::default();
+    let counter = Arc::clone(&passed);
+    other.socket().middleware(outgoing(move |_, emit| {
+        counter.fetch_add(1, SeqCst);
+        Flow::Next(emit)
+    }));
+    let bridge = Bridge::between(one.socket(), other.socket()).start().unwrap();
+    peer.send_text(r#"42["x"]"#).await;
+    peer.send_text(r#"427["x"]"#).await;
+    eventually("one waits", || bridge.stats().forward.heard == 2).await;
+    // All of it runs in this thread.
+    let metrics = tokio::runtime::Handle::current().metrics();
+    let busy = metrics.worker_total_busy_duration(0);
+    actix::clock::sleep(Duration::from_millis(400)).await;
+    let busy = metrics.worker_total_busy_duration(0) - busy;
+    assert!(busy < Duration::from_millis(200), "{busy:?}");
+    // Nor is it tried again by whatever else there is to do.
+    for number in 0..10 {
+        peer.send_text(format!(r#"42["y",{number}]"#)).await;
+        one.socket().emit("z", number).unwrap();
+        peer.expect_text(&format!(r#"42["z",{number}]"#)).await;
+    }
+    assert_eq!(passed.load(SeqCst), 2);
 }
 
 #[actix::test]

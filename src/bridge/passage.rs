@@ -17,10 +17,11 @@ use crate::{
     emit::{Emit, Offline},
     error::{AckError, EmitError, Reason},
     message::{Event, Responder},
+    middleware::Flow,
     namespace::{Asker, Question, Waiter},
-    outbox::{Settled, Witness},
+    outbox::{Asking, Settled, Witness},
     payload::Payload,
-    port::{Port, Taken},
+    port::Port,
     stats::Counter,
     subscriber::Sent,
 };
@@ -109,8 +110,11 @@ pub(super) struct Passage {
 /// An event on its way, and who is to get the answer.
 #[derive(Debug)]
 struct Parcel {
+    /// As the middleware of the other side has let it through.
     emit: Emit,
     asker: Option<Arc<Responder>>,
+    /// For the question. It is kept while the event waits: giving it back would wake who waits.
+    room: Option<Asking>,
 }
 
 /// What became of it.
@@ -130,57 +134,69 @@ impl Passage {
         })
     }
 
-    fn post(&self, parcel: Parcel) -> Posted {
-        let Parcel { emit, asker } = parcel;
-        let room = asker.is_some().then(|| self.to.outbox.ask());
-        if matches!(room, Some(None)) {
-            return Posted::Full(Parcel { emit, asker });
-        }
-        let asked = |asker| {
-            self.counts.asked.add(1);
-            Asked { asker: Some(asker), counts: Arc::clone(&self.counts) }
-        };
-        match self.to.take(emit, self.offline) {
-            Ok(Taken::Room(emit, mut permit)) => {
-                if let Some((echoes, back)) = &self.sent
-                    && back.fits(emit.name())
-                {
-                    echoes.note(alarm::now(), emit.name(), &emit.payload);
-                }
-                permit.set_witness(Arc::clone(&self.counts));
-                self.counts.passed.add(1);
-                let question = asker.zip(room.flatten()).map(|(asker, room)| Question {
-                    waiter: Asker::new(Waiter::Bridge(asked(asker)), room),
-                    timeout: self.timeout,
-                    retries: 0,
-                    id: None,
-                });
-                match self.to.post(emit, permit, self.offline, question) {
-                    Ok(()) => Posted::Done,
-                    Err(_) => Posted::Gone,
-                }
+    /// Has an event pass the middleware of the other side, and posts what comes out.
+    fn forward(&self, event: Event) -> Posted {
+        let (emit, asker) = (self.route.emit(&event), event.answer);
+        match self.to.pass(emit) {
+            Flow::Next(emit) => self.post(Parcel { emit, asker, room: None }),
+            Flow::Drop(_) => {
+                self.counts.refused.add(1);
+                Posted::Done
             }
-            Ok(Taken::Answered(payload)) => {
+            Flow::Answer(payload) => {
                 self.counts.passed.add(1);
                 self.counts.written.add(1);
                 if let Some(asker) = asker {
-                    asked(asker).settle(Ok(payload));
+                    self.asked(asker).settle(Ok(payload));
                 }
                 Posted::Done
             }
-            Err(EmitError::Full(emit)) => Posted::Full(Parcel { emit, asker }),
-            Err(error) => {
-                log::debug!(
-                    "{}: not taken from {}: {error}",
-                    self.to.namespace,
-                    self.from.namespace
-                );
-                self.counts.refused.add(1);
-                match error {
-                    EmitError::Closed(Reason::Shutdown) => Posted::Gone,
-                    _ => Posted::Done,
-                }
+        }
+    }
+
+    fn asked(&self, asker: Arc<Responder>) -> Asked {
+        self.counts.asked.add(1);
+        Asked { asker: Some(asker), counts: Arc::clone(&self.counts) }
+    }
+
+    fn post(&self, mut parcel: Parcel) -> Posted {
+        if parcel.asker.is_some() && parcel.room.is_none() {
+            parcel.room = self.to.outbox.ask();
+            if parcel.room.is_none() {
+                return Posted::Full(parcel);
             }
+        }
+        let mut permit = match self.to.admit(&parcel.emit, self.offline) {
+            Ok(permit) => permit,
+            Err(EmitError::Full(_)) => return Posted::Full(parcel),
+            Err(error) => return self.refuse(&error),
+        };
+        let Parcel { emit, asker, room } = parcel;
+        if let Some((echoes, back)) = &self.sent
+            && back.fits(emit.name())
+        {
+            echoes.note(alarm::now(), emit.name(), &emit.payload);
+        }
+        permit.set_witness(Arc::clone(&self.counts));
+        self.counts.passed.add(1);
+        let question = asker.zip(room).map(|(asker, room)| Question {
+            waiter: Asker::new(Waiter::Bridge(self.asked(asker)), room),
+            timeout: self.timeout,
+            retries: 0,
+            id: None,
+        });
+        match self.to.post(emit, permit, self.offline, question) {
+            Ok(()) => Posted::Done,
+            Err(_) => Posted::Gone,
+        }
+    }
+
+    fn refuse(&self, error: &EmitError) -> Posted {
+        log::debug!("{}: not taken from {}: {error}", self.to.namespace, self.from.namespace);
+        self.counts.refused.add(1);
+        match error {
+            EmitError::Closed(Reason::Shutdown) => Posted::Gone,
+            _ => Posted::Done,
         }
     }
 }
@@ -196,7 +212,7 @@ impl Ear for Arc<Passage> {
             self.counts.echoes.add(1);
             return Sent::Taken;
         }
-        match self.post(Parcel { emit: self.route.emit(&event), asker: event.answer }) {
+        match self.forward(event) {
             Posted::Done => Sent::Taken,
             Posted::Gone => Sent::Gone,
             Posted::Full(parcel) => {
