@@ -156,6 +156,25 @@ async fn what_a_server_with_recovery_adds_makes_no_difference_to_echoes() {
 }
 
 #[actix::test]
+async fn what_waited_for_long_is_known_when_it_comes_back() {
+    let servers = [Scripted::start(), Scripted::start()];
+    let clients = servers.each_ref().map(|server| support::builder(server.url()).start().unwrap());
+    let (mut left, mut right) = (servers[0].accept().await, servers[1].accept().await);
+    left.greet().await;
+    let memory = Duration::from_secs(1);
+    let bridge = Bridge::between(clients[0].socket(), clients[1].socket());
+    let bridge = bridge.echo_memory(10, memory).start().unwrap();
+    left.send_text(r#"42["x",1]"#).await;
+    eventually("it waits", || bridge.stats().forward.passed == 1).await;
+    actix::clock::sleep(memory * 2).await;
+    right.greet().await;
+    right.expect_text(r#"42["x",1]"#).await;
+    right.send_text(r#"42["x",1]"#).await;
+    eventually("an echo", || bridge.stats().back.heard == 1).await;
+    assert_eq!(bridge.stats().back.echoes, 1);
+}
+
+#[actix::test]
 async fn a_route_keeps_back_and_renames() {
     let server = every::official(Line::V4);
     let forward = Route::prefix("ec")

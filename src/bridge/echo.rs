@@ -70,9 +70,13 @@ impl Echoes {
         memory
     }
 
-    /// This event goes on.
-    pub(super) fn note(&self, now: Instant, name: &str, payload: &Payload) {
-        let digest = self.digest(name, payload).whole;
+    /// By what this event is known.
+    pub(super) fn mark(&self, name: &str, payload: &Payload) -> Mark {
+        Mark(self.digest(name, payload).whole)
+    }
+
+    /// The event of this mark is sent.
+    pub(super) fn note(&self, now: Instant, Mark(digest): Mark) {
         let mut memory = self.memory(now);
         if memory.order.len() >= self.span.events {
             memory.forget_oldest();
@@ -149,6 +153,10 @@ impl Echoes {
     }
 }
 
+/// Stands for an event and all that say the same.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Mark(u64);
+
 /// What an event says, in a number.
 struct Digest {
     whole: u64,
@@ -188,7 +196,7 @@ mod tests {
     #[track_caller]
     fn check(passed: &str, back: &str, is_stamped: bool, same: bool) {
         let (echoes, now) = (Echoes::new(SPAN), Instant::now());
-        echoes.note(now, "e", &payload(passed, &[]));
+        echoes.note(now, echoes.mark("e", &payload(passed, &[])));
         let has = echoes.has(now, "e", &payload(back, &[]), is_stamped);
         assert_eq!(has, same, "{passed:?} and {back:?}");
     }
@@ -228,7 +236,7 @@ mod tests {
             check(back, passed, false, false);
         }
         let (echoes, now) = (Echoes::new(SPAN), Instant::now());
-        echoes.note(now, "e", &payload("0", &["ab", "c"]));
+        echoes.note(now, echoes.mark("e", &payload("0", &["ab", "c"])));
         assert!(echoes.has(now, "e", &payload("0", &["ab", "c"]), false));
         assert!(!echoes.has(now, "e", &payload("0", &["a", "bc"]), false));
         assert!(!echoes.has(now, "f", &payload("0", &["ab", "c"]), false));
@@ -248,11 +256,12 @@ mod tests {
     fn the_oldest_are_forgotten_when_there_are_many_or_time_is_over() {
         let (echoes, start) = (Echoes::new(SPAN), Instant::now());
         let has = |now, number: &str| echoes.has(now, "e", &payload(number, &[]), false);
+        let note = |now, number| echoes.note(now, echoes.mark("e", &payload(number, &[])));
         for number in ["1", "1", "2", "3"] {
-            echoes.note(start, "e", &payload(number, &[]));
+            note(start, number);
         }
         assert!(has(start, "1") && has(start, "2") && has(start, "3"), "1 came twice");
-        echoes.note(start + SPAN.time, "e", &payload("4", &[]));
+        note(start + SPAN.time, "4");
         assert!(!has(start, "1"));
         let later = start + SPAN.time + Duration::from_millis(1);
         assert!(has(later, "4") && !has(later, "3"));

@@ -10,7 +10,10 @@ use std::{
 
 use actix::MailboxError;
 
-use super::{echo::Echoes, route::Route};
+use super::{
+    echo::{Echoes, Mark},
+    route::Route,
+};
 use crate::{
     alarm,
     ear::Ear,
@@ -88,6 +91,23 @@ impl Witness for Counts {
             // There is more to come.
             Settled::Stranded => {}
         }
+    }
+}
+
+/// Notes that an event went this way. It may have waited for longer than an echo is remembered.
+#[derive(Debug)]
+struct Marked {
+    mark: Mark,
+    echoes: Arc<Echoes>,
+    counts: Arc<Counts>,
+}
+
+impl Witness for Marked {
+    fn settle(&self, settled: Settled) {
+        if settled == Settled::Written {
+            self.echoes.note(alarm::now(), self.mark);
+        }
+        self.counts.settle(settled);
     }
 }
 
@@ -172,12 +192,14 @@ impl Passage {
             Err(error) => return self.refuse(&error),
         };
         let Parcel { emit, asker, room } = parcel;
-        if let Some((echoes, back)) = &self.sent
-            && back.fits(emit.name())
-        {
-            echoes.note(alarm::now(), emit.name(), &emit.payload);
+        let counts = Arc::clone(&self.counts);
+        match &self.sent {
+            Some((echoes, back)) if back.fits(emit.name()) => {
+                let (mark, echoes) = (echoes.mark(emit.name(), &emit.payload), Arc::clone(echoes));
+                permit.set_witness(Arc::new(Marked { mark, echoes, counts }));
+            }
+            _ => permit.set_witness(counts),
         }
-        permit.set_witness(Arc::clone(&self.counts));
         self.counts.passed.add(1);
         let question = asker.zip(room).map(|(asker, room)| Question {
             waiter: Asker::new(Waiter::Bridge(self.asked(asker)), room),
