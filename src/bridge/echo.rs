@@ -16,6 +16,11 @@ use bytes::Bytes;
 
 use crate::payload::{Payload, Token, Tokens, unquoted};
 
+/// How deep objects are compared regardless of order. What is in them further down is the same if it
+/// is written in the same order: that takes no memory for each level, of which a message may have as
+/// many as it has bytes.
+const DEEPEST: usize = 128;
+
 /// How much is remembered, and for how long.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Span {
@@ -110,8 +115,24 @@ impl Echoes {
         payload.attachments().iter().map(Bytes::as_ref).for_each(|data| data.hash(&mut arguments));
         let mut unstamped = None;
         let mut open = Vec::new();
+        // So many more are open than there is room for.
+        let mut deeper = 0_usize;
         for token in Tokens::of(payload.arguments()) {
             let value = match token {
+                Token::Object | Token::Array if open.len() > DEEPEST => {
+                    deeper = deeper.saturating_add(1);
+                    self.hash(Kind::Deeper, token == Token::Object)
+                }
+                Token::Object | Token::Array if open.len() == DEEPEST => {
+                    let mut flat = self.keys.build_hasher();
+                    (token == Token::Object).hash(&mut flat);
+                    open.push(Open::Array(flat));
+                    continue;
+                }
+                Token::End if deeper > 0 => {
+                    deeper = deeper.saturating_sub(1);
+                    self.hash(Kind::End, ())
+                }
                 Token::Object => {
                     open.push(Open::Object { sum: 0, key: None });
                     continue;
@@ -178,6 +199,8 @@ enum Kind {
     Text,
     Number,
     Word,
+    Deeper,
+    End,
 }
 
 #[cfg(test)]
@@ -231,6 +254,7 @@ mod tests {
             (r#"{"a":1,"b":2}"#, r#"{"a":2,"b":1}"#),
             (r#"{"a":{"b":1}}"#, r#"{"b":{"a":1}}"#),
             (r#"["a",1]"#, r#"{"a":1}"#),
+            ("{}", r#"{"a":1,"a":1}"#),
         ] {
             check(passed, back, false, false);
             check(back, passed, false, false);
@@ -263,6 +287,7 @@ mod tests {
         assert!(has(start, "1") && has(start, "2") && has(start, "3"), "1 came twice");
         note(start + SPAN.time, "4");
         assert!(!has(start, "1"));
+        assert!(has(start + SPAN.time, "3"), "for that long, and no longer");
         let later = start + SPAN.time + Duration::from_millis(1);
         assert!(has(later, "4") && !has(later, "3"));
         assert!(!has(later + SPAN.time, "4"));
@@ -270,9 +295,41 @@ mod tests {
     }
 
     #[test]
-    fn what_is_nested_deeply_takes_no_stack() {
-        let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
-        check(&deep, &deep, false, true);
-        check("", &deep, false, false);
+    fn what_is_nested_deeply_takes_neither_stack_nor_memory() {
+        let nested = |open: &str, inside: &str, close: &str| {
+            format!("{}{inside}{}", open.repeat(20_000), close.repeat(20_000))
+        };
+        let echoes = Echoes::new(SPAN);
+        for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
+            let deep = nested(open, "0", close);
+            check(&deep, &deep, false, true);
+            for other in [
+                String::new(),
+                nested(open, "1", close),
+                nested(open, &format!("{open}0{close}"), close),
+                nested(open, "[]", close),
+                nested(open, "{}", close),
+            ] {
+                check(&deep, &other, false, false);
+            }
+            let deep = payload(&deep, &[]);
+            let used = allocation_counter::measure(|| _ = echoes.mark("e", &deep));
+            assert!(used.bytes_max < 1 << 16, "{} bytes", used.bytes_max);
+        }
+    }
+
+    #[test]
+    fn what_is_nested_is_told_apart_at_any_depth() {
+        for depth in DEEPEST - 2..DEEPEST + 3 {
+            let nested =
+                |inside: &str| format!("{}{inside}{},2", "[".repeat(depth), "]".repeat(depth));
+            let all =
+                ["", "1", "1,2", "[]", "{}", "[],[]", "[[]]", "[1],2", "[1,2]", "[{}]", "{},[]"];
+            for (index, one) in all.iter().enumerate() {
+                for (other_index, other) in all.iter().enumerate() {
+                    check(&nested(one), &nested(other), false, index == other_index);
+                }
+            }
+        }
     }
 }
