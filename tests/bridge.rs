@@ -21,7 +21,7 @@ use std::{
 
 use actix::Arbiter;
 use actix_socketio::{
-    Bridge, BridgeCounts, BridgeError, Client, Offline, Reconnect, Route,
+    Bridge, BridgeCounts, BridgeError, Client, Offline, Overflow, Reconnect, Route,
     middleware::{Flow, outgoing},
 };
 use bytes::Bytes;
@@ -33,7 +33,7 @@ use support::{
     node::{self, Config, Line},
     proxy::Proxy,
     recorder::Recorder,
-    scripted::Scripted,
+    scripted::{Peer, Scripted},
     storm::quick,
 };
 
@@ -60,6 +60,17 @@ impl Crossing {
         })
         .await;
     }
+}
+
+/// Servers that do what the test tells them, a client of each that is joined, and their ends of it.
+async fn scripted() -> ([Scripted; 2], [Client; 2], [Peer; 2]) {
+    let servers = [Scripted::start(), Scripted::start()];
+    let clients = servers.each_ref().map(|server| support::builder(server.url()).start().unwrap());
+    let mut peers = [servers[0].accept().await, servers[1].accept().await];
+    for peer in &mut peers {
+        peer.greet().await;
+    }
+    (servers, clients, peers)
 }
 
 /// The servers that a bridge leads from and to, and both parsers.
@@ -175,12 +186,57 @@ async fn what_waited_for_long_is_known_when_it_comes_back() {
 }
 
 #[actix::test]
+async fn only_what_was_sent_last_and_may_come_back_is_an_echo() {
+    let (_servers, clients, [mut left, mut right]) = scripted().await;
+    let back = Route::names(["x"]).filter(|event| event.args::<u8>().ok() != Some(3));
+    let bridge = Bridge::between(clients[0].socket(), clients[1].socket()).back(back);
+    let bridge = bridge.echo_memory(1, PATIENCE * 10).start().unwrap();
+    // One is remembered. What the other route does not take is not.
+    for event in [r#"42["x",1]"#, r#"42["other"]"#] {
+        left.send_text(event).await;
+        right.expect_text(event).await;
+    }
+    right.send_text(r#"42["x",1]"#).await;
+    eventually("it comes back", || bridge.stats().back.heard == 1).await;
+    assert_eq!(bridge.stats().back.echoes, 1);
+    left.send_text(r#"42["x",2]"#).await;
+    right.expect_text(r#"42["x",2]"#).await;
+    // Forgotten by now; and this server adds nothing of its own.
+    for event in [r#"42["x",1]"#, r#"42["x",2,"y"]"#] {
+        right.send_text(event).await;
+        left.expect_text(event).await;
+    }
+    // The route comes first.
+    left.send_text(r#"42["x",3]"#).await;
+    right.expect_text(r#"42["x",3]"#).await;
+    right.send_text(r#"42["x",3]"#).await;
+    eventually("another comes back", || bridge.stats().back.heard == 4).await;
+    assert_eq!((bridge.stats().back.filtered, bridge.stats().back.echoes), (1, 1));
+}
+
+#[actix::test]
+async fn a_bridge_that_is_stopped_passes_nothing_on_and_one_without_memory_everything() {
+    let (_servers, clients, [mut left, mut right]) = scripted().await;
+    let between = || Bridge::between(clients[0].socket(), clients[1].socket());
+    between().start().unwrap().stop();
+    let _bridge = between().echo_memory(0, PATIENCE).start().unwrap();
+    for event in [r#"42["x",1]"#, r#"42["x",2]"#, r#"42["x",3]"#] {
+        left.send_text(event).await;
+        right.expect_text(event).await;
+        right.send_text(event).await;
+        left.expect_text(event).await;
+    }
+}
+
+#[actix::test]
 async fn a_route_keeps_back_and_renames() {
     let server = every::official(Line::V4);
     let forward = Route::prefix("ec")
         .except(["eclipse"])
+        .except(["economy"])
         .filter(|event| event.args::<u32>().is_ok_and(|number| number % 2 == 0))
         .filter(|event| event.args::<u32>().is_ok_and(|number| number != 4))
+        .filter(|event| event.args::<u32>().is_ok_and(|number| number != 10 || panic!("a test")))
         .rename("echo", "count");
     let (one, other) = (server.connected().await, server.client());
     let foo = other.of("/foo").unwrap();
@@ -188,9 +244,15 @@ async fn a_route_keeps_back_and_renames() {
     recorder.next_ready().await;
     let bridge = Bridge::between(one.socket(), &foo).forward(forward).back(Route::none());
     let bridge = bridge.start().unwrap();
-    for (name, number) in
-        [("echo", 111_111), ("echo", 222_222), ("echo", 4), ("eclipse", 6), ("other", 8)]
-    {
+    for (name, number) in [
+        ("echo", 111_111),
+        ("echo", 222_222),
+        ("echo", 4),
+        ("eclipse", 6),
+        ("economy", 6),
+        ("recorder", 8),
+        ("echo", 10),
+    ] {
         one.socket().emit("say", (name, number)).unwrap();
     }
     one.socket().emit("say", ("echo", 1_000_000)).unwrap();
@@ -201,17 +263,13 @@ async fn a_route_keeps_back_and_renames() {
     foo.emit("say", ("echo", 2)).unwrap();
     eventually("nothing comes back", || bridge.stats().back.filtered == 1).await;
     let forward = bridge.stats().forward;
-    assert_eq!((forward.heard, forward.filtered, forward.passed), (6, 4, 2));
+    assert_eq!((forward.heard, forward.filtered, forward.passed), (8, 6, 2));
     assert_eq!(bridge.stats().back.passed, 0);
 }
 
 #[actix::test]
 async fn what_is_passed_on_is_not_decoded() {
-    let servers = [Scripted::start(), Scripted::start()];
-    let clients = servers.each_ref().map(|server| support::builder(server.url()).start().unwrap());
-    let (mut left, mut right) = (servers[0].accept().await, servers[1].accept().await);
-    left.greet().await;
-    right.greet().await;
+    let (_servers, clients, [mut left, mut right]) = scripted().await;
     let bridge = Bridge::between(clients[0].socket(), clients[1].socket()).start().unwrap();
     // No type takes these numbers.
     let odd = format!("[\"e\",1{}, 1e999 ,{{\"a\":0.{}}}]", "0".repeat(400), "9".repeat(400));
@@ -300,12 +358,42 @@ async fn who_waits_for_room_finds_out_that_there_is_none_any_more() {
                 within(other.shutdown(Duration::from_millis(1))).await;
                 eventually("it is refused", || bridge.stats().forward.refused == 1).await;
                 eventually("the other is given up", || bridge.stats().forward.discarded == 1).await;
+                // What comes next is not even heard.
+                one.socket().emit("say", ("n", 3)).unwrap();
+                within(one.socket().emit_with_ack::<Value>("id", ())).await.unwrap();
+                assert_eq!(bridge.stats().forward.heard, 2);
                 bridge.stats().forward
             }
         };
         let others = counts.filtered + counts.refused;
         assert_eq!(counts.heard, counts.passed + others, "{end}: {counts:?}");
         assert_eq!(counts.passed, 1);
+    }
+}
+
+#[actix::test]
+async fn what_is_too_fast_for_the_other_side_is_dropped_if_that_is_wanted() {
+    let server = Scripted::start();
+    let one = support::builder(server.url()).start().unwrap();
+    let mut peer = server.accept().await;
+    peer.greet().await;
+    let nobody = support::scripted::stall();
+    for is_forward in [true, false] {
+        let other = support::builder(nobody.url()).send_buffer(1, 1 << 20).start().unwrap();
+        let [first, second] = if is_forward { [&one, &other] } else { [&other, &one] };
+        let bridge = Bridge::between(first.socket(), second.socket());
+        let bridge = bridge.overflow(Overflow::DropNewest { waiting: 2 }).start().unwrap();
+        let counts = || {
+            let stats = bridge.stats();
+            if is_forward { stats.forward } else { stats.back }
+        };
+        for number in 0..10 {
+            peer.send_text(format!(r#"42["x",{number}]"#)).await;
+        }
+        // One is taken, one waits for room, and two for that one.
+        eventually("the others are missed", || counts().missed == 6).await;
+        assert_eq!((counts().heard, counts().passed), (2, 1));
+        bridge.stop();
     }
 }
 
@@ -360,16 +448,22 @@ async fn more_questions_than_may_wait_for_an_answer_wait_for_their_turn() {
 
 #[actix::test]
 async fn a_question_without_an_answer_is_counted_and_nothing_else() {
+    const SHORT: Duration = Duration::from_millis(200);
+    const LONG: Duration = Duration::from_secs(3_600);
     let server = every::official(Line::V4).fresh();
-    let (one, other) = (server.connected().await, server.connected().await);
-    let bridge = Bridge::between(one.socket(), other.socket())
-        .ack_timeout(Duration::from_millis(20))
-        .start()
-        .unwrap();
-    one.socket().emit("ask", ("silent", 1)).unwrap();
-    eventually("it is counted", || bridge.stats().forward.unanswered == 1).await;
-    one.socket().emit("ask", ("echo", 2)).unwrap();
-    eventually("the next is answered", || bridge.stats().forward.answered == 1).await;
+    // The time that the bridge gives, or else the client that asks.
+    for (times, given) in [([LONG, LONG], Some(SHORT)), ([LONG, SHORT], None)] {
+        let [one, other] = times.map(|time| server.builder().ack_timeout(time).start().unwrap());
+        let bridge = Bridge::between(one.socket(), other.socket());
+        let bridge = match given {
+            Some(time) => bridge.ack_timeout(time).start().unwrap(),
+            None => bridge.start().unwrap(),
+        };
+        one.socket().emit("ask", ("silent", 1)).unwrap();
+        eventually("it is counted", || bridge.stats().forward.unanswered == 1).await;
+        one.socket().emit("ask", ("echo", 2)).unwrap();
+        eventually("the next is answered", || bridge.stats().forward.answered == 1).await;
+    }
 }
 
 #[actix::test]
@@ -379,18 +473,19 @@ async fn what_a_middleware_does_on_the_other_side_is_counted() {
     let other = server.connected().await;
     other.socket().middleware(outgoing(|_, emit| match emit.name() {
         "dropped" => Flow::dropped("for the test"),
-        "known" => Flow::answer("known here"),
+        "known" => Flow::Answer(emit.payload().clone()),
         _ => Flow::Next(emit),
     }));
-    let bridge = Bridge::between(one.socket(), other.socket()).start().unwrap();
+    let route = Route::names(["dropped", "known"]);
+    let bridge = Bridge::between(one.socket(), other.socket()).forward(route).start().unwrap();
     one.socket().emit("ask", ("dropped", 1)).unwrap();
     one.socket().emit("ask", ("known", 2)).unwrap();
     recorder.next_event("dropped").await;
     recorder.next_event("known").await;
-    let answer = recorder.next_event("answered").await.args::<String>().unwrap();
-    assert_eq!(answer, "known here");
-    let forward = bridge.stats().forward;
-    assert_eq!((forward.refused, forward.asked, forward.answered), (1, 1, 1));
+    let answer = recorder.next_event("answered").await.args::<u8>().unwrap();
+    assert_eq!(answer, 2, "without the name");
+    let BridgeCounts { refused, passed, written, asked, answered, .. } = bridge.stats().forward;
+    assert_eq!((refused, passed, written, asked, answered), (1, 1, 1, 1, 1));
 }
 
 #[actix::test]

@@ -245,7 +245,8 @@ impl Ear for Arc<Passage> {
     }
 
     fn is_connected(&self) -> bool {
-        self.to.addr.connected()
+        // A namespace that was left may be joined again.
+        self.to.ended() != Some(Reason::Shutdown)
     }
 
     fn note_missed(&self, events: u64) {
