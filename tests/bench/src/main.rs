@@ -5,6 +5,7 @@
 
 mod arbiters;
 mod chart;
+mod counts;
 mod flat;
 mod machine;
 mod measure;
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
             Mode::Table => table::run(&options),
             Mode::Flat => flat::run(&options),
             Mode::Arbiters => arbiters::run(&options),
+            Mode::Counts => counts::run(),
             Mode::Help => {
                 print!("{HELP}");
                 Ok(())

@@ -15,6 +15,8 @@ modes:
   table      each workload with each peer (the default)
   flat       one event, while more and more of something else is there
   arbiters   one client, and two that have an arbiter each
+  counts     the instructions for a message, and whether they are as many as
+             is written down (needs valgrind; takes no options)
 
 options:
   --workloads W,...   of recv,emit,ack,pipe,bin,binout,mix,conns (all;
@@ -51,6 +53,7 @@ pub enum Mode {
     Table,
     Flat,
     Arbiters,
+    Counts,
     Help,
 }
 
@@ -86,6 +89,7 @@ impl Options {
                 Value(mode) if mode == "table" => options.mode = Mode::Table,
                 Value(mode) if mode == "flat" => options.mode = Mode::Flat,
                 Value(mode) if mode == "arbiters" => options.mode = Mode::Arbiters,
+                Value(mode) if mode == "counts" => options.mode = Mode::Counts,
                 other => return Err(other.unexpected()),
             }
         }
