@@ -211,6 +211,26 @@ async fn a_frame_just_above_the_limit_is_refused_and_one_at_the_limit_is_not() {
 }
 
 #[actix::test]
+async fn where_any_size_is_taken_there_is_memory_for_what_comes_and_not_for_what_is_declared() {
+    let unlimited = |builder: ClientBuilder| builder.max_message_size(usize::MAX);
+    let mut victim = Victim::new(unlimited).await;
+    let text = "y".repeat(40 << 20);
+    victim.peer.send_text(format!(r#"42["x","{text}"]"#)).await;
+    assert!(victim.watch.event().await.args::<String>().unwrap() == text);
+    victim.goes_on().await;
+
+    for length in [1 << 50, 1 << 63, u64::MAX] {
+        let reason = end(unlimited, async |peer| {
+            peer.send_raw(header(0x82, length)).await;
+            peer.send_raw("some of it").await;
+            peer.cut().await;
+        })
+        .await;
+        assert!(matches!(reason, Reason::TransportError(_)), "{reason:?}");
+    }
+}
+
+#[actix::test]
 async fn endless_fragments_are_counted_together() {
     let reason = end(defaults, async |peer| {
         peer.send_raw(short(0x01, b"42")).await;

@@ -38,6 +38,9 @@ const LEAST: usize = 4 << 10;
 /// A frame of this size that has not arrived with others is read into memory of its own.
 const LARGE: usize = MOST / 2;
 
+/// So much memory is taken for a frame by its header alone. The limit may be none.
+const AHEAD: usize = 16 << 20;
+
 /// So much is written at once. What is put behind it waits in the core.
 const WRITE: usize = 64 << 10;
 
@@ -145,7 +148,7 @@ impl Input {
         }
         if length >= LARGE {
             self.buffer.advance(header.size);
-            let mut data = BytesMut::with_capacity(length);
+            let mut data = BytesMut::with_capacity(length.min(AHEAD));
             data.extend_from_slice(&self.buffer);
             let missing = length.saturating_sub(data.len());
             self.large = Some(Large { header, data, missing });
