@@ -271,6 +271,16 @@ async fn a_message_in_a_few_fragments_is_taken_whole() {
     victim.goes_on().await;
 }
 
+#[actix::test]
+async fn a_connection_that_ends_between_fragments_ends_in_the_middle_of_a_message() {
+    let reason = end(defaults, async |peer| {
+        peer.send_raw(short(0x01, b"42[")).await;
+        peer.cut().await;
+    })
+    .await;
+    assert!(matches!(reason, Reason::TransportError(_)), "{reason:?}");
+}
+
 /// 100 MB of one digit or letter behind `start`, as one frame and in fragments.
 async fn giant(start: &str, byte: u8) {
     const SIZE: usize = 100 << 20;

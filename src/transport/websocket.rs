@@ -267,7 +267,7 @@ impl WebSocket {
 
     /// What it means that nothing more can be read.
     fn end(&self) -> Reason {
-        if self.input.is_empty() {
+        if self.input.is_empty() && self.partial.is_none() {
             return Reason::TransportClose(None);
         }
         Reason::TransportError("the connection ended in the middle of a message".to_owned())
@@ -358,5 +358,26 @@ fn closed(payload: &[u8]) -> Reason {
         // The others must not be in a frame.
         None | Some(1000..=1003 | 1007..=1014 | 3000..=4999) => Reason::TransportClose(code),
         Some(_) => illegal("a close frame with a code that there is not"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_close_frame_has_a_code_that_may_be_sent_and_text_or_nothing() {
+        assert_eq!(closed(b""), Reason::TransportClose(None));
+        for code in [1000_u16, 1003, 1007, 1008, 1011, 1014, 3000, 4999] {
+            let payload = [&code.to_be_bytes()[..], "bye é".as_bytes()].concat();
+            assert_eq!(closed(&payload), Reason::TransportClose(Some(code)));
+        }
+        for code in [0_u16, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, u16::MAX] {
+            let reason = closed(&code.to_be_bytes());
+            assert!(matches!(reason, Reason::Protocol(_)), "{code}: {reason:?}");
+        }
+        for payload in [&b"\x03"[..], b"\x03\xE8\xFF"] {
+            assert!(matches!(closed(payload), Reason::Protocol(_)), "{payload:?}");
+        }
     }
 }
