@@ -757,7 +757,7 @@ impl ClientBuilder {
     }
 
     /// How much may wait for subscribers before the connection stops reading: the number of
-    /// packets, and their bytes. Default: 4096 packets, 4 MiB.
+    /// packets, and their bytes. It reads on when half of that is free. Default: 4096 packets, 4 MiB.
     #[must_use]
     pub fn receive_window(mut self, packets: usize, bytes: usize) -> Self {
         self.receive_window = Load { items: packets, bytes };
