@@ -164,6 +164,7 @@ mod socket;
 mod stats;
 mod subscriber;
 mod subscription;
+mod text;
 mod ticket;
 mod transport;
 mod window;

@@ -43,10 +43,9 @@ mod tokens;
 use std::{fmt, ops::Range, sync::Arc};
 
 use bytes::Bytes;
-use bytestring::ByteString;
 use serde::de::DeserializeOwned;
 
-use crate::error::DecodeError;
+use crate::{error::DecodeError, text::Text};
 
 #[cfg(feature = "msgpack")]
 pub(crate) use placeholder::ESCAPED;
@@ -63,7 +62,7 @@ pub struct Payload {
 
 struct Inner {
     /// A JSON array: the arguments, behind the event's name if there is one.
-    json: ByteString,
+    json: Text,
     name: Name,
     /// Where the first argument starts in `json`; at the closing bracket if there is none.
     arguments: usize,
@@ -93,18 +92,19 @@ impl Name {
 
 impl Payload {
     /// An answer; `json` is a checked JSON array.
-    pub(crate) fn answer(json: ByteString, attachments: Vec<Bytes>) -> Self {
+    pub(crate) fn answer(json: impl Into<Text>, attachments: Vec<Bytes>) -> Self {
         Self::event(json, Name::At(0..0), 1, attachments)
     }
 
     /// An event; `json` is a checked JSON array that begins with its name, and whose first argument
     /// starts at `arguments`.
     pub(crate) fn event(
-        json: ByteString,
+        json: impl Into<Text>,
         name: Name,
         arguments: usize,
         attachments: Vec<Bytes>,
     ) -> Self {
+        let json = json.into();
         Self { inner: Arc::new(Inner { json, name, arguments, attachments }) }
     }
 
@@ -149,13 +149,13 @@ impl Payload {
     /// message for long, and the whole message stays in memory; detach it first.
     #[must_use]
     pub fn detach(&self) -> Self {
-        let json = ByteString::from(String::from(&**self.json()));
+        let json = self.json().to_owned();
         let attachments = self.attachments().iter().map(|data| Bytes::copy_from_slice(data));
         self.with(json, self.inner.arguments, attachments.collect())
     }
 
     /// Another text, with the same name in the same place.
-    fn with(&self, json: ByteString, arguments: usize, attachments: Vec<Bytes>) -> Self {
+    fn with(&self, json: String, arguments: usize, attachments: Vec<Bytes>) -> Self {
         let name = match &self.inner.name {
             Name::At(place) => Name::At(place.clone()),
             Name::Escaped(name) => Name::Escaped(name.clone()),
@@ -172,7 +172,7 @@ impl Payload {
     }
 
     /// The whole array: the name of an event, if it is one, and the arguments.
-    pub(crate) fn json(&self) -> &ByteString {
+    pub(crate) fn json(&self) -> &str {
         &self.inner.json
     }
 
@@ -189,7 +189,8 @@ impl Payload {
 
     /// The same with one more argument, in JSON.
     pub(crate) fn with_argument(&self, json: &str) -> Self {
-        let all = self.json().strip_suffix(']').unwrap_or(self.json());
+        let before = self.json();
+        let all = before.strip_suffix(']').unwrap_or(before);
         let comma = if all == "[" { "" } else { "," };
         // Where there were no arguments, the first one comes behind the comma.
         let arguments = self
@@ -197,7 +198,7 @@ impl Payload {
             .arguments
             .saturating_add(usize::from(self.arguments() == "]" && !comma.is_empty()));
         let json = format!("{all}{comma}{json}]");
-        self.with(json.into(), arguments, self.attachments().to_vec())
+        self.with(json, arguments, self.attachments().to_vec())
     }
 
     /// The same arguments behind the name of an event.
@@ -209,13 +210,13 @@ impl Payload {
         let arguments = json.len();
         json.push_str(self.arguments());
         let name = Name::first_in(&json, name);
-        Self::event(json.into(), name, arguments, self.attachments().to_vec())
+        Self::event(json, name, arguments, self.attachments().to_vec())
     }
 
     /// The same as an answer, which has no name before its arguments.
     pub(crate) fn to_reply(&self) -> Self {
         if self.is_named() {
-            return Self::answer(self.to_json().into(), self.attachments().to_vec());
+            return Self::answer(self.to_json(), self.attachments().to_vec());
         }
         self.clone()
     }
@@ -230,7 +231,7 @@ impl Payload {
 #[cfg(test)]
 pub(crate) fn event_e(json: &str, attachments: Vec<Bytes>) -> Payload {
     let arguments = if json == r#"["e"]"# { 4 } else { 5 };
-    Payload::event(json.into(), Name::first_in(json, "e"), arguments, attachments)
+    Payload::event(json, Name::first_in(json, "e"), arguments, attachments)
 }
 
 /// What the answer to an emit can be had as: any type that serde decodes, or a [`Payload`], which is
@@ -508,9 +509,9 @@ mod tests {
     #[test]
     fn deep_nesting_is_an_error_and_not_a_crash() {
         let deep = format!("[{}{}]", "[".repeat(100_000), "]".repeat(100_000));
-        let payload = Payload::answer(deep.clone().into(), vec![]);
+        let payload = Payload::answer(deep.clone(), vec![]);
         payload.decode::<Value>().unwrap_err();
-        let payload = Payload::answer(deep.into(), vec![Bytes::new()]);
+        let payload = Payload::answer(deep, vec![Bytes::new()]);
         payload.decode::<(Value,)>().unwrap_err();
     }
 

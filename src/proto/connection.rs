@@ -54,6 +54,7 @@ use crate::{
     emit::Terms,
     error::{ConnectFailure, Reason},
     outbox::Permit,
+    text::Text,
 };
 
 /// How long an undecided server may be silent before it is asked.
@@ -727,7 +728,7 @@ impl Connection {
                     }
                     EnginePacket::Message(text) => {
                         self.opened(now, Protocol::Eio3, &handshake);
-                        self.message(now, &text)
+                        self.message(now, text)
                     }
                     EnginePacket::Close => {
                         self.fail(now, Reason::TransportClose(None));
@@ -752,7 +753,7 @@ impl Connection {
                         Ok(())
                     }
                     EnginePacket::Pong | EnginePacket::Idle => Ok(()),
-                    EnginePacket::Message(text) => self.message(now, &text),
+                    EnginePacket::Message(text) => self.message(now, text),
                     EnginePacket::Binary(data) => {
                         let packet = self.decoder.binary(data)?;
                         self.packet(now, packet);
@@ -768,7 +769,7 @@ impl Connection {
         }
     }
 
-    fn message(&mut self, now: Instant, text: &ByteString) -> Result<(), Refused> {
+    fn message(&mut self, now: Instant, text: Text) -> Result<(), Refused> {
         let packet = self.decoder.text(text)?;
         self.packet(now, packet);
         Ok(())

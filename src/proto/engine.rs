@@ -20,7 +20,7 @@ use bytestring::ByteString;
 use serde::Deserialize;
 
 use super::ProtocolError;
-use crate::error::brief;
+use crate::{error::brief, text::Text};
 
 /// A revision of Engine.IO and of the Socket.IO protocol on top of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -73,12 +73,12 @@ impl Frame {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum EnginePacket {
     /// The server's greeting, a JSON object.
-    Open(ByteString),
+    Open(Text),
     Close,
     Ping,
     Pong,
     /// A Socket.IO packet.
-    Message(ByteString),
+    Message(Text),
     /// An attachment of the Socket.IO packet before it, or a packet by itself.
     Binary(Bytes),
     /// Upgrade and noop: they have a meaning with long-polling only.
@@ -97,7 +97,7 @@ pub(crate) fn decode(protocol: Protocol, frame: Frame) -> Result<EnginePacket, P
     if !kind.is_ascii() {
         return Err(ProtocolError::UnknownEngineType(kind));
     }
-    let rest = text.split_at(1).1;
+    let rest = Text::from(text).skip(1);
     Ok(match kind {
         b'0' => EnginePacket::Open(rest),
         b'1' => EnginePacket::Close,

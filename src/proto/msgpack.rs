@@ -40,6 +40,7 @@ use super::packet::{
 use crate::{
     error::brief,
     payload::{ESCAPED, Payload, Token, Tokens, unquoted},
+    text::Text,
 };
 
 /// How deep what comes in may be nested: no deeper than anybody could decode it.
@@ -197,11 +198,11 @@ pub(super) fn decode(message: &Bytes, limits: Limits) -> Result<Packet, Refused>
         return Err(broken("there is more behind it").into());
     }
     let json = ByteString::try_from(json).map_err(|_| ProtocolError::Utf8)?;
-    Ok(packet(&json, attachments)?)
+    Ok(packet(&json.into(), attachments)?)
 }
 
 /// Reads a packet in a text message, as servers 2.x send some.
-pub(super) fn decode_text(text: &ByteString) -> Result<Packet, Refused> {
+pub(super) fn decode_text(text: &Text) -> Result<Packet, Refused> {
     if text.starts_with('{') {
         Ok(packet(text, Vec::new())?)
     } else {
@@ -219,7 +220,7 @@ struct Fields<'a> {
     data: Option<&'a RawValue>,
 }
 
-fn packet(json: &ByteString, attachments: Vec<Bytes>) -> Result<Packet, ProtocolError> {
+fn packet(json: &Text, attachments: Vec<Bytes>) -> Result<Packet, ProtocolError> {
     let Fields { r#type, nsp, id, data } =
         serde_json::from_str(json).map_err(|error| broken(brief(&error)))?;
     if nsp.len() > MAX_NAMESPACE {
@@ -522,7 +523,7 @@ mod tests {
     /// The packet that the default parser has as these messages.
     fn packet_of(messages: &[&str]) -> Packet {
         let mut decoder = Decoder::new(Parser::Json, LIMITS);
-        let mut packet = decoder.text(&messages[0][1..].into()).unwrap();
+        let mut packet = decoder.text(messages[0][1..].into()).unwrap();
         for data in &messages[1..] {
             packet = decoder.binary(bytes(data)).unwrap();
         }

@@ -28,6 +28,7 @@ use super::{
 use crate::{
     error::brief,
     payload::{Name, Payload, check_placeholders, unquoted},
+    text::Text,
 };
 
 /// Names that belong to the life cycle of the official clients and servers.
@@ -178,7 +179,7 @@ impl Parser {
             Self::Json => Some(largest_message(protocol, namespace, id, payload)),
             #[cfg(feature = "msgpack")]
             Self::Msgpack => {
-                let (json, attachments) = (Some(&**payload.json()), payload.attachments());
+                let (json, attachments) = (Some(payload.json()), payload.attachments());
                 let parts = Parts { namespace, kind: 2, id, json, attachments };
                 // Most are far from it, and need not be written to see that.
                 (super::msgpack::at_most(&parts) > limit)
@@ -264,10 +265,10 @@ impl Packet {
             Body::Connect(data) => (0, None, data.as_deref(), &[][..]),
             Body::Disconnect => (1, None, None, &[][..]),
             Body::Event { id, payload, .. } => {
-                (2, *id, Some(&**payload.json()), payload.attachments())
+                (2, *id, Some(payload.json()), payload.attachments())
             }
             Body::Ack { id, payload } => {
-                (3, Some(*id), Some(&**payload.json()), payload.attachments())
+                (3, Some(*id), Some(payload.json()), payload.attachments())
             }
             Body::ConnectError(data) => (4, None, data.as_deref(), &[][..]),
         };
@@ -372,7 +373,7 @@ struct Partial {
     id: Option<u64>,
     /// `None` for an ack.
     name: Option<Name>,
-    json: ByteString,
+    json: Text,
     arguments: usize,
     attachments: Vec<Bytes>,
     missing: usize,
@@ -403,11 +404,11 @@ impl Decoder {
     }
 
     /// Takes a packet in text. `None` if its attachments are still to come.
-    pub(crate) fn text(&mut self, text: &ByteString) -> Result<Option<Packet>, Refused> {
+    pub(crate) fn text(&mut self, text: Text) -> Result<Option<Packet>, Refused> {
         match self.parser {
             Parser::Json => self.json(text),
             #[cfg(feature = "msgpack")]
-            Parser::Msgpack => super::msgpack::decode_text(text).map(Some),
+            Parser::Msgpack => super::msgpack::decode_text(&text).map(Some),
         }
     }
 
@@ -420,11 +421,11 @@ impl Decoder {
         }
     }
 
-    fn json(&mut self, text: &ByteString) -> Result<Option<Packet>, Refused> {
+    fn json(&mut self, text: Text) -> Result<Option<Packet>, Refused> {
         if self.partial.is_some() {
             return Err(ProtocolError::UnexpectedText.into());
         }
-        let mut reader = Reader { rest: text };
+        let mut reader = Reader { rest: &text };
         let kind = reader.kind()?;
         let count = match kind {
             b'5' | b'6' => reader.count()?,
@@ -444,8 +445,9 @@ impl Decoder {
             }
             b'2' | b'5' => {
                 let id = reader.id()?;
-                let json = text.slice_ref(reader.rest);
-                let (name, arguments) = event_name(&json)?;
+                let (name, arguments) = event_name(reader.rest)?;
+                let json = reader.rest.len();
+                let json = text.last(json);
                 if count > 0 {
                     return self.wait(namespace, id, Some(name), json, arguments, count);
                 }
@@ -453,7 +455,8 @@ impl Decoder {
             }
             _ => {
                 let id = reader.id()?.ok_or(ProtocolError::Id)?;
-                let json = text.slice_ref(array(reader.rest)?);
+                let json = array(reader.rest)?.len();
+                let json = text.last(json);
                 if count > 0 {
                     return self.wait(namespace, Some(id), None, json, 1, count);
                 }
@@ -470,7 +473,7 @@ impl Decoder {
         namespace: ByteString,
         id: Option<u64>,
         name: Option<Name>,
-        json: ByteString,
+        json: Text,
         arguments: usize,
         missing: usize,
     ) -> Result<Option<Packet>, Refused> {
@@ -665,7 +668,7 @@ pub(super) mod tests {
     }
 
     fn read(text: &str) -> Result<Option<Packet>, Refused> {
-        decoder().text(&text.into())
+        decoder().text(text.into())
     }
 
     fn frames(packet: Packet, protocol: Protocol) -> Vec<Frame> {
@@ -713,7 +716,7 @@ pub(super) mod tests {
     #[test]
     fn an_event_is_taken_apart_without_a_copy() {
         let text = ByteString::from("2/shop,7[ \"a\" , {\"b\":1} ]");
-        let packet = decoder().text(&text).unwrap().unwrap();
+        let packet = decoder().text(text.clone().into()).unwrap().unwrap();
         assert_eq!(packet.namespace, "/shop");
         let Body::Event { id, payload } = packet.body else { panic!("not an event") };
         assert_eq!((id, payload.name()), (Some(7), "a"));
@@ -747,7 +750,7 @@ pub(super) mod tests {
     #[test]
     fn attachments_are_counted_in_bytes() {
         let mut decoder = Decoder::new(Parser::Json, Limits { attachments: 2, bytes: 100 });
-        decoder.text(&r#"52-["e",{"_placeholder":true,"num":0}]"#.into()).unwrap();
+        decoder.text(r#"52-["e",{"_placeholder":true,"num":0}]"#.into()).unwrap();
         assert!(decoder.is_waiting());
         let refused = decoder.binary(Bytes::from(vec![0; 90])).unwrap_err();
         assert_eq!(refused, Refused::TooLarge { limit: 100 });
@@ -822,7 +825,7 @@ pub(super) mod tests {
     ) -> Result<Option<Packet>, Refused> {
         use crate::proto::engine::{EnginePacket, decode};
         match decode(protocol, frame)? {
-            EnginePacket::Message(text) => decoder.text(&text),
+            EnginePacket::Message(text) => decoder.text(text),
             EnginePacket::Binary(data) => decoder.binary(data),
             _ => Ok(None),
         }

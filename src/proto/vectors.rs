@@ -74,7 +74,7 @@ pub(super) fn hex(data: &[u8]) -> String {
 
 fn feed(decoder: &mut Decoder, input: &Input) -> Result<Option<Packet>, Refused> {
     match input {
-        Input::Text(text) => decoder.text(&ByteString::from(text.as_str())),
+        Input::Text(text) => decoder.text(text.as_str().into()),
         Input::Binary { bin } => decoder.binary(bytes(bin)),
     }
 }
@@ -139,7 +139,7 @@ fn packets_of_the_official_encoders_are_read_and_written_back() {
         vectors().packets
     {
         let mut decoder = decoder();
-        let mut read = decoder.text(&text.as_str().into());
+        let mut read = decoder.text(text.as_str().into());
         for data in &attachments {
             assert_eq!(read, Ok(None), "{note}: {text}");
             read = decoder.binary(bytes(data));

@@ -1,0 +1,85 @@
+//! A text, or what is left of one.
+
+use std::ops::Deref;
+
+use bytestring::ByteString;
+
+/// A text without its beginning. Another [`ByteString`] for the rest would count references, which
+/// costs a message as much as much of what else is done with it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Text {
+    whole: ByteString,
+    begin: usize,
+}
+
+impl Text {
+    /// Leaves away so many bytes. Nothing is left if that is too many, or in the middle of a
+    /// character.
+    pub(crate) fn skip(mut self, bytes: usize) -> Self {
+        self.begin = self.begin.saturating_add(bytes);
+        self
+    }
+
+    /// Its last bytes.
+    pub(crate) fn last(self, bytes: usize) -> Self {
+        let rest = self.len().saturating_sub(bytes);
+        self.skip(rest)
+    }
+
+    /// A part of it by itself.
+    pub(crate) fn slice_ref(&self, part: &str) -> ByteString {
+        self.whole.slice_ref(part)
+    }
+}
+
+impl From<ByteString> for Text {
+    fn from(whole: ByteString) -> Self {
+        Self { whole, begin: 0 }
+    }
+}
+
+impl From<String> for Text {
+    fn from(text: String) -> Self {
+        ByteString::from(text).into()
+    }
+}
+
+impl From<&str> for Text {
+    fn from(text: &str) -> Self {
+        ByteString::from(text).into()
+    }
+}
+
+impl Deref for Text {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        self.whole.get(self.begin..).unwrap_or_default()
+    }
+}
+
+impl PartialEq for Text {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for Text {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_of_a_text_is_what_comes_behind() {
+        let text = Text::from("4é2");
+        assert_eq!(&*text, "4é2");
+        let rest = text.skip(1);
+        assert_eq!((&*rest, rest == Text::from("é2")), ("é2", true));
+        assert_eq!(rest.slice_ref(&rest[2..]), "2");
+        assert_eq!((&*rest.clone().last(1), &*rest.clone().last(9)), ("2", "é2"));
+        assert_eq!(&*rest.clone().skip(1), "");
+        assert_eq!(&*rest.clone().skip(3), "");
+        assert_eq!(&*rest.skip(usize::MAX), "");
+    }
+}
