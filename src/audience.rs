@@ -72,6 +72,19 @@ impl Seats {
         Some(outcome)
     }
 
+    /// Whether the one in this place hears an event. With `alive`, it is made sure that it lives.
+    fn hears(&mut self, place: usize, event: &Event, alive: bool) -> bool {
+        let hears = self.all.get(place).is_some_and(|seat| seat.subscriber.wants_event(event));
+        if !hears || !alive {
+            return hears;
+        }
+        let is_gone = self.with(place, |subscriber| {
+            subscriber.check();
+            subscriber.is_gone()
+        });
+        is_gone == Some(false)
+    }
+
     /// `true` if that is one too many.
     fn give(&mut self, place: usize, event: Event) -> bool {
         let overrun = self.with(place, |subscriber| {
@@ -126,13 +139,7 @@ impl Audience {
         let mut overrun = false;
         let mut last = None;
         for &place in hearers.of(&event, seats) {
-            let hears = seats.with(place, |subscriber| {
-                if alive && subscriber.wants_event(&event) {
-                    subscriber.check();
-                }
-                subscriber.wants_event(&event)
-            });
-            if hears == Some(true)
+            if seats.hears(place, &event, alive)
                 && let Some(before) = last.replace(place)
             {
                 overrun |= seats.give(before, event.clone());

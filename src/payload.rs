@@ -166,7 +166,7 @@ impl Payload {
     /// The name of the event; empty if this is an answer.
     pub(crate) fn name(&self) -> &str {
         match &self.inner.name {
-            Name::At(place) => self.json().get(place.clone()).unwrap_or_default(),
+            Name::At(place) => self.inner.json.part(place).unwrap_or_default(),
             Name::Escaped(name) => name,
         }
     }

@@ -79,8 +79,15 @@ macro_rules! facts {
 
             /// Whether the actor lives. Recipients of one actor live and die together.
             fn are_connected(&self) -> bool {
-                true $(&& self.$field.as_ref().is_none_or(Recipient::connected))*
-                    && self.named.iter().all(|named| named.ear.is_connected())
+                if let Some(named) = self.named.first() {
+                    return named.ear.is_connected();
+                }
+                $(
+                    if let Some(recipient) = &self.$field {
+                        return recipient.connected();
+                    }
+                )*
+                true
             }
 
             /// Whether these are of the same actor, for other messages.

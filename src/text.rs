@@ -1,6 +1,6 @@
 //! A text, or what is left of one.
 
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 
 use bytestring::ByteString;
 
@@ -24,6 +24,12 @@ impl Text {
     pub(crate) fn last(self, bytes: usize) -> Self {
         let rest = self.len().saturating_sub(bytes);
         self.skip(rest)
+    }
+
+    /// What stands there.
+    pub(crate) fn part(&self, place: &Range<usize>) -> Option<&str> {
+        let [start, end] = [place.start, place.end].map(|at| at.saturating_add(self.begin));
+        self.whole.get(start..end)
     }
 
     /// A part of it by itself.
@@ -77,6 +83,7 @@ mod tests {
         let rest = text.skip(1);
         assert_eq!((&*rest, rest == Text::from("é2")), ("é2", true));
         assert_eq!(rest.slice_ref(&rest[2..]), "2");
+        assert_eq!((rest.part(&(0..2)), rest.part(&(0..1))), (Some("é"), None));
         assert_eq!((&*rest.clone().last(1), &*rest.clone().last(9)), ("2", "é2"));
         assert_eq!(&*rest.clone().skip(1), "");
         assert_eq!(&*rest.clone().skip(3), "");
