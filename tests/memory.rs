@@ -277,7 +277,10 @@ impl Handler<Count> for Slow {
 /// ping now and then, for as many rounds. `events` is how many events for it are in `frames`.
 /// Gives how many it missed, as it was told.
 async fn overrun(frames: &[Bytes], events: u64, rounds: usize) -> u64 {
-    const PING_EVERY: usize = 16;
+    /// So many bytes are read in the time for a ping, without optimisation and on a busy machine.
+    const PING_EVERY: usize = 4 * MIB;
+    let size: usize = frames.iter().map(Bytes::len).sum();
+    let mut unpinged = 0;
     let (interval, timeout) = (Duration::from_secs(2), Duration::from_secs(2));
     let (_server, mut peer, client) = joined(|builder| builder, interval, timeout).await;
     let (slow, release, mut begun) = Slow::start();
@@ -286,12 +289,14 @@ async fn overrun(frames: &[Bytes], events: u64, rounds: usize) -> u64 {
     peer.send_text(r#"42["x"]"#).await;
     tokio::time::timeout(PATIENCE, begun.recv()).await.unwrap().unwrap();
 
-    for round in 0..rounds {
+    for _ in 0..rounds {
         for frame in frames {
             let sent = tokio::time::timeout(PATIENCE, peer.send_raw(frame.clone())).await;
             assert!(sent.expect("the pause ends"), "the connection lives");
         }
-        if round % PING_EVERY == 0 {
+        unpinged += size;
+        if unpinged >= PING_EVERY {
+            unpinged = 0;
             peer.send_text("2").await;
         }
         // The answers must not fill the way back.
