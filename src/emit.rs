@@ -9,7 +9,6 @@ use serde::Serialize;
 use crate::{
     error::EmitError,
     payload::{Payload, encode_event},
-    proto::packet::RESERVED,
 };
 
 /// An event for the server, ready to be sent: its name checked, its arguments serialised.
@@ -167,12 +166,14 @@ impl Emit {
     }
 }
 
-/// Whether an application may emit events of this name.
+/// Whether an application may emit events of this name. The others belong to the life cycle of the
+/// official clients and servers, which end the connection over them, or take them for their own.
 pub(crate) fn check_name(name: &str) -> Result<(), EmitError> {
-    if RESERVED.contains(&name) {
-        return Err(EmitError::ReservedName(name.to_owned()));
+    match name {
+        "connect" | "connect_error" | "disconnect" | "disconnecting" | "newListener"
+        | "removeListener" => Err(EmitError::ReservedName(name.to_owned())),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 impl fmt::Debug for Emit {

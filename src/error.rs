@@ -570,7 +570,8 @@ impl Error for ReadyError {
 #[non_exhaustive]
 pub enum EmitError {
     /// The name belongs to the protocol's own life cycle: `connect`, `connect_error`,
-    /// `disconnect`, `disconnecting`, `newListener` and `removeListener`. Choose another.
+    /// `disconnect`, `disconnecting`, `newListener` and `removeListener`. Official servers end the
+    /// connection over some of them. Choose another.
     ReservedName(String),
     /// The arguments could not be serialised; the text is serde's. Or the server could not tell an
     /// object among them from an attachment; see [`payload`](crate::payload).

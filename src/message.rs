@@ -82,6 +82,10 @@ impl fmt::Debug for Ready {
 }
 
 /// The server emitted something.
+///
+/// It may have any name. Servers keep [some](crate::EmitError::ReservedName) to themselves, and where
+/// one comes nevertheless, as `disconnect` for instance, it is an event like any other: it ends
+/// nothing.
 #[derive(Clone, Message)]
 #[rtype(result = "()")]
 pub struct Event {
@@ -209,7 +213,9 @@ impl Event {
     ///
     /// From a server with [another parser](crate::Parser) to one with the default parser, an object
     /// that looks like the place of an attachment is refused where there are attachments beside it
-    /// ([`EmitError::Encode`](crate::EmitError::Encode)); see [`payload`](crate::payload).
+    /// ([`EmitError::Encode`](crate::EmitError::Encode)); see [`payload`](crate::payload). An event
+    /// with a name that is reserved is refused as well
+    /// ([`EmitError::ReservedName`](crate::EmitError::ReservedName)).
     ///
     /// A server with connection state recovery adds an argument of its own to each event, which
     /// is passed on as well; see [`Ready::recovered`].

@@ -13,7 +13,7 @@ use bytestring::ByteString;
 
 use crate::{
     connection::{self, Connection},
-    emit::{Emit, Offline},
+    emit::{Emit, Offline, check_name},
     error::{EmitError, Reason},
     middleware::{Chain, Flow},
     namespace::{Namespace, Posted, Question},
@@ -221,6 +221,8 @@ impl Port {
 
     /// Room for an event, or why it is not taken.
     pub(crate) fn admit(&self, emit: &Emit, offline: Offline) -> Result<Permit, EmitError> {
+        // An event of the server may have any name, and come back as one to be emitted.
+        check_name(emit.name())?;
         if let Some(reason) = self.ended() {
             return Err(EmitError::Closed(reason));
         }

@@ -505,6 +505,19 @@ async fn a_side_that_is_to_have_nothing_wait_refuses_while_it_is_away() {
 }
 
 #[actix::test]
+async fn an_event_of_a_reserved_name_does_not_go_over_and_ends_nothing() {
+    // Of these servers, only the first one can emit it.
+    let servers = [every::socketioxide(), every::official(Line::V4)];
+    let crossing = Crossing::between(&servers[0], &servers[1]).await;
+    let Crossing { clients: [here, _there], recorders: [_here, mut recorder], bridge } = crossing;
+    here.socket().emit("say", ("disconnect", 1)).unwrap();
+    here.socket().emit("say", ("echo", 2)).unwrap();
+    assert_eq!(recorder.next_event("echo").await.args::<u32>(), Ok(2));
+    let forward = bridge.stats().forward;
+    assert_eq!((forward.heard, forward.refused, forward.passed), (2, 1, 1));
+}
+
+#[actix::test]
 async fn what_cannot_be_a_bridge_is_said_at_once() {
     let client = every::official(Line::V4).client();
     let (root, foo) = (client.socket(), client.of("/foo").unwrap());

@@ -15,6 +15,7 @@ use actix::{
 };
 use actix_socketio::{
     AckError, Disconnected, Emit, EmitError, Event, Lagged, Ready, Reason, Socket,
+    middleware::{Flow, outgoing},
 };
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -28,7 +29,7 @@ use std::{
 };
 use support::{
     eventually,
-    every::{self, Target, on_every_server, within},
+    every::{self, Target, on_every_server, on_every_server_in_both_parsers, within},
     node::{self, Config, Line},
     recorder::{Fact, Recorder},
     scripted,
@@ -43,7 +44,6 @@ on_every_server!(
     binary_arrives_nested_and_between_text,
     binary_sent_deep_in_a_struct_comes_back_as_bytes,
     a_large_event_arrives_whole,
-    events_named_like_a_life_cycle_are_ordinary_events,
     a_hundred_thousand_events_reach_an_actor_with_a_default_mailbox,
     a_hundred_thousand_events_reach_an_actor_on_another_arbiter,
     a_subscriber_with_an_async_handler_gets_everything,
@@ -58,6 +58,12 @@ on_every_server!(
     emitting_after_disconnect_is_an_error_at_once,
     emitting_after_shutdown_is_an_error_at_once,
 );
+
+on_every_server_in_both_parsers!(events_named_like_a_life_cycle_are_ordinary_events);
+
+/// Nobody may emit these, but servers may send them.
+const RESERVED: [&str; 6] =
+    ["connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"];
 
 fn json_of(event: &Event) -> String {
     event.payload().to_json()
@@ -206,7 +212,7 @@ async fn events_named_like_a_life_cycle_are_ordinary_events(server: &Target) {
     } else {
         &["close", "error", "open", "message"]
     };
-    assert_eq!(heard, expected);
+    assert_eq!(heard, [expected, &RESERVED].concat());
 
     for name in ["close", "open", "message", "ping", "pong", "reconnect"] {
         client.socket().emit(name, "x").unwrap();
@@ -529,9 +535,7 @@ async fn a_steady_subscriber_that_is_slower_than_the_server_gets_everything() {
 async fn reserved_names_are_refused() {
     let server = scripted::stall();
     let client = support::builder(server.url()).start().unwrap();
-    for name in
-        ["connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"]
-    {
+    for name in RESERVED {
         let refused = EmitError::ReservedName(name.to_owned());
         assert_eq!(client.socket().emit(name, 1).map(drop), Err(refused.clone()));
         assert_eq!(Emit::new(name, 1), Err(refused.clone()));
@@ -539,6 +543,29 @@ async fn reserved_names_are_refused() {
         assert_eq!(answer, Err(AckError::NeverSent(refused)));
     }
     assert_eq!(client.socket().unsent(), 0);
+}
+
+/// What servers call their events is up to them, and none of it is checked on its way in.
+#[actix::test]
+async fn an_event_of_a_reserved_name_is_not_emitted_again() {
+    let server = every::socketioxide();
+    let (client, mut recorder) = Recorder::joined(&server).await;
+    client.socket().emit("say", ("disconnect", 1)).unwrap();
+    let event = recorder.next_event("disconnect").await;
+    let refused = EmitError::ReservedName("disconnect".to_owned());
+    assert_eq!(client.socket().send(event.to_emit()).map(drop), Err(refused.clone()));
+    let asked = within(client.socket().send_with_ack::<()>(event.to_emit())).await;
+    assert_eq!(asked, Err(AckError::NeverSent(refused.clone())));
+    let sent = within(client.socket().recipient().send(event.to_emit())).await.unwrap();
+    assert_eq!(sent, Err(refused.clone()));
+    // A middleware puts it in the place of another one.
+    client.socket().middleware(outgoing(move |_, emit| match emit.name() {
+        "echo" => Flow::Next(event.to_emit()),
+        _ => Flow::Next(emit),
+    }));
+    assert_eq!(client.socket().emit("echo", 1).map(drop), Err(refused));
+    client.socket().emit("say", ("alive", 1)).unwrap();
+    recorder.next_event("alive").await;
 }
 
 #[actix::test]

@@ -472,8 +472,6 @@ async fn each_illegal_packet_has_its_reason() {
         ("45-1-[\"x\"]", ProtocolError::Attachments),
         ("451-[\"x\",{\"_placeholder\":true,\"num\":1}]", ProtocolError::Placeholder),
         ("451-[\"x\",{\"_placeholder\":true,\"num\":-1}]", ProtocolError::Placeholder),
-        ("42[\"connect\"]", ProtocolError::ReservedEvent("connect".to_owned())),
-        ("42[\"disconnect\"]", ProtocolError::ReservedEvent("disconnect".to_owned())),
         (&namespace, ProtocolError::Namespace),
     ] {
         let reason = end(defaults, async |peer| {

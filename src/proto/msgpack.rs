@@ -737,10 +737,6 @@ mod tests {
             ("83a47479706500a46461746190a36e7370a12f", ProtocolError::Payload),
             ("83a47479706503a46461746190a36e7370a12f", ProtocolError::Id),
             ("84a47479706503a46461746190a36e7370a12fa26964cf0020000000000000", ProtocolError::Id),
-            (
-                "83a47479706502a46461746191a7636f6e6e656374a36e7370a12f",
-                ProtocolError::ReservedEvent("connect".to_owned()),
-            ),
         ] {
             assert_eq!(read(message), Err(error.into()), "{message}");
         }

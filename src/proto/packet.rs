@@ -13,7 +13,8 @@
 //! The decoder is stricter than the official one where that one lets nonsense through (signs and
 //! spaces in numbers, events without a name, acks without an id), and more lenient where servers
 //! in the field differ: any JSON is taken as the data of a connect error, anything at all behind a
-//! disconnect.
+//! disconnect, and an event may have any name. The official client needs some names for what it
+//! tells of its own life cycle; here nothing but a packet's type can mean that.
 
 use std::{fmt, ops::Range};
 
@@ -30,10 +31,6 @@ use crate::{
     payload::{Name, Payload, check_placeholders, unquoted},
     text::Text,
 };
-
-/// Names that belong to the life cycle of the official clients and servers.
-pub(crate) const RESERVED: [&str; 6] =
-    ["connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"];
 
 /// The longest namespace, in bytes.
 pub(crate) const MAX_NAMESPACE: usize = 512;
@@ -76,8 +73,6 @@ pub enum ProtocolError {
     Json(String),
     /// The payload is missing, or JSON of a shape that this type of packet cannot have.
     Payload,
-    /// An event with a name that only the peer's own life cycle may use.
-    ReservedEvent(String),
     /// An attachment without a packet that announced it.
     UnexpectedBinary,
     /// Another packet where attachments were due.
@@ -106,7 +101,6 @@ impl fmt::Display for ProtocolError {
             Self::Id => f.write_str("a missing or impossible ack id"),
             Self::Json(error) => write!(f, "malformed JSON: {error}"),
             Self::Payload => f.write_str("a payload of the wrong shape"),
-            Self::ReservedEvent(name) => write!(f, "an event with the reserved name {name:?}"),
             Self::UnexpectedBinary => f.write_str("an attachment that no packet announced"),
             Self::UnexpectedText => f.write_str("a packet where attachments were due"),
             Self::Placeholder => f.write_str("a placeholder for an attachment that does not exist"),
@@ -613,22 +607,12 @@ pub(super) fn event_name(json: &str) -> Result<(Name, usize), ProtocolError> {
             start.saturating_add(1)..end.saturating_sub(1)
         }
         [b'"', ..] => {
-            let name = unquoted(quoted);
-            check_received(&name)?;
-            return Ok((Name::Escaped(name.into()), second));
+            return Ok((Name::Escaped(unquoted(quoted).into()), second));
         }
         [b'-' | b'0'..=b'9', ..] => start..end,
         _ => return Err(ProtocolError::Payload),
     };
-    check_received(json.get(place.clone()).unwrap_or_default())?;
     Ok((Name::At(place), second))
-}
-
-fn check_received(name: &str) -> Result<(), ProtocolError> {
-    if RESERVED.contains(&name) {
-        return Err(ProtocolError::ReservedEvent(name.to_owned()));
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -803,11 +787,9 @@ pub(super) mod tests {
             Just(Body::Disconnect),
             prop::option::of(json())
                 .prop_map(|data| Body::ConnectError(data.map(|data| data.to_string().into()))),
-            (prop::option::of(id()), any::<String>())
-                .prop_filter("reserved", |(_, name)| !RESERVED.contains(&&**name))
-                .prop_flat_map(|(id, name)| {
-                    payload(Some(name)).prop_map(move |payload| Body::Event { id, payload })
-                }),
+            (prop::option::of(id()), any::<String>()).prop_flat_map(|(id, name)| {
+                payload(Some(name)).prop_map(move |payload| Body::Event { id, payload })
+            }),
             (id(), payload(None)).prop_map(|(id, payload)| Body::Ack { id, payload }),
         ]
     }

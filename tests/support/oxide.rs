@@ -180,7 +180,18 @@ fn serve(socket: &SocketRef, auth: serde_json::Value, counters: &Arc<Counters>) 
     on_binary(socket);
 
     socket.on("lifecycle", async |socket: SocketRef| {
-        let names = ["close", "error", "open", "message"];
+        let names = [
+            "close",
+            "error",
+            "open",
+            "message",
+            "connect",
+            "connect_error",
+            "disconnect",
+            "disconnecting",
+            "newListener",
+            "removeListener",
+        ];
         for name in names {
             emit(&socket, name, &("x",)).await;
         }

@@ -117,6 +117,8 @@ function pump(socket, stream) {
   step();
 }
 
+const RESERVED = ["connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"];
+
 function serve(name) {
   return (socket) => {
     add(connections, name);
@@ -176,7 +178,11 @@ function serve(name) {
     socket.on("lifecycle", () => {
       const events = ["close", "error", "open", "message"];
       const sent = events.filter((event) => tryEmit(socket, event, "x"));
-      socket.emit("lifecycle_done", sent);
+      // The server emits no events of these names, but what adds to it may send them.
+      for (const event of RESERVED) {
+        socket.packet({ type: 2, data: [event, "x"] });
+      }
+      socket.emit("lifecycle_done", [...sent, ...RESERVED]);
     });
     socket.on("burst", (n) => {
       for (let i = 0; i < n; i += 1) {
