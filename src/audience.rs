@@ -8,7 +8,7 @@ use std::{collections::HashMap, task::Context};
 use bytestring::ByteString;
 
 use crate::{
-    message::Event,
+    message::{Event, Undecodable},
     stats::Counter,
     subscriber::{Ears, Fact, Subscriber},
     subscription::{Number, Overflow},
@@ -35,6 +35,8 @@ struct Seats {
     all: Vec<Seat>,
     /// The places of those for whom there is something to be done.
     busy: Vec<usize>,
+    /// What had another shape than those in these places asked for, and the others do not know.
+    undecodable: Vec<(usize, Undecodable)>,
 }
 
 #[derive(Debug)]
@@ -87,11 +89,30 @@ impl Seats {
 
     /// `true` if that is one too many.
     fn give(&mut self, place: usize, event: Event) -> bool {
-        let overrun = self.with(place, |subscriber| {
+        let outcome = self.with(place, |subscriber| {
             subscriber.take(Fact::Event(event));
-            subscriber.is_overrun()
+            (subscriber.take_undecodable(), subscriber.is_overrun())
         });
-        overrun == Some(true)
+        let Some((undecodable, overrun)) = outcome else { return false };
+        self.undecodable.extend(undecodable.into_iter().map(|what| (place, what)));
+        overrun
+    }
+
+    /// Tells who wants to know, but for those that know already.
+    fn tell_undecodable(&mut self) {
+        for (knows, what) in std::mem::take(&mut self.undecodable) {
+            let event = what.event.clone();
+            let fact = Fact::Undecodable(what);
+            let mut told =
+                self.all.get(knows).is_some_and(|seat| seat.subscriber.hears_undecodable());
+            for place in (0..self.all.len()).filter(|&place| place != knows) {
+                told |= self.with(place, |subscriber| subscriber.offer(&fact)) == Some(true);
+            }
+            if !told {
+                let (namespace, name) = (event.namespace(), event.name());
+                log::warn!("{namespace}: an event {name:?} has another shape than asked for");
+            }
+        }
     }
 
     fn busy(&self) -> impl Iterator<Item = &Subscriber> {
@@ -128,7 +149,7 @@ impl Audience {
     /// Gives a message that is no event to all who want it.
     pub(crate) fn tell(&mut self, fact: &Fact) {
         for place in 0..self.seats.all.len() {
-            self.seats.with(place, |subscriber| subscriber.offer(fact.clone()));
+            self.seats.with(place, |subscriber| subscriber.offer(fact));
         }
     }
 
@@ -147,6 +168,9 @@ impl Audience {
         }
         let Some(last) = last else { return Told::Nobody(event) };
         overrun |= seats.give(last, event);
+        if !seats.undecodable.is_empty() {
+            seats.tell_undecodable();
+        }
         if overrun { Told::Overrun } else { Told::Somebody }
     }
 
@@ -189,8 +213,11 @@ impl Audience {
     pub(crate) fn cancel(&mut self, number: Number) {
         for subscriber in self.seats.iter_mut() {
             subscriber.cancel(number);
+            if subscriber.goes_by(number) {
+                subscriber.end();
+            }
         }
-        self.seats.all.retain(|seat| !seat.subscriber.goes_by(number));
+        self.seats.all.retain(|seat| !seat.subscriber.is_done());
         self.rearrange();
     }
 
@@ -213,20 +240,22 @@ impl Audience {
     /// Does what there is to be done.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>, namespace: &ByteString, missed: &Counter) {
         loop {
-            let Seats { all, busy } = &mut self.seats;
-            let mut undecodable = Vec::new();
+            let Seats { all, busy, undecodable } = &mut self.seats;
             let mut is_done = false;
             busy.retain(|&place| {
                 let Some(Seat { subscriber, is_busy }) = all.get_mut(place) else { return false };
                 subscriber.poll(cx, namespace);
                 missed.add(subscriber.take_missed());
-                undecodable.extend(subscriber.take_undecodable());
+                let unknown = subscriber.take_undecodable();
+                undecodable.extend(unknown.into_iter().map(|what| (place, what)));
                 is_done |= subscriber.is_done();
                 *is_busy = subscriber.is_busy();
                 *is_busy
             });
+            let has_told = !undecodable.is_empty();
+            self.seats.tell_undecodable();
             if is_done {
-                all.retain(|Seat { subscriber, .. }| {
+                self.seats.all.retain(|Seat { subscriber, .. }| {
                     if subscriber.is_gone() {
                         log::debug!("{namespace}: a subscriber is gone");
                     }
@@ -234,14 +263,9 @@ impl Audience {
                 });
                 self.rearrange();
             }
-            if undecodable.is_empty() {
+            // Whoever was told may be one whose mailbox is full.
+            if !has_told {
                 return;
-            }
-            // Whoever is told may be one whose mailbox is full.
-            for undecodable in undecodable {
-                let name = undecodable.event.name();
-                log::warn!("{namespace}: an event {name:?} has another shape than asked for");
-                self.tell(&Fact::Undecodable(undecodable));
             }
         }
     }

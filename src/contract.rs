@@ -116,7 +116,8 @@ pub trait Call: NamedEvent {
 /// it.
 ///
 /// An error is an answer as well, so that the server need not wait: an object
-/// `{"error":"…"}` with its text.
+/// `{"error":"…"}` with its text. So is an answer that cannot be sent, and none because the actor is
+/// gone; see [`Socket::answer`](crate::Socket::answer).
 pub trait Answer<R> {
     /// The reply, or the text of the error.
     ///

@@ -15,6 +15,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     contract::{Answer, Call, Failed},
+    error::AnswerError,
     message::{Event, Undecodable},
     subscriber::{Sent, send},
     subscription::Number,
@@ -111,16 +112,13 @@ where
         };
         let asked = self.0.send(message);
         Sent::Asked(Box::pin(async move {
-            let outcome = match asked.await?.into_reply() {
-                Ok(reply) => event.ack(reply),
-                Err(error) => event.ack(Failed { error }),
-            };
-            if event.wants_ack()
-                && let Err(error) = outcome
-            {
-                log::warn!("{}: an answer was not sent: {error}", event.namespace());
+            let handled = asked.await;
+            let gone = handled.as_ref().map(drop).map_err(|_| MailboxError::Closed);
+            if event.wants_ack() {
+                let reply = handled.map_err(|_| GONE.to_owned()).and_then(Answer::into_reply);
+                answer(&event, reply);
             }
-            Ok(())
+            gone
         }))
     }
 
@@ -130,6 +128,26 @@ where
 
     fn answers(&self) -> bool {
         true
+    }
+}
+
+/// What the server is told when the actor stops, or panics, before it has answered.
+const GONE: &str = "whoever was to answer is gone";
+
+/// Answers, if need be with an error, so that the server need not wait.
+fn answer(event: &Event, reply: Result<impl Serialize, String>) {
+    let outcome = match reply {
+        Ok(reply) => event.ack(reply).or_else(|error| match error {
+            AnswerError::Encode(_) | AnswerError::PayloadTooLarge { .. } => {
+                log::warn!("{}: an answer was replaced: {error}", event.namespace());
+                event.ack(Failed { error: error.to_string() })
+            }
+            error => Err(error),
+        }),
+        Err(error) => event.ack(Failed { error }),
+    };
+    if let Err(error) = outcome {
+        log::warn!("{}: an answer was not sent: {error}", event.namespace());
     }
 }
 

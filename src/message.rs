@@ -423,8 +423,9 @@ impl Lagged {
 /// An event that somebody hears as a type of its own, and that does not have its shape; see
 /// [`Socket::on`](crate::Socket::on).
 ///
-/// If nobody subscribed to this message, the log says so. It counts as an event where events wait
-/// for slow subscribers.
+/// It comes once for each type that the event does not fit, to all who have subscribed to this
+/// message; to the actor whose type it is, in the place of the event in the order. If nobody has, the
+/// log says so, at the level `warn`. It counts as an event where events wait for slow subscribers.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]
 pub struct Undecodable {

@@ -880,13 +880,13 @@ impl Handler<Subscribe> for Namespace {
         let (before, after) = self.unheard.take(&ears);
         let mut subscriber = self.audience.adopt(number, ears);
         for event in before {
-            subscriber.offer(Fact::Event(event));
+            subscriber.offer(&Fact::Event(event));
         }
         if let Some(fact) = self.ready.as_ref().filter(|_| ready) {
-            subscriber.offer(Fact::Ready(fact.clone()));
+            subscriber.offer(&Fact::Ready(fact.clone()));
         }
         for event in after {
-            subscriber.offer(Fact::Event(event));
+            subscriber.offer(&Fact::Event(event));
         }
         self.audience.add(subscriber);
     }
@@ -901,10 +901,10 @@ impl Handler<SubscribeOnce> for Namespace {
         let ready = ears.want_ready();
         let mut subscriber = Subscriber::once(number, ears);
         if let Some(event) = self.unheard.pop(&subscriber) {
-            subscriber.offer(Fact::Event(event));
+            subscriber.offer(&Fact::Event(event));
         }
         if let Some(fact) = self.ready.as_ref().filter(|_| ready) {
-            subscriber.offer(Fact::Ready(fact.clone()));
+            subscriber.offer(&Fact::Ready(fact.clone()));
         }
         self.audience.add(subscriber);
     }

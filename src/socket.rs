@@ -228,6 +228,11 @@ impl Socket {
     ///
     /// The actor answers up to 64 of them at a time; further ones wait, and all behind them. An
     /// event that does not ask for an answer is handled as well.
+    ///
+    /// The server gets an error as the answer, `{"error":"…"}`, where there is no other: the actor
+    /// stops or panics before it has answered, or what it returns cannot be serialised or is too
+    /// large for the server. A subscription that is [cancelled](Subscription::cancel) still answers
+    /// what it has been asked.
     pub fn answer<C>(&self, actor: impl Into<Recipient<C>>) -> Subscription
     where
         C: Call + DeserializeOwned + Message + Send + 'static,

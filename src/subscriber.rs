@@ -184,9 +184,16 @@ impl Ears {
     }
 
     /// Sends a message to whom it concerns: an event may be for several ears. The last one gets it
-    /// without a copy.
+    /// without a copy. An actor that hears of what it cannot decode is told at once, before what came
+    /// later.
     fn send(&self, fact: Fact, mut note: impl FnMut(Sent)) {
         let Fact::Event(event) = fact else { return note(self.send_fact(fact)) };
+        let mut note = |sent| {
+            if let (Sent::Undecodable(what), Some(_)) = (&sent, &self.undecodable) {
+                note(send(self.undecodable.as_ref(), what.clone()));
+            }
+            note(sent);
+        };
         let mut last: Option<&Named> = None;
         for named in self.named.iter().filter(|named| named.filter.fits(event.name())) {
             if let Some(before) = last.replace(named) {
@@ -448,8 +455,24 @@ impl Subscriber {
         }
     }
 
+    /// Has it hear nothing more. What it is answering, it may still answer.
+    pub(crate) fn end(&mut self) {
+        self.term = Term::Over;
+        self.queue.clear();
+        (self.events, self.bytes, self.gap) = (0, 0, Gap::default());
+        if !self.is_gone() {
+            self.mailbox = Mailbox::Open;
+        }
+    }
+
+    /// What had another shape than the actor asked for, since somebody asked.
     pub(crate) fn take_undecodable(&mut self) -> Vec<Undecodable> {
         std::mem::take(&mut self.undecodable)
+    }
+
+    /// Whether the actor is told of that by [`deliver`](Self::deliver).
+    pub(crate) fn hears_undecodable(&self) -> bool {
+        self.ears.undecodable.is_some()
     }
 
     /// Whether the call of that number is what this came from, or a part of it.
@@ -515,11 +538,13 @@ impl Subscriber {
             || !self.undecodable.is_empty()
     }
 
-    /// Delivers a message if it is wanted, or queues it behind others.
-    pub(crate) fn offer(&mut self, fact: Fact) {
-        if self.term != Term::Over && self.ears.want(&fact) {
-            self.take(fact);
+    /// Delivers a message if it is wanted, or queues it behind others. Says whether it is.
+    pub(crate) fn offer(&mut self, fact: &Fact) -> bool {
+        let is_wanted = self.term != Term::Over && self.ears.want(fact);
+        if is_wanted {
+            self.take(fact.clone());
         }
+        is_wanted
     }
 
     /// The same for one that is known to be wanted.
@@ -786,7 +811,7 @@ mod tests {
             subscriber.adopt(number, ears);
         }
         for number in 0..20 {
-            subscriber.offer(event(number));
+            subscriber.offer(&event(number));
         }
         settle(&mut subscriber).await;
         let often = |number: usize| if number.to_string().starts_with('1') { 3 } else { 2 };
@@ -798,9 +823,9 @@ mod tests {
     async fn all_that_is_offered_comes_in_order() {
         let (mut subscriber, _addr, notes) = taker();
         for number in 0..20 {
-            subscriber.offer(event(number));
+            subscriber.offer(&event(number));
         }
-        subscriber.offer(gone());
+        subscriber.offer(&gone());
         poll(&mut subscriber);
         assert_eq!(subscriber.backlog().0, 20 - 2, "one fits, and one over that");
         settle(&mut subscriber).await;
@@ -814,17 +839,17 @@ mod tests {
     async fn word_of_what_was_shed_comes_in_its_place() {
         let (mut subscriber, _addr, notes) = taker();
         for number in 0..10 {
-            subscriber.offer(event(number));
+            subscriber.offer(&event(number));
         }
-        subscriber.offer(gone());
-        subscriber.offer(event(10));
+        subscriber.offer(&gone());
+        subscriber.offer(&event(10));
         assert_eq!(subscriber.shed(false), 0, "it may be about to work");
         assert_eq!(subscriber.shed(false), 9);
         assert_eq!(subscriber.backlog(), (0, 0));
-        subscriber.offer(event(11));
-        subscriber.offer(event(12));
+        subscriber.offer(&event(11));
+        subscriber.offer(&event(12));
         settle(&mut subscriber).await;
-        subscriber.offer(event(13));
+        subscriber.offer(&event(13));
         settle(&mut subscriber).await;
         assert_eq!(*notes.borrow(), ["0", "1", "-8-0", "gone", "-3-0", "13"]);
     }
@@ -833,12 +858,12 @@ mod tests {
     async fn the_oldest_states_give_way_and_events_stay() {
         let (mut subscriber, _addr, notes) = taker();
         for number in 0..2 {
-            subscriber.offer(event(number));
+            subscriber.offer(&event(number));
         }
-        subscriber.offer(gone());
+        subscriber.offer(&gone());
         for number in 2..100 {
-            subscriber.offer(event(number));
-            subscriber.offer(gone());
+            subscriber.offer(&event(number));
+            subscriber.offer(&gone());
         }
         assert_eq!(subscriber.queue.len(), 98 + MAX_STATES);
         settle(&mut subscriber).await;
@@ -855,10 +880,10 @@ mod tests {
     async fn states_that_come_without_end_are_counted_in_one_place() {
         let (mut subscriber, _addr, notes) = taker();
         for number in 0..2 {
-            subscriber.offer(event(number));
+            subscriber.offer(&event(number));
         }
         for _ in 0..10_000 {
-            subscriber.offer(gone());
+            subscriber.offer(&gone());
             assert!(subscriber.queue.len() <= MAX_STATES);
         }
         settle(&mut subscriber).await;
@@ -871,20 +896,20 @@ mod tests {
         let (mut subscriber, _addr, notes) = taker();
         subscriber.set_overflow(Overflow::DropNewest { waiting: 3 });
         for number in 0..10 {
-            subscriber.offer(event(number));
+            subscriber.offer(&event(number));
         }
         poll(&mut subscriber);
-        subscriber.offer(gone());
+        subscriber.offer(&gone());
         assert_eq!(subscriber.backlog().0, 3);
         // It handles what is in its mailbox, so that there is room for two.
         actix_rt::task::yield_now().await;
         poll(&mut subscriber);
         assert_eq!(subscriber.backlog().0, 1);
         for number in 10..20 {
-            subscriber.offer(event(number));
+            subscriber.offer(&event(number));
         }
         settle(&mut subscriber).await;
-        subscriber.offer(event(20));
+        subscriber.offer(&event(20));
         settle(&mut subscriber).await;
         let expected = ["0", "1", "2", "3", "4", "-5-0", "gone", "10", "11", "-8-0", "20"];
         assert_eq!(*notes.borrow(), expected);
@@ -896,17 +921,17 @@ mod tests {
         let (mut subscriber, _addr, notes) = taker();
         subscriber.set_overflow(Overflow::Disconnect { waiting: 3 });
         for number in 0..5 {
-            subscriber.offer(event(number));
+            subscriber.offer(&event(number));
             assert!(!subscriber.is_overrun());
         }
-        subscriber.offer(event(5));
+        subscriber.offer(&event(5));
         assert!(subscriber.is_overrun());
         settle(&mut subscriber).await;
         assert!(!subscriber.is_overrun());
         assert_eq!(*notes.borrow(), ["0", "1", "2", "3", "4", "5"]);
 
         for number in 6..9 {
-            subscriber.offer(event(number));
+            subscriber.offer(&event(number));
         }
         assert_eq!(subscriber.shed(true), 1);
         assert!(subscriber.is_overrun(), "one that it must not miss is missing");
@@ -948,7 +973,7 @@ mod tests {
         let addr = Mute { heard: Rc::clone(&heard) }.start();
         let mut subscriber = Subscriber::new(Number::next(), ears::<Event>(addr.recipient()));
         for number in 0..100 {
-            subscriber.offer(event(number));
+            subscriber.offer(&event(number));
         }
         settle(&mut subscriber).await;
         assert!(!subscriber.is_gone());

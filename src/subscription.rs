@@ -124,7 +124,8 @@ impl Subscription {
     }
 
     /// Ends the subscription: the actor hears nothing more, once the namespace has got to this.
-    /// Messages that are in its mailbox already still come; what waited for room in it does not.
+    /// Messages that are in its mailbox already still come, and are
+    /// [answered](crate::Socket::answer); what waited for room in it does not.
     ///
     /// A handle of [`on`](crate::Socket::on) or one of its kind ends just that. One of
     /// [`subscribe`](crate::Socket::subscribe) or [`subscribe_to`](crate::Socket::subscribe_to) ends

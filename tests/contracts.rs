@@ -10,7 +10,12 @@
 
 mod support;
 
-use actix::{Actor, Addr, Context, Handler, Message, ResponseFuture};
+use std::collections::HashMap;
+
+use actix::{
+    Actor, ActorContext, Addr, Context, Handler, Message, ResponseActFuture, ResponseFuture,
+    WrapFuture,
+};
 use actix_socketio::{
     Call, Client, Disconnected, Event, Lagged, NamedEvent, Payload, Ready, Socket, Undecodable,
 };
@@ -20,6 +25,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use support::{
     every::{Target, on_every_server, on_official_servers, within},
+    logged,
     node::{self, Line},
     recorder::Recorder,
     scripted::Scripted,
@@ -31,7 +37,10 @@ on_every_server!(
     what_a_handler_returns_is_the_answer,
     questions_are_answered_at_the_same_time_up_to_a_bound,
     the_same_contract_asks_the_server,
+    what_cannot_be_answered_is_answered_with_an_error,
+    who_is_cancelled_still_answers_what_it_was_asked,
     what_has_another_shape_comes_as_it_is,
+    what_has_another_shape_is_told_to_all_who_want_to_know,
     names_prefixes_functions_and_streams_hear_their_part,
     what_was_kept_goes_to_whom_it_concerns,
     one_of_several_subscriptions_can_be_cancelled,
@@ -143,6 +152,14 @@ impl NamedEvent for Sold {
     const NAME: &'static str = "sold";
 }
 
+#[derive(Deserialize, Message, Debug)]
+#[rtype(result = "()")]
+struct OtherPrice {}
+
+impl NamedEvent for OtherPrice {
+    const NAME: &'static str = "price";
+}
+
 /// Asked of this side.
 #[derive(Serialize, Deserialize, Message, Debug)]
 #[rtype(result = "Result<u32, String>")]
@@ -167,6 +184,27 @@ impl NamedEvent for Slow {
 
 impl Call for Slow {
     type Reply = (u32, String);
+}
+
+/// Asked of this side, with an answer that cannot be sent, or none.
+#[derive(Deserialize, Message, Debug)]
+#[rtype(result = "Odd")]
+struct Hard(String);
+
+impl NamedEvent for Hard {
+    const NAME: &'static str = "hard";
+}
+
+impl Call for Hard {
+    type Reply = Odd;
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Odd {
+    /// JSON has no such keys.
+    Map(HashMap<Vec<u8>, u8>),
+    Text(String),
 }
 
 /// Asked of the server.
@@ -203,7 +241,7 @@ macro_rules! hear {
     )* };
 }
 
-hear!(Price, Sold, Lagged);
+hear!(Price, OtherPrice, Sold, Lagged);
 
 impl Handler<Event> for Desk {
     type Result = ();
@@ -244,6 +282,22 @@ impl Handler<Stock> for Desk {
     }
 }
 
+impl Handler<Hard> for Desk {
+    type Result = ResponseActFuture<Self, Odd>;
+    fn handle(&mut self, Hard(how): Hard, ctx: &mut Context<Self>) -> Self::Result {
+        let odd = match &*how {
+            "map" => Odd::Map(HashMap::from([(vec![1], 2)])),
+            "text" => Odd::Text("x".repeat(1_000)),
+            "stop" => {
+                ctx.terminate();
+                return Box::pin(std::future::pending().into_actor(self));
+            }
+            _ => panic!("on purpose"),
+        };
+        Box::pin(async { odd }.into_actor(self))
+    }
+}
+
 impl Handler<Slow> for Desk {
     type Result = ResponseFuture<(u32, String)>;
     fn handle(&mut self, Slow(number): Slow, _: &mut Context<Self>) -> Self::Result {
@@ -267,7 +321,10 @@ struct Shop {
 impl Shop {
     /// A client, joined, and an actor that has not subscribed to anything.
     async fn open(server: &Target) -> Self {
-        let client = server.client();
+        Self::of(server.client()).await
+    }
+
+    async fn of(client: Client) -> Self {
         let (heard_by, heard) = mpsc::unbounded_channel();
         let (slow_by, slow) = mpsc::unbounded_channel();
         let desk = Desk { heard: heard_by, slow: slow_by }.start();
@@ -339,6 +396,37 @@ async fn what_a_handler_returns_is_the_answer(server: &Target) {
     assert_eq!(shop.answer_to("stock", "tea").await, "[7]");
 }
 
+async fn what_cannot_be_answered_is_answered_with_an_error(server: &Target) {
+    for (how, error) in [
+        ("map", "the answer cannot be serialised: "),
+        ("text", "a message of 10"),
+        ("stop", "whoever was to answer is gone"),
+        ("panic", "whoever was to answer is gone"),
+    ] {
+        let mut shop = Shop::of(server.builder().max_payload(1_000).start().unwrap()).await;
+        shop.client.socket().answer::<Hard>(shop.desk.clone());
+        let answer = shop.answer_to("hard", how).await;
+        assert!(answer.starts_with(&format!(r#"[{{"error":"{error}"#)), "{how}: {answer}");
+    }
+}
+
+async fn who_is_cancelled_still_answers_what_it_was_asked(server: &Target) {
+    let mut shop = Shop::open(server).await;
+    let socket = shop.client.socket().clone();
+    let subscription = socket.answer::<Slow>(shop.desk.clone());
+    socket.emit("ask", ("slow", 5)).unwrap();
+    let go = within(shop.slow.recv()).await.unwrap();
+    while shop.recorder.next_of_any_name().await.name() != "slow" {}
+    subscription.cancel();
+    // The namespace has got to that, and this comes to others only.
+    shop.say("slow", 6);
+    while shop.recorder.next_of_any_name().await.name() != "slow" {}
+    go.send(()).unwrap();
+    let answered = shop.recorder.next_event("answered").await;
+    assert_eq!(answered.payload().to_json(), r#"[5,"done"]"#);
+    assert!(shop.slow.try_recv().is_err());
+}
+
 async fn questions_are_answered_at_the_same_time_up_to_a_bound(server: &Target) {
     let mut shop = Shop::open(server).await;
     let socket = shop.client.socket().clone();
@@ -386,6 +474,62 @@ async fn what_has_another_shape_comes_as_it_is(server: &Target) {
     socket.send_event(&Price("tea".into(), 1)).unwrap();
     socket.emit("say", ("price", "tea", 2)).unwrap();
     shop.hears("Price(\"tea\", 2)").await;
+}
+
+/// The one whose type it does not fit, and who cares; and one that has never heard of the type.
+async fn what_has_another_shape_is_told_to_all_who_want_to_know(server: &Target) {
+    logged::start();
+    let mut shop = Shop::open(server).await;
+    let socket = shop.client.socket().clone();
+    socket.on::<Price>(shop.desk.clone());
+    // Nobody wants to know.
+    shop.say("price", 1);
+    while shop.recorder.next_of_any_name().await.name() != "price" {}
+    let warnings = || logged::lines().iter().filter(|line| line.contains("another shape")).count();
+    assert_eq!(warnings(), 1);
+    let (told, mut hears) = mpsc::unbounded_channel();
+    let (slow, _) = mpsc::unbounded_channel();
+    let other = Desk { heard: told, slow }.start();
+    socket.subscribe_to::<Undecodable>(other.clone().recipient());
+    socket.subscribe_to::<Undecodable>(shop.desk.clone().recipient());
+    // Another type that it does not fit, once.
+    socket.once::<OtherPrice>(other);
+    shop.say("price", 2);
+    socket.emit("say", ("price", "tea", 3)).unwrap();
+    shop.hears("not price").await;
+    shop.hears("not price").await;
+    shop.hears("Price(\"tea\", 3)").await;
+    for _ in 0..2 {
+        assert_eq!(within(hears.recv()).await.unwrap(), "not price");
+    }
+    shop.say("price", 4);
+    assert_eq!(within(hears.recv()).await.unwrap(), "not price");
+    assert_eq!(warnings(), 1);
+}
+
+/// Each in its place, also where many come at a time, and where the mailbox is full.
+#[actix::test]
+async fn what_has_another_shape_comes_in_its_place() {
+    let server = Scripted::start();
+    let client = support::builder(server.url()).start().unwrap();
+    let mut peer = server.accept().await;
+    peer.greet().await;
+    let mut shop = Shop::of(client).await;
+    shop.client.socket().on::<Price>(shop.desk.clone());
+    shop.client.socket().subscribe_to::<Undecodable>(shop.desk.clone().recipient());
+    // Websocket frames, in one write.
+    let frames = (0..100).flat_map(|number| {
+        [format!("42[\"price\",{number}]"), format!("42[\"price\",\"tea\",{number}]")]
+    });
+    let frames = frames.flat_map(|text| {
+        let head = [0x81, u8::try_from(text.len()).unwrap()];
+        [&head[..], text.as_bytes()].concat()
+    });
+    peer.send_raw(frames.collect::<Vec<u8>>()).await;
+    for number in 0..100 {
+        shop.hears("not price").await;
+        shop.hears(&format!("Price(\"tea\", {number})")).await;
+    }
 }
 
 async fn names_prefixes_functions_and_streams_hear_their_part(server: &Target) {
