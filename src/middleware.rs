@@ -252,44 +252,53 @@ impl Middleware for NameList {
 /// Drops events beyond a rate.
 ///
 /// After a rest, so many may come at once; from then on they must keep the distance that makes the
-/// rate. All namespaces that one limit was added for share it.
+/// rate. All namespaces that one limit was added for share it. No events in any time let none
+/// through; some in a time of 0 are no limit.
 #[derive(Debug)]
 pub struct RateLimit {
     way: Way,
-    /// From one event to the next, at the full rate.
-    distance: Duration,
+    /// From one event to the next, at the full rate. `None` if there is to be none.
+    distance: Option<Duration>,
     /// How far ahead of that events may come.
     burst: Duration,
     /// When the next one would come at the full rate, if that is not over.
     next: Mutex<Option<Instant>>,
 }
 
+/// A time that can be added to any.
+const FOREVER: Duration = Duration::from_secs(1 << 32);
+
 impl RateLimit {
     fn new(way: Way, events: u32, per: Duration) -> Self {
-        let distance = per.checked_div(events).unwrap_or(Duration::MAX);
-        Self { way, distance, burst: per.saturating_sub(distance), next: Mutex::new(None) }
+        let per = per.min(FOREVER);
+        let distance = per.checked_div(events);
+        let burst = per.saturating_sub(distance.unwrap_or(per));
+        Self { way, distance, burst, next: Mutex::new(None) }
     }
 
-    /// So many events of the server in such a time. None at all if it is 0.
+    /// So many events of the server in such a time.
     pub fn incoming(events: u32, per: Duration) -> Self {
         Self::new(Way::In, events, per)
     }
 
-    /// So many events for the server in such a time. None at all if it is 0.
+    /// So many events for the server in such a time.
     pub fn outgoing(events: u32, per: Duration) -> Self {
         Self::new(Way::Out, events, per)
     }
 
+    /// So many events in such a time, counted together, whichever way they go.
+    pub fn both(events: u32, per: Duration) -> Self {
+        Self::new(Way::Both, events, per)
+    }
+
     /// Whether an event may pass now.
     fn admits(&self, now: Instant) -> bool {
-        if self.distance == Duration::MAX {
-            return false;
-        }
+        let Some(distance) = self.distance else { return false };
         let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
         let due = next.map_or(now, |next| next.max(now));
         let admits = due.saturating_duration_since(now) <= self.burst;
         if admits {
-            *next = due.checked_add(self.distance);
+            *next = due.checked_add(distance);
         }
         admits
     }
@@ -446,7 +455,35 @@ mod tests {
         assert_eq!(passed(second / 4), 1);
         assert_eq!(passed(second), 3);
         assert_eq!(passed(100 * second), 4, "a longer rest is worth no more");
-        assert!(!RateLimit::incoming(0, second).admits(start));
+        for (events, per, expected) in [
+            (0, second, 0),
+            (0, Duration::ZERO, 0),
+            (1, Duration::ZERO, 10),
+            (u32::MAX, Duration::from_nanos(1), 10),
+            (1, Duration::MAX, 1),
+        ] {
+            let limit = RateLimit::incoming(events, per);
+            assert_eq!((0..10).filter(|_| limit.admits(start)).count(), expected, "{limit:?}");
+        }
+    }
+
+    #[test]
+    fn a_rate_holds_the_way_that_it_was_made_for() {
+        let second = Duration::from_secs(1);
+        let out = || Emit::new("e", ()).unwrap();
+        let come_in = |limit: &RateLimit| {
+            let event = Event { namespace: "/".into(), payload: out().payload, answer: None };
+            matches!(limit.incoming(event), Flow::Next(_))
+        };
+        let go_out = |limit: &RateLimit| matches!(limit.outgoing("/", out()), Flow::Next(_));
+        for (limit, expected) in [
+            (RateLimit::incoming(1, second), [true, true, false]),
+            (RateLimit::outgoing(1, second), [true, true, true]),
+            (RateLimit::both(1, second), [true, false, false]),
+        ] {
+            let passed = [come_in(&limit), go_out(&limit), come_in(&limit)];
+            assert_eq!(passed, expected, "{limit:?}");
+        }
     }
 
     #[test]
