@@ -48,7 +48,10 @@ on_every_server!(
 );
 
 // What socketioxide has no room for in its own buffer, it does not send.
-on_official_servers!(a_stream_that_is_not_polled_holds_back_what_it_hears);
+on_official_servers!(
+    a_stream_that_is_not_polled_holds_back_what_it_hears,
+    many_hear_each_what_is_theirs_whatever_names_there_are,
+);
 
 /// Passes on all that it hears, and the answers back.
 struct Relay {
@@ -556,6 +559,45 @@ async fn names_prefixes_functions_and_streams_hear_their_part(server: &Target) {
     shop.say("price", 5);
     shop.hears("price[5]").await;
     within(shop.client.shutdown(support::PATIENCE)).await;
+}
+
+/// The namespace remembers who hears which name, where there are many subscribers; but not for more
+/// than 1 024 names.
+async fn many_hear_each_what_is_theirs_whatever_names_there_are(server: &Target) {
+    const NAMES: usize = 1_100;
+    let mut shop = Shop::open(server).await;
+    let socket = shop.client.socket().clone();
+    let (told, mut called) = mpsc::unbounded_channel();
+    for own in 0..10 {
+        let told = told.clone();
+        socket.on_fn(&format!("n{own}"), move |event| {
+            told.send((own, event.name().to_owned(), event.args::<usize>().unwrap())).unwrap();
+        });
+    }
+    socket.on_prefix("n1", shop.desk.clone());
+    for number in (0..NAMES).chain(0..10) {
+        shop.say(&format!("n{number}"), number);
+    }
+    let begin_so = |number: &usize| number.to_string().starts_with('1');
+    for number in (0..NAMES).chain(0..10).filter(begin_so) {
+        shop.hears(&format!("n{number}[{number}]")).await;
+    }
+    for number in (0..10).chain(0..10) {
+        assert_eq!(within(called.recv()).await, Some((number, format!("n{number}"), number)));
+    }
+    // One more, and one less, for a name that is known.
+    let (told_late, mut called_late) = mpsc::unbounded_channel();
+    let late = socket.on_fn("n7", move |event| {
+        told_late.send(event.args::<usize>().unwrap()).unwrap();
+    });
+    shop.say("n7", 70);
+    assert_eq!(within(called_late.recv()).await, Some(70));
+    late.cancel();
+    shop.say("n7", 71);
+    assert_eq!(within(called_late.recv()).await, None);
+    for number in [70, 71] {
+        assert_eq!(within(called.recv()).await, Some((7, "n7".to_owned(), number)));
+    }
 }
 
 async fn what_was_kept_goes_to_whom_it_concerns(server: &Target) {
