@@ -530,6 +530,13 @@ impl Socket {
         }
     }
 
+    /// Whether the namespace is joined, as far as is known. That may be over in a moment, and what is
+    /// emitted meanwhile waits: to act when it changes, subscribe to [`Ready`](crate::Ready) and
+    /// [`Disconnected`](crate::Disconnected), or wait with [`ready`](Self::ready).
+    pub fn is_joined(&self) -> bool {
+        self.port.ended().is_none() && self.port.is_joined()
+    }
+
     /// Why the namespace is neither joined nor being joined, if that is so.
     pub fn ended(&self) -> Option<Reason> {
         self.port.ended()

@@ -466,7 +466,9 @@ async fn a_full_buffer_hands_the_event_back_and_has_room_again_later(server: &Ta
 
 async fn emitting_after_disconnect_is_an_error_at_once(server: &Target) {
     let (client, mut recorder) = Recorder::joined(server).await;
+    assert!(client.socket().is_joined());
     client.socket().disconnect();
+    assert!(!client.socket().is_joined());
     let closed = EmitError::Closed(Reason::ClientDisconnect);
     assert_eq!(client.socket().emit("echo", 1).map(drop), Err(closed.clone()));
     assert_eq!(client.socket().send(Emit::new("echo", 1).unwrap()).map(drop), Err(closed.clone()));
@@ -474,6 +476,10 @@ async fn emitting_after_disconnect_is_an_error_at_once(server: &Target) {
     assert_eq!(answer, Err(AckError::NeverSent(closed)));
     assert_eq!(recorder.next_disconnected().await, Reason::ClientDisconnect);
     assert_eq!(client.socket().ended(), Some(Reason::ClientDisconnect));
+    client.socket().connect();
+    assert!(!client.socket().is_joined() && client.socket().ended().is_none());
+    recorder.next_ready().await;
+    assert!(client.socket().is_joined());
 }
 
 async fn emitting_after_shutdown_is_an_error_at_once(server: &Target) {

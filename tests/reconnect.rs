@@ -55,6 +55,7 @@ async fn a_server_that_is_restarted_finds_us_again(server: &Target) {
     }
     drop(mortal);
     let reason = on_root.next_disconnected().await;
+    assert!(!client.socket().is_joined() && client.socket().ended().is_none());
     assert_eq!(on_foo.next_disconnected().await, reason);
     assert_eq!(within(open).await, Err(AckError::Disconnected(reason.clone())));
     let next = on_root.next_reconnecting().await;
