@@ -818,7 +818,8 @@ impl Handler<Posted> for Namespace {
     type Result = ();
 
     fn handle(&mut self, _: Posted, _: &mut Self::Context) {
-        for Post { emit, permit, offline, question } in self.port.posts.take() {
+        let mut batch = self.port.posts.take();
+        for Post { emit, permit, offline, question } in batch.drain(..) {
             let waits = question.is_some();
             if let Err(error) = self.emit(emit, permit, offline, question)
                 && !waits
@@ -827,6 +828,7 @@ impl Handler<Posted> for Namespace {
                 log::debug!("{}: an event was not sent: {error}", self.name());
             }
         }
+        self.port.posts.give_back(batch);
         self.publish();
     }
 }

@@ -25,6 +25,9 @@ pub(crate) struct Post {
     pub(crate) question: Option<Box<Question>>,
 }
 
+/// The place of so many events is kept for the next batch: some 40 kB.
+const MAX_SPARE: usize = 512;
+
 /// Whoever puts something in holds room for it, so there is no other bound.
 #[derive(Debug, Default)]
 pub(crate) struct Posts {
@@ -35,6 +38,8 @@ pub(crate) struct Posts {
 struct State {
     /// Each of them is announced.
     batches: VecDeque<Vec<Post>>,
+    /// Empty: for the next batch.
+    spare: Vec<Post>,
     /// The last one takes more.
     is_open: bool,
     /// Nobody will take them.
@@ -57,7 +62,9 @@ impl Posts {
         if let Some(batch) = state.batches.back_mut().filter(|_| is_open) {
             batch.push(post);
         } else {
-            state.batches.push_back(vec![post]);
+            let mut batch = std::mem::take(&mut state.spare);
+            batch.push(post);
+            state.batches.push_back(batch);
             // Before anybody else can say something to the actor.
             announce();
         }
@@ -75,6 +82,13 @@ impl Posts {
         let batch = state.batches.pop_front().unwrap_or_default();
         state.is_open &= !state.batches.is_empty();
         batch
+    }
+
+    /// Takes the place that a batch took, for another one.
+    pub(crate) fn give_back(&self, batch: Vec<Post>) {
+        if batch.is_empty() && batch.capacity() <= MAX_SPARE {
+            self.state().spare = batch;
+        }
     }
 
     /// The actor is gone.

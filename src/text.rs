@@ -6,10 +6,19 @@ use bytestring::ByteString;
 
 /// A text without its beginning. Another [`ByteString`] for the rest would count references, which
 /// costs a message as much as much of what else is done with it.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct Text {
-    whole: ByteString,
+    whole: Whole,
     begin: usize,
+}
+
+#[derive(Debug, Clone)]
+enum Whole {
+    /// A part of what was read.
+    Read(ByteString),
+    /// It was written here, and nobody takes a part of it: so it need not be shared, which would take
+    /// an allocation.
+    Written(String),
 }
 
 impl Text {
@@ -34,25 +43,39 @@ impl Text {
 
     /// A part of it by itself.
     pub(crate) fn slice_ref(&self, part: &str) -> ByteString {
-        self.whole.slice_ref(part)
+        match &self.whole {
+            Whole::Read(text) => text.slice_ref(part),
+            Whole::Written(_) => part.into(),
+        }
     }
 }
 
 impl From<ByteString> for Text {
-    fn from(whole: ByteString) -> Self {
-        Self { whole, begin: 0 }
+    fn from(text: ByteString) -> Self {
+        Self { whole: Whole::Read(text), begin: 0 }
     }
 }
 
 impl From<String> for Text {
     fn from(text: String) -> Self {
-        ByteString::from(text).into()
+        Self { whole: Whole::Written(text), begin: 0 }
     }
 }
 
 impl From<&str> for Text {
     fn from(text: &str) -> Self {
         ByteString::from(text).into()
+    }
+}
+
+impl Deref for Whole {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        match self {
+            Self::Read(text) => text,
+            Self::Written(text) => text,
+        }
     }
 }
 

@@ -3,7 +3,6 @@
 use std::{fmt, io};
 
 use bytes::Bytes;
-use bytestring::ByteString;
 use serde::{
     Serialize,
     ser::{self, Impossible},
@@ -18,12 +17,16 @@ use super::{
     placeholder::{AMBIGUOUS, count_placeholders},
 };
 
+/// What a short event takes. Allocators keep blocks of less than 128 bytes, with what they note of
+/// them, at hand.
+const SHORT: usize = 120;
+
 /// `["name",…]`
 pub(crate) fn encode_event<T: Serialize + ?Sized>(
     name: &str,
     arguments: &T,
 ) -> Result<Payload, Error> {
-    let mut text = Vec::with_capacity(128);
+    let mut text = Vec::with_capacity(SHORT);
     text.push(b'[');
     name.serialize(&mut Serializer::new(&mut text))?;
     let (json, first, attachments) = encode(text, arguments)?;
@@ -42,7 +45,7 @@ pub(crate) fn encode_reply<T: Serialize + ?Sized>(arguments: &T) -> Result<Paylo
 fn encode<T: Serialize + ?Sized>(
     mut text: Vec<u8>,
     arguments: &T,
-) -> Result<(ByteString, usize, Vec<Bytes>), Error> {
+) -> Result<(String, usize, Vec<Bytes>), Error> {
     let mut attachments = Vec::new();
     let form = Form::of(arguments);
     let begun = text.len();
@@ -69,7 +72,7 @@ fn encode<T: Serialize + ?Sized>(
     } else {
         text.push(b']');
     }
-    let json = ByteString::try_from(text).map_err(ser::Error::custom)?;
+    let json = String::from_utf8(text).map_err(ser::Error::custom)?;
     if !attachments.is_empty() && count_placeholders(&json) != attachments.len() {
         return Err(ser::Error::custom(AMBIGUOUS));
     }

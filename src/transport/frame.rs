@@ -100,28 +100,34 @@ impl Header {
 pub(super) fn put(target: &mut BytesMut, kind: Kind, parts: &[&[u8]], mask: [u8; 4]) {
     let length = parts.iter().fold(0_usize, |sum, part| sum.saturating_add(part.len()));
     target.reserve(length.saturating_add(HEADER));
-    target.put_u8(0x80 | kind.opcode());
-    match (u8::try_from(length), u16::try_from(length)) {
-        (Ok(short), _) if short < 126 => target.put_u8(0x80 | short),
-        (_, Ok(medium)) => {
-            target.put_u8(0xFE);
-            target.put_u16(medium);
-        }
-        _ => {
-            target.put_u8(0xFF);
-            target.put_u64(u64::try_from(length).unwrap_or(u64::MAX));
+    put_header(target, kind, length, mask);
+    let mut plain = target.len();
+    for block in parts.iter().flat_map(|part| part.chunks(BLOCK)) {
+        target.extend_from_slice(block);
+        let pending = target.len().saturating_sub(plain);
+        if pending >= BLOCK {
+            // What is no whole word is masked together with what comes behind it.
+            let end = plain.saturating_add(pending & !7);
+            apply(mask, target.get_mut(plain..end).unwrap_or_default());
+            plain = end;
         }
     }
-    target.put_slice(&mask);
-    let mut mask = mask;
-    for part in parts {
-        for block in part.chunks(BLOCK) {
-            let begin = target.len();
-            target.extend_from_slice(block);
-            apply(mask, target.get_mut(begin..).unwrap_or_default());
+    apply(mask, target.get_mut(plain..).unwrap_or_default());
+}
+
+fn put_header(target: &mut BytesMut, kind: Kind, length: usize, [a, b, c, d]: [u8; 4]) {
+    let first = 0x80 | kind.opcode();
+    match (u8::try_from(length), u16::try_from(length)) {
+        (Ok(short), _) if short < 126 => target.put_slice(&[first, 0x80 | short, a, b, c, d]),
+        (_, Ok(medium)) => {
+            let [high, low] = medium.to_be_bytes();
+            target.put_slice(&[first, 0xFE, high, low, a, b, c, d]);
         }
-        // Where the next part goes on.
-        mask.rotate_left(part.len() % 4);
+        _ => {
+            target.put_slice(&[first, 0xFF]);
+            target.put_u64(u64::try_from(length).unwrap_or(u64::MAX));
+            target.put_slice(&[a, b, c, d]);
+        }
     }
 }
 
