@@ -3,7 +3,7 @@
 //! Ids count up for as long as the namespace lives, across sessions, so a late answer can never
 //! meet another question. Each entry leaves the table exactly once: answered, expired or failed.
 
-use std::{collections::BTreeSet, time::Instant};
+use std::{cmp::Reverse, collections::BinaryHeap, time::Instant};
 
 use crate::quick::QuickMap;
 
@@ -12,13 +12,18 @@ use crate::quick::QuickMap;
 pub(crate) struct Acks<W> {
     next: u64,
     waiting: QuickMap<u64, Waiting<W>>,
-    deadlines: BTreeSet<(Instant, u64)>,
+    /// The earliest first, which is of somebody who waits. Those of others may be among the rest: most
+    /// questions are answered in the order in which they were asked, and then it costs little to wait
+    /// with them until they come first.
+    deadlines: BinaryHeap<Reverse<(Instant, u64)>>,
 }
+
+/// For so many more than those who wait there may be deadlines, and for as many again.
+const SPARE: usize = 64;
 
 #[derive(Debug)]
 struct Waiting<W> {
     waiter: W,
-    deadline: Instant,
     sent: Option<Instant>,
 }
 
@@ -33,7 +38,7 @@ pub(crate) struct Left<W> {
 
 impl<W> Default for Acks<W> {
     fn default() -> Self {
-        Self { next: 0, waiting: QuickMap::default(), deadlines: BTreeSet::new() }
+        Self { next: 0, waiting: QuickMap::default(), deadlines: BinaryHeap::new() }
     }
 }
 
@@ -56,8 +61,8 @@ impl<W> Acks<W> {
     }
 
     fn enter(&mut self, id: u64, waiter: W, deadline: Instant, sent: Option<Instant>) {
-        self.waiting.insert(id, Waiting { waiter, deadline, sent });
-        self.deadlines.insert((deadline, id));
+        self.waiting.insert(id, Waiting { waiter, sent });
+        self.deadlines.push(Reverse((deadline, id)));
     }
 
     /// Notes that the event is on its way. `false` if nobody waits (any more).
@@ -86,19 +91,32 @@ impl<W> Acks<W> {
 
     /// The waiter that an answer is for.
     pub(crate) fn answered(&mut self, id: u64) -> Option<Left<W>> {
-        let Waiting { waiter, deadline, sent } = self.waiting.remove(&id)?;
-        self.deadlines.remove(&(deadline, id));
+        let Waiting { waiter, sent } = self.waiting.remove(&id)?;
+        self.tidy();
         Some(Left { id, waiter, sent })
+    }
+
+    /// Forgets deadlines of nobody: the first ones, and all if they are too many.
+    fn tidy(&mut self) {
+        let Self { waiting, deadlines, .. } = self;
+        while let Some(Reverse((_, id))) = deadlines.peek()
+            && !waiting.contains_key(id)
+        {
+            deadlines.pop();
+        }
+        if deadlines.len() > waiting.len().saturating_mul(2).saturating_add(SPARE) {
+            deadlines.retain(|Reverse((_, id))| waiting.contains_key(id));
+        }
     }
 
     /// The earliest deadline.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        self.deadlines.first().map(|&(deadline, _)| deadline)
+        self.deadlines.peek().map(|&Reverse((deadline, _))| deadline)
     }
 
     /// A waiter whose deadline is over.
     pub(crate) fn expired(&mut self, now: Instant) -> Option<Left<W>> {
-        let &(deadline, id) = self.deadlines.first()?;
+        let &Reverse((deadline, id)) = self.deadlines.peek()?;
         if deadline > now {
             return None;
         }
@@ -152,5 +170,28 @@ mod tests {
         assert_eq!(acks.fail(true), [left(3, "d", None)]);
         assert_eq!(acks.poll_timeout(), None);
         assert_eq!(acks.id(), 4, "ids are not used again");
+    }
+
+    #[test]
+    fn the_deadlines_of_who_is_gone_are_forgotten_however_they_go() {
+        let start = Instant::now();
+        let mut acks = Acks::default();
+        // One that waits for longest, and all others behind it or before it in vain.
+        acks.insert(0, (), start + Duration::from_secs(1));
+        for id in 1..10_000 {
+            acks.insert(id, (), start + Duration::from_secs(1 + id % 3));
+            if id > 100 {
+                assert!(acks.answered(id - 100).is_some());
+            }
+            assert_eq!(acks.poll_timeout(), Some(start + Duration::from_secs(1)));
+            assert!(acks.deadlines.len() <= 2 * 101 + SPARE + 1, "{}", acks.deadlines.len());
+        }
+        assert!(acks.answered(0).is_some());
+        let later = start + Duration::from_secs(5);
+        let mut expired = 0;
+        while acks.expired(later).is_some() {
+            expired += 1;
+        }
+        assert_eq!((expired, acks.poll_timeout(), acks.deadlines.len()), (100, None, 0));
     }
 }

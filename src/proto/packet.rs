@@ -330,8 +330,9 @@ fn push_number(text: &mut String, number: u64) {
     if number >= 10 {
         push_number(text, number / 10);
     }
-    let digit = u32::try_from(number % 10).ok().and_then(|digit| char::from_digit(digit, 10));
-    text.extend(digit);
+    if let Ok(digit) = u8::try_from(number % 10) {
+        text.push(char::from(b'0' | digit));
+    }
 }
 
 /// What a packet consists of, for those who write it.
@@ -563,10 +564,11 @@ impl<'a> Reader<'a> {
         if digits.len() > 16 {
             return Err(ProtocolError::Id);
         }
-        match digits.parse() {
-            Ok(id) if id <= MAX_ID => Ok(Some(id)),
-            _ => Err(ProtocolError::Id),
-        }
+        // So few have room in it.
+        let id = digits
+            .bytes()
+            .fold(0_u64, |id, digit| id.wrapping_mul(10).wrapping_add(u64::from(digit & 0x0F)));
+        if id <= MAX_ID { Ok(Some(id)) } else { Err(ProtocolError::Id) }
     }
 }
 
