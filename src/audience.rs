@@ -91,10 +91,13 @@ impl Seats {
     fn give(&mut self, place: usize, event: Event) -> bool {
         let outcome = self.with(place, |subscriber| {
             subscriber.take(Fact::Event(event));
-            (subscriber.take_undecodable(), subscriber.is_overrun())
+            (subscriber.has_undecodable(), subscriber.is_overrun())
         });
-        let Some((undecodable, overrun)) = outcome else { return false };
-        self.undecodable.extend(undecodable.into_iter().map(|what| (place, what)));
+        let Some((has_undecodable, overrun)) = outcome else { return false };
+        if has_undecodable && let Some(Seat { subscriber, .. }) = self.all.get_mut(place) {
+            let taken = subscriber.take_undecodable();
+            self.undecodable.extend(taken.into_iter().map(|what| (place, what)));
+        }
         overrun
     }
 
@@ -246,8 +249,8 @@ impl Audience {
                 let Some(Seat { subscriber, is_busy }) = all.get_mut(place) else { return false };
                 subscriber.poll(cx, namespace);
                 missed.add(subscriber.take_missed());
-                let unknown = subscriber.take_undecodable();
-                undecodable.extend(unknown.into_iter().map(|what| (place, what)));
+                let taken = subscriber.take_undecodable();
+                undecodable.extend(taken.into_iter().map(|what| (place, what)));
                 is_done |= subscriber.is_done();
                 *is_busy = subscriber.is_busy();
                 *is_busy

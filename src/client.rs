@@ -29,7 +29,7 @@ use crate::{
         backoff::Reconnect,
         connection::Config,
         engine::Protocol,
-        packet::{Limits, MAX_NAMESPACE, Parser},
+        packet::{Limits, MAX_NAMESPACE, Parser, root},
         socket::{self, Credentials},
     },
     provider::{Dial, Join, Provider},
@@ -270,7 +270,8 @@ fn namespace_name(name: &str) -> Result<ByteString, NamespaceError> {
     if full.contains(illegal) || full.len() > MAX_NAMESPACE {
         return Err(NamespaceError::Name(name.to_owned()));
     }
-    Ok(full.into())
+    // Most are this one, and it needs no memory of its own.
+    Ok(if full == "/" { root() } else { full.into() })
 }
 
 fn before_query(text: &str) -> &str {

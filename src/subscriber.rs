@@ -195,7 +195,8 @@ impl Ears {
             note(sent);
         };
         let mut last: Option<&Named> = None;
-        for named in self.named.iter().filter(|named| named.filter.fits(event.name())) {
+        let name = event.name();
+        for named in self.named.iter().filter(|named| named.filter.fits(name)) {
             if let Some(before) = last.replace(named) {
                 note(before.ear.send(event.clone()));
             }
@@ -465,6 +466,10 @@ impl Subscriber {
         }
     }
 
+    pub(crate) fn has_undecodable(&self) -> bool {
+        !self.undecodable.is_empty()
+    }
+
     /// What had another shape than the actor asked for, since somebody asked.
     pub(crate) fn take_undecodable(&mut self) -> Vec<Undecodable> {
         std::mem::take(&mut self.undecodable)
@@ -535,7 +540,7 @@ impl Subscriber {
             || self.gap != Gap::default()
             || !self.queue.is_empty()
             || !self.answers.is_empty()
-            || !self.undecodable.is_empty()
+            || self.has_undecodable()
     }
 
     /// Delivers a message if it is wanted, or queues it behind others. Says whether it is.
