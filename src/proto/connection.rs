@@ -98,6 +98,10 @@ pub(crate) struct Outgoing {
     pub(crate) number: u64,
 }
 
+/// It goes from hand to hand. What is larger is moved by a call, which takes as long as much of what
+/// else is done with an event.
+const _: () = assert!(size_of::<Outgoing>() <= 128);
+
 impl Outgoing {
     /// A packet of the protocol itself.
     pub(crate) fn bare(packet: Packet) -> Self {

@@ -220,32 +220,35 @@ struct Fields<'a> {
     data: Option<&'a RawValue>,
 }
 
-fn packet(json: &Text, attachments: Vec<Bytes>) -> Result<Packet, ProtocolError> {
+fn packet(source: &Text, attachments: Vec<Bytes>) -> Result<Packet, ProtocolError> {
     let Fields { r#type, nsp, id, data } =
-        serde_json::from_str(json).map_err(|error| broken(brief(&error)))?;
+        serde_json::from_str(source).map_err(|error| broken(brief(&error)))?;
     if nsp.len() > MAX_NAMESPACE {
         return Err(ProtocolError::Namespace);
     }
     if id.is_some_and(|id| id > MAX_ID) {
         return Err(ProtocolError::Id);
     }
-    let data = data.map(|data| json.slice_ref(data.get()));
-    let of_shape = |first| data.clone().filter(|data| data.starts_with(first));
+    let data = data.map(RawValue::get);
+    let of_shape = |first| data.filter(|data| data.starts_with(first));
     let body = match r#type {
-        0 if data.is_some() => Body::Connect(Some(of_shape('{').ok_or(ProtocolError::Payload)?)),
+        0 if data.is_some() => {
+            Body::Connect(Some(of_shape('{').ok_or(ProtocolError::Payload)?.into()))
+        }
         0 => Body::Connect(None),
         1 => Body::Disconnect,
         2 | 5 => {
             let json = of_shape('[').ok_or(ProtocolError::Payload)?;
-            let (name, arguments) = event_name(&json)?;
+            let (name, arguments) = event_name(json)?;
+            let json = source.slice_ref(json);
             Body::Event { id, payload: Payload::event(json, name, arguments, attachments) }
         }
         3 | 6 => {
             let json = of_shape('[').ok_or(ProtocolError::Payload)?;
             let id = id.ok_or(ProtocolError::Id)?;
-            Body::Ack { id, payload: Payload::answer(json, attachments) }
+            Body::Ack { id, payload: Payload::answer(source.slice_ref(json), attachments) }
         }
-        4 => Body::ConnectError(data),
+        4 => Body::ConnectError(data.map(Into::into)),
         other => return Err(ProtocolError::UnknownType(other)),
     };
     Ok(Packet::new(nsp.into(), body))

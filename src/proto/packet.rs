@@ -194,7 +194,7 @@ pub(crate) struct Packet {
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) enum Body {
     /// A JSON object: auth from the client, the socket's id from the server.
-    Connect(Option<ByteString>),
+    Connect(Option<Box<str>>),
     Disconnect,
     Event {
         id: Option<u64>,
@@ -205,7 +205,7 @@ pub(crate) enum Body {
         payload: Payload,
     },
     /// Any JSON.
-    ConnectError(Option<ByteString>),
+    ConnectError(Option<Box<str>>),
 }
 
 /// Shows no credentials.
@@ -432,11 +432,11 @@ impl Decoder {
         }
         let namespace = reader.namespace()?.map_or_else(root, |name| text.slice_ref(name));
         let body = match kind {
-            b'0' => Body::Connect(connect_payload(reader.rest)?.map(|json| text.slice_ref(json))),
+            b'0' => Body::Connect(connect_payload(reader.rest)?.map(Into::into)),
             b'1' => Body::Disconnect,
             b'4' => {
                 let json = checked(reader.rest)?;
-                Body::ConnectError(json.map(|json| text.slice_ref(json)))
+                Body::ConnectError(json.map(Into::into))
             }
             b'2' | b'5' => {
                 let id = reader.id()?;

@@ -652,9 +652,9 @@ impl<W> Socket<W> {
     }
 
     /// What goes with the request: where the last session was lost, and the credentials.
-    fn connect(&self, auth: Option<&Auth>) -> Option<ByteString> {
+    fn connect(&self, auth: Option<&Auth>) -> Option<Box<str>> {
         let Some((pid, offset)) = self.recovery.as_ref().and_then(Recovery::point) else {
-            return auth.map(|auth| auth.0.clone());
+            return auth.map(|auth| (*auth.0).into());
         };
         let point = serde_json::json!({ "pid": pid, "offset": offset }).to_string();
         let Some(fields) = auth.and_then(|auth| auth.0.strip_prefix('{')) else {

@@ -3,7 +3,6 @@
 //! `tests/vectors/packets.json` was made by `tests/vectors/generate.mjs`, which runs them.
 
 use bytes::Bytes;
-use bytestring::ByteString;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -99,7 +98,7 @@ fn fill(value: &mut Value, attachments: &[Bytes]) {
 /// The packet as the vectors describe one.
 fn describe(packet: &Packet) -> Value {
     let text =
-        |json: &Option<ByteString>| json.as_deref().map(|json| serde_json::from_str(json).unwrap());
+        |json: &Option<Box<str>>| json.as_deref().map(|json| serde_json::from_str(json).unwrap());
     let (kind, id, data): (_, _, Option<Value>) = match &packet.body {
         Body::Connect(data) => ("connect", None, text(data)),
         Body::Disconnect => ("disconnect", None, None),
