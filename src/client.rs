@@ -737,7 +737,7 @@ impl ClientBuilder {
     /// How much may wait to be sent in each namespace: the number of events, and their bytes. Events
     /// with [retries](Self::retries) hold room until they are answered. When it is full, emits fail
     /// with [`EmitError::Full`](crate::EmitError::Full); an event larger than all of it passes alone.
-    /// Default: 10 000 events, 16 MiB.
+    /// Default: 10 000 events, 16 MiB. There are never more than 16 777 215 events or 1 TiB in it.
     ///
     /// Answers to the server have room of their own: as many bytes, and as many answers as
     /// [`pending_acks`](Self::pending_acks) says.
@@ -750,7 +750,8 @@ impl ClientBuilder {
     /// How many events of each namespace may wait for an answer, and how many answers to the server
     /// may wait to be sent. Beyond it, [`emit_with_ack`](Socket::emit_with_ack) fails with
     /// [`EmitError::Full`](crate::EmitError::Full), and [`Event::ack`](crate::Event::ack) with
-    /// [`AnswerError::Full`](crate::AnswerError::Full). Default: 65 536.
+    /// [`AnswerError::Full`](crate::AnswerError::Full). Default: 65 536. No more than 16 777 215 answers
+    /// wait.
     #[must_use]
     pub fn pending_acks(mut self, events: usize) -> Self {
         self.pending_acks = events;

@@ -46,37 +46,54 @@ pub(crate) struct Limits {
     pub(crate) asks: usize,
 }
 
-/// What is taken.
+/// What is taken: how many, and their bytes in the lower bits, so that both change at once.
 #[derive(Debug, Default)]
-struct Room {
-    items: AtomicUsize,
-    bytes: AtomicUsize,
-}
+struct Room(AtomicU64);
+
+/// One of no bytes, in a [`Room`].
+const ITEM: u64 = 1 << 40;
+const MAX_ITEMS: u64 = u64::MAX / ITEM;
+/// More than any machine has.
+const MAX_BYTES: u64 = ITEM - 1;
 
 impl Room {
     /// Takes room for one more, if so many and so much of them are allowed. One that is larger than
     /// all the room goes into an empty one: it could never be sent otherwise.
     fn take(&self, bytes: usize, max_items: usize, max_bytes: usize) -> Option<()> {
-        let items = take(&self.items, 1, |sum| sum <= max_items)?;
-        let alone = items == 0;
-        if take(&self.bytes, bytes, |sum| alone || sum <= max_bytes).is_none() {
-            self.items.fetch_sub(1, SeqCst);
-            return None;
-        }
-        Some(())
+        let max_items = wide(max_items).min(MAX_ITEMS);
+        let max_bytes = wide(max_bytes).min(MAX_BYTES);
+        let add = |before: u64| {
+            let sum = (before % ITEM).saturating_add(wide(bytes));
+            let fits = (before < ITEM || sum <= max_bytes) && before / ITEM < max_items;
+            fits.then_some(before.checked_add(ITEM)?.saturating_add(wide(bytes)))
+        };
+        self.0.fetch_update(SeqCst, SeqCst, add).is_ok().then_some(())
     }
 
     fn give(&self, bytes: usize) {
-        self.bytes.fetch_sub(bytes, SeqCst);
-        self.items.fetch_sub(1, SeqCst);
+        self.0.fetch_sub(ITEM.saturating_add(wide(bytes)), SeqCst);
+    }
+
+    /// How many, and their bytes.
+    fn taken(&self) -> (u64, u64) {
+        let taken = self.0.load(SeqCst);
+        (taken / ITEM, taken % ITEM)
     }
 
     /// Whether it is worth while for somebody who waits for room to look again: at the latest
     /// when it is empty.
     fn is_half_empty(&self, limits: Limits) -> bool {
-        let items = self.items.load(SeqCst);
-        items == 0 || (items <= limits.items / 2 && self.bytes.load(SeqCst) <= limits.bytes / 2)
+        let (items, bytes) = self.taken();
+        items == 0 || (items <= wide(limits.items) / 2 && bytes <= wide(limits.bytes) / 2)
     }
+}
+
+fn wide(amount: usize) -> u64 {
+    u64::try_from(amount).unwrap_or(u64::MAX)
+}
+
+fn narrow(amount: u64) -> usize {
+    usize::try_from(amount).unwrap_or(usize::MAX)
 }
 
 impl Outbox {
@@ -94,12 +111,14 @@ impl Outbox {
 
     /// Takes room for one event of `bytes`, or `None` if there is not enough left.
     pub(crate) fn reserve(self: &Arc<Self>, bytes: usize) -> Option<Permit> {
+        let bytes = bytes.min(narrow(MAX_BYTES));
         self.events.take(bytes, self.limits.items, self.limits.bytes)?;
         Some(self.permit(bytes, Kind::Event, Stage::Waiting))
     }
 
     /// Takes room for an answer to the server, which nobody counts as discarded.
     pub(crate) fn reserve_answer(self: &Arc<Self>, bytes: usize) -> Option<Permit> {
+        let bytes = bytes.min(narrow(MAX_BYTES));
         self.answers.take(bytes, self.limits.asks, self.limits.bytes)?;
         Some(self.permit(bytes, Kind::Answer, Stage::Settled))
     }
@@ -128,12 +147,12 @@ impl Outbox {
 
     /// How many events hold room now.
     pub(crate) fn waiting(&self) -> usize {
-        self.events.items.load(Acquire)
+        narrow(self.events.taken().0)
     }
 
     /// How many bytes of them.
     pub(crate) fn waiting_bytes(&self) -> usize {
-        self.events.bytes.load(Acquire)
+        narrow(self.events.taken().1)
     }
 
     /// How many events were taken and never sent.
@@ -302,10 +321,15 @@ impl Drop for Permit {
 /// What became of an event.
 #[derive(Debug, Default)]
 pub(crate) struct Fate {
-    /// 0 as long as that is open.
-    settled: AtomicU8,
+    /// One of the states below, or what the event has [settled](Settled) at.
+    state: AtomicU8,
     waker: AtomicWaker,
 }
+
+/// It is open, and nobody waits for it.
+const OPEN: u8 = 0;
+/// It is open, and somebody is to be woken.
+const AWAITED: u8 = 1;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Settled {
@@ -316,34 +340,39 @@ pub(crate) enum Settled {
     Stranded,
 }
 
+impl Settled {
+    /// Neither [`OPEN`] nor [`AWAITED`].
+    fn number(self) -> u8 {
+        match self {
+            Self::Written => 2,
+            Self::Discarded => 3,
+            Self::Stranded => 4,
+        }
+    }
+}
+
 impl Fate {
     /// That of an event which was as good as written from the start.
     pub(crate) fn written() -> Arc<Self> {
-        let fate = Self::default();
-        fate.settle(Settled::Written);
-        Arc::new(fate)
+        Arc::new(Self { state: AtomicU8::new(Settled::Written.number()), ..Self::default() })
     }
 
     pub(crate) fn poll(&self, cx: &Context<'_>) -> Poll<Settled> {
         self.waker.register(cx.waker());
-        match self.settled.load(Acquire) {
-            0 => Poll::Pending,
-            1 => Poll::Ready(Settled::Written),
-            2 => Poll::Ready(Settled::Discarded),
-            _ => Poll::Ready(Settled::Stranded),
-        }
+        let state = self.state.compare_exchange(OPEN, AWAITED, AcqRel, Acquire);
+        let settled = [Settled::Written, Settled::Discarded, Settled::Stranded];
+        let settled = settled.into_iter().find(|settled| state == Err(settled.number()));
+        settled.map_or(Poll::Pending, Poll::Ready)
     }
 }
 
 impl Witness for Fate {
     fn settle(&self, settled: Settled) {
-        let number = match settled {
-            Settled::Written => 1,
-            Settled::Discarded => 2,
-            Settled::Stranded => 3,
+        let settle = |open| {
+            self.state.compare_exchange(open, settled.number(), AcqRel, Acquire).map_err(drop)
         };
-        // The first word counts.
-        if self.settled.compare_exchange(0, number, AcqRel, Acquire).is_ok() {
+        // The first word counts. Most of the time nobody waits for it.
+        if settle(OPEN).is_err() && settle(AWAITED).is_ok() {
             self.waker.wake();
         }
     }
@@ -388,6 +417,19 @@ mod tests {
         assert!(asking.is_some() && outbox.ask().is_none());
         drop(asking);
         assert!(outbox.ask().is_some());
+    }
+
+    #[test]
+    fn no_limit_and_no_event_is_too_large_for_the_count() {
+        let outbox = Outbox::new(Limits { items: usize::MAX, bytes: usize::MAX, asks: 1 });
+        let giant = outbox.reserve(usize::MAX).unwrap();
+        assert_eq!(outbox.waiting(), 1);
+        assert!(outbox.reserve(1).is_none() && outbox.reserve(usize::MAX).is_none());
+        let light = outbox.reserve(0).unwrap();
+        drop(giant);
+        assert_eq!((outbox.waiting(), outbox.waiting_bytes()), (1, 0));
+        drop(light);
+        assert_eq!((outbox.waiting(), outbox.waiting_bytes()), (0, 0));
     }
 
     #[test]
