@@ -117,6 +117,7 @@ fn color(peer: Peer) -> RGBColor {
     match peer {
         Peer::Ours => RGBColor(0xD1, 0x49, 0x2E),
         Peer::Awc => RGBColor(0x6B, 0x72, 0x80),
+        Peer::Actor => RGBColor(0x8A, 0x7F, 0xA8),
         Peer::Tungstenite => RGBColor(0xB0, 0xB5, 0xBD),
         Peer::RustSocketio => RGBColor(0x2F, 0x6D, 0xA8),
         Peer::Js => RGBColor(0xE0, 0xA8, 0x30),

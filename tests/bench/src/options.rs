@@ -21,7 +21,8 @@ modes:
 options:
   --workloads W,...   of recv,emit,ack,pipe,bin,binout,mix,conns (all;
                       in the other modes recv,emit,pipe)
-  --peers P,...       of ours,awc,tungstenite,rust_socketio,js,python (all)
+  --peers P,...       of ours,awc,actor,tungstenite,rust_socketio,js,
+                      python (all)
   --sizes N,...       bytes of text in an event (64)
   --rounds N          runs of each, of which the median counts (5)
   --slow-rounds N     the same for peers that are no websocket loop (3)

@@ -1,5 +1,6 @@
 //! The clients that are measured, each in a process of its own.
 
+mod actor;
 mod awc;
 mod bare;
 pub mod ours;
@@ -25,6 +26,8 @@ pub enum Peer {
     Ours,
     /// The least code by hand on awc's websocket.
     Awc,
+    /// The least that owns awc's websocket in an actor, and has events go to another one.
+    Actor,
     /// The least code by hand on tokio-tungstenite.
     Tungstenite,
     RustSocketio,
@@ -35,13 +38,21 @@ pub enum Peer {
 }
 
 impl Peer {
-    pub const ALL: [Self; 6] =
-        [Self::Ours, Self::Awc, Self::Tungstenite, Self::RustSocketio, Self::Js, Self::Python];
+    pub const ALL: [Self; 7] = [
+        Self::Ours,
+        Self::Awc,
+        Self::Actor,
+        Self::Tungstenite,
+        Self::RustSocketio,
+        Self::Js,
+        Self::Python,
+    ];
 
     pub fn name(self) -> &'static str {
         match self {
             Self::Ours => "ours",
             Self::Awc => "awc",
+            Self::Actor => "actor",
             Self::Tungstenite => "tungstenite",
             Self::RustSocketio => "rust_socketio",
             Self::Js => "js",
@@ -59,6 +70,7 @@ impl Peer {
         match self {
             Self::Ours => "actix-socketio",
             Self::Awc => "bare awc loop",
+            Self::Actor => "awc in an actor, by hand",
             Self::Tungstenite => "bare tokio-tungstenite loop",
             Self::RustSocketio => "rust_socketio",
             Self::Js => "socket.io-client",
@@ -70,7 +82,7 @@ impl Peer {
     pub fn slowness(self, workload: Workload) -> u64 {
         let round_trip = workload == Workload::Ack;
         match self {
-            Self::Ours | Self::Awc | Self::Tungstenite => 1,
+            Self::Ours | Self::Awc | Self::Actor | Self::Tungstenite => 1,
             _ if workload == Workload::Conns => 1,
             Self::RustSocketio => {
                 if round_trip {
@@ -98,7 +110,7 @@ impl Peer {
 
     /// Whether it runs only every other round or so, see the options.
     pub fn is_slow(self) -> bool {
-        !matches!(self, Self::Ours | Self::Awc | Self::Tungstenite)
+        !matches!(self, Self::Ours | Self::Awc | Self::Actor | Self::Tungstenite)
     }
 
     /// Fetches what it needs, and says which version it is, or why it cannot run.
@@ -127,6 +139,7 @@ impl Peer {
         match self {
             Self::Ours => on_actix(drive::<ours::Ours>(port, spec)),
             Self::Awc => on_actix(drive::<bare::Bare<awc::Socket>>(port, spec)),
+            Self::Actor => on_actix(drive::<actor::Hand>(port, spec)),
             Self::Tungstenite => on_tokio(drive::<bare::Bare<tungstenite::Socket>>(port, spec)),
             #[cfg(feature = "peers")]
             Self::RustSocketio => on_tokio(drive::<rust_socketio::Session>(port, spec)),

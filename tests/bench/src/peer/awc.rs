@@ -14,6 +14,12 @@ thread_local! {
 
 pub struct Socket(actix_codec::Framed<BoxedSocket, ws::Codec>);
 
+impl Socket {
+    pub fn into_framed(self) -> actix_codec::Framed<BoxedSocket, ws::Codec> {
+        self.0
+    }
+}
+
 impl Wire for Socket {
     async fn dial(port: u16) -> Self {
         let url = format!("ws://127.0.0.1:{port}/socket.io/?EIO=4&transport=websocket");

@@ -33,11 +33,7 @@ pub struct Bare<W> {
 
 impl<W: Wire> Session for Bare<W> {
     async fn connect(port: u16, spec: Spec) -> Self {
-        let mut bare = Self { wire: W::dial(port).await, spec };
-        assert!(bare.text().await.starts_with(b"0{"), "the open packet");
-        bare.send("40".into()).await;
-        assert!(bare.text().await.starts_with(b"40{"), "the namespace is joined");
-        bare
+        Self { wire: joined(port).await, spec }
     }
 
     async fn run(&mut self) -> Option<Latencies> {
@@ -179,20 +175,34 @@ impl<W: Wire> Bare<W> {
     }
 
     async fn text(&mut self) -> Bytes {
-        match self.wire.next().await {
-            Frame::Text(text) => text,
-            Frame::Binary(_) => panic!("an attachment came, and no event before it"),
-        }
+        text(&mut self.wire).await
     }
 }
 
-fn emitted(prefix: &str, message: &Msg) -> String {
+/// A connection whose namespace is joined.
+pub async fn joined<W: Wire>(port: u16) -> W {
+    let mut wire = W::dial(port).await;
+    assert!(text(&mut wire).await.starts_with(b"0{"), "the open packet");
+    wire.feed(Frame::Text("40".into())).await;
+    wire.flush().await;
+    assert!(text(&mut wire).await.starts_with(b"40{"), "the namespace is joined");
+    wire
+}
+
+async fn text(wire: &mut impl Wire) -> Bytes {
+    match wire.next().await {
+        Frame::Text(text) => text,
+        Frame::Binary(_) => panic!("an attachment came, and no event before it"),
+    }
+}
+
+pub fn emitted(prefix: &str, message: &Msg) -> String {
     let mut text = prefix.as_bytes().to_vec();
     serde_json::to_writer(&mut text, &("msg", message)).expect("plain data");
     String::from_utf8(text).expect("JSON is text")
 }
 
-fn event(text: &[u8]) -> Msg {
+pub fn event(text: &[u8]) -> Msg {
     let event = text.strip_prefix(b"42").expect("an event");
     let (name, message): (&str, Msg) = serde_json::from_slice(event).expect("an event");
     assert_eq!(name, "msg", "the event");
@@ -200,7 +210,7 @@ fn event(text: &[u8]) -> Msg {
 }
 
 /// The id and the number of an answer.
-fn answer(text: &[u8]) -> (u64, u64) {
+pub fn answer(text: &[u8]) -> (u64, u64) {
     let rest = text.strip_prefix(b"43").expect("an answer");
     let at = rest.iter().position(|byte| *byte == b'[').expect("arguments");
     let id = str::from_utf8(&rest[..at]).expect("digits").parse().expect("a number");

@@ -18,7 +18,7 @@ use crate::{
 #[derive(Serialize, Deserialize, Message)]
 #[rtype(result = "()")]
 #[serde(transparent)]
-struct Msg(crate::spec::Msg);
+pub struct Msg(pub crate::spec::Msg);
 
 impl NamedEvent for Msg {
     const NAME: &'static str = "msg";
@@ -26,14 +26,14 @@ impl NamedEvent for Msg {
 
 #[derive(Serialize, Deserialize, Message)]
 #[rtype(result = "()")]
-struct Blob(Bytes);
+pub struct Blob(pub Bytes);
 
 impl NamedEvent for Blob {
     const NAME: &'static str = "bin";
 }
 
 /// The subscriber: checks what comes, and says when all of it has come.
-struct Desk {
+pub struct Desk {
     spec: Spec,
     messages: u64,
     blobs: u64,
@@ -41,7 +41,7 @@ struct Desk {
 }
 
 impl Desk {
-    fn start(spec: Spec) -> (Addr<Self>, oneshot::Receiver<()>) {
+    pub fn start(spec: Spec) -> (Addr<Self>, oneshot::Receiver<()>) {
         let (done, all) = oneshot::channel();
         (Actor::start(Self { spec, messages: 0, blobs: 0, done: Some(done) }), all)
     }
