@@ -284,6 +284,21 @@ async fn bridge_two_joins_servers_of_different_versions() {
     );
 }
 
+/// The types are the same on both sides.
+#[test]
+fn typed_shares_contracts_with_its_server() {
+    let mut printed = Example::start::<&str>("typed", []).end();
+    printed.sort_unstable();
+    let expected = [
+        "main: the inn at JFK for 240",
+        r#"main: the server was told: LH400 true, BA178 false, AF23 {"error":"nobody told me of AF23"}"#,
+        "traveller: joined /",
+        "traveller: there is a flight BA178 to LHR",
+        "traveller: there is a flight LH400 to FRA",
+    ];
+    assert_eq!(printed, expected);
+}
+
 #[actix::test]
 async fn middleware_sees_changes_drops_and_answers() {
     let server = node::start(Line::V4, &Config::default());
