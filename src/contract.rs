@@ -89,6 +89,23 @@
 //!     Ok(())
 //! }
 //! ```
+//!
+//! ```compile_fail,E0277
+//! # use actix::prelude::*;
+//! # use actix_socketio::{Call, NamedEvent, Socket};
+//! #[derive(serde::Deserialize, Message)]
+//! #[rtype(result = "String")]
+//! struct Stock(String);
+//! # impl NamedEvent for Stock { const NAME: &'static str = "stock"; }
+//!
+//! impl Call for Stock {
+//!     type Reply = u32;
+//! }
+//!
+//! fn open(shop: &Socket, desk: Recipient<Stock>) {
+//!     shop.answer::<Stock>(desk); // its handlers return a text, and the reply is a number
+//! }
+//! ```
 
 use std::fmt;
 
