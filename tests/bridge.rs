@@ -28,7 +28,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use support::{
     PATIENCE, eventually,
-    every::{self, Target, within},
+    every::{self, Target, between_servers, within},
     faults::{Dice, delay},
     node::{self, Config, Line},
     proxy::Proxy,
@@ -71,43 +71,6 @@ async fn scripted() -> ([Scripted; 2], [Client; 2], [Peer; 2]) {
         peer.greet().await;
     }
     (servers, clients, peers)
-}
-
-/// The servers that a bridge leads from and to, and both parsers.
-macro_rules! between_servers {
-    ($($name:ident),* $(,)?) => { $(
-        mod $name {
-            use crate::support::{
-                every::{official, official_msgpack, socketioxide},
-                node::Line,
-            };
-
-            #[actix::test]
-            async fn from_2_5_1_to_4_x() {
-                super::$name(&official(Line::V2_5_1), &official(Line::V4)).await;
-            }
-
-            #[actix::test]
-            async fn from_4_x_to_2_5_1() {
-                super::$name(&official(Line::V4), &official(Line::V2_5_1)).await;
-            }
-
-            #[actix::test]
-            async fn from_3_1_2_to_socketioxide() {
-                super::$name(&official(Line::V3_1_2), &socketioxide()).await;
-            }
-
-            #[actix::test]
-            async fn from_socketioxide_to_msgpack_4_x() {
-                super::$name(&socketioxide(), &official_msgpack(Line::V4)).await;
-            }
-
-            #[actix::test]
-            async fn from_msgpack_4_x_to_2_5_1() {
-                super::$name(&official_msgpack(Line::V4), &official(Line::V2_5_1)).await;
-            }
-        }
-    )* };
 }
 
 between_servers!(events_come_over_and_answers_go_back, what_comes_back_is_not_passed_on_again,);

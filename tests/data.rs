@@ -13,7 +13,7 @@
 mod support;
 
 use actix_socketio::{
-    AckError, AnswerError, Client, Emit, EmitError, Parser, Payload, Reason, Socket,
+    AckError, AnswerError, Bridge, Client, Emit, EmitError, Parser, Payload, Reason, Route, Socket,
 };
 use bytes::Bytes;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -21,7 +21,8 @@ use serde_json::{Value, json, value::RawValue};
 use std::{collections::BTreeMap, fmt::Debug};
 use support::{
     every::{
-        self, Target, on_every_server_in_both_parsers, on_official_servers_in_both_parsers, within,
+        self, Target, between_servers, on_every_server_in_both_parsers,
+        on_official_servers_in_both_parsers, within,
     },
     faults::Dice,
     node::Line,
@@ -42,6 +43,8 @@ on_official_servers_in_both_parsers!(
     half_a_character_is_an_error_for_who_wants_text_and_for_nobody_else,
     what_looks_like_a_placeholder_may_come_beside_an_attachment,
 );
+
+between_servers!(any_data_goes_over_a_bridge_as_it_is);
 
 /// What became of one thing on each of the ways: an event that comes back, the same as an answer,
 /// a question of the server, and the answer to it.
@@ -209,7 +212,7 @@ struct Maker<'a> {
     /// How many attachments there may be yet: servers take ten.
     attachments: u64,
     /// Who is to read it.
-    server: &'a Target,
+    servers: &'a [&'a Target],
 }
 
 impl Maker<'_> {
@@ -293,15 +296,17 @@ impl Maker<'_> {
                 let key = self.pick(&["length", "constructor", "hasOwnProperty", "toJSON", "then"]);
                 // Servers 3.x, and 4.x for a while, ask the object itself whether it is its own, and
                 // end the connection when that fails.
-                let asks =
-                    self.server.official().is_some_and(|server| server.line() == Line::V3_1_2);
+                let asks = |server: &&Target| {
+                    server.official().is_some_and(|server| server.line() == Line::V3_1_2)
+                };
+                let asks = self.servers.iter().any(asks);
                 if asks && key == "hasOwnProperty" { "has" } else { key }.into()
             }
             _ => self.text(),
         };
         // socketioxide cannot read a key with an escape in it.
         let is_plain = |c: char| c >= ' ' && c != '"' && c != '\\';
-        let all = !self.server.is_oxide();
+        let all = !self.servers.iter().any(|server| server.is_oxide());
         key.chars().filter(|&c| all || is_plain(c)).collect()
     }
 }
@@ -310,7 +315,8 @@ async fn any_data_comes_back_as_it_went(server: &Target) {
     const CASES: u64 = 100;
     let (client, mut recorder) = Recorder::joined(server).await;
     let all = Data::Json(json!([edges(), PARTS, PARTS.concat()]));
-    let made = |seed| Maker { dice: Dice::new(seed), attachments: 10, server }.data(5);
+    let servers = &[server];
+    let made = |seed| Maker { dice: Dice::new(seed), attachments: 10, servers }.data(5);
     for (number, sent) in std::iter::once(all).chain((0..CASES).map(made)).enumerate() {
         let expected = sent.map(&|value| expected(server, value));
         for (way, payload) in there_and_back(client.socket(), &mut recorder, &sent).await {
@@ -319,6 +325,70 @@ async fn any_data_comes_back_as_it_went(server: &Target) {
             let came = came.map(&|value| as_it_came(server, value));
             assert!(came == expected, "{number}, {way}: {came:?}\nis not {expected:?}");
         }
+    }
+}
+
+/// Two servers and their parsers read and write it, and this process passes it on.
+async fn any_data_goes_over_a_bridge_as_it_is(first: &Target, second: &Target) {
+    const CASES: u64 = 50;
+    let (here, mut on_first) = Recorder::joined(first).await;
+    let (there, mut on_second) = Recorder::joined(second).await;
+    // What a server changes is another event, and would come back.
+    let bridge = Bridge::between(here.socket(), there.socket()).back(Route::none());
+    let bridge = bridge.start().unwrap();
+    let text = Data::Json(json!([PARTS, PARTS.concat(), "", "x".repeat(20_000)]));
+    let same = Bytes::from_static(b"\x00\xFF\x1E");
+    let binary = [&same, &same, &Bytes::new(), &Bytes::new(), &Bytes::from(vec![7; 20_000])];
+    let binary = Data::List([binary; 2].concat().into_iter().cloned().map(Data::Binary).collect());
+    let all = [Data::Json(edges().into()), text, binary];
+    let servers = &[first, second];
+    let made = |seed| Maker { dice: Dice::new(seed), attachments: 10, servers }.data(5);
+    let mut asked = 0;
+    for (number, sent) in all.into_iter().chain((0..CASES).map(made)).enumerate() {
+        let check = |way: &str, payload: &Payload, servers: &[&Target]| {
+            let came = payload.decode::<(Data,)>();
+            let (came,) = came.unwrap_or_else(|error| panic!("{number}, {way}: {error}: {sent:?}"));
+            // There may be a server on the way that knows all numbers, and one that knows floats only.
+            let float = |number: &serde_json::Number| {
+                serde_json::Number::from_f64(number.as_f64().unwrap() + 0.0).unwrap()
+            };
+            let came = came.map(&|value| with_numbers(value, &float));
+            let expected = sent.map(&|value| {
+                let last = servers.iter().fold(value.clone(), |value, one| expected(one, &value));
+                with_numbers(&last, &float)
+            });
+            assert!(came == expected, "{number}, {way}: {came:?}\nis not {expected:?}");
+        };
+        here.socket().emit("say", ("echo", &sent)).unwrap();
+        check("here", on_first.next_event("echo").await.payload(), &[first]);
+        check("there", on_second.next_event("echo").await.payload(), &[first, second]);
+        here.socket().emit("ask", ("echo", &sent)).unwrap();
+        check("asked", on_first.next_event("echo").await.payload(), &[first]);
+        let answered = on_first.next_event("answered").await;
+        check("answered", answered.payload(), &[first, second, first]);
+        asked += 1;
+    }
+    let forward = bridge.stats().forward;
+    assert_eq!((forward.answered, forward.refused), (asked, 0), "{forward:?}");
+
+    // What only a server can say. Half a character is what it is as text.
+    if [first, second].iter().all(|server| !server.is_oxide() && server.parser() == Parser::Json) {
+        let half = r#"["\ud83d",{"a":["cut \ude00"]}]"#;
+        here.socket().emit("parsed", (r#""echo""#, half)).unwrap();
+        assert_eq!(on_second.next_event("echo").await.payload().to_json(), half);
+        let half = r#"["\ud83d",1]"#;
+        here.socket().emit("parsed", (r#""half""#, half)).unwrap();
+        on_first.next_event("echo").await;
+        assert_eq!(on_first.next_event("half").await.payload().to_json(), half);
+    }
+    // Beside an attachment, JSON cannot tell what looks like the place of one.
+    if first.parser() == Parser::Msgpack && second.parser() == Parser::Json {
+        let looks = json!([lookalike(0)]).to_string();
+        here.socket().emit("parsed", (r#""echo""#, &looks, &same)).unwrap();
+        here.socket().emit("parsed", (r#""echo""#, &looks)).unwrap();
+        let event = on_second.next_event("echo").await;
+        assert_eq!(event.args::<(Value,)>(), Ok((lookalike(0),)));
+        assert_eq!(bridge.stats().forward.refused, 1);
     }
 }
 

@@ -277,3 +277,41 @@ macro_rules! on_official_servers_in_both_parsers {
     )* };
 }
 pub(crate) use on_official_servers_in_both_parsers;
+
+/// The servers that a bridge leads from and to, and both parsers.
+macro_rules! between_servers {
+    ($($name:ident),* $(,)?) => { $(
+        mod $name {
+            use crate::support::{
+                every::{official, official_msgpack, socketioxide},
+                node::Line,
+            };
+
+            #[actix::test]
+            async fn from_2_5_1_to_4_x() {
+                crate::$name(&official(Line::V2_5_1), &official(Line::V4)).await;
+            }
+
+            #[actix::test]
+            async fn from_4_x_to_2_5_1() {
+                crate::$name(&official(Line::V4), &official(Line::V2_5_1)).await;
+            }
+
+            #[actix::test]
+            async fn from_3_1_2_to_socketioxide() {
+                crate::$name(&official(Line::V3_1_2), &socketioxide()).await;
+            }
+
+            #[actix::test]
+            async fn from_socketioxide_to_msgpack_4_x() {
+                crate::$name(&socketioxide(), &official_msgpack(Line::V4)).await;
+            }
+
+            #[actix::test]
+            async fn from_msgpack_4_x_to_2_5_1() {
+                crate::$name(&official_msgpack(Line::V4), &official(Line::V2_5_1)).await;
+            }
+        }
+    )* };
+}
+pub(crate) use between_servers;
