@@ -18,6 +18,7 @@ use actix::{
 };
 use actix_socketio::{
     Call, Client, Disconnected, Event, Lagged, NamedEvent, Payload, Ready, Socket, Undecodable,
+    middleware::{self, Flow},
 };
 use bytes::Bytes;
 use futures::StreamExt;
@@ -51,6 +52,7 @@ on_every_server!(
 on_official_servers!(
     a_stream_that_is_not_polled_holds_back_what_it_hears,
     many_hear_each_what_is_theirs_whatever_names_there_are,
+    a_thread_that_is_no_arbiter_listens_and_stops_in_the_middle_of_a_burst,
 );
 
 /// Passes on all that it hears, and the answers back.
@@ -598,6 +600,59 @@ async fn many_hear_each_what_is_theirs_whatever_names_there_are(server: &Target)
     for number in [70, 71] {
         assert_eq!(within(called.recv()).await, Some((7, "n7".to_owned(), number)));
     }
+}
+
+async fn a_thread_that_is_no_arbiter_listens_and_stops_in_the_middle_of_a_burst(server: &Target) {
+    const COUNT: u32 = 2_000;
+    let shop = Shop::open(server).await;
+    let socket = shop.client.socket().clone();
+    let (done, outcome) = oneshot::channel();
+    let thread = std::thread::spawn(move || {
+        let collect = || {
+            let (told, numbers) = std::sync::mpsc::channel();
+            let subscription = socket.on_fn("n", move |event| {
+                told.send(event.args::<u32>().unwrap()).unwrap();
+            });
+            (subscription, numbers)
+        };
+        let ((_, all), (short, some)) = (collect(), collect());
+        let mut events = socket.events();
+        let mut streamed = Vec::new();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            for bursts in 1..=2 {
+                socket.emit("burst", COUNT).unwrap();
+                while let Some(event) = events.next().await
+                    && event.name() == "n"
+                {
+                    streamed.push(event.args::<u32>().unwrap());
+                    if bursts == 1 && streamed.len() == 500 {
+                        short.clone().cancel();
+                        // A change for all that comes next.
+                        socket.middleware(middleware::incoming(|event| {
+                            let number = event.args::<u32>().unwrap_or_default();
+                            Flow::Next(event.with_args(number + COUNT).unwrap())
+                        }));
+                    }
+                }
+            }
+        });
+        let numbers = [streamed, all.try_iter().collect(), some.try_iter().collect()];
+        done.send(numbers).unwrap();
+    });
+    let [streamed, all, some] = within(outcome).await.unwrap();
+    thread.join().unwrap();
+    // The server's numbers, from some place on with what the middleware makes of them.
+    let changed = streamed.iter().position(|&number| number >= COUNT).unwrap();
+    assert!((500..=2_000).contains(&changed), "{changed}");
+    let sent = (0..COUNT)
+        .chain(0..COUNT)
+        .zip(0..)
+        .map(|(number, place)| number + if place < changed { 0 } else { COUNT });
+    assert_eq!(streamed, sent.collect::<Vec<_>>());
+    assert_eq!(all, streamed);
+    assert!(some.len() >= 500 && some.len() <= 2_000, "{}", some.len());
+    assert!(all.starts_with(&some));
 }
 
 async fn what_was_kept_goes_to_whom_it_concerns(server: &Target) {
