@@ -18,9 +18,15 @@
 //! # What is passed on
 //!
 //! An event goes on as it came: name, arguments and attachments are not decoded, and only the
-//! [`Route`] can change the name. Protocol revisions and parsers may differ on the two sides. If the
-//! server asks for an answer, the other server is asked, and its answer goes back; if that does not
-//! come in time, none goes back, and the server that asked finds out by its own timeout.
+//! [`Route`] can change the name. Protocol revisions and parsers may differ on the two sides: what
+//! comes in msgpack is JSON from then on, and the other way round, with what
+//! [`Parser`](crate::Parser) says of that. What a server with connection state recovery adds
+//! to the arguments (see [`Ready::recovered`](crate::Ready::recovered)) goes on with them.
+//!
+//! If the server asks for an answer, the other server is asked, and its answer goes back. If none
+//! comes [in time](BridgeBuilder::ack_timeout), or if the event is not passed on, none goes back, and
+//! the server that asked finds out by its own timeout. An event is sent once: the
+//! [retries](crate::ClientBuilder::retries) of the clients do not apply.
 //!
 //! Each direction keeps the order. An event goes on at most once. Where events may be lost, something
 //! counts them:
@@ -53,8 +59,11 @@
 //! happens to emit itself and that says exactly the same. Where the two routes have no name in
 //! common there are no echoes, and nothing is remembered.
 //!
-//! An event that the server has changed is another event. And a ring of three or more bridges is
-//! not recognised: it needs routes that break it.
+//! That takes memory for so many events and no more, so an echo that takes longer than ten seconds, or
+//! comes behind 16 384 others, is not recognised: where that may be, give
+//! [`echo_memory`](BridgeBuilder::echo_memory) more, or routes that have no name in common. An event
+//! that the server has changed is another event. And a ring of three or more bridges is not recognised
+//! either: it needs routes that break it.
 
 mod echo;
 mod passage;

@@ -196,8 +196,10 @@ impl Ear for Channel {
 
 /// The events of a namespace, as a stream; see [`Socket::events`](crate::Socket::events).
 ///
-/// It holds a few of them; when it is not polled, more wait in the namespace, as for an actor whose
-/// mailbox is full. It ends with the client. Drop it to hear no more.
+/// It holds 16 of them; when it is not polled, more wait in the namespace, as for an actor whose
+/// mailbox is full, and hold the connection up. What is discarded then is missing here without a
+/// word: only [`Stats::missed`](crate::Stats::missed) counts it. It ends with the client. Drop it to
+/// hear no more.
 #[derive(Debug)]
 #[must_use = "streams do nothing unless polled"]
 pub struct Events {

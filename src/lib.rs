@@ -61,8 +61,8 @@
 //! | join and leave namespaces | [`Client::of`], [`Socket::ready`], [`Socket::disconnect`], [`Socket::connect`] |
 //! | hear | [`Socket::subscribe`], [`Socket::subscribe_to`], [`Socket::subscribe_once`], [`message`] |
 //! | stop hearing, hear too much | [`Subscription`], [`Overflow`] |
-//! | hear and send events as types of your own | [`contract`], [`Socket::on`], [`Socket::answer`], [`Socket::call`] |
-//! | hear some of them, as a stream or with a function | [`Socket::on_name`], [`Socket::on_prefix`], [`Socket::events`], [`Socket::on_fn`] |
+//! | hear and send events as types of your own | [`contract`], [`Socket::on`], [`Socket::once`], [`Socket::answer`], [`Socket::send_event`], [`Socket::call`], [`Undecodable`] |
+//! | hear some of them, as a stream or with a function | [`Socket::on_name`], [`Socket::once_name`], [`Socket::on_prefix`], [`Socket::events`], [`Socket::on_fn`] |
 //! | see, change, drop or answer what comes and goes | [`middleware`], [`Emitted`] |
 //! | pass events on, as they are | [`Bridge`], [`Event::to_emit`], [`Event::ack_with`] |
 //! | read arguments, answer the server | [`Event::args`], [`Event::ack`], [`Payload`] |

@@ -190,7 +190,8 @@ impl Event {
 
     /// The same event, to be emitted elsewhere: its name, its JSON and its attachments as they came,
     /// without a copy and without being decoded. So it may have what no Rust type takes, such as
-    /// numbers of any length.
+    /// numbers of any length. With [msgpack](crate::Parser), they came as the JSON that was
+    /// made of them.
     ///
     /// This hands questions on to another connection, and their answers back:
     ///

@@ -124,7 +124,8 @@ pub trait Middleware: Send + Sync + 'static {
 pub enum Flow<T> {
     /// It goes on, as it is now.
     Next(T),
-    /// It goes no further, for this reason. A reason is shown and logged: it must have no secrets.
+    /// It goes no further, for this reason. A reason is shown and logged: it must have no secrets. A
+    /// server that asked gets no answer.
     Drop(Cow<'static, str>),
     /// It goes no further, and whoever asked gets this answer: the server if the event came from
     /// it, the caller if it was emitted here. If nobody asked, it is done.

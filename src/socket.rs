@@ -276,7 +276,8 @@ impl Socket {
         self.hear(None, Filter::Name(name.into()), function)
     }
 
-    /// All events from now on, as a stream.
+    /// All events from now on, as a stream; and those that came before anybody had subscribed, if
+    /// this is the first to do so.
     ///
     /// ```
     /// use futures::StreamExt;
@@ -531,8 +532,8 @@ impl Socket {
     }
 
     /// Whether the namespace is joined, as far as is known. That may be over in a moment, and what is
-    /// emitted meanwhile waits: to act when it changes, subscribe to [`Ready`](crate::Ready) and
-    /// [`Disconnected`](crate::Disconnected), or wait with [`ready`](Self::ready).
+    /// emitted meanwhile waits: to act when it changes, subscribe to [`Ready`] and
+    /// [`Disconnected`], or wait with [`ready`](Self::ready).
     pub fn is_joined(&self) -> bool {
         self.port.ended().is_none() && self.port.is_joined()
     }

@@ -64,7 +64,10 @@ counts!(
     echoes,
     /// Events that the other side did not take: its namespace had ended, it was
     /// [`Offline::Fail`] and not joined, the event was too large for the
-    /// server, a middleware dropped it, or it waited for room when the bridge was stopped.
+    /// server, a middleware dropped it, its name is
+    /// [reserved](crate::EmitError::ReservedName), its arguments
+    /// [cannot be told](crate::EmitError::Encode) from attachments, or it waited for room when the
+    /// bridge was stopped. Nobody answers those that ask for an answer.
     refused,
     /// Events that the other side has taken.
     passed,
@@ -76,8 +79,9 @@ counts!(
     asked,
     /// Answers that were taken back.
     answered,
-    /// Questions without an answer: it did not come in time, a connection was lost meanwhile, or the
-    /// event was discarded.
+    /// Questions without an answer: it did not come in time, a connection was lost meanwhile, the
+    /// event was discarded, or the side that asked did not take the answer, because it had no room for
+    /// it or could not say it.
     unanswered,
     /// Events that never came to the bridge because it was too slow.
     missed,

@@ -75,7 +75,9 @@ impl Route {
         self
     }
 
-    /// Events of one name go by another one on the other side.
+    /// Events of one name go by another one on the other side. All else here goes by the name with
+    /// which they came, and a new name is not renamed again. A name that is
+    /// [reserved](crate::EmitError::ReservedName) fails [`start`](super::BridgeBuilder::start).
     #[must_use]
     pub fn rename(mut self, from: impl Into<String>, to: impl Into<String>) -> Self {
         self.renamed.insert(from.into(), to.into());
