@@ -18,7 +18,7 @@ use crate::{
     error::Reason,
     proto::connection::{self as proto, Action},
     provider::Dial,
-    transport::{DialFailure, Dialler, Incoming, Target, WebSocket},
+    transport::{DialFailure, Incoming, Target, WebSocket},
 };
 
 /// How many messages are read before others get their turn.
@@ -26,7 +26,7 @@ const BATCH: usize = 128;
 
 #[derive(Debug)]
 pub(crate) struct Driver {
-    dialler: Dialler,
+    target: Target,
     link: Link,
     alarm: Alarm,
     clock: Clock,
@@ -56,12 +56,7 @@ impl std::fmt::Debug for Link {
 
 impl Driver {
     pub(crate) fn new(target: Target) -> Self {
-        Self {
-            dialler: Dialler::new(target),
-            link: Link::Down,
-            alarm: Alarm::default(),
-            clock: Clock::new(),
-        }
+        Self { target, link: Link::Down, alarm: Alarm::default(), clock: Clock::new() }
     }
 
     fn act(&mut self, action: Action, core: &proto::Connection, cx: &mut TaskContext<'_>) {
@@ -76,7 +71,7 @@ impl Driver {
                 hang_up(link, cx);
                 log::debug!("dialling");
                 let dial = Dial { attempt: core.attempt(), reason: core.last().cloned() };
-                self.link = Link::Dialling(Box::pin(self.dialler.dial(protocol, dial)));
+                self.link = Link::Dialling(Box::pin(self.target.dial(protocol, dial)));
             }
         }
     }

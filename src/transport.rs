@@ -6,6 +6,6 @@ mod refusal;
 mod request;
 mod websocket;
 
-pub(crate) use dial::{DialFailure, Dialler, Target};
+pub(crate) use dial::{DialFailure, Target};
 pub(crate) use request::{Headers, Pairs, PairsProvider, Query};
 pub(crate) use websocket::{Incoming, WebSocket};

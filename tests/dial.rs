@@ -21,7 +21,7 @@ use std::{
     },
     time::{Duration, Instant, SystemTime},
 };
-use support::{eventually, every::within, recorder::Recorder, scripted::Scripted};
+use support::{eventually, every::within, oxide, recorder::Recorder, scripted::Scripted};
 
 /// Quick, so that tests are.
 fn quick() -> Reconnect {
@@ -178,4 +178,18 @@ async fn a_server_that_says_when_to_come_back_is_left_alone_until_then() {
     client.socket().connect();
     server.accept().await.greet().await;
     recorder.next_ready().await;
+}
+
+/// awc alone would let the connections after the hundredth wait until others end.
+#[actix::test]
+async fn a_thread_has_as_many_connections_as_it_asks_for() {
+    let server = oxide::start();
+    let mut clients = Vec::new();
+    for _ in 0..150 {
+        clients.push(Client::builder(server.url()).start().unwrap());
+    }
+    for client in &clients {
+        within(client.socket().ready()).await.unwrap();
+    }
+    assert!(clients.iter().all(|client| client.socket().is_joined()));
 }

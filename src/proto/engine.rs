@@ -199,7 +199,7 @@ impl Handshake {
             sid: String,
             ping_interval: f64,
             ping_timeout: f64,
-            max_payload: Option<f64>,
+            max_payload: Option<serde_json::Number>,
         }
         let open: Open =
             serde_json::from_str(json).map_err(|error| ProtocolError::Handshake(brief(&error)))?;
@@ -217,8 +217,12 @@ impl Handshake {
             ping_timeout: interval(open.ping_timeout)?,
             max_payload: open.max_payload.and_then(|bytes| {
                 // A size is a whole number, whatever type JSON has for it.
+                let whole = bytes.as_u64().or_else(|| {
+                    let bytes = bytes.as_f64().unwrap_or_default();
+                    format!("{:.0}", bytes.max(0.0)).parse().ok()
+                });
                 // Zero is how servers say that they take all.
-                format!("{:.0}", bytes.max(0.0)).parse().ok().filter(|&bytes| bytes > 0)
+                whole.filter(|&bytes| bytes > 0)
             }),
         })
     }

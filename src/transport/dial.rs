@@ -1,6 +1,6 @@
 //! Dialling: from a URL and headers to an open websocket.
 
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
 use actix_rt::net::TcpStream;
 use actix_service::Service;
@@ -55,41 +55,36 @@ impl From<Reason> for DialFailure {
 /// Longer than any deadline of the core.
 const FOREVER: Duration = Duration::from_secs(86_400);
 
-pub(crate) struct Dialler {
-    client: Client,
-    target: Target,
-}
-
-impl fmt::Debug for Dialler {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Dialler").field("target", &self.target).finish_non_exhaustive()
-    }
-}
-
-impl Dialler {
-    /// Must be made on the thread that dials: awc's client belongs to one.
-    pub(crate) fn new(target: Target) -> Self {
-        // One client for each connection: awc allows 100 websockets on one.
-        let connector = Connector::new().timeout(FOREVER).connector(Tuned::default());
+thread_local! {
+    /// awc's client belongs to a thread. All our connections there share it: without awc's limit of
+    /// 100, and with nothing to hand on to each other, since awc keeps no connection that was to
+    /// become a websocket.
+    static CLIENT: Client = {
+        let connector = Connector::new()
+            .limit(0)
+            .timeout(FOREVER)
+            .connector(Tuned::default());
         // The connection's core has the only deadline.
-        let client = Client::builder()
+        Client::builder()
             .connector(connector)
             .wrap(ReadRefusals)
             .disable_timeout()
             .disable_redirects()
-            .finish();
-        Self { client, target }
-    }
+            .finish()
+    };
+}
 
+impl Target {
+    /// Dials, on this thread.
     pub(crate) fn dial(
         &self,
         protocol: Protocol,
         dial: Dial,
     ) -> impl Future<Output = Result<WebSocket, DialFailure>> + use<> {
-        let (client, target) = (self.client.clone(), self.target.clone());
+        let target = self.clone();
         async move {
             let max_message = target.max_message;
-            let request = request(&client, target, protocol, dial).await?;
+            let request = request(target, protocol, dial).await?;
             let (_, framed) = request.connect().await.map_err(failure)?;
             Ok(WebSocket::new(framed, max_message))
         }
@@ -98,7 +93,6 @@ impl Dialler {
 
 /// Puts together what is to be sent, and asks the application for its part.
 async fn request(
-    client: &Client,
     target: Target,
     protocol: Protocol,
     dial: Dial,
@@ -109,7 +103,7 @@ async fn request(
     // What is set has been checked; what was given is encoded.
     let url = Uri::try_from(url)
         .map_err(|_| Reason::Provider("the query makes the URL too long".to_owned()))?;
-    let request = client.ws(url);
+    let request = CLIENT.with(|client| client.ws(url));
     Ok(headers.into_iter().fold(request, |request, (name, value)| request.header(name, value)))
 }
 
