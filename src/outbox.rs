@@ -11,7 +11,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{
             AtomicBool, AtomicU8, AtomicU64, AtomicUsize,
-            Ordering::{AcqRel, Acquire, SeqCst},
+            Ordering::{AcqRel, Acquire, Relaxed, SeqCst},
         },
     },
     task::{Context, Poll, Waker},
@@ -26,7 +26,7 @@ pub(crate) struct Outbox {
     events: Room,
     answers: Room,
     /// Of the events, those that the connection has and has not written.
-    handed: AtomicUsize,
+    handed: Tally,
     /// Those that wait for an answer.
     asks: AtomicUsize,
     /// Events that were taken and never sent.
@@ -101,7 +101,7 @@ impl Outbox {
         Arc::new(Self {
             events: Room::default(),
             answers: Room::default(),
-            handed: AtomicUsize::new(0),
+            handed: Tally::default(),
             asks: AtomicUsize::new(0),
             discarded: AtomicU64::new(0),
             limits,
@@ -205,6 +205,22 @@ impl Waiters {
     }
 }
 
+/// A number that one thread changes, the one on which namespace and connection live, for far less
+/// than what an atomic addition costs. Another thread can have it too low or too high only when they
+/// have ended, and nobody asks any more.
+#[derive(Debug, Default)]
+struct Tally(AtomicUsize);
+
+impl Tally {
+    fn get(&self) -> usize {
+        self.0.load(Relaxed)
+    }
+
+    fn set(&self, change: impl FnOnce(usize) -> usize) {
+        self.0.store(change(self.get()), Relaxed);
+    }
+}
+
 /// Wants to know what becomes of an event.
 pub(crate) trait Witness: Debug + Send + Sync {
     /// May come twice: what was stranded is written or given up later.
@@ -243,7 +259,7 @@ enum Stage {
 impl Permit {
     /// How many events the connection has and has not written.
     pub(crate) fn handed(&self) -> usize {
-        self.outbox.handed.load(Acquire)
+        self.outbox.handed.get()
     }
 
     /// What becomes of the event, for who wants to wait for it.
@@ -262,7 +278,7 @@ impl Permit {
     pub(crate) fn hand(&mut self) {
         if self.stage == Stage::Waiting {
             self.stage = Stage::Handed;
-            self.outbox.handed.fetch_add(1, AcqRel);
+            self.outbox.handed.set(|handed| handed.saturating_add(1));
         }
     }
 
@@ -292,7 +308,7 @@ impl Permit {
 
     fn leave(&mut self, stage: Stage) {
         if std::mem::replace(&mut self.stage, stage) == Stage::Handed {
-            self.outbox.handed.fetch_sub(1, AcqRel);
+            self.outbox.handed.set(|handed| handed.saturating_sub(1));
         }
     }
 }
@@ -443,7 +459,7 @@ mod tests {
             permit.hand();
             assert_eq!(permit.handed(), 1);
             end(permit);
-            assert_eq!(outbox.handed.load(Acquire), 0);
+            assert_eq!(outbox.handed.get(), 0);
             let Poll::Ready(settled) = fate.poll(&cx) else { panic!("it is open") };
             settled
         };
