@@ -192,10 +192,9 @@ impl Scan<'_> {
 
     /// Skips what means nothing in a string, up to the last seven bytes of the text.
     fn plain(&mut self) {
-        while let Some((block, rest)) = self.rest.split_first_chunk()
-            && is_plain(block)
-        {
-            self.rest = rest;
+        // What has one plain block is long, most of the time.
+        while self.plain_block::<BLOCK>() {
+            while self.plain_block::<{ 4 * BLOCK }>() {}
         }
         while let Some((word, rest)) = self.rest.split_first_chunk() {
             let plain = plain_bytes(u64::from_le_bytes(*word));
@@ -205,6 +204,16 @@ impl Scan<'_> {
             }
             self.rest = rest;
         }
+    }
+
+    /// Skips so many bytes, if they mean nothing.
+    fn plain_block<const N: usize>(&mut self) -> bool {
+        let Some((block, rest)) = self.rest.split_first_chunk::<N>() else { return false };
+        let is_plain = is_plain(block);
+        if is_plain {
+            self.rest = rest;
+        }
+        is_plain
     }
 
     fn escape(&mut self) -> Option<()> {
@@ -220,11 +229,11 @@ impl Scan<'_> {
     }
 }
 
-/// So many bytes are looked at as one, in registers that are as wide.
+/// So many bytes are looked at as one, in registers that are as wide; in long strings several of them.
 const BLOCK: usize = 16;
 
 /// Whether there is no quote, no backslash and no control character in it.
-fn is_plain(block: &[u8; BLOCK]) -> bool {
+fn is_plain<const N: usize>(block: &[u8; N]) -> bool {
     // Without a branch for each byte, it is a few comparisons for all of them.
     let special = |byte| u8::from(byte == b'"') | u8::from(byte == b'\\') | u8::from(byte < b' ');
     block.iter().fold(0, |found, &byte| found | special(byte)) == 0
@@ -387,6 +396,19 @@ mod tests {
                         block[word * 8 + place] = special;
                         assert_eq!(is_plain(&block), !ends, "{block:?}");
                     }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn strings_end_where_they_end_however_long_they_are() {
+        for length in 0..6 * BLOCK {
+            for more in [0, 1, BLOCK, 5 * BLOCK] {
+                let (one, two) = ("x".repeat(length), "y".repeat(more));
+                for middle in ["\"", "\",\"", "\\\"", "\\", "\n", "\\u00e9", "é"] {
+                    check(&format!("[\"{one}{middle}{two}\"]"));
+                    check(&format!("[\"e\",[\"{one}{middle}{two}\"],1]"));
                 }
             }
         }
