@@ -16,7 +16,7 @@ use crate::{
 const WIDTH: u32 = 900;
 const LEFT: i32 = 190;
 const RIGHT: i32 = 70;
-const TOP: i32 = 74;
+const TOP: i32 = 90;
 const BAR: i32 = 13;
 const GAP: i32 = 14;
 const FONT: &str = "sans-serif";
@@ -66,11 +66,16 @@ fn try_draw(
     let text = |size: i32, h, v| (FONT, size).into_font().color(&INK).pos(Pos::new(h, v));
     let title = "CPU time of the client per message, in µs (less is better, logarithmic)";
     root.draw(&Text::new(title, (16, 12), text(16, HPos::Left, VPos::Top)))?;
-    let mut at = 16;
+    let (mut left, mut top) = (16, 42);
     for &peer in peers {
-        root.draw(&Rectangle::new([(at, 42), (at + 10, 52)], color(peer).filled()))?;
-        root.draw(&Text::new(peer.title(), (at + 15, 41), text(12, HPos::Left, VPos::Top)))?;
-        at += 30 + 7 * peer.title().len() as i32;
+        let width = 30 + 7 * peer.title().len() as i32;
+        if left + width > WIDTH as i32 {
+            (left, top) = (16, top + 18);
+        }
+        let square = [(left, top), (left + 10, top + 10)];
+        root.draw(&Rectangle::new(square, color(peer).filled()))?;
+        root.draw(&Text::new(peer.title(), (left + 15, top - 1), text(12, HPos::Left, VPos::Top)))?;
+        left += width;
     }
     for power in least as i32..=most as i32 {
         let value = 10_f64.powi(power);
