@@ -167,6 +167,7 @@ mod subscription;
 mod text;
 mod ticket;
 mod transport;
+mod unheard;
 mod window;
 
 pub use bridge::{Bridge, BridgeBuilder, BridgeCounts, BridgeStats, Route};

@@ -43,13 +43,9 @@ use crate::{
     subscriber::{Ears, Fact, Subscriber},
     subscription::{Number, Overflow},
     ticket::SessionTicket,
+    unheard::Unheard,
     window::{Load, Window},
 };
-
-/// Events that come before anybody has subscribed are kept, up to this many.
-const MAX_UNHEARD: usize = 1_024;
-/// The same in bytes.
-const MAX_UNHEARD_BYTES: usize = 1 << 20;
 
 /// Who waits for an answer, and the room for that.
 #[derive(Debug)]
@@ -165,55 +161,6 @@ impl fmt::Debug for Asking {
     }
 }
 
-/// Events that came when nobody had subscribed. The first subscriber gets them, so that it does
-/// not have to be there before the connection is; one that hears one message takes one of them.
-#[derive(Debug)]
-enum Unheard {
-    Kept {
-        events: VecDeque<Event>,
-        bytes: usize,
-        /// How many of them came before the last [`Ready`].
-        before_ready: usize,
-    },
-    /// Somebody has subscribed, or there were too many.
-    Over,
-}
-
-impl Unheard {
-    /// The first event that a subscriber to one message wants.
-    fn pop(&mut self, subscriber: &Subscriber) -> Option<Event> {
-        let Self::Kept { events, bytes, before_ready } = self else { return None };
-        let place = events.iter().position(|event| subscriber.wants_event(event))?;
-        let event = events.remove(place)?;
-        *bytes = bytes.saturating_sub(event.payload.size());
-        *before_ready = before_ready.saturating_sub(usize::from(place < *before_ready));
-        Some(event)
-    }
-
-    /// What these ears hear of it: what came before the last [`Ready`], and what behind it. Who
-    /// hears all events leaves nothing for others.
-    fn take(&mut self, ears: &Ears) -> (VecDeque<Event>, VecDeque<Event>) {
-        let Self::Kept { events, bytes, before_ready } = self else { return Default::default() };
-        let mut behind = events.split_off((*before_ready).min(events.len()));
-        let mut before = std::mem::take(events);
-        if ears.want_all_events() {
-            *self = Self::Over;
-            return (before, behind);
-        }
-        let taken = [&mut before, &mut behind].map(|events| {
-            let (wanted, rest) =
-                std::mem::take(events).into_iter().partition(|event| ears.want_event(event));
-            *events = rest;
-            wanted
-        });
-        *before_ready = before.len();
-        before.append(&mut behind);
-        *bytes = before.iter().fold(0, |sum, event| sum.saturating_add(event.payload.size()));
-        *events = before;
-        taken.into()
-    }
-}
-
 impl Namespace {
     /// Starts the actor in `arbiter`, from any thread, and has it joined.
     ///
@@ -253,7 +200,7 @@ impl Namespace {
                 ready: None,
                 protocol: None,
                 waiting: Vec::new(),
-                unheard: Unheard::Kept { events: VecDeque::new(), bytes: 0, before_ready: 0 },
+                unheard: Unheard::default(),
                 marks: 0,
                 failure: None,
                 provider,
@@ -337,9 +284,7 @@ impl Namespace {
         for (_, waiter) in self.waiting.drain(..) {
             drop(waiter.send(Ok(ready.clone())));
         }
-        if let Unheard::Kept { events, before_ready, .. } = &mut self.unheard {
-            *before_ready = events.len();
-        }
+        self.unheard.note_ready();
         self.ready = Some(ready.clone());
         self.audience.tell(&Fact::Ready(ready));
     }
@@ -366,21 +311,14 @@ impl Namespace {
         let chain = &self.port.chain;
         let passed = if chain.is_empty() { Some(event) } else { chain.incoming(event) };
         let Some(event) = passed else { return };
-        let is_kept = matches!(self.unheard, Unheard::Kept { .. });
-        let unheard = match self.audience.tell_event(event, is_kept) {
+        let unheard = match self.audience.tell_event(event, self.unheard.is_kept()) {
             Told::Overrun => return self.leave_overrun(),
             Told::Somebody => return,
             Told::Nobody(event) => event,
         };
-        if let Unheard::Kept { events, bytes, .. } = &mut self.unheard {
-            *bytes = bytes.saturating_add(unheard.payload.size());
-            events.push_back(unheard);
-            if events.len() > MAX_UNHEARD || *bytes > MAX_UNHEARD_BYTES {
-                let lost = events.len();
-                self.unheard = Unheard::Over;
-                self.counters.missed.add(u64::try_from(lost).unwrap_or(u64::MAX));
-                log::warn!("{}: nobody has subscribed; {lost} events discarded", self.name());
-            }
+        if let Some(lost) = self.unheard.keep(unheard) {
+            self.counters.missed.add(u64::try_from(lost).unwrap_or(u64::MAX));
+            log::warn!("{}: nobody has subscribed; {lost} events discarded", self.name());
         }
     }
 
