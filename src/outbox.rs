@@ -26,7 +26,7 @@ pub(crate) struct Outbox {
     events: Room,
     answers: Room,
     /// Of the events, those that the connection has and has not written.
-    handed: Tally,
+    handed: Gauge,
     /// Those that wait for an answer.
     asks: AtomicUsize,
     /// Events that were taken and never sent.
@@ -101,7 +101,7 @@ impl Outbox {
         Arc::new(Self {
             events: Room::default(),
             answers: Room::default(),
-            handed: Tally::default(),
+            handed: Gauge::default(),
             asks: AtomicUsize::new(0),
             discarded: AtomicU64::new(0),
             limits,
@@ -209,15 +209,15 @@ impl Waiters {
 /// than what an atomic addition costs. Another thread can have it too low or too high only when they
 /// have ended, and nobody asks any more.
 #[derive(Debug, Default)]
-struct Tally(AtomicUsize);
+struct Gauge(AtomicUsize);
 
-impl Tally {
+impl Gauge {
     fn get(&self) -> usize {
         self.0.load(Relaxed)
     }
 
-    fn set(&self, change: impl FnOnce(usize) -> usize) {
-        self.0.store(change(self.get()), Relaxed);
+    fn change(&self, to: impl FnOnce(usize) -> usize) {
+        self.0.store(to(self.get()), Relaxed);
     }
 }
 
@@ -278,7 +278,7 @@ impl Permit {
     pub(crate) fn hand(&mut self) {
         if self.stage == Stage::Waiting {
             self.stage = Stage::Handed;
-            self.outbox.handed.set(|handed| handed.saturating_add(1));
+            self.outbox.handed.change(|handed| handed.saturating_add(1));
         }
     }
 
@@ -308,7 +308,7 @@ impl Permit {
 
     fn leave(&mut self, stage: Stage) {
         if std::mem::replace(&mut self.stage, stage) == Stage::Handed {
-            self.outbox.handed.set(|handed| handed.saturating_sub(1));
+            self.outbox.handed.change(|handed| handed.saturating_sub(1));
         }
     }
 }

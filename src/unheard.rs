@@ -68,8 +68,8 @@ impl Unheard {
         Some(event)
     }
 
-    /// What these ears hear of it: what came before the last [`Ready`](crate::Ready), and what behind it. Who
-    /// hears all events leaves nothing for others.
+    /// What these ears hear of it: what came before the last [`Ready`](crate::Ready), and what behind
+    /// it. Who hears all events leaves nothing for others.
     pub(crate) fn take(&mut self, ears: &Ears) -> (VecDeque<Event>, VecDeque<Event>) {
         let Self::Kept { events, bytes, before_ready } = self else { return Default::default() };
         let mut behind = events.split_off((*before_ready).min(events.len()));

@@ -229,7 +229,8 @@ impl Scan<'_> {
     }
 }
 
-/// So many bytes are looked at as one, in registers that are as wide; in long strings several of them.
+/// So many bytes are looked at as one, in registers that are as wide. In long strings it is four
+/// times as many.
 const BLOCK: usize = 16;
 
 /// Whether there is no quote, no backslash and no control character in it.

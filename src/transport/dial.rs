@@ -60,10 +60,7 @@ thread_local! {
     /// 100, and with nothing to hand on to each other, since awc keeps no connection that was to
     /// become a websocket.
     static CLIENT: Client = {
-        let connector = Connector::new()
-            .limit(0)
-            .timeout(FOREVER)
-            .connector(Tuned::default());
+        let connector = Connector::new().limit(0).timeout(FOREVER).connector(Tuned::default());
         // The connection's core has the only deadline.
         Client::builder()
             .connector(connector)
