@@ -268,13 +268,16 @@ impl Refusal {
     }
 
     /// What the server said, for instance `Invalid namespace` or the message of the error that
-    /// its middleware passed on. Empty where it said nothing.
+    /// its middleware passed on. Empty where it said nothing, or nothing that is a text.
     pub fn message(&self) -> &str {
         &self.0.message
     }
 
     /// The data that the server's middleware put on its error (`error.data`), if any, as JSON
     /// text.
+    ///
+    /// An error of an old server (1.x, 2.x), or of one in Python, may be an object of another shape or
+    /// a list: then the data is the whole of it, its message included.
     pub fn json(&self) -> Option<&str> {
         self.0.data.as_deref()
     }
@@ -292,9 +295,10 @@ impl Refusal {
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.message() {
-            "" => f.write_str("no reason given"),
-            message => Excerpt(message).fmt(f),
+        match (self.message(), self.json()) {
+            ("", None) => f.write_str("no reason given"),
+            ("", Some(_)) => f.write_str("it gave data, but no message"),
+            (message, _) => Excerpt(message).fmt(f),
         }
     }
 }
@@ -821,7 +825,7 @@ mod tests {
     fn what_a_server_says_is_shown_escaped_and_cut_and_its_data_never() {
         let data = Some(r#""s3cret""#);
         let table = [
-            ("", "the server refused: no reason given".to_owned()),
+            ("", "the server refused: it gave data, but no message".to_owned()),
             (
                 "no\nroot logged in\u{1b}[2J",
                 r#"the server refused: "no\nroot logged in\u{1b}[2J""#.to_owned(),
@@ -835,6 +839,8 @@ mod tests {
             let debug = format!("{reason:?}");
             assert!(!debug.contains("s3cret") && debug.len() < 600, "{debug}");
         }
+        let nothing = Reason::Refused(Refusal::new(String::new(), None));
+        assert_eq!(nothing.to_string(), "the server refused: no reason given");
     }
 
     #[test]

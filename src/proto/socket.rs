@@ -22,7 +22,10 @@ use std::{
 };
 
 use bytestring::ByteString;
-use serde::Deserialize;
+use serde::{
+    Deserialize, Deserializer as _,
+    de::{IgnoredAny, SeqAccess, Visitor},
+};
 use serde_json::{Value, value::RawValue};
 
 use super::{
@@ -1100,17 +1103,22 @@ pub(crate) fn escape(text: &str) -> String {
     escaped
 }
 
-/// `{"message":…,"data":…}` from servers since 3.0; a string, or the bare data, from older ones;
-/// a string from servers in Python.
+/// `{"message":…,"data":…}` from servers since 3.0. From older ones it is a string, or whatever the
+/// application put there: where that has a message, alone at its head or as a member, all of it is
+/// the data. Servers in Python send a string, or a list of it and more.
 ///
 /// The data stays text: what nobody asks for is not parsed, nor kept as a tree.
 pub(crate) fn refusal(data: Option<&str>) -> Refusal {
     #[derive(Deserialize)]
-    struct Fields<'a> {
-        #[serde(borrow)]
-        message: &'a RawValue,
+    #[serde(deny_unknown_fields)]
+    struct Official<'a> {
+        message: String,
         #[serde(borrow)]
         data: Option<&'a RawValue>,
+    }
+    #[derive(Deserialize)]
+    struct Other {
+        message: String,
     }
 
     let json = data.unwrap_or("null").trim();
@@ -1121,13 +1129,35 @@ pub(crate) fn refusal(data: Option<&str>) -> Refusal {
         return Refusal::new(message, None);
     }
     // To serde, an array would do for the fields.
-    let fields = json.starts_with('{').then(|| serde_json::from_str::<Fields<'_>>(json).ok());
-    if let Some(Fields { message, data }) = fields.flatten()
-        && let Ok(message) = serde_json::from_str(message.get())
-    {
+    if json.starts_with('[') {
+        return Refusal::new(first(json).unwrap_or_default(), Some(json));
+    }
+    if let Ok(Official { message, data }) = serde_json::from_str(json) {
         return Refusal::new(message, data.map(RawValue::get));
     }
-    Refusal::new(String::new(), Some(json))
+    let other = serde_json::from_str(json).map(|Other { message }| message);
+    Refusal::new(other.unwrap_or_default(), Some(json))
+}
+
+/// The first item of an array, if that is a string.
+fn first(json: &str) -> Option<String> {
+    struct First;
+
+    impl<'de> Visitor<'de> for First {
+        type Value = Option<String>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an array")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+            let first = items.next_element()?;
+            while items.next_element::<IgnoredAny>()?.is_some() {}
+            Ok(first)
+        }
+    }
+
+    serde_json::Deserializer::from_str(json).deserialize_seq(First).ok().flatten()
 }
 
 #[cfg(test)]
@@ -1283,7 +1313,19 @@ mod tests {
         assert_eq!(refused(Some(r#"{"code":42}"#)), (String::new(), data));
         assert_eq!(refused(Some(r#""no""#)), ("no".into(), None));
         assert_eq!(refused(Some("7")), (String::new(), Some(json!(7))));
-        assert_eq!(refused(Some(r#"["no",1]"#)), (String::new(), Some(json!(["no", 1]))));
+        for unspoken in ["[]", "[7]", r#"[{"message":"no"}]"#, r#"[["no"],"no"]"#] {
+            let data = serde_json::from_str(unspoken).ok();
+            assert_eq!(refused(Some(unspoken)), (String::new(), data));
+        }
+        // Of these, the message is a part.
+        for whole in [
+            json!(["no", { "code": 7 }]),
+            json!(["no"]),
+            json!({ "message": "no", "code": "invalid_token", "type": "UnauthorizedError" }),
+            json!({ "message": "no", "data": 1, "code": 7 }),
+        ] {
+            assert_eq!(refused(Some(&whole.to_string())), ("no".into(), Some(whole)));
+        }
         let odd = json!({ "message": 7, "data": 1 });
         assert_eq!(refused(Some(&odd.to_string())), (String::new(), Some(odd)));
         assert_eq!(refused(Some(r#"{"message":"no","data":null}"#)), ("no".into(), None));
@@ -1294,9 +1336,14 @@ mod tests {
     #[test]
     fn the_data_of_a_refusal_may_be_nested_as_deep_as_the_server_likes() {
         let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
-        let refusal = refusal(Some(&format!(r#"{{"message":"no","data":{deep}}}"#)));
-        assert_eq!((refusal.message(), refusal.json()), ("no", Some(&*deep)));
-        refusal.decode::<Value>().unwrap_err();
+        let said = refusal(Some(&format!(r#"{{"message":"no","data":{deep}}}"#)));
+        assert_eq!((said.message(), said.json()), ("no", Some(&*deep)));
+        said.decode::<Value>().unwrap_err();
+        let list = format!(r#"["no",{deep}]"#);
+        for (json, message) in [(&deep, ""), (&list, "no")] {
+            let said = refusal(Some(json));
+            assert_eq!((said.message(), said.json()), (message, Some(&**json)));
+        }
     }
 
     #[test]
