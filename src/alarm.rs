@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use actix_rt::time::{Sleep, sleep_until};
+use actix_rt::time::{Sleep, sleep_until, timeout};
 
 /// The time.
 #[expect(clippy::disallowed_methods, reason = "this is where the clock is read")]
@@ -20,6 +20,11 @@ pub(crate) fn now() -> Instant {
 #[expect(clippy::disallowed_methods, reason = "this is where the clock is read")]
 pub(crate) fn wall() -> SystemTime {
     SystemTime::now()
+}
+
+/// What comes of a future, unless that takes longer. It is dropped then.
+pub(crate) async fn within<F: Future>(time: Duration, future: F) -> Option<F::Output> {
+    timeout(time, future).await.ok()
 }
 
 /// Finds out that the machine was suspended: the clock that times everything stands still

@@ -5,10 +5,9 @@
 
 use std::{collections::HashMap, task::Context};
 
-use bytestring::ByteString;
-
 use crate::{
     message::{Event, Undecodable},
+    port::Name,
     stats::Counter,
     subscriber::{Ears, Fact, Subscriber},
     subscription::{Number, Overflow},
@@ -32,6 +31,8 @@ pub(crate) struct Audience {
 /// The subscribers, in the order in which they came.
 #[derive(Debug, Default)]
 struct Seats {
+    /// Of the namespace.
+    name: Name,
     all: Vec<Seat>,
     /// The places of those for whom there is something to be done.
     busy: Vec<usize>,
@@ -112,7 +113,7 @@ impl Seats {
                 told |= self.with(place, |subscriber| subscriber.offer(&fact)) == Some(true);
             }
             if !told {
-                let (namespace, name) = (event.namespace(), event.name());
+                let (namespace, name) = (&self.name, event.name());
                 log::warn!("{namespace}: an event {name:?} has another shape than asked for");
             }
         }
@@ -149,6 +150,11 @@ impl Hearers {
 }
 
 impl Audience {
+    /// The subscribers of this namespace: none yet.
+    pub(crate) fn new(name: Name) -> Self {
+        Self { seats: Seats { name, ..Seats::default() }, ..Self::default() }
+    }
+
     /// Gives a message that is no event to all who want it.
     pub(crate) fn tell(&mut self, fact: &Fact) {
         for place in 0..self.seats.all.len() {
@@ -226,14 +232,15 @@ impl Audience {
 
     /// Discards what waits for those who are stuck, or for `all` who are slow. `true` if one of them is
     /// overrun now.
-    pub(crate) fn shed(&mut self, all: bool, namespace: &ByteString) -> bool {
+    pub(crate) fn shed(&mut self, all: bool) -> bool {
         let mut overrun = false;
+        let name = self.seats.name.clone();
         for place in 0..self.seats.all.len() {
             self.seats.with(place, |subscriber| {
                 let missed = subscriber.shed(all);
                 overrun |= subscriber.is_overrun();
                 if missed > 0 {
-                    log::warn!("{namespace}: a subscriber is too slow; {missed} events discarded");
+                    log::warn!("{name}: a subscriber is too slow; {missed} events discarded");
                 }
             });
         }
@@ -241,13 +248,13 @@ impl Audience {
     }
 
     /// Does what there is to be done.
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, namespace: &ByteString, missed: &Counter) {
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, missed: &Counter) {
         loop {
-            let Seats { all, busy, undecodable } = &mut self.seats;
+            let Seats { name, all, busy, undecodable } = &mut self.seats;
             let mut is_done = false;
             busy.retain(|&place| {
                 let Some(Seat { subscriber, is_busy }) = all.get_mut(place) else { return false };
-                subscriber.poll(cx, namespace);
+                subscriber.poll(cx, name);
                 missed.add(subscriber.take_missed());
                 let taken = subscriber.take_undecodable();
                 undecodable.extend(taken.into_iter().map(|what| (place, what)));
@@ -258,9 +265,10 @@ impl Audience {
             let has_told = !undecodable.is_empty();
             self.seats.tell_undecodable();
             if is_done {
-                self.seats.all.retain(|Seat { subscriber, .. }| {
+                let Seats { name, all, .. } = &mut self.seats;
+                all.retain(|Seat { subscriber, .. }| {
                     if subscriber.is_gone() {
-                        log::debug!("{namespace}: a subscriber is gone");
+                        log::debug!("{name}: a subscriber is gone");
                     }
                     !subscriber.is_done()
                 });

@@ -325,6 +325,7 @@ fn shown_url(url: &str) -> String {
 pub struct ClientBuilder {
     url: String,
     path: String,
+    trailing_slash: bool,
     query: Pairs,
     query_with: Option<PairsProvider>,
     headers: Pairs,
@@ -375,6 +376,7 @@ impl fmt::Debug for ClientBuilder {
         let Self {
             url,
             path,
+            trailing_slash,
             query,
             query_with,
             headers,
@@ -407,6 +409,7 @@ impl fmt::Debug for ClientBuilder {
             .field("url", &shown_url(url))
             // It is not checked yet, and may have a query in it.
             .field("path", &before_query(path))
+            .field("add_trailing_slash", trailing_slash)
             .field("query", &keys(query))
             .field("query_with", &query_with.is_some())
             .field("headers", &keys(headers))
@@ -440,6 +443,7 @@ impl ClientBuilder {
         Self {
             url,
             path: "/socket.io/".to_owned(),
+            trailing_slash: true,
             query: Vec::new(),
             query_with: None,
             headers: Vec::new(),
@@ -467,11 +471,20 @@ impl ClientBuilder {
         }
     }
 
-    /// The path of the server's HTTP endpoint. Default: `/socket.io/`, like the server's. The
-    /// slash at the end matters to most servers; none is added to a path that is set here.
+    /// The path of the server's HTTP endpoint. Default: `/socket.io/`, like the server's. A slash is
+    /// added at its end where there is none: see [`add_trailing_slash`](Self::add_trailing_slash).
     #[must_use]
     pub fn path(mut self, path: impl Into<String>) -> Self {
         self.path = path.into();
+        self
+    }
+
+    /// Whether the [path](Self::path) is requested with a slash at its end. Default: `true`, as
+    /// servers want it. With `false` a slash is taken away, for a server that has its own
+    /// `addTrailingSlash` set so.
+    #[must_use]
+    pub fn add_trailing_slash(mut self, add: bool) -> Self {
+        self.trailing_slash = add;
         self
     }
 
@@ -835,7 +848,7 @@ impl ClientBuilder {
         let namespace = namespace_name(&url.namespace).map_err(|_| {
             refuse("its path cannot be a namespace: it has a comma or more than 512 bytes")
         })?;
-        let base = format!("{}{}", url.origin, self.path);
+        let base = format!("{}{}", url.origin, endpoint(&self.path, self.trailing_slash));
         if !self.path.starts_with('/') || self.path.contains(['?', '#']) || !is_uri(&base) {
             return Err(refuse(
                 "option path must start with a slash, and have only what a URL's path can have",
@@ -858,6 +871,9 @@ impl ClientBuilder {
             Auth::Fixed(auth) => (Credentials::Fixed(Some(auth_json(auth)?)), None),
             Auth::Provided(provider) => (Credentials::Provided, Some(provider)),
         };
+        let headers = Headers::new(self.headers, self.headers_with)?;
+        let target = Target { base, query, headers, max_message: self.max_message_size };
+        let link = target.authority();
         Ok(Parts {
             config: Config {
                 pin: self.protocol,
@@ -869,12 +885,7 @@ impl ClientBuilder {
                 reconnect: self.reconnect.clone(),
                 seed: seed(),
             },
-            target: Target {
-                base,
-                query,
-                headers: Headers::new(self.headers, self.headers_with)?,
-                max_message: self.max_message_size,
-            },
+            target,
             settings: Settings {
                 core: socket::Config {
                     namespace,
@@ -897,6 +908,7 @@ impl ClientBuilder {
                 offline: self.offline,
                 counters: Arc::default(),
                 window: Arc::new(Window::new(self.receive_window)),
+                link,
             },
             defaults,
             ids: self.message_ids.then(MessageIds::new),
@@ -949,6 +961,12 @@ struct Parts {
 /// Whether it can be requested. What is not ASCII would have to be percent-encoded.
 fn is_uri(text: &str) -> bool {
     text.is_ascii() && text.parse::<Uri>().is_ok()
+}
+
+/// The path of the request, by the rule of the official client.
+fn endpoint(path: &str, slash: bool) -> String {
+    let bare = path.strip_suffix('/').unwrap_or(path);
+    format!("{bare}{}", if slash || bare.is_empty() { "/" } else { "" })
 }
 
 struct Url {
@@ -1085,6 +1103,22 @@ mod tests {
         }
         let long = builder("http://host").query("q", "s3cret".repeat(20_000));
         assert!(!refused(long).to_string().contains("s3cret"));
+    }
+
+    #[test]
+    fn a_path_ends_in_a_slash_unless_it_is_not_to() {
+        for (path, with, without) in [
+            ("/socket.io/", "/socket.io/", "/socket.io"),
+            ("/realtime/ws", "/realtime/ws/", "/realtime/ws"),
+            ("/", "/", "/"),
+            ("/a//", "/a//", "/a/"),
+        ] {
+            for (add, expected) in [(true, with), (false, without)] {
+                let builder = builder("http://host").path(path).add_trailing_slash(add);
+                let base = builder.build().map(|parts| parts.target.base).ok();
+                assert_eq!(base, Some(format!("http://host{expected}")), "{path}");
+            }
+        }
     }
 
     #[test]

@@ -69,7 +69,7 @@ impl Driver {
             (Action::Drop, link) => hang_up(link, cx),
             (Action::Dial(protocol), link) => {
                 hang_up(link, cx);
-                log::debug!("dialling");
+                log::debug!("{}: dialling", self.target.authority());
                 let dial = Dial { attempt: core.attempt(), reason: core.last().cloned() };
                 self.link = Link::Dialling(Box::pin(self.target.dial(protocol, dial)));
             }
@@ -85,8 +85,9 @@ impl Driver {
                     self.link = Link::Up(websocket);
                     connection.core.handle_dialled();
                 }
-                Err(DialFailure { reason, retry_after }) => {
+                Err(DialFailure { reason, retry_after, says }) => {
                     self.link = Link::Down;
+                    connection.note_words(says);
                     connection.core.handle_dial_failed(now, reason, retry_after);
                 }
             }

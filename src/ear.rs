@@ -139,7 +139,7 @@ fn answer(event: &Event, reply: Result<impl Serialize, String>) {
     let outcome = match reply {
         Ok(reply) => event.ack(reply).or_else(|error| match error {
             AnswerError::Encode(_) | AnswerError::PayloadTooLarge { .. } => {
-                log::warn!("{}: an answer was replaced: {error}", event.namespace());
+                log::warn!("{}: an answer was replaced: {error}", event.whose());
                 event.ack(Failed { error: error.to_string() })
             }
             error => Err(error),
@@ -147,7 +147,7 @@ fn answer(event: &Event, reply: Result<impl Serialize, String>) {
         Err(error) => event.ack(Failed { error }),
     };
     if let Err(error) = outcome {
-        log::warn!("{}: an answer was not sent: {error}", event.namespace());
+        log::warn!("{}: an answer was not sent: {error}", event.whose());
     }
 }
 

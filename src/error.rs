@@ -367,8 +367,15 @@ pub enum ConnectFailure {
     Unreachable(String),
     /// No usable answer within [`connect_timeout`](crate::ClientBuilder::connect_timeout).
     TimedOut,
-    /// The server answered the websocket request with this HTTP status.
+    /// The server, or something on the way to it, closed the connection without an answer. Most often
+    /// the path is wrong, or the server expects `https`.
+    NoAnswer,
+    /// The server answered the websocket request with this HTTP status. What it says with that is
+    /// logged.
     Status(u16),
+    /// The server has no websockets, and says so with this text. What it may have, HTTP long-polling,
+    /// this client does not support yet.
+    NoWebsocket(String),
     /// The server's answer is not that of a Socket.IO server. The text may quote it.
     Handshake(String),
     /// The server speaks another protocol revision than the one it was asked for.
@@ -385,6 +392,12 @@ impl fmt::Display for ConnectFailure {
         match self {
             Self::Unreachable(error) => write!(f, "the server cannot be reached: {error}"),
             Self::TimedOut => f.write_str("the server did not answer in time"),
+            Self::NoAnswer => f.write_str("the server closed the connection without an answer: is the path right, and is it http or https?"),
+            Self::NoWebsocket(says) => write!(
+                f,
+                "this server does not offer websockets, and HTTP long-polling is not supported yet (it says {})",
+                Excerpt(says)
+            ),
             Self::Status(status) => {
                 write!(f, "the server answered the websocket request with HTTP status {status}")
             }

@@ -21,7 +21,7 @@ use crate::{
     error::{AnswerError, DecodeError, Reason},
     namespace::Answer,
     payload::{AMBIGUOUS, Payload, encode_event, encode_reply},
-    port::Port,
+    port::{Name, Port},
     proto::engine::Protocol,
 };
 
@@ -98,6 +98,14 @@ impl Event {
     /// The namespace.
     pub fn namespace(&self) -> &str {
         &self.namespace
+    }
+
+    /// The namespace, for logs, and its connection as far as the event knows that.
+    pub(crate) fn whose(&self) -> Name {
+        self.answer.as_ref().map_or_else(
+            || Name { link: ByteString::new(), namespace: self.namespace.clone() },
+            |answer| answer.port.name.clone(),
+        )
     }
 
     /// The same event under another name, for a [middleware](crate::middleware).

@@ -79,6 +79,7 @@ use crate::{
     emit::Emit,
     message::Event,
     payload::{Payload, encode_reply},
+    port::Name,
     proto::socket,
     provider::Join,
     stats::Counters,
@@ -345,13 +346,15 @@ impl fmt::Debug for List {
 pub(crate) struct Chain {
     any: AtomicBool,
     list: RwLock<List>,
+    /// Of the namespace.
+    name: Name,
     counters: Arc<Counters>,
 }
 
 impl Chain {
     /// Begins with those of the client.
-    pub(crate) fn new(list: List, counters: Arc<Counters>) -> Self {
-        Self { any: AtomicBool::new(list.len() > 0), list: RwLock::new(list), counters }
+    pub(crate) fn new(list: List, name: Name, counters: Arc<Counters>) -> Self {
+        Self { any: AtomicBool::new(list.len() > 0), list: RwLock::new(list), name, counters }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -370,19 +373,18 @@ impl Chain {
 
     /// Passes on what came in. `None` if it goes no further.
     pub(crate) fn incoming(&self, event: Event) -> Option<Event> {
-        let (namespace, payload, asked) =
-            (event.namespace.clone(), event.payload.clone(), event.answer.clone());
+        let (payload, asked) = (event.payload.clone(), event.answer.clone());
         let flow = pass(self.list().0.iter(), event, Middleware::incoming);
         match flow {
             Flow::Next(event) => return Some(event),
             Flow::Drop(reason) => {
-                let name = payload.name();
+                let (namespace, name) = (&self.name, payload.name());
                 log::debug!("{namespace}: the event {name:?} is dropped: {reason}");
                 self.counters.filtered_in.add(1);
             }
             Flow::Answer(payload) => {
                 if let Some(Err(error)) = asked.map(|asked| asked.answer(payload.to_reply())) {
-                    log::warn!("{namespace}: an answer was not sent: {error}");
+                    log::warn!("{}: an answer was not sent: {error}", self.name);
                 }
             }
         }
@@ -395,7 +397,7 @@ impl Chain {
         let list = self.list();
         let flow = pass(list.0.iter().rev(), emit, |one, emit| one.outgoing(namespace, emit));
         if let Flow::Drop(reason) = &flow {
-            let name = payload.name();
+            let (namespace, name) = (&self.name, payload.name());
             log::debug!("{namespace}: the event {name:?} is not emitted: {reason}");
             self.counters.filtered_out.add(1);
         }
@@ -489,7 +491,7 @@ mod tests {
 
     #[test]
     fn what_goes_out_passes_the_last_one_first_and_what_stops_it_stops_it() {
-        let chain = Chain::new(List::default(), Arc::default());
+        let chain = Chain::new(List::default(), Name::default(), Arc::default());
         assert!(chain.is_empty());
         for letter in ["a", "b"] {
             chain.push(outgoing(move |namespace, emit| {

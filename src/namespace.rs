@@ -30,7 +30,7 @@ use crate::{
     middleware::{Chain, List},
     outbox::{Asking as AskingRoom, Limits, Outbox, Permit},
     payload::Payload,
-    port::{Port, Status, Taken},
+    port::{Name, Port, Status, Taken},
     posts::{Post, Posts},
     proto::{
         connection::{Outgoing, Session},
@@ -92,6 +92,8 @@ pub(crate) struct Settings {
     pub(crate) offline: Offline,
     pub(crate) counters: Arc<Counters>,
     pub(crate) window: Arc<Window>,
+    /// `host:port` of the connection.
+    pub(crate) link: ByteString,
 }
 
 impl Settings {
@@ -173,18 +175,27 @@ impl Namespace {
     ) -> Port {
         let outbox = Outbox::new(settings.outgoing);
         let status = Arc::new(Status::default());
-        let (namespace, parser) = (settings.core.namespace.clone(), settings.core.parser);
+        let (link, namespace) = (settings.link.clone(), settings.core.namespace.clone());
+        let (name, parser) = (Name { link, namespace }, settings.core.parser);
         let list = settings.middleware.clone();
-        let chain = Arc::new(Chain::new(list, Arc::clone(&settings.counters)));
+        let chain = Arc::new(Chain::new(list, name.clone(), Arc::clone(&settings.counters)));
         let posts = Arc::new(Posts::default());
         let (inner_outbox, inner_status) = (Arc::clone(&outbox), Arc::clone(&status));
         let (inner_chain, inner_posts) = (Arc::clone(&chain), Arc::clone(&posts));
-        let inner_connection = connection.clone();
+        let (inner_connection, inner_name) = (connection.clone(), name.clone());
         let addr = Self::start_in_arbiter(arbiter, move |ctx| {
-            let Settings { core, provider, middleware: _, outgoing: _, offline, counters, window } =
-                settings;
+            let Settings {
+                core,
+                provider,
+                middleware: _,
+                outgoing: _,
+                offline,
+                counters,
+                window,
+                link: _,
+            } = settings;
             let port = Port {
-                namespace: core.namespace.clone(),
+                name: inner_name.clone(),
                 parser,
                 outbox: inner_outbox,
                 status: inner_status,
@@ -196,7 +207,7 @@ impl Namespace {
                 core: socket::Socket::new(core),
                 port: Arc::new(port),
                 connection: inner_connection,
-                audience: Audience::default(),
+                audience: Audience::new(inner_name),
                 ready: None,
                 protocol: None,
                 waiting: Vec::new(),
@@ -216,13 +227,18 @@ impl Namespace {
                 held: Load::default(),
             }
         });
-        let port = Port { namespace, parser, outbox, status, chain, posts, addr };
+        let port = Port { name, parser, outbox, status, chain, posts, addr };
         port.join(connection);
         port
     }
 
+    /// Its name in logs.
+    fn label(&self) -> &Name {
+        &self.port.name
+    }
+
     fn name(&self) -> &ByteString {
-        &self.port.namespace
+        &self.port.name.namespace
     }
 
     /// Passes on what the core has to tell.
@@ -240,30 +256,30 @@ impl Namespace {
                 socket::Event::Answered(waiter, outcome) => waiter.settle(outcome),
                 socket::Event::Ready { sid, recovered } => self.is_ready(sid, recovered),
                 socket::Event::ConnectError(reason) => {
-                    log::warn!("{}: not joined: {reason}", self.name());
+                    log::warn!("{}: not joined: {reason}", self.label());
                     self.note_failure(&reason);
                     let namespace = self.name().clone();
                     self.audience.tell(&Fact::ConnectError(ConnectError { namespace, reason }));
                 }
                 socket::Event::Disconnected(reason) => {
-                    log::info!("{}: disconnected: {reason}", self.name());
+                    log::info!("{}: disconnected: {reason}", self.label());
                     self.ready = None;
                     self.note_failure(&reason);
                     let namespace = self.name().clone();
                     self.audience.tell(&Fact::Disconnected(Disconnected { namespace, reason }));
                 }
                 socket::Event::Retrying { attempt, delay, reason } => {
-                    log::info!("{}: attempt {attempt} to join in {delay:?}", self.name());
+                    log::info!("{}: attempt {attempt} to join in {delay:?}", self.label());
                     self.tell_retrying(attempt, delay, reason);
                 }
                 socket::Event::GaveUp { attempts, reason } => {
-                    log::warn!("{}: gave up after {attempts} attempts: {reason}", self.name());
+                    log::warn!("{}: gave up after {attempts} attempts: {reason}", self.label());
                     let namespace = self.name().clone();
                     self.audience.tell(&Fact::GaveUp(GaveUp { namespace, attempts, reason }));
                 }
                 socket::Event::Rejoin => self.port.join(&self.connection),
                 socket::Event::TooLarge { size, limit } => {
-                    let name = self.name();
+                    let name = self.label();
                     log::warn!("{name}: {size} bytes were not sent: the server takes {limit}");
                 }
             }
@@ -278,7 +294,11 @@ impl Namespace {
 
     fn is_ready(&mut self, sid: ByteString, recovered: bool) {
         let Some(protocol) = self.protocol else { return };
-        log::info!("{}: joined{}", self.name(), if recovered { ", session recovered" } else { "" });
+        log::info!(
+            "{}: joined{}",
+            self.label(),
+            if recovered { ", session recovered" } else { "" }
+        );
         self.failure = None;
         let ready = Ready { namespace: self.name().clone(), sid, protocol, recovered };
         for (_, waiter) in self.waiting.drain(..) {
@@ -326,7 +346,7 @@ impl Namespace {
     /// read before still comes.
     fn leave_overrun(&mut self) {
         if self.core.ended().is_none() {
-            log::warn!("{}: left, since a subscriber is too slow", self.name());
+            log::warn!("{}: left, since a subscriber is too slow", self.label());
             self.leave(Reason::SlowSubscriber);
         }
     }
@@ -393,7 +413,7 @@ impl Namespace {
         self.publish();
         self.counters.add_socket(self.core.tally());
         if lost > 0 {
-            log::warn!("{}: {lost} buffered events were never sent", self.name());
+            log::warn!("{}: {lost} buffered events were never sent", self.label());
         }
     }
 
@@ -402,7 +422,7 @@ impl Namespace {
         while let Some(number) = self.core.wants_auth() {
             if self.asking.as_ref().is_none_or(|asking| asking.number != number) {
                 let join = Join {
-                    namespace: self.port.namespace.clone(),
+                    namespace: self.name().clone(),
                     attempt: self.core.attempts(),
                     reason: self.failure.clone(),
                 };
@@ -452,7 +472,7 @@ impl Namespace {
         }
         self.transmit();
         self.counters.add_socket(self.core.tally());
-        self.audience.poll(cx, &self.port.namespace, &self.counters.missed);
+        self.audience.poll(cx, &self.counters.missed);
         self.report();
     }
 
@@ -642,7 +662,7 @@ impl Handler<Shed> for Namespace {
     type Result = ();
 
     fn handle(&mut self, Shed { all }: Shed, _: &mut Self::Context) {
-        if self.audience.shed(all, &self.port.namespace) {
+        if self.audience.shed(all) {
             self.leave_overrun();
         }
     }
@@ -763,7 +783,7 @@ impl Handler<Posted> for Namespace {
                 && !waits
             {
                 // The namespace ended, or lost its connection, while the event was on its way here.
-                log::debug!("{}: an event was not sent: {error}", self.name());
+                log::debug!("{}: an event was not sent: {error}", self.label());
             }
         }
         self.port.posts.give_back(batch);
@@ -805,7 +825,7 @@ impl Handler<Answer> for Namespace {
     fn handle(&mut self, answer: Answer, _: &mut Self::Context) {
         let Answer { visit, id, payload, permit } = answer;
         if !self.core.answer(visit, id, payload, Some(permit)) {
-            log::debug!("{}: an answer came too late for its session", self.name());
+            log::debug!("{}: an answer came too late for its session", self.label());
         }
     }
 }

@@ -3,9 +3,12 @@
 //! The status is what handles can know without asking. Two write it: the actor, what is; and the
 //! handles, in advance, what they have just asked for, so that the next call sees it.
 
-use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicBool, AtomicU64, Ordering},
+use std::{
+    fmt,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
 };
 
 use actix::{Addr, Context, Handler, Message, dev::ToEnvelope};
@@ -23,10 +26,26 @@ use crate::{
     proto::{engine::Protocol, packet::Parser, socket::Socket},
 };
 
+/// What a namespace is called.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Name {
+    /// `host:port` of its connection.
+    pub(crate) link: ByteString,
+    pub(crate) namespace: ByteString,
+}
+
+/// For logs: a process may have many connections, and each a `/`.
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { link, namespace } = self;
+        write!(f, "{link}{namespace}")
+    }
+}
+
 /// The way to a namespace for handles and responders, on any thread.
 #[derive(Debug, Clone)]
 pub(crate) struct Port {
-    pub(crate) namespace: ByteString,
+    pub(crate) name: Name,
     pub(crate) parser: Parser,
     pub(crate) outbox: Arc<Outbox>,
     pub(crate) status: Arc<Status>,
@@ -171,7 +190,7 @@ impl Port {
     /// other. The actor knows the number of a question as well.
     pub(crate) fn exceeded(&self, id: Option<u64>, payload: &Payload) -> Option<(u64, u64)> {
         let limit = self.max_payload()?;
-        let size = self.parser.exceeds(Protocol::Eio4, &self.namespace, id, payload, limit)?;
+        let size = self.parser.exceeds(Protocol::Eio4, &self.name.namespace, id, payload, limit)?;
         Some((size, limit))
     }
 
@@ -185,7 +204,7 @@ impl Port {
         if self.chain.is_empty() {
             return Flow::Next(emit);
         }
-        self.chain.outgoing(&self.namespace, emit)
+        self.chain.outgoing(&self.name.namespace, emit)
     }
 
     /// Has an event pass the middleware, and takes room for what comes out.
@@ -244,7 +263,7 @@ impl Port {
 
     /// Asks the Connection to have the namespace joined.
     pub(crate) fn join(&self, connection: &Addr<Connection>) {
-        let namespace = self.namespace.clone();
+        let namespace = self.name.namespace.clone();
         connection.do_send(connection::Join { namespace, addr: self.address() });
     }
 }

@@ -79,7 +79,7 @@ impl Socket {
 
     /// The namespace's name, with its slash.
     pub fn namespace(&self) -> &str {
-        &self.port.namespace
+        &self.port.name.namespace
     }
 
     /// Subscribes an actor to [`Ready`], [`Event`] and [`Disconnected`].
@@ -362,7 +362,7 @@ impl Socket {
 
     fn subscription(&self, number: Number, taken: bool) -> Subscription {
         if !taken {
-            log::debug!("{}: too late to subscribe", self.namespace());
+            log::debug!("{}: too late to subscribe", self.port.name);
         }
         Subscription::new(Arc::clone(&self.port), number)
     }

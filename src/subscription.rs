@@ -143,7 +143,7 @@ impl fmt::Debug for Subscription {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { port, number } = self;
         f.debug_struct("Subscription")
-            .field("namespace", &port.namespace)
+            .field("namespace", &port.name.namespace)
             .field("number", &number.0)
             .finish_non_exhaustive()
     }

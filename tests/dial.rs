@@ -10,7 +10,7 @@
 
 mod support;
 
-use actix_socketio::{Client, ConnectFailure, DialLimiter, Reason, Reconnect};
+use actix_socketio::{Client, ConnectFailure, DialLimiter, Protocol, Reason, Reconnect};
 use awc::http::header::HttpDate;
 use std::{
     cell::Cell,
@@ -21,7 +21,16 @@ use std::{
     },
     time::{Duration, Instant, SystemTime},
 };
-use support::{eventually, every::within, oxide, recorder::Recorder, scripted::Scripted};
+use support::{
+    eventually,
+    every::within,
+    logged,
+    node::{self, Config, Line},
+    oxide,
+    raw::{self, Answer},
+    recorder::Recorder,
+    scripted::Scripted,
+};
 
 /// Quick, so that tests are.
 fn quick() -> Reconnect {
@@ -192,4 +201,195 @@ async fn a_thread_has_as_many_connections_as_it_asks_for() {
         within(client.socket().ready()).await.unwrap();
     }
     assert!(clients.iter().all(|client| client.socket().is_joined()));
+}
+
+/// Why there is no connection to this server, which is dialled once.
+async fn failure(builder: actix_socketio::ClientBuilder) -> ConnectFailure {
+    let client = builder.reconnect(Reconnect::never()).start().unwrap();
+    match Recorder::of(client.socket()).next_connect_error().await {
+        Reason::Connect(failure) => failure,
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn failure_at(answer: impl Fn(&str) -> Answer + Send + Sync + 'static) -> ConnectFailure {
+    let server = raw::start(answer);
+    failure(Client::builder(server.url())).await
+}
+
+/// All a server of revision 3 says to let a client in, in one piece, behind these answers.
+fn welcome_behind(interim: &str, request: &str) -> Answer {
+    let open = raw::text(r#"0{"sid":"s","upgrades":[],"pingInterval":25000,"pingTimeout":20000}"#);
+    let head = format!("{interim}{}", raw::accept(request));
+    Answer::Bytes([head.into_bytes(), open, raw::text("40")].concat())
+}
+
+const HINTS: &str = "HTTP/1.1 103 Early Hints\r\nlink: </style.css>; rel=preload\r\n\r\n";
+
+#[actix::test]
+async fn interim_answers_are_no_answers() {
+    let go_on = "HTTP/1.1 100 Continue\r\n\r\n";
+    let processing = "HTTP/1.1 102 Processing\r\n\r\n";
+    for interim in [HINTS, go_on, &[HINTS, go_on, processing].concat(), &HINTS.repeat(8)] {
+        let interim = interim.to_owned();
+        let server = raw::start(move |request| welcome_behind(&interim, request));
+        let builder = support::builder(server.url()).protocol(Protocol::Eio3);
+        let client = builder.start().unwrap();
+        within(client.socket().ready()).await.unwrap();
+    }
+}
+
+#[actix::test]
+async fn interim_answers_come_to_an_end() {
+    let failure = failure_at(|request| welcome_behind(&HINTS.repeat(9), request)).await;
+    assert_eq!(failure, ConnectFailure::Handshake("more than 8 interim answers".to_owned()));
+    let failure = failure_at(|_| Answer::Last(HINTS.as_bytes().to_vec())).await;
+    assert_eq!(failure, ConnectFailure::NoAnswer);
+    let busy = format!("{HINTS}HTTP/1.1 503 Busy\r\n\r\n");
+    let failure = failure_at(move |_| Answer::Bytes(busy.clone().into_bytes())).await;
+    assert_eq!(failure, ConnectFailure::Status(503));
+}
+
+#[actix::test]
+async fn a_connection_that_is_closed_without_an_answer_asks_for_the_path_and_the_scheme() {
+    // It waits for somebody else to serve the path, and hangs up.
+    let wrong = Client::builder(node::server(Line::V4).url()).path("/wrong/");
+    let failure = failure(wrong).await;
+    assert_eq!(failure, ConnectFailure::NoAnswer);
+    let text = failure.to_string();
+    assert!(text.contains("path") && text.contains("https"), "{text}");
+    // A server that expects TLS, or a balancer without anybody behind it.
+    assert_eq!(failure_at(|_| Answer::Last(Vec::new())).await, ConnectFailure::NoAnswer);
+    assert_eq!(failure_at(|_| Answer::Reset).await, ConnectFailure::NoAnswer);
+    // What some that expect TLS say: an alert.
+    let alert = failure_at(|_| Answer::Last(vec![0x15, 3, 1, 0, 2, 2, 70])).await;
+    let ConnectFailure::Handshake(text) = alert else { panic!("{alert:?}") };
+    assert!(text.contains("not HTTP") && text.contains("https"), "{text}");
+}
+
+#[actix::test]
+async fn a_path_is_requested_with_a_slash_unless_the_server_has_none() {
+    for slash in [true, false] {
+        let options = serde_json::json!({ "path": "/realtime/ws", "addTrailingSlash": slash });
+        let server = node::start(Line::V4, &Config { options, ..Config::default() });
+        let client = support::builder(server.url()).path("/realtime/ws").add_trailing_slash(slash);
+        let client = client.start().unwrap();
+        within(client.socket().ready()).await.unwrap();
+    }
+}
+
+#[actix::test]
+async fn a_server_without_websockets_is_told_from_others() {
+    for line in [Line::V2_5_1, Line::V3_1_2, Line::V4] {
+        let options = serde_json::json!({ "transports": ["polling"] });
+        let server = node::start(line, &Config { options, ..Config::default() });
+        let failure = failure(Client::builder(server.url())).await;
+        assert_eq!(
+            failure,
+            ConnectFailure::NoWebsocket("Transport unknown".to_owned()),
+            "{line:?}"
+        );
+        let text = failure.to_string();
+        assert!(text.contains("long-polling is not supported yet"), "{text}");
+    }
+    // Servers in Python: with other transports, and in a mode that has no websockets.
+    for (body, says) in [
+        (r#""Invalid transport""#, Some("Invalid transport")),
+        (r#""Bad Request""#, Some("Bad Request")),
+        // Whoever that is.
+        ("Bad Request", None),
+        ("is the transport unknown?", None),
+    ] {
+        let length = body.len();
+        let answer = format!("HTTP/1.1 400 BAD REQUEST\r\ncontent-length: {length}\r\n\r\n{body}");
+        let failure = failure_at(move |_| Answer::Bytes(answer.clone().into_bytes())).await;
+        let expected = match says {
+            Some(says) => ConnectFailure::NoWebsocket(says.to_owned()),
+            None => ConnectFailure::Status(400),
+        };
+        assert_eq!(failure, expected);
+    }
+}
+
+#[actix::test]
+async fn what_a_server_says_that_refuses_is_logged_escaped_and_cut() {
+    logged::start();
+    let page = "<!DOCTYPE html><html><head>\n<Title>\n502 Bad Gateway</TITLE></head>s3cret</html>";
+    let long = "x".repeat(100_000);
+    let cut = format!("\"{}…\"", "x".repeat(200));
+    let list = r#"["no",{"key":"s3cret"}]"#;
+    let object = r#"{"message":"no","token":"s3cret"}"#;
+    let chunks = "4\r\nsay \r\n2\r\nno\r\n0\r\n\r\n";
+    let sized = |body: &str, more: usize| format!("content-length: {}\r\n", body.len() + more);
+    let nothing = "403; no further";
+    for (headers, body, expected) in [
+        (sized("not\nfor you", 0), "not\nfor you", r#""not\nfor you""#),
+        ("transfer-encoding: chunked\r\n".to_owned(), chunks, r#""say no""#),
+        // It promises more than it sends.
+        (sized("half of it", 1), "half of it", r#""half of it""#),
+        (sized(&long, 1_000_000), &long, &cut),
+        (sized(page, 0), page, r#""502 Bad Gateway""#),
+        // In all but the message it may repeat credentials, whether all of it has come or not.
+        (sized(list, 0), list, r#""no""#),
+        (sized(list, 1), &list[..list.len() - 1], nothing),
+        (sized(object, 0), object, r#""no""#),
+        (sized(object, 1), &object[..object.len() - 1], nothing),
+        // None of these has a body, whatever comes.
+        (sized("", 0), "s3cret", nothing),
+        (String::new(), "s3cret", nothing),
+        (sized("s3cret", 0) + "upgrade: websocket\r\n", "s3cret", nothing),
+    ] {
+        let answer = format!("HTTP/1.1 403 Forbidden\r\n{headers}\r\n{body}");
+        let server = raw::start(move |_| Answer::Bytes(answer.clone().into_bytes()));
+        let failure = failure(Client::builder(server.url())).await;
+        assert_eq!(failure, ConnectFailure::Status(403));
+        let lines = logged::lines_at(log::Level::Warn);
+        let line = lines.iter().find(|line| line.starts_with(&server.url())).unwrap();
+        assert!(line.contains(expected) && line.len() < 500, "{body}: {line}");
+    }
+    assert!(!logged::lines().concat().contains("s3cret"));
+}
+
+#[actix::test]
+async fn the_log_of_a_link_that_fails_begins_with_a_warning_and_names_it() {
+    logged::start();
+    let server = Scripted::start();
+    for status in [503, 503, 503, 401] {
+        server.refuse_next(status, "busy");
+    }
+    let builder = Client::builder(server.url()).path("/live/").query("token", "s3cret");
+    let client = builder.header("authorization", "s3cret").reconnect(quick()).start().unwrap();
+    let mut recorder = Recorder::of(client.socket());
+    server.accept().await.greet().await;
+    for _ in 0..4 {
+        recorder.next_reconnecting().await;
+    }
+    recorder.next_ready().await;
+
+    let (url, link) = (format!("{}/live/: ", server.url()), format!("127.0.0.1:{}", server.port()));
+    let of = |level, begin: &str| {
+        let lines = logged::lines_at(level).into_iter();
+        lines.filter(|line| line.starts_with(begin)).collect::<Vec<_>>()
+    };
+    let warnings = of(log::Level::Warn, &url);
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    let parts = ["HTTP status 503", "(it says \"busy\")", "; attempt 1 to connect in "];
+    assert!(parts.iter().all(|part| warnings[0].contains(part)), "{warnings:?}");
+    assert_eq!(of(log::Level::Debug, &url).len(), 2);
+    let changes = of(log::Level::Info, &url);
+    assert!(changes.len() == 1 && changes[0].contains("HTTP status 401"), "{changes:?}");
+    let back = of(log::Level::Info, &format!("{link}: connected after 4 failed attempts"));
+    assert_eq!(back.len(), 1, "{:?}", logged::lines());
+    assert_eq!(of(log::Level::Info, &format!("{link}/: joined")).len(), 1);
+    for line in logged::lines() {
+        assert!(line.contains(&link) && !line.contains("s3cret"), "{line}");
+    }
+
+    // It was up: the next one to fail is the first of another row.
+    drop(server);
+    recorder.next_disconnected().await;
+    for _ in 0..3 {
+        recorder.next_reconnecting().await;
+    }
+    assert_eq!(of(log::Level::Warn, &url).len(), 2, "{:?}", logged::lines());
 }

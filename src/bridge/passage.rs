@@ -218,7 +218,7 @@ impl Passage {
     }
 
     fn refuse(&self, error: &EmitError) -> Posted {
-        log::debug!("{}: not taken from {}: {error}", self.to.namespace, self.from.namespace);
+        log::debug!("{}: not taken from {}: {error}", self.to.name, self.from.name);
         self.counts.refused.add(1);
         match error {
             EmitError::Closed(Reason::Shutdown) => Posted::Gone,
@@ -230,7 +230,7 @@ impl Passage {
 impl Ear for Arc<Passage> {
     fn send(&self, event: Event) -> Sent {
         self.counts.heard.add(1);
-        if !self.route.takes(&event) {
+        if !self.route.takes(&event, &self.from.name) {
             self.counts.filtered.add(1);
             return Sent::Taken;
         }
@@ -306,7 +306,9 @@ impl Asked {
                 self.counts.answered.add(1);
                 self.asker = None;
             }
-            Err(error) => log::debug!("an answer was not taken back: {error}"),
+            Err(error) => {
+                log::debug!("{}: an answer was not taken back: {error}", asker.port.name);
+            }
         }
     }
 }

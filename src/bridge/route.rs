@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use crate::{emit::Emit, message::Event};
+use crate::{emit::Emit, message::Event, port::Name};
 
 /// Which events a [`Bridge`](super::Bridge) passes on in one direction, and under which names.
 ///
@@ -124,13 +124,13 @@ impl Route {
     }
 
     /// Whether it is the way for this event.
-    pub(super) fn takes(&self, event: &Event) -> bool {
+    pub(super) fn takes(&self, event: &Event, from: &Name) -> bool {
         if !self.fits(event.name()) {
             return false;
         }
         let Some(filter) = &self.filter else { return true };
         catch_unwind(AssertUnwindSafe(|| filter(event))).unwrap_or_else(|_| {
-            log::warn!("{}: the filter of a bridge panicked", event.namespace());
+            log::warn!("{from}: the filter of a bridge panicked");
             false
         })
     }

@@ -1,6 +1,6 @@
 //! Dialling: from a URL and headers to an open websocket.
 
-use std::time::Duration;
+use std::{error::Error as _, io, time::Duration};
 
 use actix_rt::net::TcpStream;
 use actix_service::Service;
@@ -13,12 +13,13 @@ use awc::{
     http::Uri,
     ws::WebsocketsRequest,
 };
+use bytestring::ByteString;
 use futures::future::try_join;
 use socket2::{SockRef, TcpKeepalive};
 
 use super::{
     WebSocket,
-    refusal::{ReadRefusals, Refused},
+    refusal::{ReadRefusals, Refused, Words},
     request::{Headers, Query},
 };
 use crate::{
@@ -44,11 +45,13 @@ pub(crate) struct DialFailure {
     pub(crate) reason: Reason,
     /// How long the server wants to be left alone, if it said so.
     pub(crate) retry_after: Option<Duration>,
+    /// What it says, cut and escaped, where the reason does not tell that.
+    pub(crate) says: Option<String>,
 }
 
 impl From<Reason> for DialFailure {
     fn from(reason: Reason) -> Self {
-        Self { reason, retry_after: None }
+        Self { reason, retry_after: None, says: None }
     }
 }
 
@@ -72,6 +75,12 @@ thread_local! {
 }
 
 impl Target {
+    /// `host:port`, the name of the connection in logs.
+    pub(crate) fn authority(&self) -> ByteString {
+        let rest = self.base.split_once("://").map_or(&*self.base, |(_, rest)| rest);
+        rest.split('/').next().unwrap_or_default().into()
+    }
+
     /// Dials, on this thread.
     pub(crate) fn dial(
         &self,
@@ -125,7 +134,7 @@ impl Service<ConnectInfo<Uri>> for Tuned {
         let connecting = self.inner.call(request);
         Box::pin(async move {
             let connection = connecting.await?;
-            tune(connection.io_ref());
+            tune(connection.io_ref(), connection.request());
             Ok(connection)
         })
     }
@@ -134,7 +143,7 @@ impl Service<ConnectInfo<Uri>> for Tuned {
 /// `TCP_NODELAY`: small events must not wait for the acknowledgement of earlier ones. Keepalive: it
 /// keeps the way open through what forgets idle connections, and finds a dead one where the
 /// heartbeat of the server is slow. The connection works without either.
-fn tune(stream: &TcpStream) {
+fn tune(stream: &TcpStream, uri: &Uri) {
     let (idle, interval) = KEEPALIVE;
     let keepalive = TcpKeepalive::new().with_time(idle);
     // The others have a fixed one.
@@ -143,7 +152,8 @@ fn tune(stream: &TcpStream) {
     let set = SockRef::from(stream).set_tcp_keepalive(&keepalive);
     for outcome in [stream.set_nodelay(true), set] {
         if let Err(error) = outcome {
-            log::debug!("an option of the TCP connection cannot be set: {error}");
+            let link = uri.authority().map_or("", |authority| authority.as_str());
+            log::debug!("{link}: an option of the TCP connection cannot be set: {error}");
         }
     }
 }
@@ -152,24 +162,49 @@ fn tune(stream: &TcpStream) {
 fn failure(error: WsClientError) -> DialFailure {
     let failure = match error {
         WsClientError::SendRequest(SendRequestError::Custom(error, _)) => {
-            match error.downcast_ref() {
-                Some(&Refused { status, retry_after }) => {
-                    let reason = Reason::Connect(ConnectFailure::Status(status.as_u16()));
-                    return DialFailure { reason, retry_after };
-                }
-                None => ConnectFailure::Handshake(brief(&error)),
+            match error.downcast::<Refused>() {
+                Ok(refused) => return refusal(*refused),
+                Err(error) => ConnectFailure::Handshake(brief(&error)),
             }
         }
         WsClientError::SendRequest(
             SendRequestError::Connect(ConnectError::Timeout) | SendRequestError::Timeout,
         ) => ConnectFailure::TimedOut,
+        WsClientError::SendRequest(SendRequestError::Connect(ConnectError::Disconnected)) => {
+            ConnectFailure::NoAnswer
+        }
+        WsClientError::SendRequest(SendRequestError::Send(error)) if is_end(&error) => {
+            ConnectFailure::NoAnswer
+        }
         WsClientError::SendRequest(SendRequestError::Response(error)) => {
-            ConnectFailure::Handshake(brief(&error))
+            match error.source().and_then(|source| source.downcast_ref()) {
+                Some(broken) if is_end(broken) => ConnectFailure::NoAnswer,
+                Some(_) => ConnectFailure::Handshake(brief(&error)),
+                None => ConnectFailure::Handshake(format!(
+                    "its answer is not HTTP ({}): is the port right, and is it http or https?",
+                    brief(&error)
+                )),
+            }
         }
         WsClientError::SendRequest(error) => ConnectFailure::Unreachable(brief(&error)),
         error => ConnectFailure::Handshake(brief(&error)),
     };
     Reason::Connect(failure).into()
+}
+
+fn refusal(Refused { status, retry_after, words }: Refused) -> DialFailure {
+    let Words { shown: says, no_websocket } = words;
+    let (failure, says) = match says {
+        Some(says) if no_websocket => (ConnectFailure::NoWebsocket(says), None),
+        says => (ConnectFailure::Status(status.as_u16()), says),
+    };
+    DialFailure { reason: Reason::Connect(failure), retry_after, says }
+}
+
+/// Whether the other side has ended the connection, in order or not.
+fn is_end(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)
 }
 
 #[cfg(test)]
@@ -181,7 +216,7 @@ mod tests {
         let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         assert!(!SockRef::from(&stream).keepalive().unwrap());
-        tune(&stream);
+        tune(&stream, &Uri::from_static("http://127.0.0.1"));
         assert!(SockRef::from(&stream).keepalive().unwrap());
         assert!(stream.nodelay().unwrap());
     }

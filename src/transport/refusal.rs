@@ -1,24 +1,35 @@
-//! A server that refuses the websocket: what it says, of which awc hands on the status only.
+//! The answer to the request for a websocket: the last of several, and what a server says that
+//! refuses. awc takes the first one, and hands on the status only.
 
 use std::{
     error::Error,
-    fmt,
+    fmt, mem,
     time::{Duration, SystemTime},
 };
 
+use actix_codec::{AsyncRead, Decoder, Framed};
 use actix_service::Service;
 use awc::{
     ConnectRequest, ConnectResponse,
-    error::SendRequestError,
+    error::{ConnectError, SendRequestError},
     http::{
         StatusCode,
         header::{self, HeaderMap, HttpDate},
     },
     middleware::Transform,
 };
-use futures::future::LocalBoxFuture;
+use bytes::Bytes;
+use futures::{StreamExt as _, future::LocalBoxFuture};
 
-use crate::alarm;
+use crate::{alarm, error::brief, proto::socket::refusal};
+
+/// How many interim answers (103 Early Hints, say) may come before the one that counts.
+const MAX_INTERIM: usize = 8;
+
+/// So much of what a server says is read, in bytes,
+const MAX_BODY: usize = 64 << 10;
+/// and so long, as a refusal is not to wait for its words.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// The answer of a server that refuses, as an error for awc to pass on.
 #[derive(Debug)]
@@ -26,18 +37,75 @@ pub(super) struct Refused {
     pub(super) status: StatusCode,
     /// How long the server wants to be left alone.
     pub(super) retry_after: Option<Duration>,
+    pub(super) words: Words,
 }
 
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { status, retry_after: _ } = self;
+        let Self { status, retry_after: _, words: _ } = self;
         write!(f, "refused with {status}")
     }
 }
 
 impl Error for Refused {}
 
-/// The middleware that makes a [`Refused`] of such an answer.
+/// The server did not come to an answer that counts.
+#[derive(Debug)]
+pub(super) struct NeverFinal;
+
+impl fmt::Display for NeverFinal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "more than {MAX_INTERIM} interim answers")
+    }
+}
+
+impl Error for NeverFinal {}
+
+/// What the body of a refusal says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Words {
+    /// For people: cut and escaped.
+    pub(super) shown: Option<String>,
+    /// The server has no websockets.
+    pub(super) no_websocket: bool,
+}
+
+impl Words {
+    /// Of JSON only the message is taken: in the rest a server may repeat credentials. Of a page, which
+    /// is the word of a proxy, the title.
+    fn of(body: &[u8]) -> Self {
+        let text = String::from_utf8_lossy(body);
+        let text = text.trim();
+        let head: String = text.chars().take(9).collect::<String>().to_ascii_lowercase();
+        let message;
+        let said = if text.starts_with(['{', '[', '"']) {
+            message = refusal(Some(text));
+            message.message()
+        } else if head.starts_with("<html") || head.starts_with("<!doctype") {
+            title(text).unwrap_or_default()
+        } else {
+            text
+        };
+        // Those of JavaScript (and Rust), and of Python. An asynchronous mode of the latter that knows
+        // no websockets gives no better reason; without the quotes it may be anybody's.
+        let no_websocket =
+            matches!(said, "Transport unknown" | "Invalid transport") || text == "\"Bad Request\"";
+        let shown = (!said.is_empty()).then(|| brief(&said));
+        Self { shown, no_websocket }
+    }
+}
+
+/// The title of a page.
+fn title(page: &str) -> Option<&str> {
+    // As long as the page.
+    let lower = page.to_ascii_lowercase();
+    let tag = lower.find("<title")?;
+    let begin = lower.get(tag..)?.find('>')?.checked_add(tag)?.checked_add(1)?;
+    let end = lower.get(begin..)?.find("</title")?.checked_add(begin)?;
+    page.get(begin..end).map(str::trim)
+}
+
+/// The middleware that looks for the answer that counts, and makes a [`Refused`] of one that refuses.
 pub(super) struct ReadRefusals;
 
 pub(super) struct Reading<S> {
@@ -71,17 +139,69 @@ where
         let answer = self.service.call(request);
         Box::pin(async move {
             match answer.await? {
-                ConnectResponse::Tunnel(head, _)
-                    if head.status != StatusCode::SWITCHING_PROTOCOLS =>
-                {
+                ConnectResponse::Tunnel(mut head, mut framed) => {
+                    let mut interim = 0;
+                    while is_interim(head.status) {
+                        interim += 1;
+                        if interim > MAX_INTERIM {
+                            return Err(custom(NeverFinal));
+                        }
+                        // Frames that come with the last one wait in `framed`.
+                        head = framed.next().await.ok_or(ConnectError::Disconnected)??;
+                    }
+                    if head.status == StatusCode::SWITCHING_PROTOCOLS {
+                        return Ok(ConnectResponse::Tunnel(head, framed));
+                    }
                     let retry_after = retry_after(head.headers());
-                    let refused = Refused { status: head.status, retry_after };
-                    Err(SendRequestError::Custom(Box::new(refused), Box::new(())))
+                    // Without a body its codec panics when it is asked for one, and does not let its
+                    // kinds of messages be named. A new one has had no message.
+                    let has_body = mem::discriminant(&framed.codec_ref().message_type())
+                        != mem::discriminant(&same(framed.codec_ref()).message_type());
+                    let words = if has_body {
+                        let framed = framed.into_map_codec(|codec| codec.into_payload_codec());
+                        Words::of(&body(framed).await)
+                    } else {
+                        Words::default()
+                    };
+                    Err(custom(Refused { status: head.status, retry_after, words }))
                 }
                 answer => Ok(answer),
             }
         })
     }
+}
+
+fn custom(error: impl Error + 'static) -> SendRequestError {
+    SendRequestError::Custom(Box::new(error), Box::new(()))
+}
+
+/// A new one of the same type.
+fn same<C: Default>(_: &C) -> C {
+    C::default()
+}
+
+/// Not the last answer (RFC 9110, section 15.2), though the protocol may change with it.
+fn is_interim(status: StatusCode) -> bool {
+    status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS
+}
+
+/// What there is of a body.
+async fn body<T, C>(mut framed: Framed<T, C>) -> Vec<u8>
+where
+    T: AsyncRead + Unpin,
+    C: Decoder<Item = Option<Bytes>>,
+{
+    let mut body = Vec::new();
+    let reading = async {
+        while body.len() < MAX_BODY
+            && let Some(Ok(Some(chunk))) = framed.next().await
+        {
+            body.extend(chunk.iter().take(MAX_BODY.saturating_sub(body.len())));
+        }
+    };
+    // What has come by then has to do.
+    let _in_time = alarm::within(PATIENCE, reading).await;
+    body
 }
 
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {

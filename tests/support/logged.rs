@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 
 thread_local! {
-    static LINES: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+    static LINES: RefCell<Vec<(log::Level, String)>> = const { RefCell::new(Vec::new()) };
 }
 
 struct Logger;
@@ -15,7 +15,8 @@ impl log::Log for Logger {
 
     fn log(&self, record: &log::Record<'_>) {
         if self.enabled(record.metadata()) {
-            LINES.with_borrow_mut(|lines| lines.push(record.args().to_string()));
+            let line = (record.level(), record.args().to_string());
+            LINES.with_borrow_mut(|lines| lines.push(line));
         }
     }
 
@@ -31,5 +32,13 @@ pub fn start() {
 
 /// All lines so far.
 pub fn lines() -> Vec<String> {
-    LINES.with_borrow(Clone::clone)
+    LINES.with_borrow(|lines| lines.iter().map(|(_, line)| line.clone()).collect())
+}
+
+/// Those of this level.
+pub fn lines_at(wanted: log::Level) -> Vec<String> {
+    LINES.with_borrow(|lines| {
+        let lines = lines.iter().filter(|(level, _)| *level == wanted);
+        lines.map(|(_, line)| line.clone()).collect()
+    })
 }

@@ -1,9 +1,9 @@
 //! What the integration tests talk to: the official servers on Node.js ([`node`]), socketioxide
-//! ([`oxide`]), and a server which does exactly what a test tells it to ([`scripted`]); with what
-//! runs one scenario against all of them ([`every`]), a subscriber which tells the test what it
-//! gets ([`recorder`]), what is logged meanwhile ([`logged`]), and a way to a server which fails on
-//! demand ([`proxy`]) or at random ([`faults`], and [`storm`] with traffic). Pages of an example are
-//! shown by [`browser`].
+//! ([`oxide`]), and a server which does exactly what a test tells it to ([`scripted`], and [`raw`]
+//! without HTTP); with what runs one scenario against all of them ([`every`]), a subscriber which
+//! tells the test what it gets ([`recorder`]), what is logged meanwhile ([`logged`]), and a way to a
+//! server which fails on demand ([`proxy`]) or at random ([`faults`], and [`storm`] with traffic).
+//! Pages of an example are shown by [`browser`].
 
 // Every integration test is a crate of its own and uses only the part of this it needs.
 #![allow(dead_code, unreachable_pub)]
@@ -26,6 +26,7 @@ pub mod logged;
 pub mod node;
 pub mod oxide;
 pub mod proxy;
+pub mod raw;
 pub mod recorder;
 pub mod scripted;
 pub mod storm;

@@ -304,6 +304,11 @@ io.of("/guarded").use(({ handshake: { auth, query } }, next) => {
   tokens.push(shown === undefined ? null : shown);
   next(shown === token ? undefined : refusal("wrong token", { code: 401 }));
 });
+// As middleware for web tokens does it; what is in the data is all that 1.x and 2.x send.
+io.of("/jwt").use((_, next) => {
+  const why = { message: "jwt expired", code: "invalid_token", type: "UnauthorizedError" };
+  next(refusal(why.message, why));
+});
 io.of("/late").use((_, next) => setTimeout(next, 200));
 
 server.listen(config.port, "127.0.0.1", () => {
