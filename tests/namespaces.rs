@@ -24,7 +24,7 @@ use std::{thread, time::Duration};
 use support::{
     PATIENCE, eventually,
     every::{Target, on_every_server, on_official_servers, unique, within},
-    node::{self, Config, Middleware},
+    node::{self, Config, Line, Middleware},
     recorder::Recorder,
     scripted::{self, Scripted},
 };
@@ -76,6 +76,19 @@ async fn joined(client: &Client, namespace: &str) -> (Socket, Recorder) {
 
 async fn is_alive(socket: &Socket) {
     assert_eq!(within(socket.emit_with_ack("number", ())).await, Ok(7_u8));
+}
+
+#[actix::test]
+async fn a_refusal_has_a_message_and_all_that_goes_with_it() {
+    let why =
+        json!({ "message": "jwt expired", "code": "invalid_token", "type": "UnauthorizedError" });
+    for line in [Line::V1_7_4, Line::V2_5_1, Line::V4] {
+        let client = support::builder(node::server(line).url()).start().unwrap();
+        let mut recorder = Recorder::of(&client.of("/jwt").unwrap());
+        let reason = recorder.next_connect_error().await;
+        assert_eq!(refused(&reason).message(), "jwt expired", "{line:?}");
+        assert_eq!(refused(&reason).decode::<Value>().unwrap(), why, "{line:?}");
+    }
 }
 
 fn refused(reason: &Reason) -> &Refusal {
