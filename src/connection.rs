@@ -31,7 +31,7 @@ use futures::channel::oneshot;
 use crate::{
     alarm,
     driver::Driver,
-    error::Reason,
+    error::{ConnectFailure, Reason},
     namespace::{self, Namespace, Way, message},
     proto::{
         connection::{self as proto, Admission, Event, Outgoing},
@@ -313,7 +313,9 @@ impl Connection {
 
     fn log_lost(&mut self, reason: &Reason, again: bool) {
         self.has_failed = !std::mem::take(&mut self.is_up) && *reason != Reason::Shutdown;
-        if !self.has_failed {
+        if let Reason::Connect(ConnectFailure::Parser(_)) = reason {
+            log::warn!("{}: {reason}", self.link);
+        } else if !self.has_failed {
             log::info!("{}: connection ended: {reason}", self.link);
         } else if !again {
             self.log_failed(reason, "no further attempt");

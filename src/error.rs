@@ -17,7 +17,7 @@ use serde::de::DeserializeOwned;
 
 use crate::{
     emit::Emit,
-    proto::{ProtocolError, engine::Protocol},
+    proto::{ProtocolError, engine::Protocol, packet::Parser},
 };
 
 /// Who ended it.
@@ -378,6 +378,9 @@ pub enum ConnectFailure {
     NoWebsocket(String),
     /// The server's answer is not that of a Socket.IO server. The text may quote it.
     Handshake(String),
+    /// The server closes the connection without a word as soon as a namespace asks to join, and has
+    /// done so twice in a row. Most likely it has another parser than this client, which has this one.
+    Parser(Parser),
     /// The server speaks another protocol revision than the one it was asked for.
     Unsupported {
         /// What this client asked for.
@@ -402,6 +405,10 @@ impl fmt::Display for ConnectFailure {
                 write!(f, "the server answered the websocket request with HTTP status {status}")
             }
             Self::Handshake(error) => write!(f, "not a Socket.IO server: {}", brief(error)),
+            Self::Parser(ours) => write!(
+                f,
+                "the server closes the connection on each request to join: does it have another parser? This client has Parser::{ours:?}"
+            ),
             Self::Unsupported { asked, server } => {
                 write!(f, "this client asked for {asked}, but {server}")
             }

@@ -14,8 +14,8 @@
 mod support;
 
 use actix_socketio::{
-    AckError, Emit, EmitError, Event, Parser, Payload, Protocol, ReadyError, Reason, Reconnect,
-    StartError,
+    AckError, Client, ConnectFailure, DialLimiter, Emit, EmitError, Event, Parser, Payload,
+    Protocol, ReadyError, Reason, Reconnect, StartError,
 };
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -37,6 +37,7 @@ on_every_server_in_msgpack!(
     a_large_event_arrives_whole,
     a_server_that_is_restarted_finds_us_again,
     a_server_with_the_other_parser_is_not_joined,
+    a_server_with_the_other_parser_is_told_by_the_second_time,
 );
 
 fn json_of(event: &Event) -> Value {
@@ -238,6 +239,30 @@ async fn a_server_with_the_other_parser_is_not_joined(server: &Target) {
     };
     let reason = ended(within(other.builder().parser(Parser::Msgpack).connect()).await);
     assert!(matches!(reason, Reason::Protocol(_) | Reason::TransportClose(_)), "{reason:?}");
+}
+
+async fn a_server_with_the_other_parser_is_told_by_the_second_time(server: &Target) {
+    if server.is_old() {
+        // It says something first.
+        return;
+    }
+    let other = match server.official() {
+        Some(server) => every::official(server.line()),
+        None => every::socketioxide(),
+    };
+    for (url, ours) in [(server.url(), Parser::Json), (other.url(), Parser::Msgpack)] {
+        let delay = Duration::from_millis(20);
+        let policy = Reconnect::default().delay(delay, delay).limiter(DialLimiter::unlimited());
+        let client = Client::builder(url).parser(ours).reconnect(policy).start().unwrap();
+        let mut recorder = Recorder::of(client.socket());
+        assert_eq!(recorder.next_reconnecting().await.reason(), &Reason::TransportClose(None));
+        for _ in 0..2 {
+            let reason = recorder.next_reconnecting().await.reason().clone();
+            assert_eq!(reason, Reason::Connect(ConnectFailure::Parser(ours)));
+            let text = reason.to_string();
+            assert!(text.contains(&format!("This client has Parser::{ours:?}")), "{text}");
+        }
+    }
 }
 
 #[actix::test]

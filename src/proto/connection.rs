@@ -220,6 +220,8 @@ pub(crate) struct Connection {
     wanted: bool,
     /// Attempts in a row, since the last session that lasted.
     attempts: u32,
+    /// Sessions in a row that the server has closed without a word when a namespace wanted to join.
+    mute: u32,
     /// Why the last connection ended, or could not be made.
     last: Option<Reason>,
     draws: Draws,
@@ -300,6 +302,10 @@ struct Open {
     since: Instant,
     heartbeat: Heartbeat,
     root: Root,
+    /// Packets have come.
+    is_heard: bool,
+    /// A namespace has asked to join.
+    is_asked: bool,
     /// When the attachments of a half-received packet must be here.
     attachments: Option<Instant>,
     /// The application is done: close when all is said.
@@ -351,6 +357,7 @@ impl Connection {
             state: State::Idle,
             wanted: false,
             attempts: 0,
+            mute: 0,
             last: None,
             queue: VecDeque::new(),
             writing: None,
@@ -616,7 +623,12 @@ impl Connection {
                 }
             }
             Body::Ack { .. } => self.tally.answers = self.tally.answers.saturating_add(1),
-            Body::Connect(_) | Body::Disconnect | Body::ConnectError(_) => {}
+            Body::Connect(_) => {
+                if let State::Open(open) = &mut self.state {
+                    open.is_asked = true;
+                }
+            }
+            Body::Disconnect | Body::ConnectError(_) => {}
         }
     }
 
@@ -813,6 +825,8 @@ impl Connection {
             since: now,
             heartbeat,
             root,
+            is_heard: false,
+            is_asked: false,
             attachments: None,
             closing: None,
         });
@@ -828,6 +842,8 @@ impl Connection {
             open.attachments = None;
         }
         let Some(packet) = packet else { return };
+        open.is_heard = true;
+        self.mute = 0;
         if open.session.protocol == Protocol::Eio4 && packet.body == Body::Connect(None) {
             // No server of revision 4 answers like that.
             self.verdict = self.config.pin;
@@ -965,6 +981,7 @@ impl Connection {
 
     /// The same, and waits for `pause` at least.
     fn lost_for(&mut self, now: Instant, reason: Reason, pause: Duration) {
+        let reason = self.explained(reason);
         let policy = &self.config.reconnect;
         let is_closing = match &self.state {
             State::Open(open) => {
@@ -998,6 +1015,22 @@ impl Connection {
         self.state = State::Waiting { until: later(now, delay) };
         self.tell_lost(reason.clone(), true);
         self.events.push_back(Event::Retrying { attempt, delay, reason });
+    }
+
+    /// A server that does not understand the request to join closes the connection, and so may others,
+    /// once.
+    fn explained(&mut self, reason: Reason) -> Reason {
+        let State::Open(open) = &self.state else { return reason };
+        let is_mute = open.is_asked && !open.is_heard && open.closing.is_none();
+        if !is_mute || !matches!(reason, Reason::TransportClose(_)) {
+            self.mute = 0;
+            return reason;
+        }
+        self.mute = self.mute.saturating_add(1);
+        if self.mute < 2 {
+            return reason;
+        }
+        Reason::Connect(ConnectFailure::Parser(self.config.parser))
     }
 
     /// The connection is gone, and is not tried again by itself.
@@ -1825,6 +1858,45 @@ mod tests {
         bench.pass(5 * SECOND);
         assert_eq!(bench.core.poll_action(), Some(Action::Drop));
         bench.expect_lost(Reason::Shutdown);
+    }
+
+    #[test]
+    fn a_server_that_closes_without_a_word_on_a_request_to_join_has_another_parser() {
+        let mut bench = Bench::with(None, policy());
+        bench.core.join(bench.now, "/");
+        let close = Reason::TransportClose(None);
+        let parser = Reason::Connect(ConnectFailure::Parser(Parser::Json));
+        // What happens in each session, the reason that the driver has, and the one that is told.
+        for (asks, answer, reason, told) in [
+            (true, None, &close, &close),
+            (true, None, &close, &parser),
+            (true, None, &Reason::TransportClose(Some(1005)), &parser),
+            // It has understood.
+            (true, Some(r#"40{"sid":"x"}"#), &close, &close),
+            (true, None, &close, &close),
+            // There was nothing to be understood.
+            (false, None, &close, &close),
+            (true, None, &close, &close),
+            // It is something else.
+            (true, None, &Reason::PingTimeout, &Reason::PingTimeout),
+            (true, None, &close, &close),
+            (true, None, &close, &parser),
+        ] {
+            assert_eq!(bench.core.poll_action(), Some(Action::Dial(Protocol::Eio4)));
+            bench.core.handle_dialled();
+            bench.text(MODERN);
+            if asks {
+                bench.send(packet("/", Body::Connect(None)));
+                assert_eq!(bench.written(), ["40"]);
+            }
+            answer.into_iter().for_each(|answer| bench.text(answer));
+            while bench.core.poll_event().is_some() {}
+            bench.core.handle_lost(bench.now, reason.clone());
+            let lost = Event::Lost { reason: told.clone(), again: true };
+            assert_eq!(bench.core.poll_event(), Some(lost));
+            while bench.core.poll_event().is_some() {}
+            bench.pass(10 * SECOND);
+        }
     }
 
     #[test]

@@ -114,8 +114,8 @@ impl std::error::Error for ProtocolError {}
 /// How packets are written: the `parser` option of the server, and the same for both ends.
 ///
 /// There is no negotiation: a server with another one closes the connection over the first packet,
-/// or (1.x and 2.x) says something first that ends it with
-/// [`Reason::Protocol`](crate::Reason::Protocol). Events and answers are the same with each.
+/// which is [`ConnectFailure::Parser`](crate::ConnectFailure::Parser) from the second time on, or (1.x
+/// and 2.x) says something first that ends it with [`Reason::Protocol`](crate::Reason::Protocol). Events and answers are the same with each.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Parser {
