@@ -278,11 +278,23 @@ impl Namespace {
                     self.audience.tell(&Fact::GaveUp(GaveUp { namespace, attempts, reason }));
                 }
                 socket::Event::Rejoin => self.port.join(&self.connection),
+                socket::Event::AuthUnused => self.warn_of_auth(),
                 socket::Event::TooLarge { size, limit } => {
                     let name = self.label();
                     log::warn!("{name}: {size} bytes were not sent: the server takes {limit}");
                 }
             }
+        }
+    }
+
+    /// Also when there is none, the core asks for credentials where a middleware may see them.
+    fn warn_of_auth(&self) {
+        if self.provider.is_some() || self.fixed.is_some() || self.port.chain.is_empty() {
+            log::warn!(
+                "{}: auth is not sent: a server of {} takes none for this namespace; a query or a header (query_with, headers_with) reaches it",
+                self.label(),
+                Protocol::Eio3
+            );
         }
     }
 

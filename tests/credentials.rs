@@ -31,6 +31,7 @@ use support::{
     eventually,
     every::{Target, on_every_server, within},
     logged,
+    node::{self, Line},
     proxy::Proxy,
     recorder::{Fact, Recorder},
     scripted::{Peer, Received, Scripted},
@@ -41,6 +42,7 @@ on_every_server!(
     each_namespace_asks_once_and_by_its_name,
     each_connection_asks_anew,
     a_refused_namespace_gets_in_with_new_credentials,
+    credentials_are_renewed_at_once_and_then_with_patience,
     stale_credentials_are_replaced_when_the_server_refuses_them,
     without_a_provider_a_refused_namespace_stays_out,
     a_refused_namespace_may_be_tried_again_with_the_same_credentials,
@@ -214,6 +216,7 @@ async fn a_refused_namespace_gets_in_with_new_credentials(server: &Target) {
     assert_eq!(guarded.ended(), None);
     let next = recorder.next_reconnecting().await;
     assert_eq!((next.attempt(), next.reason()), (1, &reason));
+    assert_eq!(next.delay(), Duration::ZERO);
     assert_eq!(recorder.next_ready().await, within(ready).await.unwrap());
     assert_eq!(recorder.next_event("echo").await.args::<String>().unwrap(), "early");
     assert_eq!(server.tokens(), ["bad", "good"]);
@@ -249,6 +252,24 @@ async fn stale_credentials_are_replaced_when_the_server_refuses_them(server: &Ta
         assert_eq!(shown(&server, &guarded).await, number);
     }
     assert_eq!(server.tokens(), ["0", "0", "1", "1", "2"]);
+}
+
+async fn credentials_are_renewed_at_once_and_then_with_patience(server: &Target) {
+    let server = server.fresh();
+    server.set_token("3");
+    let (shortest, longest) = (Duration::from_millis(20), Duration::from_millis(100));
+    let client = Client::builder(server.url())
+        .reconnect(with_new_auth().delay(shortest, longest).jitter(0.0))
+        .auth_with(async |join| Ok::<_, String>(token(&join.attempt().to_string())))
+        .start()
+        .unwrap();
+    let mut recorder = Recorder::of(&client.of("/guarded").unwrap());
+    for delay in [Duration::ZERO, shortest, shortest * 2] {
+        assert!(is_refusal(&recorder.next_connect_error().await));
+        assert_eq!(recorder.next_reconnecting().await.delay(), delay);
+    }
+    recorder.next_ready().await;
+    assert_eq!(server.tokens(), ["0", "1", "2", "3"]);
 }
 
 async fn without_a_provider_a_refused_namespace_stays_out(server: &Target) {
@@ -361,6 +382,42 @@ async fn no_secret_is_shown_or_logged(server: &Target) {
         assert!(!text.contains("s3cret"), "{text}");
     }
     assert_eq!(server.tokens(), ["s3cret old", "s3cret new"]);
+}
+
+#[actix::test]
+async fn auth_that_an_old_server_does_not_take_is_warned_of_on_each_connection() {
+    logged::start();
+    let warnings = || {
+        let lines = logged::lines_at(log::Level::Warn).into_iter();
+        lines.filter(|line| line.contains("auth is not sent")).collect::<Vec<_>>()
+    };
+    for (line, auth, expected) in
+        [(Line::V4, true, 0), (Line::V2_5_1, false, 0), (Line::V2_5_1, true, 2)]
+    {
+        let proxy = Proxy::start(node::server(line).port());
+        let mut builder = Client::builder(proxy.url()).reconnect(quick());
+        if auth {
+            builder = builder.auth(token("s3cret"));
+        }
+        let client = builder.start().unwrap();
+        let mut recorders = ["/", "/foo"].map(|name| Recorder::of(&client.of(name).unwrap()));
+        for recorder in &mut recorders {
+            recorder.next_ready().await;
+        }
+        proxy.cut();
+        for recorder in &mut recorders {
+            recorder.next_disconnected().await;
+            ready_at_last(recorder).await;
+        }
+        assert_eq!(warnings().len(), expected, "{line:?} {:?}", warnings());
+    }
+    for line in warnings() {
+        assert!(
+            line.contains("/: auth") && line.contains("query") && line.contains("header"),
+            "{line}"
+        );
+        assert!(!line.contains("s3cret"), "{line}");
+    }
 }
 
 // Against a server that does what the test says.

@@ -21,6 +21,9 @@ pub enum Retry {
     /// Try again with new credentials. The same as [`Stop`](Self::Stop) where no provider gives
     /// new ones.
     ///
+    /// After a refusal ([`Reason::Refused`]) the first attempt is made at once, and the delays of the
+    /// policy begin with the second one.
+    ///
     /// For the end of a connection it is the same as [`Again`](Self::Again).
     WithNewAuth,
     /// Leave it at that.

@@ -209,6 +209,8 @@ pub(crate) enum Event<W> {
     },
     /// It needs a connection, the one there is or another.
     Rejoin,
+    /// There may be credentials, and the server does not take any here.
+    AuthUnused,
     /// An event or an answer was not sent, because the server would close the connection over it.
     TooLarge {
         size: u64,
@@ -593,6 +595,9 @@ impl<W> Socket<W> {
         }
         self.unanswered = None;
         let needs_none = session.protocol == Protocol::Eio3 && self.config.namespace == *"/";
+        if needs_none && !matches!(self.config.credentials, Credentials::Fixed(None)) {
+            self.events.push_back(Event::AuthUnused);
+        }
         match self.config.credentials.clone() {
             Credentials::Provided if !needs_none => {
                 let deadline = later(now, self.config.join_timeout);
@@ -848,7 +853,8 @@ impl<W> Socket<W> {
     fn stop(&mut self, now: Instant, reason: Reason) {
         self.note_success(now);
         let policy = self.config.reconnect.clone();
-        let wanted = match policy.verdict(&reason) {
+        let verdict = policy.verdict(&reason);
+        let wanted = match verdict {
             Retry::Again => true,
             Retry::WithNewAuth => matches!(self.config.credentials, Credentials::Provided),
             Retry::Stop => false,
@@ -868,7 +874,15 @@ impl<W> Socket<W> {
         self.unanswered = owed;
         self.interrupt(&reason);
         self.tell_end(&reason);
-        let delay = policy.wait(attempt, self.draws.next());
+        let draw = self.draws.next();
+        // New credentials mend a refusal at once. If those do not, it takes patience.
+        let delay = match (&reason, verdict) {
+            (Reason::Refused(_), Retry::WithNewAuth) if attempt == 1 => Duration::ZERO,
+            (Reason::Refused(_), Retry::WithNewAuth) => {
+                policy.wait(attempt.saturating_sub(1), draw)
+            }
+            _ => policy.wait(attempt, draw),
+        };
         self.state = State::Pausing { until: later(now, delay) };
         self.events.push_back(Event::Retrying { attempt, delay, reason });
     }
@@ -1819,6 +1833,7 @@ mod tests {
         let mut socket = provided();
         socket.handle_open(now, session(Protocol::Eio3));
         assert_eq!(socket.wants_auth(), None);
+        assert_eq!(events(&mut socket), [Event::AuthUnused]);
     }
 
     #[test]
@@ -1832,7 +1847,8 @@ mod tests {
             assert_eq!(written(&mut socket), ["40{}"]);
             socket.handle_packet(now, 1, Packet::new(root(), Body::ConnectError(None)));
             let reason = Reason::Refused(refusal(None));
-            let delay = number * SECOND;
+            // The first one at once, as the credentials are new.
+            let delay = (number - 1) * SECOND;
             assert_eq!(
                 events(&mut socket),
                 [
@@ -2157,6 +2173,7 @@ mod tests {
                                 prop_assert!(!ready && attempts <= 3 && socket.ended().is_some());
                             }
                             Event::Rejoin => prop_assert!(!ready && socket.ended().is_none()),
+                            Event::AuthUnused => {}
                             Event::TooLarge { .. } => prop_assert!(false, "nothing is too large"),
                         }
                     }
