@@ -16,7 +16,6 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    fmt,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU8, Ordering},
@@ -31,7 +30,7 @@ use futures::channel::oneshot;
 use crate::{
     alarm,
     driver::Driver,
-    error::{ConnectFailure, Reason},
+    journal::Journal,
     namespace::{self, Namespace, Way, message},
     proto::{
         connection::{self as proto, Admission, Event, Outgoing},
@@ -97,16 +96,7 @@ impl Knowledge {
 pub(crate) struct Connection {
     pub(crate) core: proto::Connection,
     target: Target,
-    /// `host:port`, for logs.
-    link: ByteString,
-    /// There has been a handshake.
-    is_up: bool,
-    /// There was none in the attempt that has just ended.
-    has_failed: bool,
-    /// The failed attempts in a row to come to one, and why the last one failed.
-    failing: Option<(u64, Reason)>,
-    /// What servers said that refused in this attempt, cut and escaped.
-    said: Vec<String>,
+    pub(crate) journal: Journal,
     knowledge: Arc<Knowledge>,
     counters: Arc<Counters>,
     children: QuickMap<ByteString, Child>,
@@ -181,12 +171,8 @@ impl Connection {
     ) -> Self {
         Self {
             core: proto::Connection::new(config),
-            link: target.authority(),
+            journal: Journal::new(&target),
             target,
-            is_up: false,
-            has_failed: false,
-            failing: None,
-            said: Vec::new(),
             knowledge,
             counters,
             children: QuickMap::default(),
@@ -249,14 +235,14 @@ impl Connection {
             match event {
                 Event::Packet(packet) => self.collect(packet),
                 Event::Greeted(session) => {
-                    self.is_up = true;
+                    self.journal.greeted();
                     self.knowledge.set_protocol(self.core.protocol());
                     if let Some(root) = self.children.get("/") {
                         root.addr.do_send(namespace::Opened { session });
                     }
                 }
                 Event::Opened(session) => {
-                    self.log_connected(session.protocol);
+                    self.journal.connected(session.protocol);
                     self.counters.connects.add(1);
                     self.knowledge.set_protocol(self.core.protocol());
                     self.dispatch();
@@ -267,7 +253,7 @@ impl Connection {
                     self.tell(|| namespace::Refused { reason: reason.clone() });
                 }
                 Event::Lost { reason, again } => {
-                    self.log_lost(&reason, again);
+                    self.journal.lost(&reason, again);
                     self.counters.ended(&reason);
                     self.dispatch();
                     self.give_back();
@@ -278,13 +264,12 @@ impl Connection {
                     }
                 }
                 Event::Retrying { attempt, delay, reason } => {
-                    self.log_retrying(attempt, delay, &reason);
+                    self.journal.retrying(attempt, delay, &reason);
                     self.counters.attempts.add(1);
                     self.tell(|| namespace::Retrying { attempt, delay, reason: reason.clone() });
                 }
                 Event::GaveUp { attempts, reason } => {
-                    let link = &self.link;
-                    log::warn!("{link}: gave up after {attempts} attempts to connect: {reason}");
+                    self.journal.gave_up(attempts, &reason);
                     for child in self.children.values().filter(|child| child.wanted) {
                         let reason = reason.clone();
                         child.addr.do_send(namespace::GivenUp { attempts, reason });
@@ -294,62 +279,10 @@ impl Connection {
         }
     }
 
-    /// The server refused, and said this.
-    pub(crate) fn note_words(&mut self, words: Option<String>) {
-        self.said.extend(words);
-    }
-
-    fn log_connected(&mut self, protocol: Protocol) {
-        self.is_up = true;
-        self.said.clear();
-        let link = &self.link;
-        match self.failing.take() {
-            Some((count, _)) => {
-                log::info!("{link}: connected after {count} failed attempts, {protocol}");
-            }
-            None => log::info!("{link}: connected, {protocol}"),
-        }
-    }
-
-    fn log_lost(&mut self, reason: &Reason, again: bool) {
-        self.has_failed = !std::mem::take(&mut self.is_up) && *reason != Reason::Shutdown;
-        if let Reason::Connect(ConnectFailure::Parser(_)) = reason {
-            log::warn!("{}: {reason}", self.link);
-        } else if !self.has_failed {
-            log::info!("{}: connection ended: {reason}", self.link);
-        } else if !again {
-            self.log_failed(reason, "no further attempt");
-        }
-    }
-
-    fn log_retrying(&mut self, attempt: u32, delay: Duration, reason: &Reason) {
-        if self.has_failed {
-            self.log_failed(reason, format_args!("attempt {attempt} to connect in {delay:?}"));
-        } else {
-            log::info!("{}: attempt {attempt} to connect in {delay:?}", self.link);
-        }
-    }
-
-    /// Nobody may hear of it otherwise, as each actor just waits: the first one of a row is a
-    /// warning, and says all that is known.
-    fn log_failed(&mut self, reason: &Reason, next: impl fmt::Display) {
-        let words = std::mem::take(&mut self.said).join("\", then \"");
-        let says = if words.is_empty() { words } else { format!(" (it says \"{words}\")") };
-        let (count, level) = match &self.failing {
-            None => (1, log::Level::Warn),
-            Some((count, last)) => {
-                let level = if last == reason { log::Level::Debug } else { log::Level::Info };
-                (count.saturating_add(1), level)
-            }
-        };
-        self.failing = Some((count, reason.clone()));
-        log::log!(level, "{}: {reason}{says}; {next}", self.target.base);
-    }
-
     fn collect(&mut self, packet: Packet) {
         let Some(child) = self.children.get_mut(&packet.namespace) else {
             // Old servers put every client into "/", wanted or not.
-            log::debug!("{}: a packet for a namespace that is not joined", self.link);
+            log::debug!("{}: a packet for a namespace that is not joined", self.journal.link());
             return;
         };
         let load = Load { items: 1, bytes: packet.size() };
@@ -415,7 +348,7 @@ impl Connection {
             shutdown.done.waiters.extend(waiter);
         } else {
             let (waiters, tickets) = (waiter.into_iter().collect(), Mutex::default());
-            let done = Done { link: self.link.clone(), waiters, tickets };
+            let done = Done { link: self.journal.link().clone(), waiters, tickets };
             self.shutdown = Some(Shutdown { until, way, done });
             self.tell(|| namespace::Finish { way });
         }

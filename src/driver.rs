@@ -87,7 +87,7 @@ impl Driver {
                 }
                 Err(DialFailure { reason, retry_after, says }) => {
                     self.link = Link::Down;
-                    connection.note_words(says);
+                    connection.journal.said(says);
                     connection.core.handle_dial_failed(now, reason, retry_after);
                 }
             }

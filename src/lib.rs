@@ -152,6 +152,7 @@ mod driver;
 mod ear;
 mod emit;
 pub mod error;
+mod journal;
 pub mod message;
 pub mod middleware;
 mod namespace;

@@ -350,7 +350,7 @@ impl Namespace {
         };
         if let Some(lost) = self.unheard.keep(unheard) {
             self.counters.missed.add(u64::try_from(lost).unwrap_or(u64::MAX));
-            log::warn!("{}: nobody has subscribed; {lost} events discarded", self.name());
+            log::warn!("{}: nobody has subscribed; {lost} events discarded", self.label());
         }
     }
 

@@ -331,9 +331,9 @@ async fn what_a_server_says_that_refuses_is_logged_escaped_and_cut() {
         (sized(page, 0), page, r#""502 Bad Gateway""#),
         // In all but the message it may repeat credentials, whether all of it has come or not.
         (sized(list, 0), list, r#""no""#),
-        (sized(list, 1), &list[..list.len() - 1], nothing),
+        (sized(list, 1), list.trim_end_matches(']'), nothing),
         (sized(object, 0), object, r#""no""#),
-        (sized(object, 1), &object[..object.len() - 1], nothing),
+        (sized(object, 1), object.trim_end_matches('}'), nothing),
         // None of these has a body, whatever comes.
         (sized("", 0), "s3cret", nothing),
         (String::new(), "s3cret", nothing),

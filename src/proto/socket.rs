@@ -1292,7 +1292,7 @@ mod tests {
         root.handle_open(Instant::now(), session(Protocol::Eio3));
         assert!(written(&mut root).is_empty());
         receive(&mut root, Body::Connect(None));
-        assert_eq!(root.poll_event(), Some(ready("S")));
+        assert_eq!(events(&mut root), [Event::AuthUnused, ready("S")]);
 
         let mut foo = socket("/foo");
         foo.handle_open(Instant::now(), session(Protocol::Eio3));

@@ -140,10 +140,9 @@ where
         Box::pin(async move {
             match answer.await? {
                 ConnectResponse::Tunnel(mut head, mut framed) => {
-                    let mut interim = 0;
+                    let mut interim = 0..MAX_INTERIM;
                     while is_interim(head.status) {
-                        interim += 1;
-                        if interim > MAX_INTERIM {
+                        if interim.next().is_none() {
                             return Err(custom(NeverFinal));
                         }
                         // Frames that come with the last one wait in `framed`.
@@ -158,6 +157,8 @@ where
                     let has_body = mem::discriminant(&framed.codec_ref().message_type())
                         != mem::discriminant(&same(framed.codec_ref()).message_type());
                     let words = if has_body {
+                        // Its type cannot be named either.
+                        #[expect(clippy::redundant_closure_for_method_calls)]
                         let framed = framed.into_map_codec(|codec| codec.into_payload_codec());
                         Words::of(&body(framed).await)
                     } else {
@@ -165,7 +166,7 @@ where
                     };
                     Err(custom(Refused { status: head.status, retry_after, words }))
                 }
-                answer => Ok(answer),
+                answer @ ConnectResponse::Client(_) => Ok(answer),
             }
         })
     }

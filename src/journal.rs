@@ -1,0 +1,113 @@
+//! What the log says of a connection.
+//!
+//! Nobody may hear of it otherwise when there is none, as everybody just waits: so the first failure
+//! of a row is a warning, and says all that is known. No line has a header, a query or credentials.
+
+use std::{fmt, time::Duration};
+
+use bytestring::ByteString;
+
+use crate::{
+    error::{ConnectFailure, Reason},
+    proto::engine::Protocol,
+    transport::Target,
+};
+
+#[derive(Debug)]
+pub(crate) struct Journal {
+    /// `http://host:port/path/`
+    url: String,
+    /// `host:port`
+    link: ByteString,
+    /// There has been a handshake.
+    is_up: bool,
+    /// There was none in the attempt that has just ended.
+    has_failed: bool,
+    /// The failed attempts in a row, and why the last one failed.
+    failing: Option<(u64, Reason)>,
+    /// What the server said that refused in this attempt, once for each revision of the protocol that
+    /// it was asked for; cut and escaped.
+    said: Vec<String>,
+}
+
+impl Journal {
+    pub(crate) fn new(target: &Target) -> Self {
+        Self {
+            url: target.base.clone(),
+            link: target.authority(),
+            is_up: false,
+            has_failed: false,
+            failing: None,
+            said: Vec::new(),
+        }
+    }
+
+    /// How the connection is called in logs.
+    pub(crate) fn link(&self) -> &ByteString {
+        &self.link
+    }
+
+    /// The server refused, and said this.
+    pub(crate) fn said(&mut self, words: Option<String>) {
+        self.said.extend(words);
+    }
+
+    /// There has been a handshake.
+    pub(crate) fn greeted(&mut self) {
+        self.is_up = true;
+        self.said.clear();
+    }
+
+    /// Namespaces may join.
+    pub(crate) fn connected(&mut self, protocol: Protocol) {
+        self.greeted();
+        let link = &self.link;
+        match self.failing.take() {
+            Some((count, _)) => {
+                log::info!("{link}: connected after {count} failed attempts, {protocol}");
+            }
+            None => log::info!("{link}: connected, {protocol}"),
+        }
+    }
+
+    /// The connection is gone, or did not come about. What there is to say of an attempt that failed,
+    /// and is made `again`, waits for [`retrying`](Self::retrying).
+    pub(crate) fn lost(&mut self, reason: &Reason, again: bool) {
+        self.has_failed = !std::mem::take(&mut self.is_up) && *reason != Reason::Shutdown;
+        if let Reason::Connect(ConnectFailure::Parser(_)) = reason {
+            log::warn!("{}: {reason}", self.link);
+        } else if !self.has_failed {
+            log::info!("{}: connection ended: {reason}", self.link);
+        } else if !again {
+            self.failed(reason, format_args!("no further attempt"));
+        }
+    }
+
+    /// Another attempt is to be made.
+    pub(crate) fn retrying(&mut self, attempt: u32, delay: Duration, reason: &Reason) {
+        if self.has_failed {
+            self.failed(reason, format_args!("attempt {attempt} to connect in {delay:?}"));
+        } else {
+            log::info!("{}: attempt {attempt} to connect in {delay:?}", self.link);
+        }
+    }
+
+    fn failed(&mut self, reason: &Reason, next: fmt::Arguments<'_>) {
+        let words = std::mem::take(&mut self.said).join("\", then \"");
+        let says = if words.is_empty() { words } else { format!(" (it says \"{words}\")") };
+        let (count, level) = match &self.failing {
+            None => (1, log::Level::Warn),
+            Some((count, last)) => {
+                let level = if last == reason { log::Level::Debug } else { log::Level::Info };
+                (count.saturating_add(1), level)
+            }
+        };
+        self.failing = Some((count, reason.clone()));
+        log::log!(level, "{}: {reason}{says}; {next}", self.url);
+    }
+
+    /// No more attempts are made.
+    pub(crate) fn gave_up(&self, attempts: u32, reason: &Reason) {
+        log::warn!("{}: gave up after {attempts} attempts to connect: {reason}", self.url);
+    }
+}
