@@ -560,7 +560,7 @@ impl ClientBuilder {
     ///
     /// A server 1.x or 2.x has no such thing. It gets the fields as a query behind the namespace
     /// (`socket.handshake.query`), but for `/`, which it joins by itself: use
-    /// [`query`](Self::query) there.
+    /// [`query`](Self::query) or [`header`](Self::header) there. A warning in the log says so.
     #[must_use]
     pub fn auth(mut self, auth: impl Serialize) -> Self {
         self.auth = Auth::Fixed(serde_json::to_value(auth).map_err(|error| error.to_string()));

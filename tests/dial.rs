@@ -245,6 +245,13 @@ async fn interim_answers_come_to_an_end() {
     assert_eq!(failure, ConnectFailure::Handshake("more than 8 interim answers".to_owned()));
     let failure = failure_at(|_| Answer::Last(HINTS.as_bytes().to_vec())).await;
     assert_eq!(failure, ConnectFailure::NoAnswer);
+    // No such answer has a body.
+    for (version, length) in [("1.0", ""), ("1.1", "content-length: 3\r\n")] {
+        let odd =
+            format!("HTTP/{version} 103 Early Hints\r\n{length}\r\noddHTTP/1.1 101 No\r\n\r\n");
+        let failure = failure_at(move |_| Answer::Bytes(odd.clone().into_bytes())).await;
+        assert_eq!(failure, ConnectFailure::Status(103));
+    }
     let busy = format!("{HINTS}HTTP/1.1 503 Busy\r\n\r\n");
     let failure = failure_at(move |_| Answer::Bytes(busy.clone().into_bytes())).await;
     assert_eq!(failure, ConnectFailure::Status(503));

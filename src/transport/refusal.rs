@@ -141,21 +141,26 @@ where
             match answer.await? {
                 ConnectResponse::Tunnel(mut head, mut framed) => {
                     let mut interim = 0..MAX_INTERIM;
-                    while is_interim(head.status) {
+                    let has_body = loop {
+                        // The codec panics when it is asked for a body that is not there, or for a head
+                        // while one is. It does not let its kinds of messages be named, but a new one
+                        // has had none.
+                        let codec = framed.codec_ref();
+                        let has_body = mem::discriminant(&codec.message_type())
+                            != mem::discriminant(&same(codec).message_type());
+                        if has_body || !is_interim(head.status) {
+                            break has_body;
+                        }
                         if interim.next().is_none() {
                             return Err(custom(NeverFinal));
                         }
                         // Frames that come with the last one wait in `framed`.
                         head = framed.next().await.ok_or(ConnectError::Disconnected)??;
-                    }
+                    };
                     if head.status == StatusCode::SWITCHING_PROTOCOLS {
                         return Ok(ConnectResponse::Tunnel(head, framed));
                     }
                     let retry_after = retry_after(head.headers());
-                    // Without a body its codec panics when it is asked for one, and does not let its
-                    // kinds of messages be named. A new one has had no message.
-                    let has_body = mem::discriminant(&framed.codec_ref().message_type())
-                        != mem::discriminant(&same(framed.codec_ref()).message_type());
                     let words = if has_body {
                         // Its type cannot be named either.
                         #[expect(clippy::redundant_closure_for_method_calls)]

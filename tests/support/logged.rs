@@ -15,8 +15,7 @@ impl log::Log for Logger {
 
     fn log(&self, record: &log::Record<'_>) {
         if self.enabled(record.metadata()) {
-            let line = (record.level(), record.args().to_string());
-            LINES.with_borrow_mut(|lines| lines.push(line));
+            LINES.with_borrow_mut(|lines| lines.push((record.level(), record.args().to_string())));
         }
     }
 
@@ -30,15 +29,15 @@ pub fn start() {
     log::set_max_level(log::LevelFilter::Trace);
 }
 
-/// All lines so far.
-pub fn lines() -> Vec<String> {
-    LINES.with_borrow(|lines| lines.iter().map(|(_, line)| line.clone()).collect())
-}
-
-/// Those of this level.
+/// The lines of this level so far.
 pub fn lines_at(wanted: log::Level) -> Vec<String> {
     LINES.with_borrow(|lines| {
         let lines = lines.iter().filter(|(level, _)| *level == wanted);
         lines.map(|(_, line)| line.clone()).collect()
     })
+}
+
+/// All lines so far.
+pub fn lines() -> Vec<String> {
+    LINES.with_borrow(|lines| lines.iter().map(|(_, line)| line.clone()).collect())
 }
