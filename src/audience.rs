@@ -31,8 +31,6 @@ pub(crate) struct Audience {
 /// The subscribers, in the order in which they came.
 #[derive(Debug, Default)]
 struct Seats {
-    /// Of the namespace.
-    name: Name,
     all: Vec<Seat>,
     /// The places of those for whom there is something to be done.
     busy: Vec<usize>,
@@ -103,7 +101,7 @@ impl Seats {
     }
 
     /// Tells who wants to know, but for those that know already.
-    fn tell_undecodable(&mut self) {
+    fn tell_undecodable(&mut self, namespace: &Name) {
         for (knows, what) in std::mem::take(&mut self.undecodable) {
             let event = what.event.clone();
             let fact = Fact::Undecodable(what);
@@ -113,7 +111,7 @@ impl Seats {
                 told |= self.with(place, |subscriber| subscriber.offer(&fact)) == Some(true);
             }
             if !told {
-                let (namespace, name) = (&self.name, event.name());
+                let name = event.name();
                 log::warn!("{namespace}: an event {name:?} has another shape than asked for");
             }
         }
@@ -150,11 +148,6 @@ impl Hearers {
 }
 
 impl Audience {
-    /// The subscribers of this namespace: none yet.
-    pub(crate) fn new(name: Name) -> Self {
-        Self { seats: Seats { name, ..Seats::default() }, ..Self::default() }
-    }
-
     /// Gives a message that is no event to all who want it.
     pub(crate) fn tell(&mut self, fact: &Fact) {
         for place in 0..self.seats.all.len() {
@@ -164,7 +157,7 @@ impl Audience {
 
     /// Gives an event to all who hear it, and to the last of them without a copy. With `alive`, it is
     /// made sure that they live.
-    pub(crate) fn tell_event(&mut self, event: Event, alive: bool) -> Told {
+    pub(crate) fn tell_event(&mut self, event: Event, alive: bool, namespace: &Name) -> Told {
         let Self { seats, hearers, .. } = self;
         let mut overrun = false;
         let mut last = None;
@@ -178,7 +171,7 @@ impl Audience {
         let Some(last) = last else { return Told::Nobody(event) };
         overrun |= seats.give(last, event);
         if !seats.undecodable.is_empty() {
-            seats.tell_undecodable();
+            seats.tell_undecodable(namespace);
         }
         if overrun { Told::Overrun } else { Told::Somebody }
     }
@@ -232,15 +225,14 @@ impl Audience {
 
     /// Discards what waits for those who are stuck, or for `all` who are slow. `true` if one of them is
     /// overrun now.
-    pub(crate) fn shed(&mut self, all: bool) -> bool {
+    pub(crate) fn shed(&mut self, all: bool, namespace: &Name) -> bool {
         let mut overrun = false;
-        let name = self.seats.name.clone();
         for place in 0..self.seats.all.len() {
             self.seats.with(place, |subscriber| {
                 let missed = subscriber.shed(all);
                 overrun |= subscriber.is_overrun();
                 if missed > 0 {
-                    log::warn!("{name}: a subscriber is too slow; {missed} events discarded");
+                    log::warn!("{namespace}: a subscriber is too slow; {missed} events discarded");
                 }
             });
         }
@@ -248,13 +240,13 @@ impl Audience {
     }
 
     /// Does what there is to be done.
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, missed: &Counter) {
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, namespace: &Name, missed: &Counter) {
         loop {
-            let Seats { name, all, busy, undecodable } = &mut self.seats;
+            let Seats { all, busy, undecodable } = &mut self.seats;
             let mut is_done = false;
             busy.retain(|&place| {
                 let Some(Seat { subscriber, is_busy }) = all.get_mut(place) else { return false };
-                subscriber.poll(cx, name);
+                subscriber.poll(cx, namespace);
                 missed.add(subscriber.take_missed());
                 let taken = subscriber.take_undecodable();
                 undecodable.extend(taken.into_iter().map(|what| (place, what)));
@@ -263,12 +255,11 @@ impl Audience {
                 *is_busy
             });
             let has_told = !undecodable.is_empty();
-            self.seats.tell_undecodable();
+            self.seats.tell_undecodable(namespace);
             if is_done {
-                let Seats { name, all, .. } = &mut self.seats;
-                all.retain(|Seat { subscriber, .. }| {
+                self.seats.all.retain(|Seat { subscriber, .. }| {
                     if subscriber.is_gone() {
-                        log::debug!("{name}: a subscriber is gone");
+                        log::debug!("{namespace}: a subscriber is gone");
                     }
                     !subscriber.is_done()
                 });

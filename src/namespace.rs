@@ -195,7 +195,7 @@ impl Namespace {
                 link: _,
             } = settings;
             let port = Port {
-                name: inner_name.clone(),
+                name: inner_name,
                 parser,
                 outbox: inner_outbox,
                 status: inner_status,
@@ -207,7 +207,7 @@ impl Namespace {
                 core: socket::Socket::new(core),
                 port: Arc::new(port),
                 connection: inner_connection,
-                audience: Audience::new(inner_name),
+                audience: Audience::default(),
                 ready: None,
                 protocol: None,
                 waiting: Vec::new(),
@@ -343,7 +343,8 @@ impl Namespace {
         let chain = &self.port.chain;
         let passed = if chain.is_empty() { Some(event) } else { chain.incoming(event) };
         let Some(event) = passed else { return };
-        let unheard = match self.audience.tell_event(event, self.unheard.is_kept()) {
+        let unheard = match self.audience.tell_event(event, self.unheard.is_kept(), &self.port.name)
+        {
             Told::Overrun => return self.leave_overrun(),
             Told::Somebody => return,
             Told::Nobody(event) => event,
@@ -484,7 +485,7 @@ impl Namespace {
         }
         self.transmit();
         self.counters.add_socket(self.core.tally());
-        self.audience.poll(cx, &self.counters.missed);
+        self.audience.poll(cx, &self.port.name, &self.counters.missed);
         self.report();
     }
 
@@ -674,7 +675,7 @@ impl Handler<Shed> for Namespace {
     type Result = ();
 
     fn handle(&mut self, Shed { all }: Shed, _: &mut Self::Context) {
-        if self.audience.shed(all) {
+        if self.audience.shed(all, &self.port.name) {
             self.leave_overrun();
         }
     }

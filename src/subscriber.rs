@@ -666,7 +666,7 @@ impl Subscriber {
     }
 
     /// Delivers what waits, as far as the mailbox takes it.
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, name: &Name) {
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, namespace: &Name) {
         loop {
             while let Poll::Ready(Some(answered)) = self.answers.poll_next_unpin(cx) {
                 self.lively = true;
@@ -681,7 +681,7 @@ impl Subscriber {
             let mut idle = true;
             while self.queue.front().is_none_or(|next| self.takes(&next.fact))
                 && matches!(self.mailbox, Mailbox::Open)
-                && let Some(fact) = self.next(name)
+                && let Some(fact) = self.next(namespace)
             {
                 idle = false;
                 self.deliver(fact);
@@ -701,17 +701,17 @@ impl Subscriber {
 
     /// What is due: the first message that waits, or first of all word of what is missing before
     /// it.
-    fn next(&mut self, name: &Name) -> Option<Fact> {
+    fn next(&mut self, namespace: &Name) -> Option<Fact> {
         let gap = self.queue.front_mut().map_or(&mut self.gap, |first| &mut first.gap);
         if *gap != Gap::default() {
             let Gap { events: missed, states: missed_states } = std::mem::take(gap);
             if missed > 0 {
-                log::warn!("{name}: a slow subscriber missed {missed} events");
+                log::warn!("{namespace}: a slow subscriber missed {missed} events");
             }
             if missed_states > 0 {
-                log::debug!("{name}: a slow subscriber missed {missed_states} old states");
+                log::debug!("{namespace}: a slow subscriber missed {missed_states} old states");
             }
-            let namespace = name.namespace.clone();
+            let namespace = namespace.namespace.clone();
             return Some(Fact::Lagged(Lagged { namespace, missed, missed_states }));
         }
         let Waiting { fact, .. } = self.queue.pop_front()?;
