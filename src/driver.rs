@@ -83,7 +83,7 @@ impl Driver {
             match outcome {
                 Ok(websocket) => {
                     self.link = Link::Up(websocket);
-                    connection.core.handle_dialled();
+                    connection.core.handle_dialled(now);
                 }
                 Err(DialFailure { reason, retry_after }) => {
                     self.link = Link::Down;
