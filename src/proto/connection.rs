@@ -1027,6 +1027,18 @@ impl Connection {
         }
     }
 
+    /// Whoever moves the bytes is awake, or has read what there was; `is_more` if there may be more.
+    pub(crate) fn note_lateness(&mut self, now: Instant, is_more: bool) {
+        if let State::Open(open) = &mut self.state {
+            open.heartbeat.note_lateness(now, is_more);
+        }
+    }
+
+    /// Whether nothing is to be written until all that has come is read: the heartbeat is overdue.
+    pub(crate) fn is_late(&self) -> bool {
+        matches!(&self.state, State::Open(open) if open.heartbeat.is_late())
+    }
+
     /// The machine was suspended for about `gap`, of which `now` and all deadlines know nothing. If
     /// the server cannot have waited for so long, the connection is gone, and nobody will say so.
     pub(crate) fn handle_suspended(&mut self, now: Instant, gap: Duration) {
