@@ -262,6 +262,10 @@ impl Namespace {
                     self.audience.tell(&Fact::GaveUp(GaveUp { namespace, attempts, reason }));
                 }
                 socket::Event::Rejoin => self.port.join(&self.connection),
+                socket::Event::JoinedTwice { epoch } => {
+                    log::warn!("{}: the server has joined it twice", self.name());
+                    self.connection.do_send(connection::Replace { epoch });
+                }
                 socket::Event::TooLarge { size, limit } => {
                     let name = self.name();
                     log::warn!("{name}: {size} bytes were not sent: the server takes {limit}");

@@ -21,7 +21,7 @@ use support::{
     PATIENCE,
     node::{self, Config, Line, Middleware},
     scripted::{Peer, Received, Scripted},
-    watch::Watch,
+    watch::{Heard, Watch},
 };
 
 /// An open packet of a server that does not say `maxPayload`: any before 4.5.
@@ -440,6 +440,31 @@ async fn an_old_server_that_puts_a_client_out_before_it_is_in_leaves_nobody_wait
     peer.send_text("41").await;
     assert_eq!(watch.connect_error().await, Reason::ServerDisconnect);
     assert_eq!(foo_watch.connect_error().await, Reason::ServerDisconnect);
+}
+
+/// Servers 1.x and 2.x let nobody into a namespace whose client is not in `/`, and do not say so.
+#[actix::test]
+async fn who_waits_while_an_old_server_puts_the_client_out_of_the_root_gets_another_connection() {
+    let server = Scripted::start();
+    let builder = Client::builder(server.url()).join_timeout(Duration::from_secs(1));
+    let (client, mut watch) = start(builder);
+    let mut foo_watch = Watch::on(&client.of("/foo").unwrap());
+    let mut peer = server.accept().await;
+    peer.send_text(OPEN).await;
+    peer.send_text("40").await;
+    watch.ready().await;
+    peer.expect_text("40/foo,").await;
+    peer.send_text("41").await;
+    assert_eq!(watch.disconnected().await, Reason::ServerDisconnect);
+    let mut peer = server.accept().await;
+    peer.send_text(OPEN).await;
+    peer.send_text("40").await;
+    peer.expect_text("40/foo,").await;
+    peer.send_text("40/foo,").await;
+    while let Heard::ConnectError(reason) = foo_watch.next_within(PATIENCE).await.unwrap() {
+        assert_eq!(reason, Reason::JoinTimeout);
+    }
+    assert_eq!(server.requests(), 2);
 }
 
 #[actix::test]

@@ -15,7 +15,7 @@ mod support;
 use actix::Arbiter;
 use actix_socketio::{
     AckError, AnswerError, BuildError, Client, ConnectFailure, EmitError, Initiator,
-    NamespaceError, Protocol, ReadyError, Reason, Refusal, Socket, StartError,
+    NamespaceError, Protocol, ReadyError, Reason, Reconnect, Refusal, Socket, StartError,
 };
 use futures::future::join;
 use serde::Deserialize;
@@ -59,6 +59,8 @@ on_every_server!(
 
 on_official_servers!(
     every_namespace_is_joined_once,
+    a_request_to_join_that_is_never_answered_is_made_again,
+    who_connects_again_asks_again,
     // socketioxide has no middleware for all that would refuse "/" here.
     a_refused_root_fails_to_connect,
     // socketioxide leaves the namespace only.
@@ -72,6 +74,32 @@ async fn joined(client: &Client, namespace: &str) -> (Socket, Recorder) {
     let mut recorder = Recorder::of(&socket);
     recorder.next_ready().await;
     (socket, recorder)
+}
+
+async fn a_request_to_join_that_is_never_answered_is_made_again(server: &Target) {
+    let server = server.fresh();
+    let builder = server.builder().reconnect(Reconnect::default());
+    let client = builder.join_timeout(Duration::from_secs(1)).start().unwrap();
+    let (root, mut on_root) = joined(&client, "/").await;
+    let sulky = client.of("/sulky").unwrap();
+    within(sulky.ready()).await.unwrap();
+    is_alive(&sulky).await;
+    is_alive(&root).await;
+    assert!(on_root.rest().is_empty(), "nobody else is disturbed");
+    assert_eq!((server.connections("/"), server.connections("/sulky")), (1, 1));
+}
+
+async fn who_connects_again_asks_again(server: &Target) {
+    let server = server.fresh();
+    let client = server.builder().join_timeout(Duration::from_secs(1)).start().unwrap();
+    let (_root, mut on_root) = joined(&client, "/").await;
+    let sulky = client.of("/sulky").unwrap();
+    let mut recorder = Recorder::of(&sulky);
+    assert_eq!(recorder.next_connect_error().await, Reason::JoinTimeout);
+    sulky.connect();
+    within(sulky.ready()).await.unwrap();
+    assert!(on_root.rest().is_empty(), "nobody else is disturbed");
+    assert_eq!(server.connections("/sulky"), 1);
 }
 
 async fn is_alive(socket: &Socket) {

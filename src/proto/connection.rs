@@ -454,11 +454,20 @@ impl Connection {
             Root::Pending { .. } if namespace == "/" => Admission::Now(session),
             Root::Pending { .. } => Admission::Later,
             Root::Gone => {
-                self.attempts = 0;
-                self.tell_lost(Reason::Reconnect, true);
-                self.dial(now);
+                self.replace(now, session.epoch);
                 Admission::Later
             }
+        }
+    }
+
+    /// Has another connection made in the place of the one of that number, for all namespaces.
+    pub(crate) fn replace(&mut self, now: Instant, epoch: u64) {
+        if matches!(&self.state, State::Open(open) if open.closing.is_none())
+            && self.is_current(epoch)
+        {
+            self.attempts = 0;
+            self.tell_lost(Reason::Reconnect, true);
+            self.dial(now);
         }
     }
 

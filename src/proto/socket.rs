@@ -90,10 +90,11 @@ pub(crate) struct Config {
 pub(crate) struct Socket<W> {
     config: Config,
     state: State,
-    /// The connection on which the namespace was given up while the server still owes the answer to
-    /// the request to join. A second request would join it twice, and a disconnect before the
-    /// answer would be taken for an error, by which servers close the connection.
-    unanswered: Option<Session>,
+    /// The namespace was given up while the server still owes the answer to the request to join.
+    unanswered: Option<Owed>,
+    /// The connection on which the server was asked a second time, since it did not answer the first
+    /// one.
+    repeated: Option<u64>,
     /// The connection on which it was left: what the server said to the visit before may still come.
     left: Option<u64>,
     /// How often the namespace was joined, or tried to be.
@@ -131,9 +132,11 @@ enum State {
         deadline: Instant,
         number: u64,
     },
-    /// The deadline is for the answer to a request; where there is none, the connection has it.
+    /// The deadline is for the answer to the request that was made at `since`, and may not be the first
+    /// one; where there is none, the connection has it.
     Joining {
         session: Session,
+        since: Instant,
         deadline: Option<Instant>,
     },
     Joined {
@@ -143,6 +146,22 @@ enum State {
     /// Neither joined nor to be joined.
     Ended(Reason),
 }
+
+/// The answer to a request to join that a server still owes, on this connection.
+///
+/// It may be slow, so a second request might join the namespace twice, and a disconnect before the
+/// answer would be taken for an error, by which servers close the connection. So the answer is waited
+/// for, for twice the [time to join](Config::join_timeout) and [`LATE`] at least; then the server is
+/// asked again. Should it answer both requests, the connection is replaced.
+#[derive(Debug)]
+struct Owed {
+    session: Session,
+    /// When it was asked.
+    since: Instant,
+}
+
+/// An answer that comes within this time is taken, however short the time to join is.
+const LATE: Duration = Duration::from_secs(4);
 
 /// Who waits for an answer.
 #[derive(Debug)]
@@ -206,6 +225,10 @@ pub(crate) enum Event<W> {
     },
     /// It needs a connection, the one there is or another.
     Rejoin,
+    /// The server has joined it twice on the connection of that number, which has to be replaced.
+    JoinedTwice {
+        epoch: u64,
+    },
     /// An event or an answer was not sent, because the server would close the connection over it.
     TooLarge {
         size: u64,
@@ -240,6 +263,7 @@ impl<W> Socket<W> {
         Self {
             state: State::Waiting,
             unanswered: None,
+            repeated: None,
             left: None,
             visits: 0,
             attempts: 0,
@@ -325,16 +349,21 @@ impl<W> Socket<W> {
 
     // What the application wants.
 
-    /// Joins again after an end, or after the pause before another attempt. `true` if that takes a
-    /// connection to be asked for; it does not if the namespace is joined or being joined, or if
-    /// the server owes an answer anyway.
+    /// Joins again after an end, because the application wants it. `true` if that takes a connection
+    /// to be asked for; it does not if the namespace is joined or being joined, or if the server may
+    /// answer yet.
     pub(crate) fn join(&mut self, now: Instant) -> bool {
+        self.come_back(now, self.config.join_timeout)
+    }
+
+    /// The same, if the server had so much time for an answer that it owes.
+    fn come_back(&mut self, now: Instant, patience: Duration) -> bool {
         if !matches!(self.state, State::Ended(_) | State::Pausing { .. }) {
             return false;
         }
         self.state = State::Waiting;
-        if let Some(session) = self.unanswered.take() {
-            self.enter(now, session);
+        if let Some(owed) = self.unanswered.take_if(|owed| later(owed.since, patience) > now) {
+            self.enter(now, owed);
             return false;
         }
         true
@@ -365,11 +394,13 @@ impl<W> Socket<W> {
         self.unanswered = owed;
     }
 
-    /// The connection on which the server owes the answer to a request to join.
-    fn owed(&mut self) -> Option<Session> {
+    /// The answer to a request to join that the server owes.
+    fn owed(&mut self) -> Option<Owed> {
         let asked = !self.transmit.iter().any(|one| matches!(one.packet.body, Body::Connect(_)));
         match &self.state {
-            State::Joining { session, .. } if asked => Some(session.clone()),
+            State::Joining { session, since, .. } if asked => {
+                Some(Owed { session: session.clone(), since: *since })
+            }
             _ => self.unanswered.take(),
         }
     }
@@ -588,7 +619,6 @@ impl<W> Socket<W> {
         if !matches!(self.state, State::Waiting) {
             return;
         }
-        self.unanswered = None;
         let needs_none = session.protocol == Protocol::Eio3 && self.config.namespace == *"/";
         match self.config.credentials.clone() {
             Credentials::Provided if !needs_none => {
@@ -648,7 +678,9 @@ impl<W> Socket<W> {
             }
         };
         self.transmit.extend(packet.map(Outgoing::bare));
-        self.enter(now, session);
+        let owed = self.unanswered.take();
+        self.repeated = owed.map(|owed| owed.session.epoch).filter(|&epoch| epoch == session.epoch);
+        self.enter(now, Owed { session, since: now });
     }
 
     /// What goes with the request: where the last session was lost, and the credentials.
@@ -665,23 +697,22 @@ impl<W> Socket<W> {
         Some(format!("{point}{comma}{fields}").into())
     }
 
-    /// The server owes an answer from now on.
-    fn enter(&mut self, now: Instant, session: Session) {
+    /// Waits for the answer that the server owes.
+    fn enter(&mut self, now: Instant, Owed { session, since }: Owed) {
         let unasked = session.protocol == Protocol::Eio3 && self.config.namespace == *"/";
         let deadline = (!unasked).then(|| later(now, self.config.join_timeout));
         self.visits = self.visits.wrapping_add(1);
-        self.state = State::Joining { session, deadline };
+        self.state = State::Joining { session, since, deadline };
     }
 
     /// A packet of this namespace came.
     pub(crate) fn handle_packet(&mut self, now: Instant, epoch: u64, packet: Packet) {
-        if let Some(session) = self.unanswered.take_if(|session| session.epoch == epoch) {
-            if matches!(self.state, State::Pausing { .. }) {
-                // Late, but it has come to what was wanted.
-                self.enter(now, session);
-            } else {
-                return self.handle_late(session, &packet.body);
+        if let Some(owed) = self.unanswered.take_if(|owed| owed.session.epoch == epoch) {
+            if self.ended().is_some() {
+                return self.handle_late(owed, &packet.body);
             }
+            // Late, but it has come to what was wanted.
+            self.enter(now, owed);
         }
         if self.epoch() != Some(epoch) {
             return;
@@ -691,6 +722,9 @@ impl<W> Socket<W> {
             Body::Connect(reply) if joining => self.handle_reply(now, reply.as_deref()),
             Body::ConnectError(data) if joining => {
                 self.stop(now, Reason::Refused(refusal(data.as_deref())));
+            }
+            Body::Connect(_) if self.repeated == Some(epoch) => {
+                self.events.push_back(Event::JoinedTwice { epoch });
             }
             // Once joined, neither means anything.
             Body::Connect(_) | Body::ConnectError(_) => {}
@@ -746,10 +780,10 @@ impl<W> Socket<W> {
     }
 
     /// Something came for a namespace that was given up while it was being joined.
-    fn handle_late(&mut self, session: Session, body: &Body) {
+    fn handle_late(&mut self, owed: Owed, body: &Body) {
         match body {
-            Body::Event { .. } | Body::Ack { .. } => self.unanswered = Some(session),
-            Body::Connect(_) => self.say_farewell(session.epoch),
+            Body::Event { .. } | Body::Ack { .. } => self.unanswered = Some(owed),
+            Body::Connect(_) => self.say_farewell(owed.session.epoch),
             Body::ConnectError(_) | Body::Disconnect => {}
         }
     }
@@ -989,7 +1023,8 @@ impl<W> Socket<W> {
         }
         match self.state {
             State::Pausing { until } if until <= now => {
-                let rejoin = self.join(now).then_some(Event::Rejoin);
+                let patience = self.config.join_timeout.saturating_mul(2).max(LATE);
+                let rejoin = self.come_back(now, patience).then_some(Event::Rejoin);
                 self.events.extend(rejoin);
             }
             State::Asking { deadline, .. } if deadline <= now => {
@@ -1945,10 +1980,43 @@ mod tests {
         socket.handle_open(now, session(Protocol::Eio4));
         written(&mut socket);
         socket.handle_timeout(now + SECOND);
-        assert!(!socket.join(now));
-        socket.handle_timeout(now + SECOND);
-        socket.handle_lost(Instant::now(), Reason::PingTimeout, true);
-        assert!(socket.join(now), "the answer will not come any more");
+        assert!(socket.join(now + SECOND), "it had its time: the server is asked again");
+        receive(&mut socket, Body::Connect(Some(r#"{"sid":"id"}"#.into())));
+        assert_eq!(events(&mut socket).last(), Some(&ready("id")), "it answers after all");
+        socket.handle_open(now, session(Protocol::Eio4));
+        assert!(written(&mut socket).is_empty());
+    }
+
+    #[test]
+    fn a_request_that_is_never_answered_is_made_again() {
+        let mut now = Instant::now();
+        let mut socket = Socket::<&'static str>::new(Config {
+            join_timeout: SECOND,
+            reconnect: Reconnect::default().delay(SECOND, SECOND).jitter(0.0),
+            ..config("/")
+        });
+        socket.handle_open(now, session(Protocol::Eio4));
+        assert_eq!(written(&mut socket).len(), 1);
+        // At first the server may just be slow.
+        for asked_again in [false, true] {
+            now += SECOND;
+            socket.handle_timeout(now);
+            assert!(matches!(
+                events(&mut socket)[..],
+                [Event::ConnectError(Reason::JoinTimeout), Event::Retrying { .. }]
+            ));
+            now += SECOND;
+            socket.handle_timeout(now);
+            assert_eq!(events(&mut socket).contains(&Event::Rejoin), asked_again);
+            assert!(written(&mut socket).is_empty());
+        }
+        socket.handle_open(now, session(Protocol::Eio4));
+        assert_eq!(written(&mut socket).len(), 1);
+        receive(&mut socket, Body::Connect(Some(r#"{"sid":"first"}"#.into())));
+        assert_eq!(events(&mut socket), [ready("first")]);
+        // It was slow, and answers the second request, too.
+        receive(&mut socket, Body::Connect(Some(r#"{"sid":"second"}"#.into())));
+        assert_eq!(events(&mut socket), [Event::JoinedTwice { epoch: 1 }]);
     }
 
     mod operations {
@@ -2029,6 +2097,8 @@ mod tests {
                 let mut ready = false;
                 let outbox = outbox(1_000);
                 let mut on_the_way = Vec::new();
+                // Requests to join on this connection.
+                let mut requests = 0;
                 // At the end, time runs out for whoever still waits.
                 let end = [Operation::Leave, Operation::Pass(100_000)];
                 for operation in operations.into_iter().chain(end) {
@@ -2051,6 +2121,7 @@ mod tests {
                         Operation::Open => {
                             if socket.session().is_none() {
                                 epoch += 1;
+                                requests = 0;
                                 on_the_way.clear();
                             }
                             socket.handle_open(now, Session { epoch, ..session(Protocol::Eio4) });
@@ -2110,6 +2181,9 @@ mod tests {
                                 prop_assert!(!ready && attempts <= 3 && socket.ended().is_some());
                             }
                             Event::Rejoin => prop_assert!(!ready && socket.ended().is_none()),
+                            Event::JoinedTwice { epoch: on } => {
+                                prop_assert!(ready && on == epoch && requests > 1);
+                            }
                             Event::TooLarge { .. } => prop_assert!(false, "nothing is too large"),
                         }
                     }
@@ -2117,6 +2191,7 @@ mod tests {
                         let early = matches!(outgoing.packet.body, Body::Connect(_));
                         prop_assert!(early || ready, "sent before the namespace was joined");
                         if early {
+                            requests += 1;
                             on_the_way.clear();
                         } else {
                             on_the_way.push(outgoing);
@@ -2131,6 +2206,80 @@ mod tests {
                 }
                 prop_assert_eq!(outcomes.len(), asked, "a waiter has no outcome");
                 prop_assert!(outcomes.values().all(|&count| count == 1), "a waiter has two");
+            }
+
+            /// Whatever has happened, and then the server says nothing: attempts that are announced go
+            /// out, apart from those for which it may answer what went out before.
+            #[test]
+            fn what_is_announced_goes_out(
+                operations in prop::collection::vec(operation(), 0..60),
+                provided in any::<bool>(),
+                comes_back in any::<bool>(),
+            ) {
+                let mut now = Instant::now();
+                let fixed = Credentials::Fixed(None);
+                let mut socket: Socket<usize> = Socket::new(Config {
+                    credentials: if provided { Credentials::Provided } else { fixed },
+                    reconnect: Reconnect::default().retry(|_| Retry::Again),
+                    ..config("/")
+                });
+                let packet = |body| Packet::new(root(), body);
+                let mut epoch = 0;
+                for operation in operations {
+                    match operation {
+                        Operation::Open => {
+                            epoch += u64::from(socket.session().is_none());
+                            socket.handle_open(now, Session { epoch, ..session(Protocol::Eio4) });
+                        }
+                        Operation::Auth(_) => socket.handle_auth(now, Ok(None)),
+                        Operation::Reply => {
+                            let body = Body::Connect(Some(r#"{"sid":"x"}"#.into()));
+                            socket.handle_packet(now, epoch, packet(body));
+                        }
+                        Operation::Refuse => {
+                            socket.handle_packet(now, epoch, packet(Body::ConnectError(None)));
+                        }
+                        Operation::Disconnect => {
+                            socket.handle_packet(now, epoch, packet(Body::Disconnect));
+                        }
+                        Operation::Lost { again, .. } => {
+                            socket.handle_lost(now, Reason::PingTimeout, again);
+                        }
+                        Operation::Join => drop(socket.join(now)),
+                        Operation::Leave => socket.leave(Reason::ClientDisconnect),
+                        Operation::Pass(millis) => {
+                            now += Duration::from_millis(millis);
+                            socket.handle_timeout(now);
+                        }
+                        _ => {}
+                    }
+                    while socket.poll_event().is_some() {}
+                    drop(socket.take_transmit());
+                }
+                if comes_back && socket.join(now) {
+                    socket.handle_open(now, Session { epoch, ..session(Protocol::Eio4) });
+                }
+                let (mut announced, mut went_out) = (0, 0);
+                for _ in 0..40 {
+                    while let Some(event) = socket.poll_event() {
+                        match event {
+                            Event::Rejoin => {
+                                let session = Session { epoch, ..session(Protocol::Eio4) };
+                                socket.handle_open(now, session);
+                            }
+                            Event::Retrying { .. } => announced += 1,
+                            _ => {}
+                        }
+                    }
+                    if socket.wants_auth().is_some() {
+                        socket.handle_auth(now, Ok(None));
+                    }
+                    went_out += socket.take_transmit().len();
+                    let Some(timeout) = socket.poll_timeout() else { break };
+                    now = timeout;
+                    socket.handle_timeout(now);
+                }
+                prop_assert!(announced <= 3 * (went_out + 1), "{} went out: {}", announced, went_out);
             }
         }
     }

@@ -287,7 +287,7 @@ if (config.msgpack) {
 const io = attach(server, config.options);
 
 const once = dedupe();
-for (const name of ["/", "/foo", "/bar", "/no", "/late", "/guarded"]) {
+for (const name of ["/", "/foo", "/bar", "/no", "/late", "/guarded", "/sulky"]) {
   if (config.dedupe) {
     io.of(name).on("connection", once);
   }
@@ -305,6 +305,12 @@ io.of("/guarded").use(({ handshake: { auth, query } }, next) => {
   next(shown === token ? undefined : refusal("wrong token", { code: 401 }));
 });
 io.of("/late").use((_, next) => setTimeout(next, 200));
+// Never answers the first request to join it.
+let sulks = true;
+io.of("/sulky").use((_, next) => {
+  if (!sulks) next();
+  sulks = false;
+});
 
 server.listen(config.port, "127.0.0.1", () => {
   console.log(JSON.stringify({ ready: server.address().port }));
