@@ -393,7 +393,8 @@ impl Namespace {
 
     /// Nothing will be sent any more.
     fn discard_rest(&mut self) {
-        let lost = self.core.take_unsent().len();
+        let ended = self.core.ended().cloned().unwrap_or(Reason::Shutdown);
+        let lost = self.core.take_unsent(&EmitError::Closed(ended)).len();
         self.publish();
         self.counters.add_socket(self.core.tally());
         if lost > 0 {
@@ -790,7 +791,7 @@ impl Handler<TakeUnsent> for Namespace {
     type Result = ();
 
     fn handle(&mut self, TakeUnsent { waiter }: TakeUnsent, _: &mut Self::Context) {
-        drop(waiter.send(self.core.take_unsent()));
+        drop(waiter.send(self.core.take_unsent(&EmitError::Discarded)));
         self.publish();
     }
 }

@@ -416,6 +416,9 @@ impl<W> Socket<W> {
                 let outcome = Err(AckError::NeverSent(error.clone()));
                 self.events.push_back(Event::Answered(waiter, outcome));
             }
+            if let Some(permit) = request.permit {
+                permit.refuse(&error);
+            }
             return Err(error);
         }
         let Request { mut emit, permit, offline, expires, ask } = request;
@@ -507,12 +510,12 @@ impl<W> Socket<W> {
     }
 
     /// Another event has taken the place of this one.
-    fn replaced(&mut self, old: Outgoing) {
+    fn replaced(&mut self, mut old: Outgoing) {
         self.tally.replaced = self.tally.replaced.saturating_add(1);
-        self.never_sent(&old, EmitError::Discarded);
-        if let Some(permit) = old.permit {
+        if let Some(permit) = old.permit.take() {
             permit.settled();
         }
+        self.never_sent(old, EmitError::Discarded);
     }
 
     /// Something expires then.
@@ -524,7 +527,7 @@ impl<W> Socket<W> {
     fn transmit(&mut self, outgoing: Outgoing) {
         match self.too_large(&outgoing.packet) {
             None => self.transmit.push_back(outgoing),
-            Some(error) => self.never_sent(&outgoing, error),
+            Some(error) => self.never_sent(outgoing, error),
         }
     }
 
@@ -536,8 +539,12 @@ impl<W> Socket<W> {
         Some(EmitError::PayloadTooLarge { size, limit })
     }
 
-    /// Whoever waits for the answer to this event learns that it was never sent.
-    fn never_sent(&mut self, outgoing: &Outgoing, error: EmitError) {
+    /// This event was never sent, and will not be. Whoever waits for it, or for the answer to it, learns
+    /// why.
+    fn never_sent(&mut self, outgoing: Outgoing, error: EmitError) {
+        if let Some(permit) = outgoing.permit {
+            permit.refuse(&error);
+        }
         let Body::Event { id: Some(id), .. } = outgoing.packet.body else { return };
         if let Some(Left { waiter: Asker::Application(waiter), .. }) = self.acks.answered(id) {
             self.fail(waiter, Err(error));
@@ -559,9 +566,11 @@ impl<W> Socket<W> {
     /// The same for one with retries.
     fn fail_message(&mut self, message: Message<W>, sent: AckError, unsent: EmitError) {
         let Message { waiter, was_sent, permit, .. } = message;
-        if was_sent && let Some(permit) = permit {
+        match permit {
             // It is counted as unanswered.
-            permit.settled();
+            Some(permit) if was_sent => permit.settled(),
+            Some(permit) => permit.refuse(&unsent),
+            None => {}
         }
         self.fail(waiter, if was_sent { Ok(sent) } else { Err(unsent) });
     }
@@ -591,18 +600,18 @@ impl<W> Socket<W> {
         }
     }
 
-    /// Takes back what was emitted and never sent. Who waits for an answer is told.
-    pub(crate) fn take_unsent(&mut self) -> Vec<Emit> {
+    /// Takes back what was emitted and never sent. Who waits is told that this is the cause.
+    pub(crate) fn take_unsent(&mut self, cause: &EmitError) -> Vec<Emit> {
         let mut unsent = Vec::new();
         for mut outgoing in std::mem::take(&mut self.buffer) {
             if let Body::Event { payload, .. } = &outgoing.packet.body {
                 unsent.push(Emit { payload: payload.clone(), terms: outgoing.terms.take() });
-                self.never_sent(&outgoing, EmitError::Discarded);
+                self.never_sent(outgoing, cause.clone());
             }
         }
         for message in self.retries.drain_unsent() {
-            unsent.push(message.emit);
-            self.fail(message.waiter, Err(EmitError::Discarded));
+            unsent.push(message.emit.clone());
+            self.fail_message(message, AckError::TimedOut, cause.clone());
         }
         unsent
     }
@@ -971,7 +980,7 @@ impl<W> Socket<W> {
                 permit.take_back();
             }
             if outgoing.is_volatile() {
-                self.never_sent(&outgoing, EmitError::Offline);
+                self.never_sent(outgoing, EmitError::Offline);
             } else if id.is_none_or(|id| self.acks.unsent(id) && !self.retries.contains(id)) {
                 // One with retries has a place of its own.
                 self.expect(outgoing.expires);
@@ -1072,7 +1081,7 @@ impl<W> Socket<W> {
                 std::mem::take(&mut self.buffer).into_iter().partition(is_over);
             self.buffer = kept;
             for outgoing in over {
-                self.never_sent(&outgoing, EmitError::Expired);
+                self.never_sent(outgoing, EmitError::Expired);
             }
         }
         for message in self.retries.expired(now) {
@@ -1550,8 +1559,11 @@ mod tests {
         emit(&mut socket, "b", ask("b", now)).unwrap();
         let retries = Ask { waiter: "c", since: now, timeout: SECOND, retries: 1, id: None };
         emit(&mut socket, "c", Some(retries)).unwrap();
-        let names: Vec<_> =
-            socket.take_unsent().iter().map(|emit| emit.name().to_owned()).collect();
+        let names: Vec<_> = socket
+            .take_unsent(&EmitError::Discarded)
+            .iter()
+            .map(|emit| emit.name().to_owned())
+            .collect();
         assert_eq!(names, ["a", "b", "c"]);
         assert_eq!(events(&mut socket).len(), 2);
         assert!(rejoin(&mut socket, now, 1).is_empty());
@@ -2157,7 +2169,7 @@ mod tests {
                         }
                         Operation::Join => drop(socket.join(now)),
                         Operation::Leave => socket.leave(Reason::ClientDisconnect),
-                        Operation::TakeUnsent => drop(socket.take_unsent()),
+                        Operation::TakeUnsent => drop(socket.take_unsent(&EmitError::Discarded)),
                         Operation::Pass(millis) => {
                             now += Duration::from_millis(millis);
                             socket.handle_timeout(now);
