@@ -26,7 +26,10 @@ use crate::{
     connection::{self, Connection, Done},
     emit::{Emit, Offline},
     error::{AckError, EmitError, ReadyError, Reason},
-    message::{ConnectError, Disconnected, Emitted, Event, GaveUp, Ready, Reconnecting, Responder},
+    message::{
+        ConnectError, Disconnected, Emitted, Event, GaveUp, Ready, Reconnecting, Responder,
+        ServerError,
+    },
     middleware::{Chain, List},
     outbox::{Asking as AskingRoom, Limits, Outbox, Permit},
     payload::Payload,
@@ -265,6 +268,12 @@ impl Namespace {
                 socket::Event::JoinedTwice { epoch } => {
                     log::warn!("{}: the server has joined it twice", self.name());
                     self.connection.do_send(connection::Replace { epoch });
+                }
+                socket::Event::ServerError(error) => {
+                    log::warn!("{}: the server reports an error: {error}", self.name());
+                    self.counters.server_errors.add(1);
+                    let namespace = self.name().clone();
+                    self.audience.tell(&Fact::ServerError(ServerError { namespace, error }));
                 }
                 socket::Event::TooLarge { size, limit } => {
                     let name = self.name();

@@ -146,7 +146,7 @@ impl Socket {
 
     /// Subscribes to one kind of message: [`Ready`], [`Event`], [`Disconnected`],
     /// [`ConnectError`](crate::ConnectError), [`Reconnecting`](crate::Reconnecting),
-    /// [`GaveUp`](crate::GaveUp), [`Lagged`](crate::Lagged),
+    /// [`GaveUp`](crate::GaveUp), [`ServerError`](crate::ServerError), [`Lagged`](crate::Lagged),
     /// [`Undecodable`](crate::Undecodable) or [`Emitted`](crate::Emitted).
     ///
     /// What one actor subscribes to, here and with [`subscribe`](Self::subscribe), is one

@@ -23,9 +23,9 @@ use serde_json::{Value, json};
 use std::{thread, time::Duration};
 use support::{
     PATIENCE, eventually,
-    every::{Target, on_every_server, on_official_servers, unique, within},
-    node::{self, Config, Middleware},
-    recorder::Recorder,
+    every::{Target, official, on_every_server, on_official_servers, unique, within},
+    node::{self, Config, Line, Middleware},
+    recorder::{Fact, Recorder},
     scripted::{self, Scripted},
 };
 
@@ -740,6 +740,32 @@ async fn a_server_that_dies_is_told_to_every_namespace_and_may_come_back(server:
     assert_eq!(on_foo.next_event("echo").await.args::<String>().unwrap(), "again");
     is_alive(&root).await;
     assert_eq!((reborn.connections("/"), reborn.connections("/foo")), (1, 1));
+}
+
+/// Its middleware refuses an event, and says so in the namespace, which stays joined.
+async fn an_old_server_tells_what_it_does_not_take(line: Line) {
+    let client = official(line).client();
+    for (number, namespace) in ["/", "/foo"].into_iter().enumerate() {
+        let (socket, mut recorder) = joined(&client, namespace).await;
+        socket.emit("unwanted", "no").unwrap();
+        let Fact::ServerError(error) = recorder.next().await else { panic!("no error") };
+        assert_eq!((error.namespace(), error.error().message()), (namespace, "no"));
+        socket.emit("unwanted", ("no", json!({ "code": 7 }))).unwrap();
+        let Fact::ServerError(error) = recorder.next().await else { panic!("no error") };
+        assert_eq!(error.error().decode::<Value>().unwrap(), json!({ "code": 7 }));
+        is_alive(&socket).await;
+        assert_eq!(client.stats().server_errors, 2 * (u64::try_from(number).unwrap() + 1));
+    }
+}
+
+#[actix::test]
+async fn server_1_7_4_tells_what_it_does_not_take() {
+    an_old_server_tells_what_it_does_not_take(Line::V1_7_4).await;
+}
+
+#[actix::test]
+async fn server_2_5_1_tells_what_it_does_not_take() {
+    an_old_server_tells_what_it_does_not_take(Line::V2_5_1).await;
 }
 
 #[actix::test]

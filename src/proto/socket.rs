@@ -229,6 +229,8 @@ pub(crate) enum Event<W> {
     JoinedTwice {
         epoch: u64,
     },
+    /// The server reported an error, and the namespace stays joined.
+    ServerError(Refusal),
     /// An event or an answer was not sent, because the server would close the connection over it.
     TooLarge {
         size: u64,
@@ -297,6 +299,10 @@ impl<W> Socket<W> {
             State::Ended(reason) => Some(reason),
             _ => None,
         }
+    }
+
+    fn is_old(&self) -> bool {
+        self.session().is_some_and(|session| session.protocol == Protocol::Eio3)
     }
 
     pub(crate) fn is_joined(&self) -> bool {
@@ -735,7 +741,10 @@ impl<W> Socket<W> {
             Body::Connect(_) if self.repeated == Some(epoch) => {
                 self.events.push_back(Event::JoinedTwice { epoch });
             }
-            // Once joined, neither means anything.
+            Body::ConnectError(data) if self.is_old() => {
+                self.events.push_back(Event::ServerError(refusal(data.as_deref())));
+            }
+            // Once joined, neither means anything in revision 4.
             Body::Connect(_) | Body::ConnectError(_) => {}
             // The server put us out while we left: that was the visit before.
             Body::Disconnect if joining && self.left == Some(epoch) => {}
@@ -1920,6 +1929,22 @@ mod tests {
     }
 
     #[test]
+    fn an_old_server_may_report_an_error_to_whoever_is_joined() {
+        let mut socket = socket("/foo");
+        socket.handle_open(Instant::now(), session(Protocol::Eio3));
+        receive(&mut socket, Body::Connect(None));
+        events(&mut socket);
+        receive(&mut socket, Body::ConnectError(Some(r#""no""#.into())));
+        let error = Refusal::new("no".to_owned(), None);
+        assert_eq!(events(&mut socket), [Event::ServerError(error)]);
+        assert!(socket.is_joined());
+
+        let mut socket = joined();
+        receive(&mut socket, Body::ConnectError(Some(r#""no""#.into())));
+        assert_eq!(events(&mut socket), []);
+    }
+
+    #[test]
     fn packets_of_an_older_session_and_after_the_end_are_ignored() {
         let mut socket = joined();
         let event = || {
@@ -2196,6 +2221,7 @@ mod tests {
                             Event::JoinedTwice { epoch: on } => {
                                 prop_assert!(ready && on == epoch && requests > 1);
                             }
+                            Event::ServerError(_) => prop_assert!(false, "it is a new server"),
                             Event::TooLarge { .. } => prop_assert!(false, "nothing is too large"),
                         }
                     }

@@ -191,6 +191,11 @@ function serve(name) {
       socket.emit("burst_done", n);
     });
 
+    if (/^[12]/.test(config.line) && socket.use) {
+      socket.use(([event, ...args], next) => {
+        next(event === "unwanted" ? refusal(...args) : undefined);
+      });
+    }
     socket.on("leave", () => socket.disconnect());
     socket.on("kick", () => socket.disconnect(true));
     socket.on("cut", () => cut(socket));
