@@ -409,6 +409,19 @@ message!(
     Finished { namespace: ByteString }
 );
 
+message!(
+    /// The connection of that number is of no use to a namespace any more.
+    Replace { epoch: u64 }
+);
+
+impl Handler<Replace> for Connection {
+    type Result = ();
+
+    fn handle(&mut self, Replace { epoch }: Replace, _: &mut Self::Context) {
+        self.core.replace(alarm::now(), epoch);
+    }
+}
+
 impl Handler<Join> for Connection {
     type Result = ();
 

@@ -73,6 +73,7 @@
 //! | fetch credentials | [`ClientBuilder::auth_with`], [`headers_with`](ClientBuilder::headers_with) |
 //! | be slow, or stop listening | [`Overflow`], [`Lagged`], [`Subscription`] |
 //! | count | [`Client::stats`] |
+//! | hear what a server 1.x or 2.x did not take | [`ServerError`] |
 //! | know why it ended | [`Reason`], [`error`] |
 //! | end it | [`Client::shutdown`] |
 //!
@@ -183,7 +184,8 @@ pub use error::{
     Initiator, NamespaceError, ReadyError, Reason, Refusal, StartError,
 };
 pub use message::{
-    ConnectError, Disconnected, Emitted, Event, GaveUp, Lagged, Ready, Reconnecting, Undecodable,
+    ConnectError, Disconnected, Emitted, Event, GaveUp, Lagged, Ready, Reconnecting, ServerError,
+    Undecodable,
 };
 pub use payload::{Payload, Reply};
 pub use proto::{

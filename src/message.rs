@@ -18,7 +18,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     emit::Emit,
-    error::{AnswerError, DecodeError, Reason},
+    error::{AnswerError, DecodeError, Reason, Refusal},
     namespace::Answer,
     payload::{AMBIGUOUS, Payload, encode_event, encode_reply},
     port::{Name, Port},
@@ -422,7 +422,7 @@ impl Lagged {
     }
 
     /// How many messages of other kinds it did not get here: [`Ready`], [`Disconnected`],
-    /// [`ConnectError`], [`Reconnecting`] and [`GaveUp`], as far as it has subscribed to them. Newer
+    /// [`ConnectError`], [`Reconnecting`], [`GaveUp`] and [`ServerError`], as far as it has subscribed to them. Newer
     /// ones come behind this.
     pub fn missed_states(&self) -> u64 {
         self.missed_states
@@ -490,6 +490,33 @@ impl Reconnecting {
     /// Why there is no connection.
     pub fn reason(&self) -> &Reason {
         &self.reason
+    }
+}
+
+/// A server 1.x or 2.x reported an error in a namespace that is joined, and stays joined: it did not
+/// take an event, because a middleware of the server passed on an error (`socket.use`), or it could
+/// not send one.
+///
+/// The official client of these servers has an `error` event for it. The server does not say which
+/// event it is about; who waits for an answer to that one waits until its timeout. Newer servers
+/// report nothing to the client. It is logged as a warning and counted in
+/// [`Stats::server_errors`](crate::Stats::server_errors), whether anybody subscribes or not.
+#[derive(Debug, Clone, PartialEq, Eq, Message)]
+#[rtype(result = "()")]
+pub struct ServerError {
+    pub(crate) namespace: ByteString,
+    pub(crate) error: Refusal,
+}
+
+impl ServerError {
+    /// The namespace.
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    /// What the server said: the message, or the data, of the error.
+    pub fn error(&self) -> &Refusal {
+        &self.error
     }
 }
 

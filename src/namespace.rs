@@ -26,7 +26,10 @@ use crate::{
     connection::{self, Connection, Done},
     emit::{Emit, Offline},
     error::{AckError, EmitError, ReadyError, Reason},
-    message::{ConnectError, Disconnected, Emitted, Event, GaveUp, Ready, Reconnecting, Responder},
+    message::{
+        ConnectError, Disconnected, Emitted, Event, GaveUp, Ready, Reconnecting, Responder,
+        ServerError,
+    },
     middleware::{Chain, List},
     outbox::{Asking as AskingRoom, Limits, Outbox, Permit},
     payload::Payload,
@@ -279,6 +282,16 @@ impl Namespace {
                 }
                 socket::Event::Rejoin => self.port.join(&self.connection),
                 socket::Event::AuthUnused => self.warn_of_auth(),
+                socket::Event::JoinedTwice { epoch } => {
+                    log::warn!("{}: the server has joined it twice", self.label());
+                    self.connection.do_send(connection::Replace { epoch });
+                }
+                socket::Event::ServerError(error) => {
+                    log::warn!("{}: the server reports an error: {error}", self.label());
+                    self.counters.server_errors.add(1);
+                    let namespace = self.name().clone();
+                    self.audience.tell(&Fact::ServerError(ServerError { namespace, error }));
+                }
                 socket::Event::TooLarge { size, limit } => {
                     let name = self.label();
                     log::warn!("{name}: {size} bytes were not sent: the server takes {limit}");
@@ -422,7 +435,8 @@ impl Namespace {
 
     /// Nothing will be sent any more.
     fn discard_rest(&mut self) {
-        let lost = self.core.take_unsent().len();
+        let ended = self.core.ended().cloned().unwrap_or(Reason::Shutdown);
+        let lost = self.core.take_unsent(&EmitError::Closed(ended)).len();
         self.publish();
         self.counters.add_socket(self.core.tally());
         if lost > 0 {
@@ -819,7 +833,7 @@ impl Handler<TakeUnsent> for Namespace {
     type Result = ();
 
     fn handle(&mut self, TakeUnsent { waiter }: TakeUnsent, _: &mut Self::Context) {
-        drop(waiter.send(self.core.take_unsent()));
+        drop(waiter.send(self.core.take_unsent(&EmitError::Discarded)));
         self.publish();
     }
 }

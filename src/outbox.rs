@@ -8,7 +8,7 @@
 use std::{
     fmt::Debug,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{
             AtomicBool, AtomicU8, AtomicU64, AtomicUsize,
             Ordering::{AcqRel, Acquire, Relaxed, SeqCst},
@@ -18,6 +18,8 @@ use std::{
 };
 
 use futures::task::AtomicWaker;
+
+use crate::error::EmitError;
 
 /// Room for outgoing events and, apart from it, for answers to the server: who is full of events
 /// can still answer.
@@ -225,6 +227,9 @@ impl Gauge {
 pub(crate) trait Witness: Debug + Send + Sync {
     /// May come twice: what was stranded is written or given up later.
     fn settle(&self, settled: Settled);
+
+    /// Why it is given up. Comes before that, if it is known.
+    fn explain(&self, _cause: &EmitError) {}
 }
 
 /// Room taken in an [`Outbox`], given back on drop.
@@ -295,6 +300,13 @@ impl Permit {
         }
     }
 
+    /// The event is given up, for this reason.
+    pub(crate) fn refuse(self, cause: &EmitError) {
+        if let Some(witness) = &self.witness {
+            witness.explain(cause);
+        }
+    }
+
     /// The event has been written.
     pub(crate) fn written(mut self) {
         self.end = Settled::Written;
@@ -340,6 +352,7 @@ pub(crate) struct Fate {
     /// One of the states below, or what the event has [settled](Settled) at.
     state: AtomicU8,
     waker: AtomicWaker,
+    cause: OnceLock<Box<EmitError>>,
 }
 
 /// It is open, and nobody waits for it.
@@ -380,6 +393,18 @@ impl Fate {
         let settled = settled.into_iter().find(|settled| state == Err(settled.number()));
         settled.map_or(Poll::Pending, Poll::Ready)
     }
+
+    /// What was stranded is to be sent after all. The next poll tells what became of it.
+    pub(crate) fn resume(&self) {
+        let stranded = Settled::Stranded.number();
+        // If it is not stranded any more, it has settled.
+        self.state.compare_exchange(stranded, OPEN, AcqRel, Acquire).ok();
+    }
+
+    /// Why the event was given up, if that is known.
+    pub(crate) fn cause(&self) -> Option<&EmitError> {
+        self.cause.get().map(|cause| &**cause)
+    }
 }
 
 impl Witness for Fate {
@@ -387,10 +412,17 @@ impl Witness for Fate {
         let settle = |open| {
             self.state.compare_exchange(open, settled.number(), AcqRel, Acquire).map_err(drop)
         };
-        // The first word counts. Most of the time nobody waits for it.
+        // The first word counts, unless it was that the event is stranded. Most of the time nobody
+        // waits for it.
         if settle(OPEN).is_err() && settle(AWAITED).is_ok() {
             self.waker.wake();
+        } else {
+            settle(Settled::Stranded.number()).ok();
         }
+    }
+
+    fn explain(&self, cause: &EmitError) {
+        self.cause.set(Box::new(cause.clone())).ok();
     }
 }
 
@@ -473,9 +505,28 @@ mod tests {
             permit.strand();
             permit.written();
         });
-        assert_eq!(stranded, Settled::Stranded);
+        assert_eq!(stranded, Settled::Written, "the last word counts");
         drop(outbox.reserve_answer(1));
         assert_eq!((outbox.discarded(), outbox.waiting()), (1, 0));
+    }
+
+    #[test]
+    fn an_event_that_was_stranded_can_be_waited_for_again() {
+        let outbox = outbox();
+        let cx = Context::from_waker(noop_waker_ref());
+        let mut permit = outbox.reserve(1).unwrap();
+        let fate = permit.fate();
+        for _ in 0..2 {
+            permit.strand();
+            assert_eq!(fate.poll(&cx), Poll::Ready(Settled::Stranded));
+            fate.resume();
+            assert_eq!(fate.poll(&cx), Poll::Pending);
+        }
+        permit.refuse(&EmitError::Expired);
+        assert_eq!(fate.poll(&cx), Poll::Ready(Settled::Discarded));
+        fate.resume();
+        assert_eq!(fate.poll(&cx), Poll::Ready(Settled::Discarded));
+        assert_eq!(fate.cause(), Some(&EmitError::Expired));
     }
 
     #[test]

@@ -146,7 +146,7 @@ impl Socket {
 
     /// Subscribes to one kind of message: [`Ready`], [`Event`], [`Disconnected`],
     /// [`ConnectError`](crate::ConnectError), [`Reconnecting`](crate::Reconnecting),
-    /// [`GaveUp`](crate::GaveUp), [`Lagged`](crate::Lagged),
+    /// [`GaveUp`](crate::GaveUp), [`ServerError`](crate::ServerError), [`Lagged`](crate::Lagged),
     /// [`Undecodable`](crate::Undecodable) or [`Emitted`](crate::Emitted).
     ///
     /// What one actor subscribes to, here and with [`subscribe`](Self::subscribe), is one
@@ -591,9 +591,10 @@ impl Socket {
 /// An event that was taken. Awaited, it resolves when the event is written to the connection;
 /// dropped, it does nothing.
 ///
-/// It is an error if that does not happen: [`EmitError::Discarded`] if the event is dropped, and
-/// [`EmitError::Closed`] if its namespace ends. In the latter case the event may still wait in the
-/// buffer, for [`Socket::connect`].
+/// It is an error if that does not happen: the event is dropped, for the same reasons as one that
+/// [asks for an answer](Socket::emit_with_ack), or its namespace ends ([`EmitError::Closed`]). In the
+/// latter case the event may still wait in the buffer, for [`Socket::connect`]; after that call, it
+/// can be waited for as before.
 #[derive(Debug)]
 pub struct Written<'a> {
     port: &'a Arc<Port>,
@@ -620,12 +621,22 @@ impl Future for WhenWritten {
     type Output = Result<(), EmitError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let closed = || self.port.ended().map_or(EmitError::Discarded, EmitError::Closed);
-        Poll::Ready(match ready!(self.fate.poll(cx)) {
-            Settled::Written => Ok(()),
-            // If it was stranded, somebody may have joined again meanwhile.
-            Settled::Discarded | Settled::Stranded => Err(closed()),
-        })
+        let Self { port, fate } = &*self;
+        loop {
+            return Poll::Ready(match (ready!(fate.poll(cx)), port.ended()) {
+                (Settled::Written, _) => Ok(()),
+                // Somebody has joined again, and the event waits for that.
+                (Settled::Stranded, None) => {
+                    fate.resume();
+                    continue;
+                }
+                (Settled::Stranded, Some(reason)) => Err(EmitError::Closed(reason)),
+                (Settled::Discarded, ended) => Err(fate
+                    .cause()
+                    .cloned()
+                    .unwrap_or_else(|| ended.map_or(EmitError::Discarded, EmitError::Closed))),
+            });
+        }
     }
 }
 

@@ -107,6 +107,9 @@ counters!(
     /// known to have read them: at most so many are lost. While something is emitted, the server is
     /// pinged about once a second, and its pongs say how far it is.
     in_doubt,
+    /// Errors that a server reported in namespaces that were joined; see
+    /// [`ServerError`](crate::ServerError).
+    server_errors,
     /// Events of the server that a [middleware](crate::middleware) has dropped.
     filtered_in,
     /// Emits that a middleware has refused.

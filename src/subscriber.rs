@@ -28,7 +28,7 @@ use crate::{
     ear::{Filter, Named},
     message::{
         ConnectError, Disconnected, Emitted, Event, GaveUp, Lagged, Ready, Reconnecting,
-        Undecodable,
+        ServerError, Undecodable,
     },
     port::Name,
     subscription::{Number, Overflow},
@@ -128,6 +128,7 @@ facts!(
     Lagged: lagged,
     Reconnecting: reconnecting,
     GaveUp: gave_up,
+    ServerError: server_error,
     Undecodable: undecodable,
     Emitted: emitted,
 );
@@ -244,7 +245,7 @@ impl fmt::Debug for Ears {
 /// [`Socket::subscribe_to`](crate::Socket::subscribe_to).
 ///
 /// It is implemented for [`Ready`], [`Event`], [`Disconnected`], [`ConnectError`], [`Lagged`],
-/// [`Reconnecting`], [`GaveUp`], [`Undecodable`] and [`Emitted`], and for nothing else.
+/// [`Reconnecting`], [`GaveUp`], [`ServerError`], [`Undecodable`] and [`Emitted`], and for nothing else.
 pub trait Subscribable: Message<Result = ()> + Send + sealed::Sealed {}
 
 mod sealed {

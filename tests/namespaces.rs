@@ -15,7 +15,7 @@ mod support;
 use actix::Arbiter;
 use actix_socketio::{
     AckError, AnswerError, BuildError, Client, ConnectFailure, EmitError, Initiator,
-    NamespaceError, Protocol, ReadyError, Reason, Refusal, Socket, StartError,
+    NamespaceError, Protocol, ReadyError, Reason, Reconnect, Refusal, Socket, StartError,
 };
 use futures::future::join;
 use serde::Deserialize;
@@ -23,9 +23,9 @@ use serde_json::{Value, json};
 use std::{thread, time::Duration};
 use support::{
     PATIENCE, eventually,
-    every::{Target, on_every_server, on_official_servers, unique, within},
+    every::{Target, official, on_every_server, on_official_servers, unique, within},
     node::{self, Config, Line, Middleware},
-    recorder::Recorder,
+    recorder::{Fact, Recorder},
     scripted::{self, Scripted},
 };
 
@@ -59,6 +59,8 @@ on_every_server!(
 
 on_official_servers!(
     every_namespace_is_joined_once,
+    a_request_to_join_that_is_never_answered_is_made_again,
+    who_connects_again_asks_again,
     // socketioxide has no middleware for all that would refuse "/" here.
     a_refused_root_fails_to_connect,
     // socketioxide leaves the namespace only.
@@ -72,6 +74,32 @@ async fn joined(client: &Client, namespace: &str) -> (Socket, Recorder) {
     let mut recorder = Recorder::of(&socket);
     recorder.next_ready().await;
     (socket, recorder)
+}
+
+async fn a_request_to_join_that_is_never_answered_is_made_again(server: &Target) {
+    let server = server.fresh();
+    let builder = server.builder().reconnect(Reconnect::default());
+    let client = builder.join_timeout(Duration::from_secs(1)).start().unwrap();
+    let (root, mut on_root) = joined(&client, "/").await;
+    let sulky = client.of("/sulky").unwrap();
+    within(sulky.ready()).await.unwrap();
+    is_alive(&sulky).await;
+    is_alive(&root).await;
+    assert!(on_root.rest().is_empty(), "nobody else is disturbed");
+    assert_eq!((server.connections("/"), server.connections("/sulky")), (1, 1));
+}
+
+async fn who_connects_again_asks_again(server: &Target) {
+    let server = server.fresh();
+    let client = server.builder().join_timeout(Duration::from_secs(1)).start().unwrap();
+    let (_root, mut on_root) = joined(&client, "/").await;
+    let sulky = client.of("/sulky").unwrap();
+    let mut recorder = Recorder::of(&sulky);
+    assert_eq!(recorder.next_connect_error().await, Reason::JoinTimeout);
+    sulky.connect();
+    within(sulky.ready()).await.unwrap();
+    assert!(on_root.rest().is_empty(), "nobody else is disturbed");
+    assert_eq!(server.connections("/sulky"), 1);
 }
 
 async fn is_alive(socket: &Socket) {
@@ -725,6 +753,32 @@ async fn a_server_that_dies_is_told_to_every_namespace_and_may_come_back(server:
     assert_eq!(on_foo.next_event("echo").await.args::<String>().unwrap(), "again");
     is_alive(&root).await;
     assert_eq!((reborn.connections("/"), reborn.connections("/foo")), (1, 1));
+}
+
+/// Its middleware refuses an event, and says so in the namespace, which stays joined.
+async fn an_old_server_tells_what_it_does_not_take(line: Line) {
+    let client = official(line).client();
+    for (number, namespace) in ["/", "/foo"].into_iter().enumerate() {
+        let (socket, mut recorder) = joined(&client, namespace).await;
+        socket.emit("unwanted", "no").unwrap();
+        let Fact::ServerError(error) = recorder.next().await else { panic!("no error") };
+        assert_eq!((error.namespace(), error.error().message()), (namespace, "no"));
+        socket.emit("unwanted", ("no", json!({ "code": 7 }))).unwrap();
+        let Fact::ServerError(error) = recorder.next().await else { panic!("no error") };
+        assert_eq!(error.error().decode::<Value>().unwrap(), json!({ "code": 7 }));
+        is_alive(&socket).await;
+        assert_eq!(client.stats().server_errors, 2 * (u64::try_from(number).unwrap() + 1));
+    }
+}
+
+#[actix::test]
+async fn server_1_7_4_tells_what_it_does_not_take() {
+    an_old_server_tells_what_it_does_not_take(Line::V1_7_4).await;
+}
+
+#[actix::test]
+async fn server_2_5_1_tells_what_it_does_not_take() {
+    an_old_server_tells_what_it_does_not_take(Line::V2_5_1).await;
 }
 
 #[actix::test]

@@ -517,7 +517,7 @@ async fn what_was_too_large_before_the_limit_was_known_was_never_sent() {
         assert_eq!(within(asked).await, Err(never.clone()));
     }
     assert_eq!(within(blob).await, Err(never));
-    assert_eq!(within(told).await, Err(EmitError::Discarded));
+    assert_eq!(within(told).await, Err(too_large(size)));
     recorder.next_ready().await;
     echoes(&mut recorder, [1]).await;
     let stats = client.stats();
@@ -561,7 +561,9 @@ impl Road {
     async fn new() -> Self {
         let server = Scripted::start();
         let proxy = Proxy::start(server.port());
-        let client = by_way_of(&proxy).send_buffer(10_000, 1 << 30).start().unwrap();
+        // A server that is cut off before it greets, again and again, would be asked for more.
+        let builder = by_way_of(&proxy).protocol(Protocol::Eio4);
+        let client = builder.send_buffer(10_000, 1 << 30).start().unwrap();
         let mut recorder = Recorder::of(client.socket());
         let mut peer = server.accept().await;
         peer.greet().await;
@@ -835,7 +837,7 @@ async fn who_waits_for_an_event_that_is_not_sent_hears_of_it() {
 
     let brief = emit("brief").lifetime(Duration::from_millis(20));
     let expired = socket.send(brief).unwrap().into_future();
-    assert_eq!(within(expired).await, Err(EmitError::Discarded));
+    assert_eq!(within(expired).await, Err(EmitError::Expired));
     assert_eq!(socket.unsent(), 0);
 }
 
@@ -845,11 +847,11 @@ async fn who_waits_for_an_event_that_is_dropped_at_once_hears_of_it() {
     let socket = client.socket();
     let volatile = Emit::new("volatile", ()).unwrap().volatile();
     let dropped = within(socket.send(volatile.clone()).unwrap()).await;
-    assert_eq!(dropped, Err(EmitError::Discarded));
+    assert_eq!(dropped, Err(EmitError::Offline));
     // Nor is what waits before it of any help.
     let waits = socket.emit("waits", ()).unwrap().into_future();
     let dropped = within(socket.send(volatile).unwrap()).await;
-    assert_eq!(dropped, Err(EmitError::Discarded));
+    assert_eq!(dropped, Err(EmitError::Offline));
     assert_eq!(waits.now_or_never(), None);
     assert_eq!(socket.unsent(), 1);
 }
@@ -884,6 +886,36 @@ async fn who_waits_until_an_event_is_written_hears_when_its_namespace_ends() {
     within(client.shutdown(Duration::from_millis(10))).await;
     assert_eq!(within(waits).await, closed(Reason::Shutdown));
     assert_eq!(finished(from_a_thread).await, closed(Reason::Shutdown));
+}
+
+#[actix::test]
+async fn who_waits_for_an_event_is_told_the_truth_when_its_namespace_is_joined_again() {
+    let (_server, mut peer, client) = waiting(|builder| builder).await;
+    let socket = client.socket();
+    let written = socket.emit("last", 1).unwrap().into_future();
+    // It has been told, and looks when that is not true any more.
+    for _ in 0..2 {
+        socket.disconnect();
+        socket.connect();
+    }
+    peer.send_text(r#"40{"sid":"x"}"#).await;
+    assert_eq!(within(written).await, Ok(()));
+    expect_numbers(&mut peer, "last", [1]).await;
+}
+
+#[actix::test]
+async fn who_waits_for_an_event_of_the_connection_before_hears_when_it_is_written() {
+    let (server, peer, client) = waiting(|builder| builder).await;
+    let socket = client.socket();
+    let written = socket.emit("last", 1).unwrap().into_future();
+    peer.cut().await;
+    let mut recorder = Recorder::of(socket);
+    recorder.next_connect_error().await;
+    socket.connect();
+    let mut peer = server.accept().await;
+    peer.greet().await;
+    assert_eq!(within(written).await, Ok(()), "it was stranded, and is not any more");
+    expect_numbers(&mut peer, "last", [1]).await;
 }
 
 #[actix::test]

@@ -93,10 +93,11 @@ pub(crate) struct Config {
 pub(crate) struct Socket<W> {
     config: Config,
     state: State,
-    /// The connection on which the namespace was given up while the server still owes the answer to
-    /// the request to join. A second request would join it twice, and a disconnect before the
-    /// answer would be taken for an error, by which servers close the connection.
-    unanswered: Option<Session>,
+    /// The namespace was given up while the server still owes the answer to the request to join.
+    unanswered: Option<Owed>,
+    /// The connection on which the server was asked a second time, since it did not answer the first
+    /// one.
+    repeated: Option<u64>,
     /// The connection on which it was left: what the server said to the visit before may still come.
     left: Option<u64>,
     /// How often the namespace was joined, or tried to be.
@@ -134,9 +135,11 @@ enum State {
         deadline: Instant,
         number: u64,
     },
-    /// The deadline is for the answer to a request; where there is none, the connection has it.
+    /// The deadline is for the answer to the request that was made at `since`, and may not be the first
+    /// one; where there is none, the connection has it.
     Joining {
         session: Session,
+        since: Instant,
         deadline: Option<Instant>,
     },
     Joined {
@@ -146,6 +149,22 @@ enum State {
     /// Neither joined nor to be joined.
     Ended(Reason),
 }
+
+/// The answer to a request to join that a server still owes, on this connection.
+///
+/// It may be slow, so a second request might join the namespace twice, and a disconnect before the
+/// answer would be taken for an error, by which servers close the connection. So the answer is waited
+/// for, for twice the [time to join](Config::join_timeout) and [`LATE`] at least; then the server is
+/// asked again. Should it answer both requests, the connection is replaced.
+#[derive(Debug)]
+struct Owed {
+    session: Session,
+    /// When it was asked.
+    since: Instant,
+}
+
+/// An answer that comes within this time is taken, however short the time to join is.
+const LATE: Duration = Duration::from_secs(4);
 
 /// Who waits for an answer.
 #[derive(Debug)]
@@ -211,6 +230,12 @@ pub(crate) enum Event<W> {
     Rejoin,
     /// There may be credentials, and the server does not take any here.
     AuthUnused,
+    /// The server has joined it twice on the connection of that number, which has to be replaced.
+    JoinedTwice {
+        epoch: u64,
+    },
+    /// The server reported an error, and the namespace stays joined.
+    ServerError(Refusal),
     /// An event or an answer was not sent, because the server would close the connection over it.
     TooLarge {
         size: u64,
@@ -245,6 +270,7 @@ impl<W> Socket<W> {
         Self {
             state: State::Waiting,
             unanswered: None,
+            repeated: None,
             left: None,
             visits: 0,
             attempts: 0,
@@ -278,6 +304,10 @@ impl<W> Socket<W> {
             State::Ended(reason) => Some(reason),
             _ => None,
         }
+    }
+
+    fn is_old(&self) -> bool {
+        self.session().is_some_and(|session| session.protocol == Protocol::Eio3)
     }
 
     pub(crate) fn is_joined(&self) -> bool {
@@ -330,16 +360,21 @@ impl<W> Socket<W> {
 
     // What the application wants.
 
-    /// Joins again after an end, or after the pause before another attempt. `true` if that takes a
-    /// connection to be asked for; it does not if the namespace is joined or being joined, or if
-    /// the server owes an answer anyway.
+    /// Joins again after an end, because the application wants it. `true` if that takes a connection
+    /// to be asked for; it does not if the namespace is joined or being joined, or if the server may
+    /// answer yet.
     pub(crate) fn join(&mut self, now: Instant) -> bool {
+        self.come_back(now, self.config.join_timeout)
+    }
+
+    /// The same, if the server had so much time for an answer that it owes.
+    fn come_back(&mut self, now: Instant, patience: Duration) -> bool {
         if !matches!(self.state, State::Ended(_) | State::Pausing { .. }) {
             return false;
         }
         self.state = State::Waiting;
-        if let Some(session) = self.unanswered.take() {
-            self.enter(now, session);
+        if let Some(owed) = self.unanswered.take_if(|owed| later(owed.since, patience) > now) {
+            self.enter(now, owed);
             return false;
         }
         true
@@ -370,11 +405,13 @@ impl<W> Socket<W> {
         self.unanswered = owed;
     }
 
-    /// The connection on which the server owes the answer to a request to join.
-    fn owed(&mut self) -> Option<Session> {
+    /// The answer to a request to join that the server owes.
+    fn owed(&mut self) -> Option<Owed> {
         let asked = !self.transmit.iter().any(|one| matches!(one.packet.body, Body::Connect(_)));
         match &self.state {
-            State::Joining { session, .. } if asked => Some(session.clone()),
+            State::Joining { session, since, .. } if asked => {
+                Some(Owed { session: session.clone(), since: *since })
+            }
             _ => self.unanswered.take(),
         }
     }
@@ -389,6 +426,9 @@ impl<W> Socket<W> {
             if let Some(Ask { waiter, .. }) = request.ask {
                 let outcome = Err(AckError::NeverSent(error.clone()));
                 self.events.push_back(Event::Answered(waiter, outcome));
+            }
+            if let Some(permit) = request.permit {
+                permit.refuse(&error);
             }
             return Err(error);
         }
@@ -481,12 +521,12 @@ impl<W> Socket<W> {
     }
 
     /// Another event has taken the place of this one.
-    fn replaced(&mut self, old: Outgoing) {
+    fn replaced(&mut self, mut old: Outgoing) {
         self.tally.replaced = self.tally.replaced.saturating_add(1);
-        self.never_sent(&old, EmitError::Discarded);
-        if let Some(permit) = old.permit {
+        if let Some(permit) = old.permit.take() {
             permit.settled();
         }
+        self.never_sent(old, EmitError::Discarded);
     }
 
     /// Something expires then.
@@ -498,7 +538,7 @@ impl<W> Socket<W> {
     fn transmit(&mut self, outgoing: Outgoing) {
         match self.too_large(&outgoing.packet) {
             None => self.transmit.push_back(outgoing),
-            Some(error) => self.never_sent(&outgoing, error),
+            Some(error) => self.never_sent(outgoing, error),
         }
     }
 
@@ -510,8 +550,12 @@ impl<W> Socket<W> {
         Some(EmitError::PayloadTooLarge { size, limit })
     }
 
-    /// Whoever waits for the answer to this event learns that it was never sent.
-    fn never_sent(&mut self, outgoing: &Outgoing, error: EmitError) {
+    /// This event was never sent, and will not be. Whoever waits for it, or for the answer to it, learns
+    /// why.
+    fn never_sent(&mut self, outgoing: Outgoing, error: EmitError) {
+        if let Some(permit) = outgoing.permit {
+            permit.refuse(&error);
+        }
         let Body::Event { id: Some(id), .. } = outgoing.packet.body else { return };
         if let Some(Left { waiter: Asker::Application(waiter), .. }) = self.acks.answered(id) {
             self.fail(waiter, Err(error));
@@ -533,9 +577,11 @@ impl<W> Socket<W> {
     /// The same for one with retries.
     fn fail_message(&mut self, message: Message<W>, sent: AckError, unsent: EmitError) {
         let Message { waiter, was_sent, permit, .. } = message;
-        if was_sent && let Some(permit) = permit {
+        match permit {
             // It is counted as unanswered.
-            permit.settled();
+            Some(permit) if was_sent => permit.settled(),
+            Some(permit) => permit.refuse(&unsent),
+            None => {}
         }
         self.fail(waiter, if was_sent { Ok(sent) } else { Err(unsent) });
     }
@@ -565,18 +611,18 @@ impl<W> Socket<W> {
         }
     }
 
-    /// Takes back what was emitted and never sent. Who waits for an answer is told.
-    pub(crate) fn take_unsent(&mut self) -> Vec<Emit> {
+    /// Takes back what was emitted and never sent. Who waits is told that this is the cause.
+    pub(crate) fn take_unsent(&mut self, cause: &EmitError) -> Vec<Emit> {
         let mut unsent = Vec::new();
         for mut outgoing in std::mem::take(&mut self.buffer) {
             if let Body::Event { payload, .. } = &outgoing.packet.body {
                 unsent.push(Emit { payload: payload.clone(), terms: outgoing.terms.take() });
-                self.never_sent(&outgoing, EmitError::Discarded);
+                self.never_sent(outgoing, cause.clone());
             }
         }
         for message in self.retries.drain_unsent() {
-            unsent.push(message.emit);
-            self.fail(message.waiter, Err(EmitError::Discarded));
+            unsent.push(message.emit.clone());
+            self.fail_message(message, AckError::TimedOut, cause.clone());
         }
         unsent
     }
@@ -593,7 +639,6 @@ impl<W> Socket<W> {
         if !matches!(self.state, State::Waiting) {
             return;
         }
-        self.unanswered = None;
         let needs_none = session.protocol == Protocol::Eio3 && self.config.namespace == *"/";
         if needs_none && !matches!(self.config.credentials, Credentials::Fixed(None)) {
             self.events.push_back(Event::AuthUnused);
@@ -656,7 +701,9 @@ impl<W> Socket<W> {
             }
         };
         self.transmit.extend(packet.map(Outgoing::bare));
-        self.enter(now, session);
+        let owed = self.unanswered.take();
+        self.repeated = owed.map(|owed| owed.session.epoch).filter(|&epoch| epoch == session.epoch);
+        self.enter(now, Owed { session, since: now });
     }
 
     /// What goes with the request: where the last session was lost, and the credentials.
@@ -673,23 +720,22 @@ impl<W> Socket<W> {
         Some(format!("{point}{comma}{fields}").into())
     }
 
-    /// The server owes an answer from now on.
-    fn enter(&mut self, now: Instant, session: Session) {
+    /// Waits for the answer that the server owes.
+    fn enter(&mut self, now: Instant, Owed { session, since }: Owed) {
         let unasked = session.protocol == Protocol::Eio3 && self.config.namespace == *"/";
         let deadline = (!unasked).then(|| later(now, self.config.join_timeout));
         self.visits = self.visits.wrapping_add(1);
-        self.state = State::Joining { session, deadline };
+        self.state = State::Joining { session, since, deadline };
     }
 
     /// A packet of this namespace came.
     pub(crate) fn handle_packet(&mut self, now: Instant, epoch: u64, packet: Packet) {
-        if let Some(session) = self.unanswered.take_if(|session| session.epoch == epoch) {
-            if matches!(self.state, State::Pausing { .. }) {
-                // Late, but it has come to what was wanted.
-                self.enter(now, session);
-            } else {
-                return self.handle_late(session, &packet.body);
+        if let Some(owed) = self.unanswered.take_if(|owed| owed.session.epoch == epoch) {
+            if self.ended().is_some() {
+                return self.handle_late(owed, &packet.body);
             }
+            // Late, but it has come to what was wanted.
+            self.enter(now, owed);
         }
         if self.epoch() != Some(epoch) {
             return;
@@ -700,7 +746,13 @@ impl<W> Socket<W> {
             Body::ConnectError(data) if joining => {
                 self.stop(now, Reason::Refused(refusal(data.as_deref())));
             }
-            // Once joined, neither means anything.
+            Body::Connect(_) if self.repeated == Some(epoch) => {
+                self.events.push_back(Event::JoinedTwice { epoch });
+            }
+            Body::ConnectError(data) if self.is_old() => {
+                self.events.push_back(Event::ServerError(refusal(data.as_deref())));
+            }
+            // Once joined, neither means anything in revision 4.
             Body::Connect(_) | Body::ConnectError(_) => {}
             // The server put us out while we left: that was the visit before.
             Body::Disconnect if joining && self.left == Some(epoch) => {}
@@ -754,10 +806,10 @@ impl<W> Socket<W> {
     }
 
     /// Something came for a namespace that was given up while it was being joined.
-    fn handle_late(&mut self, session: Session, body: &Body) {
+    fn handle_late(&mut self, owed: Owed, body: &Body) {
         match body {
-            Body::Event { .. } | Body::Ack { .. } => self.unanswered = Some(session),
-            Body::Connect(_) => self.say_farewell(session.epoch),
+            Body::Event { .. } | Body::Ack { .. } => self.unanswered = Some(owed),
+            Body::Connect(_) => self.say_farewell(owed.session.epoch),
             Body::ConnectError(_) | Body::Disconnect => {}
         }
     }
@@ -954,7 +1006,7 @@ impl<W> Socket<W> {
                 permit.take_back();
             }
             if outgoing.is_volatile() {
-                self.never_sent(&outgoing, EmitError::Offline);
+                self.never_sent(outgoing, EmitError::Offline);
             } else if id.is_none_or(|id| self.acks.unsent(id) && !self.retries.contains(id)) {
                 // One with retries has a place of its own.
                 self.expect(outgoing.expires);
@@ -1006,7 +1058,8 @@ impl<W> Socket<W> {
         }
         match self.state {
             State::Pausing { until } if until <= now => {
-                let rejoin = self.join(now).then_some(Event::Rejoin);
+                let patience = self.config.join_timeout.saturating_mul(2).max(LATE);
+                let rejoin = self.come_back(now, patience).then_some(Event::Rejoin);
                 self.events.extend(rejoin);
             }
             State::Asking { deadline, .. } if deadline <= now => {
@@ -1054,7 +1107,7 @@ impl<W> Socket<W> {
                 std::mem::take(&mut self.buffer).into_iter().partition(is_over);
             self.buffer = kept;
             for outgoing in over {
-                self.never_sent(&outgoing, EmitError::Expired);
+                self.never_sent(outgoing, EmitError::Expired);
             }
         }
         for message in self.retries.expired(now) {
@@ -1576,8 +1629,11 @@ mod tests {
         emit(&mut socket, "b", ask("b", now)).unwrap();
         let retries = Ask { waiter: "c", since: now, timeout: SECOND, retries: 1, id: None };
         emit(&mut socket, "c", Some(retries)).unwrap();
-        let names: Vec<_> =
-            socket.take_unsent().iter().map(|emit| emit.name().to_owned()).collect();
+        let names: Vec<_> = socket
+            .take_unsent(&EmitError::Discarded)
+            .iter()
+            .map(|emit| emit.name().to_owned())
+            .collect();
         assert_eq!(names, ["a", "b", "c"]);
         assert_eq!(events(&mut socket).len(), 2);
         assert!(rejoin(&mut socket, now, 1).is_empty());
@@ -1936,6 +1992,22 @@ mod tests {
     }
 
     #[test]
+    fn an_old_server_may_report_an_error_to_whoever_is_joined() {
+        let mut socket = socket("/foo");
+        socket.handle_open(Instant::now(), session(Protocol::Eio3));
+        receive(&mut socket, Body::Connect(None));
+        events(&mut socket);
+        receive(&mut socket, Body::ConnectError(Some(r#""no""#.into())));
+        let error = Refusal::new("no".to_owned(), None);
+        assert_eq!(events(&mut socket), [Event::ServerError(error)]);
+        assert!(socket.is_joined());
+
+        let mut socket = joined();
+        receive(&mut socket, Body::ConnectError(Some(r#""no""#.into())));
+        assert_eq!(events(&mut socket), []);
+    }
+
+    #[test]
     fn packets_of_an_older_session_and_after_the_end_are_ignored() {
         let mut socket = joined();
         let event = || {
@@ -2008,10 +2080,43 @@ mod tests {
         socket.handle_open(now, session(Protocol::Eio4));
         written(&mut socket);
         socket.handle_timeout(now + SECOND);
-        assert!(!socket.join(now));
-        socket.handle_timeout(now + SECOND);
-        socket.handle_lost(Instant::now(), Reason::PingTimeout, true);
-        assert!(socket.join(now), "the answer will not come any more");
+        assert!(socket.join(now + SECOND), "it had its time: the server is asked again");
+        receive(&mut socket, Body::Connect(Some(r#"{"sid":"id"}"#.into())));
+        assert_eq!(events(&mut socket).last(), Some(&ready("id")), "it answers after all");
+        socket.handle_open(now, session(Protocol::Eio4));
+        assert!(written(&mut socket).is_empty());
+    }
+
+    #[test]
+    fn a_request_that_is_never_answered_is_made_again() {
+        let mut now = Instant::now();
+        let mut socket = Socket::<&'static str>::new(Config {
+            join_timeout: SECOND,
+            reconnect: Reconnect::default().delay(SECOND, SECOND).jitter(0.0),
+            ..config("/")
+        });
+        socket.handle_open(now, session(Protocol::Eio4));
+        assert_eq!(written(&mut socket).len(), 1);
+        // At first the server may just be slow.
+        for asked_again in [false, true] {
+            now += SECOND;
+            socket.handle_timeout(now);
+            assert!(matches!(
+                events(&mut socket)[..],
+                [Event::ConnectError(Reason::JoinTimeout), Event::Retrying { .. }]
+            ));
+            now += SECOND;
+            socket.handle_timeout(now);
+            assert_eq!(events(&mut socket).contains(&Event::Rejoin), asked_again);
+            assert!(written(&mut socket).is_empty());
+        }
+        socket.handle_open(now, session(Protocol::Eio4));
+        assert_eq!(written(&mut socket).len(), 1);
+        receive(&mut socket, Body::Connect(Some(r#"{"sid":"first"}"#.into())));
+        assert_eq!(events(&mut socket), [ready("first")]);
+        // It was slow, and answers the second request, too.
+        receive(&mut socket, Body::Connect(Some(r#"{"sid":"second"}"#.into())));
+        assert_eq!(events(&mut socket), [Event::JoinedTwice { epoch: 1 }]);
     }
 
     mod operations {
@@ -2092,6 +2197,8 @@ mod tests {
                 let mut ready = false;
                 let outbox = outbox(1_000);
                 let mut on_the_way = Vec::new();
+                // Requests to join on this connection.
+                let mut requests = 0;
                 // At the end, time runs out for whoever still waits.
                 let end = [Operation::Leave, Operation::Pass(100_000)];
                 for operation in operations.into_iter().chain(end) {
@@ -2114,6 +2221,7 @@ mod tests {
                         Operation::Open => {
                             if socket.session().is_none() {
                                 epoch += 1;
+                                requests = 0;
                                 on_the_way.clear();
                             }
                             socket.handle_open(now, Session { epoch, ..session(Protocol::Eio4) });
@@ -2149,7 +2257,7 @@ mod tests {
                         }
                         Operation::Join => drop(socket.join(now)),
                         Operation::Leave => socket.leave(Reason::ClientDisconnect),
-                        Operation::TakeUnsent => drop(socket.take_unsent()),
+                        Operation::TakeUnsent => drop(socket.take_unsent(&EmitError::Discarded)),
                         Operation::Pass(millis) => {
                             now += Duration::from_millis(millis);
                             socket.handle_timeout(now);
@@ -2174,6 +2282,10 @@ mod tests {
                             }
                             Event::Rejoin => prop_assert!(!ready && socket.ended().is_none()),
                             Event::AuthUnused => {}
+                            Event::JoinedTwice { epoch: on } => {
+                                prop_assert!(ready && on == epoch && requests > 1);
+                            }
+                            Event::ServerError(_) => prop_assert!(false, "it is a new server"),
                             Event::TooLarge { .. } => prop_assert!(false, "nothing is too large"),
                         }
                     }
@@ -2181,6 +2293,7 @@ mod tests {
                         let early = matches!(outgoing.packet.body, Body::Connect(_));
                         prop_assert!(early || ready, "sent before the namespace was joined");
                         if early {
+                            requests += 1;
                             on_the_way.clear();
                         } else {
                             on_the_way.push(outgoing);
@@ -2195,6 +2308,80 @@ mod tests {
                 }
                 prop_assert_eq!(outcomes.len(), asked, "a waiter has no outcome");
                 prop_assert!(outcomes.values().all(|&count| count == 1), "a waiter has two");
+            }
+
+            /// Whatever has happened, and then the server says nothing: attempts that are announced go
+            /// out, apart from those for which it may answer what went out before.
+            #[test]
+            fn what_is_announced_goes_out(
+                operations in prop::collection::vec(operation(), 0..60),
+                provided in any::<bool>(),
+                comes_back in any::<bool>(),
+            ) {
+                let mut now = Instant::now();
+                let fixed = Credentials::Fixed(None);
+                let mut socket: Socket<usize> = Socket::new(Config {
+                    credentials: if provided { Credentials::Provided } else { fixed },
+                    reconnect: Reconnect::default().retry(|_| Retry::Again),
+                    ..config("/")
+                });
+                let packet = |body| Packet::new(root(), body);
+                let mut epoch = 0;
+                for operation in operations {
+                    match operation {
+                        Operation::Open => {
+                            epoch += u64::from(socket.session().is_none());
+                            socket.handle_open(now, Session { epoch, ..session(Protocol::Eio4) });
+                        }
+                        Operation::Auth(_) => socket.handle_auth(now, Ok(None)),
+                        Operation::Reply => {
+                            let body = Body::Connect(Some(r#"{"sid":"x"}"#.into()));
+                            socket.handle_packet(now, epoch, packet(body));
+                        }
+                        Operation::Refuse => {
+                            socket.handle_packet(now, epoch, packet(Body::ConnectError(None)));
+                        }
+                        Operation::Disconnect => {
+                            socket.handle_packet(now, epoch, packet(Body::Disconnect));
+                        }
+                        Operation::Lost { again, .. } => {
+                            socket.handle_lost(now, Reason::PingTimeout, again);
+                        }
+                        Operation::Join => drop(socket.join(now)),
+                        Operation::Leave => socket.leave(Reason::ClientDisconnect),
+                        Operation::Pass(millis) => {
+                            now += Duration::from_millis(millis);
+                            socket.handle_timeout(now);
+                        }
+                        _ => {}
+                    }
+                    while socket.poll_event().is_some() {}
+                    drop(socket.take_transmit());
+                }
+                if comes_back && socket.join(now) {
+                    socket.handle_open(now, Session { epoch, ..session(Protocol::Eio4) });
+                }
+                let (mut announced, mut went_out) = (0, 0);
+                for _ in 0..40 {
+                    while let Some(event) = socket.poll_event() {
+                        match event {
+                            Event::Rejoin => {
+                                let session = Session { epoch, ..session(Protocol::Eio4) };
+                                socket.handle_open(now, session);
+                            }
+                            Event::Retrying { .. } => announced += 1,
+                            _ => {}
+                        }
+                    }
+                    if socket.wants_auth().is_some() {
+                        socket.handle_auth(now, Ok(None));
+                    }
+                    went_out += socket.take_transmit().len();
+                    let Some(timeout) = socket.poll_timeout() else { break };
+                    now = timeout;
+                    socket.handle_timeout(now);
+                }
+                prop_assert!(announced <= 3 * (went_out + 1), "{} went out: {}", announced, went_out);
             }
         }
     }

@@ -3,7 +3,8 @@
 use super::every::{Target, within};
 use actix::{Actor, Addr, ArbiterHandle, Context, Handler, Message};
 use actix_socketio::{
-    Client, ConnectError, Disconnected, Event, GaveUp, Lagged, Ready, Reason, Reconnecting, Socket,
+    Client, ConnectError, Disconnected, Event, GaveUp, Lagged, Ready, Reason, Reconnecting,
+    ServerError, Socket,
 };
 use std::panic::Location;
 use tokio::sync::mpsc;
@@ -18,6 +19,7 @@ pub enum Fact {
     Lagged(Lagged),
     Reconnecting(Reconnecting),
     GaveUp(GaveUp),
+    ServerError(ServerError),
 }
 
 /// The test's end. The subscriber lives at least as long.
@@ -51,6 +53,7 @@ impl Recorder {
         socket.subscribe_to::<Lagged>(addr.clone().recipient());
         socket.subscribe_to::<Reconnecting>(addr.clone().recipient());
         socket.subscribe_to::<GaveUp>(addr.clone().recipient());
+        socket.subscribe_to::<ServerError>(addr.clone().recipient());
         Self { facts, addr }
     }
 
@@ -195,4 +198,4 @@ macro_rules! record {
     )* };
 }
 
-record!(Ready, Event, Disconnected, ConnectError, Lagged, Reconnecting, GaveUp);
+record!(Ready, Event, Disconnected, ConnectError, Lagged, Reconnecting, GaveUp, ServerError);

@@ -191,6 +191,11 @@ function serve(name) {
       socket.emit("burst_done", n);
     });
 
+    if (/^[12]/.test(config.line) && socket.use) {
+      socket.use(([event, ...args], next) => {
+        next(event === "unwanted" ? refusal(...args) : undefined);
+      });
+    }
     socket.on("leave", () => socket.disconnect());
     socket.on("kick", () => socket.disconnect(true));
     socket.on("cut", () => cut(socket));
@@ -287,7 +292,7 @@ if (config.msgpack) {
 const io = attach(server, config.options);
 
 const once = dedupe();
-for (const name of ["/", "/foo", "/bar", "/no", "/late", "/guarded"]) {
+for (const name of ["/", "/foo", "/bar", "/no", "/late", "/guarded", "/sulky"]) {
   if (config.dedupe) {
     io.of(name).on("connection", once);
   }
@@ -310,6 +315,12 @@ io.of("/jwt").use((_, next) => {
   next(refusal(why.message, why));
 });
 io.of("/late").use((_, next) => setTimeout(next, 200));
+// Never answers the first request to join it.
+let sulks = true;
+io.of("/sulky").use((_, next) => {
+  if (!sulks) next();
+  sulks = false;
+});
 
 server.listen(config.port, "127.0.0.1", () => {
   console.log(JSON.stringify({ ready: server.address().port }));
