@@ -1344,6 +1344,7 @@ impl Connection {
 fn weightier(first: Reason, second: Reason) -> Reason {
     match (&first, &second) {
         (_, Reason::Connect(ConnectFailure::Status(status))) if *status != 400 => second,
+        (_, Reason::Connect(ConnectFailure::NoWebsocket(_))) => second,
         _ if is_cut(&first) => {
             let failure = format!(
                 "the connection ended before the handshake, whether {} or {} was asked for ({})",
@@ -1763,6 +1764,11 @@ mod tests {
         bench.refused(400);
         bench.refused(401);
         bench.expect_lost(Reason::Connect(ConnectFailure::Status(401)));
+        bench.core.join(bench.now, "/");
+        bench.refused(400);
+        let none = Reason::Connect(ConnectFailure::NoWebsocket("Bad Request".to_owned()));
+        bench.core.handle_dial_failed(bench.now, none.clone(), None);
+        bench.expect_lost(none);
 
         // It says nothing, and that is not the last word either.
         for silence in [Reason::TransportClose(None), Reason::TransportError("reset".to_owned())] {
@@ -2187,7 +2193,7 @@ mod tests {
             (true, None, &close, &parser),
         ] {
             assert_eq!(bench.core.poll_action(), Some(Action::Dial(Protocol::Eio4)));
-            bench.core.handle_dialled();
+            bench.core.handle_dialled(bench.now);
             bench.text(MODERN);
             if asks {
                 bench.send(packet("/", Body::Connect(None)));
