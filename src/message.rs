@@ -256,6 +256,10 @@ impl Responder {
         if self.port.is_ambiguous(&payload) {
             return Err(AnswerError::Encode(AMBIGUOUS.to_owned()));
         }
+        if let Some(count) = self.port.too_many_attachments(&payload) {
+            let limit = self.port.max_attachments;
+            return Err(AnswerError::TooManyAttachments { count, limit });
+        }
         if let Some((size, limit)) = self.port.exceeded(Some(self.id), &payload) {
             return Err(AnswerError::PayloadTooLarge { size, limit });
         }

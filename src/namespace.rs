@@ -40,6 +40,7 @@ use crate::{
         engine::{Protocol, later},
         packet::{Body, Packet},
         socket,
+        suspect::Suspect,
     },
     provider::{Join, Provided, Provider},
     stats::Counters,
@@ -91,6 +92,7 @@ pub(crate) struct Settings {
     pub(crate) provider: Option<AuthProvider>,
     pub(crate) middleware: List,
     pub(crate) outgoing: Limits,
+    pub(crate) max_attachments: usize,
     /// For events that come as messages.
     pub(crate) offline: Offline,
     pub(crate) counters: Arc<Counters>,
@@ -177,6 +179,7 @@ impl Namespace {
         let outbox = Outbox::new(settings.outgoing);
         let status = Arc::new(Status::default());
         let (namespace, parser) = (settings.core.namespace.clone(), settings.core.parser);
+        let max_attachments = settings.max_attachments;
         let list = settings.middleware.clone();
         let chain = Arc::new(Chain::new(list, Arc::clone(&settings.counters)));
         let posts = Arc::new(Posts::default());
@@ -184,11 +187,11 @@ impl Namespace {
         let (inner_chain, inner_posts) = (Arc::clone(&chain), Arc::clone(&posts));
         let inner_connection = connection.clone();
         let addr = Self::start_in_arbiter(arbiter, move |ctx| {
-            let Settings { core, provider, middleware: _, outgoing: _, offline, counters, window } =
-                settings;
+            let Settings { core, provider, offline, counters, window, .. } = settings;
             let port = Port {
                 namespace: core.namespace.clone(),
                 parser,
+                max_attachments,
                 outbox: inner_outbox,
                 status: inner_status,
                 chain: inner_chain,
@@ -219,7 +222,7 @@ impl Namespace {
                 held: Load::default(),
             }
         });
-        let port = Port { namespace, parser, outbox, status, chain, posts, addr };
+        let port = Port { namespace, parser, max_attachments, outbox, status, chain, posts, addr };
         port.join(connection);
         port
     }
@@ -275,6 +278,7 @@ impl Namespace {
                     let namespace = self.name().clone();
                     self.audience.tell(&Fact::ServerError(ServerError { namespace, error }));
                 }
+                socket::Event::Unsendable(event) => log::warn!("{}: {event}", self.name()),
                 socket::Event::TooLarge { size, limit } => {
                     let name = self.name();
                     log::warn!("{name}: {size} bytes were not sent: the server takes {limit}");
@@ -548,7 +552,7 @@ message!(
 );
 message!(
     /// The connection is gone, or did not come about.
-    Lost { reason: Reason, again: bool }
+    Lost { reason: Reason, again: bool, suspect: Option<Suspect> }
 );
 message!(
     /// What the connection was given, and did not write.
@@ -609,7 +613,11 @@ impl Handler<Routed> for Namespace {
 impl Handler<Lost> for Namespace {
     type Result = ();
 
-    fn handle(&mut self, Lost { reason, again }: Lost, _: &mut Self::Context) {
+    fn handle(&mut self, lost: Lost, _: &mut Self::Context) {
+        let Lost { reason, again, suspect } = lost;
+        if let Some(suspect) = suspect {
+            self.core.handle_suspect(suspect);
+        }
         self.core.handle_lost(alarm::now(), reason, again);
         self.publish();
     }

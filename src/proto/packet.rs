@@ -32,6 +32,9 @@ use crate::{
     text::Text,
 };
 
+/// So many attachments the official parsers take with one packet.
+pub(crate) const MAX_ATTACHMENTS: usize = 10;
+
 /// The longest namespace, in bytes.
 pub(crate) const MAX_NAMESPACE: usize = 512;
 

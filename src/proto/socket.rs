@@ -33,10 +33,11 @@ use super::{
     packet::{Body, Packet, Parser},
     recovery::Recovery,
     retries::{Message, Retries},
+    suspect::Suspect,
 };
 use crate::{
     emit::{Emit, Offline},
-    error::{AckError, ConnectFailure, EmitError, Reason, Refusal},
+    error::{AckError, ConnectFailure, EmitError, Reason, Refusal, Unsendable},
     outbox::Permit,
     payload::Payload,
     stats::RoundTrips,
@@ -231,6 +232,8 @@ pub(crate) enum Event<W> {
     },
     /// The server reported an error, and the namespace stays joined.
     ServerError(Refusal),
+    /// An event is not sent any more, since the connection is lost each time.
+    Unsendable(Unsendable),
     /// An event or an answer was not sent, because the server would close the connection over it.
     TooLarge {
         size: u64,
@@ -875,6 +878,27 @@ impl<W> Socket<W> {
             }
             _ => self.end(reason),
         }
+    }
+
+    /// The connection was lost behind an event of this namespace, over which the server may have ended
+    /// it. Comes before [`handle_lost`](Self::handle_lost).
+    pub(crate) fn handle_suspect(&mut self, suspect: Suspect) {
+        if !suspect.is_convicted() {
+            // If it is one of many that are sent again, it is found out which.
+            return self.retries.send_one_by_one();
+        }
+        let Suspect { id, event, .. } = suspect;
+        if let Some(id) = id {
+            let left = self.acks.answered(id);
+            let error = AckError::Unsendable(event.clone());
+            if let Some(Message { waiter, permit, .. }) = self.retries.remove(id) {
+                permit.into_iter().for_each(Permit::settled);
+                self.fail(waiter, Ok(error));
+            } else if let Some(Left { waiter: Asker::Application(waiter), .. }) = left {
+                self.fail(waiter, Ok(error));
+            }
+        }
+        self.events.push_back(Event::Unsendable(event));
     }
 
     /// A session that has lasted begins the count of attempts anew.
@@ -2222,7 +2246,9 @@ mod tests {
                                 prop_assert!(ready && on == epoch && requests > 1);
                             }
                             Event::ServerError(_) => prop_assert!(false, "it is a new server"),
-                            Event::TooLarge { .. } => prop_assert!(false, "nothing is too large"),
+                            Event::TooLarge { .. } | Event::Unsendable(_) => {
+                                prop_assert!(false, "nothing is too large");
+                            }
                         }
                     }
                     for outgoing in socket.take_transmit() {
