@@ -14,8 +14,8 @@ mod support;
 use std::time::Duration;
 
 use actix_socketio::{
-    Client, ClientBuilder, ConnectFailure, Initiator, Protocol, ProtocolError, Reason, Refusal,
-    Socket,
+    AnswerError, Client, ClientBuilder, ConnectFailure, Initiator, Protocol, ProtocolError, Reason,
+    Refusal, Socket,
 };
 use bytes::{Bytes, BytesMut};
 use futures::future::join;
@@ -459,11 +459,7 @@ async fn each_illegal_packet_has_its_reason() {
         ("42{}", ProtocolError::Payload),
         ("42[{}]", ProtocolError::Payload),
         ("42null", ProtocolError::Payload),
-        ("430", ProtocolError::Payload),
         ("430{}", ProtocolError::Payload),
-        ("43[]", ProtocolError::Id),
-        ("4212345678901234567[\"x\"]", ProtocolError::Id),
-        ("429007199254740992[\"x\"]", ProtocolError::Id),
         ("451000000-[\"x\"]", ProtocolError::TooManyAttachments { limit: 10 }),
         ("4511-[\"x\"]", ProtocolError::TooManyAttachments { limit: 10 }),
         ("4599999999999999999999-[\"x\"]", ProtocolError::Attachments),
@@ -500,6 +496,10 @@ async fn what_means_nothing_is_ignored() {
         "5",
         "6",
         "43999[]",
+        "43999",
+        "43",
+        "43[]",
+        "4318446744073709551616[]",
         "461-7[]",
         "43/nowhere,1[]",
         "40{\"sid\":\"another\"}",
@@ -519,6 +519,38 @@ async fn what_means_nothing_is_ignored() {
         })
         .await;
     }
+}
+
+#[actix::test]
+async fn an_answer_with_an_id_beyond_all_counting_is_a_late_one() {
+    let mut victim = Victim::new(defaults).await;
+    let answer = victim.client.socket().emit_with_ack::<u8>("question", ()).timeout(PATIENCE);
+    let answer = answer.send();
+    victim.peer.expect_text(r#"420["question"]"#).await;
+    let ids = ["9007199254740992", "18446744073709551615", "18446744073709551616", ""];
+    for id in ids.map(str::to_owned).into_iter().chain(["9".repeat(400)]) {
+        victim.peer.send_text(format!("43{id}[1]")).await;
+    }
+    victim.peer.send_text("430[2]").await;
+    assert_eq!(answer.await, Ok(2));
+    assert_eq!(victim.client.stats().late_answers, 5);
+}
+
+#[actix::test]
+async fn a_question_is_answered_under_its_id_if_that_is_one_that_a_server_can_count_to() {
+    let mut victim = Victim::new(defaults).await;
+    for id in ["9007199254740992", "18446744073709551614"] {
+        victim.peer.send_text(format!(r#"42{id}["question"]"#)).await;
+        victim.watch.event().await.ack("answer").unwrap();
+        victim.peer.expect_text(&format!(r#"43{id}["answer"]"#)).await;
+    }
+    for id in ["18446744073709551616".to_owned(), "9".repeat(400)] {
+        victim.peer.send_text(format!(r#"42{id}["question",1]"#)).await;
+        let event = victim.watch.event().await;
+        assert_eq!((event.args(), event.wants_ack()), (Ok(1), false), "{id}");
+        assert_eq!(event.ack("answer"), Err(AnswerError::NotAsked));
+    }
+    victim.goes_on().await;
 }
 
 #[actix::test]
