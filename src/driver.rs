@@ -83,7 +83,7 @@ impl Driver {
             match outcome {
                 Ok(websocket) => {
                     self.link = Link::Up(websocket);
-                    connection.core.handle_dialled();
+                    connection.core.handle_dialled(now);
                 }
                 Err(DialFailure { reason, retry_after }) => {
                     self.link = Link::Down;
@@ -162,9 +162,14 @@ impl Driver {
             self.act(action, &connection.core, cx);
         }
         self.dial(connection, now, cx);
-        let outcome = self
-            .read(connection, now, cx)
-            .and_then(|inflow| self.write(connection, cx).map(|()| inflow));
+        connection.core.note_lateness(now, false);
+        let outcome = self.read(connection, now, cx).and_then(|inflow| {
+            connection.core.note_lateness(now, inflow != Inflow::Dry);
+            if connection.core.is_late() {
+                return Ok(inflow);
+            }
+            self.write(connection, cx).map(|()| inflow)
+        });
         let inflow = outcome.unwrap_or_else(|reason| {
             // A peer that closes gets its goodbye back; one that is gone does not mind.
             hang_up(std::mem::replace(&mut self.link, Link::Down), cx);

@@ -164,6 +164,13 @@ async fn revision_3_can_be_insisted_on_with_a_new_server_that_allows_it() {
     assert_eq!(server.connections("/"), 1);
 }
 
+/// What the client asks a server that does not say what it is; the ping shows when that is read.
+async fn expect_question(peer: &mut Peer) {
+    peer.expect_text("2").await;
+    let ping = peer.next().await;
+    assert!(matches!(ping, Received::Ping(_)), "{ping:?}");
+}
+
 /// Speaks like a server 3.1 to 4.4 up to the point where it hangs up on the client's question.
 async fn hang_up_on_the_question(server: &Scripted) {
     let mut peer = server.accept().await;
@@ -202,7 +209,7 @@ async fn a_server_that_is_silent_on_the_question_is_joined_on_the_same_connectio
     let (_client, mut watch) = start(support::builder(server.url()));
     let mut peer = server.accept().await;
     peer.send_text(OPEN).await;
-    peer.expect_text("2").await;
+    expect_question(&mut peer).await;
     peer.expect_text("40").await;
     peer.send_text(r#"40{"sid":"scripted-socket"}"#).await;
     assert_eq!(watch.ready().await.protocol(), Protocol::Eio4);
@@ -278,21 +285,91 @@ async fn a_server_that_answers_400_is_asked_for_revision_3() {
 }
 
 #[actix::test]
-async fn the_first_error_is_reported_when_revision_3_is_refused_too() {
-    let server = Scripted::start();
-    server.refuse_next(400, "\"no\"");
-    server.refuse_next(403, "\"neither\"");
-    let (client, mut watch) = start(support::builder(server.url()));
-    assert_eq!(watch.connect_error().await, Reason::Connect(ConnectFailure::Status(400)));
-    assert_eq!(server.requests(), 2);
-    assert_eq!(client.protocol(), None);
+async fn what_is_said_to_revision_3_is_reported_if_it_says_more() {
+    for (second, reported) in [(400, 400), (401, 401), (403, 403)] {
+        let server = Scripted::start();
+        server.refuse_next(400, "\"no\"");
+        server.refuse_next(second, "\"neither\"");
+        let (client, mut watch) = start(support::builder(server.url()));
+        let reason = watch.connect_error().await;
+        assert_eq!(reason, Reason::Connect(ConnectFailure::Status(reported)));
+        assert_eq!(server.requests(), 2);
+        assert_eq!(client.protocol(), None);
 
-    // Nothing was learned, so all starts again.
-    client.socket().connect();
+        // Nothing was learned, so all starts again.
+        client.socket().connect();
+        let mut peer = server.accept().await;
+        assert_eq!(peer.parameter("EIO"), Some("4"));
+        peer.greet().await;
+        watch.ready().await;
+    }
+}
+
+#[actix::test]
+async fn a_server_that_closes_before_its_handshake_is_asked_for_revision_3() {
+    // As servers in Python 2.x do on gevent-websocket: an empty close frame behind the 101.
+    let server = Scripted::start();
+    let (client, mut watch) = start(support::builder(server.url()));
     let mut peer = server.accept().await;
     assert_eq!(peer.parameter("EIO"), Some("4"));
-    peer.greet().await;
-    watch.ready().await;
+    peer.close(None).await;
+    let mut peer = server.accept().await;
+    assert_eq!(peer.parameter("EIO"), Some("3"));
+    peer.send_text(OPEN).await;
+    peer.send_text("40").await;
+    assert_eq!(watch.ready().await.protocol(), Protocol::Eio3);
+    client.socket().emit("first", ()).unwrap();
+    peer.expect_text(r#"42["first"]"#).await;
+    assert_eq!(server.requests(), 2);
+}
+
+#[actix::test]
+async fn a_server_that_closes_before_its_handshake_whatever_it_is_asked_for_is_told_with_both() {
+    let server = Scripted::start();
+    let (_client, mut watch) = start(support::builder(server.url()));
+    for revision in ["4", "3"] {
+        let mut peer = server.accept().await;
+        assert_eq!(peer.parameter("EIO"), Some(revision));
+        peer.close(None).await;
+    }
+    let text = watch.connect_error().await.to_string();
+    for side in [Protocol::Eio3, Protocol::Eio4] {
+        assert!(text.contains(&side.to_string()), "{text:?} does not name {side}");
+    }
+}
+
+#[actix::test]
+async fn a_new_server_that_answers_the_question_is_found_out_before_the_join_times_out() {
+    let server = Scripted::start();
+    let (client, mut watch) =
+        start(support::builder(server.url()).join_timeout(Duration::from_secs(2)));
+    client.socket().emit("first", ()).unwrap();
+    let mut peer = server.accept().await;
+    peer.send_text(OPEN).await;
+    peer.expect_text("2").await;
+    peer.send_text("3").await;
+    // It waits to be asked.
+    let mut peer = join_at_once(&server).await;
+    assert_eq!(watch.ready().await.protocol(), Protocol::Eio4);
+    peer.expect_text(r#"42["first"]"#).await;
+    assert!(watch.try_next().is_none(), "nobody is told of the detour");
+    assert_eq!(client.protocol(), Some(Protocol::Eio4));
+    assert_eq!(server.requests(), 2);
+}
+
+#[actix::test]
+async fn a_new_server_that_joins_the_client_unasked_is_a_new_one() {
+    let server = Scripted::start();
+    let (client, mut watch) = start(support::builder(server.url()));
+    let mut peer = server.accept().await;
+    peer.send_text(OPEN).await;
+    peer.send_text(r#"40{"sid":"scripted-socket"}"#).await;
+    let ready = watch.ready().await;
+    assert_eq!((ready.protocol(), ready.sid()), (Protocol::Eio4, "scripted-socket"));
+    peer.expect_text("40").await;
+    client.socket().emit("first", ()).unwrap();
+    peer.expect_text(r#"42["first"]"#).await;
+    assert_eq!(server.requests(), 1);
 }
 
 #[actix::test]
@@ -323,7 +400,7 @@ async fn an_old_server_that_takes_its_time_is_recognised_by_its_answer() {
     let mut foo_watch = Watch::on(&foo);
     let mut peer = server.accept().await;
     peer.send_text(OPEN).await;
-    peer.expect_text("2").await;
+    expect_question(&mut peer).await;
     peer.send_text("3").await;
     peer.send_text("40").await;
     assert_eq!(watch.ready().await.protocol(), Protocol::Eio3);

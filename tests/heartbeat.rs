@@ -426,3 +426,39 @@ async fn a_connect_error_says_which_namespace_it_is_about() {
     assert_eq!(error.namespace(), "/shop");
     assert_eq!(error.reason(), &Reason::Connect(ConnectFailure::Status(503)));
 }
+
+/// An arbiter that was blocked for longer than the heartbeat takes finds a connection that the server
+/// has given up. What is emitted next must not go there.
+async fn keeps_what_is_emitted_after_a_block(line: Line) {
+    let options = json!({ "pingInterval": 200, "pingTimeout": 200 });
+    let server = node::start(line, &Config { options, ..Config::default() });
+    let client = Client::builder(server.url()).connect().await.unwrap();
+    let mut watch = Watch::on(client.socket());
+    watch.ready().await;
+    for round in 1..=3 {
+        // All that runs on this thread, the client too, is held up.
+        std::thread::sleep(Duration::from_millis(1_200));
+        for _ in 0..10 {
+            client.socket().emit("count", "blocked").unwrap();
+        }
+        watch.disconnected().await;
+        watch.ready().await;
+        support::eventually("all arrive", || server.counted("blocked") == 10 * round).await;
+    }
+    assert_eq!(client.stats().events_out, 30, "each was written once");
+}
+
+#[actix::test]
+async fn nothing_is_written_to_a_connection_that_2_5_1_gave_up_while_the_arbiter_was_blocked() {
+    keeps_what_is_emitted_after_a_block(Line::V2_5_1).await;
+}
+
+#[actix::test]
+async fn nothing_is_written_to_a_connection_that_3_1_2_gave_up_while_the_arbiter_was_blocked() {
+    keeps_what_is_emitted_after_a_block(Line::V3_1_2).await;
+}
+
+#[actix::test]
+async fn nothing_is_written_to_a_connection_that_4_x_gave_up_while_the_arbiter_was_blocked() {
+    keeps_what_is_emitted_after_a_block(Line::V4).await;
+}

@@ -26,14 +26,23 @@
 //!
 //! 1. `maxPayload` in the handshake: revision 4 (servers since 4.5). Decided at once.
 //! 2. Otherwise it says nothing, since a request to join `/` would make a server 2.x join it
-//!    twice. A Socket.IO packet that comes by itself is one from a server 1.x or 2.x; a ping is
-//!    one from a server 3.0 to 4.4.
+//!    twice. A Socket.IO packet that comes by itself is one from a server 1.x or 2.x, unless it
+//!    tells a socket id, as the answer to a request does in revision 4; a ping is one from a server
+//!    3.0 to 4.4.
 //! 3. After [`GRACE`] of silence it sends a ping. A server 1.x or 2.x answers it. A server 3.1 to
 //!    4.4 hangs up, without a word to its application; it is dialled again at once, and now known.
-//!    A server 3.0 stays silent for [`PATIENCE`].
+//!    A server 3.0 stays silent. Behind the ping goes one of the websocket layer, whose pong tells
+//!    that the server has read both: it then has [`SLACK`] for its answer, or twice the time that
+//!    the pong took, and without a pong [`PATIENCE`].
+//! 4. The answer to a ping is weak evidence: some servers of revision 4 answer one. If nothing
+//!    follows it for half of the time to join, the server is dialled again and taken for one of
+//!    revision 4. Should it be an old one after all, which thinks for that long, its next packet
+//!    says so.
 //!
-//! A server that refuses with HTTP status 400 is asked once more, for revision 3: some servers
-//! that know no other look at the number. The verdict is kept for the next connection.
+//! A server that refuses with HTTP status 400, or ends the connection before its handshake, is asked
+//! once more, for revision 3: some servers that know no other do one or the other. The verdict is
+//! kept for the next connection. One handshake that was cut short does not change it, a second one
+//! in a row does.
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -52,15 +61,20 @@ use super::{
 };
 use crate::{
     emit::Terms,
-    error::{ConnectFailure, Reason},
+    error::{ConnectFailure, Reason, brief},
     outbox::Permit,
     text::Text,
 };
 
 /// How long an undecided server may be silent before it is asked.
-pub(crate) const GRACE: Duration = Duration::from_millis(300);
+pub(crate) const GRACE: Duration = Duration::from_millis(50);
 /// How long it then has for an answer.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
+/// How long it has at least when it is known to have read the question.
+pub(crate) const SLACK: Duration = Duration::from_millis(100);
+/// How long a server that did not take revision 4 has for the handshake of revision 3. An old one
+/// sends it at once; some new ones never say a word.
+const SECOND_TRY: Duration = Duration::from_secs(2);
 /// How long a farewell waits for the proof that what was sent before it has been read.
 const FAREWELL: Duration = Duration::from_secs(1);
 /// The longest time for which a server can ask to be left alone: what it says may be a mistake, or
@@ -218,6 +232,8 @@ pub(crate) struct Connection {
     verdict: Option<Protocol>,
     epoch: u64,
     state: State,
+    /// Handshakes that were cut short, in a row.
+    cut_short: u32,
     /// Somebody wants a connection.
     wanted: bool,
     /// Attempts in a row, since the last session that lasted.
@@ -273,27 +289,36 @@ enum State {
     Queued {
         until: Instant,
     },
-    /// `refused`: why the server did not take revision 4, if this is the second try.
+    /// `first`: why the server did not take revision 4, if this is the second try.
     Dialling {
         asked: Protocol,
         deadline: Instant,
-        refused: Option<Reason>,
+        first: Option<Reason>,
     },
     /// There is a websocket, but no handshake yet.
     Opening {
         asked: Protocol,
         deadline: Instant,
+        first: Option<Reason>,
     },
     Undecided {
         handshake: Handshake,
         until: Instant,
-        asked: bool,
+        probe: Option<Probe>,
     },
     Open(Open),
     Closing {
         protocol: Protocol,
         until: Instant,
     },
+}
+
+/// The question to a server that does not say what it is.
+#[derive(Debug, Clone, Copy)]
+struct Probe {
+    since: Instant,
+    /// The ping of the websocket layer behind it.
+    ping: u64,
 }
 
 #[derive(Debug)]
@@ -313,8 +338,10 @@ struct Open {
 enum Root {
     /// Revision 4: nothing, `/` is a namespace like any other.
     Free,
+    /// `doubt`: when the server is taken for one of revision 4 after all, unless it says something.
     Pending {
         until: Instant,
+        doubt: Option<Instant>,
     },
     Joined,
     /// Left or refused. It cannot be joined again on this connection.
@@ -349,6 +376,7 @@ impl Connection {
             decoder: Decoder::new(config.parser, config.limits),
             draws: Draws::new(config.seed),
             config,
+            cut_short: 0,
             epoch: 0,
             state: State::Idle,
             wanted: false,
@@ -559,9 +587,17 @@ impl Connection {
         self.returns.clear();
         self.left.clear();
         self.pong = false;
+        self.proof = Proof::default();
         let asked = self.verdict.unwrap_or(Protocol::Eio4);
         let deadline = later(now, self.config.connect_timeout);
-        self.state = State::Dialling { asked, deadline, refused: None };
+        self.state = State::Dialling { asked, deadline, first: None };
+        self.actions.push_back(Action::Dial(asked));
+    }
+
+    /// Asks for revision 3, since the server did not take the other one for the reason `first`.
+    fn dial_again(&mut self, deadline: Instant, first: Reason) {
+        let asked = Protocol::Eio3;
+        self.state = State::Dialling { asked, deadline, first: Some(first) };
         self.actions.push_back(Action::Dial(asked));
     }
 
@@ -639,9 +675,13 @@ impl Connection {
     // What happened.
 
     /// There is a websocket.
-    pub(crate) fn handle_dialled(&mut self) {
-        if let State::Dialling { asked, deadline, .. } = self.state {
-            self.state = State::Opening { asked, deadline };
+    pub(crate) fn handle_dialled(&mut self, now: Instant) {
+        if let State::Dialling { asked, deadline, first } = &mut self.state {
+            let (asked, mut deadline, first) = (*asked, *deadline, first.take());
+            if first.is_some() {
+                deadline = deadline.min(later(now, SECOND_TRY));
+            }
+            self.state = State::Opening { asked, deadline, first };
         }
     }
 
@@ -652,27 +692,24 @@ impl Connection {
         reason: Reason,
         retry_after: Option<Duration>,
     ) {
-        let State::Dialling { asked, deadline, refused } = &mut self.state else { return };
+        let State::Dialling { asked, deadline, first } = &mut self.state else { return };
         let deadline = *deadline;
         let is_400 = reason == Reason::Connect(ConnectFailure::Status(400));
-        match refused.take() {
-            None if self.verdict.is_none() && is_400 => {
-                let asked = Protocol::Eio3;
-                self.state = State::Dialling { asked, deadline, refused: Some(reason) };
-                self.actions.push_back(Action::Dial(asked));
-            }
+        match first.take() {
+            None if self.verdict.is_none() && is_400 => self.dial_again(deadline, reason),
             None if self.config.pin.is_some() && is_400 => {
                 let asked = *asked;
                 let server = "the server refuses that with HTTP status 400".to_owned();
                 self.lost(now, Reason::Connect(ConnectFailure::Unsupported { asked, server }));
             }
             first => {
-                if let Reason::Connect(ConnectFailure::Status(_)) = reason {
-                    // Whatever it was, it is something else now.
+                if is_400 {
+                    // It does not understand the revision that it did understand.
                     self.verdict = self.config.pin;
                 }
+                let reason = first.map_or(reason.clone(), |first| weightier(first, reason));
                 let pause = retry_after.unwrap_or_default().min(LONGEST_PAUSE);
-                self.lost_for(now, first.unwrap_or(reason), pause);
+                self.lost_for(now, reason, pause);
             }
         }
     }
@@ -680,23 +717,25 @@ impl Connection {
     /// A websocket message came.
     pub(crate) fn handle_frame(&mut self, now: Instant, frame: Frame) {
         self.tally.bytes_in = self.tally.bytes_in.saturating_add(frame.size());
-        if let Err(refused) = self.try_frame(now, frame) {
-            self.fail(
-                now,
-                match refused {
-                    Refused::TooLarge { limit } => Reason::TooLarge { limit },
-                    Refused::Protocol(error) if !matches!(self.state, State::Opening { .. }) => {
-                        Reason::Protocol(error)
-                    }
-                    Refused::Protocol(ProtocolError::Handshake(error)) => {
-                        Reason::Connect(ConnectFailure::Handshake(error))
-                    }
-                    Refused::Protocol(error) => {
-                        Reason::Connect(ConnectFailure::Handshake(error.to_string()))
-                    }
-                },
-            );
+        let Err(refused) = self.try_frame(now, frame) else { return };
+        if matches!(self.state, State::Opening { .. }) {
+            let failure = match refused {
+                Refused::TooLarge { limit } => Reason::TooLarge { limit },
+                Refused::Protocol(ProtocolError::Handshake(error)) => {
+                    Reason::Connect(ConnectFailure::Handshake(error))
+                }
+                Refused::Protocol(error) => {
+                    Reason::Connect(ConnectFailure::Handshake(error.to_string()))
+                }
+            };
+            self.actions.push_back(Action::Drop);
+            return self.cut_short(now, failure);
         }
+        let reason = match refused {
+            Refused::TooLarge { limit } => Reason::TooLarge { limit },
+            Refused::Protocol(error) => Reason::Protocol(error),
+        };
+        self.fail(now, reason);
     }
 
     fn try_frame(&mut self, now: Instant, frame: Frame) -> Result<(), Refused> {
@@ -706,18 +745,30 @@ impl Connection {
             | State::Queued { .. }
             | State::Dialling { .. }
             | State::Closing { .. } => Ok(()),
-            State::Opening { asked, .. } => {
-                let asked = *asked;
+            State::Opening { asked, first, .. } => {
+                let (asked, was_cut) = (*asked, first.as_ref().is_some_and(is_cut));
                 match engine::decode(asked, frame)? {
                     EnginePacket::Open(json) => {
-                        self.greeted(now, asked, Handshake::parse(&json)?);
+                        let handshake = Handshake::parse(&json)?;
+                        if was_cut && handshake.max_payload.is_some() {
+                            // It takes both revisions: the other one was cut short by chance.
+                            self.verdict = Some(Protocol::Eio4);
+                            self.dial(now);
+                        } else {
+                            self.greeted(now, asked, handshake);
+                        }
+                        Ok(())
+                    }
+                    EnginePacket::Close => {
+                        self.actions.push_back(Action::Drop);
+                        self.cut_short(now, Reason::TransportClose(None));
                         Ok(())
                     }
                     _ => Err(ProtocolError::Handshake("no handshake".to_owned()).into()),
                 }
             }
-            State::Undecided { handshake, asked, .. } => {
-                let (handshake, asked) = (handshake.clone(), *asked);
+            State::Undecided { handshake, probe, .. } => {
+                let (handshake, asked) = (handshake.clone(), probe.is_some());
                 match engine::decode(Protocol::Eio3, frame)? {
                     // Those of revision 3 never ping.
                     EnginePacket::Ping => {
@@ -730,12 +781,19 @@ impl Connection {
                     }
                     EnginePacket::Pong => {
                         self.opened(now, Protocol::Eio3, &handshake);
+                        self.doubt(now);
                         Ok(())
                     }
-                    EnginePacket::Message(text) => {
-                        self.opened(now, Protocol::Eio3, &handshake);
-                        self.message(now, text)
-                    }
+                    EnginePacket::Message(text) => match self.decoder.text(text) {
+                        Ok(packet) => {
+                            self.speaks_first(now, &handshake, packet);
+                            Ok(())
+                        }
+                        Err(refused) => {
+                            self.opened(now, Protocol::Eio3, &handshake);
+                            Err(refused)
+                        }
+                    },
                     EnginePacket::Close => {
                         self.fail(now, Reason::TransportClose(None));
                         Ok(())
@@ -743,8 +801,7 @@ impl Connection {
                     EnginePacket::Idle => Ok(()),
                     EnginePacket::Binary(data) => {
                         let packet = self.decoder.binary(data)?;
-                        self.opened(now, Protocol::Eio3, &handshake);
-                        self.packet(now, packet);
+                        self.speaks_first(now, &handshake, packet);
                         Ok(())
                     }
                     EnginePacket::Open(_) => Err(second_handshake()),
@@ -798,12 +855,29 @@ impl Connection {
         } else if handshake.max_payload.is_some() {
             self.opened(now, Protocol::Eio4, &handshake);
         } else {
-            self.state = State::Undecided { handshake, until: later(now, GRACE), asked: false };
+            self.state = State::Undecided { handshake, until: later(now, GRACE), probe: None };
+        }
+    }
+
+    /// A server of which nobody has asked anything says something.
+    fn speaks_first(&mut self, now: Instant, handshake: &Handshake, packet: Option<Packet>) {
+        let is_new = packet.as_ref().is_some_and(is_answer_of_revision_4);
+        let protocol = if is_new { Protocol::Eio4 } else { Protocol::Eio3 };
+        self.opened(now, protocol, handshake);
+        self.packet(now, packet);
+    }
+
+    /// All that shows that the server is an old one is that it has answered a ping.
+    fn doubt(&mut self, now: Instant) {
+        let half = self.config.join_timeout / 2;
+        if let State::Open(Open { root: Root::Pending { doubt, .. }, .. }) = &mut self.state {
+            *doubt = Some(later(now, half));
         }
     }
 
     fn opened(&mut self, now: Instant, protocol: Protocol, handshake: &Handshake) {
         self.verdict = Some(protocol);
+        self.cut_short = 0;
         self.epoch = self.epoch.wrapping_add(1);
         let session = Session {
             epoch: self.epoch,
@@ -813,7 +887,9 @@ impl Connection {
         };
         let root = match protocol {
             Protocol::Eio4 => Root::Free,
-            Protocol::Eio3 => Root::Pending { until: later(now, self.config.join_timeout) },
+            Protocol::Eio3 => {
+                Root::Pending { until: later(now, self.config.join_timeout), doubt: None }
+            }
         };
         self.events.push_back(match root {
             Root::Free => Event::Opened(session.clone()),
@@ -844,9 +920,15 @@ impl Connection {
             // No server of revision 4 answers like that.
             self.verdict = self.config.pin;
             if open.session.max_payload.is_none() && self.config.pin.is_none() {
-                return self.mistaken(now);
+                return self.mistaken(now, Protocol::Eio3);
             }
             // The namespace ends over it.
+        }
+        if let Root::Pending { doubt, .. } = &mut open.root {
+            *doubt = None;
+            if self.config.pin.is_none() && is_answer_of_revision_4(&packet) {
+                return self.mistaken(now, Protocol::Eio4);
+            }
         }
         if open.root != Root::Free && packet.namespace == *"/" {
             match (&packet.body, open.root) {
@@ -870,10 +952,11 @@ impl Connection {
         self.events.push_back(Event::Packet(packet));
     }
 
-    /// The server is of revision 3 after all: when it was asked, the connection was lost by chance.
-    fn mistaken(&mut self, now: Instant) {
-        self.verdict = Some(Protocol::Eio3);
-        let failure = "it was taken for one of revision 4 of the protocol".to_owned();
+    /// The server speaks this revision after all: it answered a ping as only old ones are known to, or
+    /// the connection was lost by chance when it was asked.
+    fn mistaken(&mut self, now: Instant, protocol: Protocol) {
+        self.verdict = Some(protocol);
+        let failure = format!("it was taken for one of another protocol revision than {protocol}");
         let reason = Reason::Connect(ConnectFailure::Handshake(failure));
         if matches!(&self.state, State::Open(open) if open.closing.is_some()) || !self.wanted {
             return self.fail(now, reason);
@@ -885,6 +968,13 @@ impl Connection {
 
     /// The pong of the websocket layer to ping number `ping`.
     pub(crate) fn handle_pong(&mut self, now: Instant, ping: u64) {
+        if let State::Undecided { until, probe: Some(probe), .. } = &mut self.state
+            && probe.ping == ping
+        {
+            // It has read the question. On a way as long as this one, the answer may be behind.
+            let trip = now.saturating_duration_since(probe.since);
+            *until = (*until).min(later(now, trip.saturating_mul(2).max(SLACK)));
+        }
         self.proof.handle_pong(now, ping);
         self.admit_returns(|back| back.ping <= ping);
         self.say_farewells(|farewell| farewell.ping <= ping);
@@ -919,19 +1009,46 @@ impl Connection {
             State::Idle | State::Waiting { .. } | State::Queued { .. } | State::Dialling { .. } => {
             }
             // It hung up on our question, as servers 3.1 to 4.4 do.
-            State::Undecided { asked: true, .. } if self.queue.is_empty() => {
+            State::Undecided { probe: Some(_), .. } if self.queue.is_empty() => {
                 self.verdict = Some(Protocol::Eio4);
                 self.dial(now);
             }
-            State::Opening { asked: Protocol::Eio3, .. } => {
-                let reason = self.silent(Protocol::Eio3, reason);
-                self.lost(now, reason);
-            }
-            State::Opening { .. } | State::Undecided { .. } | State::Open(_) => {
-                self.lost(now, reason);
-            }
+            State::Opening { .. } => self.cut_short(now, reason),
+            State::Undecided { .. } | State::Open(_) => self.lost(now, reason),
             State::Closing { .. } => self.end(Reason::Shutdown),
         }
+    }
+
+    /// The connection ended before the handshake.
+    fn cut_short(&mut self, now: Instant, reason: Reason) {
+        let State::Opening { asked, deadline, first } = &mut self.state else { return };
+        let (asked, deadline, first) = (*asked, *deadline, first.take());
+        match first {
+            // Perhaps over the revision that it was asked for.
+            None if self.verdict.is_none() && is_cut(&reason) => self.dial_again(deadline, reason),
+            None => {
+                // That may happen to any. If it happens again, the server may be another one.
+                self.cut_short = self.cut_short.saturating_add(1);
+                if !is_cut(&reason) || self.cut_short > 1 {
+                    self.verdict = self.config.pin;
+                }
+                let reason = self.silent(asked, reason);
+                self.lost(now, reason);
+            }
+            Some(first) => self.lost(now, weightier(first, reason)),
+        }
+    }
+
+    /// Whoever moves the bytes is awake, or has read what there was; `is_more` if there may be more.
+    pub(crate) fn note_lateness(&mut self, now: Instant, is_more: bool) {
+        if let State::Open(open) = &mut self.state {
+            open.heartbeat.note_lateness(now, is_more);
+        }
+    }
+
+    /// Whether nothing is to be written until all that has come is read: the heartbeat is overdue.
+    pub(crate) fn is_late(&self) -> bool {
+        matches!(&self.state, State::Open(open) if open.heartbeat.is_late())
     }
 
     /// The machine was suspended for about `gap`, of which `now` and all deadlines know nothing. If
@@ -984,11 +1101,6 @@ impl Connection {
                     self.attempts = 0;
                 }
                 open.closing.is_some()
-            }
-            State::Opening { .. } => {
-                // It has not understood us: perhaps it is not what it was any more.
-                self.verdict = self.config.pin;
-                false
             }
             _ => false,
         };
@@ -1054,24 +1166,25 @@ impl Connection {
                     self.fail(now, Reason::Connect(ConnectFailure::TimedOut));
                 }
             }
-            State::Opening { asked, deadline } => {
+            State::Opening { deadline, .. } => {
                 if *deadline <= now {
-                    let asked = *asked;
-                    let reason = self.silent(asked, Reason::Connect(ConnectFailure::TimedOut));
-                    self.fail(now, reason);
+                    self.actions.push_back(Action::Drop);
+                    self.cut_short(now, Reason::Connect(ConnectFailure::TimedOut));
                 }
             }
-            State::Undecided { handshake, until, asked } => {
+            State::Undecided { handshake, until, probe } => {
                 if *until > now {
                     return;
                 }
-                if *asked {
+                if probe.is_some() {
                     let handshake = handshake.clone();
-                    self.opened(now, Protocol::Eio4, &handshake);
-                } else {
-                    *asked = true;
+                    return self.opened(now, Protocol::Eio4, &handshake);
+                }
+                self.queue.push_back(Queued::Heartbeat);
+                let asked = Probe { since: now, ping: self.ping() };
+                if let State::Undecided { until, probe, .. } = &mut self.state {
                     *until = later(now, PATIENCE);
-                    self.queue.push_back(Queued::Heartbeat);
+                    *probe = Some(asked);
                 }
             }
             State::Open(_) => self.open_timeout(now),
@@ -1102,9 +1215,14 @@ impl Connection {
         if open.closing.is_some_and(|until| until <= now) {
             return self.fail(now, Reason::Shutdown);
         }
-        if matches!(open.root, Root::Pending { until } if until <= now) {
+        let Root::Pending { until, doubt } = open.root else { return };
+        if until <= now {
+            // What it speaks is found out anew.
+            self.verdict = self.config.pin;
             let reason = self.silent(Protocol::Eio3, Reason::JoinTimeout);
             self.fail(now, reason);
+        } else if doubt.is_some_and(|doubt| doubt <= now) {
+            self.mistaken(now, Protocol::Eio4);
         }
     }
 
@@ -1121,7 +1239,7 @@ impl Connection {
             | State::Closing { until, .. } => Some(*until),
             State::Open(open) => {
                 let root = match open.root {
-                    Root::Pending { until } => Some(until),
+                    Root::Pending { until, doubt } => Some(doubt.unwrap_or(until)),
                     Root::Free | Root::Joined | Root::Gone => None,
                 };
                 [Some(open.heartbeat.poll_timeout()), open.attachments, open.closing, root]
@@ -1190,6 +1308,35 @@ impl Connection {
     }
 }
 
+/// Of two reasons for which a server has taken neither revision, the one that says more: whoever does
+/// not know a revision closes the connection, or answers with HTTP status 400, whatever else there
+/// is. Names both revisions where neither reason says anything.
+fn weightier(first: Reason, second: Reason) -> Reason {
+    match (&first, &second) {
+        (_, Reason::Connect(ConnectFailure::Status(status))) if *status != 400 => second,
+        _ if is_cut(&first) => {
+            let failure = format!(
+                "the connection ended before the handshake, whether {} or {} was asked for ({})",
+                Protocol::Eio4,
+                Protocol::Eio3,
+                brief(&first)
+            );
+            Reason::Connect(ConnectFailure::Handshake(failure))
+        }
+        _ => first,
+    }
+}
+
+/// Whether the connection ended without a reason that says more.
+fn is_cut(reason: &Reason) -> bool {
+    matches!(reason, Reason::TransportClose(_) | Reason::TransportError(_))
+}
+
+/// Whether this is how a server of revision 4 answers a request to join `/`.
+fn is_answer_of_revision_4(packet: &Packet) -> bool {
+    matches!(&packet.body, Body::Connect(Some(_))) && packet.namespace == *"/"
+}
+
 fn second_handshake() -> Refused {
     ProtocolError::Handshake("a second one".to_owned()).into()
 }
@@ -1254,7 +1401,7 @@ mod tests {
             assert_eq!(bench.core.join(bench.now, "/"), Admission::Later);
             let asked = pin.unwrap_or(Protocol::Eio4);
             assert_eq!(bench.core.poll_action(), Some(Action::Dial(asked)));
-            bench.core.handle_dialled();
+            bench.core.handle_dialled(bench.now);
             bench
         }
 
@@ -1342,6 +1489,9 @@ mod tests {
     }
 
     /// The session of [`PLAIN`].
+    /// What a server is asked that does not say what it is.
+    const ASKED: [&str; 2] = ["2", "ping 1"];
+
     fn plain() -> Session {
         Session { max_payload: None, ..session(Protocol::Eio4) }
     }
@@ -1485,7 +1635,7 @@ mod tests {
         bench.pass(GRACE.mul_f64(0.99));
         assert!(bench.written().is_empty());
         bench.pass(GRACE.mul_f64(0.01));
-        assert_eq!(bench.written(), ["2"]);
+        assert_eq!(bench.written(), ASKED);
         bench.text("3");
         assert_eq!(bench.core.protocol(), Some(Protocol::Eio3));
         let greeted = Event::Greeted(session(Protocol::Eio3));
@@ -1495,15 +1645,80 @@ mod tests {
     }
 
     #[test]
+    fn a_server_that_answers_a_ping_and_then_says_nothing_is_a_new_one() {
+        let mut bench = Bench::dialled(None);
+        bench.text(PLAIN);
+        bench.pass(GRACE);
+        bench.text("3");
+        assert_eq!(bench.core.poll_event(), Some(Event::Greeted(session(Protocol::Eio3))));
+        bench.pass(bench.core.config.join_timeout / 2);
+        assert!(matches!(bench.core.poll_event(), Some(Event::Lost { again: true, .. })));
+        assert_eq!(bench.core.poll_action(), Some(Action::Drop));
+        assert_eq!(bench.core.poll_action(), Some(Action::Dial(Protocol::Eio4)));
+        bench.core.handle_dialled(bench.now);
+        bench.text(PLAIN);
+        assert_eq!(bench.core.poll_event(), Some(Event::Opened(Session { epoch: 2, ..plain() })));
+
+        // Anything but that, and it is an old one that thinks for long.
+        let mut bench = Bench::dialled(None);
+        bench.text(PLAIN);
+        bench.pass(GRACE);
+        bench.text("3");
+        bench.text("42[\"early\"]");
+        while bench.core.poll_event().is_some() {}
+        bench.pass(bench.core.config.join_timeout / 2);
+        assert_eq!(bench.core.poll_event(), None);
+        bench.text("40");
+        assert_eq!(bench.core.poll_event(), Some(Event::Opened(session(Protocol::Eio3))));
+    }
+
+    #[test]
+    fn a_server_that_tells_a_socket_id_unasked_is_a_new_one() {
+        const ANSWER: &str = r#"40{"sid":"id"}"#;
+        let mut bench = Bench::dialled(None);
+        bench.text(PLAIN);
+        bench.text(ANSWER);
+        assert_eq!(bench.core.poll_event(), Some(Event::Opened(plain())));
+        let answer = packet("/", Body::Connect(Some(r#"{"sid":"id"}"#.into())));
+        assert_eq!(bench.core.poll_event(), Some(Event::Packet(answer)));
+
+        let mut bench = Bench::dialled(None);
+        bench.text(PLAIN);
+        bench.pass(GRACE);
+        bench.text("3");
+        bench.text(ANSWER);
+        assert_eq!(bench.core.poll_event(), Some(Event::Greeted(session(Protocol::Eio3))));
+        assert!(matches!(bench.core.poll_event(), Some(Event::Lost { again: true, .. })));
+        assert_eq!(bench.core.poll_action(), Some(Action::Drop));
+        assert_eq!(bench.core.poll_action(), Some(Action::Dial(Protocol::Eio4)));
+    }
+
+    #[test]
+    fn a_server_that_has_read_the_ping_has_little_time_to_answer_it() {
+        for (trip, left) in [(Duration::ZERO, SLACK), (SECOND / 10, SECOND / 5)] {
+            let mut bench = Bench::dialled(None);
+            bench.text(PLAIN);
+            bench.pass(GRACE);
+            assert_eq!(bench.written(), ASKED);
+            bench.pass(trip);
+            bench.core.handle_pong(bench.now, 1);
+            bench.pass(left - Duration::from_millis(1));
+            assert_eq!(bench.core.poll_event(), None);
+            bench.pass(Duration::from_millis(1));
+            assert_eq!(bench.core.poll_event(), Some(Event::Opened(plain())));
+        }
+    }
+
+    #[test]
     fn a_server_that_hangs_up_on_the_ping_is_dialled_again_without_a_word() {
         let mut bench = Bench::dialled(None);
         bench.text(PLAIN);
         bench.pass(GRACE);
-        assert_eq!(bench.written(), ["2"]);
+        assert_eq!(bench.written(), ASKED);
         bench.core.handle_lost(bench.now, Reason::TransportClose(None));
         assert_eq!(bench.core.poll_event(), None);
         assert_eq!(bench.core.poll_action(), Some(Action::Dial(Protocol::Eio4)));
-        bench.core.handle_dialled();
+        bench.core.handle_dialled(bench.now);
         bench.text(PLAIN);
         assert_eq!(bench.core.poll_event(), Some(Event::Opened(plain())));
     }
@@ -1545,7 +1760,7 @@ mod tests {
         assert_eq!(bench.core.poll_action(), Some(Action::Dial(Protocol::Eio4)));
         bench.refused(400);
         assert_eq!(bench.core.poll_action(), Some(Action::Dial(Protocol::Eio3)));
-        bench.refused(418);
+        bench.refused(400);
         assert_eq!(bench.core.poll_action(), None);
         bench.expect_lost(Reason::Connect(refused));
 
@@ -1555,13 +1770,93 @@ mod tests {
     }
 
     #[test]
+    fn what_a_server_says_to_the_revision_that_it_speaks_counts_more() {
+        let mut bench = Bench::new(None);
+        bench.core.join(bench.now, "/");
+        bench.refused(400);
+        bench.refused(401);
+        bench.expect_lost(Reason::Connect(ConnectFailure::Status(401)));
+
+        // It says nothing, and that is not the last word either.
+        for silence in [Reason::TransportClose(None), Reason::TransportError("reset".to_owned())] {
+            let mut bench = Bench::new(None);
+            bench.core.join(bench.now, "/");
+            bench.refused(400);
+            bench.core.handle_dialled(bench.now);
+            bench.core.handle_lost(bench.now, silence);
+            bench.expect_lost(Reason::Connect(ConnectFailure::Status(400)));
+        }
+        let mut bench = Bench::new(None);
+        bench.core.join(bench.now, "/");
+        bench.refused(400);
+        bench.core.handle_dialled(bench.now);
+        bench.pass(SECOND_TRY);
+        bench.expect_lost(Reason::Connect(ConnectFailure::Status(400)));
+    }
+
+    #[test]
+    fn a_connection_that_ends_before_the_handshake_is_answered_with_the_other_revision_once() {
+        let cut = || Reason::TransportClose(None);
+        let actions = |bench: &mut Bench| -> Vec<Action> {
+            std::iter::from_fn(|| bench.core.poll_action()).collect()
+        };
+        let mut bench = Bench::dialled(None);
+        bench.core.handle_lost(bench.now, cut());
+        assert_eq!(actions(&mut bench), [Action::Dial(Protocol::Eio3)]);
+        bench.core.handle_dialled(bench.now);
+        bench.text(PLAIN);
+        assert_eq!(bench.core.poll_event(), Some(Event::Greeted(session(Protocol::Eio3))));
+
+        let mut bench = Bench::dialled(None);
+        bench.text("1");
+        assert_eq!(actions(&mut bench), [Action::Drop, Action::Dial(Protocol::Eio3)]);
+        bench.core.handle_dialled(bench.now);
+        bench.core.handle_lost(bench.now, cut());
+        let Some(Event::Lost { reason, .. }) = bench.core.poll_event() else { panic!("not lost") };
+        for protocol in [Protocol::Eio3, Protocol::Eio4] {
+            assert!(reason.to_string().contains(&protocol.to_string()), "{reason}");
+        }
+
+        // One that takes both was cut off by chance.
+        let mut bench = Bench::dialled(None);
+        bench.core.handle_lost(bench.now, cut());
+        assert_eq!(actions(&mut bench), [Action::Dial(Protocol::Eio3)]);
+        bench.core.handle_dialled(bench.now);
+        bench.text(MODERN);
+        assert_eq!(actions(&mut bench), [Action::Dial(Protocol::Eio4)]);
+
+        // Who insists on a revision gets no other.
+        let mut bench = Bench::dialled(Some(Protocol::Eio4));
+        bench.core.handle_lost(bench.now, cut());
+        bench.expect_lost(cut());
+    }
+
+    #[test]
+    fn one_handshake_that_is_cut_short_does_not_change_what_a_server_is() {
+        let mut bench = Bench::open(Protocol::Eio4);
+        bench.core.handle_lost(bench.now, Reason::TransportClose(None));
+        for known in [Some(Protocol::Eio4), None] {
+            bench.core.join(bench.now, "/");
+            bench.core.handle_dialled(bench.now);
+            bench.core.handle_lost(bench.now, Reason::TransportClose(None));
+            assert_eq!(bench.core.protocol(), known);
+        }
+        // Nor do refusals of what is before it.
+        let mut bench = Bench::open(Protocol::Eio4);
+        bench.core.handle_lost(bench.now, Reason::TransportClose(None));
+        bench.core.join(bench.now, "/");
+        bench.refused(502);
+        assert_eq!(bench.core.protocol(), Some(Protocol::Eio4));
+    }
+
+    #[test]
     fn the_verdict_is_kept_for_the_next_connection() {
         let mut bench = Bench::open(Protocol::Eio3);
         bench.core.handle_lost(bench.now, Reason::TransportClose(None));
         bench.expect_lost(Reason::TransportClose(None));
         bench.core.join(bench.now, "/");
         assert_eq!(bench.core.poll_action(), Some(Action::Dial(Protocol::Eio3)));
-        bench.core.handle_dialled();
+        bench.core.handle_dialled(bench.now);
         bench.text(PLAIN);
         assert!(matches!(bench.core.poll_event(), Some(Event::Greeted(Session { epoch: 2, .. }))));
     }
@@ -1590,17 +1885,17 @@ mod tests {
         let mut bench = Bench::dialled(None);
         bench.text(PLAIN);
         bench.pass(GRACE);
-        assert_eq!(bench.written(), ["2"]);
+        assert_eq!(bench.written(), ASKED);
         bench.core.handle_lost(bench.now, Reason::TransportClose(None));
         assert_eq!(bench.core.poll_action(), Some(Action::Dial(Protocol::Eio4)));
-        bench.core.handle_dialled();
+        bench.core.handle_dialled(bench.now);
         bench.text(PLAIN);
         assert!(matches!(bench.core.poll_event(), Some(Event::Opened(_))));
         bench.text("40");
         assert!(matches!(bench.core.poll_event(), Some(Event::Lost { again: true, .. })));
         assert_eq!(bench.core.poll_action(), Some(Action::Drop));
         assert_eq!(bench.core.poll_action(), Some(Action::Dial(Protocol::Eio3)));
-        bench.core.handle_dialled();
+        bench.core.handle_dialled(bench.now);
         bench.text(PLAIN);
         bench.text("40");
         assert!(matches!(bench.core.poll_event(), Some(Event::Greeted(_))));
@@ -1945,7 +2240,7 @@ mod tests {
         for (lasts, number) in [(SECOND, 2), (6 * SECOND, 1)] {
             bench.pass(delay.max(5 * SECOND));
             assert!(matches!(bench.core.poll_action(), Some(Action::Dial(_))));
-            bench.core.handle_dialled();
+            bench.core.handle_dialled(bench.now);
             bench.text(MODERN);
             assert!(matches!(bench.core.poll_event(), Some(Event::Opened(_))));
             bench.pass(lasts);
@@ -1974,7 +2269,7 @@ mod tests {
     fn a_provider_that_fails_is_asked_again_and_says_nothing_of_the_server() {
         let mut bench = Bench::with(None, policy());
         bench.core.join(bench.now, "/");
-        bench.core.handle_dialled();
+        bench.core.handle_dialled(bench.now);
         bench.text(MODERN);
         assert!(matches!(bench.core.poll_event(), Some(Event::Opened(_))));
         bench.core.handle_lost(bench.now, Reason::PingTimeout);
@@ -2012,13 +2307,13 @@ mod tests {
     fn whoever_has_slept_longer_than_the_server_waits_connects_again() {
         let timed_out = Reason::Connect(ConnectFailure::TimedOut);
         let dialling: fn(&mut Bench) = |_| {};
-        let opening: fn(&mut Bench) = |bench| bench.core.handle_dialled();
+        let opening: fn(&mut Bench) = |bench| bench.core.handle_dialled(bench.now);
         let undecided: fn(&mut Bench) = |bench| {
-            bench.core.handle_dialled();
+            bench.core.handle_dialled(bench.now);
             bench.text(PLAIN);
         };
         let open: fn(&mut Bench) = |bench| {
-            bench.core.handle_dialled();
+            bench.core.handle_dialled(bench.now);
             bench.text(MODERN);
             assert!(matches!(bench.core.poll_event(), Some(Event::Opened(_))));
         };
@@ -2084,7 +2379,7 @@ mod tests {
                 bench.core.handle_timeout(now);
                 if matches!(bench.core.poll_action(), Some(Action::Dial(_))) {
                     dials.push(now);
-                    bench.core.handle_dialled();
+                    bench.core.handle_dialled(bench.now);
                     bench.text(MODERN);
                     assert!(matches!(bench.core.poll_event(), Some(Event::Opened(_))));
                 }
@@ -2137,7 +2432,7 @@ mod tests {
         assert!(matches!(bench.core.poll_action(), Some(Action::Dial(_))));
         bench.core.set_wanted(false);
         assert_eq!(bench.core.poll_action(), Some(Action::Drop), "while dialling, too");
-        bench.core.handle_dialled();
+        bench.core.handle_dialled(bench.now);
         bench.core.handle_dial_failed(bench.now, unreachable(), None);
         assert_eq!(bench.core.poll_event(), None);
         assert!(bench.core.is_idle());
@@ -2153,7 +2448,7 @@ mod tests {
 
         let mut bench = Bench::with(None, policy());
         bench.core.join(bench.now, "/");
-        bench.core.handle_dialled();
+        bench.core.handle_dialled(bench.now);
         bench.text(MODERN);
         assert!(matches!(bench.core.poll_event(), Some(Event::Opened(_))));
         bench.leave("/");
@@ -2175,7 +2470,7 @@ mod tests {
             bench.core.join(bench.now, "/");
             let delay = fail(&mut bench, 1);
             bench.pass(delay);
-            bench.core.handle_dialled();
+            bench.core.handle_dialled(bench.now);
             bench.text(MODERN);
             assert!(matches!(bench.core.poll_event(), Some(Event::Opened(_))));
             bench.core.handle_lost(bench.now, Reason::TransportClose(Some(4_000)));
@@ -2189,7 +2484,7 @@ mod tests {
     fn a_server_that_is_what_it_is_is_not_tried_again() {
         let mut bench = Bench::with(Some(Protocol::Eio3), policy());
         bench.core.join(bench.now, "/");
-        bench.core.handle_dialled();
+        bench.core.handle_dialled(bench.now);
         bench.pass(20 * SECOND);
         let lost = bench.core.poll_event();
         assert!(matches!(lost, Some(Event::Lost { again: false, .. })), "{lost:?}");
@@ -2290,7 +2585,7 @@ mod tests {
                             bench.send(packet("/", body));
                         }
                         Operation::Close => bench.core.close(bench.now + SECOND),
-                        Operation::Dialled => bench.core.handle_dialled(),
+                        Operation::Dialled => bench.core.handle_dialled(bench.now),
                         Operation::DialFailed => {
                             bench.refused(400);
                         }

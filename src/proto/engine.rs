@@ -278,12 +278,29 @@ impl Handshake {
 }
 
 /// Whether the peer lives: one deadline, whichever side pings.
+///
+/// A deadline that has passed before this side has looked, because its thread was blocked or the
+/// machine slept, says nothing of the peer: its ping may be there and wait to be read, or its
+/// goodbye. So this side is [late](Self::note_lateness) then. Until what has come is read, it judges
+/// nothing, and writes nothing to a connection that may be gone.
 #[derive(Debug)]
 pub(crate) struct Heartbeat {
     interval: Duration,
     timeout: Duration,
     beat: Beat,
+    late: Option<Late>,
 }
+
+#[derive(Debug, Clone, Copy)]
+struct Late {
+    /// When all that has come is taken to be read.
+    judge: Instant,
+    /// However much there is, it is judged then.
+    until: Instant,
+}
+
+/// In this time the system tells what has come. A timer that goes off is proof that it was asked.
+const ASK_SYSTEM: Duration = Duration::from_millis(1);
 
 #[derive(Debug)]
 enum Beat {
@@ -312,7 +329,7 @@ impl Heartbeat {
             Protocol::Eio4 => Beat::Listen { until: later(later(now, interval), timeout) },
             Protocol::Eio3 => Beat::Rest { until: later(now, interval) },
         };
-        Self { interval, timeout, beat }
+        Self { interval, timeout, beat, late: None }
     }
 
     /// How long a peer can be silent before it is given up, by either side.
@@ -325,6 +342,7 @@ impl Heartbeat {
     pub(crate) fn handle_ping(&mut self, now: Instant) {
         if let Beat::Listen { until } = &mut self.beat {
             *until = later(later(now, self.interval), self.timeout);
+            self.late = None;
         }
     }
 
@@ -332,12 +350,44 @@ impl Heartbeat {
     pub(crate) fn handle_any(&mut self) {
         if let Beat::Asked { since, .. } = self.beat {
             self.beat = Beat::Rest { until: later(since, self.interval) };
+            self.late = None;
         }
     }
 
+    /// Called whenever this side wakes, and with `is_more` when it has read and not come to the end.
+    pub(crate) fn note_lateness(&mut self, now: Instant, is_more: bool) {
+        if !self.is_late() && !self.is_overdue(now) {
+            return;
+        }
+        let judge = later(now, ASK_SYSTEM);
+        match &mut self.late {
+            Some(late) if is_more => late.judge = judge.min(late.until),
+            Some(_) => {}
+            late => *late = Some(Late { judge, until: later(now, self.timeout) }),
+        }
+    }
+
+    /// Whether the connection may be gone without this side having noticed.
+    pub(crate) fn is_late(&self) -> bool {
+        self.late.is_some()
+    }
+
+    /// Whether the peer gives this side up, or is given up.
+    fn is_overdue(&self, now: Instant) -> bool {
+        let end = match self.beat {
+            Beat::Listen { until } | Beat::Asked { until, .. } => until,
+            Beat::Rest { until } => later(until, self.timeout),
+        };
+        end <= now
+    }
+
     pub(crate) fn poll_timeout(&self) -> Instant {
-        match self.beat {
-            Beat::Listen { until } | Beat::Rest { until } | Beat::Asked { until, .. } => until,
+        match (self.late, &self.beat) {
+            (Some(late), _) => late.judge,
+            (
+                None,
+                &(Beat::Listen { until } | Beat::Rest { until } | Beat::Asked { until, .. }),
+            ) => until,
         }
     }
 
@@ -357,6 +407,7 @@ impl Heartbeat {
         if now < self.poll_timeout() {
             return Due::Nothing;
         }
+        self.late = None;
         match self.beat {
             Beat::Listen { .. } | Beat::Asked { .. } => Due::Dead,
             Beat::Rest { .. } => {
@@ -512,6 +563,34 @@ mod tests {
         assert_eq!(heart.strain(0.5), start + 60 * SECOND);
         assert_eq!(heart.handle_timeout(start + 69 * SECOND), Due::Nothing);
         assert_eq!(heart.handle_timeout(start + 70 * SECOND), Due::Dead);
+    }
+
+    #[test]
+    fn who_was_blocked_reads_what_has_come_before_it_judges() {
+        let (start, millis) = (Instant::now(), Duration::from_millis);
+        for protocol in [Protocol::Eio4, Protocol::Eio3] {
+            let mut heart = Heartbeat::new(start, protocol, &handshake());
+            let woken = start + 100 * SECOND;
+            heart.note_lateness(start + 44 * SECOND, true);
+            assert!(!heart.is_late());
+            heart.note_lateness(woken, false);
+            assert!(heart.is_late());
+            assert_eq!(heart.handle_timeout(woken), Due::Nothing);
+            // There is more than can be read at once.
+            heart.note_lateness(woken + millis(1), true);
+            assert_eq!(heart.handle_timeout(woken + millis(1)), Due::Nothing);
+            // But a flood is no ping.
+            heart.note_lateness(woken + 20 * SECOND, true);
+            assert_eq!(heart.poll_timeout(), woken + 20 * SECOND);
+            let verdict = if protocol == Protocol::Eio4 { Due::Dead } else { Due::Ping };
+            assert_eq!(heart.handle_timeout(woken + 20 * SECOND), verdict);
+            assert!(!heart.is_late());
+        }
+        let mut heart = Heartbeat::new(start, Protocol::Eio4, &handshake());
+        heart.note_lateness(start + 100 * SECOND, false);
+        heart.handle_ping(start + 100 * SECOND);
+        assert!(!heart.is_late(), "the server's ping was there");
+        assert_eq!(heart.poll_timeout(), start + 145 * SECOND);
     }
 
     #[test]
