@@ -229,7 +229,7 @@ async fn emit(socket: Socket, emits: Vec<(Vec<Value>, bool)>) -> Vec<Value> {
             Some(argument) => socket.emit_with_ack::<Payload>(name, argument),
             None => socket.emit_with_ack::<Payload>(name, ()),
         };
-        let answer = answer.timeout(Duration::from_secs(1)).await.ok();
+        let answer = answer.timeout(Duration::from_secs(5)).await.ok();
         answers.push(answer.map_or(Value::Null, |answer| arguments_of(&answer)));
     }
     answers
