@@ -229,6 +229,7 @@ impl Connection {
         while let Some(event) = self.core.poll_event() {
             match event {
                 Event::Packet(packet) => self.collect(packet),
+                Event::Unreadable(error) => log::warn!("the server sent a broken event: {error}"),
                 Event::Greeted(session) => {
                     self.knowledge.set_protocol(self.core.protocol());
                     if let Some(root) = self.children.get("/") {

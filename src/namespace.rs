@@ -38,7 +38,7 @@ use crate::{
     proto::{
         connection::{Outgoing, Session},
         engine::{Protocol, later},
-        packet::{Body, Packet},
+        packet::{Body, FOREIGN_ID, Packet},
         socket,
         suspect::Suspect,
     },
@@ -320,7 +320,7 @@ impl Namespace {
     fn received(&mut self, id: Option<u64>, payload: Payload) {
         // It may be over already, if the server left right after it.
         let visit = self.core.visits();
-        let answer = id.map(|id| {
+        let answer = id.filter(|&id| id != FOREIGN_ID).map(|id| {
             let port = Arc::clone(&self.port);
             Arc::new(Responder { port, visit, id, used: AtomicBool::new(false) })
         });

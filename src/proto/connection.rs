@@ -202,6 +202,8 @@ pub(crate) enum Event {
     Opened(Session),
     /// Of the current session.
     Packet(Packet),
+    /// An old server sent an event or an answer that is none. It is left out.
+    Unreadable(ProtocolError),
     /// An old server let nobody into `/`, and with it into no namespace that waits.
     Refused(Reason),
     /// The connection is gone, or did not come about. `again`: another is on its way. What was not
@@ -851,7 +853,17 @@ impl Connection {
     }
 
     fn message(&mut self, now: Instant, text: Text) -> Result<(), Refused> {
-        let packet = self.decoder.text(text)?;
+        let is_whole = text.starts_with(['2', '3']);
+        let packet = match self.decoder.text(text) {
+            // The clients of these servers go on, and so nobody has noticed what such a server sends.
+            Err(Refused::Protocol(error @ (ProtocolError::Json(_) | ProtocolError::Payload)))
+                if is_whole && self.protocol() == Some(Protocol::Eio3) =>
+            {
+                self.events.push_back(Event::Unreadable(error));
+                None
+            }
+            read => read?,
+        };
         self.packet(now, packet);
         Ok(())
     }
@@ -1584,6 +1596,49 @@ mod tests {
             assert!(
                 matches!(lost, Some(Event::Lost { reason: Reason::Protocol(_), again: false, .. })),
                 "{lost:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_event_that_cannot_be_read_ends_the_connection_with_new_servers_only() {
+        for (text, error) in [
+            (r#"42[{"t":"d"}]"#, ProtocolError::Payload),
+            ("42/shop,[]", ProtocolError::Payload),
+            ("431{}", ProtocolError::Payload),
+            (
+                r#"430-0["300"]"#,
+                ProtocolError::Json("trailing characters at line 1 column 3".into()),
+            ),
+        ] {
+            let mut bench = Bench::dialled(None);
+            bench.text(PLAIN);
+            bench.text("40");
+            while bench.core.poll_event().is_some() {}
+            bench.text(text);
+            bench.text(r#"42["next"]"#);
+            let unreadable = bench.core.poll_event();
+            assert!(matches!(unreadable, Some(Event::Unreadable(_))), "{text}: {unreadable:?}");
+            let next = bench.core.poll_event();
+            assert!(matches!(next, Some(Event::Packet(_))), "{text}: {next:?}");
+
+            let mut bench = Bench::dialled(None);
+            bench.text(MODERN);
+            bench.core.poll_event();
+            bench.text(text);
+            bench.expect_lost(Reason::Protocol(error));
+        }
+        // What follows it, or what it says, would be lost with it.
+        for text in ["451-[{}]", "40[]", "44denied", "49"] {
+            let mut bench = Bench::dialled(None);
+            bench.text(PLAIN);
+            bench.text("40");
+            while bench.core.poll_event().is_some() {}
+            bench.text(text);
+            let lost = bench.core.poll_event();
+            assert!(
+                matches!(lost, Some(Event::Lost { reason: Reason::Protocol(_), .. })),
+                "{text}: {lost:?}"
             );
         }
     }
@@ -2510,6 +2565,7 @@ mod tests {
                 "41",
                 "44\"no\"",
                 "42[\"e\"]",
+                "42[{}]",
                 "1",
                 "2",
                 "3",
@@ -2602,6 +2658,9 @@ mod tests {
                                 prop_assert!(pin.is_none_or(|pin| pin == session.protocol));
                                 epoch = session.epoch;
                                 open = true;
+                            }
+                            Event::Unreadable(_) => {
+                                prop_assert_eq!(bench.core.protocol(), Some(Protocol::Eio3));
                             }
                             Event::Packet(_) | Event::Refused(_) => {
                                 prop_assert!(open || bench.core.protocol() == Some(Protocol::Eio3));

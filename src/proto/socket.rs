@@ -29,7 +29,7 @@ use super::{
     acks::{Acks, Left},
     backoff::{Draws, Reconnect, Retry},
     connection::{Outgoing, Session},
-    engine::{Protocol, later},
+    engine::{Protocol, later, session_id},
     packet::{Body, Packet, Parser},
     recovery::Recovery,
     retries::{Message, Retries},
@@ -812,16 +812,17 @@ impl<W> Socket<W> {
     fn handle_reply(&mut self, now: Instant, reply: Option<&str>) {
         #[derive(Deserialize)]
         struct Reply {
-            sid: String,
+            sid: Value,
             #[serde(default)]
-            pid: Option<String>,
+            pid: Value,
         }
         let Some(session) = self.session().cloned() else { return };
         let mut recovered = false;
         let sid = match session.protocol {
             Protocol::Eio4 => {
                 let reply = reply.and_then(|json| serde_json::from_str::<Reply>(json).ok());
-                let Some(Reply { sid, pid }) = reply else {
+                let reply = reply.and_then(|Reply { sid, pid }| Some((session_id(sid)?, pid)));
+                let Some((sid, pid)) = reply else {
                     let failure = ConnectFailure::Unsupported {
                         asked: Protocol::Eio4,
                         server: format!("the server answers like one of {}", Protocol::Eio3),
@@ -829,11 +830,11 @@ impl<W> Socket<W> {
                     return self.stop(now, Reason::Connect(failure));
                 };
                 let held = self.recovery.take();
-                let same = held.filter(|held| pid.as_deref().is_some_and(|pid| held.is_of(pid)));
+                let same = held.filter(|held| pid.as_str().is_some_and(|pid| held.is_of(pid)));
                 recovered = same.is_some();
-                self.recovery =
-                    same.or_else(|| pid.map(|pid| Recovery::new(pid.into(), String::new())));
-                sid.into()
+                self.recovery = same
+                    .or_else(|| pid.as_str().map(|pid| Recovery::new(pid.into(), String::new())));
+                sid
             }
             Protocol::Eio3 if self.config.namespace == *"/" => session.sid.clone(),
             Protocol::Eio3 => format!("{}#{}", self.config.namespace, session.sid).into(),
