@@ -29,7 +29,7 @@ use crate::{
         backoff::Reconnect,
         connection::Config,
         engine::Protocol,
-        packet::{Limits, MAX_NAMESPACE, Parser, root},
+        packet::{Limits, MAX_ATTACHMENTS, MAX_NAMESPACE, Parser, root},
         socket::{self, Credentials},
     },
     provider::{Dial, Join, Provider},
@@ -457,7 +457,7 @@ impl ClientBuilder {
             ack_timeout: Duration::from_secs(30),
             attachment_timeout: Duration::from_secs(30),
             max_message_size: 16 << 20,
-            max_attachments: 10,
+            max_attachments: MAX_ATTACHMENTS,
             max_payload: None,
             retries: 0,
             retry_window: 1,
@@ -682,8 +682,11 @@ impl ClientBuilder {
         self
     }
 
-    /// The largest number of attachments to take with one packet. Default: 10, as in the official
-    /// parser.
+    /// The largest number of attachments of one packet, both ways. Default: 10, as in the official
+    /// parser: a server of default settings closes the connection over more, and an event of this
+    /// client that has more is refused with
+    /// [`EmitError::TooManyAttachments`](crate::EmitError::TooManyAttachments). What goes to a server
+    /// with [`Parser::Msgpack`](crate::Parser) may have any number.
     #[must_use]
     pub fn max_attachments(mut self, count: usize) -> Self {
         self.max_attachments = count;
@@ -901,6 +904,7 @@ impl ClientBuilder {
                 },
                 provider,
                 middleware: self.middleware,
+                max_attachments: self.max_attachments,
                 outgoing: outbox::Limits {
                     items: self.outgoing.items,
                     bytes: self.outgoing.bytes,

@@ -234,6 +234,10 @@ impl Connection {
         while let Some(event) = self.core.poll_event() {
             match event {
                 Event::Packet(packet) => self.collect(packet),
+                Event::Unreadable(error) => {
+                    let link = self.journal.link();
+                    log::warn!("{link}: the server sent a broken event: {error}");
+                }
                 Event::Greeted(session) => {
                     self.journal.greeted();
                     self.knowledge.set_protocol(self.core.protocol());
@@ -252,15 +256,17 @@ impl Connection {
                     self.dispatch();
                     self.tell(|| namespace::Refused { reason: reason.clone() });
                 }
-                Event::Lost { reason, again } => {
+                Event::Lost { reason, again, suspect } => {
                     self.journal.lost(&reason, again);
                     self.counters.ended(&reason);
                     self.dispatch();
                     self.give_back();
-                    for child in self.children.values() {
+                    for (namespace, child) in &self.children {
                         // One that has ended does not mind; it may be on its way back already.
                         let again = again || !child.wanted;
-                        child.addr.do_send(namespace::Lost { reason: reason.clone(), again });
+                        let suspect = suspect.clone().filter(|one| one.is_of(namespace));
+                        let reason = reason.clone();
+                        child.addr.do_send(namespace::Lost { reason, again, suspect });
                     }
                 }
                 Event::Retrying { attempt, delay, reason } => {

@@ -21,7 +21,7 @@
 //! | outcome of an event that asks for an answer | the server |
 //! |---|---|
 //! | the answer | has handled it |
-//! | [`AckError::TimedOut`](crate::AckError::TimedOut), [`AckError::Disconnected`](crate::AckError::Disconnected) | may have seen it |
+//! | [`AckError::TimedOut`](crate::AckError::TimedOut), [`AckError::Disconnected`](crate::AckError::Disconnected), [`AckError::Unsendable`](crate::AckError::Unsendable) | may have seen it |
 //! | [`AckError::NeverSent`](crate::AckError::NeverSent) | has not seen it, and never will |
 //! | [`AckError::Decode`](crate::AckError::Decode) | has handled it, and answered in another shape than asked for |
 //!
@@ -34,7 +34,11 @@
 //!
 //! An event that is **larger than the server takes** would end the connection. Servers since 4.5 say
 //! in their handshake how large a message may be, and a larger one is refused with
-//! [`EmitError::PayloadTooLarge`](crate::EmitError::PayloadTooLarge).
+//! [`EmitError::PayloadTooLarge`](crate::EmitError::PayloadTooLarge). Older ones say nothing, and cut
+//! the connection. So an event of 64 KiB and more (or with more than 10 attachments) that was written,
+//! and not known to be read when the connection was lost, is a suspect: when that happens twice in a
+//! row it is not sent again, and who waits for it gets [`Unsendable`](crate::Unsendable), which names
+//! it. Such events are sent one at a time while it is being found out.
 //!
 //! ## At least once
 //!
@@ -57,7 +61,7 @@
 //! A try whose answer does not come in time takes one of the retries. A connection that is lost
 //! takes none: the events go again on the next one, however often. So what ends an event without an
 //! answer is a server that is there and does not answer (or closes the connection over the event, as
-//! too large), its own [lifetime](crate::Emit::lifetime), or the end of the namespace (left, refused,
+//! too large: [`AckError::Unsendable`](crate::AckError::Unsendable)), its own [lifetime](crate::Emit::lifetime), or the end of the namespace (left, refused,
 //! given up, shut down).
 //!
 //! Sent again means that the server may get it twice. With message ids, the last argument of such

@@ -625,6 +625,42 @@ pub enum EmitError {
         /// The server's, in bytes.
         limit: u64,
     },
+    /// The event has more attachments than
+    /// [`max_attachments`](crate::ClientBuilder::max_attachments). Official servers take 10, and
+    /// close the connection over more.
+    TooManyAttachments {
+        /// How many it has.
+        count: usize,
+        /// How many it may have.
+        limit: usize,
+    },
+    /// The connection was lost twice while this event was written: the server may not take messages
+    /// of that size, or with that many attachments. It is not sent again.
+    Unsendable(Unsendable),
+}
+
+/// An event over which the connection was lost, each time that it was sent. Only events of 64 KiB and
+/// more, or with more than 10 attachments, are suspected of that.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Unsendable {
+    /// The name of the event.
+    pub event: String,
+    /// Its size in bytes, with all attachments.
+    pub size: usize,
+    /// How many attachments it has.
+    pub attachments: usize,
+}
+
+impl fmt::Display for Unsendable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { event, size, attachments } = self;
+        write!(
+            f,
+            "the connection was lost each time that the event {} was sent, with {size} bytes and {attachments} attachments: the server may not take that",
+            Excerpt(event)
+        )
+    }
 }
 
 impl fmt::Display for EmitError {
@@ -641,8 +677,14 @@ impl fmt::Display for EmitError {
             Self::PayloadTooLarge { size, limit } => {
                 write!(f, "a message of {size} bytes, and the server takes {limit}")
             }
+            Self::TooManyAttachments { count, limit } => too_many(f, *count, *limit),
+            Self::Unsendable(event) => event.fmt(f),
         }
     }
+}
+
+fn too_many(f: &mut fmt::Formatter<'_>, count: usize, limit: usize) -> fmt::Result {
+    write!(f, "{count} attachments, and option max_attachments allows {limit}")
 }
 
 impl Error for EmitError {
@@ -656,7 +698,9 @@ impl Error for EmitError {
             | Self::Expired
             | Self::Discarded
             | Self::Middleware(_)
-            | Self::PayloadTooLarge { .. } => None,
+            | Self::PayloadTooLarge { .. }
+            | Self::TooManyAttachments { .. }
+            | Self::Unsendable(_) => None,
         }
     }
 }
@@ -672,6 +716,9 @@ pub enum AckError {
     TimedOut,
     /// The session ended first. The event was on its way; whether the server saw it is not known.
     Disconnected(Reason),
+    /// The event has [retries](crate::AckRequest::retries), and the connection was lost twice right
+    /// behind it: the server may not take messages of that size, or with that many attachments.
+    Unsendable(Unsendable),
     /// The answer came, in another shape than asked for.
     Decode(DecodeError),
 }
@@ -682,6 +729,7 @@ impl fmt::Display for AckError {
             Self::NeverSent(error) => write!(f, "never sent: {error}"),
             Self::TimedOut => f.write_str("no answer in time"),
             Self::Disconnected(reason) => write!(f, "no answer: {reason}"),
+            Self::Unsendable(event) => event.fmt(f),
             Self::Decode(error) => write!(f, "unexpected answer: {error}"),
         }
     }
@@ -693,7 +741,7 @@ impl Error for AckError {
             Self::NeverSent(error) => Some(error),
             Self::Disconnected(reason) => Some(reason),
             Self::Decode(error) => Some(error),
-            Self::TimedOut => None,
+            Self::TimedOut | Self::Unsendable(_) => None,
         }
     }
 }
@@ -726,6 +774,14 @@ pub enum AnswerError {
         /// The server's, in bytes.
         limit: u64,
     },
+    /// The answer has more attachments than it may have; see [`EmitError::TooManyAttachments`]. The
+    /// event can be answered otherwise.
+    TooManyAttachments {
+        /// How many it has.
+        count: usize,
+        /// How many it may have.
+        limit: usize,
+    },
 }
 
 impl fmt::Display for AnswerError {
@@ -739,6 +795,7 @@ impl fmt::Display for AnswerError {
             Self::PayloadTooLarge { size, limit } => {
                 write!(f, "a message of {size} bytes, and the server takes {limit}")
             }
+            Self::TooManyAttachments { count, limit } => too_many(f, *count, *limit),
         }
     }
 }

@@ -181,7 +181,7 @@ pub use ear::Events;
 pub use emit::{Emit, Offline};
 pub use error::{
     AckError, AnswerError, BridgeError, BuildError, ConnectFailure, DecodeError, EmitError,
-    Initiator, NamespaceError, ReadyError, Reason, Refusal, StartError,
+    Initiator, NamespaceError, ReadyError, Reason, Refusal, StartError, Unsendable,
 };
 pub use message::{
     ConnectError, Disconnected, Emitted, Event, GaveUp, Lagged, Ready, Reconnecting, ServerError,

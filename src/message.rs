@@ -167,6 +167,9 @@ impl Event {
     }
 
     /// Whether the server waits for an answer. It does if it emitted with an acknowledgement.
+    ///
+    /// Nor can a question be answered whose id is 2^64 - 1 or more. Servers count their questions,
+    /// and none comes that far.
     pub fn wants_ack(&self) -> bool {
         self.answer.is_some()
     }
@@ -263,6 +266,10 @@ impl Responder {
         }
         if self.port.is_ambiguous(&payload) {
             return Err(AnswerError::Encode(AMBIGUOUS.to_owned()));
+        }
+        if let Some(count) = self.port.too_many_attachments(&payload) {
+            let limit = self.port.max_attachments;
+            return Err(AnswerError::TooManyAttachments { count, limit });
         }
         if let Some((size, limit)) = self.port.exceeded(Some(self.id), &payload) {
             return Err(AnswerError::PayloadTooLarge { size, limit });

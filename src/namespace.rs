@@ -38,8 +38,9 @@ use crate::{
     proto::{
         connection::{Outgoing, Session},
         engine::{Protocol, later},
-        packet::{Body, Packet},
+        packet::{Body, FOREIGN_ID, Packet},
         socket,
+        suspect::Suspect,
     },
     provider::{Join, Provided, Provider},
     stats::Counters,
@@ -91,6 +92,7 @@ pub(crate) struct Settings {
     pub(crate) provider: Option<AuthProvider>,
     pub(crate) middleware: List,
     pub(crate) outgoing: Limits,
+    pub(crate) max_attachments: usize,
     /// For events that come as messages.
     pub(crate) offline: Offline,
     pub(crate) counters: Arc<Counters>,
@@ -180,6 +182,7 @@ impl Namespace {
         let status = Arc::new(Status::default());
         let (link, namespace) = (settings.link.clone(), settings.core.namespace.clone());
         let (name, parser) = (Name { link, namespace }, settings.core.parser);
+        let max_attachments = settings.max_attachments;
         let list = settings.middleware.clone();
         let chain = Arc::new(Chain::new(list, name.clone(), Arc::clone(&settings.counters)));
         let posts = Arc::new(Posts::default());
@@ -187,19 +190,11 @@ impl Namespace {
         let (inner_chain, inner_posts) = (Arc::clone(&chain), Arc::clone(&posts));
         let (inner_connection, inner_name) = (connection.clone(), name.clone());
         let addr = Self::start_in_arbiter(arbiter, move |ctx| {
-            let Settings {
-                core,
-                provider,
-                middleware: _,
-                outgoing: _,
-                offline,
-                counters,
-                window,
-                link: _,
-            } = settings;
+            let Settings { core, provider, offline, counters, window, .. } = settings;
             let port = Port {
                 name: inner_name,
                 parser,
+                max_attachments,
                 outbox: inner_outbox,
                 status: inner_status,
                 chain: inner_chain,
@@ -230,7 +225,7 @@ impl Namespace {
                 held: Load::default(),
             }
         });
-        let port = Port { name, parser, outbox, status, chain, posts, addr };
+        let port = Port { name, parser, max_attachments, outbox, status, chain, posts, addr };
         port.join(connection);
         port
     }
@@ -292,6 +287,7 @@ impl Namespace {
                     let namespace = self.name().clone();
                     self.audience.tell(&Fact::ServerError(ServerError { namespace, error }));
                 }
+                socket::Event::Unsendable(event) => log::warn!("{}: {event}", self.label()),
                 socket::Event::TooLarge { size, limit } => {
                     let name = self.label();
                     log::warn!("{name}: {size} bytes were not sent: the server takes {limit}");
@@ -348,7 +344,7 @@ impl Namespace {
     fn received(&mut self, id: Option<u64>, payload: Payload) {
         // It may be over already, if the server left right after it.
         let visit = self.core.visits();
-        let answer = id.map(|id| {
+        let answer = id.filter(|&id| id != FOREIGN_ID).map(|id| {
             let port = Arc::clone(&self.port);
             Arc::new(Responder { port, visit, id, used: AtomicBool::new(false) })
         });
@@ -581,7 +577,7 @@ message!(
 );
 message!(
     /// The connection is gone, or did not come about.
-    Lost { reason: Reason, again: bool }
+    Lost { reason: Reason, again: bool, suspect: Option<Suspect> }
 );
 message!(
     /// What the connection was given, and did not write.
@@ -642,7 +638,11 @@ impl Handler<Routed> for Namespace {
 impl Handler<Lost> for Namespace {
     type Result = ();
 
-    fn handle(&mut self, Lost { reason, again }: Lost, _: &mut Self::Context) {
+    fn handle(&mut self, lost: Lost, _: &mut Self::Context) {
+        let Lost { reason, again, suspect } = lost;
+        if let Some(suspect) = suspect {
+            self.core.handle_suspect(suspect);
+        }
         self.core.handle_lost(alarm::now(), reason, again);
         self.publish();
     }

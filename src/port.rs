@@ -47,6 +47,7 @@ impl fmt::Display for Name {
 pub(crate) struct Port {
     pub(crate) name: Name,
     pub(crate) parser: Parser,
+    pub(crate) max_attachments: usize,
     pub(crate) outbox: Arc<Outbox>,
     pub(crate) status: Arc<Status>,
     pub(crate) chain: Arc<Chain>,
@@ -194,6 +195,13 @@ impl Port {
         Some((size, limit))
     }
 
+    /// How many attachments there are, if these are more than the server takes. One with msgpack takes
+    /// any number.
+    pub(crate) fn too_many_attachments(&self, payload: &Payload) -> Option<usize> {
+        let count = payload.attachments().len();
+        (self.parser == Parser::Json && count > self.max_attachments).then_some(count)
+    }
+
     /// Whether it came from a server with another parser, and cannot be said in this one.
     pub(crate) fn is_ambiguous(&self, payload: &Payload) -> bool {
         self.parser == Parser::Json && payload.is_ambiguous_as_text()
@@ -250,6 +258,9 @@ impl Port {
         }
         if self.is_ambiguous(&emit.payload) {
             return Err(EmitError::Encode(AMBIGUOUS.to_owned()));
+        }
+        if let Some(count) = self.too_many_attachments(&emit.payload) {
+            return Err(EmitError::TooManyAttachments { count, limit: self.max_attachments });
         }
         if let Some((size, limit)) = self.exceeded(None, &emit.payload) {
             return Err(EmitError::PayloadTooLarge { size, limit });

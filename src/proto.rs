@@ -30,6 +30,7 @@ mod proof;
 pub(crate) mod recovery;
 pub(crate) mod retries;
 pub(crate) mod socket;
+pub(crate) mod suspect;
 
 pub use packet::ProtocolError;
 
@@ -53,6 +54,7 @@ mod purity {
             ("recovery", include_str!("proto/recovery.rs")),
             ("retries", include_str!("proto/retries.rs")),
             ("socket", include_str!("proto/socket.rs")),
+            ("suspect", include_str!("proto/suspect.rs")),
         ];
         let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/proto");
         let files = std::fs::read_dir(folder).unwrap().count();

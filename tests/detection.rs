@@ -310,7 +310,7 @@ async fn a_server_that_closes_before_its_handshake_is_asked_for_revision_3() {
     // As servers in Python 2.x do on gevent-websocket: an empty close frame behind the 101.
     let server = Scripted::start();
     let (client, mut watch) = start(support::builder(server.url()));
-    let mut peer = server.accept().await;
+    let peer = server.accept().await;
     assert_eq!(peer.parameter("EIO"), Some("4"));
     peer.close(None).await;
     let mut peer = server.accept().await;
@@ -328,7 +328,7 @@ async fn a_server_that_closes_before_its_handshake_whatever_it_is_asked_for_is_t
     let server = Scripted::start();
     let (_client, mut watch) = start(support::builder(server.url()));
     for revision in ["4", "3"] {
-        let mut peer = server.accept().await;
+        let peer = server.accept().await;
         assert_eq!(peer.parameter("EIO"), Some(revision));
         peer.close(None).await;
     }

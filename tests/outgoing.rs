@@ -1326,3 +1326,58 @@ async fn a_system_that_stops_without_a_shutdown_neither_hangs_nor_leaks() {
     }
     assert_eq!(report(within(client.shutdown(HOUR)).await), [0; 4]);
 }
+
+// What ends a connection each time that it is sent.
+
+/// A server that says nothing of what it takes ends the connection over such an event.
+async fn an_event_that_is_always_lost_is_given_up(line: Line) {
+    let server = node::start(line, &Config::default());
+    let client = Client::builder(server.url()).reconnect(quick()).retry_window(4).start().unwrap();
+    let socket = client.socket();
+    let mut recorder = Recorder::of(socket);
+    recorder.next_ready().await;
+    let size = 5_000_000;
+    let first = socket.emit_with_ack::<String>("echo", "first").retries(3).send();
+    let large = socket.emit_with_ack::<()>("silent", "x".repeat(size)).retries(3).send();
+    let last = socket.emit_with_ack::<String>("echo", "last").retries(3).send();
+    let Err(AckError::Unsendable(event)) = within(large).await else { panic!("it is sent") };
+    assert_eq!((&*event.event, event.attachments), ("silent", 0));
+    assert!(event.size > size, "{event:?}");
+    for (answer, expected) in [(first, "first"), (last, "last")] {
+        assert_eq!(within(answer).await, Ok(expected.to_owned()));
+    }
+    let reason = recorder.next_disconnected().await;
+    assert!(reason.to_string().contains("1000000 bytes"), "{reason}");
+    assert_eq!(client.stats().connects, 3);
+}
+
+#[actix::test]
+async fn an_event_that_3_1_2_always_drops_is_given_up() {
+    an_event_that_is_always_lost_is_given_up(Line::V3_1_2).await;
+}
+
+#[actix::test]
+async fn an_event_that_4_0_2_always_drops_is_given_up() {
+    an_event_that_is_always_lost_is_given_up(Line::V4_0_2).await;
+}
+
+#[actix::test]
+async fn an_event_with_more_attachments_than_official_servers_take_is_refused() {
+    let attachments: Vec<Bytes> = vec![Bytes::from_static(b"x"); 11];
+    let server = node::server(Line::V4);
+    let client = support::builder(server.url()).connect().await.unwrap();
+    let refused = client.socket().emit("echo", (&attachments,)).unwrap_err();
+    assert_eq!(refused, EmitError::TooManyAttachments { count: 11, limit: 10 });
+    let asked = client.socket().emit_with_ack::<()>("echo", (&attachments,));
+    assert_eq!(within(asked).await, Err(AckError::NeverSent(refused)));
+    let echoed = within(client.socket().emit_with_ack("echo", (&attachments[..10],))).await;
+    assert_eq!(echoed.map(|echoed: (Vec<Bytes>,)| echoed.0.len()), Ok(10));
+
+    // Who says that the server takes more, and is wrong, learns that.
+    let builder = Client::builder(server.url()).reconnect(quick()).max_attachments(11);
+    let client = builder.start().unwrap();
+    let asked = client.socket().emit_with_ack::<()>("echo", (attachments,)).retries(3);
+    let Err(AckError::Unsendable(event)) = within(asked).await else { panic!("it is taken") };
+    assert_eq!(event.attachments, 11);
+    assert_eq!(client.stats().connects, 2);
+}

@@ -58,10 +58,11 @@ use super::{
     packet::{Body, Decoder, Limits, Packet, Parser, ProtocolError, Refused, root},
     proof::Proof,
     socket::refusal,
+    suspect::{Suspect, Suspects},
 };
 use crate::{
     emit::Terms,
-    error::{ConnectFailure, Reason, brief},
+    error::{ConnectFailure, EmitError, Reason, brief},
     outbox::Permit,
     text::Text,
 };
@@ -201,11 +202,14 @@ pub(crate) enum Event {
     Opened(Session),
     /// Of the current session.
     Packet(Packet),
+    /// An old server sent an event or an answer that is none. It is left out.
+    Unreadable(ProtocolError),
     /// An old server let nobody into `/`, and with it into no namespace that waits.
     Refused(Reason),
     /// The connection is gone, or did not come about. `again`: another is on its way. What was not
-    /// written to it is to be [taken](Connection::take_unwritten).
-    Lost { reason: Reason, again: bool },
+    /// written to it is to be [taken](Connection::take_unwritten). `suspect`: the event over which the
+    /// server may have ended it.
+    Lost { reason: Reason, again: bool, suspect: Option<Suspect> },
     /// Attempt number `attempt` is made after `delay`, because of `reason`.
     Retrying { attempt: u32, delay: Duration, reason: Reason },
     /// As many attempts were made as are allowed.
@@ -255,6 +259,9 @@ pub(crate) struct Connection {
     left: HashSet<ByteString>,
     pings: u64,
     proof: Proof,
+    suspects: Suspects,
+    /// The one that the connection was lost over, until that is told.
+    suspect: Option<Suspect>,
     /// The server's ping is to be answered. One answer is enough for any number of pings, and
     /// needs no queue that a flood of them could fill.
     pong: bool,
@@ -396,6 +403,8 @@ impl Connection {
             left: HashSet::new(),
             pings: 0,
             proof: Proof::default(),
+            suspects: Suspects::default(),
+            suspect: None,
             pong: false,
             actions: VecDeque::new(),
             events: VecDeque::new(),
@@ -507,7 +516,7 @@ impl Connection {
             return;
         }
         if !matches!(outgoing.packet.body, Body::Connect(_)) {
-            if outgoing.is_plain() {
+            if outgoing.is_plain() || self.suspects.is_open() {
                 self.proof.expect(now);
             }
             return self.enqueue(outgoing);
@@ -602,6 +611,7 @@ impl Connection {
         self.left.clear();
         self.pong = false;
         self.proof = Proof::default();
+        self.suspects.begin();
         let asked = self.verdict.unwrap_or(Protocol::Eio4);
         let deadline = later(now, self.config.connect_timeout);
         self.state = State::Dialling { asked, deadline, first: None };
@@ -726,7 +736,10 @@ impl Connection {
                     // It does not understand the revision that it did understand.
                     self.verdict = self.config.pin;
                 }
-                let reason = first.map_or(reason.clone(), |first| weightier(first, reason));
+                let reason = match first {
+                    Some(first) => weightier(first, reason),
+                    None => reason,
+                };
                 let pause = retry_after.unwrap_or_default().min(LONGEST_PAUSE);
                 self.lost_for(now, reason, pause);
             }
@@ -852,7 +865,17 @@ impl Connection {
     }
 
     fn message(&mut self, now: Instant, text: Text) -> Result<(), Refused> {
-        let packet = self.decoder.text(text)?;
+        let is_whole = text.starts_with(['2', '3']);
+        let packet = match self.decoder.text(text) {
+            // The clients of these servers go on, and so nobody has noticed what such a server sends.
+            Err(Refused::Protocol(error @ (ProtocolError::Json(_) | ProtocolError::Payload)))
+                if is_whole && self.protocol() == Some(Protocol::Eio3) =>
+            {
+                self.events.push_back(Event::Unreadable(error));
+                None
+            }
+            read => read?,
+        };
         self.packet(now, packet);
         Ok(())
     }
@@ -878,7 +901,7 @@ impl Connection {
 
     /// All that shows that the server is an old one is that it has answered a ping.
     fn doubt(&mut self, now: Instant) {
-        let half = self.config.join_timeout / 2;
+        let half = self.config.join_timeout.checked_div(2).unwrap_or_default();
         if let State::Open(Open { root: Root::Pending { doubt, .. }, .. }) = &mut self.state {
             *doubt = Some(later(now, half));
         }
@@ -989,6 +1012,7 @@ impl Connection {
             *until = (*until).min(later(now, trip.saturating_mul(2).max(SLACK)));
         }
         self.proof.handle_pong(now, ping);
+        self.suspects.handle_pong(ping);
         self.admit_returns(|back| back.ping <= ping);
         self.say_farewells(|farewell| farewell.ping <= ping);
     }
@@ -1027,7 +1051,13 @@ impl Connection {
                 self.dial(now);
             }
             State::Opening { .. } => self.cut_short(now, reason),
-            State::Undecided { .. } | State::Open(_) => self.lost(now, reason),
+            State::Undecided { .. } => self.lost(now, reason),
+            State::Open(open) => {
+                let is_limited = open.session.max_payload.is_some();
+                let (reason, suspect) = self.suspects.handle_lost(reason, is_limited);
+                self.suspect = suspect;
+                self.lost(now, reason);
+            }
             State::Closing { .. } => self.end(Reason::Shutdown),
         }
     }
@@ -1162,11 +1192,21 @@ impl Connection {
     }
 
     fn tell_lost(&mut self, reason: Reason, again: bool) {
+        let suspect = self.suspect.take();
         let mut in_doubt = std::mem::take(&mut self.proof).in_doubt();
-        if let Some((writing, _)) = self.writing.take() {
+        if let Some((mut writing, _)) = self.writing.take() {
             // The server has a part of it, and does nothing with that.
             in_doubt = in_doubt.saturating_sub(u64::from(writing.is_plain()));
-            self.unwritten.extend(Some(writing).filter(Outgoing::is_event));
+            match suspect.as_ref().filter(|suspect| suspect.has_ended(&writing)) {
+                None => self.unwritten.extend(Some(writing).filter(Outgoing::is_event)),
+                Some(Suspect { event, .. }) => {
+                    let permit = writing.permit.take();
+                    let refuse = |permit: Permit| {
+                        permit.refuse(&EmitError::Unsendable(event.clone()));
+                    };
+                    permit.into_iter().for_each(refuse);
+                }
+            }
         }
         self.unwritten.extend(self.queue.drain(..).filter_map(|queued| match queued {
             Queued::Packet(outgoing) => Some(outgoing).filter(Outgoing::is_event),
@@ -1174,7 +1214,7 @@ impl Connection {
         }));
         self.tally.in_doubt = self.tally.in_doubt.saturating_add(in_doubt);
         self.last = Some(reason.clone());
-        self.events.push_back(Event::Lost { reason, again });
+        self.events.push_back(Event::Lost { reason, again, suspect });
     }
 
     /// Safe to call early.
@@ -1324,6 +1364,7 @@ impl Connection {
         let is_more = self.config.parser.write(&outgoing.packet, n, protocol, head, write);
         if n == 0 {
             self.note(&outgoing.packet);
+            self.suspects.note_written(&outgoing, self.pings);
         }
         if is_more {
             self.writing = Some((outgoing, n.saturating_add(1)));
@@ -1500,7 +1541,10 @@ mod tests {
 
         #[track_caller]
         fn expect_lost(&mut self, reason: Reason) {
-            assert_eq!(self.core.poll_event(), Some(Event::Lost { reason, again: false }));
+            assert_eq!(
+                self.core.poll_event(),
+                Some(Event::Lost { reason, again: false, suspect: None })
+            );
             assert!(self.core.is_idle());
         }
     }
@@ -1584,8 +1628,51 @@ mod tests {
             assert_eq!(bench.core.protocol(), None);
             let lost = bench.core.poll_event();
             assert!(
-                matches!(lost, Some(Event::Lost { reason: Reason::Protocol(_), again: false })),
+                matches!(lost, Some(Event::Lost { reason: Reason::Protocol(_), again: false, .. })),
                 "{lost:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_event_that_cannot_be_read_ends_the_connection_with_new_servers_only() {
+        for (text, error) in [
+            (r#"42[{"t":"d"}]"#, ProtocolError::Payload),
+            ("42/shop,[]", ProtocolError::Payload),
+            ("431{}", ProtocolError::Payload),
+            (
+                r#"430-0["300"]"#,
+                ProtocolError::Json("trailing characters at line 1 column 3".into()),
+            ),
+        ] {
+            let mut bench = Bench::dialled(None);
+            bench.text(PLAIN);
+            bench.text("40");
+            while bench.core.poll_event().is_some() {}
+            bench.text(text);
+            bench.text(r#"42["next"]"#);
+            let unreadable = bench.core.poll_event();
+            assert!(matches!(unreadable, Some(Event::Unreadable(_))), "{text}: {unreadable:?}");
+            let next = bench.core.poll_event();
+            assert!(matches!(next, Some(Event::Packet(_))), "{text}: {next:?}");
+
+            let mut bench = Bench::dialled(None);
+            bench.text(MODERN);
+            bench.core.poll_event();
+            bench.text(text);
+            bench.expect_lost(Reason::Protocol(error));
+        }
+        // What follows it, or what it says, would be lost with it.
+        for text in ["451-[{}]", "40[]", "44denied", "49"] {
+            let mut bench = Bench::dialled(None);
+            bench.text(PLAIN);
+            bench.text("40");
+            while bench.core.poll_event().is_some() {}
+            bench.text(text);
+            let lost = bench.core.poll_event();
+            assert!(
+                matches!(lost, Some(Event::Lost { reason: Reason::Protocol(_), .. })),
+                "{text}: {lost:?}"
             );
         }
     }
@@ -2094,7 +2181,7 @@ mod tests {
         // A second try takes a new connection.
         assert_eq!(bench.core.join(bench.now, "/foo"), Admission::Later);
         assert_eq!(bench.core.poll_action(), Some(Action::Dial(Protocol::Eio3)));
-        let lost = Event::Lost { reason: Reason::Reconnect, again: true };
+        let lost = Event::Lost { reason: Reason::Reconnect, again: true, suspect: None };
         assert_eq!(bench.core.poll_event(), Some(lost));
     }
 
@@ -2204,7 +2291,7 @@ mod tests {
             }
             while bench.core.poll_event().is_some() {}
             bench.core.handle_lost(bench.now, reason.clone());
-            let lost = Event::Lost { reason: told.clone(), again: true };
+            let lost = Event::Lost { reason: told.clone(), again: true, suspect: None };
             assert_eq!(bench.core.poll_event(), Some(lost));
             while bench.core.poll_event().is_some() {}
             bench.pass(10 * SECOND);
@@ -2365,7 +2452,7 @@ mod tests {
             assert_eq!(bench.core.poll_event(), None, "{reason:?}");
             bench.core.handle_suspended(bench.now, patience + SECOND);
             assert_eq!(bench.core.poll_action(), Some(Action::Drop));
-            let lost = Event::Lost { reason, again: true };
+            let lost = Event::Lost { reason, again: true, suspect: None };
             assert_eq!(bench.core.poll_event(), Some(lost));
             let retrying = bench.core.poll_event();
             assert!(matches!(retrying, Some(Event::Retrying { .. })), "{retrying:?}");
@@ -2558,6 +2645,7 @@ mod tests {
                 "41",
                 "44\"no\"",
                 "42[\"e\"]",
+                "42[{}]",
                 "1",
                 "2",
                 "3",
@@ -2650,6 +2738,9 @@ mod tests {
                                 prop_assert!(pin.is_none_or(|pin| pin == session.protocol));
                                 epoch = session.epoch;
                                 open = true;
+                            }
+                            Event::Unreadable(_) => {
+                                prop_assert_eq!(bench.core.protocol(), Some(Protocol::Eio3));
                             }
                             Event::Packet(_) | Event::Refused(_) => {
                                 prop_assert!(open || bench.core.protocol() == Some(Protocol::Eio3));

@@ -14,10 +14,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use base64::{
+    Engine as _, alphabet,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
 use bytes::Bytes;
 use bytestring::ByteString;
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::ProtocolError;
 use crate::{error::brief, text::Text};
@@ -51,6 +55,12 @@ impl fmt::Display for Protocol {
     }
 }
 
+/// Base64 of servers: some leave the padding away.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
 /// One whole websocket message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Frame {
@@ -81,7 +91,8 @@ pub(crate) enum EnginePacket {
     Message(Text),
     /// An attachment of the Socket.IO packet before it, or a packet by itself.
     Binary(Bytes),
-    /// Upgrade and noop: they have a meaning with long-polling only.
+    /// Upgrade and noop, which have a meaning with long-polling only; and in revision 3, what is
+    /// binary and no message.
     Idle,
 }
 
@@ -89,7 +100,7 @@ pub(crate) enum EnginePacket {
 pub(crate) fn decode(protocol: Protocol, frame: Frame) -> Result<EnginePacket, ProtocolError> {
     let text = match frame {
         Frame::Text(text) => text,
-        Frame::Binary(data) => return binary(protocol, data).map(EnginePacket::Binary),
+        Frame::Binary(data) => return Ok(binary(protocol, data)),
     };
     let Some(kind) = text.as_bytes().first().copied() else {
         return Err(ProtocolError::Empty);
@@ -107,25 +118,28 @@ pub(crate) fn decode(protocol: Protocol, frame: Frame) -> Result<EnginePacket, P
         b'5' | b'6' => EnginePacket::Idle,
         b'b' => {
             let digits = match protocol {
-                Protocol::Eio4 => Some(&*rest),
-                Protocol::Eio3 => rest.strip_prefix('4'),
+                Protocol::Eio4 => &rest,
+                Protocol::Eio3 => match rest.strip_prefix('4') {
+                    Some(digits) => digits,
+                    None => return Ok(EnginePacket::Idle),
+                },
             };
-            let data = digits.and_then(|digits| BASE64.decode(digits).ok());
-            EnginePacket::Binary(data.ok_or(ProtocolError::Base64)?.into())
+            let data = BASE64.decode(digits).map_err(|_| ProtocolError::Base64)?;
+            EnginePacket::Binary(data.into())
         }
         other => return Err(ProtocolError::UnknownEngineType(other)),
     })
 }
 
-fn binary(protocol: Protocol, mut data: Bytes) -> Result<Bytes, ProtocolError> {
+fn binary(protocol: Protocol, mut data: Bytes) -> EnginePacket {
     if protocol == Protocol::Eio3 {
-        match data.first() {
-            Some(4) => drop(data.split_to(1)),
-            Some(&other) => return Err(ProtocolError::UnknownEngineType(other)),
-            None => return Err(ProtocolError::Empty),
+        // Some servers send texts like that, which the official client ignores as well.
+        if data.first() != Some(&4) {
+            return EnginePacket::Idle;
         }
+        drop(data.split_to(1));
     }
-    Ok(data)
+    EnginePacket::Binary(data)
 }
 
 /// One whole websocket message to be written, from two pieces.
@@ -168,11 +182,12 @@ pub(crate) const PONG: Message<'static> = Message::Text("3", "");
 /// The server's greeting.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Handshake {
-    /// The engine session's id, which is a secret.
+    /// The engine session's id, which is a secret. Empty if the server has not said one.
     pub(crate) sid: ByteString,
     pub(crate) ping_interval: Duration,
     pub(crate) ping_timeout: Duration,
-    /// The largest message that the server takes, in bytes; servers since 4.5 say.
+    /// The largest message that the server takes, in bytes, if it says something about that, as
+    /// servers since 4.5 do.
     pub(crate) max_payload: Option<u64>,
 }
 
@@ -192,40 +207,67 @@ impl Handshake {
     /// overflow a deadline.
     const INTERVALS: (f64, f64) = (10.0, 86_400_000.0);
 
+    /// Reads what stubs and servers of other makes send, too. The official clients look at nothing
+    /// but the intervals, and take text for a number. One that is missing, or null, is the default
+    /// of the official server.
     pub(crate) fn parse(json: &str) -> Result<Self, ProtocolError> {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
         struct Open {
-            sid: String,
-            ping_interval: f64,
-            ping_timeout: f64,
-            max_payload: Option<serde_json::Number>,
+            #[serde(default)]
+            sid: Value,
+            #[serde(default)]
+            ping_interval: Value,
+            #[serde(default)]
+            ping_timeout: Value,
+            #[serde(default)]
+            max_payload: Value,
         }
-        let open: Open =
-            serde_json::from_str(json).map_err(|error| ProtocolError::Handshake(brief(&error)))?;
-        if open.sid.is_empty() {
-            return Err(ProtocolError::Handshake("the session id is empty".to_owned()));
-        }
+        // An array would be its members without their names.
+        let is_object = json.trim_start().starts_with('{');
+        let open: Option<Open> = is_object
+            .then(|| serde_json::from_str(json))
+            .transpose()
+            .map_err(|error| ProtocolError::Handshake(brief(&error)))?;
+        let Some(Open { sid, ping_interval, ping_timeout, max_payload }) = open else {
+            return Err(ProtocolError::Handshake("it is no JSON object".to_owned()));
+        };
         let (min, max) = Self::INTERVALS;
-        let interval = |millis: f64| {
-            Duration::try_from_secs_f64(millis.clamp(min, max) / 1000.0)
+        let interval = |millis: &Value, default: f64| {
+            let millis = number(millis).unwrap_or(default).clamp(min, max);
+            Duration::try_from_secs_f64(millis / 1000.0)
                 .map_err(|error| ProtocolError::Handshake(brief(&error)))
         };
         Ok(Self {
-            sid: open.sid.into(),
-            ping_interval: interval(open.ping_interval)?,
-            ping_timeout: interval(open.ping_timeout)?,
-            max_payload: open.max_payload.and_then(|bytes| {
+            sid: session_id(sid).unwrap_or_default(),
+            ping_interval: interval(&ping_interval, 25_000.0)?,
+            ping_timeout: interval(&ping_timeout, 20_000.0)?,
+            max_payload: (!max_payload.is_null()).then(|| {
                 // A size is a whole number, whatever type JSON has for it.
-                let whole = bytes.as_u64().or_else(|| {
-                    let bytes = bytes.as_f64().unwrap_or_default();
+                let whole = max_payload.as_u64().or_else(|| {
+                    let bytes = number(&max_payload).unwrap_or_default();
                     format!("{:.0}", bytes.max(0.0)).parse().ok()
                 });
-                // Zero is how servers say that they take all.
-                whole.filter(|&bytes| bytes > 0)
+                // Zero is how servers say that they take all. They have said something all the same.
+                whole.filter(|&bytes| bytes > 0).unwrap_or(u64::MAX)
             }),
         })
     }
+}
+
+/// A session's id, which is text; some servers send a number.
+pub(super) fn session_id(sid: Value) -> Option<ByteString> {
+    match sid {
+        Value::String(text) => Some(text.into()),
+        Value::Number(number) => Some(number.to_string().into()),
+        _ => None,
+    }
+}
+
+/// A number, as such or in text.
+fn number(value: &Value) -> Option<f64> {
+    let number = value.as_f64().or_else(|| value.as_str()?.trim().parse().ok());
+    number.filter(|number| number.is_finite())
 }
 
 impl Handshake {
@@ -407,7 +449,7 @@ mod tests {
             assert_eq!(decode(text("")), Err(ProtocolError::Empty));
             assert_eq!(decode(text("7")), Err(ProtocolError::UnknownEngineType(b'7')));
             assert_eq!(decode(text("é")), Err(ProtocolError::UnknownEngineType(0xC3)));
-            assert_eq!(decode(text("b?")), Err(ProtocolError::Base64));
+            assert_eq!(decode(text("b4?")), Err(ProtocolError::Base64));
         }
     }
 
@@ -427,11 +469,25 @@ mod tests {
             assert_eq!(decode(protocol, frame), packet);
             assert_eq!(decode(protocol, text(base64)), packet);
         }
-        let wrong = Frame::Binary(data);
-        assert_eq!(decode(Protocol::Eio3, wrong), Err(ProtocolError::UnknownEngineType(1)));
         let empty = Frame::Binary(Bytes::new());
-        assert_eq!(decode(Protocol::Eio3, empty.clone()), Err(ProtocolError::Empty));
         assert_eq!(decode(Protocol::Eio4, empty), Ok(EnginePacket::Binary(Bytes::new())));
+    }
+
+    #[test]
+    fn padding_of_base64_may_be_left_away() {
+        for base64 in ["bAQ==", "bAQ"] {
+            let packet = EnginePacket::Binary(Bytes::from_static(&[1]));
+            assert_eq!(decode(Protocol::Eio4, text(base64)), Ok(packet), "{base64}");
+        }
+    }
+
+    #[test]
+    fn what_is_binary_and_no_message_is_ignored_in_revision_3() {
+        for data in [&b""[..], b"\x01\x02", b"42[\"a\"]", b"\xff"] {
+            let frame = Frame::Binary(Bytes::from_static(data));
+            assert_eq!(decode(Protocol::Eio3, frame), Ok(EnginePacket::Idle), "{data:?}");
+        }
+        assert_eq!(decode(Protocol::Eio3, text("b2AQ==")), Ok(EnginePacket::Idle));
     }
 
     #[test]
@@ -450,10 +506,39 @@ mod tests {
         assert_eq!(odd.ping_interval, 86_400 * SECOND);
         assert_eq!(odd.max_payload, None);
 
-        for bad in
-            ["", "{}", "[]", r#"{"sid":"","pingTimeout":1,"pingInterval":1}"#, r#"{"sid":1}"#]
-        {
+        for bad in ["", "{", "[]", "1", "null", r#"{"pingInterval":1e400}"#] {
             assert!(matches!(Handshake::parse(bad), Err(ProtocolError::Handshake(_))), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_other_servers_put_into_the_handshake_is_understood() {
+        let millis = Duration::from_millis;
+        let defaults = (25 * SECOND, 20 * SECOND);
+        for (open, sid, (interval, timeout), max) in [
+            ("{}", "", defaults, None),
+            (r#" {"sid":17,"pingTimeout":null,"maxPayload":null}"#, "17", defaults, None),
+            (r#"{"sid":null,"pingInterval":[],"pingTimeout":"NaN"}"#, "", defaults, None),
+            (
+                r#"{"sid":"","pingInterval":"30000","pingTimeout":" 1.5e3 "}"#,
+                "",
+                (30 * SECOND, millis(1_500)),
+                None,
+            ),
+            (r#"{"pingInterval":0,"pingTimeout":"inf"}"#, "", (millis(10), 20 * SECOND), None),
+            (r#"{"maxPayload":"1000"}"#, "", defaults, Some(1_000)),
+            (r#"{"maxPayload":1e3}"#, "", defaults, Some(1_000)),
+            (r#"{"maxPayload":0}"#, "", defaults, Some(u64::MAX)),
+            (r#"{"maxPayload":-1}"#, "", defaults, Some(u64::MAX)),
+            (r#"{"maxPayload":"all"}"#, "", defaults, Some(u64::MAX)),
+        ] {
+            let expected = Handshake {
+                sid: sid.into(),
+                ping_interval: interval,
+                ping_timeout: timeout,
+                max_payload: max,
+            };
+            assert_eq!(Handshake::parse(open), Ok(expected), "{open}");
         }
     }
 

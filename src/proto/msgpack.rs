@@ -32,10 +32,10 @@ use rmp::{
     encode::{self, ByteBuf},
 };
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
+use serde_json::{Number, value::RawValue};
 
 use super::packet::{
-    Body, Limits, MAX_ID, MAX_NAMESPACE, Packet, Parts, ProtocolError, Refused, event_name,
+    Body, FOREIGN_ID, Limits, MAX_NAMESPACE, Packet, Parts, ProtocolError, Refused, event_name,
 };
 use crate::{
     error::brief,
@@ -215,7 +215,7 @@ pub(super) fn decode_text(text: &Text) -> Result<Packet, Refused> {
 struct Fields<'a> {
     r#type: u8,
     nsp: String,
-    id: Option<u64>,
+    id: Option<Number>,
     #[serde(borrow)]
     data: Option<&'a RawValue>,
 }
@@ -226,9 +226,7 @@ fn packet(source: &Text, attachments: Vec<Bytes>) -> Result<Packet, ProtocolErro
     if nsp.len() > MAX_NAMESPACE {
         return Err(ProtocolError::Namespace);
     }
-    if id.is_some_and(|id| id > MAX_ID) {
-        return Err(ProtocolError::Id);
-    }
+    let id = id.map(|id| id.as_u64().unwrap_or(FOREIGN_ID));
     let data = data.map(RawValue::get);
     let of_shape = |first| data.filter(|data| data.starts_with(first));
     let body = match r#type {
@@ -245,7 +243,7 @@ fn packet(source: &Text, attachments: Vec<Bytes>) -> Result<Packet, ProtocolErro
         }
         3 | 6 => {
             let json = of_shape('[').ok_or(ProtocolError::Payload)?;
-            let id = id.ok_or(ProtocolError::Id)?;
+            let id = id.unwrap_or(FOREIGN_ID);
             Body::Ack { id, payload: Payload::answer(source.slice_ref(json), attachments) }
         }
         4 => Body::ConnectError(data.map(Into::into)),
@@ -598,6 +596,18 @@ mod tests {
                 &[r#"451-0["back",1,{"_placeholder":true,"num":0}]"#, "0102"],
             ),
             ("84a47479706506a46461746190a36e7370a12fa2696405", &["435[]"]),
+            // An id that the official parser writes as a float, one below zero, and none.
+            (
+                "84a47479706502a46461746191a165a36e7370a12fa26964cb43f0000000000000",
+                &[r#"4218446744073709551615["e"]"#],
+            ),
+            ("84a47479706503a46461746190a36e7370a12fa26964ff", &["4318446744073709551615[]"]),
+            ("83a47479706503a46461746190a36e7370a12f", &["4318446744073709551615[]"]),
+            // One of 2^53.
+            (
+                "84a47479706503a46461746190a36e7370a12fa26964cf0020000000000000",
+                &["439007199254740992[]"],
+            ),
             // Numbers as names, and lengths in more bytes than they need.
             ("83a47479706502a464617461dd0000000107a36e7370da00012f", &["42[7]"]),
         ] {
@@ -738,8 +748,6 @@ mod tests {
             ("83a47479706502a46461746190a36e7370a12f", ProtocolError::Payload),
             ("83a47479706502a46461746191c0a36e7370a12f", ProtocolError::Payload),
             ("83a47479706500a46461746190a36e7370a12f", ProtocolError::Payload),
-            ("83a47479706503a46461746190a36e7370a12f", ProtocolError::Id),
-            ("84a47479706503a46461746190a36e7370a12fa26964cf0020000000000000", ProtocolError::Id),
         ] {
             assert_eq!(read(message), Err(error.into()), "{message}");
         }

@@ -10,11 +10,11 @@
 //! The comma after a namespace may be missing at the end of a packet. Ids exist on types 2, 3, 5
 //! and 6 only. The JSON is checked here and kept as text.
 //!
-//! The decoder is stricter than the official one where that one lets nonsense through (signs and
-//! spaces in numbers, events without a name, acks without an id), and more lenient where servers
-//! in the field differ: any JSON is taken as the data of a connect error, anything at all behind a
-//! disconnect, and an event may have any name. The official client needs some names for what it
-//! tells of its own life cycle; here nothing but a packet's type can mean that.
+//! The decoder is stricter than the official one where that one lets nonsense through
+//! ([`ProtocolError`] has the list), and more lenient where servers in the field differ: any JSON is
+//! taken as the data of a connect error, anything at all behind a disconnect, and an event may have
+//! any name. The official client needs some names for what it tells of its own life cycle; here
+//! nothing but a packet's type can mean that.
 
 use std::{fmt, ops::Range};
 
@@ -32,13 +32,38 @@ use crate::{
     text::Text,
 };
 
+/// So many attachments the official parsers take with one packet.
+pub(crate) const MAX_ATTACHMENTS: usize = 10;
+
 /// The longest namespace, in bytes.
 pub(crate) const MAX_NAMESPACE: usize = 512;
 
-/// The largest ack id, 2^53 - 1: JavaScript counts no further.
-pub(super) const MAX_ID: u64 = 0x1F_FFFF_FFFF_FFFF;
+/// What stands for an id that is no `u64`, or for that of an ack without one. Ours count up from 0
+/// and never get here; a question of the server under it is one that cannot be answered.
+pub(crate) const FOREIGN_ID: u64 = u64::MAX;
 
-/// How the peer broke the protocol.
+/// How the peer broke the protocol. It ends the connection.
+///
+/// But servers 1.x and 2.x may send an event or an answer, in JSON and without attachments, that
+/// cannot be read ([`Json`](Self::Json), [`Payload`](Self::Payload)): it is left out with a warning
+/// in the log, and the connection goes on, as it does with their own client in a browser.
+///
+/// # Stricter than the official client
+///
+/// What the official clients take is taken, except for this, which no known server sends:
+///
+/// | what | the official client | why not here |
+/// |---|---|---|
+/// | `4` and nothing more | takes it for an answer to the request to join | it is a message without a type |
+/// | broken packets of other kinds from 1.x and 2.x | in a browser, goes on | they say who is joined, or attachments follow |
+/// | an unknown packet type | 2.x ignores it | it is the only sign that the server has another [`Parser`] |
+/// | `42`, an event without JSON | calls nobody | an event without a name is none |
+/// | a count of attachments like `+1`, `1.0`, `0x1`, or of more than ten digits; spaces among the digits of an id; digits before the JSON of another packet than an event or an answer | whatever JavaScript takes for a number | only digits are |
+/// | a placeholder with a fraction as its number | puts `undefined` there | it is no attachment |
+/// | an array as the answer to a request to join | 2.x does not look at it | newer servers mean an object |
+/// | a second open packet | begins anew | the first one is in force |
+/// | broken base64 | takes what it can read | an attachment would be another one |
+/// | a namespace of more than 512 bytes, any number of attachments (msgpack), attachments that never come | no limit | what a server can make the client hold has a bound |
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ProtocolError {
@@ -48,7 +73,8 @@ pub enum ProtocolError {
     UnknownEngineType(u8),
     /// An attachment in base64 that is not base64.
     Base64,
-    /// A handshake without what it must say, or a second one. The text may quote the server.
+    /// A handshake that is no JSON object, something else in its place, or a second one. The text
+    /// may quote the server.
     Handshake(String),
     /// Text that is not UTF-8.
     Utf8,
@@ -67,8 +93,6 @@ pub enum ProtocolError {
     AttachmentsMissing,
     /// A namespace longer than 512 bytes.
     Namespace,
-    /// An ack without an id, or with one above 2^53 - 1.
-    Id,
     /// The payload is not JSON; the text says where, and may quote it.
     Json(String),
     /// The payload is missing, or JSON of a shape that this type of packet cannot have.
@@ -98,7 +122,6 @@ impl fmt::Display for ProtocolError {
             Self::TooManyAttachments { limit } => write!(f, "more than {limit} attachments"),
             Self::AttachmentsMissing => f.write_str("attachments that never came"),
             Self::Namespace => write!(f, "a namespace of more than {MAX_NAMESPACE} bytes"),
-            Self::Id => f.write_str("a missing or impossible ack id"),
             Self::Json(error) => write!(f, "malformed JSON: {error}"),
             Self::Payload => f.write_str("a payload of the wrong shape"),
             Self::UnexpectedBinary => f.write_str("an attachment that no packet announced"),
@@ -439,7 +462,7 @@ impl Decoder {
                 Body::ConnectError(json.map(Into::into))
             }
             b'2' | b'5' => {
-                let id = reader.id()?;
+                let id = reader.id();
                 let (name, arguments) = event_name(reader.rest)?;
                 let json = reader.rest.len();
                 let json = text.last(json);
@@ -449,9 +472,15 @@ impl Decoder {
                 Body::Event { id, payload: Payload::event(json, name, arguments, Vec::new()) }
             }
             _ => {
-                let id = reader.id()?.ok_or(ProtocolError::Id)?;
-                let json = array(reader.rest)?.len();
-                let json = text.last(json);
+                let id = reader.id().unwrap_or(FOREIGN_ID);
+                let json = match reader.rest {
+                    // The official decoder takes it for an answer without arguments, too.
+                    "" => ByteString::from_static("[]").into(),
+                    json => {
+                        let json = array(json)?.len();
+                        text.last(json)
+                    }
+                };
                 if count > 0 {
                     return self.wait(namespace, Some(id), None, json, 1, count);
                 }
@@ -497,12 +526,14 @@ impl Decoder {
             return Ok(None);
         }
         let Partial { namespace, id, name, json, arguments, attachments, .. } = partial;
-        let body = match (name, id) {
-            (Some(name), id) => {
+        let body = match name {
+            Some(name) => {
                 Body::Event { id, payload: Payload::event(json, name, arguments, attachments) }
             }
-            (None, Some(id)) => Body::Ack { id, payload: Payload::answer(json, attachments) },
-            (None, None) => return Err(ProtocolError::Id.into()),
+            None => Body::Ack {
+                id: id.unwrap_or(FOREIGN_ID),
+                payload: Payload::answer(json, attachments),
+            },
         };
         Ok(Some(Packet { namespace, body }))
     }
@@ -556,19 +587,13 @@ impl<'a> Reader<'a> {
         Ok(Some(name))
     }
 
-    fn id(&mut self) -> Result<Option<u64>, ProtocolError> {
+    fn id(&mut self) -> Option<u64> {
         let digits = self.digits();
-        if digits.is_empty() {
-            return Ok(None);
-        }
-        if digits.len() > 16 {
-            return Err(ProtocolError::Id);
-        }
-        // So few have room in it.
+        // Beyond the largest `u64`, it stays there.
         let id = digits
             .bytes()
-            .fold(0_u64, |id, digit| id.wrapping_mul(10).wrapping_add(u64::from(digit & 0x0F)));
-        if id <= MAX_ID { Ok(Some(id)) } else { Err(ProtocolError::Id) }
+            .fold(0_u64, |id, digit| id.saturating_mul(10).saturating_add(u64::from(digit & 0x0F)));
+        (!digits.is_empty()).then_some(id)
     }
 }
 
@@ -583,8 +608,9 @@ fn checked(json: &str) -> Result<Option<&str>, ProtocolError> {
 
 fn connect_payload(json: &str) -> Result<Option<&str>, ProtocolError> {
     let json = checked(json)?;
-    match json {
-        Some(json) if !json.trim_start().starts_with('{') => Err(ProtocolError::Payload),
+    match json.map(str::trim) {
+        Some("null") => Ok(None),
+        Some(object) if !object.starts_with('{') => Err(ProtocolError::Payload),
         _ => Ok(json),
     }
 }
@@ -674,7 +700,7 @@ pub(super) mod tests {
             ("/", Some(9), &[1]),
             ("/", Some(10), &[100]),
             ("/shop", None, &[1; 10]),
-            ("/käse", Some(MAX_ID), &[0, 30, 60, 0]),
+            ("/käse", Some(u64::MAX), &[0, 30, 60, 0]),
         ] {
             let payload = event_e(r#"["e","ü"]"#, blobs(sizes));
             let mut bodies = vec![Body::Event { id, payload: payload.clone() }];
@@ -734,6 +760,34 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn an_id_may_have_any_number_of_digits() {
+        let long = "9".repeat(400);
+        for (digits, id) in [
+            ("9007199254740992", 1 << 53),
+            ("000000000000000000000000000000007", 7),
+            ("18446744073709551614", u64::MAX - 1),
+            ("18446744073709551615", FOREIGN_ID),
+            ("18446744073709551616", FOREIGN_ID),
+            (&long, FOREIGN_ID),
+        ] {
+            let packet = read(&format!("2{digits}[\"e\"]")).unwrap().unwrap();
+            assert!(matches!(packet.body, Body::Event { id: Some(found), .. } if found == id));
+            let packet = read(&format!("3{digits}[]")).unwrap().unwrap();
+            assert!(matches!(packet.body, Body::Ack { id: found, .. } if found == id), "{digits}");
+        }
+    }
+
+    #[test]
+    fn an_ack_without_an_id_is_nobodys() {
+        let mut decoder = decoder();
+        for text in ["3", "3[1]", "3/shop,[]", r#"61-[{"_placeholder":true,"num":0}]"#] {
+            let packet = decoder.text(text.into()).unwrap();
+            let packet = packet.or_else(|| decoder.binary(Bytes::new()).unwrap()).unwrap();
+            assert!(matches!(packet.body, Body::Ack { id: FOREIGN_ID, .. }), "{text}");
+        }
+    }
+
+    #[test]
     fn attachments_are_counted_in_bytes() {
         let mut decoder = Decoder::new(Parser::Json, Limits { attachments: 2, bytes: 100 });
         decoder.text(r#"52-["e",{"_placeholder":true,"num":0}]"#.into()).unwrap();
@@ -779,7 +833,7 @@ pub(super) mod tests {
     }
 
     fn id() -> impl Strategy<Value = u64> {
-        prop_oneof![0..3_u64, Just(MAX_ID), 0..=MAX_ID]
+        prop_oneof![0..3_u64, Just(u64::MAX), any::<u64>()]
     }
 
     fn body() -> impl Strategy<Value = Body> {

@@ -10,6 +10,9 @@
 //! flight go again on the next one, in the order in which they were emitted. As a connection keeps
 //! the order, a server that drops repeats sees each once and in order, whatever the window.
 //!
+//! When one of them is suspected of ending connections, they go one at a time until there is an
+//! answer, so that it is known which one it is.
+//!
 //! A message keeps the id of its ack, so the answer to any of its tries is its answer.
 
 use std::{
@@ -22,6 +25,8 @@ use crate::{emit::Emit, outbox::Permit, payload::Payload};
 #[derive(Debug)]
 pub(crate) struct Retries<W> {
     window: usize,
+    /// Whatever the window is.
+    one_by_one: bool,
     /// By the ids of their acks, which is the order of the emits.
     messages: BTreeMap<u64, Message<W>>,
     /// Those that are not in flight.
@@ -56,7 +61,7 @@ impl<W> Message<W> {
 
 impl<W> Retries<W> {
     pub(crate) fn new(window: usize) -> Self {
-        Self { window, messages: BTreeMap::new(), waiting: BTreeSet::new() }
+        Self { window, one_by_one: false, messages: BTreeMap::new(), waiting: BTreeSet::new() }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -80,7 +85,8 @@ impl<W> Retries<W> {
 
     /// The next message to be sent, if the window has room for it. From now on it is in flight.
     pub(crate) fn next(&mut self) -> Option<(u64, &mut Message<W>)> {
-        if self.messages.len().saturating_sub(self.waiting.len()) >= self.window {
+        let window = if self.one_by_one { 1 } else { self.window };
+        if self.messages.len().saturating_sub(self.waiting.len()) >= window {
             return None;
         }
         let id = self.waiting.pop_first()?;
@@ -94,8 +100,14 @@ impl<W> Retries<W> {
         message.is_some_and(|message| std::mem::replace(&mut message.was_sent, true))
     }
 
+    /// Until one of them is over.
+    pub(crate) fn send_one_by_one(&mut self) {
+        self.one_by_one = true;
+    }
+
     /// It is over with a message, one way or the other.
     pub(crate) fn remove(&mut self, id: u64) -> Option<Message<W>> {
+        self.one_by_one = false;
         self.waiting.remove(&id);
         self.messages.remove(&id)
     }
@@ -187,5 +199,19 @@ mod tests {
         assert_eq!(next(&mut retries), [9]);
         assert!(retries.remove(6).is_some() && retries.remove(9).is_some());
         assert!(retries.is_empty());
+    }
+
+    #[test]
+    fn whoever_may_end_connections_is_sent_alone() {
+        let mut retries = Retries::new(3);
+        for id in 0..4 {
+            retries.push(id, message(1));
+        }
+        assert_eq!(next(&mut retries), [0, 1, 2]);
+        assert_eq!(retries.lost(), [0, 1, 2]);
+        retries.send_one_by_one();
+        assert_eq!(next(&mut retries), [0]);
+        assert!(retries.remove(0).is_some());
+        assert_eq!(next(&mut retries), [1, 2, 3]);
     }
 }

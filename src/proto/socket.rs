@@ -32,14 +32,15 @@ use super::{
     acks::{Acks, Left},
     backoff::{Draws, Reconnect, Retry},
     connection::{Outgoing, Session},
-    engine::{Protocol, later},
+    engine::{Protocol, later, session_id},
     packet::{Body, Packet, Parser},
     recovery::Recovery,
     retries::{Message, Retries},
+    suspect::Suspect,
 };
 use crate::{
     emit::{Emit, Offline},
-    error::{AckError, ConnectFailure, EmitError, Reason, Refusal},
+    error::{AckError, ConnectFailure, EmitError, Reason, Refusal, Unsendable},
     outbox::Permit,
     payload::Payload,
     stats::RoundTrips,
@@ -236,6 +237,8 @@ pub(crate) enum Event<W> {
     },
     /// The server reported an error, and the namespace stays joined.
     ServerError(Refusal),
+    /// An event is not sent any more, since the connection is lost each time.
+    Unsendable(Unsendable),
     /// An event or an answer was not sent, because the server would close the connection over it.
     TooLarge {
         size: u64,
@@ -817,16 +820,17 @@ impl<W> Socket<W> {
     fn handle_reply(&mut self, now: Instant, reply: Option<&str>) {
         #[derive(Deserialize)]
         struct Reply {
-            sid: String,
+            sid: Value,
             #[serde(default)]
-            pid: Option<String>,
+            pid: Value,
         }
         let Some(session) = self.session().cloned() else { return };
         let mut recovered = false;
         let sid = match session.protocol {
             Protocol::Eio4 => {
                 let reply = reply.and_then(|json| serde_json::from_str::<Reply>(json).ok());
-                let Some(Reply { sid, pid }) = reply else {
+                let reply = reply.and_then(|Reply { sid, pid }| Some((session_id(sid)?, pid)));
+                let Some((sid, pid)) = reply else {
                     let failure = ConnectFailure::Unsupported {
                         asked: Protocol::Eio4,
                         server: format!("the server answers like one of {}", Protocol::Eio3),
@@ -834,11 +838,11 @@ impl<W> Socket<W> {
                     return self.stop(now, Reason::Connect(failure));
                 };
                 let held = self.recovery.take();
-                let same = held.filter(|held| pid.as_deref().is_some_and(|pid| held.is_of(pid)));
+                let same = held.filter(|held| pid.as_str().is_some_and(|pid| held.is_of(pid)));
                 recovered = same.is_some();
-                self.recovery =
-                    same.or_else(|| pid.map(|pid| Recovery::new(pid.into(), String::new())));
-                sid.into()
+                self.recovery = same
+                    .or_else(|| pid.as_str().map(|pid| Recovery::new(pid.into(), String::new())));
+                sid
             }
             Protocol::Eio3 if self.config.namespace == *"/" => session.sid.clone(),
             Protocol::Eio3 => format!("{}#{}", self.config.namespace, session.sid).into(),
@@ -883,6 +887,27 @@ impl<W> Socket<W> {
             }
             _ => self.end(reason),
         }
+    }
+
+    /// The connection was lost behind an event of this namespace, over which the server may have ended
+    /// it. Comes before [`handle_lost`](Self::handle_lost).
+    pub(crate) fn handle_suspect(&mut self, suspect: Suspect) {
+        if !suspect.is_convicted() {
+            // If it is one of many that are sent again, it is found out which.
+            return self.retries.send_one_by_one();
+        }
+        let Suspect { id, event, .. } = suspect;
+        if let Some(id) = id {
+            let left = self.acks.answered(id);
+            let error = AckError::Unsendable(event.clone());
+            if let Some(Message { waiter, permit, .. }) = self.retries.remove(id) {
+                permit.into_iter().for_each(Permit::settled);
+                self.fail(waiter, Ok(error));
+            } else if let Some(Left { waiter: Asker::Application(waiter), .. }) = left {
+                self.fail(waiter, Ok(error));
+            }
+        }
+        self.events.push_back(Event::Unsendable(event));
     }
 
     /// A session that has lasted begins the count of attempts anew.
@@ -2286,7 +2311,9 @@ mod tests {
                                 prop_assert!(ready && on == epoch && requests > 1);
                             }
                             Event::ServerError(_) => prop_assert!(false, "it is a new server"),
-                            Event::TooLarge { .. } => prop_assert!(false, "nothing is too large"),
+                            Event::TooLarge { .. } | Event::Unsendable(_) => {
+                                prop_assert!(false, "nothing is too large");
+                            }
                         }
                     }
                     for outgoing in socket.take_transmit() {

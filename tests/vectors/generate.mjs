@@ -207,7 +207,7 @@ accepts("no attachments, then an event", ['50-["x"]', '2["y"]'], { type: "event"
 rejects("UnexpectedBinary", "no attachments, then a binary frame", '50-["x"]', bin("01"));
 rejects("Payload", "binary event without attachments or payload", "50-");
 accepts("binary event without attachments, reserved name", '50-["connect"]', { type: "event", data: '["connect"]' });
-rejects("Id", "binary ack without attachments or id", "60-[]");
+accepts("binary ack without attachments or id", "60-[]");
 
 // Namespace.
 const long = "/" + "n".repeat(511);
@@ -238,18 +238,19 @@ accepts("ack id with leading zeros", "3001[]", { type: "ack", id: 1, data: "[]" 
 accepts("space after the id", '21 ["a"]', { type: "event", id: 1, data: '["a"]' });
 differs("space instead of an id", '2 ["a"]', { type: "event", data: '["a"]' });
 differs("space after the namespace", '2/admin, ["a"]', { type: "event", nsp: "/admin", data: '["a"]' });
-rejects("Id", "id 2^53", '29007199254740992["a"]');
-rejects("Id", "id 2^53 on a namespace", '2/admin,9007199254740992["a"]');
-rejects("Id", "id of 17 digits with leading zeros", '200000000000000007["a"]');
-rejects("Id", "id 2^64: not 0", '218446744073709551616["a"]');
-rejects("Id", "id 10^20", '2100000000000000000000["a"]');
-rejects("Id", "id of 400 digits", `2${"9".repeat(400)}["a"]`);
-rejects("Id", "ack id 2^53", "39007199254740992[]");
-rejects("Id", "ack id 2^53 with attachments", `61-9007199254740992[${placeholder(0)}]`, bin("01"));
-rejects("Id", "ack: type only", "3");
-rejects("Id", "ack without id", '3["a"]');
-rejects("Id", "ack without id on a namespace", '3/admin,["a"]');
-rejects("Id", "binary ack without id", `61-[${placeholder(0)}]`, bin("01"));
+accepts("id 2^53", '29007199254740992["a"]', { type: "event", id: 2 ** 53, data: '["a"]' });
+accepts("id 2^53 on a namespace", '2/admin,9007199254740992["a"]', { type: "event", nsp: "/admin", id: 2 ** 53, data: '["a"]' });
+accepts("id of 17 digits with leading zeros", '200000000000000007["a"]', { type: "event", id: 7, data: '["a"]' });
+accepts("ack id 2^53", "39007199254740992[]", { type: "ack", id: 2 ** 53, data: "[]" });
+accepts("ack id 2^53 with attachments", [`61-9007199254740992[${placeholder(0)}]`, bin("01")], { type: "ack", id: 2 ** 53, data: '[{"$bin":"01"}]' });
+// Of these, the official decoder makes floats, or no id: no packet to compare with.
+accepts("id 2^64: not 0", '218446744073709551616["a"]');
+accepts("id 10^20", '2100000000000000000000["a"]');
+accepts("id of 400 digits", `2${"9".repeat(400)}["a"]`);
+accepts("ack: type only", "3");
+accepts("ack without id", '3["a"]');
+accepts("ack without id on a namespace", '3/admin,["a"]');
+accepts("binary ack without id", [`61-[${placeholder(0)}]`, bin("01")]);
 for (const id of ["-1", "+1", "1.5", "1e3", "0x1", "11-", " 1", "1 2", "\u00a0", "１"]) {
   rejects("Json", `id ${JSON.stringify(id)}`, `2${id}["a"]`);
 }
@@ -271,15 +272,16 @@ accepts("integer event name", "2[1,2]", { type: "event", data: "[1,2]" });
 accepts("fractional event name", "2[1.5]", { type: "event", data: "[1.5]" });
 
 // Payload of acks.
-rejects("Payload", "ack with id without payload", "312");
+differs("ack with id without payload", "312", { type: "ack", id: 12, data: "[]" });
 for (const payload of ["{}", "null", "true", '"a"']) {
   rejects("Payload", `ack: ${payload}`, `312${payload}`);
 }
-rejects("Payload", "binary ack without payload", "61-1", bin("01"));
+differs("binary ack without payload", ["61-1", bin("01")], { type: "ack", id: 1, data: "[]" });
 rejects("Payload", "binary ack: object", `61-1${placeholder(0)}`, bin("01"));
 
 // Payload of connect, disconnect and connect error: these have no id, so that digits are payload.
-for (const payload of ["null", "[]", '"x"', "true", "1", "-1"]) {
+differs("connect: null", "0null", { type: "connect" });
+for (const payload of ["[]", '"x"', "true", "1", "-1"]) {
   rejects("Payload", `connect: ${payload}`, `0${payload}`);
 }
 rejects("Payload", "connect on a namespace: number", "0/admin,1");

@@ -1,0 +1,214 @@
+//! The event over which a server may have closed the connection.
+//!
+//! A server that finds a message too large closes the connection, or just cuts it, and most do not
+//! say in advance what they take. An event that is sent again would end the next connection as well,
+//! and so on for ever. So a large event that was written and not known to be read when the connection
+//! was lost is a suspect, and at the second loss in a row it is not sent again.
+//!
+//! Small events are never suspected: that the same one is on its way when a bad network fails twice
+//! is nothing special, and it must arrive all the same.
+
+use bytestring::ByteString;
+
+use super::{
+    connection::Outgoing,
+    packet::{Body, MAX_ATTACHMENTS},
+};
+use crate::error::{Reason, Unsendable};
+
+/// Events below this size, in bytes, are not suspected, unless they have many attachments.
+const LARGE: usize = 64 << 10;
+/// What official servers take unless they are told otherwise, in bytes.
+const USUAL: usize = 1_000_000;
+
+/// An event that may be to blame.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Suspect {
+    namespace: ByteString,
+    /// Of its ack, if it asks for an answer.
+    pub(crate) id: Option<u64>,
+    /// Its place among what its namespace has sent; 0 for one with retries.
+    number: u64,
+    pub(crate) event: Unsendable,
+    /// How often in a row the connection was lost behind it.
+    losses: u32,
+}
+
+impl Suspect {
+    /// Of an event that is large, or has more attachments than the official parsers take.
+    fn of(outgoing: &Outgoing) -> Option<Self> {
+        let Body::Event { id, payload } = &outgoing.packet.body else { return None };
+        let (size, attachments) = (payload.size(), payload.attachments().len());
+        if size < LARGE && attachments <= MAX_ATTACHMENTS {
+            return None;
+        }
+        Some(Self {
+            namespace: outgoing.packet.namespace.clone(),
+            id: *id,
+            number: outgoing.number,
+            event: Unsendable { event: payload.name().to_owned(), size, attachments },
+            losses: 0,
+        })
+    }
+
+    /// Whether it is this event.
+    fn is(&self, outgoing: &Outgoing) -> bool {
+        Self::of(outgoing).is_some_and(|other| self.is_same(&other))
+    }
+
+    /// Whether it is this event, and not to be sent again.
+    pub(crate) fn has_ended(&self, outgoing: &Outgoing) -> bool {
+        self.is_convicted() && self.is(outgoing)
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        (&self.namespace, self.id, self.number) == (&other.namespace, other.id, other.number)
+    }
+
+    pub(crate) fn is_of(&self, namespace: &str) -> bool {
+        self.namespace == *namespace
+    }
+
+    /// Whether it is not to be sent again.
+    pub(crate) fn is_convicted(&self) -> bool {
+        self.losses > 1
+    }
+
+    /// The reason for a loss behind this event, with what may be behind it.
+    fn explain(&self, reason: &Reason) -> Option<Reason> {
+        let Unsendable { size, attachments, .. } = &self.event;
+        let limit = if *attachments > MAX_ATTACHMENTS {
+            format!("{MAX_ATTACHMENTS} attachments")
+        } else if *size > USUAL {
+            format!("{USUAL} bytes")
+        } else {
+            return None;
+        };
+        Some(Reason::TransportError(format!(
+            "{reason} while an event of {size} bytes with {attachments} attachments was sent; the server announces no limit, and most take no more than {limit}"
+        )))
+    }
+}
+
+/// Looks for it, over all connections.
+#[derive(Debug, Default)]
+pub(crate) struct Suspects {
+    /// The first large event that was written to this connection and is not known to be read, and the
+    /// last ping before it.
+    written: Option<(Suspect, u64)>,
+    last: Option<Suspect>,
+}
+
+impl Suspects {
+    /// An event is written, behind this ping.
+    pub(crate) fn note_written(&mut self, outgoing: &Outgoing, ping: u64) {
+        if self.written.is_none() {
+            self.written = Suspect::of(outgoing).map(|suspect| (suspect, ping));
+        }
+    }
+
+    /// The server has read all before this ping.
+    pub(crate) fn handle_pong(&mut self, ping: u64) {
+        if let Some((suspect, _)) = self.written.take_if(|(_, before)| *before < ping) {
+            self.last.take_if(|last| last.is_same(&suspect));
+        }
+    }
+
+    /// Whether there is something to be found out.
+    pub(crate) fn is_open(&self) -> bool {
+        self.written.is_some()
+    }
+
+    /// There is a new connection.
+    pub(crate) fn begin(&mut self) {
+        self.written = None;
+    }
+
+    /// The server, or the way to it, has ended the connection. Gives the reason with what may be behind
+    /// it, and the suspect. `is_limited` if the server announced what it takes.
+    pub(crate) fn handle_lost(
+        &mut self,
+        reason: Reason,
+        is_limited: bool,
+    ) -> (Reason, Option<Suspect>) {
+        let written = self.written.take();
+        if !matches!(
+            reason,
+            Reason::TransportClose(_) | Reason::TransportError(_) | Reason::TooLargeForServer
+        ) {
+            return (reason, None);
+        }
+        let Some((mut suspect, _)) = written else { return (reason, None) };
+        let before = self.last.take().filter(|last| last.is_same(&suspect));
+        suspect.losses = before.map_or(0, |last| last.losses).saturating_add(1);
+        self.last = Some(suspect.clone());
+        let explained = if is_limited || reason == Reason::TooLargeForServer {
+            None
+        } else {
+            suspect.explain(&reason)
+        };
+        (explained.unwrap_or(reason), Some(suspect))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::{payload::encode_event, proto::packet::Packet};
+
+    fn event(name: &str, size: usize, number: u64) -> Outgoing {
+        let payload = encode_event(name, &Bytes::from(vec![7; size])).unwrap();
+        let packet = Packet::new("/".into(), Body::Event { id: None, payload });
+        Outgoing { number, ..Outgoing::bare(packet) }
+    }
+
+    fn reset() -> Reason {
+        Reason::TransportError("reset".to_owned())
+    }
+
+    /// Whether it is convicted when the connection is lost.
+    fn lost(suspects: &mut Suspects) -> Option<bool> {
+        suspects.handle_lost(reset(), false).1.map(|suspect| suspect.is_convicted())
+    }
+
+    #[test]
+    fn two_losses_in_a_row_behind_the_same_large_event_convict_it() {
+        let mut suspects = Suspects::default();
+        suspects.note_written(&event("small", 1_000, 1), 0);
+        assert_eq!(lost(&mut suspects), None);
+        for convicted in [false, true] {
+            suspects.note_written(&event("large", LARGE, 2), 0);
+            suspects.note_written(&event("behind", LARGE, 3), 0);
+            assert_eq!(lost(&mut suspects), Some(convicted));
+        }
+        suspects.note_written(&event("behind", LARGE, 3), 0);
+        assert_eq!(lost(&mut suspects), Some(false));
+        assert_eq!(lost(&mut suspects), None, "nothing was written");
+        suspects.note_written(&event("behind", LARGE, 3), 7);
+        suspects.handle_pong(7);
+        assert!(suspects.is_open());
+        suspects.handle_pong(8);
+        assert_eq!(lost(&mut suspects), None, "it was read");
+        suspects.note_written(&event("behind", LARGE, 3), 8);
+        assert_eq!(lost(&mut suspects), Some(false), "and is innocent");
+        // Who falls silent has no word on what it takes.
+        suspects.note_written(&event("behind", LARGE, 3), 8);
+        assert_eq!(suspects.handle_lost(Reason::PingTimeout, false).1, None);
+    }
+
+    #[test]
+    fn a_loss_behind_what_many_servers_do_not_take_says_so() {
+        let said = |size, is_limited| {
+            let mut suspects = Suspects::default();
+            suspects.note_written(&event("e", size, 1), 0);
+            suspects.handle_lost(Reason::TransportClose(None), is_limited).0
+        };
+        let text = said(USUAL + 1, false).to_string();
+        assert!(text.contains("1000000 bytes") && text.contains("closed"), "{text}");
+        for (size, is_limited) in [(USUAL / 2, false), (USUAL + 1, true)] {
+            assert_eq!(said(size, is_limited), Reason::TransportClose(None));
+        }
+    }
+}
