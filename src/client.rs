@@ -653,6 +653,9 @@ impl ClientBuilder {
     /// How long the server may take to answer the request to join a namespace, which it may have to
     /// authenticate. It counts from when there is a connection; see
     /// [`connect_timeout`](Self::connect_timeout). Default: 20 seconds.
+    ///
+    /// An answer that comes later is taken, too. The server is asked again when twice this time, and
+    /// four seconds at least, have passed, or when [`Socket::connect`] is called.
     #[must_use]
     pub fn join_timeout(mut self, timeout: Duration) -> Self {
         self.join_timeout = timeout;

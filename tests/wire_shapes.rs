@@ -146,14 +146,14 @@ async fn check(shape: &Shape, url: &str) -> Option<String> {
         joined: official.joined,
         events: official.events.clone(),
         answers: official.answers.clone(),
-        errors: if official.joined { Vec::new() } else { refusal(line, official) },
+        errors: errors(line, official),
         end: official.end.clone().filter(|_| !is_better),
     };
     (ours != expected).then(|| format!("{name}:\n  {ours:?}\n  instead of\n  {expected:?}"))
 }
 
-/// What the server says to a client that is not let in.
-fn refusal(line: &str, official: &Official) -> Vec<Value> {
+/// What the server says to a client that is not let in, or whose event it does not take.
+fn errors(line: &str, official: &Official) -> Vec<Value> {
     let said = official.errors.iter().cloned();
     // From an old server it is all that came; this client takes the message out of it.
     let message = |said: Value| said.get("message").cloned().unwrap_or(said);
@@ -204,6 +204,7 @@ async fn listen(shape: &Shape, url: &str) -> Official {
                 official.end = disconnected.reason().official_name().map(str::to_owned);
                 break;
             }
+            Fact::ServerError(error) => official.errors.push(json!(error.error().message())),
             other => official.errors.push(json!(format!("{other:?}"))),
         }
     }
