@@ -17,6 +17,7 @@ use serde::de::DeserializeOwned;
 
 use crate::{
     emit::Emit,
+    payload::mended,
     proto::{ProtocolError, engine::Protocol},
 };
 
@@ -286,7 +287,9 @@ impl Refusal {
     /// There is no data, or it has another shape.
     pub fn decode<T: DeserializeOwned>(&self) -> Result<T, DecodeError> {
         let data = self.json().ok_or_else(|| DecodeError::new("the refusal has no data"))?;
-        serde_json::from_str(data).map_err(DecodeError::from_serde)
+        let decoded = serde_json::from_str(data)
+            .or_else(|error| serde_json::from_str(&mended(data).ok_or(error)?));
+        decoded.map_err(DecodeError::from_serde)
     }
 }
 
