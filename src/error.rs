@@ -4,6 +4,10 @@
 //! Errors of other crates are flattened to text where they come in, so every error here is
 //! `Send + Sync + Clone + PartialEq` and can ride in an actor message.
 //!
+//! Each is shown with all that it was caused by, so none has a [`source`](std::error::Error::source):
+//! who prints one, alone or as the last of a chain, reads everything once. The cause as a value is in
+//! the variant.
+//!
 //! What a server says is shown escaped and cut, and the data of a [`Refusal`] not at all: servers
 //! like to repeat the credentials that they do not take.
 
@@ -224,29 +228,7 @@ impl fmt::Display for Reason {
     }
 }
 
-impl Error for Reason {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Protocol(error) => Some(error),
-            Self::Connect(failure) => Some(failure),
-            Self::ClientDisconnect
-            | Self::Shutdown
-            | Self::ServerDisconnect
-            | Self::Refused(_)
-            | Self::JoinTimeout
-            | Self::PingTimeout
-            | Self::TransportClose(_)
-            | Self::ServerShutdown
-            | Self::TransportError(_)
-            | Self::TooLargeForServer
-            | Self::TooLarge { .. }
-            | Self::Provider(_)
-            | Self::Middleware(_)
-            | Self::Reconnect
-            | Self::SlowSubscriber => None,
-        }
-    }
-}
+impl Error for Reason {}
 
 /// The server's answer to a client that it does not let in.
 ///
@@ -406,6 +388,9 @@ pub enum BuildError {
     /// A header's name or value is not allowed in HTTP, or it is one that the websocket handshake
     /// sets itself. Its value is not repeated here.
     Header(String),
+    /// A parameter of the query, set or in the URL, has this name, which belongs to the protocol:
+    /// `EIO`, `transport` or `sid`.
+    Query(String),
     /// The `auth` value is not an object, or could not be serialised.
     Auth(String),
     /// An option is out of its range.
@@ -425,6 +410,9 @@ impl fmt::Display for BuildError {
         match self {
             Self::Url(error) => write!(f, "unusable URL: {error}"),
             Self::Header(name) => write!(f, "header {name:?} cannot be sent"),
+            Self::Query(name) => {
+                write!(f, "parameter {name:?} of the query belongs to the protocol: leave it out")
+            }
             Self::Auth(error) => write!(f, "unusable auth: {error}"),
             Self::Option { name, expected } => write!(f, "option {name} takes {expected}"),
             Self::NoArbiter => {
@@ -484,14 +472,7 @@ impl fmt::Display for NamespaceError {
     }
 }
 
-impl Error for NamespaceError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Closed(reason) => Some(reason),
-            Self::Name(_) => None,
-        }
-    }
-}
+impl Error for NamespaceError {}
 
 /// A client that was not started, or not joined to its namespace.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -499,37 +480,37 @@ impl Error for NamespaceError {
 pub enum StartError {
     /// The options do not make sense.
     Build(BuildError),
-    /// The namespace was not joined.
-    Ready(ReadyError),
+    /// The default namespace was not joined.
+    Ready {
+        /// Its name.
+        namespace: String,
+        /// Why.
+        error: ReadyError,
+    },
 }
 
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Build(error) => error.fmt(f),
-            Self::Ready(error) => error.fmt(f),
+            Self::Ready { namespace, error } => {
+                write!(f, "namespace {}: {error}", Excerpt(namespace))?;
+                if namespace != "/" && matches!(error, ReadyError::Ended(Reason::Refused(_))) {
+                    f.write_str(
+                        " (a path in the URL is a namespace; the path of the request is the option path)",
+                    )?;
+                }
+                Ok(())
+            }
         }
     }
 }
 
-impl Error for StartError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Build(error) => Some(error),
-            Self::Ready(error) => Some(error),
-        }
-    }
-}
+impl Error for StartError {}
 
 impl From<BuildError> for StartError {
     fn from(error: BuildError) -> Self {
         Self::Build(error)
-    }
-}
-
-impl From<ReadyError> for StartError {
-    fn from(error: ReadyError) -> Self {
-        Self::Ready(error)
     }
 }
 
@@ -559,14 +540,7 @@ impl fmt::Display for ReadyError {
     }
 }
 
-impl Error for ReadyError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Ended(reason) | Self::TimedOut { last: Some(reason) } => Some(reason),
-            Self::TimedOut { last: None } => None,
-        }
-    }
-}
+impl Error for ReadyError {}
 
 /// An event that was not taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -624,21 +598,7 @@ impl fmt::Display for EmitError {
     }
 }
 
-impl Error for EmitError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Closed(reason) => Some(reason),
-            Self::ReservedName(_)
-            | Self::Encode(_)
-            | Self::Full(_)
-            | Self::Offline
-            | Self::Expired
-            | Self::Discarded
-            | Self::Middleware(_)
-            | Self::PayloadTooLarge { .. } => None,
-        }
-    }
-}
+impl Error for EmitError {}
 
 /// An emit that got no answer, or not the one that was expected.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -666,16 +626,7 @@ impl fmt::Display for AckError {
     }
 }
 
-impl Error for AckError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::NeverSent(error) => Some(error),
-            Self::Disconnected(reason) => Some(reason),
-            Self::Decode(error) => Some(error),
-            Self::TimedOut => None,
-        }
-    }
-}
+impl Error for AckError {}
 
 impl From<EmitError> for AckError {
     fn from(error: EmitError) -> Self {
@@ -795,29 +746,143 @@ mod tests {
         }
     }
 
-    #[test]
-    fn the_chain_of_sources_ends_at_what_went_wrong() {
-        fn root<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
-            error.source().map_or(error, root)
-        }
-        let failure = ConnectFailure::Status(502);
-        let reason = Reason::Connect(failure.clone());
-        let errors: [Box<dyn Error>; 4] = [
-            Box::new(StartError::Ready(ReadyError::Ended(reason.clone()))),
-            Box::new(AckError::NeverSent(EmitError::Closed(reason.clone()))),
-            Box::new(AckError::Disconnected(reason.clone())),
-            Box::new(NamespaceError::Closed(reason)),
+    /// One of each variant of each error, with the text of what is inside.
+    fn all_errors() -> Vec<(Box<dyn Error>, Option<String>)> {
+        let eio3 = Protocol::Eio3;
+        let failures = [
+            ConnectFailure::Unreachable("refused".to_owned()),
+            ConnectFailure::TimedOut,
+            ConnectFailure::Status(502),
+            ConnectFailure::Handshake("no".to_owned()),
+            ConnectFailure::Unsupported { asked: eio3, server: "it is old".to_owned() },
         ];
-        for error in &errors {
-            assert_eq!(root(&**error).downcast_ref(), Some(&failure), "{error:?}");
+        let reasons = [
+            Reason::ClientDisconnect,
+            Reason::Shutdown,
+            Reason::ServerDisconnect,
+            Reason::JoinTimeout,
+            Reason::PingTimeout,
+            Reason::TransportClose(None),
+            Reason::TransportClose(Some(4_000)),
+            Reason::ServerShutdown,
+            Reason::TransportError("reset".to_owned()),
+            Reason::TooLargeForServer,
+            Reason::TooLarge { limit: 1 },
+            Reason::Provider("no token".to_owned()),
+            Reason::Middleware("not now".to_owned()),
+            Reason::Reconnect,
+            Reason::SlowSubscriber,
+        ];
+        let mut all: Vec<(Box<dyn Error>, Option<String>)> = Vec::new();
+        let mut add = |error: Box<dyn Error>, inner: Option<String>| all.push((error, inner));
+        let mut wrapped = Vec::from(reasons);
+        for failure in failures {
+            add(Box::new(failure.clone()), None);
+            let reason = Reason::Connect(failure.clone());
+            add(Box::new(reason.clone()), Some(failure.to_string()));
+            wrapped.push(reason);
         }
-        let start = StartError::Build(BuildError::NoArbiter);
-        assert_eq!(root(&start).downcast_ref(), Some(&BuildError::NoArbiter));
-        let broken = Reason::Protocol(ProtocolError::Utf8);
-        assert_eq!(root(&broken).downcast_ref(), Some(&ProtocolError::Utf8));
-        let decode = DecodeError::new("no");
-        assert_eq!(root(&AckError::Decode(decode.clone())).downcast_ref(), Some(&decode));
-        assert!(ReadyError::TimedOut { last: None }.source().is_none());
+        let refusal = Refusal::new("denied".to_owned(), None);
+        wrapped.push(Reason::Refused(refusal.clone()));
+        add(Box::new(Reason::Refused(refusal.clone())), Some(refusal.to_string()));
+        let broken = ProtocolError::Utf8;
+        wrapped.push(Reason::Protocol(broken.clone()));
+        add(Box::new(Reason::Protocol(broken.clone())), Some(broken.to_string()));
+        add(Box::new(broken), None);
+        for reason in wrapped {
+            let text = Some(reason.to_string());
+            add(Box::new(NamespaceError::Closed(reason.clone())), text.clone());
+            add(Box::new(EmitError::Closed(reason.clone())), text.clone());
+            add(Box::new(AckError::Disconnected(reason.clone())), text.clone());
+            let never = EmitError::Closed(reason.clone());
+            add(Box::new(AckError::NeverSent(never)), text.clone());
+            for ready in [
+                ReadyError::TimedOut { last: Some(reason.clone()) },
+                ReadyError::Ended(reason.clone()),
+            ] {
+                add(Box::new(ready.clone()), text.clone());
+                let start = StartError::Ready { namespace: "/a".to_owned(), error: ready };
+                add(Box::new(start), text.clone());
+            }
+            add(Box::new(reason), None);
+        }
+        for error in [
+            BuildError::Url("no".to_owned()),
+            BuildError::Header("a".to_owned()),
+            BuildError::Query("sid".to_owned()),
+            BuildError::Auth("no".to_owned()),
+            BuildError::Option { name: "jitter", expected: "0.0 to 1.0" },
+            BuildError::NoArbiter,
+        ] {
+            add(Box::new(error.clone()), None);
+            add(Box::new(StartError::Build(error.clone())), Some(error.to_string()));
+        }
+        let emit = || Emit::new("e", ()).unwrap();
+        for error in [
+            EmitError::ReservedName("connect".to_owned()),
+            EmitError::Encode("no".to_owned()),
+            EmitError::Full(emit()),
+            EmitError::Offline,
+            EmitError::Expired,
+            EmitError::Discarded,
+            EmitError::Middleware("no".to_owned()),
+            EmitError::PayloadTooLarge { size: 2, limit: 1 },
+        ] {
+            add(Box::new(AckError::NeverSent(error.clone())), Some(error.to_string()));
+            add(Box::new(error), None);
+        }
+        let decode = DecodeError::new("no map");
+        add(Box::new(AckError::Decode(decode.clone())), Some(decode.to_string()));
+        add(Box::new(decode), None);
+        add(Box::new(AckError::TimedOut), None);
+        add(Box::new(ReadyError::TimedOut { last: None }), None);
+        add(Box::new(NamespaceError::Name("a,b".to_owned())), None);
+        add(Box::new(BridgeError::SameNamespace), None);
+        add(Box::new(BridgeError::ReservedName("connect".to_owned())), None);
+        for error in [
+            AnswerError::NotAsked,
+            AnswerError::AlreadyAnswered,
+            AnswerError::Encode("no".to_owned()),
+            AnswerError::Full,
+            AnswerError::Closed,
+            AnswerError::PayloadTooLarge { size: 2, limit: 1 },
+        ] {
+            add(Box::new(error), None);
+        }
+        all
+    }
+
+    #[test]
+    fn who_walks_the_chain_of_an_error_reads_everything_once() {
+        for (error, inner) in all_errors() {
+            let mut texts = vec![error.to_string()];
+            let mut last: &dyn Error = &*error;
+            while let Some(source) = last.source() {
+                texts.push(source.to_string());
+                last = source;
+            }
+            for (outer, source) in texts.iter().zip(texts.iter().skip(1)) {
+                assert!(!outer.contains(source.as_str()), "{outer:?} shows its source {source:?}");
+            }
+            if let Some(inner) = inner {
+                assert_eq!(texts.concat().matches(&inner).count(), 1, "{error:?}: {texts:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_client_that_was_refused_names_its_namespace_and_what_a_path_is_for() {
+        let refused = Reason::Refused(Refusal::new("Invalid namespace".to_owned(), None));
+        let text = |namespace: &str, reason: &Reason| {
+            let error = ReadyError::Ended(reason.clone());
+            StartError::Ready { namespace: namespace.to_owned(), error }.to_string()
+        };
+        let named = text("/socket.io/", &refused);
+        assert!(named.starts_with("namespace \"/socket.io/\": the server refused: "), "{named}");
+        assert!(named.contains("path in the URL is a namespace"), "{named}");
+        assert_eq!(text("/", &refused), format!("namespace \"/\": {refused}"));
+        let other = text("/a", &Reason::JoinTimeout);
+        assert_eq!(other, format!("namespace \"/a\": {}", Reason::JoinTimeout));
     }
 
     #[test]

@@ -139,6 +139,7 @@
     )
 )]
 
+mod address;
 mod alarm;
 mod audience;
 pub mod bridge;

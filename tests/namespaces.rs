@@ -209,7 +209,8 @@ async fn an_unknown_namespace_is_refused(server: &Target) {
     assert_eq!(within(unknown.ready()).await, Err(ReadyError::Ended(reason)));
     is_alive(client.socket()).await;
     let connecting = support::builder(format!("{}/unknown", server.url())).connect();
-    let Err(StartError::Ready(ReadyError::Ended(reason))) = within(connecting).await else {
+    let Err(StartError::Ready { error: ReadyError::Ended(reason), .. }) = within(connecting).await
+    else {
         panic!("there is no such namespace");
     };
     assert_eq!(refused(&reason).message(), "Invalid namespace");
@@ -469,7 +470,7 @@ async fn a_refused_root_fails_to_connect(server: &Target) {
     let config = Config { middleware: Middleware::Refuse, ..Config::default() };
     let server = node::start(line, &config);
     let connecting = within(support::builder(server.url()).connect()).await;
-    let Err(StartError::Ready(ReadyError::Ended(reason))) = connecting else {
+    let Err(StartError::Ready { error: ReadyError::Ended(reason), .. }) = connecting else {
         panic!("the server refuses");
     };
     let client = support::builder(server.url()).start().unwrap();
