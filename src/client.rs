@@ -38,6 +38,7 @@ use crate::{
     stats::Stats,
     ticket::SessionTicket,
     transport::{Headers, Pairs, PairsProvider, Query, Target},
+    waiters::Patience,
     window::{Load, Window},
 };
 
@@ -795,8 +796,9 @@ impl ClientBuilder {
     /// # Errors
     ///
     /// It could not be started, or was not joined: the server refused, or there was no connection in
-    /// the time for [connecting](Self::connect_timeout) and [joining](Self::join_timeout), however
-    /// often it was tried. The client is given up then.
+    /// the time for [connecting](Self::connect_timeout) and [joining](Self::join_timeout), or it makes
+    /// no sense to wait for one, as [`Socket::ready`] has it. The client is given up then. For a server
+    /// that is still to come, be [patient](Reconnect::patient).
     pub async fn connect(self) -> Result<Client, StartError> {
         let client = self.start()?;
         let socket = client.socket();
@@ -829,6 +831,10 @@ impl ClientBuilder {
             ready_timeout: ready,
             retries: self.retries,
             offline: self.offline,
+        };
+        let patience = Patience {
+            is_endless: self.reconnect.is_patient(),
+            has_providers: self.headers_with.is_some() || query.has_provider(),
         };
         let (credentials, provider) = match self.auth {
             Auth::None => (Credentials::Fixed(None), None),
@@ -872,6 +878,7 @@ impl ClientBuilder {
                     asks: self.pending_acks,
                 },
                 offline: self.offline,
+                patience,
                 counters: Arc::default(),
                 window: Arc::new(Window::new(self.receive_window)),
             },

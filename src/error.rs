@@ -344,8 +344,10 @@ pub(crate) fn brief(error: &impl fmt::Display) -> String {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ConnectFailure {
-    /// The host was not found, or nothing listens there.
+    /// Nothing listens there, or there is no way to it.
     Unreachable(String),
+    /// No address is known for the host's name.
+    UnknownHost(String),
     /// No usable answer within [`connect_timeout`](crate::ClientBuilder::connect_timeout).
     TimedOut,
     /// The server answered the websocket request with this HTTP status.
@@ -365,6 +367,7 @@ impl fmt::Display for ConnectFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unreachable(error) => write!(f, "the server cannot be reached: {error}"),
+            Self::UnknownHost(error) => write!(f, "the host is not known: {error}"),
             Self::TimedOut => f.write_str("the server did not answer in time"),
             Self::Status(status) => {
                 write!(f, "the server answered the websocket request with HTTP status {status}")
@@ -523,6 +526,10 @@ pub enum ReadyError {
         /// Why there is no connection yet, if it has been tried and is tried again.
         last: Option<Reason>,
     },
+    /// There is no connection, for this reason, and no sense in waiting for one: attempts would come
+    /// to the same, or three have failed; see [`Socket::ready`](crate::Socket::ready). The namespace
+    /// is still being joined, by the policy of the client.
+    Failing(Reason),
     /// It is not being joined (any more), for this reason.
     /// [`Socket::connect`](crate::Socket::connect) tries again.
     Ended(Reason),
@@ -535,7 +542,7 @@ impl fmt::Display for ReadyError {
             Self::TimedOut { last: Some(reason) } => {
                 write!(f, "the namespace was not ready in time: {reason}")
             }
-            Self::Ended(reason) => reason.fmt(f),
+            Self::Failing(reason) | Self::Ended(reason) => reason.fmt(f),
         }
     }
 }
@@ -751,6 +758,7 @@ mod tests {
         let eio3 = Protocol::Eio3;
         let failures = [
             ConnectFailure::Unreachable("refused".to_owned()),
+            ConnectFailure::UnknownHost("no such name".to_owned()),
             ConnectFailure::TimedOut,
             ConnectFailure::Status(502),
             ConnectFailure::Handshake("no".to_owned()),
@@ -798,6 +806,7 @@ mod tests {
             add(Box::new(AckError::NeverSent(never)), text.clone());
             for ready in [
                 ReadyError::TimedOut { last: Some(reason.clone()) },
+                ReadyError::Failing(reason.clone()),
                 ReadyError::Ended(reason.clone()),
             ] {
                 add(Box::new(ready.clone()), text.clone());

@@ -169,6 +169,7 @@ mod text;
 mod ticket;
 mod transport;
 mod unheard;
+mod waiters;
 mod window;
 
 pub use bridge::{Bridge, BridgeBuilder, BridgeCounts, BridgeStats, Route};

@@ -44,6 +44,7 @@ use crate::{
     subscription::{Number, Overflow},
     ticket::SessionTicket,
     unheard::Unheard,
+    waiters::{Patience, ReadySender, Waiters},
     window::{Load, Window},
 };
 
@@ -75,8 +76,6 @@ impl Asker {
     }
 }
 
-type ReadySender = oneshot::Sender<Result<Ready, ReadyError>>;
-
 /// Gives the credentials for a request to join.
 pub(crate) type AuthProvider = Provider<Join, socket::Auth>;
 
@@ -90,6 +89,7 @@ pub(crate) struct Settings {
     pub(crate) outgoing: Limits,
     /// For events that come as messages.
     pub(crate) offline: Offline,
+    pub(crate) patience: Patience,
     pub(crate) counters: Arc<Counters>,
     pub(crate) window: Arc<Window>,
 }
@@ -121,7 +121,7 @@ pub(crate) struct Namespace {
     /// What the last [`socket::Event::Ready`] said, while it holds.
     ready: Option<Ready>,
     protocol: Option<Protocol>,
-    waiting: Vec<(Instant, ReadySender)>,
+    waiters: Waiters,
     unheard: Unheard,
     /// The last mark of a handle whose message has come.
     marks: u64,
@@ -181,8 +181,16 @@ impl Namespace {
         let (inner_chain, inner_posts) = (Arc::clone(&chain), Arc::clone(&posts));
         let inner_connection = connection.clone();
         let addr = Self::start_in_arbiter(arbiter, move |ctx| {
-            let Settings { core, provider, middleware: _, outgoing: _, offline, counters, window } =
-                settings;
+            let Settings {
+                core,
+                provider,
+                middleware: _,
+                outgoing: _,
+                offline,
+                patience,
+                counters,
+                window,
+            } = settings;
             let port = Port {
                 namespace: core.namespace.clone(),
                 parser,
@@ -199,7 +207,7 @@ impl Namespace {
                 audience: Audience::default(),
                 ready: None,
                 protocol: None,
-                waiting: Vec::new(),
+                waiters: Waiters::new(patience),
                 unheard: Unheard::default(),
                 marks: 0,
                 failure: None,
@@ -272,6 +280,7 @@ impl Namespace {
 
     fn tell_retrying(&mut self, attempt: u32, delay: Duration, reason: Reason) {
         self.failure = Some(reason.clone());
+        self.waiters.note_failed(&reason);
         let namespace = self.name().clone();
         self.audience.tell(&Fact::Reconnecting(Reconnecting { namespace, attempt, delay, reason }));
     }
@@ -281,9 +290,7 @@ impl Namespace {
         log::info!("{}: joined{}", self.name(), if recovered { ", session recovered" } else { "" });
         self.failure = None;
         let ready = Ready { namespace: self.name().clone(), sid, protocol, recovered };
-        for (_, waiter) in self.waiting.drain(..) {
-            drop(waiter.send(Ok(ready.clone())));
-        }
+        self.waiters.resolve(&Ok(ready.clone()));
         self.unheard.note_ready();
         self.ready = Some(ready.clone());
         self.audience.tell(&Fact::Ready(ready));
@@ -295,9 +302,7 @@ impl Namespace {
         if self.core.ended().is_none() {
             return;
         }
-        for (_, waiter) in self.waiting.drain(..) {
-            drop(waiter.send(Err(ReadyError::Ended(reason.clone()))));
-        }
+        self.waiters.resolve(&Err(ReadyError::Ended(reason.clone())));
     }
 
     fn received(&mut self, id: Option<u64>, payload: Payload) {
@@ -368,17 +373,12 @@ impl Namespace {
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
-        let waiting = self.waiting.iter().map(|&(deadline, _)| deadline).min();
-        waiting.into_iter().chain(self.core.poll_timeout()).min()
+        self.waiters.poll_timeout().into_iter().chain(self.core.poll_timeout()).min()
     }
 
     fn handle_timeout(&mut self, now: Instant) {
         self.core.handle_timeout(now);
-        let (due, waiting) = self.waiting.drain(..).partition(|&(deadline, _)| deadline <= now);
-        self.waiting = waiting;
-        for (_, waiter) in due {
-            drop(waiter.send(Err(ReadyError::TimedOut { last: self.failure.clone() })));
-        }
+        self.waiters.handle_timeout(now, self.failure.as_ref());
         self.publish();
     }
 
@@ -875,8 +875,8 @@ impl Handler<AwaitReady> for Namespace {
             (Some(ready), _) => Ok(ready.clone()),
             (None, Some(reason)) => Err(ReadyError::Ended(reason.clone())),
             (None, None) => {
-                self.waiting.retain(|(_, waiter)| !waiter.is_canceled());
-                return self.waiting.push((later(alarm::now(), timeout), waiter));
+                let deadline = later(alarm::now(), timeout);
+                return self.waiters.add(deadline, waiter, self.failure.as_ref());
             }
         };
         drop(waiter.send(outcome));

@@ -490,6 +490,14 @@ impl Socket {
     ///
     /// Nothing depends on it: emits wait by themselves. It tells whether joining worked.
     ///
+    /// The wait ends at once when there is no sense in it
+    /// ([`ReadyError::Failing`](crate::ReadyError::Failing)): the host is not known; or the server
+    /// answers the request to connect with a status that will not change by itself, such as 401, 403,
+    /// 404 or 410 (but for 401 and 403 where [headers](crate::ClientBuilder::headers_with) or the query
+    /// are asked for anew each time). And it ends when three attempts have failed in a row, for
+    /// instance because nothing listens there. The client goes on trying by its policy, and
+    /// [`Reconnect::patient`](crate::Reconnect::patient) is for who wants to go on waiting too.
+    ///
     /// ```
     /// # use std::time::Duration;
     /// # async fn example(socket: &actix_socketio::Socket) -> Result<(), actix_socketio::ReadyError> {

@@ -137,19 +137,21 @@ pub struct Reconnect {
     max: Duration,
     jitter: f64,
     limiter: DialLimiter,
+    patient: bool,
     retry: Arc<dyn Fn(&Reason) -> Retry + Send + Sync>,
 }
 
 /// Does not show the function that chooses by the reason.
 impl fmt::Debug for Reconnect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { attempts, min, max, jitter, limiter, retry: _ } = self;
+        let Self { attempts, min, max, jitter, limiter, patient, retry: _ } = self;
         f.debug_struct("Reconnect")
             .field("attempts", attempts)
             .field("min", min)
             .field("max", max)
             .field("jitter", jitter)
             .field("limiter", limiter)
+            .field("patient", patient)
             .finish_non_exhaustive()
     }
 }
@@ -162,6 +164,7 @@ impl Default for Reconnect {
             max: Duration::from_secs(5),
             jitter: 0.5,
             limiter: DialLimiter::shared(),
+            patient: false,
             retry: Arc::new(Retry::default_for),
         }
     }
@@ -205,6 +208,36 @@ impl Reconnect {
         self
     }
 
+    /// Has [`Socket::ready`](crate::Socket::ready) and
+    /// [`ClientBuilder::connect`](crate::ClientBuilder::connect) wait until their time is up, whatever
+    /// fails meanwhile: for a server that is still to come. Default: they wait no longer than there is
+    /// sense in it, see [`Socket::ready`](crate::Socket::ready).
+    ///
+    /// It does not change when, and how often, a connection is tried again.
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    /// use actix_socketio::{Client, Reconnect, StartError};
+    ///
+    /// # async fn example() -> Result<(), StartError> {
+    /// let client = Client::builder("http://server-that-is-being-started:3000")
+    ///     .reconnect(Reconnect::default().patient())
+    ///     .connect_timeout(Duration::from_secs(120))
+    ///     .connect()
+    ///     .await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn patient(mut self) -> Self {
+        self.patient = true;
+        self
+    }
+
+    pub(crate) fn is_patient(&self) -> bool {
+        self.patient
+    }
+
     /// What is done about an end, by its reason. Default: [`Retry::default_for`], which is also
     /// there for what a function has no opinion on.
     ///
@@ -231,7 +264,7 @@ impl Reconnect {
     /// What each option takes. All fields are here, so that a new one is not forgotten.
     pub(crate) fn ranges(&self) -> [Range; 2] {
         // The others take anything.
-        let Self { attempts: _, min, max, jitter, limiter: _, retry: _ } = self;
+        let Self { attempts: _, min, max, jitter, limiter: _, patient: _, retry: _ } = self;
         [
             Range {
                 name: "delay",

@@ -115,6 +115,10 @@ impl Query {
         Ok(())
     }
 
+    pub(crate) fn has_provider(&self) -> bool {
+        self.provider.is_some()
+    }
+
     /// `&key=value…` as far as it is known.
     pub(crate) fn text(&self) -> String {
         self.pairs.iter().flat_map(|(key, value)| ["&", key, "=", value]).collect()
