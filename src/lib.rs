@@ -6,7 +6,7 @@
 //! to the addresses that subscribed.
 //!
 //! ```no_run
-//! use std::time::Duration;
+//! use std::{error::Error, process::ExitCode, time::Duration};
 //!
 //! use actix::prelude::*;
 //! use actix_socketio::{Client, Disconnected, Event, Ready};
@@ -41,7 +41,17 @@
 //! }
 //!
 //! #[actix::main]
-//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! async fn main() -> ExitCode {
+//!     match run().await {
+//!         Ok(()) => ExitCode::SUCCESS,
+//!         Err(error) => {
+//!             eprintln!("{error}");
+//!             ExitCode::FAILURE
+//!         }
+//!     }
+//! }
+//!
+//! async fn run() -> Result<(), Box<dyn Error>> {
 //!     let client = Client::builder("http://localhost:3000").start()?;
 //!     let shop = client.of("/shop")?;
 //!     shop.subscribe(Desk.start());
