@@ -1294,3 +1294,27 @@ async fn a_system_that_stops_without_a_shutdown_neither_hangs_nor_leaks() {
     }
     assert_eq!(report(within(client.shutdown(HOUR)).await), [0; 4]);
 }
+
+#[actix::test]
+async fn what_is_emitted_in_the_handler_of_an_early_event_is_sent_when_the_namespace_is_joined() {
+    let server = Scripted::start();
+    let builder = support::builder(server.url()).protocol(Protocol::Eio4);
+    let client = builder.offline(Offline::Fail).start().unwrap();
+    let socket = client.socket().clone();
+    assert_eq!(socket.emit("a", ()).map(drop), Err(EmitError::Offline));
+    let (sender, outcome) = oneshot::channel();
+    let mut sender = Some(sender);
+    client.socket().on_fn("hello", move |event| {
+        let answered = event.ack("yes");
+        let outcome = (answered, socket.is_joined(), socket.emit("b", ()).map(drop));
+        sender.take().map(|sender| sender.send(outcome));
+    });
+    let mut peer = server.accept().await;
+    peer.open().await;
+    peer.expect_text("40").await;
+    peer.send_text(r#"421["hello"]"#).await;
+    assert_eq!(within(outcome).await.unwrap(), (Ok(()), false, Ok(())));
+    peer.send_text(r#"40{"sid":"id"}"#).await;
+    peer.expect_text(r#"431["yes"]"#).await;
+    peer.expect_text(r#"42["b"]"#).await;
+}

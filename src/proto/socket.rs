@@ -132,9 +132,11 @@ enum State {
         number: u64,
     },
     /// The deadline is for the answer to a request; where there is none, the connection has it.
+    /// `has_begun`: events came before the answer, so the server has let this client in.
     Joining {
         session: Session,
         deadline: Option<Instant>,
+        has_begun: bool,
     },
     Joined {
         session: Session,
@@ -277,6 +279,11 @@ impl<W> Socket<W> {
 
     pub(crate) fn is_joined(&self) -> bool {
         matches!(self.state, State::Joined { .. })
+    }
+
+    /// Whether the server has let this client in, as far as can be seen.
+    pub(crate) fn has_begun(&self) -> bool {
+        matches!(self.state, State::Joined { .. } | State::Joining { has_begun: true, .. })
     }
 
     /// The number of the connection that this namespace is joined, or being joined, on.
@@ -434,7 +441,8 @@ impl<W> Socket<W> {
                 let handed = permit.as_ref().map_or(0, Permit::handed);
                 (emit.is_volatile() && handed > CONGESTED).then_some(EmitError::Discarded)
             }
-            _ if emit.is_volatile() || *offline == Offline::Fail => Some(EmitError::Offline),
+            _ if emit.is_volatile() => Some(EmitError::Offline),
+            _ if *offline == Offline::Fail && !self.has_begun() => Some(EmitError::Offline),
             _ => None,
         }
     }
@@ -670,7 +678,7 @@ impl<W> Socket<W> {
         let unasked = session.protocol == Protocol::Eio3 && self.config.namespace == *"/";
         let deadline = (!unasked).then(|| later(now, self.config.join_timeout));
         self.visits = self.visits.wrapping_add(1);
-        self.state = State::Joining { session, deadline };
+        self.state = State::Joining { session, deadline, has_begun: false };
     }
 
     /// A packet of this namespace came.
@@ -715,6 +723,9 @@ impl<W> Socket<W> {
                 return;
             }
             recovery.note(&payload);
+        }
+        if let State::Joining { has_begun, .. } = &mut self.state {
+            *has_begun = true;
         }
         self.tally.received = self.tally.received.saturating_add(1);
         self.events.push_back(Event::Received { id, payload });
@@ -920,11 +931,17 @@ impl<W> Socket<W> {
         self.fail_acks(reason, false);
     }
 
-    /// What was not written before the session ended waits for the next one; answers were for this
-    /// session and nobody else.
+    /// What was not written before the session ended waits for the next one, unless it is not to;
+    /// answers were for this session and nobody else.
     fn forget(&mut self) {
         let unwritten = std::mem::take(&mut self.transmit);
-        self.buffer.retain(|waiting| !matches!(waiting.packet.body, Body::Ack { .. }));
+        for waiting in std::mem::take(&mut self.buffer) {
+            if waiting.is_volatile() {
+                self.never_sent(&waiting, EmitError::Offline);
+            } else if !matches!(waiting.packet.body, Body::Ack { .. }) {
+                self.buffer.push_back(waiting);
+            }
+        }
         self.take_back(unwritten);
     }
 
@@ -1223,6 +1240,44 @@ mod tests {
 
     fn events(socket: &mut Socket<&'static str>) -> Vec<Event<&'static str>> {
         std::iter::from_fn(|| socket.poll_event()).collect()
+    }
+
+    #[test]
+    fn who_is_not_to_wait_waits_for_the_answer_where_events_come_before_it() {
+        let now = Instant::now();
+        let request = |name, ask| Request { offline: Offline::Fail, ask, ..request(name) };
+        let mut socket = socket("/");
+        socket.handle_open(now, session(Protocol::Eio4));
+        written(&mut socket);
+        assert_eq!(socket.emit(request("a", None)), Err(EmitError::Offline));
+        let early = || Body::Event { id: None, payload: encode_event("early", &()).unwrap() };
+        receive(&mut socket, early());
+        socket.emit(request("b", None)).unwrap();
+        socket.emit(request("c", ask("c", now))).unwrap();
+        let volatile = Emit::new("d", ()).unwrap().volatile();
+        let volatile = Request { emit: volatile, ..request("d", None) };
+        assert_eq!(socket.emit(volatile), Err(EmitError::Offline));
+        receive(&mut socket, Body::Connect(Some(r#"{"sid":"id"}"#.into())));
+        assert_eq!(written(&mut socket), [r#"42["b"]"#, r#"420["c"]"#]);
+
+        // It does not wait for the next session, nor for another attempt.
+        for ends in [false, true] {
+            let mut socket = self::socket("/");
+            socket.handle_open(now, session(Protocol::Eio4));
+            written(&mut socket);
+            receive(&mut socket, early());
+            socket.emit(request("b", None)).unwrap();
+            socket.emit(request("c", ask("c", now))).unwrap();
+            events(&mut socket);
+            if ends {
+                receive(&mut socket, Body::ConnectError(None));
+            } else {
+                socket.handle_lost(now, Reason::PingTimeout, true);
+            }
+            assert_eq!((socket.buffered(), socket.has_begun()), (0, false));
+            let offline = Err(AckError::NeverSent(EmitError::Offline));
+            assert_eq!(socket.poll_event(), Some(Event::Answered("c", offline)));
+        }
     }
 
     #[test]
