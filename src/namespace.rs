@@ -125,6 +125,8 @@ pub(crate) struct Namespace {
     unheard: Unheard,
     /// The last mark of a handle whose message has come.
     marks: u64,
+    /// The subscribers were told that it was lost, and that it is tried again.
+    comes_back: bool,
     /// Why it is not joined, if it was tried or was once.
     failure: Option<Reason>,
     provider: Option<AuthProvider>,
@@ -210,6 +212,7 @@ impl Namespace {
                 waiters: Waiters::new(patience),
                 unheard: Unheard::default(),
                 marks: 0,
+                comes_back: false,
                 failure: None,
                 provider,
                 fixed: None,
@@ -248,14 +251,18 @@ impl Namespace {
                 socket::Event::Answered(waiter, outcome) => waiter.settle(outcome),
                 socket::Event::Ready { sid, recovered } => self.is_ready(sid, recovered),
                 socket::Event::ConnectError(reason) => {
-                    log::warn!("{}: not joined: {reason}", self.name());
+                    if matches!(reason, Reason::ClientDisconnect | Reason::Shutdown) {
+                        log::debug!("{}: left before it was joined", self.name());
+                    } else {
+                        log::warn!("{}: not joined: {reason}", self.name());
+                    }
                     self.note_failure(&reason);
-                    let namespace = self.name().clone();
-                    self.audience.tell(&Fact::ConnectError(ConnectError { namespace, reason }));
+                    self.tell_not_joined(reason);
                 }
                 socket::Event::Disconnected(reason) => {
                     log::info!("{}: disconnected: {reason}", self.name());
                     self.ready = None;
+                    self.comes_back = self.core.ended().is_none();
                     self.note_failure(&reason);
                     let namespace = self.name().clone();
                     self.audience.tell(&Fact::Disconnected(Disconnected { namespace, reason }));
@@ -278,6 +285,18 @@ impl Namespace {
         }
     }
 
+    /// Who was told of the loss only is told how it ends.
+    fn tell_not_joined(&mut self, reason: Reason) {
+        let namespace = self.name().clone();
+        let gone = Disconnected { namespace: namespace.clone(), reason: reason.clone() };
+        let error = Fact::ConnectError(ConnectError { namespace, reason });
+        if self.core.ended().is_some() && std::mem::take(&mut self.comes_back) {
+            self.audience.tell_or(&error, &Fact::Disconnected(gone));
+        } else {
+            self.audience.tell(&error);
+        }
+    }
+
     fn tell_retrying(&mut self, attempt: u32, delay: Duration, reason: Reason) {
         self.failure = Some(reason.clone());
         self.waiters.note_failed(&reason);
@@ -289,6 +308,7 @@ impl Namespace {
         let Some(protocol) = self.protocol else { return };
         log::info!("{}: joined{}", self.name(), if recovered { ", session recovered" } else { "" });
         self.failure = None;
+        self.comes_back = false;
         let ready = Ready { namespace: self.name().clone(), sid, protocol, recovered };
         self.waiters.resolve(&Ok(ready.clone()));
         self.unheard.note_ready();

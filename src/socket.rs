@@ -94,7 +94,10 @@ impl Socket {
     /// A handler that returns a future counts as busy until that is done: answer quickly, and spawn
     /// what takes long. Above all, do not await an answer of the server in it.
     ///
-    /// If the namespace is joined already, `Ready` comes at once. Events that came before anybody
+    /// If the namespace is joined already, `Ready` comes at once; some servers send events before it.
+    /// `Disconnected` may come twice: when the namespace is lost, and when it is certain that it stays
+    /// so. Whatever else there is to hear, such as a first attempt to join that fails, takes
+    /// [`subscribe_to`](Self::subscribe_to). Events that came before anybody
     /// had subscribed are kept for the first subscriber; when there are more than 1024 of them, or
     /// 1 MiB, they are discarded, and the log says so.
     ///
