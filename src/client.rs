@@ -756,7 +756,8 @@ impl ClientBuilder {
     ///
     /// # Errors
     ///
-    /// An option does not make sense, or there is no arbiter on this thread.
+    /// An option does not make sense, or there is no arbiter on this thread: see
+    /// [how to get one](crate#where-it-runs).
     pub fn start(self) -> Result<Client, BuildError> {
         let arbiter = Arbiter::try_current().ok_or(BuildError::NoArbiter)?;
         self.start_in(&arbiter)

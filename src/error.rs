@@ -382,6 +382,17 @@ impl fmt::Display for ConnectFailure {
 
 impl Error for ConnectFailure {}
 
+/// What to do where there is no system; the docs of the crate have it too.
+const RECIPE: &str = "
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let system = actix::System::new();
+        tell.send(actix::System::current().arbiter().clone()).ok();
+        system.run()
+    });
+    let client = Client::builder(url).start_in(&told.recv()?)?;
+";
+
 /// A client that cannot be built: an option does not make sense.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -403,8 +414,8 @@ pub enum BuildError {
         /// What it takes.
         expected: &'static str,
     },
-    /// There is no actix runtime on this thread; see
-    /// [`start_in`](crate::ClientBuilder::start_in).
+    /// There is no actix system on this thread. The text shows how to give it one, as do the docs of
+    /// [the crate](crate#where-it-runs).
     NoArbiter,
 }
 
@@ -418,9 +429,10 @@ impl fmt::Display for BuildError {
             }
             Self::Auth(error) => write!(f, "unusable auth: {error}"),
             Self::Option { name, expected } => write!(f, "option {name} takes {expected}"),
-            Self::NoArbiter => {
-                f.write_str("no actix arbiter runs on this thread: start the client inside an actix System, or on an arbiter with start_in")
-            }
+            Self::NoArbiter => write!(
+                f,
+                "no actix system runs on this thread: start one on another, and the client there\n{RECIPE}"
+            ),
         }
     }
 }
@@ -877,6 +889,18 @@ mod tests {
                 assert_eq!(texts.concat().matches(&inner).count(), 1, "{error:?}: {texts:?}");
             }
         }
+    }
+
+    #[test]
+    fn where_there_is_no_system_the_error_shows_what_the_docs_do() {
+        let shown = BuildError::NoArbiter.to_string();
+        let docs = include_str!("lib.rs");
+        let lines = RECIPE.lines().map(|line| line.trim().replace("(url)", "("));
+        for line in lines.filter(|line| !line.is_empty()) {
+            let (begin, _) = line.split_once("builder(").unwrap_or((&line, ""));
+            assert!(shown.contains(begin) && docs.contains(begin), "{begin}");
+        }
+        assert!(docs.contains(".start_in(&told.recv()?)?;"));
     }
 
     #[test]

@@ -116,6 +116,31 @@
 //! `#[actix_web::main]`), not a tokio runtime of another kind. `System::stop` ends them without
 //! ceremony; call [`Client::shutdown`] before, if what was emitted matters.
 //!
+//! In a program of another kind, such as one with `#[tokio::main]`, a system has a thread of its own.
+//! The handles work from everywhere; actors that subscribe are started on that arbiter too, with
+//! [`start_in_arbiter`](actix::Actor::start_in_arbiter).
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use actix_socketio::Client;
+//!
+//! #[tokio::main(flavor = "current_thread")]
+//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let (tell, told) = std::sync::mpsc::channel();
+//!     std::thread::spawn(move || {
+//!         let system = actix::System::new();
+//!         tell.send(actix::System::current().arbiter().clone()).ok();
+//!         system.run()
+//!     });
+//!     let client = Client::builder("http://localhost:3000").start_in(&told.recv()?)?;
+//!     client.socket().on_fn("price", |event| println!("{event:?}"));
+//!     client.socket().emit("find", "tea")?;
+//!     client.shutdown(Duration::from_secs(1)).await;
+//!     Ok(())
+//! }
+//! ```
+//!
 //! An actor that blocks its arbiter blocks whatever else runs there, and the heartbeat of a client
 //! with it. Give such actors, or the client, an arbiter of their own.
 //!

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 
 thread_local! {
-    static LINES: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+    static LINES: RefCell<Vec<(log::Level, String)>> = const { RefCell::new(Vec::new()) };
 }
 
 struct Logger;
@@ -15,7 +15,7 @@ impl log::Log for Logger {
 
     fn log(&self, record: &log::Record<'_>) {
         if self.enabled(record.metadata()) {
-            LINES.with_borrow_mut(|lines| lines.push(record.args().to_string()));
+            LINES.with_borrow_mut(|lines| lines.push((record.level(), record.args().to_string())));
         }
     }
 
@@ -31,5 +31,13 @@ pub fn start() {
 
 /// All lines so far.
 pub fn lines() -> Vec<String> {
-    LINES.with_borrow(Clone::clone)
+    LINES.with_borrow(|lines| lines.iter().map(|(_, line)| line.clone()).collect())
+}
+
+/// Those that are warnings, or errors.
+pub fn warnings() -> Vec<String> {
+    let is_bad = |level: log::Level| level <= log::Level::Warn;
+    LINES.with_borrow(|lines| {
+        lines.iter().filter(|(level, _)| is_bad(*level)).map(|(_, line)| line.clone()).collect()
+    })
 }
