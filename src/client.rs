@@ -449,7 +449,7 @@ impl ClientBuilder {
     /// that is added twice is sent twice, in this order; it replaces one of the same name in the URL.
     ///
     /// `EIO`, `transport` and `sid` belong to the protocol and are refused
-    /// ([`BuildError::Query`](crate::BuildError::Query)).
+    /// ([`BuildError::Query`]).
     #[must_use]
     pub fn query(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
         self.query.push((key.into(), value.into()));
@@ -1075,6 +1075,7 @@ mod tests {
     #[test]
     fn each_option_takes_what_its_documentation_says_and_no_more() {
         type Set = fn(ClientBuilder, usize) -> ClientBuilder;
+        type SetTime = fn(ClientBuilder, Duration) -> ClientBuilder;
         let nanos = |count: usize| Duration::from_nanos(count.try_into().unwrap());
         let counts: [(&str, Set); 9] = [
             ("max_message_size", |builder, count| builder.max_message_size(count)),
@@ -1094,7 +1095,6 @@ mod tests {
                 assert!(set(builder("http://host"), count).build().is_ok(), "{name}({count})");
             }
         }
-        type SetTime = fn(ClientBuilder, Duration) -> ClientBuilder;
         let times: [(&str, SetTime); 4] = [
             ("connect_timeout", ClientBuilder::connect_timeout),
             ("join_timeout", ClientBuilder::join_timeout),

@@ -21,7 +21,7 @@ use serde::de::DeserializeOwned;
 
 use crate::{
     emit::Emit,
-    payload::mended,
+    payload::read,
     proto::{ProtocolError, engine::Protocol},
 };
 
@@ -269,9 +269,7 @@ impl Refusal {
     /// There is no data, or it has another shape.
     pub fn decode<T: DeserializeOwned>(&self) -> Result<T, DecodeError> {
         let data = self.json().ok_or_else(|| DecodeError::new("the refusal has no data"))?;
-        let decoded = serde_json::from_str(data)
-            .or_else(|error| serde_json::from_str(&mended(data).ok_or(error)?));
-        decoded.map_err(DecodeError::from_serde)
+        read(data).map_err(DecodeError::from_serde)
     }
 }
 
@@ -735,6 +733,11 @@ mod tests {
         assert_eq!(copy.json(), Some(r#"{"code":42}"#));
         assert_eq!(copy.decode::<Value>().unwrap(), json!({ "code": 42 }));
         Refusal::new("no".to_owned(), None).decode::<Value>().unwrap_err();
+        let cut = Refusal::new("no".to_owned(), Some(r#""\ud83d""#));
+        assert_eq!(
+            (cut.decode::<String>(), cut.json()),
+            (Ok("\u{fffd}".into()), Some(r#""\ud83d""#))
+        );
     }
 
     #[test]
@@ -765,8 +768,15 @@ mod tests {
         }
     }
 
-    /// One of each variant of each error, with the text of what is inside.
-    fn all_errors() -> Vec<(Box<dyn Error>, Option<String>)> {
+    /// An error, and the text of what is inside.
+    type Shown = (Box<dyn Error>, Option<String>);
+
+    fn shown(error: impl Error + 'static, inner: Option<&dyn fmt::Display>) -> Shown {
+        (Box::new(error), inner.map(ToString::to_string))
+    }
+
+    /// One of each variant.
+    fn reasons() -> Vec<Reason> {
         let eio3 = Protocol::Eio3;
         let failures = [
             ConnectFailure::Unreachable("refused".to_owned()),
@@ -776,10 +786,11 @@ mod tests {
             ConnectFailure::Handshake("no".to_owned()),
             ConnectFailure::Unsupported { asked: eio3, server: "it is old".to_owned() },
         ];
-        let reasons = [
+        let mut reasons = vec![
             Reason::ClientDisconnect,
             Reason::Shutdown,
             Reason::ServerDisconnect,
+            Reason::Refused(Refusal::new("denied".to_owned(), None)),
             Reason::JoinTimeout,
             Reason::PingTimeout,
             Reason::TransportClose(None),
@@ -788,45 +799,46 @@ mod tests {
             Reason::TransportError("reset".to_owned()),
             Reason::TooLargeForServer,
             Reason::TooLarge { limit: 1 },
+            Reason::Protocol(ProtocolError::Utf8),
             Reason::Provider("no token".to_owned()),
             Reason::Middleware("not now".to_owned()),
             Reason::Reconnect,
             Reason::SlowSubscriber,
         ];
-        let mut all: Vec<(Box<dyn Error>, Option<String>)> = Vec::new();
-        let mut add = |error: Box<dyn Error>, inner: Option<String>| all.push((error, inner));
-        let mut wrapped = Vec::from(reasons);
-        for failure in failures {
-            add(Box::new(failure.clone()), None);
-            let reason = Reason::Connect(failure.clone());
-            add(Box::new(reason.clone()), Some(failure.to_string()));
-            wrapped.push(reason);
-        }
-        let refusal = Refusal::new("denied".to_owned(), None);
-        wrapped.push(Reason::Refused(refusal.clone()));
-        add(Box::new(Reason::Refused(refusal.clone())), Some(refusal.to_string()));
-        let broken = ProtocolError::Utf8;
-        wrapped.push(Reason::Protocol(broken.clone()));
-        add(Box::new(Reason::Protocol(broken.clone())), Some(broken.to_string()));
-        add(Box::new(broken), None);
-        for reason in wrapped {
-            let text = Some(reason.to_string());
-            add(Box::new(NamespaceError::Closed(reason.clone())), text.clone());
-            add(Box::new(EmitError::Closed(reason.clone())), text.clone());
-            add(Box::new(AckError::Disconnected(reason.clone())), text.clone());
-            let never = EmitError::Closed(reason.clone());
-            add(Box::new(AckError::NeverSent(never)), text.clone());
-            for ready in [
+        reasons.extend(failures.map(Reason::Connect));
+        reasons
+    }
+
+    /// One of each variant that has a reason inside, or is one.
+    fn errors_with_reasons() -> Vec<Shown> {
+        let mut all = Vec::new();
+        for reason in reasons() {
+            let text: Option<&dyn fmt::Display> = Some(&reason);
+            all.push(shown(NamespaceError::Closed(reason.clone()), text));
+            all.push(shown(EmitError::Closed(reason.clone()), text));
+            all.push(shown(AckError::Disconnected(reason.clone()), text));
+            all.push(shown(AckError::NeverSent(EmitError::Closed(reason.clone())), text));
+            for error in [
                 ReadyError::TimedOut { last: Some(reason.clone()) },
                 ReadyError::Failing(reason.clone()),
                 ReadyError::Ended(reason.clone()),
             ] {
-                add(Box::new(ready.clone()), text.clone());
-                let start = StartError::Ready { namespace: "/a".to_owned(), error: ready };
-                add(Box::new(start), text.clone());
+                all.push(shown(error.clone(), text));
+                all.push(shown(StartError::Ready { namespace: "/a".to_owned(), error }, text));
             }
-            add(Box::new(reason), None);
+            all.push(match reason.clone() {
+                Reason::Connect(failure) => shown(reason, Some(&failure)),
+                Reason::Protocol(error) => shown(reason, Some(&error)),
+                Reason::Refused(refusal) => shown(reason, Some(&refusal)),
+                _ => shown(reason, None),
+            });
         }
+        all
+    }
+
+    /// One of each other variant.
+    fn other_errors() -> Vec<Shown> {
+        let mut all = Vec::new();
         for error in [
             BuildError::Url("no".to_owned()),
             BuildError::Header("a".to_owned()),
@@ -835,31 +847,22 @@ mod tests {
             BuildError::Option { name: "jitter", expected: "0.0 to 1.0" },
             BuildError::NoArbiter,
         ] {
-            add(Box::new(error.clone()), None);
-            add(Box::new(StartError::Build(error.clone())), Some(error.to_string()));
+            all.push(shown(StartError::Build(error.clone()), Some(&error)));
+            all.push(shown(error, None));
         }
-        let emit = || Emit::new("e", ()).unwrap();
         for error in [
             EmitError::ReservedName("connect".to_owned()),
             EmitError::Encode("no".to_owned()),
-            EmitError::Full(emit()),
+            EmitError::Full(Emit::new("e", ()).unwrap()),
             EmitError::Offline,
             EmitError::Expired,
             EmitError::Discarded,
             EmitError::Middleware("no".to_owned()),
             EmitError::PayloadTooLarge { size: 2, limit: 1 },
         ] {
-            add(Box::new(AckError::NeverSent(error.clone())), Some(error.to_string()));
-            add(Box::new(error), None);
+            all.push(shown(AckError::NeverSent(error.clone()), Some(&error)));
+            all.push(shown(error, None));
         }
-        let decode = DecodeError::new("no map");
-        add(Box::new(AckError::Decode(decode.clone())), Some(decode.to_string()));
-        add(Box::new(decode), None);
-        add(Box::new(AckError::TimedOut), None);
-        add(Box::new(ReadyError::TimedOut { last: None }), None);
-        add(Box::new(NamespaceError::Name("a,b".to_owned())), None);
-        add(Box::new(BridgeError::SameNamespace), None);
-        add(Box::new(BridgeError::ReservedName("connect".to_owned())), None);
         for error in [
             AnswerError::NotAsked,
             AnswerError::AlreadyAnswered,
@@ -868,14 +871,23 @@ mod tests {
             AnswerError::Closed,
             AnswerError::PayloadTooLarge { size: 2, limit: 1 },
         ] {
-            add(Box::new(error), None);
+            all.push(shown(error, None));
         }
+        let decode = DecodeError::new("no map");
+        all.push(shown(AckError::Decode(decode.clone()), Some(&decode)));
+        all.push(shown(decode, None));
+        all.push(shown(AckError::TimedOut, None));
+        all.push(shown(ReadyError::TimedOut { last: None }, None));
+        all.push(shown(NamespaceError::Name("a,b".to_owned()), None));
+        all.push(shown(BridgeError::SameNamespace, None));
+        all.push(shown(BridgeError::ReservedName("connect".to_owned()), None));
+        all.push(shown(ProtocolError::Utf8, None));
         all
     }
 
     #[test]
     fn who_walks_the_chain_of_an_error_reads_everything_once() {
-        for (error, inner) in all_errors() {
+        for (error, inner) in errors_with_reasons().into_iter().chain(other_errors()) {
             let mut texts = vec![error.to_string()];
             let mut last: &dyn Error = &*error;
             while let Some(source) = last.source() {

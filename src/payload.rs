@@ -51,7 +51,8 @@ use crate::{error::DecodeError, text::Text};
 pub(crate) use placeholder::ESCAPED;
 pub(crate) use placeholder::{AMBIGUOUS, check_placeholders};
 pub(crate) use ser::{encode_event, encode_reply};
-pub(crate) use tokens::{Token, Tokens, mended, unquoted};
+use tokens::mended;
+pub(crate) use tokens::{Token, Tokens, read, unquoted};
 
 /// The arguments of an event or of an answer. Cheap to clone.
 #[derive(Clone)]
@@ -431,7 +432,7 @@ mod tests {
         }
         macro_rules! all {
             ($value:expr, $($kind:ty)*) => {
-                $(assert_eq!(read::<$kind>(&$value.to_string()), Some($value as $kind));)*
+                $(assert_eq!(read::<$kind>(&$value.to_string()), $value.to_string().parse::<$kind>().ok());)*
             };
         }
         for json in ["1e+21", "1E3", "-1.5", "1.5", "1.0", "-1e2", TOO_HUGE, "1e400"] {

@@ -494,7 +494,7 @@ impl Socket {
     /// Nothing depends on it: emits wait by themselves. It tells whether joining worked.
     ///
     /// The wait ends at once when there is no sense in it
-    /// ([`ReadyError::Failing`](crate::ReadyError::Failing)): the host is not known; or the server
+    /// ([`ReadyError::Failing`]): the host is not known; or the server
     /// answers the request to connect with a status that will not change by itself, such as 401, 403,
     /// 404 or 410 (but for 401 and 403 where [headers](crate::ClientBuilder::headers_with) or the query
     /// are asked for anew each time). And it ends when three attempts have failed in a row, for

@@ -5,6 +5,8 @@
 
 use std::borrow::Cow;
 
+use serde::de::DeserializeOwned;
+
 /// What stands between two commas, colons or ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Token<'a> {
@@ -67,11 +69,15 @@ fn string(text: &str) -> usize {
 /// What a string in JSON says. Halves of characters, which JSON can spell, are replaced.
 pub(crate) fn unquoted(quoted: &str) -> Cow<'_, str> {
     if quoted.contains('\\') {
-        let text = serde_json::from_str(quoted).ok();
-        let mended = || serde_json::from_str(&mended(quoted)?).ok();
-        return text.or_else(mended).unwrap_or_default();
+        return read::<String>(quoted).unwrap_or_default().into();
     }
     quoted.get(1..quoted.len().saturating_sub(1)).unwrap_or_default().into()
+}
+
+/// Reads JSON. Halves of characters are replaced; the text is looked through for them only where they may
+/// be the reason that it cannot be read.
+pub(crate) fn read<T: DeserializeOwned>(json: &str) -> Result<T, serde_json::Error> {
+    serde_json::from_str(json).or_else(|error| serde_json::from_str(&mended(json).ok_or(error)?))
 }
 
 /// The same JSON with U+FFFD in the place of each half of a character, such as `\ud83d` alone. It is as

@@ -38,7 +38,7 @@ use crate::{
     emit::{Emit, Offline},
     error::{AckError, ConnectFailure, EmitError, Reason, Refusal},
     outbox::Permit,
-    payload::Payload,
+    payload::{self, Payload},
     stats::RoundTrips,
 };
 
@@ -1134,13 +1134,13 @@ pub(crate) fn refusal(data: Option<&str>) -> Refusal {
     if json == "null" {
         return Refusal::new(String::new(), None);
     }
-    if let Ok(message) = serde_json::from_str(json) {
+    if let Ok(message) = payload::read(json) {
         return Refusal::new(message, None);
     }
     // To serde, an array would do for the fields.
     let fields = json.starts_with('{').then(|| serde_json::from_str::<Fields<'_>>(json).ok());
     if let Some(Fields { message, data }) = fields.flatten()
-        && let Ok(message) = serde_json::from_str(message.get())
+        && let Ok(message) = payload::read(message.get())
     {
         return Refusal::new(message, data.map(RawValue::get));
     }
@@ -1337,6 +1337,12 @@ mod tests {
         );
         assert_eq!(refused(Some(r#"{"code":42}"#)), (String::new(), data));
         assert_eq!(refused(Some(r#""no""#)), ("no".into(), None));
+        let cut = "cut \u{fffd}";
+        assert_eq!(refused(Some(r#""cut \ud83d""#)), (cut.into(), None));
+        assert_eq!(
+            refused(Some(r#"{"message":"cut \ud83d","data":"\ude00"}"#)),
+            (cut.into(), Some(json!("\u{fffd}")))
+        );
         assert_eq!(refused(Some("7")), (String::new(), Some(json!(7))));
         assert_eq!(refused(Some(r#"["no",1]"#)), (String::new(), Some(json!(["no", 1]))));
         let odd = json!({ "message": 7, "data": 1 });
