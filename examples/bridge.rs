@@ -10,7 +10,7 @@
 
 #![allow(clippy::print_stdout, reason = "an example shows what happens")]
 
-use std::{env, error::Error, time::Duration};
+use std::{env, error::Error, process::ExitCode, time::Duration};
 
 use actix::prelude::*;
 use actix_socketio::{Client, ConnectError, Disconnected, Event, Lagged, Overflow, Ready, Socket};
@@ -138,7 +138,17 @@ async fn view(
 }
 
 #[actix_web::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> Result<(), Box<dyn Error>> {
     let Some(url) = env::args().nth(1) else { return Err("the URL of a server is wanted".into()) };
     let port = env::var("PORT").unwrap_or_else(|_| "8080".to_owned());
     let port: u16 = port.parse().map_err(|error| format!("PORT={port}: {error}"))?;

@@ -10,7 +10,7 @@
 
 #![allow(clippy::print_stdout, reason = "an example shows what happens")]
 
-use std::{env, error::Error, time::Duration};
+use std::{env, error::Error, process::ExitCode, time::Duration};
 
 use actix::prelude::*;
 use actix_socketio::{
@@ -70,7 +70,17 @@ impl Handler<ConnectError> for Watch {
 }
 
 #[actix::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> Result<(), Box<dyn Error>> {
     let (Some(first), Some(second)) = (env::args().nth(1), env::args().nth(2)) else {
         return Err("two URLs are wanted: those of the servers".into());
     };

@@ -26,6 +26,7 @@
 use std::{
     env,
     error::Error,
+    process::ExitCode,
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
@@ -122,7 +123,17 @@ fn in_dollars(event: Event) -> Flow<Event> {
 }
 
 #[actix::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> Result<(), Box<dyn Error>> {
     env_logger::init();
     let url = env::args().nth(1).ok_or("a URL is wanted: that of the server")?;
     let desk = Desk { token: env::var("TOKEN").ok(), numbers: AtomicU64::new(1) };

@@ -11,7 +11,7 @@
     reason = "an example shows what happens, and counts no further than three"
 )]
 
-use std::{error::Error, net::SocketAddr, thread, time::Duration};
+use std::{error::Error, net::SocketAddr, process::ExitCode, thread, time::Duration};
 
 use actix::prelude::*;
 use actix_socketio::{Client, Disconnected, Event, Ready};
@@ -80,7 +80,17 @@ impl Handler<Disconnected> for Board {
 }
 
 #[actix::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> Result<(), Box<dyn Error>> {
     let server = start_server()?;
     println!("server: listening on {server}");
 

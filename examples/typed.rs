@@ -7,7 +7,7 @@
 
 #![allow(clippy::print_stdout, reason = "an example shows what happens")]
 
-use std::{error::Error, net::SocketAddr, thread};
+use std::{error::Error, net::SocketAddr, process::ExitCode, thread};
 
 use actix::prelude::*;
 use actix_socketio::{Call, Client, NamedEvent, Ready};
@@ -102,7 +102,17 @@ impl Handler<Offer> for Traveller {
 }
 
 #[actix::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> Result<(), Box<dyn Error>> {
     let server = start_server()?;
     let client = Client::builder(format!("http://{server}")).connect().await?;
     let socket = client.socket();

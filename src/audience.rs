@@ -155,6 +155,13 @@ impl Audience {
         }
     }
 
+    /// Gives a message that is no event to all who want it, and another one to the others.
+    pub(crate) fn tell_or(&mut self, fact: &Fact, other: &Fact) {
+        for place in 0..self.seats.all.len() {
+            self.seats.with(place, |subscriber| subscriber.offer(fact) || subscriber.offer(other));
+        }
+    }
+
     /// Gives an event to all who hear it, and to the last of them without a copy. With `alive`, it is
     /// made sure that they live.
     pub(crate) fn tell_event(&mut self, event: Event, alive: bool, namespace: &Name) -> Told {

@@ -18,6 +18,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::{
+    address::{Address, before_query, namespace_name, shown_url},
     connection::{Abandoned, BeginShutdown, Connection, Knowledge},
     emit::Offline,
     error::{BuildError, NamespaceError, Reason, StartError, brief},
@@ -26,10 +27,10 @@ use crate::{
     outbox,
     port::Port,
     proto::{
-        backoff::Reconnect,
+        backoff::{Range, Reconnect},
         connection::Config,
         engine::Protocol,
-        packet::{Limits, MAX_ATTACHMENTS, MAX_NAMESPACE, Parser, root},
+        packet::{Limits, MAX_ATTACHMENTS, Parser},
         socket::{self, Credentials},
     },
     provider::{Dial, Join, Provider},
@@ -37,6 +38,7 @@ use crate::{
     stats::Stats,
     ticket::SessionTicket,
     transport::{Headers, Pairs, PairsProvider, Query, Target},
+    waiters::Patience,
     window::{Load, Window},
 };
 
@@ -118,8 +120,13 @@ impl fmt::Debug for Client {
 impl Client {
     /// Begins a client for the server at `url`: `http://host:port`.
     ///
-    /// A path in the URL is the default namespace, as for the official client, and not the path of
-    /// the request, which is [`path`](ClientBuilder::path); a query in it is sent to the server.
+    /// A path in the URL is the default namespace, just as it is written, as for the official client;
+    /// it is not the path of the request, which is [`path`](ClientBuilder::path). A query in it is
+    /// sent to the server. A host name may have letters beyond ASCII.
+    ///
+    /// What is wrong with a URL is told by [`start`](ClientBuilder::start). Nothing of it is guessed:
+    /// it needs a scheme, and what a browser would mend (spaces, backslashes, an IPv4 address that is
+    /// not four decimal numbers) is refused.
     pub fn builder(url: impl Into<String>) -> ClientBuilder {
         ClientBuilder::new(url.into())
     }
@@ -256,43 +263,6 @@ impl Inner {
         ports.closed = true;
         ports.by_name.values().cloned().collect()
     }
-}
-
-/// With its slash, or why not.
-///
-/// A comma ends a namespace on the wire. A question mark begins a query for servers 1.x and 2.x,
-/// which answer in the name of what stands before it; official clients never send one in a name,
-/// nor what begins a fragment, because they take the name from a URL.
-fn namespace_name(name: &str) -> Result<ByteString, NamespaceError> {
-    let slash = if name.starts_with('/') { "" } else { "/" };
-    let full = format!("{slash}{name}");
-    let illegal = |character: char| ",?#".contains(character) || character.is_control();
-    if full.contains(illegal) || full.len() > MAX_NAMESPACE {
-        return Err(NamespaceError::Name(name.to_owned()));
-    }
-    // Most are this one, and it needs no memory of its own.
-    Ok(if full == "/" { root() } else { full.into() })
-}
-
-fn before_query(text: &str) -> &str {
-    text.split(['?', '#']).next().unwrap_or_default()
-}
-
-/// A URL that nobody has checked, without what may be secret in it.
-///
-/// Where an `@` comes behind a `?` or a `#`, nobody can tell a password with a `?` in it from a
-/// query with an `@` in it, so nothing is shown but the scheme.
-fn shown_url(url: &str) -> String {
-    let is_scheme = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric());
-    let (scheme, rest) = match url.split_once("://") {
-        Some((scheme, rest)) if is_scheme(scheme) => (format!("{scheme}://"), rest),
-        _ => (String::new(), url),
-    };
-    let before = before_query(rest);
-    let after = rest.strip_prefix(before).unwrap_or_default();
-    let shown =
-        if after.contains('@') { "…" } else { before.rsplit('@').next().unwrap_or_default() };
-    format!("{scheme}{shown}")
 }
 
 /// Everything that can be set for a [`Client`]. Checked in [`start`](Self::start).
@@ -488,7 +458,11 @@ impl ClientBuilder {
         self
     }
 
-    /// Adds a parameter to the query of the request, for the server's `socket.handshake.query`.
+    /// Adds a parameter to the query of the request, for the server's `socket.handshake.query`. One
+    /// that is added twice is sent twice, in this order; it replaces one of the same name in the URL.
+    ///
+    /// `EIO`, `transport` and `sid` belong to the protocol and are refused
+    /// ([`BuildError::Query`]).
     #[must_use]
     pub fn query(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
         self.query.push((key.into(), value.into()));
@@ -640,7 +614,7 @@ impl ClientBuilder {
         self
     }
 
-    /// How long connecting may take, up to the server's handshake. Default: 20 seconds.
+    /// How long connecting may take, up to the server's handshake; more than zero. Default: 20 seconds.
     ///
     /// Together with [`join_timeout`](Self::join_timeout) it is the time for [`Socket::ready`] and
     /// [`connect`](Self::connect), where the call sets none.
@@ -652,7 +626,7 @@ impl ClientBuilder {
 
     /// How long the server may take to answer the request to join a namespace, which it may have to
     /// authenticate. It counts from when there is a connection; see
-    /// [`connect_timeout`](Self::connect_timeout). Default: 20 seconds.
+    /// [`connect_timeout`](Self::connect_timeout). More than zero. Default: 20 seconds.
     ///
     /// An answer that comes later is taken, too. The server is asked again when twice this time, and
     /// four seconds at least, have passed, or when [`Socket::connect`] is called.
@@ -663,14 +637,15 @@ impl ClientBuilder {
     }
 
     /// How long [`Socket::emit_with_ack`] waits for the answer where the call sets no time.
-    /// Default: 30 seconds.
+    /// More than zero. Default: 30 seconds.
     #[must_use]
     pub fn ack_timeout(mut self, timeout: Duration) -> Self {
         self.ack_timeout = timeout;
         self
     }
 
-    /// How long the attachments of a packet may take to arrive behind it. Default: 30 seconds.
+    /// How long the attachments of a packet may take to arrive behind it; more than zero. Default: 30
+    /// seconds.
     #[must_use]
     pub fn attachment_timeout(mut self, timeout: Duration) -> Self {
         self.attachment_timeout = timeout;
@@ -678,16 +653,17 @@ impl ClientBuilder {
     }
 
     /// The largest message to take from the server, in bytes, and the largest packet with all its
-    /// attachments. A larger one ends the connection, with [`Reason::TooLarge`]. Default: 16 MiB.
+    /// attachments. A larger one ends the connection, with [`Reason::TooLarge`]. At least 1. Default:
+    /// 16 MiB.
     #[must_use]
     pub fn max_message_size(mut self, bytes: usize) -> Self {
         self.max_message_size = bytes;
         self
     }
 
-    /// The largest number of attachments of one packet, both ways. Default: 10, as in the official
-    /// parser: a server of default settings closes the connection over more, and an event of this
-    /// client that has more is refused with
+    /// The largest number of attachments of one packet, both ways; 0 is none. Default: 10, as in the
+    /// official parser: a server of default settings closes the connection over more, and an event of
+    /// this client that has more is refused with
     /// [`EmitError::TooManyAttachments`](crate::EmitError::TooManyAttachments). What goes to a server
     /// with [`Parser::Msgpack`](crate::Parser) may have any number.
     #[must_use]
@@ -706,7 +682,7 @@ impl ClientBuilder {
     }
 
     /// How many events with [retries](Self::retries) may be under way at a time in each namespace.
-    /// Default: 1, as for the official client. More is faster, and keeps the order as well, if the
+    /// At least 1. Default: 1, as for the official client. More is faster, and keeps the order as well, if the
     /// server drops repeats.
     #[must_use]
     pub fn retry_window(mut self, events: usize) -> Self {
@@ -742,7 +718,7 @@ impl ClientBuilder {
 
     /// The largest message to send, in bytes: the text of an event or an answer, or an attachment.
     /// A larger one is refused, with
-    /// [`EmitError::PayloadTooLarge`](crate::EmitError::PayloadTooLarge). Default: what the server
+    /// [`EmitError::PayloadTooLarge`](crate::EmitError::PayloadTooLarge). At least 1. Default: what the server
     /// says in its handshake, if it does (official servers since 4.5).
     ///
     /// Set it for servers that mean something else by that, such as socketioxide: there it is
@@ -757,7 +733,7 @@ impl ClientBuilder {
     /// How much may wait to be sent in each namespace: the number of events, and their bytes. Events
     /// with [retries](Self::retries) hold room until they are answered. When it is full, emits fail
     /// with [`EmitError::Full`](crate::EmitError::Full); an event larger than all of it passes alone.
-    /// Default: 10 000 events, 16 MiB. There are never more than 16 777 215 events or 1 TiB in it.
+    /// Each is at least 1. Default: 10 000 events, 16 MiB. There are never more than 16 777 215 events or 1 TiB in it.
     ///
     /// Answers to the server have room of their own: as many bytes, and as many answers as
     /// [`pending_acks`](Self::pending_acks) says.
@@ -770,7 +746,7 @@ impl ClientBuilder {
     /// How many events of each namespace may wait for an answer, and how many answers to the server
     /// may wait to be sent. Beyond it, [`emit_with_ack`](Socket::emit_with_ack) fails with
     /// [`EmitError::Full`](crate::EmitError::Full), and [`Event::ack`](crate::Event::ack) with
-    /// [`AnswerError::Full`](crate::AnswerError::Full). Default: 65 536. No more than 16 777 215 answers
+    /// [`AnswerError::Full`](crate::AnswerError::Full). At least 1. Default: 65 536. No more than 16 777 215 answers
     /// wait.
     #[must_use]
     pub fn pending_acks(mut self, events: usize) -> Self {
@@ -779,7 +755,8 @@ impl ClientBuilder {
     }
 
     /// How much may wait for subscribers before the connection stops reading: the number of
-    /// packets, and their bytes. It reads on when half of that is free. Default: 4096 packets, 4 MiB.
+    /// packets, and their bytes. It reads on when half of that is free. Each is at least 1. Default:
+    /// 4096 packets, 4 MiB.
     #[must_use]
     pub fn receive_window(mut self, packets: usize, bytes: usize) -> Self {
         self.receive_window = Load { items: packets, bytes };
@@ -799,7 +776,8 @@ impl ClientBuilder {
     ///
     /// # Errors
     ///
-    /// An option does not make sense, or there is no arbiter on this thread.
+    /// An option does not make sense, or there is no arbiter on this thread: see
+    /// [how to get one](crate#where-it-runs).
     pub fn start(self) -> Result<Client, BuildError> {
         let arbiter = Arbiter::try_current().ok_or(BuildError::NoArbiter)?;
         self.start_in(&arbiter)
@@ -839,29 +817,31 @@ impl ClientBuilder {
     /// # Errors
     ///
     /// It could not be started, or was not joined: the server refused, or there was no connection in
-    /// the time for [connecting](Self::connect_timeout) and [joining](Self::join_timeout), however
-    /// often it was tried. The client is given up then.
+    /// the time for [connecting](Self::connect_timeout) and [joining](Self::join_timeout), or it makes
+    /// no sense to wait for one, as [`Socket::ready`] has it. The client is given up then. For a server
+    /// that is still to come, be [patient](Reconnect::patient).
     pub async fn connect(self) -> Result<Client, StartError> {
         let client = self.start()?;
-        client.socket().ready().await?;
+        let socket = client.socket();
+        socket.ready().await.map_err(|error| {
+            let namespace = socket.namespace().to_owned();
+            StartError::Ready { namespace, error }
+        })?;
         Ok(client)
     }
 
     fn build(self) -> Result<Parts, BuildError> {
         self.check_ranges()?;
-        let url = Url::parse(&self.url)?;
+        let Address { origin, namespace, query } = Address::parse(&self.url)?;
         let refuse = |error: &str| BuildError::Url(error.to_owned());
-        // Neither is repeated: a query that got into the wrong place may have a token in it.
-        let namespace = namespace_name(&url.namespace).map_err(|_| {
-            refuse("its path cannot be a namespace: it has a comma or more than 512 bytes")
-        })?;
-        let base = format!("{}{}", url.origin, endpoint(&self.path, self.trailing_slash));
+        // What is wrong is not repeated: a query that got into the wrong place may have a token in it.
+        let base = format!("{origin}{}", endpoint(&self.path, self.trailing_slash));
         if !self.path.starts_with('/') || self.path.contains(['?', '#']) || !is_uri(&base) {
             return Err(refuse(
                 "option path must start with a slash, and have only what a URL's path can have",
             ));
         }
-        let query = Query::new(url.query, self.query, self.query_with);
+        let query = Query::new(query, self.query, self.query_with)?;
         if !is_uri(&format!("{base}?EIO=4&transport=websocket{}", query.text())) {
             return Err(refuse("it is too long with the query"));
         }
@@ -872,6 +852,10 @@ impl ClientBuilder {
             ready_timeout: ready,
             retries: self.retries,
             offline: self.offline,
+        };
+        let patience = Patience {
+            is_endless: self.reconnect.is_patient(),
+            has_providers: self.headers_with.is_some() || query.has_provider(),
         };
         let (credentials, provider) = match self.auth {
             Auth::None => (Credentials::Fixed(None), None),
@@ -914,6 +898,7 @@ impl ClientBuilder {
                     asks: self.pending_acks,
                 },
                 offline: self.offline,
+                patience,
                 counters: Arc::default(),
                 window: Arc::new(Window::new(self.receive_window)),
                 link,
@@ -924,29 +909,62 @@ impl ClientBuilder {
         })
     }
 
+    /// What each option takes. All fields are here, so that a new one is not forgotten.
     fn check_ranges(&self) -> Result<(), BuildError> {
-        let times = [
-            ("connect_timeout", self.connect_timeout),
-            ("join_timeout", self.join_timeout),
-            ("attachment_timeout", self.attachment_timeout),
+        let Self {
+            // They are looked at where they are read.
+            url: _,
+            path: _,
+            query: _,
+            headers: _,
+            auth: _,
+            // They take anything.
+            trailing_slash: _,
+            query_with: _,
+            headers_with: _,
+            protocol: _,
+            parser: _,
+            max_attachments: _,
+            retries: _,
+            message_ids: _,
+            offline: _,
+            middleware: _,
+            tickets: _,
+            reconnect,
+            connect_timeout,
+            join_timeout,
+            ack_timeout,
+            attachment_timeout,
+            max_message_size,
+            max_payload,
+            retry_window,
+            outgoing,
+            pending_acks,
+            receive_window,
+        } = self;
+        let lasts = |name, time: &Duration| Range {
+            name,
+            is_kept: !time.is_zero(),
+            expected: "more than zero",
+        };
+        let counts =
+            |name, count: usize| Range { name, is_kept: count > 0, expected: "at least 1" };
+        let ranges = [
+            lasts("connect_timeout", connect_timeout),
+            lasts("join_timeout", join_timeout),
+            lasts("ack_timeout", ack_timeout),
+            lasts("attachment_timeout", attachment_timeout),
+            counts("max_message_size", *max_message_size),
+            Range { name: "max_payload", is_kept: *max_payload != Some(0), expected: "at least 1" },
+            counts("retry_window", *retry_window),
+            counts("send_buffer", outgoing.items.min(outgoing.bytes)),
+            counts("pending_acks", *pending_acks),
+            counts("receive_window", receive_window.items.min(receive_window.bytes)),
         ];
-        for (name, time) in times {
-            if time.is_zero() {
-                return Err(BuildError::Option { name, expected: "more than zero" });
-            }
-        }
-        let counts = [
-            ("max_message_size", self.max_message_size),
-            ("retry_window", self.retry_window),
-            ("send_buffer", self.outgoing.items.min(self.outgoing.bytes)),
-            ("receive_window", self.receive_window.items.min(self.receive_window.bytes)),
-        ];
-        for (name, count) in counts {
-            if count == 0 {
-                return Err(BuildError::Option { name, expected: "at least 1" });
-            }
-        }
-        Ok(())
+        let broken = ranges.into_iter().chain(reconnect.ranges()).find(|range| !range.is_kept);
+        let error =
+            broken.map(|Range { name, expected, .. }| BuildError::Option { name, expected });
+        error.map_or(Ok(()), Err)
     }
 }
 
@@ -975,53 +993,6 @@ fn is_uri(text: &str) -> bool {
 fn endpoint(path: &str, slash: bool) -> String {
     let bare = path.strip_suffix('/').unwrap_or(path);
     format!("{bare}{}", if slash || bare.is_empty() { "/" } else { "" })
-}
-
-struct Url {
-    /// `http://host:port`
-    origin: String,
-    /// The path, without a slash at its end.
-    namespace: String,
-    query: Pairs,
-}
-
-impl Url {
-    fn parse(text: &str) -> Result<Self, BuildError> {
-        let refuse = |error: &str| Err(BuildError::Url(error.to_owned()));
-        let uri: Uri = match text.split('#').next().unwrap_or_default().parse() {
-            Ok(uri) => uri,
-            // The parser's error does not repeat the URL, which may have a secret in it.
-            Err(error) => return refuse(&format!("{error}")),
-        };
-        let Some(authority) = uri.authority() else {
-            return refuse("it needs a scheme and a host: http://host:port");
-        };
-        if authority.as_str().contains('@') {
-            return refuse(
-                "a user and password in it would not be sent: set an authorization header",
-            );
-        }
-        match uri.scheme_str() {
-            Some("http" | "ws") => {}
-            Some("https" | "wss") => {
-                return refuse(
-                    "TLS is not supported yet: use http or ws, behind a proxy that ends TLS",
-                );
-            }
-            Some(_) => return refuse("its scheme is none of http, ws, https, wss"),
-            None => return refuse("it needs a scheme: http://host:port"),
-        }
-        let query = uri.query().unwrap_or_default();
-        let query = query.split('&').filter(|pair| !pair.is_empty());
-        Ok(Self {
-            origin: format!("http://{authority}"),
-            namespace: uri.path().trim_end_matches('/').to_owned(),
-            query: query
-                .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
-                .map(|(key, value)| (key.to_owned(), value.to_owned()))
-                .collect(),
-        })
-    }
 }
 
 fn auth_json(auth: Result<Value, String>) -> Result<socket::Auth, BuildError> {
@@ -1145,6 +1116,75 @@ mod tests {
     }
 
     #[test]
+    fn each_option_takes_what_its_documentation_says_and_no_more() {
+        type Set = fn(ClientBuilder, usize) -> ClientBuilder;
+        type SetTime = fn(ClientBuilder, Duration) -> ClientBuilder;
+        let nanos = |count: usize| Duration::from_nanos(count.try_into().unwrap());
+        let counts: [(&str, Set); 9] = [
+            ("max_message_size", |builder, count| builder.max_message_size(count)),
+            ("max_payload", |builder, count| builder.max_payload(count.try_into().unwrap())),
+            ("retry_window", |builder, count| builder.retry_window(count)),
+            ("send_buffer", |builder, count| builder.send_buffer(count, 1)),
+            ("send_buffer", |builder, count| builder.send_buffer(1, count)),
+            ("pending_acks", |builder, count| builder.pending_acks(count)),
+            ("receive_window", |builder, count| builder.receive_window(count, 1)),
+            ("receive_window", |builder, count| builder.receive_window(1, count)),
+            ("receive_window", |builder, count| builder.receive_window(count, count)),
+        ];
+        for (name, set) in counts {
+            let refused = BuildError::Option { name, expected: "at least 1" };
+            assert_eq!(self::refused(set(builder("http://host"), 0)), refused);
+            for count in [1, usize::MAX] {
+                assert!(set(builder("http://host"), count).build().is_ok(), "{name}({count})");
+            }
+        }
+        let times: [(&str, SetTime); 4] = [
+            ("connect_timeout", ClientBuilder::connect_timeout),
+            ("join_timeout", ClientBuilder::join_timeout),
+            ("ack_timeout", ClientBuilder::ack_timeout),
+            ("attachment_timeout", ClientBuilder::attachment_timeout),
+        ];
+        for (name, set) in times {
+            let refused = BuildError::Option { name, expected: "more than zero" };
+            assert_eq!(self::refused(set(builder("http://host"), Duration::ZERO)), refused);
+            for time in [nanos(1), Duration::MAX] {
+                assert!(set(builder("http://host"), time).build().is_ok(), "{name}({time:?})");
+            }
+        }
+        let with = |policy: Reconnect| builder("http://host").reconnect(policy);
+        let policy = Reconnect::default;
+        for jitter in [-0.1, 1.1, 7.0, f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+            let error = refused(with(policy().jitter(jitter)));
+            assert!(
+                matches!(error, BuildError::Option { name: "jitter", .. }),
+                "{jitter}: {error}"
+            );
+        }
+        let error = refused(with(policy().delay(nanos(2), nanos(1))));
+        assert!(matches!(error, BuildError::Option { name: "delay", .. }), "{error}");
+        for fine in [
+            policy().jitter(0.0),
+            policy().jitter(-0.0),
+            policy().jitter(1.0),
+            policy().delay(Duration::ZERO, Duration::ZERO),
+            policy().delay(nanos(1), nanos(1)),
+            policy().delay(Duration::ZERO, Duration::MAX),
+            policy().attempts(0),
+            policy().attempts(u32::MAX),
+        ] {
+            assert!(with(fine.clone()).build().is_ok(), "{fine:?}");
+        }
+        for fine in [
+            builder("http://host").max_attachments(0),
+            builder("http://host").max_attachments(usize::MAX),
+            builder("http://host").retries(u32::MAX),
+            builder("http://host").offline(Offline::BufferFor(Duration::ZERO)),
+        ] {
+            assert!(fine.build().is_ok());
+        }
+    }
+
+    #[test]
     fn who_waits_for_a_namespace_waits_for_the_connection_too() {
         let ready =
             |builder: ClientBuilder| builder.build().map(|parts| parts.defaults.ready_timeout).ok();
@@ -1153,18 +1193,5 @@ mod tests {
         let set = builder("http://host").connect_timeout(seconds(1)).join_timeout(seconds(2));
         assert_eq!(ready(set.clone()), Some(seconds(3)));
         assert_eq!(ready(set.join_timeout(Duration::MAX)), Some(Duration::MAX));
-    }
-
-    #[test]
-    fn a_namespace_has_no_query_no_fragment_and_no_control_characters() {
-        for name in ["a,b", "/a?token=1", "/a#b", "a\nb", "a\0", "a\u{7f}", "a\u{85}", "?", ","] {
-            assert_eq!(namespace_name(name), Err(NamespaceError::Name(name.to_owned())));
-        }
-        for (name, full) in [("", "/"), ("a", "/a"), ("/a/", "/a/"), ("a b%\u{e9}", "/a b%\u{e9}")]
-        {
-            assert_eq!(namespace_name(name).unwrap(), *full);
-        }
-        assert!(namespace_name(&"x".repeat(MAX_NAMESPACE - 1)).is_ok());
-        assert!(namespace_name(&"x".repeat(MAX_NAMESPACE)).is_err());
     }
 }

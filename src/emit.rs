@@ -203,6 +203,9 @@ pub enum Offline {
     BufferFor(Duration),
     /// They are not taken: [`EmitError::Offline`]. Nor does one wait for the next session when the
     /// connection is lost before it is written.
+    ///
+    /// Where events of the server come before its answer to the request to join (see
+    /// [`Ready`](crate::Ready)), what is emitted from then on is taken, and waits for that answer.
     Fail,
 }
 

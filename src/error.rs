@@ -4,6 +4,10 @@
 //! Errors of other crates are flattened to text where they come in, so every error here is
 //! `Send + Sync + Clone + PartialEq` and can ride in an actor message.
 //!
+//! Each is shown with all that it was caused by, so none has a [`source`](std::error::Error::source):
+//! who prints one, alone or as the last of a chain, reads everything once. The cause as a value is in
+//! the variant.
+//!
 //! What a server says is shown escaped and cut, and the data of a [`Refusal`] not at all: servers
 //! like to repeat the credentials that they do not take.
 
@@ -17,6 +21,7 @@ use serde::de::DeserializeOwned;
 
 use crate::{
     emit::Emit,
+    payload::read,
     proto::{ProtocolError, engine::Protocol, packet::Parser},
 };
 
@@ -223,29 +228,7 @@ impl fmt::Display for Reason {
     }
 }
 
-impl Error for Reason {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Protocol(error) => Some(error),
-            Self::Connect(failure) => Some(failure),
-            Self::ClientDisconnect
-            | Self::Shutdown
-            | Self::ServerDisconnect
-            | Self::Refused(_)
-            | Self::JoinTimeout
-            | Self::PingTimeout
-            | Self::TransportClose(_)
-            | Self::ServerShutdown
-            | Self::TransportError(_)
-            | Self::TooLargeForServer
-            | Self::TooLarge { .. }
-            | Self::Provider(_)
-            | Self::Middleware(_)
-            | Self::Reconnect
-            | Self::SlowSubscriber => None,
-        }
-    }
-}
+impl Error for Reason {}
 
 /// The server's answer to a client that it does not let in.
 ///
@@ -289,7 +272,7 @@ impl Refusal {
     /// There is no data, or it has another shape.
     pub fn decode<T: DeserializeOwned>(&self) -> Result<T, DecodeError> {
         let data = self.json().ok_or_else(|| DecodeError::new("the refusal has no data"))?;
-        serde_json::from_str(data).map_err(DecodeError::from_serde)
+        read(data).map_err(DecodeError::from_serde)
     }
 }
 
@@ -363,8 +346,10 @@ pub(crate) fn brief(error: &impl fmt::Display) -> String {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ConnectFailure {
-    /// The host was not found, or nothing listens there.
+    /// Nothing listens there, or there is no way to it.
     Unreachable(String),
+    /// No address is known for the host's name.
+    UnknownHost(String),
     /// No usable answer within [`connect_timeout`](crate::ClientBuilder::connect_timeout).
     TimedOut,
     /// The server, or something on the way to it, closed the connection without an answer. Most often
@@ -394,6 +379,7 @@ impl fmt::Display for ConnectFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unreachable(error) => write!(f, "the server cannot be reached: {error}"),
+            Self::UnknownHost(error) => write!(f, "the host is not known: {error}"),
             Self::TimedOut => f.write_str("the server did not answer in time"),
             Self::NoAnswer => f.write_str("the server closed the connection without an answer: is the path right, and is it http or https?"),
             Self::NoWebsocket(says) => write!(
@@ -418,6 +404,17 @@ impl fmt::Display for ConnectFailure {
 
 impl Error for ConnectFailure {}
 
+/// What to do where there is no system; the docs of the crate have it too.
+const RECIPE: &str = "
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let system = actix::System::new();
+        tell.send(actix::System::current().arbiter().clone()).ok();
+        system.run()
+    });
+    let client = Client::builder(url).start_in(&told.recv()?)?;
+";
+
 /// A client that cannot be built: an option does not make sense.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -427,6 +424,9 @@ pub enum BuildError {
     /// A header's name or value is not allowed in HTTP, or it is one that the websocket handshake
     /// sets itself. Its value is not repeated here.
     Header(String),
+    /// A parameter of the query, set or in the URL, has this name, which belongs to the protocol:
+    /// `EIO`, `transport` or `sid`.
+    Query(String),
     /// The `auth` value is not an object, or could not be serialised.
     Auth(String),
     /// An option is out of its range.
@@ -436,8 +436,8 @@ pub enum BuildError {
         /// What it takes.
         expected: &'static str,
     },
-    /// There is no actix runtime on this thread; see
-    /// [`start_in`](crate::ClientBuilder::start_in).
+    /// There is no actix system on this thread. The text shows how to give it one, as do the docs of
+    /// [the crate](crate#where-it-runs).
     NoArbiter,
 }
 
@@ -446,11 +446,15 @@ impl fmt::Display for BuildError {
         match self {
             Self::Url(error) => write!(f, "unusable URL: {error}"),
             Self::Header(name) => write!(f, "header {name:?} cannot be sent"),
+            Self::Query(name) => {
+                write!(f, "parameter {name:?} of the query belongs to the protocol: leave it out")
+            }
             Self::Auth(error) => write!(f, "unusable auth: {error}"),
             Self::Option { name, expected } => write!(f, "option {name} takes {expected}"),
-            Self::NoArbiter => {
-                f.write_str("no actix arbiter runs on this thread: start the client inside an actix System, or on an arbiter with start_in")
-            }
+            Self::NoArbiter => write!(
+                f,
+                "no actix system runs on this thread: start one on another, and the client there\n{RECIPE}"
+            ),
         }
     }
 }
@@ -505,14 +509,7 @@ impl fmt::Display for NamespaceError {
     }
 }
 
-impl Error for NamespaceError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Closed(reason) => Some(reason),
-            Self::Name(_) => None,
-        }
-    }
-}
+impl Error for NamespaceError {}
 
 /// A client that was not started, or not joined to its namespace.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -520,37 +517,37 @@ impl Error for NamespaceError {
 pub enum StartError {
     /// The options do not make sense.
     Build(BuildError),
-    /// The namespace was not joined.
-    Ready(ReadyError),
+    /// The default namespace was not joined.
+    Ready {
+        /// Its name.
+        namespace: String,
+        /// Why.
+        error: ReadyError,
+    },
 }
 
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Build(error) => error.fmt(f),
-            Self::Ready(error) => error.fmt(f),
+            Self::Ready { namespace, error } => {
+                write!(f, "namespace {}: {error}", Excerpt(namespace))?;
+                if namespace != "/" && matches!(error, ReadyError::Ended(Reason::Refused(_))) {
+                    f.write_str(
+                        " (a path in the URL is a namespace; the path of the request is the option path)",
+                    )?;
+                }
+                Ok(())
+            }
         }
     }
 }
 
-impl Error for StartError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Build(error) => Some(error),
-            Self::Ready(error) => Some(error),
-        }
-    }
-}
+impl Error for StartError {}
 
 impl From<BuildError> for StartError {
     fn from(error: BuildError) -> Self {
         Self::Build(error)
-    }
-}
-
-impl From<ReadyError> for StartError {
-    fn from(error: ReadyError) -> Self {
-        Self::Ready(error)
     }
 }
 
@@ -563,6 +560,10 @@ pub enum ReadyError {
         /// Why there is no connection yet, if it has been tried and is tried again.
         last: Option<Reason>,
     },
+    /// There is no connection, for this reason, and no sense in waiting for one: attempts would come
+    /// to the same, or three have failed; see [`Socket::ready`](crate::Socket::ready). The namespace
+    /// is still being joined, by the policy of the client.
+    Failing(Reason),
     /// It is not being joined (any more), for this reason.
     /// [`Socket::connect`](crate::Socket::connect) tries again.
     Ended(Reason),
@@ -575,19 +576,12 @@ impl fmt::Display for ReadyError {
             Self::TimedOut { last: Some(reason) } => {
                 write!(f, "the namespace was not ready in time: {reason}")
             }
-            Self::Ended(reason) => reason.fmt(f),
+            Self::Failing(reason) | Self::Ended(reason) => reason.fmt(f),
         }
     }
 }
 
-impl Error for ReadyError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Ended(reason) | Self::TimedOut { last: Some(reason) } => Some(reason),
-            Self::TimedOut { last: None } => None,
-        }
-    }
-}
+impl Error for ReadyError {}
 
 /// An event that was not taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -687,23 +681,7 @@ fn too_many(f: &mut fmt::Formatter<'_>, count: usize, limit: usize) -> fmt::Resu
     write!(f, "{count} attachments, and option max_attachments allows {limit}")
 }
 
-impl Error for EmitError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Closed(reason) => Some(reason),
-            Self::ReservedName(_)
-            | Self::Encode(_)
-            | Self::Full(_)
-            | Self::Offline
-            | Self::Expired
-            | Self::Discarded
-            | Self::Middleware(_)
-            | Self::PayloadTooLarge { .. }
-            | Self::TooManyAttachments { .. }
-            | Self::Unsendable(_) => None,
-        }
-    }
-}
+impl Error for EmitError {}
 
 /// An emit that got no answer, or not the one that was expected.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -735,16 +713,7 @@ impl fmt::Display for AckError {
     }
 }
 
-impl Error for AckError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::NeverSent(error) => Some(error),
-            Self::Disconnected(reason) => Some(reason),
-            Self::Decode(error) => Some(error),
-            Self::TimedOut | Self::Unsendable(_) => None,
-        }
-    }
-}
+impl Error for AckError {}
 
 impl From<EmitError> for AckError {
     fn from(error: EmitError) -> Self {
@@ -843,6 +812,11 @@ mod tests {
         assert_eq!(copy.json(), Some(r#"{"code":42}"#));
         assert_eq!(copy.decode::<Value>().unwrap(), json!({ "code": 42 }));
         Refusal::new("no".to_owned(), None).decode::<Value>().unwrap_err();
+        let cut = Refusal::new("no".to_owned(), Some(r#""\ud83d""#));
+        assert_eq!(
+            (cut.decode::<String>(), cut.json()),
+            (Ok("\u{fffd}".into()), Some(r#""\ud83d""#))
+        );
     }
 
     #[test]
@@ -873,29 +847,174 @@ mod tests {
         }
     }
 
-    #[test]
-    fn the_chain_of_sources_ends_at_what_went_wrong() {
-        fn root<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
-            error.source().map_or(error, root)
-        }
-        let failure = ConnectFailure::Status(502);
-        let reason = Reason::Connect(failure.clone());
-        let errors: [Box<dyn Error>; 4] = [
-            Box::new(StartError::Ready(ReadyError::Ended(reason.clone()))),
-            Box::new(AckError::NeverSent(EmitError::Closed(reason.clone()))),
-            Box::new(AckError::Disconnected(reason.clone())),
-            Box::new(NamespaceError::Closed(reason)),
+    /// An error, and the text of what is inside.
+    type Shown = (Box<dyn Error>, Option<String>);
+
+    fn shown(error: impl Error + 'static, inner: Option<&dyn fmt::Display>) -> Shown {
+        (Box::new(error), inner.map(ToString::to_string))
+    }
+
+    /// One of each variant.
+    fn reasons() -> Vec<Reason> {
+        let eio3 = Protocol::Eio3;
+        let failures = [
+            ConnectFailure::Unreachable("refused".to_owned()),
+            ConnectFailure::UnknownHost("no such name".to_owned()),
+            ConnectFailure::TimedOut,
+            ConnectFailure::NoAnswer,
+            ConnectFailure::Status(502),
+            ConnectFailure::NoWebsocket("no".to_owned()),
+            ConnectFailure::Handshake("no".to_owned()),
+            ConnectFailure::Parser(Parser::Json),
+            ConnectFailure::Unsupported { asked: eio3, server: "it is old".to_owned() },
         ];
-        for error in &errors {
-            assert_eq!(root(&**error).downcast_ref(), Some(&failure), "{error:?}");
+        let mut reasons = vec![
+            Reason::ClientDisconnect,
+            Reason::Shutdown,
+            Reason::ServerDisconnect,
+            Reason::Refused(Refusal::new("denied".to_owned(), None)),
+            Reason::JoinTimeout,
+            Reason::PingTimeout,
+            Reason::TransportClose(None),
+            Reason::TransportClose(Some(4_000)),
+            Reason::ServerShutdown,
+            Reason::TransportError("reset".to_owned()),
+            Reason::TooLargeForServer,
+            Reason::TooLarge { limit: 1 },
+            Reason::Protocol(ProtocolError::Utf8),
+            Reason::Provider("no token".to_owned()),
+            Reason::Middleware("not now".to_owned()),
+            Reason::Reconnect,
+            Reason::SlowSubscriber,
+        ];
+        reasons.extend(failures.map(Reason::Connect));
+        reasons
+    }
+
+    /// One of each variant that has a reason inside, or is one.
+    fn errors_with_reasons() -> Vec<Shown> {
+        let mut all = Vec::new();
+        for reason in reasons() {
+            let text: Option<&dyn fmt::Display> = Some(&reason);
+            all.push(shown(NamespaceError::Closed(reason.clone()), text));
+            all.push(shown(EmitError::Closed(reason.clone()), text));
+            all.push(shown(AckError::Disconnected(reason.clone()), text));
+            all.push(shown(AckError::NeverSent(EmitError::Closed(reason.clone())), text));
+            for error in [
+                ReadyError::TimedOut { last: Some(reason.clone()) },
+                ReadyError::Failing(reason.clone()),
+                ReadyError::Ended(reason.clone()),
+            ] {
+                all.push(shown(error.clone(), text));
+                all.push(shown(StartError::Ready { namespace: "/a".to_owned(), error }, text));
+            }
+            all.push(match reason.clone() {
+                Reason::Connect(failure) => shown(reason, Some(&failure)),
+                Reason::Protocol(error) => shown(reason, Some(&error)),
+                Reason::Refused(refusal) => shown(reason, Some(&refusal)),
+                _ => shown(reason, None),
+            });
         }
-        let start = StartError::Build(BuildError::NoArbiter);
-        assert_eq!(root(&start).downcast_ref(), Some(&BuildError::NoArbiter));
-        let broken = Reason::Protocol(ProtocolError::Utf8);
-        assert_eq!(root(&broken).downcast_ref(), Some(&ProtocolError::Utf8));
-        let decode = DecodeError::new("no");
-        assert_eq!(root(&AckError::Decode(decode.clone())).downcast_ref(), Some(&decode));
-        assert!(ReadyError::TimedOut { last: None }.source().is_none());
+        all
+    }
+
+    /// One of each other variant.
+    fn other_errors() -> Vec<Shown> {
+        let mut all = Vec::new();
+        let event = Unsendable { event: "e".to_owned(), size: 2, attachments: 1 };
+        for error in [
+            BuildError::Url("no".to_owned()),
+            BuildError::Header("a".to_owned()),
+            BuildError::Query("sid".to_owned()),
+            BuildError::Auth("no".to_owned()),
+            BuildError::Option { name: "jitter", expected: "0.0 to 1.0" },
+            BuildError::NoArbiter,
+        ] {
+            all.push(shown(StartError::Build(error.clone()), Some(&error)));
+            all.push(shown(error, None));
+        }
+        for error in [
+            EmitError::ReservedName("connect".to_owned()),
+            EmitError::Encode("no".to_owned()),
+            EmitError::Full(Emit::new("e", ()).unwrap()),
+            EmitError::Offline,
+            EmitError::Expired,
+            EmitError::Discarded,
+            EmitError::Middleware("no".to_owned()),
+            EmitError::PayloadTooLarge { size: 2, limit: 1 },
+            EmitError::TooManyAttachments { count: 2, limit: 1 },
+            EmitError::Unsendable(event.clone()),
+        ] {
+            all.push(shown(AckError::NeverSent(error.clone()), Some(&error)));
+            all.push(shown(error, None));
+        }
+        for error in [
+            AnswerError::NotAsked,
+            AnswerError::AlreadyAnswered,
+            AnswerError::Encode("no".to_owned()),
+            AnswerError::Full,
+            AnswerError::Closed,
+            AnswerError::PayloadTooLarge { size: 2, limit: 1 },
+            AnswerError::TooManyAttachments { count: 2, limit: 1 },
+        ] {
+            all.push(shown(error, None));
+        }
+        let decode = DecodeError::new("no map");
+        all.push(shown(AckError::Decode(decode.clone()), Some(&decode)));
+        all.push(shown(decode, None));
+        all.push(shown(AckError::TimedOut, None));
+        all.push(shown(AckError::Unsendable(event), None));
+        all.push(shown(ReadyError::TimedOut { last: None }, None));
+        all.push(shown(NamespaceError::Name("a,b".to_owned()), None));
+        all.push(shown(BridgeError::SameNamespace, None));
+        all.push(shown(BridgeError::ReservedName("connect".to_owned()), None));
+        all.push(shown(ProtocolError::Utf8, None));
+        all
+    }
+
+    #[test]
+    fn who_walks_the_chain_of_an_error_reads_everything_once() {
+        for (error, inner) in errors_with_reasons().into_iter().chain(other_errors()) {
+            let mut texts = vec![error.to_string()];
+            let mut last: &dyn Error = &*error;
+            while let Some(source) = last.source() {
+                texts.push(source.to_string());
+                last = source;
+            }
+            for (outer, source) in texts.iter().zip(texts.iter().skip(1)) {
+                assert!(!outer.contains(source.as_str()), "{outer:?} shows its source {source:?}");
+            }
+            if let Some(inner) = inner {
+                assert_eq!(texts.concat().matches(&inner).count(), 1, "{error:?}: {texts:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn where_there_is_no_system_the_error_shows_what_the_docs_do() {
+        let shown = BuildError::NoArbiter.to_string();
+        let docs = include_str!("lib.rs");
+        let lines = RECIPE.lines().map(|line| line.trim().replace("(url)", "("));
+        for line in lines.filter(|line| !line.is_empty()) {
+            let (begin, _) = line.split_once("builder(").unwrap_or((&line, ""));
+            assert!(shown.contains(begin) && docs.contains(begin), "{begin}");
+        }
+        assert!(docs.contains(".start_in(&told.recv()?)?;"));
+    }
+
+    #[test]
+    fn a_client_that_was_refused_names_its_namespace_and_what_a_path_is_for() {
+        let refused = Reason::Refused(Refusal::new("Invalid namespace".to_owned(), None));
+        let text = |namespace: &str, reason: &Reason| {
+            let error = ReadyError::Ended(reason.clone());
+            StartError::Ready { namespace: namespace.to_owned(), error }.to_string()
+        };
+        let named = text("/socket.io/", &refused);
+        assert!(named.starts_with("namespace \"/socket.io/\": the server refused: "), "{named}");
+        assert!(named.contains("path in the URL is a namespace"), "{named}");
+        assert_eq!(text("/", &refused), format!("namespace \"/\": {refused}"));
+        let other = text("/a", &Reason::JoinTimeout);
+        assert_eq!(other, format!("namespace \"/a\": {}", Reason::JoinTimeout));
     }
 
     #[test]

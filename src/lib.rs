@@ -6,7 +6,7 @@
 //! to the addresses that subscribed.
 //!
 //! ```no_run
-//! use std::time::Duration;
+//! use std::{error::Error, process::ExitCode, time::Duration};
 //!
 //! use actix::prelude::*;
 //! use actix_socketio::{Client, Disconnected, Event, Ready};
@@ -41,7 +41,17 @@
 //! }
 //!
 //! #[actix::main]
-//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! async fn main() -> ExitCode {
+//!     match run().await {
+//!         Ok(()) => ExitCode::SUCCESS,
+//!         Err(error) => {
+//!             eprintln!("{error}");
+//!             ExitCode::FAILURE
+//!         }
+//!     }
+//! }
+//!
+//! async fn run() -> Result<(), Box<dyn Error>> {
 //!     let client = Client::builder("http://localhost:3000").start()?;
 //!     let shop = client.of("/shop")?;
 //!     shop.subscribe(Desk.start());
@@ -109,6 +119,31 @@
 //! `#[actix_web::main]`), not a tokio runtime of another kind. `System::stop` ends them without
 //! ceremony; call [`Client::shutdown`] before, if what was emitted matters.
 //!
+//! In a program of another kind, such as one with `#[tokio::main]`, a system has a thread of its own.
+//! The handles work from everywhere; actors that subscribe are started on that arbiter too, with
+//! [`start_in_arbiter`](actix::Actor::start_in_arbiter).
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use actix_socketio::Client;
+//!
+//! #[tokio::main(flavor = "current_thread")]
+//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let (tell, told) = std::sync::mpsc::channel();
+//!     std::thread::spawn(move || {
+//!         let system = actix::System::new();
+//!         tell.send(actix::System::current().arbiter().clone()).ok();
+//!         system.run()
+//!     });
+//!     let client = Client::builder("http://localhost:3000").start_in(&told.recv()?)?;
+//!     client.socket().on_fn("price", |event| println!("{event:?}"));
+//!     client.socket().emit("find", "tea")?;
+//!     client.shutdown(Duration::from_secs(1)).await;
+//!     Ok(())
+//! }
+//! ```
+//!
 //! An actor that blocks its arbiter blocks whatever else runs there, and the heartbeat of a client
 //! with it. Give such actors, or the client, an arbiter of their own.
 //!
@@ -142,6 +177,7 @@
     )
 )]
 
+mod address;
 mod alarm;
 mod audience;
 pub mod bridge;
@@ -172,6 +208,7 @@ mod text;
 mod ticket;
 mod transport;
 mod unheard;
+mod waiters;
 mod window;
 
 pub use bridge::{Bridge, BridgeBuilder, BridgeCounts, BridgeStats, Route};

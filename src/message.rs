@@ -28,6 +28,11 @@ use crate::{
 /// The namespace is joined: what is emitted now goes straight to the server.
 ///
 /// A subscriber that comes when the namespace is joined already gets it at once.
+///
+/// Events may come before it. Some servers let their connect handler emit before they answer the
+/// request to join (python-socketio does by default), and a session that is
+/// [recovered](Self::recovered) begins with what was missed. Such an event can be handled and answered
+/// like any other, and what is emitted in its handler is sent when the namespace is joined.
 #[derive(Clone, PartialEq, Eq, Message)]
 #[rtype(result = "()")]
 pub struct Ready {
@@ -356,6 +361,10 @@ impl Emitted {
 }
 
 /// The namespace was joined, and is not any more.
+///
+/// Where that is tried again and the server refuses then, or the attempts are used up, the end is told
+/// by [`ConnectError`]. A subscriber that does not hear that one gets this message a second time, with
+/// the reason for which it stays so.
 #[derive(Debug, Clone, PartialEq, Eq, Message)]
 #[rtype(result = "()")]
 pub struct Disconnected {
@@ -378,8 +387,19 @@ impl Disconnected {
 /// The namespace was not joined: the server refused it or did not answer, or there is no
 /// connection and none is tried any more.
 ///
-/// Attempts to connect that failed and are followed by another do not end in this; for them there is
-/// [`Reconnecting`].
+/// The official client's `connect_error` is this and [`Reconnecting`] together:
+///
+/// | what failed | what comes |
+/// |---|---|
+/// | an attempt to connect, and another one follows | [`Reconnecting`], with the reason |
+/// | an attempt to connect, and none follows | `ConnectError` |
+/// | the request to join, and another one follows | `ConnectError`, and then [`Reconnecting`] |
+/// | the request to join, and none follows | `ConnectError` |
+///
+/// Where none follows because a limit on attempts is reached, [`GaveUp`] comes behind it.
+///
+/// So who wants to hear of each failure subscribes to both, and who wants to know when it is over
+/// looks at [`Socket::ended`](crate::Socket::ended) when this comes.
 #[derive(Debug, Clone, PartialEq, Eq, Message)]
 #[rtype(result = "()")]
 pub struct ConnectError {

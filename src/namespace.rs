@@ -48,6 +48,7 @@ use crate::{
     subscription::{Number, Overflow},
     ticket::SessionTicket,
     unheard::Unheard,
+    waiters::{Patience, ReadySender, Waiters},
     window::{Load, Window},
 };
 
@@ -79,8 +80,6 @@ impl Asker {
     }
 }
 
-type ReadySender = oneshot::Sender<Result<Ready, ReadyError>>;
-
 /// Gives the credentials for a request to join.
 pub(crate) type AuthProvider = Provider<Join, socket::Auth>;
 
@@ -95,6 +94,7 @@ pub(crate) struct Settings {
     pub(crate) max_attachments: usize,
     /// For events that come as messages.
     pub(crate) offline: Offline,
+    pub(crate) patience: Patience,
     pub(crate) counters: Arc<Counters>,
     pub(crate) window: Arc<Window>,
     /// `host:port` of the connection.
@@ -128,10 +128,12 @@ pub(crate) struct Namespace {
     /// What the last [`socket::Event::Ready`] said, while it holds.
     ready: Option<Ready>,
     protocol: Option<Protocol>,
-    waiting: Vec<(Instant, ReadySender)>,
+    waiters: Waiters,
     unheard: Unheard,
     /// The last mark of a handle whose message has come.
     marks: u64,
+    /// The subscribers were told that it was lost, and that it is tried again.
+    comes_back: bool,
     /// Why it is not joined, if it was tried or was once.
     failure: Option<Reason>,
     provider: Option<AuthProvider>,
@@ -190,7 +192,7 @@ impl Namespace {
         let (inner_chain, inner_posts) = (Arc::clone(&chain), Arc::clone(&posts));
         let (inner_connection, inner_name) = (connection.clone(), name.clone());
         let addr = Self::start_in_arbiter(arbiter, move |ctx| {
-            let Settings { core, provider, offline, counters, window, .. } = settings;
+            let Settings { core, provider, offline, patience, counters, window, .. } = settings;
             let port = Port {
                 name: inner_name,
                 parser,
@@ -208,9 +210,10 @@ impl Namespace {
                 audience: Audience::default(),
                 ready: None,
                 protocol: None,
-                waiting: Vec::new(),
+                waiters: Waiters::new(patience),
                 unheard: Unheard::default(),
                 marks: 0,
+                comes_back: false,
                 failure: None,
                 provider,
                 fixed: None,
@@ -254,14 +257,18 @@ impl Namespace {
                 socket::Event::Answered(waiter, outcome) => waiter.settle(outcome),
                 socket::Event::Ready { sid, recovered } => self.is_ready(sid, recovered),
                 socket::Event::ConnectError(reason) => {
-                    log::warn!("{}: not joined: {reason}", self.label());
+                    if matches!(reason, Reason::ClientDisconnect | Reason::Shutdown) {
+                        log::debug!("{}: left before it was joined", self.label());
+                    } else {
+                        log::warn!("{}: not joined: {reason}", self.label());
+                    }
                     self.note_failure(&reason);
-                    let namespace = self.name().clone();
-                    self.audience.tell(&Fact::ConnectError(ConnectError { namespace, reason }));
+                    self.tell_not_joined(reason);
                 }
                 socket::Event::Disconnected(reason) => {
                     log::info!("{}: disconnected: {reason}", self.label());
                     self.ready = None;
+                    self.comes_back = self.core.ended().is_none();
                     self.note_failure(&reason);
                     let namespace = self.name().clone();
                     self.audience.tell(&Fact::Disconnected(Disconnected { namespace, reason }));
@@ -307,8 +314,21 @@ impl Namespace {
         }
     }
 
+    /// Who was told of the loss only is told how it ends.
+    fn tell_not_joined(&mut self, reason: Reason) {
+        let namespace = self.name().clone();
+        let gone = Disconnected { namespace: namespace.clone(), reason: reason.clone() };
+        let error = Fact::ConnectError(ConnectError { namespace, reason });
+        if self.core.ended().is_some() && std::mem::take(&mut self.comes_back) {
+            self.audience.tell_or(&error, &Fact::Disconnected(gone));
+        } else {
+            self.audience.tell(&error);
+        }
+    }
+
     fn tell_retrying(&mut self, attempt: u32, delay: Duration, reason: Reason) {
         self.failure = Some(reason.clone());
+        self.waiters.note_failed(&reason);
         let namespace = self.name().clone();
         self.audience.tell(&Fact::Reconnecting(Reconnecting { namespace, attempt, delay, reason }));
     }
@@ -321,10 +341,9 @@ impl Namespace {
             if recovered { ", session recovered" } else { "" }
         );
         self.failure = None;
+        self.comes_back = false;
         let ready = Ready { namespace: self.name().clone(), sid, protocol, recovered };
-        for (_, waiter) in self.waiting.drain(..) {
-            drop(waiter.send(Ok(ready.clone())));
-        }
+        self.waiters.resolve(&Ok(ready.clone()));
         self.unheard.note_ready();
         self.ready = Some(ready.clone());
         self.audience.tell(&Fact::Ready(ready));
@@ -336,9 +355,7 @@ impl Namespace {
         if self.core.ended().is_none() {
             return;
         }
-        for (_, waiter) in self.waiting.drain(..) {
-            drop(waiter.send(Err(ReadyError::Ended(reason.clone()))));
-        }
+        self.waiters.resolve(&Err(ReadyError::Ended(reason.clone())));
     }
 
     fn received(&mut self, id: Option<u64>, payload: Payload) {
@@ -410,17 +427,12 @@ impl Namespace {
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
-        let waiting = self.waiting.iter().map(|&(deadline, _)| deadline).min();
-        waiting.into_iter().chain(self.core.poll_timeout()).min()
+        self.waiters.poll_timeout().into_iter().chain(self.core.poll_timeout()).min()
     }
 
     fn handle_timeout(&mut self, now: Instant) {
         self.core.handle_timeout(now);
-        let (due, waiting) = self.waiting.drain(..).partition(|&(deadline, _)| deadline <= now);
-        self.waiting = waiting;
-        for (_, waiter) in due {
-            drop(waiter.send(Err(ReadyError::TimedOut { last: self.failure.clone() })));
-        }
+        self.waiters.handle_timeout(now, self.failure.as_ref());
         self.publish();
     }
 
@@ -922,8 +934,8 @@ impl Handler<AwaitReady> for Namespace {
             (Some(ready), _) => Ok(ready.clone()),
             (None, Some(reason)) => Err(ReadyError::Ended(reason.clone())),
             (None, None) => {
-                self.waiting.retain(|(_, waiter)| !waiter.is_canceled());
-                return self.waiting.push((later(alarm::now(), timeout), waiter));
+                let deadline = later(alarm::now(), timeout);
+                return self.waiters.add(deadline, waiter, self.failure.as_ref());
             }
         };
         drop(waiter.send(outcome));

@@ -27,9 +27,9 @@
 //! mistake by that is not refused.
 //!
 //! A string of JavaScript may have half of a character in it, for instance when it was cut to a length.
-//! Rust has no text like that: decoding it as some is an error, and it is still there to be had as it
-//! came ([`Payload::to_json`]) and to be passed on ([`Event::to_emit`](crate::Event::to_emit)). In the
-//! name of an event, and with msgpack anywhere, something else is in the place of it.
+//! Rust has no text like that: such a half is decoded as U+FFFD, �, also in the name of an event. It is
+//! still there to be had as it came ([`Payload::to_json`]) and to be passed on
+//! ([`Event::to_emit`](crate::Event::to_emit)). With msgpack it is replaced when it comes.
 //!
 //! "Anywhere" does not reach behind `#[serde(flatten)]`, `#[serde(tag = …)]` and
 //! `#[serde(untagged)]` when decoding: serde reads what is there into a buffer of its own first,
@@ -51,7 +51,8 @@ use crate::{error::DecodeError, text::Text};
 pub(crate) use placeholder::ESCAPED;
 pub(crate) use placeholder::{AMBIGUOUS, check_placeholders};
 pub(crate) use ser::{encode_event, encode_reply};
-pub(crate) use tokens::{Token, Tokens, unquoted};
+use tokens::mended;
+pub(crate) use tokens::{Token, Tokens, read, unquoted};
 
 /// The arguments of an event or of an answer. Cheap to clone.
 #[derive(Clone)]
@@ -123,7 +124,12 @@ impl Payload {
     /// The arguments have another shape; or there is an attachment in what `T` has behind
     /// `#[serde(flatten)]`, `#[serde(tag = …)]` or `#[serde(untagged)]`, where it is not found.
     pub fn decode<T: DeserializeOwned>(&self) -> Result<T, DecodeError> {
-        de::decode(self).map_err(DecodeError::from_serde)
+        let decoded = de::decode(self).or_else(|error| {
+            // The text is looked through only where it may be the reason.
+            let json = mended(self.json()).ok_or(error)?;
+            de::decode(&self.with(json, self.inner.arguments, self.attachments().to_vec()))
+        });
+        decoded.map_err(DecodeError::from_serde)
     }
 
     /// The arguments as JSON text, between brackets: `[1,"two"]`. Attachments are in it as
@@ -396,6 +402,79 @@ mod tests {
         assert_eq!(encode_reply(&()).unwrap().decode::<Option<u8>>().unwrap(), None);
         encode_reply(&1).unwrap().decode::<(u8, u8)>().unwrap_err();
         encode_reply(&()).unwrap().decode::<u8>().unwrap_err();
+    }
+
+    /// What the one argument is read as, alone and among others.
+    fn read<T: DeserializeOwned + PartialEq + fmt::Debug>(json: &str) -> Option<T> {
+        let alone = Payload::answer(format!("[{json}]"), vec![]).decode::<T>().ok();
+        let several = [
+            Payload::answer(format!("[{json}]"), vec![]).decode::<(T,)>().ok(),
+            Payload::answer(format!("[ {json} , 2]"), vec![]).decode::<T>().ok().map(|one| (one,)),
+            event_e(&format!(r#"["e",{json},2]"#), vec![]).decode::<T>().ok().map(|one| (one,)),
+            // With attachments it is read by way of visitors of our own.
+            Payload::answer(format!("[{json}]"), vec![Bytes::new()]).decode::<(T,)>().ok(),
+        ];
+        for one in several {
+            assert_eq!(one.as_ref().map(|(one,)| one), alone.as_ref(), "{json}");
+        }
+        alone
+    }
+
+    #[test]
+    fn a_number_is_read_whole_or_not_at_all_alone_as_among_others() {
+        const HUGE: &str = "340282366920938463463374607431768211455";
+        const LEAST: &str = "-170141183460469231731687303715884105728";
+        const TOO_HUGE: &str = "340282366920938463463374607431768211456";
+        macro_rules! none {
+            ($json:expr, $($kind:ty)*) => {
+                $(assert_eq!(read::<$kind>($json), None, "{} as {}", $json, stringify!($kind));)*
+            };
+        }
+        macro_rules! all {
+            ($value:expr, $($kind:ty)*) => {
+                $(assert_eq!(read::<$kind>(&$value.to_string()), $value.to_string().parse::<$kind>().ok());)*
+            };
+        }
+        for json in ["1e+21", "1E3", "-1.5", "1.5", "1.0", "-1e2", TOO_HUGE, "1e400"] {
+            none!(json, u8 i8 u16 i16 u32 i32 u64 i64 u128 i128 bool char String);
+        }
+        for json in ["\"1\"", "true", "null", "[1]", "{\"a\":1}"] {
+            none!(json, u8 i8 u16 i16 u32 i32 u64 i64 u128 i128 f64);
+        }
+        all!(7, u8 i8 u16 i16 u32 i32 u64 i64 u128 i128 f32 f64);
+        all!(-7, i8 i16 i32 i64 i128 f32 f64);
+        assert_eq!(read::<u128>(HUGE), Some(u128::MAX));
+        assert_eq!(read::<i128>(LEAST), Some(i128::MIN));
+        assert_eq!(read::<i128>(HUGE), None);
+        assert_eq!(read::<f64>("1e+21"), Some(1e21));
+        assert_eq!(read::<f64>("-1.5"), Some(-1.5));
+        assert_eq!(read::<f32>("1.5"), Some(1.5));
+        assert_eq!(read::<Option<u128>>("1e+21"), None);
+        assert_eq!(read::<Option<u128>>(HUGE), Some(Some(u128::MAX)));
+        assert_eq!(read::<bool>("true"), Some(true));
+        assert_eq!(read::<String>("\"1\""), Some("1".to_owned()));
+    }
+
+    #[test]
+    fn half_of_a_character_is_replaced_where_it_is_decoded_and_kept_where_it_is_not() {
+        let json = r#"["e","cut \ud83d",{"\ude00":["\ud83d\ude00\ud83d"]},"\\ud83d"]"#;
+        let payload = event_e(json, vec![]);
+        assert_eq!(payload.decode::<String>().unwrap(), "cut \u{fffd}");
+        assert_eq!(payload.decode::<Value>().unwrap(), json!("cut \u{fffd}"));
+        assert_eq!(
+            payload.decode::<(String, Value, String)>().unwrap(),
+            ("cut \u{fffd}".into(), json!({ "\u{fffd}": ["😀\u{fffd}"] }), "\\ud83d".into())
+        );
+        assert_eq!(read::<char>(r#""\ud83d""#), Some('\u{fffd}'));
+        // What stays text stays as it came, and an error is one still.
+        assert_eq!(payload.to_json(), json.replace(r#""e","#, ""));
+        let (raw,) = payload.decode::<(Box<RawValue>,)>().unwrap();
+        assert_eq!(raw.get(), r#""cut \ud83d""#);
+        payload.decode::<(u8, Value)>().unwrap_err();
+        let data = Bytes::from_static(b"x");
+        let json = r#"[{"_placeholder":true,"num":0},"\ud83d"]"#;
+        let payload = Payload::answer(json, vec![data.clone()]);
+        assert_eq!(payload.decode::<(Bytes, String)>().unwrap(), (data, "\u{fffd}".to_owned()));
     }
 
     #[test]

@@ -71,6 +71,9 @@ pub(crate) struct Status {
     /// Counts the times that the namespace was joined, or tried to be; 0 while it is not.
     visit: AtomicU64,
     is_joined: AtomicBool,
+    /// The server has let this client in: it is joined, or the server's first events came before its
+    /// answer.
+    has_begun: AtomicBool,
     /// The server adds an argument of its own to events.
     is_stamped: AtomicBool,
     /// The largest message that the server takes, in bytes; 0 as long as that is not known.
@@ -146,6 +149,7 @@ impl Port {
     pub(crate) fn update<W>(&self, core: &Socket<W>, seen: u64) {
         self.status.visit.store(core.visit().unwrap_or(0), Ordering::Release);
         self.status.is_joined.store(core.is_joined(), Ordering::Release);
+        self.status.has_begun.store(core.has_begun(), Ordering::Release);
         self.status.max_payload.store(core.max_payload().unwrap_or(0), Ordering::Release);
         self.status.is_stamped.store(core.recovery().is_some(), Ordering::Release);
         if self.status.update(core.ended(), seen) {
@@ -253,7 +257,7 @@ impl Port {
         if let Some(reason) = self.ended() {
             return Err(EmitError::Closed(reason));
         }
-        if offline == Offline::Fail && !self.is_joined() {
+        if offline == Offline::Fail && !self.status.has_begun.load(Ordering::Acquire) {
             return Err(EmitError::Offline);
         }
         if self.is_ambiguous(&emit.payload) {

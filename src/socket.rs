@@ -94,7 +94,10 @@ impl Socket {
     /// A handler that returns a future counts as busy until that is done: answer quickly, and spawn
     /// what takes long. Above all, do not await an answer of the server in it.
     ///
-    /// If the namespace is joined already, `Ready` comes at once. Events that came before anybody
+    /// If the namespace is joined already, `Ready` comes at once; some servers send events before it.
+    /// `Disconnected` may come twice: when the namespace is lost, and when it is certain that it stays
+    /// so. Whatever else there is to hear, such as a first attempt to join that fails, takes
+    /// [`subscribe_to`](Self::subscribe_to). Events that came before anybody
     /// had subscribed are kept for the first subscriber; when there are more than 1024 of them, or
     /// 1 MiB, they are discarded, and the log says so.
     ///
@@ -489,6 +492,14 @@ impl Socket {
     /// Waits until the namespace is joined.
     ///
     /// Nothing depends on it: emits wait by themselves. It tells whether joining worked.
+    ///
+    /// The wait ends at once when there is no sense in it
+    /// ([`ReadyError::Failing`]): the host is not known; or the server
+    /// answers the request to connect with a status that will not change by itself, such as 401, 403,
+    /// 404 or 410 (but for 401 and 403 where [headers](crate::ClientBuilder::headers_with) or the query
+    /// are asked for anew each time). And it ends when three attempts have failed in a row, for
+    /// instance because nothing listens there. The client goes on trying by its policy, and
+    /// [`Reconnect::patient`](crate::Reconnect::patient) is for who wants to go on waiting too.
     ///
     /// ```
     /// # use std::time::Duration;

@@ -13,9 +13,10 @@
 
 mod support;
 
+use actix::{Actor, Context, Handler};
 use actix_socketio::{
-    AckError, Client, ClientBuilder, DialLimiter, EmitError, Join, Ready, ReadyError, Reason,
-    Reconnect, Retry, Socket,
+    AckError, Client, ClientBuilder, DialLimiter, Disconnected, EmitError, Event, Join, Ready,
+    ReadyError, Reason, Reconnect, Retry, Socket,
 };
 use futures::future::join;
 use serde_json::{Value, json};
@@ -47,6 +48,7 @@ on_every_server!(
     without_a_provider_a_refused_namespace_stays_out,
     a_refused_namespace_may_be_tried_again_with_the_same_credentials,
     a_namespace_that_the_server_ends_is_joined_again_on_the_same_connection,
+    who_hears_of_the_loss_only_hears_of_the_refusal_behind_it,
     no_secret_is_shown_or_logged,
 );
 
@@ -354,6 +356,71 @@ async fn a_namespace_that_the_server_ends_is_joined_again_on_the_same_connection
     let Fact::GaveUp(given_up) = on_foo.next().await else { panic!("it has not given up") };
     assert_eq!((given_up.attempts(), given_up.reason()), (3, &Reason::ServerDisconnect));
     assert_eq!(foo.ended(), Some(Reason::ServerDisconnect));
+}
+
+/// Hears no more than everybody has to.
+struct Plain(tokio::sync::mpsc::UnboundedSender<Option<Reason>>);
+
+impl Actor for Plain {
+    type Context = Context<Self>;
+}
+
+impl Handler<Ready> for Plain {
+    type Result = ();
+
+    fn handle(&mut self, _: Ready, _: &mut Self::Context) {
+        self.0.send(None).unwrap();
+    }
+}
+
+impl Handler<Event> for Plain {
+    type Result = ();
+
+    fn handle(&mut self, _: Event, _: &mut Self::Context) {}
+}
+
+impl Handler<Disconnected> for Plain {
+    type Result = ();
+
+    fn handle(&mut self, gone: Disconnected, _: &mut Self::Context) {
+        self.0.send(Some(gone.reason().clone())).unwrap();
+    }
+}
+
+async fn who_hears_of_the_loss_only_hears_of_the_refusal_behind_it(server: &Target) {
+    let server = server.fresh();
+    server.set_token("old");
+    let proxy = Proxy::start(server.port());
+    let client = Client::builder(proxy.url()).reconnect(quick()).auth(token("old"));
+    let client = client.start().unwrap();
+    let guarded = client.of("/guarded").unwrap();
+    let mut recorder = Recorder::of(&guarded);
+    let (sender, mut plain) = tokio::sync::mpsc::unbounded_channel();
+    guarded.subscribe(Plain(sender.clone()).start());
+    assert_eq!(within(plain.recv()).await, Some(None));
+    recorder.next_ready().await;
+    server.set_token("new");
+    proxy.cut();
+    let lost = recorder.next_disconnected().await;
+    let refused = loop {
+        match recorder.next().await {
+            Fact::ConnectError(error) => break error.reason().clone(),
+            Fact::Reconnecting(_) => {}
+            other => panic!("{other:?}"),
+        }
+    };
+    assert!(is_refusal(&refused), "{refused:?}");
+    assert_eq!(within(plain.recv()).await, Some(Some(lost)));
+    assert_eq!(within(plain.recv()).await, Some(Some(refused)));
+    // One that was never joined was never lost either.
+    guarded.connect();
+    recorder.next_connect_error().await;
+    let stranger = Client::builder(server.url()).reconnect(quick()).auth(token("old"));
+    let stranger = stranger.start().unwrap().of("/guarded").unwrap();
+    stranger.subscribe(Plain(sender).start());
+    within(stranger.ready()).await.unwrap_err();
+    within(client.shutdown(Duration::ZERO)).await;
+    assert!(recorder.rest().is_empty() && plain.try_recv().is_err());
 }
 
 async fn no_secret_is_shown_or_logged(server: &Target) {

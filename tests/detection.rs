@@ -13,9 +13,7 @@ mod support;
 
 use std::time::Duration;
 
-use actix_socketio::{
-    Client, ClientBuilder, ConnectFailure, Protocol, ReadyError, Reason, StartError,
-};
+use actix_socketio::{Client, ClientBuilder, ConnectFailure, Protocol, ReadyError, Reason};
 use serde_json::{Value, json};
 use support::{
     PATIENCE,
@@ -101,12 +99,13 @@ detected! {
 }
 
 /// A client that insists on a protocol, and does not wait long for it.
-async fn pinned(line: Line, protocol: Protocol) -> Result<Client, StartError> {
+async fn pinned(line: Line, protocol: Protocol) -> Result<Client, ReadyError> {
     let client = support::builder(node::server(line).url())
         .protocol(protocol)
         .connect_timeout(Duration::from_secs(2))
         .join_timeout(Duration::from_secs(2))
-        .start()?;
+        .start()
+        .unwrap();
     client.socket().ready().timeout(PATIENCE).await?;
     Ok(client)
 }
@@ -119,7 +118,7 @@ async fn right(line: Line, protocol: Protocol) {
 
 async fn wrong(line: Line, protocol: Protocol) {
     let error = pinned(line, protocol).await.unwrap_err();
-    let StartError::Ready(ReadyError::Ended(Reason::Connect(failure))) = &error else {
+    let ReadyError::Ended(Reason::Connect(failure)) = &error else {
         panic!("{error:?}");
     };
     let ConnectFailure::Unsupported { asked, .. } = failure else { panic!("{failure:?}") };

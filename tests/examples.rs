@@ -22,6 +22,8 @@ use std::{
     env,
     ffi::OsStr,
     io::{BufRead, BufReader},
+    net::TcpListener,
+    path::PathBuf,
     process::{Child, Command, ExitStatus, Stdio},
     sync::mpsc,
     thread,
@@ -34,6 +36,16 @@ use support::{
     browser::{Browser, Page},
     node::{self, Config, How, Line, Middleware},
 };
+
+fn program(name: &str) -> PathBuf {
+    // Tests are beside the directory of the examples.
+    let mut path = env::current_exe().unwrap();
+    path.pop();
+    path.set_file_name("examples");
+    path.push(name);
+    assert!(path.is_file(), "{name} is not built: run `cargo build --examples`");
+    path
+}
 
 /// A running example; it is killed when dropped.
 struct Example {
@@ -54,13 +66,7 @@ impl Example {
         name: &'static str,
         arguments: impl IntoIterator<Item = A>,
     ) -> Self {
-        // Tests are beside the directory of the examples.
-        let mut path = env::current_exe().unwrap();
-        path.pop();
-        path.set_file_name("examples");
-        path.push(name);
-        assert!(path.is_file(), "{name} is not built: run `cargo build --examples`");
-        let mut child = Command::new(path)
+        let mut child = Command::new(program(name))
             .args(arguments)
             .env_remove("TOKEN")
             .env(key, value)
@@ -351,4 +357,26 @@ fn middleware_does_not_join_without_a_token() {
     // Who shows the requests to join has not seen one, and neither has the server.
     assert_eq!(printed, [""; 0]);
     assert!(server.tokens().is_empty());
+}
+
+#[test]
+fn what_goes_wrong_is_printed_as_people_read_it() {
+    let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+    let dead = format!("http://127.0.0.1:{port}");
+    let scheme = "unusable URL: it has no scheme: write http:// before the host\n";
+    let refused = "Connection refused";
+    for (name, url, expected) in [
+        ("bridge", "localhost:3000", scheme),
+        ("bridge_two", "localhost:3000", scheme),
+        ("flights", "localhost:3000", scheme),
+        ("middleware", "localhost:3000", scheme),
+        ("middleware", &dead, refused),
+    ] {
+        let mut command = Command::new(program(name));
+        let output = command.args([url, url]).env("FLIGHTS_URL", url).output().unwrap();
+        let printed = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success(), "{name}: {printed}");
+        assert!(printed.contains(expected) && !printed.contains("Err"), "{name}: {printed}");
+        assert_eq!(printed.lines().count(), 1, "{name}: {printed}");
+    }
 }

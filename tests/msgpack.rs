@@ -227,7 +227,7 @@ async fn a_server_that_is_restarted_finds_us_again(server: &Target) {
 
 async fn a_server_with_the_other_parser_is_not_joined(server: &Target) {
     let ended = |outcome| match outcome {
-        Err(StartError::Ready(ReadyError::Ended(reason))) => reason,
+        Err(StartError::Ready { error: ReadyError::Ended(reason), .. }) => reason,
         other => panic!("{other:?}"),
     };
     let reason = ended(within(server.builder().parser(Parser::Json).connect()).await);

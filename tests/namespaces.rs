@@ -17,13 +17,14 @@ use actix_socketio::{
     AckError, AnswerError, BuildError, Client, ConnectFailure, EmitError, Initiator,
     NamespaceError, Protocol, ReadyError, Reason, Reconnect, Refusal, Socket, StartError,
 };
-use futures::future::join;
+use futures::{StreamExt, future::join};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::{thread, time::Duration};
 use support::{
     PATIENCE, eventually,
     every::{Target, official, on_every_server, on_official_servers, unique, within},
+    logged,
     node::{self, Config, Line, Middleware},
     recorder::{Fact, Recorder},
     scripted::{self, Scripted},
@@ -53,6 +54,7 @@ on_every_server!(
     dropping_every_handle_closes_the_connection,
     a_socket_alone_keeps_the_connection,
     a_client_serves_plain_threads,
+    a_client_runs_beside_a_runtime_of_another_kind,
     a_client_runs_on_another_arbiter,
     a_server_that_dies_is_told_to_every_namespace_and_may_come_back,
 );
@@ -249,11 +251,19 @@ async fn an_unknown_namespace_is_refused(server: &Target) {
     assert_eq!(refused(&reason).message(), "Invalid namespace");
     assert_eq!(within(unknown.ready()).await, Err(ReadyError::Ended(reason)));
     is_alive(client.socket()).await;
-    let connecting = support::builder(format!("{}/unknown", server.url())).connect();
-    let Err(StartError::Ready(ReadyError::Ended(reason))) = within(connecting).await else {
-        panic!("there is no such namespace");
-    };
-    assert_eq!(refused(&reason).message(), "Invalid namespace");
+    // A slash at the end belongs to the name, here as by `of`.
+    for path in ["/unknown", "/foo/", "/socket.io/"] {
+        let connecting = support::builder(format!("{}{path}", server.url())).connect();
+        let Err(error) = within(connecting).await else { panic!("there is no {path}") };
+        let StartError::Ready { namespace, error: ReadyError::Ended(reason) } = &error else {
+            panic!("{error:?}");
+        };
+        assert_eq!((namespace.as_str(), refused(reason).message()), (path, "Invalid namespace"));
+        let text = error.to_string();
+        assert!(text.contains(path) && text.contains("path in the URL is a namespace"), "{text}");
+        let by_name = within(client.of(path).unwrap().ready()).await;
+        assert_eq!(by_name, Err(ReadyError::Ended(reason.clone())));
+    }
 }
 
 async fn a_namespace_that_takes_its_time_is_joined(server: &Target) {
@@ -510,7 +520,7 @@ async fn a_refused_root_fails_to_connect(server: &Target) {
     let config = Config { middleware: Middleware::Refuse, ..Config::default() };
     let server = node::start(line, &config);
     let connecting = within(support::builder(server.url()).connect()).await;
-    let Err(StartError::Ready(ReadyError::Ended(reason))) = connecting else {
+    let Err(StartError::Ready { error: ReadyError::Ended(reason), .. }) = connecting else {
         panic!("the server refuses");
     };
     let client = support::builder(server.url()).start().unwrap();
@@ -549,7 +559,11 @@ async fn query_and_headers_reach_the_handshake(server: &Target) {
     for namespace in ["/", "/foo"] {
         let handshake = handshake(&client.of(namespace).unwrap()).await;
         let (query, headers) = (&handshake["query"], &handshake["headers"]);
-        assert_eq!((&query["name"], &query["version"]), (&json!("a-b"), &json!("2")));
+        assert_eq!(query["name"], "a-b");
+        // Newer servers keep the last one of a name only.
+        let keeps_all = server.official().is_some_and(|server| server.line() != Line::V4);
+        let versions = if keeps_all { json!(["1", "2"]) } else { json!("2") };
+        assert_eq!(query["version"], versions);
         assert_eq!(query["transport"], "websocket");
         assert_eq!(headers["x-tenant"], "acme");
         assert_eq!(headers["authorization"], "Bearer t0ken");
@@ -657,6 +671,29 @@ fn on_a_plain_thread<T: Send + 'static>(
         done.send(runtime.unwrap().block_on(work)).ok();
     });
     outcome
+}
+
+async fn a_client_runs_beside_a_runtime_of_another_kind(server: &Target) {
+    let builder = server.builder();
+    let outcome = on_a_plain_thread(async move {
+        let error = builder.clone().start().map(drop).unwrap_err();
+        assert!(error.to_string().contains("start_in(&told.recv()?)"), "{error}");
+        // As the error says.
+        let (tell, told) = std::sync::mpsc::channel();
+        thread::spawn(move || {
+            let system = actix::System::new();
+            tell.send(actix::System::current().arbiter().clone()).ok();
+            system.run()
+        });
+        let client = builder.start_in(&told.recv().unwrap()).unwrap();
+        let mut events = client.socket().events();
+        client.socket().emit("echo", "from elsewhere").unwrap();
+        let event = within(events.next()).await.unwrap();
+        is_alive(client.socket()).await;
+        let report = within(client.shutdown(Duration::from_secs(5))).await;
+        (event.args::<String>().unwrap(), report.dropped)
+    });
+    assert_eq!(within(outcome).await.unwrap(), ("from elsewhere".to_owned(), 0));
 }
 
 async fn a_client_serves_plain_threads(server: &Target) {
@@ -834,4 +871,20 @@ async fn three_namespaces_share_one_websocket() {
         assert_eq!(ready.sid(), format!("of {namespace}"));
     }
     assert_eq!(server.requests(), 1);
+}
+
+#[actix::test]
+async fn who_leaves_before_joining_is_not_warned_of_that() {
+    logged::start();
+    let server = Scripted::start();
+    let client = support::builder(server.url()).start().unwrap();
+    let mut recorder = Recorder::of(client.socket());
+    client.socket().disconnect();
+    assert_eq!(recorder.next_connect_error().await, Reason::ClientDisconnect);
+    let foo = client.of("/foo").unwrap();
+    let mut on_foo = Recorder::of(&foo);
+    within(client.shutdown(Duration::ZERO)).await;
+    assert_eq!(on_foo.next_connect_error().await, Reason::Shutdown);
+    assert!(!logged::lines().is_empty());
+    assert_eq!(logged::warnings(), [""; 0]);
 }

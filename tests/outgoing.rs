@@ -1381,3 +1381,27 @@ async fn an_event_with_more_attachments_than_official_servers_take_is_refused() 
     assert_eq!(event.attachments, 11);
     assert_eq!(client.stats().connects, 2);
 }
+
+#[actix::test]
+async fn what_is_emitted_in_the_handler_of_an_early_event_is_sent_when_the_namespace_is_joined() {
+    let server = Scripted::start();
+    let builder = support::builder(server.url()).protocol(Protocol::Eio4);
+    let client = builder.offline(Offline::Fail).start().unwrap();
+    let socket = client.socket().clone();
+    assert_eq!(socket.emit("a", ()).map(drop), Err(EmitError::Offline));
+    let (sender, outcome) = oneshot::channel();
+    let mut sender = Some(sender);
+    client.socket().on_fn("hello", move |event| {
+        let answered = event.ack("yes");
+        let outcome = (answered, socket.is_joined(), socket.emit("b", ()).map(drop));
+        sender.take().map(|sender| sender.send(outcome));
+    });
+    let mut peer = server.accept().await;
+    peer.open().await;
+    peer.expect_text("40").await;
+    peer.send_text(r#"421["hello"]"#).await;
+    assert_eq!(within(outcome).await.unwrap(), (Ok(()), false, Ok(())));
+    peer.send_text(r#"40{"sid":"id"}"#).await;
+    peer.expect_text(r#"431["yes"]"#).await;
+    peer.expect_text(r#"42["b"]"#).await;
+}

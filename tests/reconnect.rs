@@ -13,9 +13,10 @@
 mod support;
 
 use actix_socketio::{
-    AckError, Client, ConnectFailure, DialLimiter, ReadyError, Reason, Reconnect,
+    AckError, Client, ConnectFailure, DialLimiter, ReadyError, Reason, Reconnect, StartError,
 };
 use std::{
+    future::IntoFuture,
     net::TcpListener,
     time::{Duration, Instant},
 };
@@ -26,7 +27,11 @@ use support::{
     scripted::Scripted,
 };
 
-on_every_server!(a_server_that_is_restarted_finds_us_again, a_server_that_comes_later_is_found);
+on_every_server!(
+    a_server_that_is_restarted_finds_us_again,
+    a_server_that_comes_later_is_found,
+    who_is_patient_waits_for_a_server_that_comes_later,
+);
 on_official_servers!(a_connection_that_is_cut_comes_back, what_the_server_has_ended_stays_ended,);
 
 /// Quick, so that tests are.
@@ -99,6 +104,19 @@ async fn a_server_that_comes_later_is_found(server: &Target) {
     assert_eq!(recorder.next_event("echo").await.args::<String>().unwrap(), "early");
 }
 
+async fn who_is_patient_waits_for_a_server_that_comes_later(server: &Target) {
+    let port = free_port();
+    let builder = Client::builder(format!("http://127.0.0.1:{port}"));
+    let client = builder.reconnect(quick().patient()).start().unwrap();
+    let mut recorder = Recorder::of(client.socket());
+    let ready = tokio::task::spawn_local(client.socket().ready().into_future());
+    for number in 1..=5 {
+        assert_eq!(recorder.next_reconnecting().await.attempt(), number);
+    }
+    let _late = server.fresh_on(port);
+    assert_eq!(recorder.ready_after_attempts().await, within(ready).await.unwrap().unwrap());
+}
+
 async fn a_connection_that_is_cut_comes_back(server: &Target) {
     let server = server.fresh();
     let client = server.builder().reconnect(quick()).start().unwrap();
@@ -150,6 +168,65 @@ async fn it_gives_up_when_all_attempts_have_failed() {
     assert_eq!((given_up.attempts(), given_up.reason()), (3, &reason));
     assert_eq!(client.socket().ended(), Some(reason.clone()));
     assert_eq!(within(client.socket().ready()).await, Err(ReadyError::Ended(reason)));
+}
+
+/// What a wait for a server ends with, where there is no sense in it.
+fn failing(outcome: Result<Client, StartError>) -> Reason {
+    match outcome {
+        Err(StartError::Ready { error: ReadyError::Failing(reason), .. }) => reason,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[actix::test]
+async fn what_will_not_change_by_itself_ends_the_wait_at_once_but_not_the_client() {
+    for status in [400, 401, 403, 404, 410] {
+        let server = Scripted::start();
+        // With a 400 it may want the other protocol revision.
+        let dials = if status == 400 { 2 } else { 1 };
+        for _ in 0..2 * dials {
+            server.refuse_next(status, "no");
+        }
+        // For longer than the test has.
+        let hour = Duration::from_secs(3_600);
+        let slow =
+            || Client::builder(server.url()).reconnect(Reconnect::default().delay(hour, hour));
+        let reason = Reason::Connect(ConnectFailure::Status(status));
+        assert_eq!(failing(within(slow().connect()).await), reason);
+
+        let client = slow().start().unwrap();
+        let mut recorder = Recorder::of(client.socket());
+        let ready = client.socket().ready();
+        assert_eq!(within(ready).await, Err(ReadyError::Failing(reason.clone())));
+        assert_eq!(recorder.next_reconnecting().await.reason(), &reason);
+        assert_eq!((client.socket().ended(), server.requests()), (None, 2 * dials));
+        // Who comes later learns it as well.
+        let ready = client.socket().ready();
+        assert_eq!(within(ready).await, Err(ReadyError::Failing(reason)));
+    }
+}
+
+#[actix::test]
+async fn a_host_that_nobody_knows_ends_the_wait_at_once() {
+    let client = Client::builder("http://no-such-host.invalid:3000").connect();
+    let reason = failing(within(client).await);
+    assert!(matches!(reason, Reason::Connect(ConnectFailure::UnknownHost(_))), "{reason:?}");
+}
+
+#[actix::test]
+async fn a_dead_port_ends_the_wait_after_a_few_attempts_but_not_the_client() {
+    let builder = || Client::builder(format!("http://127.0.0.1:{}", free_port()));
+    let reason = failing(within(builder().reconnect(quick()).connect()).await);
+    assert!(matches!(reason, Reason::Connect(ConnectFailure::Unreachable(_))), "{reason:?}");
+
+    let client = builder().reconnect(quick()).start().unwrap();
+    let mut recorder = Recorder::of(client.socket());
+    let ready = within(client.socket().ready()).await;
+    assert!(matches!(ready, Err(ReadyError::Failing(Reason::Connect(_)))), "{ready:?}");
+    for number in 1..=5 {
+        assert_eq!(recorder.next_reconnecting().await.attempt(), number);
+    }
+    assert_eq!(client.socket().ended(), None);
 }
 
 #[actix::test]

@@ -11,7 +11,7 @@
 
 #![allow(clippy::print_stdout, reason = "an example shows what happens")]
 
-use std::{env, error::Error, time::Duration};
+use std::{env, error::Error, process::ExitCode, time::Duration};
 
 use actix::prelude::*;
 use actix_socketio::{
@@ -168,7 +168,17 @@ impl Handler<ConnectError> for Traveller {
 }
 
 #[actix::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> Result<(), Box<dyn Error>> {
     env_logger::init();
     let url = env::var("FLIGHTS_URL").unwrap_or_else(|_| "http://127.0.0.1:3210".to_owned());
     let client = Client::builder(url).start()?;

@@ -11,7 +11,7 @@ use serde::{
     },
     forward_to_deserialize_any,
 };
-use serde_json::{Error, de::StrRead};
+use serde_json::Error;
 
 use super::Payload;
 
@@ -24,15 +24,12 @@ struct Arguments<'a>(&'a Payload);
 
 impl<'a> Arguments<'a> {
     /// The first argument, or an error if there is none.
-    fn first<V>(
-        self,
-        then: impl FnOnce(Argument<'a, &mut serde_json::Deserializer<StrRead<'a>>>) -> Result<V, Error>,
-    ) -> Result<V, Error> {
-        if self.is_empty() {
-            return Err(Error::custom("there are no arguments"));
-        }
-        let mut json = serde_json::Deserializer::from_str(self.0.arguments());
-        then(Argument { inner: &mut json, attachments: self.0.attachments() })
+    ///
+    /// It is read as an element of the array, so that what follows it is looked at as well:
+    /// `serde_json` ends a number of 128 bits at the first character that is no digit.
+    fn first<S: DeserializeSeed<'a>>(self, seed: S) -> Result<S::Value, Error> {
+        let first = First { seed, named: self.0.is_named() };
+        serde_json::Deserializer::from_str(self.0.json()).deserialize_seq(first)
     }
 
     fn is_empty(&self) -> bool {
@@ -49,9 +46,63 @@ impl<'a> Arguments<'a> {
 macro_rules! first_argument {
     ($($method:ident($($name:ident: $kind:ty),*);)*) => {
         $(fn $method<V: Visitor<'a>>(self, $($name: $kind,)* visitor: V) -> Result<V::Value, Error> {
-            self.first(|argument| argument.$method($($name,)* visitor))
+            struct Seed<'a, V> {
+                attachments: &'a [Bytes],
+                $($name: $kind,)*
+                visitor: V,
+            }
+
+            impl<'a, V: Visitor<'a>> DeserializeSeed<'a> for Seed<'a, V> {
+                type Value = V::Value;
+
+                fn deserialize<D: Deserializer<'a>>(self, inner: D) -> Result<V::Value, D::Error> {
+                    let argument = Argument { inner, attachments: self.attachments };
+                    argument.$method($(self.$name,)* self.visitor)
+                }
+            }
+
+            let attachments = self.0.attachments();
+            self.first(Seed { attachments, $($name,)* visitor })
         })*
     };
+}
+
+/// Visits the whole array for a type that takes one argument.
+struct First<S> {
+    seed: S,
+    named: bool,
+}
+
+impl<'a, S: DeserializeSeed<'a>> Visitor<'a> for First<S> {
+    type Value = S::Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("arguments")
+    }
+
+    fn visit_seq<A: SeqAccess<'a>>(self, mut inner: A) -> Result<S::Value, A::Error> {
+        if self.named {
+            inner.next_element::<IgnoredAny>()?;
+        }
+        let first = inner.next_element_seed(self.seed)?;
+        let first = first.ok_or_else(|| A::Error::custom("there are no arguments"))?;
+        while inner.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(first)
+    }
+}
+
+/// The first argument, if there is one, for a type that can do without.
+struct Optional<'a, V> {
+    attachments: &'a [Bytes],
+    visitor: V,
+}
+
+impl<'a, V: Visitor<'a>> DeserializeSeed<'a> for Optional<'a, V> {
+    type Value = V::Value;
+
+    fn deserialize<D: Deserializer<'a>>(self, inner: D) -> Result<V::Value, D::Error> {
+        Argument { inner, attachments: self.attachments }.deserialize_option(self.visitor)
+    }
 }
 
 impl<'a> Deserializer<'a> for Arguments<'a> {
@@ -88,7 +139,8 @@ impl<'a> Deserializer<'a> for Arguments<'a> {
         if self.is_empty() {
             visitor.visit_none()
         } else {
-            self.first(|argument| argument.deserialize_option(visitor))
+            let attachments = self.0.attachments();
+            self.first(Optional { attachments, visitor })
         }
     }
 

@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use bytes::Bytes;
+use serde::de::DeserializeOwned;
 
 /// What stands between two commas, colons or ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,10 +69,60 @@ fn string(text: &str) -> usize {
 /// What a string in JSON says. Halves of characters, which JSON can spell, are replaced.
 pub(crate) fn unquoted(quoted: &str) -> Cow<'_, str> {
     if quoted.contains('\\') {
-        let data = serde_json::from_str::<Bytes>(quoted).unwrap_or_default();
-        return String::from_utf8_lossy(&data).into_owned().into();
+        return read::<String>(quoted).unwrap_or_default().into();
     }
     quoted.get(1..quoted.len().saturating_sub(1)).unwrap_or_default().into()
+}
+
+/// Reads JSON. Halves of characters are replaced; the text is looked through for them only where they may
+/// be the reason that it cannot be read.
+pub(crate) fn read<T: DeserializeOwned>(json: &str) -> Result<T, serde_json::Error> {
+    serde_json::from_str(json).or_else(|error| serde_json::from_str(&mended(json).ok_or(error)?))
+}
+
+/// The same JSON with U+FFFD in the place of each half of a character, such as `\ud83d` alone. It is as
+/// long as before. `None` if it has no such thing.
+pub(crate) fn mended(json: &str) -> Option<String> {
+    const PAIR: usize = 12;
+    const HALF: usize = 6;
+    const SHORT: usize = 2;
+
+    let mut mended = String::new();
+    let mut rest = json;
+    let mut is_whole = true;
+    while let Some((before, escape)) = rest.find('\\').and_then(|at| rest.split_at_checked(at)) {
+        mended.push_str(before);
+        let (length, is_lone) = match half(escape) {
+            Some(Half::First) if escape.get(HALF..).and_then(half) == Some(Half::Second) => {
+                (PAIR, false)
+            }
+            Some(_) => (HALF, true),
+            None => (SHORT, false),
+        };
+        let (escape, behind) = escape.split_at_checked(length).unwrap_or((escape, ""));
+        mended.push_str(if is_lone { "\\ufffd" } else { escape });
+        is_whole &= !is_lone;
+        rest = behind;
+    }
+    mended.push_str(rest);
+    (!is_whole).then_some(mended)
+}
+
+/// Of a character that UTF-16 writes in two.
+#[derive(PartialEq, Eq)]
+enum Half {
+    First,
+    Second,
+}
+
+/// Which half of a character the text begins with.
+fn half(json: &str) -> Option<Half> {
+    let digits = json.strip_prefix("\\u")?.get(..4)?;
+    match u16::from_str_radix(digits, 16).ok()? {
+        0xD800..=0xDBFF => Some(Half::First),
+        0xDC00..=0xDFFF => Some(Half::Second),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -104,7 +154,40 @@ mod tests {
         assert_eq!(tokens, expected);
     }
 
+    #[test]
+    fn halves_of_characters_are_replaced_and_nothing_else() {
+        for (json, expected) in [
+            (r#""\ud83d""#, r#""\ufffd""#),
+            (r#""a\uD83Dz""#, r#""a\ufffdz""#),
+            (r#""\ude00\ud83d""#, r#""\ufffd\ufffd""#),
+            (r#""\ud83d\ud83d\ude00""#, r#""\ufffd\ud83d\ude00""#),
+            (r#""\ud83d\n\ude00""#, r#""\ufffd\n\ufffd""#),
+            (r#""\\\udbff\\ud83d""#, r#""\\\ufffd\\ud83d""#),
+            (r#"{"é\udfff":["\ud800"]}"#, r#"{"é\ufffd":["\ufffd"]}"#),
+        ] {
+            assert_eq!(mended(json).as_deref(), Some(expected), "{json}");
+        }
+        for json in
+            [r#""\ud83d\ude00""#, r#""\\ud83d""#, r#""\ud7ff\ue000\u00e9""#, "[]", r#""\n""#]
+        {
+            assert_eq!(mended(json), None, "{json}");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn what_is_mended_is_text(
+            escapes in prop::collection::vec(
+                prop::sample::select(vec![r"\ud83d", r"\ude00", r"\\", r"\n", "é", "u", r"\u00e9"]),
+                0..12,
+            ),
+        ) {
+            let json = format!("\"{}\"", escapes.concat());
+            let whole = mended(&json).unwrap_or_else(|| json.clone());
+            prop_assert_eq!(whole.len(), json.len());
+            prop_assert!(serde_json::from_str::<String>(&whole).is_ok(), "{}", whole);
+        }
+
         #[test]
         fn whatever_is_no_json_comes_to_an_end_too(text in "[\\[\\]{}\",:a1é\\\\ ]{0,64}") {
             prop_assert!(Tokens::of(&text).count() <= text.len());

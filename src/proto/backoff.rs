@@ -104,7 +104,17 @@ impl DialLimiter {
     }
 }
 
+/// What an option takes, and whether it was given that.
+#[derive(Debug)]
+pub(crate) struct Range {
+    pub(crate) name: &'static str,
+    pub(crate) is_kept: bool,
+    pub(crate) expected: &'static str,
+}
+
 /// When, and how often, a connection is tried again that could not be made or was lost.
+///
+/// What is set is checked when a client is [built](crate::ClientBuilder::start) with it.
 ///
 /// The default is that of the official client: for ever, the first connection included, after a
 /// second at first and then after twice the time before, up to five seconds, each half as long to
@@ -130,19 +140,21 @@ pub struct Reconnect {
     max: Duration,
     jitter: f64,
     limiter: DialLimiter,
+    patient: bool,
     retry: Arc<dyn Fn(&Reason) -> Retry + Send + Sync>,
 }
 
 /// Does not show the function that chooses by the reason.
 impl fmt::Debug for Reconnect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { attempts, min, max, jitter, limiter, retry: _ } = self;
+        let Self { attempts, min, max, jitter, limiter, patient, retry: _ } = self;
         f.debug_struct("Reconnect")
             .field("attempts", attempts)
             .field("min", min)
             .field("max", max)
             .field("jitter", jitter)
             .field("limiter", limiter)
+            .field("patient", patient)
             .finish_non_exhaustive()
     }
 }
@@ -155,6 +167,7 @@ impl Default for Reconnect {
             max: Duration::from_secs(5),
             jitter: 0.5,
             limiter: DialLimiter::shared(),
+            patient: false,
             retry: Arc::new(Retry::default_for),
         }
     }
@@ -174,18 +187,18 @@ impl Reconnect {
     }
 
     /// Waits `min` before the first attempt, and twice the time before each further one, up to
-    /// `max`. Zero is zero. Default: 1 and 5 seconds.
+    /// `max`, which must not be less. Zero is zero. Default: 1 and 5 seconds.
     #[must_use]
     pub fn delay(mut self, min: Duration, max: Duration) -> Self {
         self.min = min;
-        self.max = max.max(min);
+        self.max = max;
         self
     }
 
     /// How far a delay may be off, either way, as a part of itself: 0.0 to 1.0. Default: 0.5.
     #[must_use]
     pub fn jitter(mut self, jitter: f64) -> Self {
-        self.jitter = if jitter.is_nan() { 0.0 } else { jitter.clamp(0.0, 1.0) };
+        self.jitter = jitter;
         self
     }
 
@@ -196,6 +209,36 @@ impl Reconnect {
     pub fn limiter(mut self, limiter: DialLimiter) -> Self {
         self.limiter = limiter;
         self
+    }
+
+    /// Has [`Socket::ready`](crate::Socket::ready) and
+    /// [`ClientBuilder::connect`](crate::ClientBuilder::connect) wait until their time is up, whatever
+    /// fails meanwhile: for a server that is still to come. Default: they wait no longer than there is
+    /// sense in it, see [`Socket::ready`](crate::Socket::ready).
+    ///
+    /// It does not change when, and how often, a connection is tried again.
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    /// use actix_socketio::{Client, Reconnect, StartError};
+    ///
+    /// # async fn example() -> Result<(), StartError> {
+    /// let client = Client::builder("http://server-that-is-being-started:3000")
+    ///     .reconnect(Reconnect::default().patient())
+    ///     .connect_timeout(Duration::from_secs(120))
+    ///     .connect()
+    ///     .await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn patient(mut self) -> Self {
+        self.patient = true;
+        self
+    }
+
+    pub(crate) fn is_patient(&self) -> bool {
+        self.patient
     }
 
     /// What is done about an end, by its reason. Default: [`Retry::default_for`], which is also
@@ -219,6 +262,20 @@ impl Reconnect {
     pub fn retry(mut self, retry: impl Fn(&Reason) -> Retry + Send + Sync + 'static) -> Self {
         self.retry = Arc::new(retry);
         self
+    }
+
+    /// What each option takes. All fields are here, so that a new one is not forgotten.
+    pub(crate) fn ranges(&self) -> [Range; 2] {
+        // The others take anything.
+        let Self { attempts: _, min, max, jitter, limiter: _, patient: _, retry: _ } = self;
+        [
+            Range {
+                name: "delay",
+                is_kept: min <= max,
+                expected: "a min that is not above its max",
+            },
+            Range { name: "jitter", is_kept: (0.0..=1.0).contains(jitter), expected: "0.0 to 1.0" },
+        ]
     }
 
     /// What is to be done about an end with this reason.
@@ -317,13 +374,6 @@ mod tests {
         assert!(Reconnect::default().attempts(2).allows(2));
         assert!(!Reconnect::default().attempts(2).allows(3));
         assert!(Reconnect::default().allows(u32::MAX));
-    }
-
-    #[test]
-    fn jitter_is_held_in_range() {
-        assert_eq!(Reconnect::default().jitter(7.0).wait(1, 0.0), Duration::ZERO);
-        assert_eq!(Reconnect::default().jitter(-1.0).wait(1, 0.0), SECOND);
-        assert_eq!(Reconnect::default().jitter(f64::NAN).wait(1, 0.0), SECOND);
     }
 
     #[test]

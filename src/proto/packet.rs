@@ -748,7 +748,7 @@ pub(super) mod tests {
     fn a_name_with_half_a_character_is_no_reason_to_end_the_connection() {
         let packet = read(r#"2["a\ud83dz",1]"#).unwrap().unwrap();
         let Body::Event { payload, .. } = packet.body else { panic!("not an event") };
-        assert_eq!(payload.name(), "a\u{fffd}\u{fffd}\u{fffd}z");
+        assert_eq!(payload.name(), "a\u{fffd}z");
         assert_eq!(payload.json(), r#"["a\ud83dz",1]"#);
     }
 

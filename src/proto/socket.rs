@@ -42,7 +42,7 @@ use crate::{
     emit::{Emit, Offline},
     error::{AckError, ConnectFailure, EmitError, Reason, Refusal, Unsendable},
     outbox::Permit,
-    payload::Payload,
+    payload::{self, Payload},
     stats::RoundTrips,
 };
 
@@ -137,11 +137,13 @@ enum State {
         number: u64,
     },
     /// The deadline is for the answer to the request that was made at `since`, and may not be the first
-    /// one; where there is none, the connection has it.
+    /// one; where there is none, the connection has it. `has_begun`: events came before the answer, so
+    /// the server has let this client in.
     Joining {
         session: Session,
         since: Instant,
         deadline: Option<Instant>,
+        has_begun: bool,
     },
     Joined {
         session: Session,
@@ -317,6 +319,11 @@ impl<W> Socket<W> {
         matches!(self.state, State::Joined { .. })
     }
 
+    /// Whether the server has let this client in, as far as can be seen.
+    pub(crate) fn has_begun(&self) -> bool {
+        matches!(self.state, State::Joined { .. } | State::Joining { has_begun: true, .. })
+    }
+
     /// The number of the connection that this namespace is joined, or being joined, on.
     pub(crate) fn epoch(&self) -> Option<u64> {
         self.session().map(|session| session.epoch)
@@ -482,7 +489,8 @@ impl<W> Socket<W> {
                 let handed = permit.as_ref().map_or(0, Permit::handed);
                 (emit.is_volatile() && handed > CONGESTED).then_some(EmitError::Discarded)
             }
-            _ if emit.is_volatile() || *offline == Offline::Fail => Some(EmitError::Offline),
+            _ if emit.is_volatile() => Some(EmitError::Offline),
+            _ if *offline == Offline::Fail && !self.has_begun() => Some(EmitError::Offline),
             _ => None,
         }
     }
@@ -728,7 +736,7 @@ impl<W> Socket<W> {
         let unasked = session.protocol == Protocol::Eio3 && self.config.namespace == *"/";
         let deadline = (!unasked).then(|| later(now, self.config.join_timeout));
         self.visits = self.visits.wrapping_add(1);
-        self.state = State::Joining { session, since, deadline };
+        self.state = State::Joining { session, since, deadline, has_begun: false };
     }
 
     /// A packet of this namespace came.
@@ -778,6 +786,9 @@ impl<W> Socket<W> {
                 return;
             }
             recovery.note(&payload);
+        }
+        if let State::Joining { has_begun, .. } = &mut self.state {
+            *has_begun = true;
         }
         self.tally.received = self.tally.received.saturating_add(1);
         self.events.push_back(Event::Received { id, payload });
@@ -1014,11 +1025,17 @@ impl<W> Socket<W> {
         self.fail_acks(reason, false);
     }
 
-    /// What was not written before the session ended waits for the next one; answers were for this
-    /// session and nobody else.
+    /// What was not written before the session ended waits for the next one, unless it is not to;
+    /// answers were for this session and nobody else.
     fn forget(&mut self) {
         let unwritten = std::mem::take(&mut self.transmit);
-        self.buffer.retain(|waiting| !matches!(waiting.packet.body, Body::Ack { .. }));
+        for waiting in std::mem::take(&mut self.buffer) {
+            if waiting.is_volatile() {
+                self.never_sent(waiting, EmitError::Offline);
+            } else if !matches!(waiting.packet.body, Body::Ack { .. }) {
+                self.buffer.push_back(waiting);
+            }
+        }
         self.take_back(unwritten);
     }
 
@@ -1204,31 +1221,36 @@ pub(crate) fn refusal(data: Option<&str>) -> Refusal {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Official<'a> {
-        message: String,
+        #[serde(borrow)]
+        message: &'a RawValue,
         #[serde(borrow)]
         data: Option<&'a RawValue>,
     }
     #[derive(Deserialize)]
-    struct Other {
-        message: String,
+    struct Other<'a> {
+        #[serde(borrow)]
+        message: &'a RawValue,
     }
 
     let json = data.unwrap_or("null").trim();
     if json == "null" {
         return Refusal::new(String::new(), None);
     }
-    if let Ok(message) = serde_json::from_str(json) {
+    if let Ok(message) = payload::read(json) {
         return Refusal::new(message, None);
     }
     // To serde, an array would do for the fields.
     if json.starts_with('[') {
         return Refusal::new(first(json).unwrap_or_default(), Some(json));
     }
-    if let Ok(Official { message, data }) = serde_json::from_str(json) {
+    if let Ok(Official { message, data }) = serde_json::from_str(json)
+        && let Ok(message) = payload::read(message.get())
+    {
         return Refusal::new(message, data.map(RawValue::get));
     }
-    let other = serde_json::from_str(json).map(|Other { message }| message);
-    Refusal::new(other.unwrap_or_default(), Some(json))
+    let other = serde_json::from_str(json).ok();
+    let message = other.and_then(|Other { message }| payload::read(message.get()).ok());
+    Refusal::new(message.unwrap_or_default(), Some(json))
 }
 
 /// The first item of an array, if that is a string.
@@ -1348,6 +1370,44 @@ mod tests {
     }
 
     #[test]
+    fn who_is_not_to_wait_waits_for_the_answer_where_events_come_before_it() {
+        let now = Instant::now();
+        let request = |name, ask| Request { offline: Offline::Fail, ask, ..request(name) };
+        let mut socket = socket("/");
+        socket.handle_open(now, session(Protocol::Eio4));
+        written(&mut socket);
+        assert_eq!(socket.emit(request("a", None)), Err(EmitError::Offline));
+        let early = || Body::Event { id: None, payload: encode_event("early", &()).unwrap() };
+        receive(&mut socket, early());
+        socket.emit(request("b", None)).unwrap();
+        socket.emit(request("c", ask("c", now))).unwrap();
+        let volatile = Emit::new("d", ()).unwrap().volatile();
+        let volatile = Request { emit: volatile, ..request("d", None) };
+        assert_eq!(socket.emit(volatile), Err(EmitError::Offline));
+        receive(&mut socket, Body::Connect(Some(r#"{"sid":"id"}"#.into())));
+        assert_eq!(written(&mut socket), [r#"42["b"]"#, r#"420["c"]"#]);
+
+        // It does not wait for the next session, nor for another attempt.
+        for ends in [false, true] {
+            let mut socket = self::socket("/");
+            socket.handle_open(now, session(Protocol::Eio4));
+            written(&mut socket);
+            receive(&mut socket, early());
+            socket.emit(request("b", None)).unwrap();
+            socket.emit(request("c", ask("c", now))).unwrap();
+            events(&mut socket);
+            if ends {
+                receive(&mut socket, Body::ConnectError(None));
+            } else {
+                socket.handle_lost(now, Reason::PingTimeout, true);
+            }
+            assert_eq!((socket.buffered(), socket.has_begun()), (0, false));
+            let offline = Err(AckError::NeverSent(EmitError::Offline));
+            assert_eq!(socket.poll_event(), Some(Event::Answered("c", offline)));
+        }
+    }
+
+    #[test]
     fn what_is_emitted_early_goes_out_in_order_when_the_namespace_is_joined() {
         let now = Instant::now();
         let mut socket = socket("/");
@@ -1404,6 +1464,12 @@ mod tests {
         );
         assert_eq!(refused(Some(r#"{"code":42}"#)), (String::new(), data));
         assert_eq!(refused(Some(r#""no""#)), ("no".into(), None));
+        let cut = "cut \u{fffd}";
+        assert_eq!(refused(Some(r#""cut \ud83d""#)), (cut.into(), None));
+        assert_eq!(
+            refused(Some(r#"{"message":"cut \ud83d","data":"\ude00"}"#)),
+            (cut.into(), Some(json!("\u{fffd}")))
+        );
         assert_eq!(refused(Some("7")), (String::new(), Some(json!(7))));
         for unspoken in ["[]", "[7]", r#"[{"message":"no"}]"#, r#"[["no"],"no"]"#] {
             let data = serde_json::from_str(unspoken).ok();

@@ -186,6 +186,9 @@ fn failure(error: WsClientError) -> DialFailure {
                 )),
             }
         }
+        WsClientError::SendRequest(SendRequestError::Connect(
+            error @ (ConnectError::Resolver(_) | ConnectError::NoRecords),
+        )) => ConnectFailure::UnknownHost(brief(&error)),
         WsClientError::SendRequest(error) => ConnectFailure::Unreachable(brief(&error)),
         error => ConnectFailure::Handshake(brief(&error)),
     };

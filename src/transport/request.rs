@@ -1,7 +1,7 @@
 //! What the request to connect carries: headers and a query, those that are set for the client, and
 //! those that its providers give for each dial.
 
-use std::{collections::BTreeMap, fmt};
+use std::fmt;
 
 use crate::{
     error::{BuildError, Reason, brief},
@@ -70,11 +70,16 @@ fn is_reserved(name: &HeaderName) -> bool {
         || name.as_str().starts_with("sec-websocket-")
 }
 
+/// Whether a parameter of the query belongs to the protocol, which sets it.
+pub(crate) fn is_of_the_protocol(key: &str) -> bool {
+    ["EIO", "transport", "sid"].contains(&key)
+}
+
 /// The query that a client has set. May hold secrets.
 #[derive(Clone, Default)]
 pub(crate) struct Query {
     /// Percent-encoded.
-    pairs: BTreeMap<String, String>,
+    pairs: Pairs,
     provider: Option<PairsProvider>,
 }
 
@@ -87,18 +92,31 @@ impl fmt::Debug for Query {
 }
 
 impl Query {
-    /// What the URL has is encoded already; what an option sets twice counts once.
-    pub(crate) fn new(url: Pairs, options: Pairs, provider: Option<PairsProvider>) -> Self {
-        let mut query = Self { pairs: url.into_iter().collect(), provider };
-        query.set(options);
-        query
+    /// What the URL has is encoded and checked already.
+    pub(crate) fn new(
+        url: Pairs,
+        options: Pairs,
+        provider: Option<PairsProvider>,
+    ) -> Result<Self, BuildError> {
+        let mut query = Self { pairs: url, provider };
+        query.set(options)?;
+        Ok(query)
     }
 
-    /// These come in the place of what has the same name.
-    fn set(&mut self, pairs: Pairs) {
+    /// All of these come in the place of those that have the same names.
+    fn set(&mut self, pairs: Pairs) -> Result<(), BuildError> {
+        if let Some((key, _)) = pairs.iter().find(|(key, _)| is_of_the_protocol(key)) {
+            return Err(BuildError::Query(key.clone()));
+        }
         let encoded = pairs.into_iter().map(|(key, value)| (escape(&key), escape(&value)));
+        let encoded: Pairs = encoded.collect();
+        self.pairs.retain(|(key, _)| encoded.iter().all(|(other, _)| other != key));
         self.pairs.extend(encoded);
-        self.pairs.retain(|key, _| !["EIO", "transport", "sid"].contains(&key.as_str()));
+        Ok(())
+    }
+
+    pub(crate) fn has_provider(&self) -> bool {
+        self.provider.is_some()
     }
 
     /// `&key=value…` as far as it is known.
@@ -109,7 +127,8 @@ impl Query {
     /// `&key=value…` for this dial.
     pub(super) async fn of(mut self, dial: Dial) -> Result<String, Reason> {
         if let Some(provider) = self.provider.take() {
-            self.set(provider.ask(dial).await.map_err(Reason::Provider)?);
+            let given = provider.ask(dial).await.map_err(Reason::Provider)?;
+            self.set(given).map_err(|error| Reason::Provider(brief(&error)))?;
         }
         Ok(self.text())
     }
@@ -170,14 +189,40 @@ mod tests {
         assert!(!format!("{refused:?}").contains("s3cret"), "{refused:?}");
     }
 
+    fn query(
+        url: &[(&str, &str)],
+        set: &[(&str, &str)],
+        given: &[(&str, &str)],
+    ) -> Result<String, Reason> {
+        let query = Query::new(pairs(url), pairs(set), Some(provider(given))).unwrap();
+        query.of(dial()).now_or_never().expect("it is there at once")
+    }
+
     #[test]
-    fn a_query_that_is_given_replaces_what_is_set_and_cannot_be_the_protocol_s() {
-        let set = || Query::new(pairs(&[("u", "%20"), ("a", "0")]), pairs(&[("a", "1 &")]), None);
-        assert_eq!(set().text(), "&a=1%20%26&u=%20");
-        let provider = provider(&[("a", "2"), ("b=", "ä"), ("EIO", "9"), ("sid", "x")]);
-        let query = Query { provider: Some(provider), ..set() };
-        let all = query.of(dial()).now_or_never().expect("it is there at once");
-        assert_eq!(all, Ok("&a=2&b%3D=%C3%A4&u=%20".to_owned()));
+    fn a_query_that_is_given_replaces_what_is_set_and_that_what_is_in_the_url() {
+        let url = [("tag", "0"), ("u", "%20"), ("tag", "9")];
+        let set = [("tag", "1 &"), ("b=", "ä"), ("tag", "2")];
+        for (url, set, given, expected) in [
+            (&url[..], &[][..], &[][..], "&tag=0&u=%20&tag=9"),
+            (&url, &set, &[], "&u=%20&tag=1%20%26&b%3D=%C3%A4&tag=2"),
+            (&url, &set, &[("tag", "3"), ("tag", "3")], "&u=%20&b%3D=%C3%A4&tag=3&tag=3"),
+            (&[], &set, &[("c", "")], "&tag=1%20%26&b%3D=%C3%A4&tag=2&c="),
+            (&url, &[], &[("b=", "1")], "&tag=0&u=%20&tag=9&b%3D=1"),
+        ] {
+            assert_eq!(query(url, set, given).as_deref(), Ok(expected));
+        }
+    }
+
+    #[test]
+    fn a_query_of_the_protocol_is_refused_by_name_wherever_it_comes_from() {
+        for name in ["EIO", "transport", "sid"] {
+            let set = Query::new(Vec::new(), pairs(&[("a", "b"), (name, "s3cret")]), None);
+            assert_eq!(set.unwrap_err(), BuildError::Query(name.to_owned()));
+            let refused = query(&[], &[], &[("a", "b"), (name, "s3cret")]).unwrap_err();
+            let Reason::Provider(error) = &refused else { panic!("{refused:?}") };
+            assert!(error.contains(name) && !error.contains("s3cret"), "{error}");
+        }
+        assert_eq!(query(&[], &[("eio", "3")], &[]).as_deref(), Ok("&eio=3"));
     }
 
     #[test]
@@ -193,7 +238,7 @@ mod tests {
     fn debug_shows_no_values() {
         let given = provider(&[("x-given", "s3cret")]);
         let headers = Headers::new(pairs(&[("x-token", "s3cret")]), Some(given.clone())).unwrap();
-        let query = Query::new(pairs(&[("token", "s3cret")]), Vec::new(), Some(given));
+        let query = Query::new(pairs(&[("token", "s3cret")]), Vec::new(), Some(given)).unwrap();
         let debug = format!("{headers:?}{query:?}");
         assert!(debug.contains("x-token") && !debug.contains("s3cret"), "{debug}");
     }

@@ -41,3 +41,11 @@ pub fn lines_at(wanted: log::Level) -> Vec<String> {
 pub fn lines() -> Vec<String> {
     LINES.with_borrow(|lines| lines.iter().map(|(_, line)| line.clone()).collect())
 }
+
+/// Those that are warnings, or errors.
+pub fn warnings() -> Vec<String> {
+    let is_bad = |level: log::Level| level <= log::Level::Warn;
+    LINES.with_borrow(|lines| {
+        lines.iter().filter(|(level, _)| is_bad(*level)).map(|(_, line)| line.clone()).collect()
+    })
+}

@@ -1,0 +1,192 @@
+//! Who waits for a namespace to be joined, and for how long that makes sense.
+
+use std::time::Instant;
+
+use futures::channel::oneshot;
+
+use crate::{
+    error::{ConnectFailure, ReadyError, Reason},
+    message::Ready,
+};
+
+/// So many failed attempts are waited for.
+const FEW: u32 = 3;
+
+pub(crate) type ReadySender = oneshot::Sender<Result<Ready, ReadyError>>;
+
+#[derive(Debug)]
+pub(crate) struct Waiters {
+    all: Vec<Waiter>,
+    patience: Patience,
+}
+
+/// How the client was built.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Patience {
+    /// Everybody waits until the time is up, whatever fails.
+    pub(crate) is_endless: bool,
+    /// The application gives something else for each dial, so that a server which refuses one may
+    /// take the next.
+    pub(crate) has_providers: bool,
+}
+
+impl Patience {
+    /// Whether another attempt would come to the same, unless somebody changes something.
+    fn ends_with(self, reason: &Reason) -> bool {
+        let Reason::Connect(failure) = reason else { return false };
+        !self.is_endless
+            && match failure {
+                ConnectFailure::UnknownHost(_) | ConnectFailure::NoWebsocket(_) => true,
+                ConnectFailure::Status(401 | 403) if self.has_providers => false,
+                // Not now.
+                ConnectFailure::Status(408 | 425 | 429) => false,
+                ConnectFailure::Status(status) => (200..500).contains(status),
+                _ => false,
+            }
+    }
+}
+
+#[derive(Debug)]
+struct Waiter {
+    deadline: Instant,
+    sender: ReadySender,
+    /// Attempts that have failed meanwhile.
+    failed: u32,
+}
+
+impl Waiter {
+    fn tell(self, outcome: Result<Ready, ReadyError>) {
+        // Nobody minds an outcome that nobody waits for any more.
+        drop(self.sender.send(outcome));
+    }
+}
+
+impl Waiters {
+    pub(crate) fn new(patience: Patience) -> Self {
+        Self { all: Vec::new(), patience }
+    }
+
+    /// Somebody waits from now on, unless there is no sense in it: `last` is why there was no
+    /// connection the last time.
+    pub(crate) fn add(&mut self, deadline: Instant, sender: ReadySender, last: Option<&Reason>) {
+        self.all.retain(|waiter| !waiter.sender.is_canceled());
+        let waiter = Waiter { deadline, sender, failed: 0 };
+        match last {
+            Some(last) if self.patience.ends_with(last) => {
+                waiter.tell(Err(ReadyError::Failing(last.clone())));
+            }
+            _ => self.all.push(waiter),
+        }
+    }
+
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        self.all.iter().map(|waiter| waiter.deadline).min()
+    }
+
+    /// It is joined, or will not be.
+    pub(crate) fn resolve(&mut self, outcome: &Result<Ready, ReadyError>) {
+        for waiter in self.all.drain(..) {
+            waiter.tell(outcome.clone());
+        }
+    }
+
+    pub(crate) fn handle_timeout(&mut self, now: Instant, last: Option<&Reason>) {
+        let (due, waiting) = self.all.drain(..).partition(|waiter| waiter.deadline <= now);
+        self.all = waiting;
+        let due: Vec<Waiter> = due;
+        for waiter in due {
+            waiter.tell(Err(ReadyError::TimedOut { last: last.cloned() }));
+        }
+    }
+
+    /// An attempt has failed, and another one is made.
+    pub(crate) fn note_failed(&mut self, reason: &Reason) {
+        // A session that has ended is no such attempt, and a server that refuses is for the policy.
+        if !matches!(reason, Reason::Connect(_) | Reason::Provider(_)) || self.patience.is_endless {
+            return;
+        }
+        let is_over = self.patience.ends_with(reason);
+        for mut waiter in std::mem::take(&mut self.all) {
+            waiter.failed = waiter.failed.saturating_add(1);
+            if is_over || waiter.failed >= FEW {
+                waiter.tell(Err(ReadyError::Failing(reason.clone())));
+            } else {
+                self.all.push(waiter);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const DEFAULT: Patience = Patience { is_endless: false, has_providers: false };
+
+    /// After how many of these failures in a row somebody waits no more; of ten at most.
+    fn patience(patience: Patience, reason: &Reason) -> Option<usize> {
+        let mut waiters = Waiters::new(patience);
+        let (sender, mut outcome) = oneshot::channel();
+        let deadline = Instant::now() + Duration::from_secs(1);
+        waiters.add(deadline, sender, None);
+        let failed = (1..=10).find(|_| {
+            waiters.note_failed(reason);
+            outcome.try_recv().unwrap().is_some_and(|outcome| {
+                assert_eq!(outcome, Err(ReadyError::Failing(reason.clone())));
+                true
+            })
+        });
+        assert_eq!(waiters.poll_timeout(), failed.is_none().then_some(deadline));
+        failed
+    }
+
+    #[test]
+    fn what_will_not_change_by_itself_ends_the_wait_at_once_and_what_may_after_a_few_failures() {
+        let status = |status| Reason::Connect(ConnectFailure::Status(status));
+        for code in [200, 204, 301, 308, 400, 401, 403, 404, 405, 407, 410, 426, 451, 499] {
+            assert_eq!(patience(DEFAULT, &status(code)), Some(1), "{code}");
+        }
+        for code in [408, 425, 429, 500, 502, 503, 504, 522] {
+            assert_eq!(patience(DEFAULT, &status(code)), Some(3), "{code}");
+        }
+        let unknown = Reason::Connect(ConnectFailure::UnknownHost("no".to_owned()));
+        assert_eq!(patience(DEFAULT, &unknown), Some(1));
+        for reason in [
+            Reason::Connect(ConnectFailure::Unreachable("refused".to_owned())),
+            Reason::Connect(ConnectFailure::TimedOut),
+            Reason::Connect(ConnectFailure::Handshake("what?".to_owned())),
+            Reason::Provider("no token".to_owned()),
+        ] {
+            assert_eq!(patience(DEFAULT, &reason), Some(3), "{reason}");
+        }
+        for reason in [Reason::TransportClose(None), Reason::JoinTimeout, Reason::Reconnect] {
+            assert_eq!(patience(DEFAULT, &reason), None, "{reason}");
+        }
+        let providers = Patience { has_providers: true, ..DEFAULT };
+        for (code, failures) in [(401, 3), (403, 3), (404, 1)] {
+            assert_eq!(patience(providers, &status(code)), Some(failures), "{code}");
+        }
+        let endless = Patience { is_endless: true, ..DEFAULT };
+        for reason in [status(404), unknown, Reason::Connect(ConnectFailure::TimedOut)] {
+            assert_eq!(patience(endless, &reason), None, "{reason}");
+        }
+    }
+
+    #[test]
+    fn who_comes_later_learns_at_once_what_will_not_change_by_itself() {
+        let now = Instant::now();
+        let gone = Reason::Connect(ConnectFailure::Status(410));
+        let dead = Reason::Connect(ConnectFailure::Unreachable("refused".to_owned()));
+        let mut waiters = Waiters::new(DEFAULT);
+        let (sender, mut outcome) = oneshot::channel();
+        waiters.add(now, sender, Some(&gone));
+        assert_eq!(outcome.try_recv(), Ok(Some(Err(ReadyError::Failing(gone)))));
+        let (sender, mut outcome) = oneshot::channel();
+        waiters.add(now, sender, Some(&dead));
+        assert_eq!(outcome.try_recv(), Ok(None));
+        waiters.handle_timeout(now, Some(&dead));
+        assert_eq!(outcome.try_recv(), Ok(Some(Err(ReadyError::TimedOut { last: Some(dead) }))));
+    }
+}
