@@ -150,6 +150,7 @@ mod driver;
 mod ear;
 mod emit;
 pub mod error;
+mod guard;
 pub mod message;
 pub mod middleware;
 mod namespace;

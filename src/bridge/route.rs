@@ -3,11 +3,14 @@
 use std::{
     collections::{HashMap, HashSet},
     fmt,
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
 };
 
-use crate::{emit::Emit, message::Event};
+use crate::{
+    emit::Emit,
+    guard::{self, Kept},
+    message::Event,
+};
 
 /// Which events a [`Bridge`](super::Bridge) passes on in one direction, and under which names.
 ///
@@ -27,7 +30,7 @@ pub struct Route {
     names: Names,
     except: HashSet<String>,
     renamed: HashMap<String, String>,
-    filter: Option<Arc<Filter>>,
+    filter: Option<Arc<Kept<Box<Filter>>>>,
 }
 
 type Filter = dyn Fn(&Event) -> bool + Send + Sync;
@@ -92,10 +95,13 @@ impl Route {
     where
         F: Fn(&Event) -> bool + Send + Sync + 'static,
     {
-        self.filter = Some(match self.filter.take() {
-            None => Arc::new(filter),
-            Some(first) => Arc::new(move |event: &Event| first(event) && filter(event)),
-        });
+        let filter: Box<Filter> = match self.filter.take() {
+            None => Box::new(filter),
+            Some(first) => Box::new(move |event| {
+                first.get().is_some_and(|first| first(event)) && filter(event)
+            }),
+        };
+        self.filter = Some(Arc::new(Kept::new(filter)));
         self
     }
 
@@ -129,8 +135,10 @@ impl Route {
             return false;
         }
         let Some(filter) = &self.filter else { return true };
-        catch_unwind(AssertUnwindSafe(|| filter(event))).unwrap_or_else(|_| {
-            log::warn!("{}: the filter of a bridge panicked", event.namespace());
+        let takes = guard::run(|| filter.get().is_some_and(|filter| filter(event)));
+        takes.unwrap_or_else(|panicked| {
+            let (namespace, name) = (event.namespace(), event.name());
+            log::warn!("{namespace}: the filter of a bridge {panicked} (event {name:?})");
             false
         })
     }
