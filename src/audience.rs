@@ -8,10 +8,10 @@ use std::{collections::HashMap, task::Context};
 use crate::{
     message::{Event, Undecodable},
     port::Name,
-    stats::Counter,
+    stats::Counters,
     subscriber::{Ears, Fact, Subscriber},
     subscription::{Number, Overflow},
-    window::Load,
+    window::{Backlog, Load},
 };
 
 /// The places of so few are all looked at for each event.
@@ -36,6 +36,8 @@ struct Seats {
     busy: Vec<usize>,
     /// What had another shape than those in these places asked for, and the others do not know.
     undecodable: Vec<(usize, Undecodable)>,
+    /// How many of those there were since somebody asked.
+    misfits: u64,
 }
 
 #[derive(Debug)]
@@ -103,7 +105,8 @@ impl Seats {
     /// Tells who wants to know, but for those that know already.
     fn tell_undecodable(&mut self, namespace: &Name) {
         for (knows, what) in std::mem::take(&mut self.undecodable) {
-            let event = what.event.clone();
+            self.misfits = self.misfits.saturating_add(1);
+            let Undecodable { event, error, wanted } = what.clone();
             let fact = Fact::Undecodable(what);
             let mut told =
                 self.all.get(knows).is_some_and(|seat| seat.subscriber.hears_undecodable());
@@ -112,7 +115,7 @@ impl Seats {
             }
             if !told {
                 let name = event.name();
-                log::warn!("{namespace}: an event {name:?} has another shape than asked for");
+                log::warn!("{namespace}: the event {name:?} is no {wanted}: {error}");
             }
         }
     }
@@ -226,35 +229,47 @@ impl Audience {
                 subscriber.end();
             }
         }
-        self.seats.all.retain(|seat| !seat.subscriber.is_done());
         self.rearrange();
     }
 
-    /// Discards what waits for those who are stuck, or for `all` who are slow. `true` if one of them is
-    /// overrun now.
-    pub(crate) fn shed(&mut self, all: bool, namespace: &Name) -> bool {
+    /// Has those who are stuck hold up the connection no more, or `all` who do so with more than their
+    /// share of what waits: they keep it, as far as there is `room` for that, and what comes is
+    /// discarded until they get something done. `true` if one of them is overrun now.
+    pub(crate) fn shed(&mut self, all: bool, mut room: Load, namespace: &Name) -> bool {
+        let behind = || self.seats.busy().map(|one| one.backlog().holding);
+        let held = behind().fold(Load::default(), Load::plus);
+        let count = behind().filter(|holding| holding.items > 0).count();
+        let share = held.divided_by(count);
         let mut overrun = false;
         for place in 0..self.seats.all.len() {
             self.seats.with(place, |subscriber| {
-                let missed = subscriber.shed(all);
-                overrun |= subscriber.is_overrun();
-                if missed > 0 {
-                    log::warn!("{namespace}: a subscriber is too slow; {missed} events discarded");
+                // Who has less is on its way through.
+                let all = all && !subscriber.backlog().holding.is_below(share);
+                if subscriber.shed(all, room) {
+                    let backlog = subscriber.backlog();
+                    room = backlog.rest_of(room);
+                    let kept = backlog.kept.items;
+                    log::warn!(
+                        "{namespace}: {} is too slow: {kept} events wait for it, and those that \
+                         come now are discarded",
+                        subscriber.ears()
+                    );
                 }
+                overrun |= subscriber.is_overrun();
             });
         }
         overrun
     }
 
     /// Does what there is to be done.
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, namespace: &Name, missed: &Counter) {
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, namespace: &Name, counters: &Counters) {
         loop {
-            let Seats { all, busy, undecodable } = &mut self.seats;
+            let Seats { all, busy, undecodable, .. } = &mut self.seats;
             let mut is_done = false;
             busy.retain(|&place| {
                 let Some(Seat { subscriber, is_busy }) = all.get_mut(place) else { return false };
                 subscriber.poll(cx, namespace);
-                missed.add(subscriber.take_missed());
+                counters.missed.add(subscriber.take_missed());
                 let taken = subscriber.take_undecodable();
                 undecodable.extend(taken.into_iter().map(|what| (place, what)));
                 is_done |= subscriber.is_done();
@@ -263,10 +278,11 @@ impl Audience {
             });
             let has_told = !undecodable.is_empty();
             self.seats.tell_undecodable(namespace);
+            counters.undecodable.add(std::mem::take(&mut self.seats.misfits));
             if is_done {
-                self.seats.all.retain(|Seat { subscriber, .. }| {
+                self.seats.all.retain_mut(|Seat { subscriber, .. }| {
                     if subscriber.is_gone() {
-                        log::debug!("{namespace}: a subscriber is gone");
+                        counters.missed.add(subscriber.bury(namespace));
                     }
                     !subscriber.is_done()
                 });
@@ -280,11 +296,9 @@ impl Audience {
     }
 
     /// What waits for those who are behind.
-    pub(crate) fn backlog(&self) -> Load {
-        self.seats.busy().fold(Load::default(), |load, subscriber| {
-            let (items, bytes) = subscriber.backlog();
-            load.plus(Load { items, bytes })
-        })
+    pub(crate) fn backlog(&self) -> Backlog {
+        let behind = self.seats.busy().map(Subscriber::backlog);
+        behind.fold(Backlog::default(), Backlog::plus)
     }
 
     /// Whether something waits for somebody.

@@ -44,7 +44,7 @@
 //!
 //! Events wait in the [buffer](crate::ClientBuilder::send_buffer) of the side that they go to. When
 //! it is full, the side that they come from is not read any more, and its server has to hold back;
-//! when that goes on for too long, events are discarded, as for any slow subscriber (see
+//! when that goes on for too long, the newest events are discarded, as for any slow subscriber (see
 //! [`Lagged`](crate::Lagged)), or what [`overflow`](BridgeBuilder::overflow) says is done. A side
 //! that is away is tried again by its own [`Reconnect`](crate::Reconnect), and gets what waits when
 //! it is back. A socket that is not to have events wait is one

@@ -13,7 +13,6 @@ use std::{
 use actix::{Actor, Addr, Arbiter, ArbiterHandle};
 use awc::http::Uri;
 use bytestring::ByteString;
-use futures::channel::oneshot;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -22,6 +21,7 @@ use crate::{
     connection::{Abandoned, BeginShutdown, Connection, Knowledge},
     emit::Offline,
     error::{BuildError, NamespaceError, Reason, StartError, brief},
+    guard,
     middleware::{List, Middleware},
     namespace::{AuthProvider, Namespace, Settings, Way},
     outbox,
@@ -183,7 +183,7 @@ impl Client {
         for port in self.inner.close() {
             port.mark(Some(&Reason::Shutdown));
         }
-        let (waiter, done) = oneshot::channel();
+        let (waiter, done) = guard::channel();
         self.inner.connection.do_send(BeginShutdown { deadline, way, waiter });
         // If the client has ended before, there is nothing left to do.
         let tickets = done.await.unwrap_or_default();
@@ -194,7 +194,7 @@ impl Client {
     pub fn stats(&self) -> Stats {
         let (waiting, discarded) = self.inner.outgoing();
         let settings = &self.inner.settings;
-        settings.counters.snapshot(waiting, settings.window.load(), discarded)
+        settings.counters.snapshot(waiting, settings.window.waiting(), discarded)
     }
 }
 
@@ -546,7 +546,8 @@ impl ClientBuilder {
     ///
     /// The provider runs on the arbiter of the client and must not block it. It has
     /// [`join_timeout`](Self::join_timeout). If it fails, or gives what is not an object, that is
-    /// [`Reason::Provider`], which is tried again like a lost connection. Its error is logged.
+    /// [`Reason::Provider`], which is tried again like a lost connection. Its error is logged. One that
+    /// panics has failed.
     ///
     /// A server that refuses a client is not asked again by default. Where the provider would give
     /// other credentials the next time, say so in the policy:
@@ -757,6 +758,13 @@ impl ClientBuilder {
     /// How much may wait for subscribers before the connection stops reading: the number of
     /// packets, and their bytes. It reads on when half of that is free. Each is at least 1. Default:
     /// 4096 packets, 4 MiB.
+    ///
+    /// While it does not read, the server's pings wait too. Where that would cost the connection, it is
+    /// read on, and subscribers that are too slow miss what comes, but not what waits; see
+    /// [`Lagged`](crate::Lagged). So a burst comes whole, however slow a subscriber is, if it fits
+    /// into the window: set it to the events and the bytes of the largest burst, which count once for
+    /// each subscriber that is behind. What is kept so waits beside the window: at most twice as much
+    /// is in memory, and one message more.
     #[must_use]
     pub fn receive_window(mut self, packets: usize, bytes: usize) -> Self {
         self.receive_window = Load { items: packets, bytes };

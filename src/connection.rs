@@ -9,10 +9,15 @@
 //! [`receive_window`](crate::ClientBuilder::receive_window) the driver stops reading, and the
 //! server's kernel makes the server hold back. But pings come the same way, behind all that has
 //! piled up, so that must end before the server gives us up: when half of the time for a ping is
-//! over, and the connection has not been read dry since, the subscribers that are stuck lose what
-//! waits for them, and are told; when three quarters are over, all that are slow do. A server
-//! restarts its clock with our answer to its ping, so the time since the last ping tells how far
-//! we are behind, however steadily the subscribers work.
+//! over, and the connection has not been read dry since, the subscribers that are stuck hold it up
+//! no more; when three quarters are over, nor do those that have more than their share of what waits.
+//! A server restarts its clock with our answer to its ping, so the time since the last ping tells how
+//! far we are behind, however steadily the subscribers work.
+//!
+//! Such a subscriber keeps what waits for it, beside the window, and misses what comes until it gets
+//! something done: the newest, which is read only to reach the pings. What is kept so is bounded, by
+//! as much as the window has, for all subscribers of the connection together; where that is full, the
+//! newest of what waits goes as well. So no more than twice the window waits.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -25,13 +30,13 @@ use std::{
 
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Message};
 use bytestring::ByteString;
-use futures::channel::oneshot;
 
 use crate::{
     alarm,
     driver::Driver,
+    guard::Teller,
     journal::Journal,
-    namespace::{self, Namespace, Way, message},
+    namespace::{self, Held, Namespace, Way, message},
     proto::{
         connection::{self as proto, Admission, Event, Outgoing},
         engine::{Protocol, later},
@@ -44,9 +49,9 @@ use crate::{
     window::{Load, Window},
 };
 
-/// The part of the time for a ping after which stuck subscribers lose events,
+/// The part of the time for a ping after which stuck subscribers hold up the connection no more,
 const STRAINED: f64 = 0.5;
-/// and the part after which all slow ones do.
+/// and the part after which no slow ones do.
 const DESPERATE: f64 = 0.75;
 
 /// How often, from then on. A subscriber that gets nothing done in this time is stuck.
@@ -103,7 +108,7 @@ pub(crate) struct Connection {
     window: Arc<Window>,
     /// What has been read, and not yet been sent to the Namespaces.
     read: Load,
-    /// Since when (at the earliest) slow subscribers may be made to lose events: set as long as
+    /// Since when (at the earliest) slow subscribers may be made to miss events: set as long as
     /// there was no room for something, and the connection has not been read dry since.
     behind: Option<Instant>,
     shutdown: Option<Shutdown>,
@@ -134,13 +139,11 @@ struct Shutdown {
 /// Shared by all who have to end before the end. The last one to drop it tells who waits.
 #[derive(Debug)]
 pub(crate) struct Done {
-    /// Of the connection, for logs.
-    link: ByteString,
     waiters: Vec<DoneSender>,
     tickets: Mutex<Vec<SessionTicket>>,
 }
 
-type DoneSender = oneshot::Sender<Vec<SessionTicket>>;
+type DoneSender = Teller<Vec<SessionTicket>>;
 
 impl Done {
     /// A namespace has ended, and may be gone on with.
@@ -154,9 +157,7 @@ impl Drop for Done {
         let tickets =
             std::mem::take(self.tickets.get_mut().unwrap_or_else(PoisonError::into_inner));
         for waiter in self.waiters.drain(..) {
-            if waiter.send(tickets.clone()).is_err() {
-                log::debug!("{}: nobody waits for the end of the shutdown", self.link);
-            }
+            waiter.tell(tickets.clone());
         }
     }
 }
@@ -199,7 +200,7 @@ impl Connection {
         }
     }
 
-    /// When slow subscribers lose what waits for them.
+    /// When slow subscribers begin to miss what comes.
     fn shed_at(&self) -> Option<Instant> {
         let behind = self.behind?;
         self.core.strain(STRAINED).map(|strain| strain.max(behind))
@@ -314,8 +315,8 @@ impl Connection {
         for child in self.children.values_mut().filter(|child| !child.batch.is_empty()) {
             let packets = std::mem::take(&mut child.batch);
             child.last = packets.len();
-            let load = std::mem::take(&mut child.batch_load);
-            child.addr.do_send(namespace::Routed { epoch, packets, load });
+            let held = Held::added(&self.window, std::mem::take(&mut child.batch_load));
+            child.addr.do_send(namespace::Routed { epoch, packets, held });
         }
     }
 
@@ -329,6 +330,21 @@ impl Connection {
             if let Some(child) = self.children.get(&namespace) {
                 child.addr.do_send(namespace::Unwritten { batch });
             }
+        }
+    }
+
+    /// A namespace that is dead gets nothing any more, and needs no connection.
+    fn let_the_dead_go(&mut self) {
+        let before = self.children.len();
+        self.children.retain(|name, child| {
+            let lives = child.addr.connected();
+            if !lives {
+                log::debug!("{name}: its actor has ended");
+            }
+            lives
+        });
+        if self.children.len() < before {
+            self.core.set_wanted(self.children.values().any(|child| child.wanted));
         }
     }
 
@@ -354,7 +370,7 @@ impl Connection {
             shutdown.done.waiters.extend(waiter);
         } else {
             let (waiters, tickets) = (waiter.into_iter().collect(), Mutex::default());
-            let done = Done { link: self.journal.link().clone(), waiters, tickets };
+            let done = Done { waiters, tickets };
             self.shutdown = Some(Shutdown { until, way, done });
             self.tell(|| namespace::Finish { way });
         }
@@ -407,7 +423,7 @@ message!(
     Leave { epoch: u64, packet: Packet }
 );
 message!(
-    /// There is room in the window again.
+    /// There is room in the window again, or a namespace is dead.
     Room {}
 );
 message!(
@@ -453,7 +469,8 @@ impl Handler<Join> for Connection {
                 let epoch = session.epoch;
                 addr.do_send(namespace::Opened { session });
                 let packets = vec![proto::joined_root()];
-                addr.do_send(namespace::Routed { epoch, packets, load: Load::default() });
+                let held = Held::added(&self.window, Load::default());
+                addr.do_send(namespace::Routed { epoch, packets, held });
             }
         }
     }
@@ -495,7 +512,9 @@ impl Handler<Room> for Connection {
     type Result = ();
 
     /// It is awake: the driver reads on.
-    fn handle(&mut self, _: Room, _: &mut Self::Context) {}
+    fn handle(&mut self, _: Room, _: &mut Self::Context) {
+        self.let_the_dead_go();
+    }
 }
 
 impl Handler<Finished> for Connection {

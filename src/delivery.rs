@@ -107,8 +107,9 @@
 //! by [another client](crate::SessionTicket).
 //!
 //! A **subscriber that is slower than the server** makes the connection pause, and the server hold
-//! back. When that would cost the heartbeat, events are discarded, and
-//! [`Lagged`](crate::Lagged) says how many. [`Overflow`](crate::Overflow) is for subscribers that
+//! back. When that would cost the heartbeat, it keeps what waits and misses what comes, and
+//! [`Lagged`](crate::Lagged) says how much. What fits into the
+//! [window](crate::ClientBuilder::receive_window) is not missed. [`Overflow`](crate::Overflow) is for subscribers that
 //! prefer to miss events at once, or to leave.
 //!
 //! # When something ends

@@ -6,7 +6,7 @@
 use std::{
     pin::Pin,
     task::{Context as TaskContext, Poll},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use actix::{ActorContext, ActorFuture, Context};
@@ -16,7 +16,10 @@ use crate::{
     alarm::{self, Alarm, Clock},
     connection::{Connection, Inflow},
     error::Reason,
-    proto::connection::{self as proto, Action},
+    proto::{
+        connection::{self as proto, Action},
+        engine::later,
+    },
     provider::Dial,
     transport::{DialFailure, Incoming, Target, WebSocket},
 };
@@ -30,6 +33,44 @@ pub(crate) struct Driver {
     link: Link,
     alarm: Alarm,
     clock: Clock,
+    watch: Watch,
+}
+
+/// Notices that the arbiter is blocked: the timer then goes off too late, by most of the time in which
+/// a ping must be answered.
+#[derive(Debug, Default)]
+struct Watch {
+    /// When it is to look next.
+    at: Option<Instant>,
+}
+
+/// It looks so often in that time,
+const LOOKS: u32 = 4;
+/// but no more often than that.
+const MIN_LOOK: Duration = Duration::from_millis(50);
+
+impl Watch {
+    fn look_every(ping_timeout: Duration) -> Duration {
+        ping_timeout.checked_div(LOOKS).unwrap_or(ping_timeout).max(MIN_LOOK)
+    }
+
+    /// When it is to look, if there is a heartbeat to be kept.
+    fn poll_timeout(&mut self, now: Instant, ping_timeout: Option<Duration>) -> Option<Instant> {
+        let Some(ping_timeout) = ping_timeout else {
+            self.at = None;
+            return None;
+        };
+        let next = || later(now, Self::look_every(ping_timeout));
+        Some(*self.at.get_or_insert_with(next))
+    }
+
+    /// For how long the arbiter has been blocked, at least, if that was too long.
+    fn handle_timeout(&mut self, now: Instant, ping_timeout: Option<Duration>) -> Option<Duration> {
+        let at = self.at.take_if(|at| *at <= now)?;
+        // Who is blocked for as long as a ping may take has missed all looks in it but one.
+        let too_long = Self::look_every(ping_timeout?).saturating_mul(LOOKS.saturating_sub(1));
+        Some(now.saturating_duration_since(at)).filter(|late| *late >= too_long)
+    }
 }
 
 enum Link {
@@ -56,7 +97,8 @@ impl std::fmt::Debug for Link {
 
 impl Driver {
     pub(crate) fn new(target: Target) -> Self {
-        Self { target, link: Link::Down, alarm: Alarm::default(), clock: Clock::new() }
+        let (alarm, clock, watch) = (Alarm::default(), Clock::new(), Watch::default());
+        Self { target, link: Link::Down, alarm, clock, watch }
     }
 
     fn act(&mut self, action: Action, core: &proto::Connection, cx: &mut TaskContext<'_>) {
@@ -202,8 +244,19 @@ impl ActorFuture<Connection> for Driver {
                 ctx.stop();
                 return Poll::Ready(());
             }
-            if let Poll::Ready(then) = self.alarm.poll(cx, connection.poll_timeout()) {
+            let ping_timeout = connection.core.ping_timeout();
+            let look = self.watch.poll_timeout(now, ping_timeout);
+            let due = connection.poll_timeout().into_iter().chain(look).min();
+            if let Poll::Ready(then) = self.alarm.poll(cx, due) {
                 now = then;
+                if let Some(late) = self.watch.handle_timeout(now, ping_timeout) {
+                    log::warn!(
+                        "{}: the arbiter of this client was blocked for {late:?} or more: pings go \
+                         unanswered then, and the server ends the connection. What takes long is \
+                         for another arbiter (actix::Arbiter), or for actix_rt's spawn_blocking",
+                        connection.journal.link()
+                    );
+                }
                 connection.handle_timeout(now);
             } else if connection.core.is_settled() {
                 if inflow == Inflow::More {
@@ -243,6 +296,37 @@ mod tests {
     };
 
     const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn an_arbiter_that_is_blocked_for_the_time_of_a_ping_is_noticed_once() {
+        let ping_timeout = Some(20 * SECOND);
+        for (blocked, from, expected) in [
+            // From right behind a look, and from right before it.
+            (20, 0, Some(15)),
+            (20, 5, Some(20)),
+            (14, 5, None),
+            (14, 0, None),
+            (0, 0, None),
+        ] {
+            let start = Instant::now();
+            let mut watch = Watch::default();
+            assert_eq!(watch.poll_timeout(start, ping_timeout), Some(start + 5 * SECOND));
+            let now = start + (from + blocked) * SECOND;
+            let noticed = watch.handle_timeout(now, ping_timeout);
+            assert_eq!(noticed, expected.map(Duration::from_secs), "{blocked} {from}");
+            assert_eq!(watch.handle_timeout(now, ping_timeout), None);
+        }
+        let mut watch = Watch::default();
+        let before = Instant::now();
+        assert!(watch.poll_timeout(before, ping_timeout).is_some());
+        assert_eq!(watch.poll_timeout(before, None), None, "the connection is gone");
+        let after = before + 100 * SECOND;
+        assert_eq!(watch.poll_timeout(after, ping_timeout), Some(after + 5 * SECOND));
+        let mut watch = Watch::default();
+        // A server that allows no time at all has it look no more often for that.
+        let now = Instant::now();
+        assert_eq!(watch.poll_timeout(now, Some(Duration::ZERO)), Some(now + MIN_LOOK));
+    }
 
     #[actix::test]
     async fn it_notices_at_once_that_the_machine_was_suspended() {

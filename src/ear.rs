@@ -2,8 +2,9 @@
 //! a function.
 
 use std::{
+    any::type_name,
     cell::RefCell,
-    panic::{AssertUnwindSafe, catch_unwind},
+    fmt,
     pin::Pin,
     task::{Context, Poll},
 };
@@ -15,18 +16,23 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     contract::{Answer, Call, Failed},
-    error::AnswerError,
+    error::{AnswerError, DecodeError},
+    guard::{self, Kept, Task},
     message::{Event, Undecodable},
+    port::Name,
     subscriber::{Sent, send},
     subscription::Number,
 };
 
-/// Takes events.
+/// Takes events. What it has of the application may panic, the ear does not.
 pub(crate) trait Ear: Send {
     fn send(&self, event: Event) -> Sent;
 
     /// Whether somebody is still there.
     fn is_connected(&self) -> bool;
+
+    /// What it is, for the log: the type of the application, if there is one.
+    fn kind(&self) -> &'static str;
 
     /// Whether it answers.
     fn answers(&self) -> bool {
@@ -42,7 +48,43 @@ pub(crate) struct Named {
     /// Of the call that this came from.
     pub(crate) number: Number,
     pub(crate) filter: Filter,
-    pub(crate) ear: Box<dyn Ear>,
+    ear: Kept<Box<dyn Ear>>,
+}
+
+impl Named {
+    pub(crate) fn new(number: Number, filter: Filter, ear: impl Ear + 'static) -> Self {
+        Self { number, filter, ear: Kept::new(Box::new(ear)) }
+    }
+
+    pub(crate) fn send(&self, event: Event) -> Sent {
+        self.ear.get().map_or(Sent::Gone, |ear| ear.send(event))
+    }
+
+    pub(crate) fn is_connected(&self) -> bool {
+        self.ear.get().is_some_and(|ear| ear.is_connected())
+    }
+
+    pub(crate) fn answers(&self) -> bool {
+        self.ear.get().is_some_and(|ear| ear.answers())
+    }
+
+    pub(crate) fn note_missed(&self, events: u64) {
+        if let Some(ear) = self.ear.get() {
+            ear.note_missed(events);
+        }
+    }
+}
+
+/// What is heard, and as what.
+impl fmt::Display for Named {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.filter {
+            Filter::All => f.write_str("all events")?,
+            Filter::Name(name) => write!(f, "{:?}", &**name)?,
+            Filter::Prefix(prefix) => write!(f, "{:?}…", &**prefix)?,
+        }
+        write!(f, " as {}", self.ear.get().map_or("nothing", |ear| ear.kind()))
+    }
 }
 
 /// Which events, by their name.
@@ -71,6 +113,27 @@ impl Ear for Recipient<Event> {
     fn is_connected(&self) -> bool {
         self.connected()
     }
+
+    fn kind(&self) -> &'static str {
+        "Event"
+    }
+}
+
+/// Reads an event, and has somebody take it. Both are up to the application. If it is not taken, that
+/// says why.
+fn read<M: DeserializeOwned, T>(
+    event: Event,
+    is_connected: impl FnOnce() -> bool,
+    take: impl FnOnce(M) -> T,
+) -> Result<(Event, T), Sent> {
+    let error = match guard::run(|| event.args::<M>().map(take)) {
+        Ok(Ok(taken)) => return Ok((event, taken)),
+        Ok(Err(error)) => error,
+        // A message for the dead is dropped, which may be what panicked.
+        Err(_) if !is_connected() => return Err(Sent::Gone),
+        Err(panicked) => DecodeError::panicked(&panicked),
+    };
+    Err(Sent::Undecodable(Undecodable { event, error, wanted: type_name::<M>() }))
 }
 
 /// An actor that gets a message of its own.
@@ -83,14 +146,16 @@ where
     E: DeserializeOwned + Message<Result = ()> + Send + 'static,
 {
     fn send(&self, event: Event) -> Sent {
-        match event.args::<E>() {
-            Ok(message) => send(Some(&self.0), message),
-            Err(error) => Sent::Undecodable(Undecodable { event, error }),
-        }
+        let taken = read(event, || self.is_connected(), |message: E| send(Some(&self.0), message));
+        taken.map_or_else(|not| not, |(_, sent)| sent)
     }
 
     fn is_connected(&self) -> bool {
         self.0.connected()
+    }
+
+    fn kind(&self) -> &'static str {
+        type_name::<E>()
     }
 }
 
@@ -106,17 +171,25 @@ where
     C::Reply: Serialize,
 {
     fn send(&self, event: Event) -> Sent {
-        let message = match event.args::<C>() {
-            Ok(message) => message,
-            Err(error) => return Sent::Undecodable(Undecodable { event, error }),
+        let taken = read(event, || self.is_connected(), |message: C| self.0.send(message));
+        let (event, asked) = match taken {
+            Ok(taken) => taken,
+            Err(not) => return not,
         };
-        let asked = self.0.send(message);
-        Sent::Asked(Box::pin(async move {
-            let handled = asked.await;
+        Sent::Asked(Task::new(async move {
+            let handled = guard::catch(asked).await.unwrap_or(Err(MailboxError::Closed));
             let gone = handled.as_ref().map(drop).map_err(|_| MailboxError::Closed);
-            if event.wants_ack() {
+            let reply = || {
                 let reply = handled.map_err(|_| GONE.to_owned()).and_then(Answer::into_reply);
-                answer(&event, reply);
+                if event.wants_ack() {
+                    answer(&event, reply);
+                }
+            };
+            if let Err(panicked) = guard::run(reply) {
+                let (whose, name, kind) = (event.whose(), event.name(), type_name::<C>());
+                log::warn!("{whose}: the answer to {name:?} ({kind}) {panicked}");
+                // Unless it was given before that.
+                drop(event.ack(Failed { error: PANICKED.to_owned() }));
             }
             gone
         }))
@@ -126,19 +199,28 @@ where
         self.0.connected()
     }
 
+    fn kind(&self) -> &'static str {
+        type_name::<C>()
+    }
+
     fn answers(&self) -> bool {
         true
     }
 }
 
-/// What the server is told when the actor stops, or panics, before it has answered.
+/// What the server is told when the actor stops, or panics, before it has answered,
 const GONE: &str = "whoever was to answer is gone";
+
+/// and when what it has answered panics before it is sent.
+const PANICKED: &str = "the answer could not be made";
 
 /// Answers, if need be with an error, so that the server need not wait.
 fn answer(event: &Event, reply: Result<impl Serialize, String>) {
     let outcome = match reply {
         Ok(reply) => event.ack(reply).or_else(|error| match error {
-            AnswerError::Encode(_) | AnswerError::PayloadTooLarge { .. } => {
+            AnswerError::Encode(_)
+            | AnswerError::PayloadTooLarge { .. }
+            | AnswerError::TooManyAttachments { .. } => {
                 log::warn!("{}: an answer was replaced: {error}", event.whose());
                 event.ack(Failed { error: error.to_string() })
             }
@@ -152,22 +234,36 @@ fn answer(event: &Event, reply: Result<impl Serialize, String>) {
 }
 
 /// A function. It is not called again once it has panicked.
-pub(crate) struct Function<F>(pub(crate) RefCell<Option<F>>);
+pub(crate) struct Function<F> {
+    call: RefCell<Option<F>>,
+    namespace: Name,
+    name: ByteString,
+}
+
+impl<F> Function<F> {
+    /// One for events of this name.
+    pub(crate) fn new(function: F, namespace: Name, name: ByteString) -> Self {
+        Self { call: RefCell::new(Some(function)), namespace, name }
+    }
+}
 
 impl<F: FnMut(Event) + Send> Ear for Function<F> {
     fn send(&self, event: Event) -> Sent {
-        let mut function = self.0.borrow_mut();
+        let mut function = self.call.borrow_mut();
         let Some(call) = function.as_mut() else { return Sent::Gone };
-        if catch_unwind(AssertUnwindSafe(|| call(event))).is_ok() {
-            return Sent::Taken;
-        }
-        log::warn!("a function that hears events has panicked, and is forgotten");
-        *function = None;
-        Sent::Gone
+        let Err(panicked) = guard::run(|| call(event)) else { return Sent::Taken };
+        let (namespace, name, kind) = (&self.namespace, &self.name, self.kind());
+        log::warn!("{namespace}: the function for {name:?} ({kind}) {panicked}; it is forgotten");
+        guard::dispose(function.take());
+        Sent::Failed
     }
 
     fn is_connected(&self) -> bool {
-        self.0.borrow().is_some()
+        self.call.borrow().is_some()
+    }
+
+    fn kind(&self) -> &'static str {
+        type_name::<F>()
     }
 }
 
@@ -177,27 +273,36 @@ pub(crate) struct Channel(pub(crate) RefCell<mpsc::Sender<Event>>);
 impl Ear for Channel {
     fn send(&self, event: Event) -> Sent {
         let mut sender = self.0.borrow_mut();
-        match sender.try_send(event) {
-            Ok(()) => Sent::Taken,
-            Err(full) if full.is_full() => {
+        // Whoever polls the stream is woken.
+        match guard::run(|| sender.try_send(event)) {
+            Ok(Ok(())) => Sent::Taken,
+            Ok(Err(full)) if full.is_full() => {
                 let (event, mut sender) = (full.into_inner(), sender.clone());
-                Sent::Full(Box::pin(async move {
+                Sent::Full(Task::new(async move {
                     sender.send(event).await.map_err(|_| MailboxError::Closed)
                 }))
             }
-            Err(_) => Sent::Gone,
+            Ok(Err(_)) => Sent::Gone,
+            Err(panicked) => {
+                log::warn!("a task that polls a stream of events {panicked} (its waker)");
+                Sent::Failed
+            }
         }
     }
 
     fn is_connected(&self) -> bool {
         !self.0.borrow().is_closed()
     }
+
+    fn kind(&self) -> &'static str {
+        "a stream"
+    }
 }
 
 /// The events of a namespace, as a stream; see [`Socket::events`](crate::Socket::events).
 ///
 /// It holds 16 of them; when it is not polled, more wait in the namespace, as for an actor whose
-/// mailbox is full, and hold the connection up. What is discarded then is missing here without a
+/// mailbox is full, and hold the connection up. What is missed then is missing here without a
 /// word: only [`Stats::missed`](crate::Stats::missed) counts it. It ends with the client. Drop it to
 /// hear no more.
 #[derive(Debug)]

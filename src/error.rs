@@ -21,6 +21,7 @@ use serde::de::DeserializeOwned;
 
 use crate::{
     emit::Emit,
+    guard::Panicked,
     payload::read,
     proto::{ProtocolError, engine::Protocol, packet::Parser},
 };
@@ -785,6 +786,10 @@ impl DecodeError {
     #[expect(clippy::needless_pass_by_value, reason = "made for map_err")]
     pub(crate) fn from_serde(error: serde_json::Error) -> Self {
         Self(brief(&error))
+    }
+
+    pub(crate) fn panicked(panicked: &Panicked) -> Self {
+        Self(format!("reading it {panicked}"))
     }
 }
 

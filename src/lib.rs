@@ -189,6 +189,7 @@ mod driver;
 mod ear;
 mod emit;
 pub mod error;
+mod guard;
 mod journal;
 pub mod message;
 pub mod middleware;

@@ -422,10 +422,15 @@ impl ConnectError {
 /// Messages were discarded because this subscriber was too slow.
 ///
 /// A slow subscriber first holds up the connection, so that the server holds back. But the server's
-/// pings have to wait as well, and it does not wait for their answers for ever. When half of its
-/// ping timeout is over, what waits for the subscriber is discarded, and all that comes until it is
-/// through with its mailbox; then it is told with this message, in the place of what is missing. A
-/// subscriber that is slower than the server, but gets done in time for each ping, loses nothing.
+/// pings have to wait as well, and it does not wait for their answers for ever. So the connection is
+/// read on: when half of its ping timeout is over, if the subscriber gets nothing done, and when
+/// three quarters are over, if it is slow. The subscriber keeps what waits for it, and misses what
+/// comes until it is through with its mailbox; this message stands in the place of what is missing. A
+/// subscriber that is slower than the server, but gets done in time for each ping, misses nothing.
+///
+/// A burst is missed in part where it is more than fits into the
+/// [window](crate::ClientBuilder::receive_window) and the subscriber takes longer for the rest of it
+/// than that: where bursts come, have the window take one.
 /// [`Overflow`](crate::Overflow) has other ways to deal with a slow subscriber.
 ///
 /// That is about events. Of the other messages no more than 64 wait, the newest ones.
@@ -461,12 +466,15 @@ impl Lagged {
 ///
 /// It comes once for each type that the event does not fit, to all who have subscribed to this
 /// message; to the actor whose type it is, in the place of the event in the order. If nobody has, the
-/// log says so, at the level `warn`. It counts as an event where events wait for slow subscribers.
+/// log says so, at the level `warn`, with the type and what serde said. It counts as an event where
+/// events wait for slow subscribers. [`Stats::undecodable`](crate::Stats::undecodable) counts them,
+/// heard or not.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]
 pub struct Undecodable {
     pub(crate) event: Event,
     pub(crate) error: DecodeError,
+    pub(crate) wanted: &'static str,
 }
 
 impl Undecodable {
@@ -475,9 +483,14 @@ impl Undecodable {
         &self.event
     }
 
-    /// What serde said.
+    /// What serde said; or, of a `Deserialize` that panicked, what that said.
     pub fn error(&self) -> &DecodeError {
         &self.error
+    }
+
+    /// The name of the type that it was to be, as the compiler has it: for people, not for programs.
+    pub fn wanted(&self) -> &'static str {
+        self.wanted
     }
 }
 

@@ -58,13 +58,14 @@
 //!
 //! Answers do not pass them, nor does what an event with [retries](crate::AckRequest::retries) is
 //! sent again as. What is dropped is [counted](crate::Stats::filtered_in), and logged at the level
-//! `debug` with the reason. One that panics has dropped what it was asked about.
+//! `debug` with the reason. One that panics has dropped what it was asked about, and the log names it at
+//! the level `warn`.
 
 use std::{
+    any::type_name,
     borrow::Cow,
     collections::HashSet,
     fmt,
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex, PoisonError, RwLock,
         atomic::{AtomicBool, Ordering},
@@ -77,6 +78,7 @@ use serde::Serialize;
 use crate::{
     alarm,
     emit::Emit,
+    guard::{self, Kept, Panicked},
     message::Event,
     payload::{Payload, encode_reply},
     port::Name,
@@ -322,11 +324,18 @@ impl Middleware for RateLimit {
 
 /// Those of one namespace, in the order in which what comes in passes them.
 #[derive(Clone, Default)]
-pub(crate) struct List(Arc<[Arc<dyn Middleware>]>);
+pub(crate) struct List(Arc<[Arc<One>]>);
+
+struct One {
+    middleware: Kept<Box<dyn Middleware>>,
+    /// The name of its type.
+    name: &'static str,
+}
 
 impl List {
-    pub(crate) fn push(&mut self, middleware: impl Middleware) {
-        let last: Arc<dyn Middleware> = Arc::new(middleware);
+    pub(crate) fn push<M: Middleware>(&mut self, middleware: M) {
+        let middleware: Box<dyn Middleware> = Box::new(middleware);
+        let last = Arc::new(One { middleware: Kept::new(middleware), name: type_name::<M>() });
         self.0 = self.0.iter().cloned().chain([last]).collect();
     }
 
@@ -374,7 +383,8 @@ impl Chain {
     /// Passes on what came in. `None` if it goes no further.
     pub(crate) fn incoming(&self, event: Event) -> Option<Event> {
         let (payload, asked) = (event.payload.clone(), event.answer.clone());
-        let flow = pass(self.list().0.iter(), event, Middleware::incoming);
+        let about = (&self.name, payload.name());
+        let flow = pass(self.list().0.iter(), about, event, Middleware::incoming);
         match flow {
             Flow::Next(event) => return Some(event),
             Flow::Drop(reason) => {
@@ -395,7 +405,9 @@ impl Chain {
     pub(crate) fn outgoing(&self, namespace: &str, emit: Emit) -> Flow<Emit> {
         let payload = emit.payload.clone();
         let list = self.list();
-        let flow = pass(list.0.iter().rev(), emit, |one, emit| one.outgoing(namespace, emit));
+        let about = (&self.name, payload.name());
+        let ask = |one: &dyn Middleware, emit| one.outgoing(namespace, emit);
+        let flow = pass(list.0.iter().rev(), about, emit, ask);
         if let Flow::Drop(reason) = &flow {
             let (namespace, name) = (&self.name, payload.name());
             log::debug!("{namespace}: the event {name:?} is not emitted: {reason}");
@@ -413,8 +425,11 @@ impl Chain {
         let fields = auth.and_then(|auth| serde_json::from_str(&auth.0).ok());
         let mut fields: Auth = fields.unwrap_or_default();
         for one in self.list().0.iter().rev() {
-            let passed = catch_unwind(AssertUnwindSafe(|| one.connect(join, &mut fields)));
-            passed.unwrap_or_else(|_| Err(PANICKED.to_owned()))?;
+            let Some(middleware) = one.middleware.get() else { continue };
+            guard::run(|| middleware.connect(join, &mut fields)).unwrap_or_else(|panicked| {
+                log::warn!("{}: the middleware {} {panicked} (connect)", self.name, one.name);
+                Err(said(&panicked))
+            })?;
         }
         if auth.is_none() && fields.is_empty() {
             return Ok(None);
@@ -423,18 +438,25 @@ impl Chain {
     }
 }
 
-const PANICKED: &str = "a middleware panicked";
+fn said(panicked: &Panicked) -> String {
+    format!("a middleware {panicked}")
+}
 
-/// From one to the next.
+/// From one to the next. `about` is the namespace and the event's name.
 fn pass<'a, T>(
-    mut list: impl Iterator<Item = &'a Arc<dyn Middleware>>,
+    mut list: impl Iterator<Item = &'a Arc<One>>,
+    about: (&Name, &str),
     event: T,
     ask: impl Fn(&dyn Middleware, T) -> Flow<T>,
 ) -> Flow<T> {
-    // What panics is the application's code, which must take neither an actor nor a caller with it.
     let passed = list.try_fold(event, |event, one| {
-        let flow = catch_unwind(AssertUnwindSafe(|| ask(&**one, event)));
-        match flow.unwrap_or(Flow::Drop(PANICKED.into())) {
+        let Some(middleware) = one.middleware.get() else { return Ok(event) };
+        let flow = guard::run(|| ask(&**middleware, event)).unwrap_or_else(|panicked| {
+            let (namespace, name) = about;
+            log::warn!("{namespace}: the middleware {} {panicked} (event {name:?})", one.name);
+            Flow::Drop(said(&panicked).into())
+        });
+        match flow {
             Flow::Next(event) => Ok(event),
             flow => Err(flow),
         }
@@ -511,7 +533,10 @@ mod tests {
         }));
         chain.push(NameList::outgoing(["e", "panic", "asks"]));
         assert!(matches!(chain.outgoing("/n", emit("e")), Flow::Next(_)));
-        assert_eq!(chain.outgoing("/n", emit("panic")), Flow::dropped(PANICKED));
+        assert_eq!(
+            chain.outgoing("/n", emit("panic")),
+            Flow::dropped("a middleware panicked: for the test")
+        );
         assert_eq!(chain.outgoing("/n", emit("asks")), Flow::answer(7));
         assert_eq!(chain.outgoing("/n", emit("x")), Flow::dropped("its name is not on the list"));
         let stats = chain.counters.snapshot(Load::default(), Load::default(), 0);

@@ -17,7 +17,7 @@ use std::{
 
 use actix::{Actor, ActorContext, ActorFuture, Addr, AsyncContext, Context, Handler, Message};
 use bytestring::ByteString;
-use futures::{TryFutureExt, channel::oneshot, future::ready};
+use futures::{TryFutureExt, future::ready};
 
 use crate::{
     alarm::{self, Alarm},
@@ -26,6 +26,7 @@ use crate::{
     connection::{self, Connection, Done},
     emit::{Emit, Offline},
     error::{AckError, EmitError, ReadyError, Reason},
+    guard::Teller,
     message::{
         ConnectError, Disconnected, Emitted, Event, GaveUp, Ready, Reconnecting, Responder,
         ServerError,
@@ -49,7 +50,7 @@ use crate::{
     ticket::SessionTicket,
     unheard::Unheard,
     waiters::{Patience, ReadySender, Waiters},
-    window::{Load, Window},
+    window::{Backlog, Load, Window},
 };
 
 /// Who waits for an answer, and the room for that.
@@ -61,7 +62,7 @@ pub(crate) struct Asker {
 
 #[derive(Debug)]
 pub(crate) enum Waiter {
-    Handle(oneshot::Sender<Result<Payload, AckError>>),
+    Handle(Teller<Result<Payload, AckError>>),
     /// The server on the other side of a bridge.
     Bridge(Asked),
 }
@@ -73,8 +74,7 @@ impl Asker {
 
     fn settle(self, outcome: Result<Payload, AckError>) {
         match self.waiter {
-            // Nobody minds an answer that nobody waits for any more.
-            Waiter::Handle(sender) => drop(sender.send(outcome)),
+            Waiter::Handle(sender) => sender.tell(outcome),
             Waiter::Bridge(asked) => asked.settle(outcome),
         }
     }
@@ -153,7 +153,7 @@ pub(crate) struct Namespace {
     window: Arc<Window>,
     /// What of it is here: the packets that came since this was last reported, and what waited for
     /// the subscribers then.
-    held: Load,
+    held: Held,
 }
 
 /// The application is asked for the credentials.
@@ -224,8 +224,8 @@ impl Namespace {
                 finishing: None,
                 is_over: false,
                 done: None,
+                held: Held::new(Arc::clone(&window)),
                 window,
-                held: Load::default(),
             }
         });
         let port = Port { name, parser, max_attachments, outbox, status, chain, posts, addr };
@@ -375,10 +375,7 @@ impl Namespace {
             Told::Somebody => return,
             Told::Nobody(event) => event,
         };
-        if let Some(lost) = self.unheard.keep(unheard) {
-            self.counters.missed.add(u64::try_from(lost).unwrap_or(u64::MAX));
-            log::warn!("{}: nobody has subscribed; {lost} events discarded", self.label());
-        }
+        self.counters.missed.add(self.unheard.keep(unheard, &self.port.name));
     }
 
     /// Leaves because of a subscriber that wants it so, unless that has been done: what had been
@@ -446,6 +443,7 @@ impl Namespace {
         let ended = self.core.ended().cloned().unwrap_or(Reason::Shutdown);
         let lost = self.core.take_unsent(&EmitError::Closed(ended)).len();
         self.publish();
+        self.counters.missed.add(self.unheard.discard());
         self.counters.add_socket(self.core.tally());
         if lost > 0 {
             log::warn!("{}: {lost} buffered events were never sent", self.label());
@@ -507,15 +505,14 @@ impl Namespace {
         }
         self.transmit();
         self.counters.add_socket(self.core.tally());
-        self.audience.poll(cx, &self.port.name, &self.counters.missed);
+        self.audience.poll(cx, &self.port.name, &self.counters);
         self.report();
     }
 
     /// Reports how far this namespace is, for the window.
     fn report(&mut self) {
         let backlog = self.audience.backlog();
-        let before = std::mem::replace(&mut self.held, backlog);
-        if before != backlog && self.window.replace(before, backlog) {
+        if self.held.turn_into(backlog) {
             self.connection.do_send(connection::Room {});
         }
     }
@@ -524,6 +521,45 @@ impl Namespace {
 impl Drop for Namespace {
     fn drop(&mut self) {
         self.port.posts.close();
+        // There is room for others; and who is dead is to get no more.
+        self.connection.do_send(connection::Room {});
+    }
+}
+
+/// What a namespace, or a message for it, has in the window. It is given back on drop, so that
+/// what is for the dead takes no room.
+#[derive(Debug)]
+pub(crate) struct Held {
+    window: Arc<Window>,
+    backlog: Backlog,
+}
+
+impl Held {
+    /// Nothing yet.
+    fn new(window: Arc<Window>) -> Self {
+        Self { window, backlog: Backlog::default() }
+    }
+
+    /// What was added to the window.
+    pub(crate) fn added(window: &Arc<Window>, load: Load) -> Self {
+        let backlog = Backlog { holding: load, ..Backlog::default() };
+        Self { window: Arc::clone(window), backlog }
+    }
+
+    fn take(&mut self, mut other: Self) {
+        self.backlog = self.backlog.plus(std::mem::take(&mut other.backlog));
+    }
+
+    /// `true` if the Connection is to be told that there is room enough.
+    fn turn_into(&mut self, now: Backlog) -> bool {
+        let before = std::mem::replace(&mut self.backlog, now);
+        before != now && self.window.replace(before, now)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.turn_into(Backlog::default());
     }
 }
 
@@ -585,7 +621,7 @@ message!(
 );
 message!(
     /// Packets of this namespace.
-    Routed { epoch: u64, packets: Vec<Packet>, load: Load }
+    Routed { epoch: u64, packets: Vec<Packet>, held: Held }
 );
 message!(
     /// The connection is gone, or did not come about.
@@ -608,7 +644,7 @@ message!(
     Refused { reason: Reason }
 );
 message!(
-    /// Discard what waits for stuck subscribers, or for `all` that are slow.
+    /// Have stuck subscribers, or `all` that are slow, hold up the connection no more.
     Shed { all: bool }
 );
 message!(
@@ -637,8 +673,8 @@ impl Handler<Opened> for Namespace {
 impl Handler<Routed> for Namespace {
     type Result = ();
 
-    fn handle(&mut self, Routed { epoch, packets, load }: Routed, _: &mut Self::Context) {
-        self.held = self.held.plus(load);
+    fn handle(&mut self, Routed { epoch, packets, held }: Routed, _: &mut Self::Context) {
+        self.held.take(held);
         let now = alarm::now();
         for packet in packets {
             self.core.handle_packet(now, epoch, packet);
@@ -701,7 +737,7 @@ impl Handler<Shed> for Namespace {
     type Result = ();
 
     fn handle(&mut self, Shed { all }: Shed, _: &mut Self::Context) {
-        if self.audience.shed(all, &self.port.name) {
+        if self.audience.shed(all, self.window.room_beside(), &self.port.name) {
             self.leave_overrun();
         }
     }
@@ -751,11 +787,11 @@ pub(crate) struct Question {
 
 message!(
     /// Give back what was not sent.
-    TakeUnsent { waiter: oneshot::Sender<Vec<Emit>> }
+    TakeUnsent { waiter: Teller<Vec<Emit>> }
 );
 message!(
     /// Somebody wants to go on with this session elsewhere.
-    GiveTicket { waiter: oneshot::Sender<Option<SessionTicket>> }
+    GiveTicket { waiter: Teller<Option<SessionTicket>> }
 );
 message!(
     /// An answer to the server.
@@ -845,7 +881,7 @@ impl Handler<TakeUnsent> for Namespace {
     type Result = ();
 
     fn handle(&mut self, TakeUnsent { waiter }: TakeUnsent, _: &mut Self::Context) {
-        drop(waiter.send(self.core.take_unsent(&EmitError::Discarded)));
+        waiter.tell(self.core.take_unsent(&EmitError::Discarded));
         self.publish();
     }
 }
@@ -854,7 +890,7 @@ impl Handler<GiveTicket> for Namespace {
     type Result = ();
 
     fn handle(&mut self, GiveTicket { waiter }: GiveTicket, _: &mut Self::Context) {
-        drop(waiter.send(self.ticket()));
+        waiter.tell(self.ticket());
     }
 }
 
@@ -874,6 +910,10 @@ impl Handler<Subscribe> for Namespace {
 
     fn handle(&mut self, Subscribe { number, ears }: Subscribe, _: &mut Self::Context) {
         self.audience.check();
+        if !ears.are_connected() {
+            // What is kept is for who lives.
+            return log::info!("{}: {ears} has subscribed, and is gone already", self.label());
+        }
         // What it gets now is what it has just subscribed to, and nothing twice.
         let ready = ears.want_ready();
         let (before, after) = self.unheard.take(&ears);
@@ -897,6 +937,9 @@ impl Handler<SubscribeOnce> for Namespace {
     fn handle(&mut self, subscribe: SubscribeOnce, _: &mut Self::Context) {
         let SubscribeOnce { number, ears } = subscribe;
         self.audience.check();
+        if !ears.are_connected() {
+            return log::info!("{}: {ears} has subscribed, and is gone already", self.label());
+        }
         let ready = ears.want_ready();
         let mut subscriber = Subscriber::once(number, ears);
         if let Some(event) = self.unheard.pop(&subscriber) {
@@ -938,7 +981,7 @@ impl Handler<AwaitReady> for Namespace {
                 return self.waiters.add(deadline, waiter, self.failure.as_ref());
             }
         };
-        drop(waiter.send(outcome));
+        waiter.tell(outcome);
     }
 }
 

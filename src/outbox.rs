@@ -19,7 +19,7 @@ use std::{
 
 use futures::task::AtomicWaker;
 
-use crate::error::EmitError;
+use crate::{error::EmitError, guard};
 
 /// Room for outgoing events and, apart from it, for answers to the server: who is full of events
 /// can still answer.
@@ -391,6 +391,10 @@ impl Fate {
         let state = self.state.compare_exchange(OPEN, AWAITED, AcqRel, Acquire);
         let settled = [Settled::Written, Settled::Discarded, Settled::Stranded];
         let settled = settled.into_iter().find(|settled| state == Err(settled.number()));
+        if settled.is_some() {
+            // It is dropped where it came from.
+            drop(self.waker.take());
+        }
         settled.map_or(Poll::Pending, Poll::Ready)
     }
 
@@ -415,7 +419,10 @@ impl Witness for Fate {
         // The first word counts, unless it was that the event is stranded. Most of the time nobody
         // waits for it.
         if settle(OPEN).is_err() && settle(AWAITED).is_ok() {
-            self.waker.wake();
+            // It is that of a task of the application.
+            if let Err(panicked) = guard::run(|| self.waker.wake()) {
+                log::warn!("a task that waits for an event to be written {panicked} (its waker)");
+            }
         } else {
             settle(Settled::Stranded.number()).ok();
         }

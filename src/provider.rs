@@ -1,15 +1,14 @@
 //! What the application gives anew each time: credentials, headers, a query.
 
-use std::{
-    fmt,
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
-};
+use std::{fmt, sync::Arc};
 
 use bytestring::ByteString;
 use futures::{FutureExt, future::LocalBoxFuture};
 
-use crate::error::{Reason, brief};
+use crate::{
+    error::{Reason, brief},
+    guard::{Kept, Panicked, Task},
+};
 
 /// An asynchronous function of the application, which is told `I` and gives `O`.
 pub(crate) struct Provider<I, O>(Arc<Provide<I, O>>);
@@ -39,18 +38,21 @@ impl<I, O> Provider<I, O> {
     ) -> Self
     where
         P: Fn(I) -> F + Send + Sync + 'static,
+        I: 'static,
         F: Future<Output = Result<G, E>> + 'static,
         E: fmt::Display,
+        O: 'static,
     {
+        let panicked = |panicked: Panicked| format!("it {panicked}");
+        let provide = Arc::new(Kept::new(provide));
         Self(Arc::new(move |input| {
-            // A panic must not take the actor with it.
-            let given = catch_unwind(AssertUnwindSafe(|| provide(input)));
-            Box::pin(async move {
-                let panicked = |_| "it panicked".to_owned();
-                let given = AssertUnwindSafe(given.map_err(panicked)?).catch_unwind();
-                let given = given.await.map_err(panicked)?;
+            let provide = Arc::clone(&provide);
+            // Also what it gives is of the application, an error too, until it is checked.
+            let given = Task::new(async move {
+                let given = provide.get().ok_or_else(String::new)?(input).await;
                 given.map_err(|error| brief(&error)).and_then(check)
-            })
+            });
+            given.map(move |given| given.map_err(panicked).flatten()).boxed_local()
         }))
     }
 

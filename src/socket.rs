@@ -1,7 +1,6 @@
 //! The handle of one namespace.
 
 use std::{
-    cell::RefCell,
     fmt,
     future::{Future, IntoFuture},
     marker::PhantomData,
@@ -12,6 +11,7 @@ use std::{
 };
 
 use actix::{Actor, Addr, Handler, Message, Recipient, dev::ToEnvelope};
+use bytestring::ByteString;
 use futures::channel::oneshot;
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -21,6 +21,7 @@ use crate::{
     ear::{Answering, Ear, Events, Filter, Function, Named, Typed},
     emit::{Emit, Offline},
     error::{AckError, EmitError, ReadyError, Reason},
+    guard::{self, Teller},
     message::{Disconnected, Event, Ready},
     middleware::Middleware,
     namespace::{
@@ -30,7 +31,7 @@ use crate::{
     outbox::{Fate, Settled},
     payload::{Payload, Reply},
     port::{Port, Taken},
-    subscriber::{Ears, Subscribable, actor as actor_of, ears},
+    subscriber::{Ears, Owner, Subscribable, ears},
     subscription::{Number, Overflow, Subscription},
     ticket::SessionTicket,
 };
@@ -86,7 +87,7 @@ impl Socket {
     ///
     /// It gets them in the order in which they came about, through its mailbox. When that is full,
     /// messages wait for it, in order; when too many wait, the connection pauses, and the server
-    /// has to hold back; when that goes on for too long, events are discarded, and
+    /// has to hold back; when that goes on for too long, it misses the newest, and
     /// [`Lagged`](crate::Lagged) says so. [`Overflow`] has other ways. An actor
     /// that expects bursts does well to
     /// [enlarge its mailbox](actix::Context::set_mailbox_capacity).
@@ -99,10 +100,12 @@ impl Socket {
     /// so. Whatever else there is to hear, such as a first attempt to join that fails, takes
     /// [`subscribe_to`](Self::subscribe_to). Events that came before anybody
     /// had subscribed are kept for the first subscriber; when there are more than 1024 of them, or
-    /// 1 MiB, they are discarded, and the log says so.
+    /// 1 MiB, they are discarded, and the log says so. [`Stats::missed`](crate::Stats::missed) counts
+    /// them, as all that nobody hears.
     ///
-    /// Subscribe once: twice is two subscriptions, and each event comes twice. A subscriber that
-    /// has stopped is forgotten. A subscription keeps its actor alive, as any address does, until
+    /// Subscribe once: twice is two subscriptions, and each event comes twice. A subscriber that has
+    /// stopped or panicked is forgotten: the log says which one, and how many events that waited for it
+    /// are lost. (Those in its mailbox are lost as well, and nobody can count them.) A subscription keeps its actor alive, as any address does, until
     /// it is [cancelled](Subscription::cancel).
     ///
     /// ```
@@ -204,9 +207,8 @@ impl Socket {
     where
         E: NamedEvent + DeserializeOwned + Message<Result = ()> + Send + 'static,
     {
-        let recipient = actor.into();
-        let (actor, name) = (actor_of(&recipient), Filter::Name(E::NAME.into()));
-        self.hear(Some(actor), name, Typed(recipient))
+        let (owner, recipient) = Owner::of(actor);
+        self.hear(Some(owner), Filter::Name(E::NAME.into()), Typed(recipient))
     }
 
     /// Subscribes an actor to the next event of one name, which it gets as a message of its own type,
@@ -217,12 +219,14 @@ impl Socket {
     where
         E: NamedEvent + DeserializeOwned + Message<Result = ()> + Send + 'static,
     {
-        self.hear_once(Filter::Name(E::NAME.into()), Typed(actor.into()))
+        let (owner, recipient) = Owner::of(actor);
+        self.hear_once(owner, Filter::Name(E::NAME.into()), Typed(recipient))
     }
 
     /// The same for events that have no type of their own.
     pub fn once_name(&self, name: &str, actor: impl Into<Recipient<Event>>) -> Subscription {
-        self.hear_once(Filter::Name(name.into()), actor.into())
+        let (owner, recipient) = Owner::of::<_, Event>(actor);
+        self.hear_once(owner, Filter::Name(name.into()), recipient)
     }
 
     /// Has an actor answer what the server asks with events of one name: what its handler returns
@@ -233,8 +237,8 @@ impl Socket {
     /// event that does not ask for an answer is handled as well.
     ///
     /// The server gets an error as the answer, `{"error":"…"}`, where there is no other: the actor
-    /// stops or panics before it has answered, or what it returns cannot be serialised or is too
-    /// large for the server. A subscription that is [cancelled](Subscription::cancel) still answers
+    /// stops or panics before it has answered, or what it returns cannot be serialised (or panics
+    /// then) or is too large for the server. A subscription that is [cancelled](Subscription::cancel) still answers
     /// what it has been asked.
     pub fn answer<C>(&self, actor: impl Into<Recipient<C>>) -> Subscription
     where
@@ -242,25 +246,25 @@ impl Socket {
         C::Result: Answer<C::Reply> + Send,
         C::Reply: Serialize,
     {
-        let recipient = actor.into();
-        let (actor, name) = (actor_of(&recipient), Filter::Name(C::NAME.into()));
-        self.hear(Some(actor), name, Answering(recipient))
+        let (owner, recipient) = Owner::of(actor);
+        self.hear(Some(owner), Filter::Name(C::NAME.into()), Answering(recipient))
     }
 
     /// Subscribes an actor to events of one name.
     pub fn on_name(&self, name: &str, actor: impl Into<Recipient<Event>>) -> Subscription {
-        let recipient = actor.into();
-        self.hear(Some(actor_of(&recipient)), Filter::Name(name.into()), recipient)
+        let (owner, recipient) = Owner::of(actor);
+        self.hear(Some(owner), Filter::Name(name.into()), recipient)
     }
 
     /// Subscribes an actor to events whose names begin so.
     pub fn on_prefix(&self, prefix: &str, actor: impl Into<Recipient<Event>>) -> Subscription {
-        let recipient = actor.into();
-        self.hear(Some(actor_of(&recipient)), Filter::Prefix(prefix.into()), recipient)
+        let (owner, recipient) = Owner::of(actor);
+        self.hear(Some(owner), Filter::Prefix(prefix.into()), recipient)
     }
 
     /// Calls a function with each event of one name. It runs on the arbiter of the client, and must
-    /// not block it. One that panics is forgotten.
+    /// not block it: what takes long is for another arbiter, or the heartbeat is missed. One that panics
+    /// is forgotten, and the log says which.
     ///
     /// ```
     /// # fn example(socket: &actix_socketio::Socket) {
@@ -275,8 +279,9 @@ impl Socket {
     where
         F: FnMut(Event) + Send + 'static,
     {
-        let function = Function(RefCell::new(Some(function)));
-        self.hear(None, Filter::Name(name.into()), function)
+        let name = ByteString::from(name);
+        let function = Function::new(function, self.port.name.clone(), name.clone());
+        self.hear(None, Filter::Name(name), function)
     }
 
     /// All events from now on, as a stream; and those that came before anybody had subscribed, if
@@ -303,17 +308,16 @@ impl Socket {
         self.hear(None, Filter::All, ear).overflow(overflow)
     }
 
-    fn hear(&self, actor: Option<u64>, filter: Filter, ear: impl Ear + 'static) -> Subscription {
+    fn hear(&self, owner: Option<Owner>, filter: Filter, ear: impl Ear + 'static) -> Subscription {
         let number = Number::next();
-        let named = Named { number, filter, ear: Box::new(ear) };
-        let ears = Ears::of_named(actor.unwrap_or_else(|| number.alone()), named);
-        self.listen_as(number, ears)
+        let owner = owner.unwrap_or_else(|| Owner::alone(number));
+        self.listen_as(number, Ears::of_named(owner, Named::new(number, filter, ear)))
     }
 
-    fn hear_once(&self, filter: Filter, ear: impl Ear + 'static) -> Subscription {
+    fn hear_once(&self, owner: Owner, filter: Filter, ear: impl Ear + 'static) -> Subscription {
         let number = Number::next();
-        let named = Named { number, filter, ear: Box::new(ear) };
-        self.listen_once(number, Ears::of_named(number.alone(), named))
+        let owner = owner.apart(number);
+        self.listen_once(number, Ears::of_named(owner, Named::new(number, filter, ear)))
     }
 
     fn listen_once(&self, number: Number, ears: Ears) -> Subscription {
@@ -433,7 +437,7 @@ impl Socket {
     fn question(
         &self,
         emit: Emit,
-        sender: oneshot::Sender<Result<Payload, AckError>>,
+        sender: Teller<Result<Payload, AckError>>,
         timeout: Duration,
         retries: u32,
     ) -> Result<(), EmitError> {
@@ -441,8 +445,7 @@ impl Socket {
         let (emit, permit) = match self.port.take(emit, self.defaults.offline)? {
             Taken::Room(emit, permit) => (emit, permit),
             Taken::Answered(payload) => {
-                // Nobody minds an answer that nobody waits for any more.
-                drop(sender.send(Ok(payload.to_reply())));
+                sender.tell(Ok(payload.to_reply()));
                 return Ok(());
             }
         };
@@ -572,7 +575,7 @@ impl Socket {
     /// What has been handed to the connection, or was sent before (with
     /// [retries](AckRequest::retries)), is not among them.
     pub async fn take_unsent(&self) -> Vec<Emit> {
-        let (waiter, unsent) = oneshot::channel();
+        let (waiter, unsent) = guard::channel();
         self.port.tell(TakeUnsent { waiter });
         // If the actor is gone, so is what it had.
         unsent.await.unwrap_or_default()
@@ -581,7 +584,7 @@ impl Socket {
     /// What it takes to go on with this session elsewhere, as of now. `None` if there is no session
     /// that could be gone on with; see [`SessionTicket`].
     pub async fn session_ticket(&self) -> Option<SessionTicket> {
-        let (waiter, ticket) = oneshot::channel();
+        let (waiter, ticket) = guard::channel();
         self.port.tell(GiveTicket { waiter });
         ticket.await.ok().flatten()
     }
@@ -690,7 +693,7 @@ impl<R> AckRequest<R> {
 
     /// Sends now, to be awaited later.
     pub fn send(self) -> Ack<R> {
-        let (waiter, answer) = oneshot::channel();
+        let (waiter, answer) = guard::channel();
         let Self { socket, emit, timeout, retries, .. } = self;
         let sent = emit.and_then(|emit| socket.question(emit, waiter, timeout, retries));
         let outcome = match sent {
@@ -780,7 +783,7 @@ impl IntoFuture for ReadyRequest {
     type IntoFuture = WhenReady;
 
     fn into_future(self) -> WhenReady {
-        let (waiter, outcome) = oneshot::channel();
+        let (waiter, outcome) = guard::channel();
         // If the actor is gone, the waiter is dropped, and that is seen below.
         self.port.tell(AwaitReady { waiter, timeout: self.timeout });
         WhenReady { outcome }

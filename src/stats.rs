@@ -123,9 +123,13 @@ counters!(
     /// Events that the server sent again when it [recovered](crate::Ready::recovered) a session,
     /// though they had come before. They were dropped.
     repeated,
-    /// Events that subscribers did not get because they were too slow, or because there were none;
-    /// see [`Lagged`](crate::Lagged).
+    /// Events that subscribers did not get because they were too slow (see [`Lagged`](crate::Lagged))
+    /// or had stopped, and events that nobody heard: each counts once for each subscriber, or once
+    /// where there is none. What an actor has in its mailbox when it stops is not known here.
     missed,
+    /// Events that did not have the shape that a subscriber asked for, once for each such
+    /// [type](crate::Undecodable).
+    undecodable,
 );
 
 /// Only ever grows.

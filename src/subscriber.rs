@@ -10,11 +10,10 @@
 //! reached, by [`MAX_STATES`].
 
 use std::{
+    any::type_name,
     collections::VecDeque,
     fmt,
-    future::Future,
     hash::{BuildHasher, BuildHasherDefault, DefaultHasher},
-    pin::Pin,
     task::{Context, Poll},
 };
 
@@ -26,12 +25,14 @@ use futures::{FutureExt, StreamExt, stream::FuturesUnordered};
 
 use crate::{
     ear::{Filter, Named},
+    guard::{Panicked, Task},
     message::{
         ConnectError, Disconnected, Emitted, Event, GaveUp, Lagged, Ready, Reconnecting,
         ServerError, Undecodable,
     },
     port::Name,
     subscription::{Number, Overflow},
+    window::{Backlog, Load},
 };
 
 /// How many life-cycle messages wait for an actor. Then the oldest one gives way: it tells what was,
@@ -56,8 +57,8 @@ macro_rules! facts {
         /// Where the messages go; `None` for those that the subscriber does not want.
         #[derive(Default)]
         pub(crate) struct Ears {
-            /// Whose they are: what an actor subscribes to one by one is one subscription.
-            actor: u64,
+            /// What an actor subscribes to one by one is one subscription.
+            owner: Owner,
             $($field: Option<Recipient<$message>>,)*
             /// Who hears events by their names.
             named: Vec<Named>,
@@ -78,9 +79,9 @@ macro_rules! facts {
             }
 
             /// Whether the actor lives. Recipients of one actor live and die together.
-            fn are_connected(&self) -> bool {
+            pub(crate) fn are_connected(&self) -> bool {
                 if let Some(named) = self.named.first() {
-                    return named.ear.is_connected();
+                    return named.is_connected();
                 }
                 $(
                     if let Some(recipient) = &self.$field {
@@ -92,14 +93,14 @@ macro_rules! facts {
 
             /// Whether these are of the same actor, for other messages.
             fn complement(&self, other: &Self) -> bool {
-                self.actor == other.actor
+                self.owner.id == other.owner.id
                     $(&& !(self.$field.is_some() && other.$field.is_some()))*
             }
 
             fn merge(mut self, other: Self) -> Self {
                 self.named.extend(other.named);
                 Self {
-                    actor: self.actor,
+                    owner: self.owner,
                     $($field: self.$field.or(other.$field),)*
                     named: self.named,
                 }
@@ -112,11 +113,21 @@ macro_rules! facts {
             impl sealed::Sealed for $message {
                 #[expect(private_interfaces, reason = "sealed: nobody outside can name the trait")]
                 fn ears(recipient: Recipient<Self>) -> Ears {
-                    let actor = actor(&recipient);
-                    Ears { actor, $field: Some(recipient), ..Ears::default() }
+                    let (owner, recipient) = Owner::of(recipient);
+                    Ears { owner, $field: Some(recipient), ..Ears::default() }
                 }
             }
         )*
+
+        /// Who it is, and what is heard.
+        impl fmt::Display for Ears {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                let kinds = [$(self.$field.as_ref().map(|_| stringify!($message))),*];
+                let kinds = kinds.into_iter().flatten().map(str::to_owned);
+                let all: Vec<String> = kinds.chain(self.named.iter().map(Named::to_string)).collect();
+                write!(f, "{} ({})", self.owner.name.unwrap_or("a subscriber"), all.join(", "))
+            }
+        }
     };
 }
 
@@ -157,9 +168,9 @@ impl Ears {
         A: Handler<Ready> + Handler<Event> + Handler<Disconnected>,
         A::Context: ToEnvelope<A, Ready> + ToEnvelope<A, Event> + ToEnvelope<A, Disconnected>,
     {
-        let ready = addr.clone().recipient();
+        let (owner, ready) = Owner::of(addr.clone());
         Self {
-            actor: actor(&ready),
+            owner,
             ready: Some(ready),
             event: Some(addr.clone().recipient()),
             disconnected: Some(addr.recipient()),
@@ -168,8 +179,8 @@ impl Ears {
     }
 
     /// Those of somebody who hears some events.
-    pub(crate) fn of_named(actor: u64, named: Named) -> Self {
-        Self { actor, named: vec![named], ..Self::default() }
+    pub(crate) fn of_named(owner: Owner, named: Named) -> Self {
+        Self { owner, named: vec![named], ..Self::default() }
     }
 
     /// Whether some ear is for events of this name.
@@ -181,7 +192,7 @@ impl Ears {
     fn answer(&self, fact: &Fact) -> bool {
         let Fact::Event(event) = fact else { return false };
         let mut named = self.named.iter();
-        named.any(|named| named.ear.answers() && named.filter.fits(event.name()))
+        named.any(|named| named.answers() && named.filter.fits(event.name()))
     }
 
     /// Sends a message to whom it concerns: an event may be for several ears. The last one gets it
@@ -199,15 +210,15 @@ impl Ears {
         let name = event.name();
         for named in self.named.iter().filter(|named| named.filter.fits(name)) {
             if let Some(before) = last.replace(named) {
-                note(before.ear.send(event.clone()));
+                note(before.send(event.clone()));
             }
         }
         let Some(last) = last else { return note(self.send_fact(Fact::Event(event))) };
         if self.event.is_some() {
-            note(last.ear.send(event.clone()));
+            note(last.send(event.clone()));
             note(self.send_fact(Fact::Event(event)));
         } else {
-            note(last.ear.send(event));
+            note(last.send(event));
         }
     }
 
@@ -225,14 +236,40 @@ impl Ears {
     }
 }
 
-/// Tells actors apart: the same for all recipients of one, whatever their message. As long as
-/// there is a recipient, no other actor can have it.
-pub(crate) fn actor<M>(recipient: &Recipient<M>) -> u64
-where
-    M: Message + Send,
-    M::Result: Send,
-{
-    BuildHasherDefault::<DefaultHasher>::default().hash_one(recipient)
+/// Whose ears they are.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Owner {
+    /// Tells actors apart: the same for all recipients of one, whatever their message. As long as
+    /// there is a recipient, no other actor can have it.
+    id: u64,
+    /// The name of its type, as far as that is known. `None` if it is no actor.
+    name: Option<&'static str>,
+}
+
+impl Owner {
+    /// An actor, and its way for messages.
+    pub(crate) fn of<G, M>(actor: G) -> (Self, Recipient<M>)
+    where
+        G: Into<Recipient<M>>,
+        M: Message + Send,
+        M::Result: Send,
+    {
+        let name = type_name::<G>().strip_prefix("actix::address::Addr<");
+        let name = name.and_then(|name| name.strip_suffix('>')).unwrap_or("an actor");
+        let recipient = actor.into();
+        let id = BuildHasherDefault::<DefaultHasher>::default().hash_one(&recipient);
+        (Self { id, name: Some(name) }, recipient)
+    }
+
+    /// Where there is no actor.
+    pub(crate) fn alone(number: Number) -> Self {
+        Self { id: number.alone(), name: None }
+    }
+
+    /// The same, in a subscription of its own.
+    pub(crate) fn apart(self, number: Number) -> Self {
+        Self { id: number.alone(), ..self }
+    }
 }
 
 impl fmt::Debug for Ears {
@@ -268,15 +305,16 @@ pub(crate) fn ears<M: Subscribable>(recipient: Recipient<M>) -> Ears {
     <M as sealed::Sealed>::ears(recipient)
 }
 
-/// Resolves when the subscriber has handled the message that overfilled its mailbox.
-pub(crate) type Fence = Pin<Box<dyn Future<Output = Result<(), MailboxError>>>>;
+/// Resolves when the subscriber has handled the message that overfilled its mailbox. That may be a
+/// message of the application.
+pub(crate) type Fence = Task<Result<(), MailboxError>>;
 
 /// What an actor takes.
 enum Mailbox {
     /// More, as far as is known. Nothing waits here.
     Open,
-    /// No more for now. `sheds` if the events that come meanwhile are discarded.
-    Full { fence: Fence, sheds: bool },
+    /// No more for now.
+    Full(Fence),
     /// Nothing any more: the actor is dead.
     Gone,
 }
@@ -331,11 +369,15 @@ pub(crate) struct Subscriber {
     gap: Gap,
     /// How many events were discarded since somebody asked.
     missed: u64,
+    /// How many of all were lost because it is dead.
+    lost: u64,
     /// What the actor is answering.
     answers: FuturesUnordered<Fence>,
     undecodable: Vec<Undecodable>,
     /// The actor has got something done since the last time that events were to be discarded.
     lively: bool,
+    /// What comes now is discarded, until it gets something done.
+    sheds: bool,
 }
 
 impl fmt::Debug for Subscriber {
@@ -351,9 +393,11 @@ impl fmt::Debug for Subscriber {
             bytes,
             gap: _,
             missed: _,
+            lost: _,
             answers,
             undecodable: _,
             lively: _,
+            sheds,
         } = self;
         f.debug_struct("Subscriber")
             .field("term", term)
@@ -362,6 +406,7 @@ impl fmt::Debug for Subscriber {
             .field("queue", &queue.len())
             .field("bytes", bytes)
             .field("answers", &answers.len())
+            .field("sheds", sheds)
             .finish_non_exhaustive()
     }
 }
@@ -370,8 +415,7 @@ impl fmt::Debug for Mailbox {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Open => "Open",
-            Self::Full { sheds: false, .. } => "Full",
-            Self::Full { sheds: true, .. } => "Shedding",
+            Self::Full(_) => "Full",
             Self::Gone => "Gone",
         })
     }
@@ -386,7 +430,10 @@ pub(crate) enum Sent {
     Asked(Fence),
     /// It has not the shape that was asked for.
     Undecodable(Undecodable),
+    /// Whoever was to take it is dead, and has not.
     Gone,
+    /// Whoever took it has panicked, and is forgotten. The log knows.
+    Failed,
 }
 
 pub(crate) fn send<M>(recipient: Option<&Recipient<M>>, message: M) -> Sent
@@ -399,7 +446,7 @@ where
         Err(SendError::Closed(_)) => Sent::Gone,
         Err(SendError::Full(message)) => {
             let request: RecipientRequest<M> = recipient.send(message);
-            Sent::Full(Box::pin(request))
+            Sent::Full(Task::new(request))
         }
     }
 }
@@ -417,15 +464,22 @@ impl Subscriber {
             bytes: 0,
             gap: Gap::default(),
             missed: 0,
+            lost: 0,
             answers: FuturesUnordered::new(),
             undecodable: Vec::new(),
             lively: true,
+            sheds: false,
         }
     }
 
     /// One that hears one message.
     pub(crate) fn once(number: Number, ears: Ears) -> Self {
         Self { term: Term::Once, ..Self::new(number, ears) }
+    }
+
+    /// Who it is, for the log.
+    pub(crate) fn ears(&self) -> &Ears {
+        &self.ears
     }
 
     /// Whether it is the same actor, that subscribes to more.
@@ -445,7 +499,7 @@ impl Subscriber {
     /// Whether the namespace is to be left, since events come too fast.
     pub(crate) fn is_overrun(&self) -> bool {
         let Overflow::Disconnect { waiting } = self.overflow else { return false };
-        self.events > waiting || matches!(self.mailbox, Mailbox::Full { sheds: true, .. })
+        self.events > waiting || self.sheds
     }
 
     /// Takes away what came from the call of that number, if that is a part of the whole only.
@@ -495,7 +549,7 @@ impl Subscriber {
     pub(crate) fn is_behind(&self) -> bool {
         match self.mailbox {
             Mailbox::Open => !self.queue.is_empty() || !self.answers.is_empty(),
-            Mailbox::Full { .. } => true,
+            Mailbox::Full(_) => true,
             Mailbox::Gone => false,
         }
     }
@@ -506,7 +560,7 @@ impl Subscriber {
             Mailbox::Open => {
                 self.term == Term::Over && self.queue.is_empty() && self.answers.is_empty()
             }
-            Mailbox::Full { .. } => false,
+            Mailbox::Full(_) => false,
             Mailbox::Gone => true,
         }
     }
@@ -526,10 +580,12 @@ impl Subscriber {
         self.term != Term::Over && !self.is_gone() && self.ears.emitted.is_some()
     }
 
-    /// How many events wait for the actor, and their bytes. Life-cycle messages are few, so they do
-    /// not count.
-    pub(crate) fn backlog(&self) -> (usize, usize) {
-        (self.events, self.bytes)
+    /// The events that wait for the actor, and their bytes: those that hold the connection up, and
+    /// those that do not. Life-cycle messages are few, so they do not count.
+    pub(crate) fn backlog(&self) -> Backlog {
+        let (load, none) = (Load { items: self.events, bytes: self.bytes }, Load::default());
+        let (holding, kept) = if self.sheds { (none, load) } else { (load, none) };
+        Backlog { holding, kept }
     }
 
     /// Whether there is something to be done for it: by [`poll`](Self::poll), or because it is
@@ -555,24 +611,35 @@ impl Subscriber {
 
     /// The same for one that is known to be wanted.
     pub(crate) fn take(&mut self, fact: Fact) {
+        // Who hears one message does not miss it.
+        let misses = self.term != Term::Once && (self.sheds || self.drops_newest());
         if self.term == Term::Once {
             self.term = Term::Over;
         }
-        let sheds = match self.mailbox {
-            Mailbox::Gone => return,
+        match self.mailbox {
+            Mailbox::Gone => return self.lose_for_good(u64::from(fact.is_event())),
             Mailbox::Open if self.queue.is_empty() && self.takes(&fact) => {
                 return self.deliver(fact);
             }
-            Mailbox::Open => false,
-            Mailbox::Full { sheds, .. } => sheds,
-        };
+            Mailbox::Open | Mailbox::Full(_) => {}
+        }
         let is_over = matches!(fact, Fact::Emitted(_)) && self.events >= MAX_EMITTED;
-        if fact.is_event() && (sheds || is_over || self.drops_newest()) {
+        if fact.is_event() && (misses || is_over) {
             self.gap.add(Gap::EVENT);
-            self.missed = self.missed.saturating_add(1);
+            self.lose(1);
         } else {
             self.queue(fact);
         }
+    }
+
+    /// Events that come, or wait, for the dead.
+    fn lose_for_good(&mut self, events: u64) {
+        self.lost = self.lost.saturating_add(events);
+        self.lose(events);
+    }
+
+    fn lose(&mut self, events: u64) {
+        self.missed = self.missed.saturating_add(events);
     }
 
     /// Whether the actor takes this message now.
@@ -587,21 +654,31 @@ impl Subscriber {
 
     fn deliver(&mut self, fact: Fact) {
         let Self { ears, mailbox, answers, undecodable, .. } = self;
+        let is_event = fact.is_event();
+        let mut lost = false;
         ears.send(fact, |sent| match sent {
             Sent::Taken => {}
             Sent::Full(fence) => {
                 // Of several, each has to come through: a fence that is dropped takes its message
                 // with it.
                 let fence = match std::mem::replace(mailbox, Mailbox::Open) {
-                    Mailbox::Full { fence: first, .. } => Box::pin(first.then(|_| fence)),
+                    Mailbox::Full(first) => Task::new(async move {
+                        drop(first.await);
+                        fence.await.unwrap_or(Err(MailboxError::Closed))
+                    }),
                     Mailbox::Open | Mailbox::Gone => fence,
                 };
-                *mailbox = Mailbox::Full { fence, sheds: false };
+                *mailbox = Mailbox::Full(fence);
             }
             Sent::Asked(answer) => answers.push(answer),
             Sent::Undecodable(event) => undecodable.push(event),
-            Sent::Gone => *mailbox = Mailbox::Gone,
+            Sent::Gone => {
+                lost = is_event;
+                *mailbox = Mailbox::Gone;
+            }
+            Sent::Failed => *mailbox = Mailbox::Gone,
         });
+        self.lose_for_good(u64::from(lost));
     }
 
     fn queue(&mut self, fact: Fact) {
@@ -613,46 +690,70 @@ impl Subscriber {
         self.queue.push_back(Waiting { gap: std::mem::take(&mut self.gap), fact });
     }
 
-    /// Discards the events that wait, and those that come until the actor is through with its
-    /// mailbox; not if the actor got something done since the last time, unless it is a matter of
-    /// `all`. Gives their number.
-    pub(crate) fn shed(&mut self, all: bool) -> usize {
+    /// Has it keep what waits, as far as there is `room` for that, and discard what comes until it gets
+    /// something done; not if it has got something done since the last time, unless it is a matter of
+    /// `all`. Whether that is new.
+    pub(crate) fn shed(&mut self, all: bool, room: Load) -> bool {
         if std::mem::take(&mut self.lively) && !all {
-            return 0;
+            return false;
         }
-        let shed = self.events;
-        if shed > 0 {
-            if let Mailbox::Full { sheds, .. } = &mut self.mailbox {
-                *sheds = true;
+        if self.sheds || self.events == 0 {
+            return false;
+        }
+        self.sheds = true;
+        self.discard_newest(room);
+        true
+    }
+
+    /// Discards the newest of the events that wait, until they have room, but for the last one that
+    /// needs it.
+    fn discard_newest(&mut self, room: Load) {
+        while let Some(place) = self.queue.iter().rposition(|waiting| waiting.fact.is_event()) {
+            let size = self.queue.get(place).map_or(0, |waiting| waiting.fact.size());
+            let events = self.events.saturating_sub(1);
+            let bytes = self.bytes.saturating_sub(size);
+            if (Load { items: events, bytes }).is_below(room) {
+                return;
             }
-            self.missed = self.missed.saturating_add(u64::try_from(shed).unwrap_or(u64::MAX));
-            self.discard_events();
+            if let Some(Waiting { gap, .. }) = self.queue.remove(place) {
+                let behind = self.queue.get_mut(place).map_or(&mut self.gap, |next| &mut next.gap);
+                behind.add(gap);
+                behind.add(Gap::EVENT);
+            }
+            (self.events, self.bytes) = (events, bytes);
+            self.lose(1);
         }
-        shed
+    }
+
+    /// It is dead: nobody gets what waits for it. Says so, and gives how many events that are, with
+    /// those that were lost before.
+    pub(crate) fn bury(&mut self, namespace: &Name) -> u64 {
+        self.lose_for_good(u64::try_from(self.events).unwrap_or(u64::MAX));
+        (self.events, self.bytes, self.gap) = (0, 0, Gap::default());
+        self.queue.clear();
+        let (missed, lost) = (self.take_missed(), self.lost);
+        // A function that fails is told of when it does; a stream, and who hears no more, may go.
+        let may_go = self.ears.owner.name.is_none() || self.term == Term::Over;
+        let level = match (may_go, lost) {
+            (true, _) => log::Level::Debug,
+            (false, 0) => log::Level::Info,
+            (false, _) => log::Level::Warn,
+        };
+        let ears = &self.ears;
+        log::log!(
+            level,
+            "{namespace}: {ears} is gone: it has stopped, or panicked; {lost} events for it are lost"
+        );
+        missed
     }
 
     /// How many events were discarded since this was last asked.
     pub(crate) fn take_missed(&mut self) -> u64 {
         let missed = std::mem::take(&mut self.missed);
         if missed > 0 {
-            self.ears.named.iter().for_each(|named| named.ear.note_missed(missed));
+            self.ears.named.iter().for_each(|named| named.note_missed(missed));
         }
         missed
-    }
-
-    fn discard_events(&mut self) {
-        let mut gap = Gap::default();
-        self.queue.retain_mut(|waiting| {
-            gap.add(std::mem::take(&mut waiting.gap));
-            if waiting.fact.is_event() {
-                gap.add(Gap::EVENT);
-                return false;
-            }
-            waiting.gap = std::mem::take(&mut gap);
-            true
-        });
-        self.gap.add(gap);
-        (self.events, self.bytes) = (0, 0);
     }
 
     fn discard_oldest_state(&mut self) {
@@ -670,14 +771,12 @@ impl Subscriber {
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>, namespace: &Name) {
         loop {
             while let Poll::Ready(Some(answered)) = self.answers.poll_next_unpin(cx) {
-                self.lively = true;
-                self.note_outcome(answered);
+                self.note_outcome(&answered, namespace);
             }
-            if let Mailbox::Full { fence, .. } = &mut self.mailbox {
-                let Poll::Ready(outcome) = fence.as_mut().poll(cx) else { return };
+            if let Mailbox::Full(fence) = &mut self.mailbox {
+                let Poll::Ready(outcome) = fence.poll_unpin(cx) else { return };
                 self.mailbox = Mailbox::Open;
-                self.lively = true;
-                self.note_outcome(outcome);
+                self.note_outcome(&outcome, namespace);
             }
             let mut idle = true;
             while self.queue.front().is_none_or(|next| self.takes(&next.fact))
@@ -693,9 +792,18 @@ impl Subscriber {
         }
     }
 
-    /// One that was restarted, by a supervisor, does not answer and yet lives.
-    fn note_outcome(&mut self, outcome: Result<(), MailboxError>) {
-        if outcome.is_err() && !self.ears.are_connected() {
+    /// It has got something done, unless it is dead. One that was restarted, by a supervisor, does not
+    /// answer and yet lives.
+    fn note_outcome(
+        &mut self,
+        outcome: &Result<Result<(), MailboxError>, Panicked>,
+        namespace: &Name,
+    ) {
+        (self.lively, self.sheds) = (true, false);
+        if let Err(panicked) = outcome {
+            log::warn!("{namespace}: a message for {} {panicked}", self.ears);
+        }
+        if !matches!(outcome, Ok(Ok(()))) && !self.ears.are_connected() {
             self.mailbox = Mailbox::Gone;
         }
     }
@@ -707,10 +815,10 @@ impl Subscriber {
         if *gap != Gap::default() {
             let Gap { events: missed, states: missed_states } = std::mem::take(gap);
             if missed > 0 {
-                log::warn!("{namespace}: a slow subscriber missed {missed} events");
+                log::warn!("{namespace}: {} was too slow, and missed {missed} events", self.ears);
             }
             if missed_states > 0 {
-                log::debug!("{namespace}: a slow subscriber missed {missed_states} old states");
+                log::debug!("{namespace}: {} missed {missed_states} old states", self.ears);
             }
             let namespace = namespace.namespace.clone();
             return Some(Fact::Lagged(Lagged { namespace, missed, missed_states }));
@@ -726,13 +834,11 @@ impl Subscriber {
 mod tests {
     use std::{cell::RefCell, rc::Rc};
 
-    use actix::Actor;
+    use actix::{Actor, ActorContext};
     use futures::task::noop_waker;
 
     use super::*;
     use crate::{error::Reason, payload::encode_event};
-
-    use crate::ear::Ear;
 
     type Notes = Rc<RefCell<Vec<String>>>;
 
@@ -757,6 +863,18 @@ mod tests {
                 }
             }
         )* };
+    }
+
+    #[derive(Message)]
+    #[rtype(result = "()")]
+    struct Stop;
+
+    impl Handler<Stop> for Taker {
+        type Result = ();
+
+        fn handle(&mut self, _: Stop, ctx: &mut Self::Context) {
+            ctx.terminate();
+        }
     }
 
     take!(
@@ -788,6 +906,15 @@ mod tests {
         Fact::Disconnected(Disconnected { namespace: "/".into(), reason })
     }
 
+    /// How many events wait for it: those that hold the connection up, and those that do not.
+    fn waiting(subscriber: &Subscriber) -> (usize, usize) {
+        let Backlog { holding, kept } = subscriber.backlog();
+        (holding.items, kept.items)
+    }
+
+    /// Room for all that a test has.
+    const ROOM: Load = Load { items: 1_000, bytes: 100_000 };
+
     fn poll(subscriber: &mut Subscriber) {
         subscriber.poll(&mut Context::from_waker(&noop_waker()), &Name::default());
     }
@@ -809,9 +936,8 @@ mod tests {
         let (mut subscriber, addr, notes) = taker();
         for prefix in ["", "1"] {
             let (number, filter) = (Number::next(), Filter::Prefix(prefix.into()));
-            let ear: Box<dyn Ear> = Box::new(addr.clone().recipient::<Event>());
-            let named = Named { number, filter, ear };
-            let same = actor(&addr.clone().recipient::<Ready>());
+            let named = Named::new(number, filter, addr.clone().recipient::<Event>());
+            let (same, _) = Owner::of::<_, Ready>(addr.clone());
             let ears = Ears::of_named(same, named);
             assert!(subscriber.can_adopt(&ears));
             subscriber.adopt(number, ears);
@@ -833,31 +959,85 @@ mod tests {
         }
         subscriber.offer(&gone());
         poll(&mut subscriber);
-        assert_eq!(subscriber.backlog().0, 20 - 2, "one fits, and one over that");
+        assert_eq!(waiting(&subscriber), (20 - 2, 0), "one fits, and one over that");
         settle(&mut subscriber).await;
         let numbers = (0..20).map(|number| number.to_string());
         let expected: Vec<_> = numbers.chain(["gone".to_owned()]).collect();
         assert_eq!(*notes.borrow(), expected);
-        assert_eq!(subscriber.backlog(), (0, 0));
+        assert_eq!(waiting(&subscriber), (0, 0));
     }
 
     #[actix::test]
-    async fn word_of_what_was_shed_comes_in_its_place() {
+    async fn what_waits_is_kept_and_word_of_what_was_shed_comes_in_its_place() {
         let (mut subscriber, _addr, notes) = taker();
         for number in 0..10 {
             subscriber.offer(&event(number));
         }
         subscriber.offer(&gone());
         subscriber.offer(&event(10));
-        assert_eq!(subscriber.shed(false), 0, "it may be about to work");
-        assert_eq!(subscriber.shed(false), 9);
-        assert_eq!(subscriber.backlog(), (0, 0));
+        assert!(!subscriber.shed(false, ROOM), "it may be about to work");
+        assert_eq!(waiting(&subscriber), (9, 0));
+        assert!(subscriber.shed(false, ROOM));
+        assert_eq!(waiting(&subscriber), (0, 9));
         subscriber.offer(&event(11));
+        subscriber.offer(&gone());
         subscriber.offer(&event(12));
+        assert!(!subscriber.shed(true, ROOM), "it does so already");
+        assert_eq!((waiting(&subscriber), subscriber.take_missed()), ((0, 9), 2));
         settle(&mut subscriber).await;
         subscriber.offer(&event(13));
         settle(&mut subscriber).await;
-        assert_eq!(*notes.borrow(), ["0", "1", "-8-0", "gone", "-3-0", "13"]);
+        let kept = (0..10).map(|number| number.to_string());
+        let rest = ["gone", "10", "-1-0", "gone", "-1-0", "13"].map(str::to_owned);
+        assert_eq!(*notes.borrow(), kept.chain(rest).collect::<Vec<_>>());
+    }
+
+    #[actix::test]
+    async fn what_is_kept_has_a_bound_and_the_newest_go() {
+        let size = event(1_000).size();
+        for (room, kept) in [
+            (Load { items: 3, ..ROOM }, 3),
+            (Load { bytes: 2 * size + 1, ..ROOM }, 3),
+            (Load { bytes: 2 * size, ..ROOM }, 2),
+            (Load::default(), 0),
+        ] {
+            let (mut subscriber, _addr, notes) = taker();
+            for number in 1_000..1_007 {
+                subscriber.offer(&event(number));
+                subscriber.offer(&gone());
+            }
+            // Two were taken.
+            assert_eq!(waiting(&subscriber), (5, 0));
+            subscriber.shed(true, room);
+            assert_eq!(waiting(&subscriber), (0, kept), "{room:?}");
+            assert_eq!(subscriber.take_missed() + u64::try_from(kept).unwrap(), 5, "{room:?}");
+            settle(&mut subscriber).await;
+            let numbers = (1_000..1_002 + kept).flat_map(|n| [n.to_string(), "gone".to_owned()]);
+            let rest = (kept..5).flat_map(|_| ["-1-0".to_owned(), "gone".to_owned()]);
+            assert_eq!(*notes.borrow(), numbers.chain(rest).collect::<Vec<_>>(), "{room:?}");
+        }
+    }
+
+    #[actix::test]
+    async fn what_waits_for_the_dead_is_counted_and_so_is_what_comes() {
+        let (mut subscriber, addr, _) = taker();
+        for number in 0..10 {
+            subscriber.offer(&event(number));
+        }
+        subscriber.offer(&gone());
+        addr.do_send(Stop);
+        drop(addr);
+        settle(&mut subscriber).await;
+        assert!(subscriber.is_gone());
+        // Two were in its mailbox.
+        subscriber.offer(&event(10));
+        assert_eq!(
+            (
+                subscriber.bury(&Name { link: "host".into(), namespace: "/".into() }),
+                waiting(&subscriber)
+            ),
+            (9, (0, 0))
+        );
     }
 
     #[actix::test]
@@ -906,11 +1086,11 @@ mod tests {
         }
         poll(&mut subscriber);
         subscriber.offer(&gone());
-        assert_eq!(subscriber.backlog().0, 3);
+        assert_eq!(waiting(&subscriber), (3, 0));
         // It handles what is in its mailbox, so that there is room for two.
         actix_rt::task::yield_now().await;
         poll(&mut subscriber);
-        assert_eq!(subscriber.backlog().0, 1);
+        assert_eq!(waiting(&subscriber), (1, 0));
         for number in 10..20 {
             subscriber.offer(&event(number));
         }
@@ -939,8 +1119,8 @@ mod tests {
         for number in 6..9 {
             subscriber.offer(&event(number));
         }
-        assert_eq!(subscriber.shed(true), 1);
-        assert!(subscriber.is_overrun(), "one that it must not miss is missing");
+        assert!(subscriber.shed(true, ROOM));
+        assert!(subscriber.is_overrun(), "the next one would be missing");
     }
 
     #[actix::test]

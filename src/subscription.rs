@@ -51,7 +51,9 @@ impl Number {
 #[non_exhaustive]
 pub enum Overflow {
     /// Hold back the server, and with it the other subscribers of the connection. If that goes on
-    /// for too long, discard what waits, as [`Lagged`](crate::Lagged) has it.
+    /// for too long, keep what waits and miss what comes, as [`Lagged`](crate::Lagged) has it. A
+    /// [window](crate::ClientBuilder::receive_window) that takes the largest burst has it miss nothing
+    /// of that.
     #[default]
     Pause,
     /// Drop what comes while so many events wait. [`Lagged`](crate::Lagged) stands for them in
@@ -60,8 +62,8 @@ pub enum Overflow {
         /// How many events wait at most.
         waiting: usize,
     },
-    /// Leave the namespace when more events wait than so many, or when the heartbeat would have
-    /// some of them discarded: for a subscriber that is of no use without each of them.
+    /// Leave the namespace when more events wait than so many, or when the heartbeat would have it
+    /// miss some: for a subscriber that is of no use without each of them.
     ///
     /// It is left as by [`Socket::disconnect`](crate::Socket::disconnect), behind what was emitted
     /// before; all its subscribers get [`Disconnected`](crate::Disconnected) with

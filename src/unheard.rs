@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use crate::{
     message::Event,
+    port::Name,
     subscriber::{Ears, Subscriber},
 };
 
@@ -22,8 +23,8 @@ pub(crate) enum Unheard {
         /// How many of them came before the last [`Ready`](crate::Ready).
         before_ready: usize,
     },
-    /// Somebody has subscribed, or there were too many.
-    Over,
+    /// Somebody has subscribed, or there were too many. So many were discarded since then.
+    Over { lost: u64 },
 }
 
 impl Default for Unheard {
@@ -38,17 +39,40 @@ impl Unheard {
         matches!(self, Self::Kept { .. })
     }
 
-    /// Keeps an event. When that is one too many, all of them are discarded, so many, and no more
-    /// are kept.
-    pub(crate) fn keep(&mut self, event: Event) -> Option<usize> {
-        let Self::Kept { events, bytes, .. } = self else { return None };
-        *bytes = bytes.saturating_add(event.payload.size());
-        events.push_back(event);
-        let lost = events.len();
-        (lost > MAX_EVENTS || *bytes > MAX_BYTES).then(|| {
-            *self = Self::Over;
-            lost
-        })
+    /// Keeps an event. When that is one too many, all of them are discarded, and no more are kept.
+    /// Gives how many were discarded now.
+    pub(crate) fn keep(&mut self, event: Event, namespace: &Name) -> u64 {
+        match self {
+            Self::Kept { events, bytes, .. } => {
+                *bytes = bytes.saturating_add(event.payload.size());
+                events.push_back(event);
+                if events.len() <= MAX_EVENTS && *bytes <= MAX_BYTES {
+                    return 0;
+                }
+                let lost = self.discard();
+                log::warn!("{namespace}: nobody has subscribed; {lost} events discarded");
+                lost
+            }
+            Self::Over { lost } => {
+                *lost = lost.saturating_add(1);
+                // More lines would say no more.
+                if lost.is_power_of_two() {
+                    let name = event.name();
+                    log::warn!(
+                        "{namespace}: nobody hears {name:?}; {lost} such events discarded so far"
+                    );
+                }
+                1
+            }
+        }
+    }
+
+    /// Discards what is kept, and keeps no more. Gives how many events that are.
+    pub(crate) fn discard(&mut self) -> u64 {
+        let Self::Kept { events, .. } = self else { return 0 };
+        let lost = u64::try_from(events.len()).unwrap_or(u64::MAX);
+        *self = Self::Over { lost };
+        lost
     }
 
     /// The namespace is joined now.
@@ -71,11 +95,16 @@ impl Unheard {
     /// What these ears hear of it: what came before the last [`Ready`](crate::Ready), and what behind
     /// it. Who hears all events leaves nothing for others.
     pub(crate) fn take(&mut self, ears: &Ears) -> (VecDeque<Event>, VecDeque<Event>) {
-        let Self::Kept { events, bytes, before_ready } = self else { return Default::default() };
+        let Self::Kept { events, bytes, before_ready } = self else {
+            if ears.want_all_events() {
+                *self = Self::Over { lost: 0 };
+            }
+            return Default::default();
+        };
         let mut behind = events.split_off((*before_ready).min(events.len()));
         let mut before = std::mem::take(events);
         if ears.want_all_events() {
-            *self = Self::Over;
+            *self = Self::Over { lost: 0 };
             return (before, behind);
         }
         let taken = [&mut before, &mut behind].map(|events| {

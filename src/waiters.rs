@@ -2,17 +2,16 @@
 
 use std::time::Instant;
 
-use futures::channel::oneshot;
-
 use crate::{
     error::{ConnectFailure, ReadyError, Reason},
+    guard::Teller,
     message::Ready,
 };
 
 /// So many failed attempts are waited for.
 const FEW: u32 = 3;
 
-pub(crate) type ReadySender = oneshot::Sender<Result<Ready, ReadyError>>;
+pub(crate) type ReadySender = Teller<Result<Ready, ReadyError>>;
 
 #[derive(Debug)]
 pub(crate) struct Waiters {
@@ -56,8 +55,7 @@ struct Waiter {
 
 impl Waiter {
     fn tell(self, outcome: Result<Ready, ReadyError>) {
-        // Nobody minds an outcome that nobody waits for any more.
-        drop(self.sender.send(outcome));
+        self.sender.tell(outcome);
     }
 }
 
@@ -122,13 +120,14 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::guard;
 
     const DEFAULT: Patience = Patience { is_endless: false, has_providers: false };
 
     /// After how many of these failures in a row somebody waits no more; of ten at most.
     fn patience(patience: Patience, reason: &Reason) -> Option<usize> {
         let mut waiters = Waiters::new(patience);
-        let (sender, mut outcome) = oneshot::channel();
+        let (sender, mut outcome) = guard::channel();
         let deadline = Instant::now() + Duration::from_secs(1);
         waiters.add(deadline, sender, None);
         let failed = (1..=10).find(|_| {
@@ -180,10 +179,10 @@ mod tests {
         let gone = Reason::Connect(ConnectFailure::Status(410));
         let dead = Reason::Connect(ConnectFailure::Unreachable("refused".to_owned()));
         let mut waiters = Waiters::new(DEFAULT);
-        let (sender, mut outcome) = oneshot::channel();
+        let (sender, mut outcome) = guard::channel();
         waiters.add(now, sender, Some(&gone));
         assert_eq!(outcome.try_recv(), Ok(Some(Err(ReadyError::Failing(gone)))));
-        let (sender, mut outcome) = oneshot::channel();
+        let (sender, mut outcome) = guard::channel();
         waiters.add(now, sender, Some(&dead));
         assert_eq!(outcome.try_recv(), Ok(None));
         waiters.handle_timeout(now, Some(&dead));

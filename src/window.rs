@@ -3,6 +3,9 @@
 //! The Connection adds what it routes, the Namespaces say how far they are. Nobody is woken for that
 //! but a Connection that does not read for want of room, and that one when half of it is free: it then
 //! reads many messages in a turn, where it would have read as few as an actor's mailbox takes.
+//!
+//! What a stuck subscriber [keeps](crate::subscriber::Subscriber::shed) does not hold up the
+//! connection. It has as much room beside the window, for all subscribers together.
 
 use std::{
     fmt,
@@ -24,7 +27,21 @@ impl Load {
         }
     }
 
-    fn is_below(self, limit: Self) -> bool {
+    fn minus(self, other: Self) -> Self {
+        Self {
+            items: self.items.saturating_sub(other.items),
+            bytes: self.bytes.saturating_sub(other.bytes),
+        }
+    }
+
+    /// The part of each of so many.
+    pub(crate) fn divided_by(self, count: usize) -> Self {
+        let part = |amount: usize| amount.checked_div(count).unwrap_or(amount);
+        Self { items: part(self.items), bytes: part(self.bytes) }
+    }
+
+    /// Whether it is less, in every way.
+    pub(crate) fn is_below(self, limit: Self) -> bool {
         self.items < limit.items && self.bytes < limit.bytes
     }
 
@@ -33,10 +50,49 @@ impl Load {
     }
 }
 
-pub(crate) struct Window {
-    limit: Load,
+/// What waits for subscribers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Backlog {
+    /// What counts in the window, and so can hold the connection up.
+    pub(crate) holding: Load,
+    /// What is kept beside it.
+    pub(crate) kept: Load,
+}
+
+impl Backlog {
+    pub(crate) fn plus(self, other: Self) -> Self {
+        Self { holding: self.holding.plus(other.holding), kept: self.kept.plus(other.kept) }
+    }
+
+    /// How much may be kept beside this, where there was `room` for so much.
+    pub(crate) fn rest_of(self, room: Load) -> Load {
+        room.minus(self.kept)
+    }
+}
+
+/// A load that several threads may change.
+#[derive(Debug, Default)]
+struct Amount {
     items: AtomicUsize,
     bytes: AtomicUsize,
+}
+
+impl Amount {
+    fn load(&self) -> Load {
+        Load { items: self.items.load(SeqCst), bytes: self.bytes.load(SeqCst) }
+    }
+
+    fn replace(&self, before: Load, now: Load) {
+        // Around zero, if it becomes more: the sum is right.
+        self.items.fetch_sub(before.items.wrapping_sub(now.items), SeqCst);
+        self.bytes.fetch_sub(before.bytes.wrapping_sub(now.bytes), SeqCst);
+    }
+}
+
+pub(crate) struct Window {
+    limit: Load,
+    holding: Amount,
+    kept: Amount,
     /// The Connection is to be told when there is room.
     is_awaited: AtomicBool,
 }
@@ -45,36 +101,39 @@ impl Window {
     pub(crate) fn new(limit: Load) -> Self {
         Self {
             limit,
-            items: AtomicUsize::new(0),
-            bytes: AtomicUsize::new(0),
+            holding: Amount::default(),
+            kept: Amount::default(),
             is_awaited: AtomicBool::new(false),
         }
     }
 
-    /// What is in it.
-    pub(crate) fn load(&self) -> Load {
-        Load { items: self.items.load(SeqCst), bytes: self.bytes.load(SeqCst) }
+    /// What waits, in it and beside it.
+    pub(crate) fn waiting(&self) -> Load {
+        self.holding.load().plus(self.kept.load())
+    }
+
+    /// How much more may be kept beside it.
+    pub(crate) fn room_beside(&self) -> Load {
+        self.limit.minus(self.kept.load())
     }
 
     pub(crate) fn add(&self, load: Load) {
-        self.items.fetch_add(load.items, SeqCst);
-        self.bytes.fetch_add(load.bytes, SeqCst);
+        self.holding.replace(Load::default(), load);
     }
 
     /// Puts `now` in the place of what was added `before`. `true` if the Connection is to be told that
     /// there is room enough.
     #[must_use]
-    pub(crate) fn replace(&self, before: Load, now: Load) -> bool {
-        // Around zero, if it becomes more: the sum is right.
-        self.items.fetch_sub(before.items.wrapping_sub(now.items), SeqCst);
-        self.bytes.fetch_sub(before.bytes.wrapping_sub(now.bytes), SeqCst);
-        self.load().is_half_of(self.limit) && self.is_awaited.swap(false, SeqCst)
+    pub(crate) fn replace(&self, before: Backlog, now: Backlog) -> bool {
+        self.kept.replace(before.kept, now.kept);
+        self.holding.replace(before.holding, now.holding);
+        self.holding.load().is_half_of(self.limit) && self.is_awaited.swap(false, SeqCst)
     }
 
     /// Whether there is room beside what has been read and not been added yet. If not, who makes half
     /// of it free learns that it is waited for.
     pub(crate) fn has_room(&self, read: Load) -> bool {
-        let has_room = || self.load().plus(read).is_below(self.limit);
+        let has_room = || self.holding.load().plus(read).is_below(self.limit);
         if has_room() {
             return true;
         }
@@ -86,18 +145,24 @@ impl Window {
 
 impl fmt::Debug for Window {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { limit, items: _, bytes: _, is_awaited } = self;
+        let Self { limit, holding, kept, is_awaited } = self;
         f.debug_struct("Window")
-            .field("load", &self.load())
             .field("limit", limit)
+            .field("holding", &holding.load())
+            .field("kept", &kept.load())
             .field("is_awaited", is_awaited)
-            .finish_non_exhaustive()
+            .finish()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn replace(window: &Window, before: Load, now: Load) -> bool {
+        let holding = |holding| Backlog { holding, kept: Load::default() };
+        window.replace(holding(before), holding(now))
+    }
 
     #[test]
     fn who_makes_half_of_the_room_learns_once_that_it_is_waited_for() {
@@ -107,16 +172,16 @@ mod tests {
         assert!(!window.has_room(load(4, 0)) && !window.has_room(load(0, 100)));
         window.add(load(4, 0));
         assert!(!window.has_room(Load::default()));
-        assert!(!window.replace(load(2, 0), load(1, 0)), "less than half of it is free");
+        assert!(!replace(&window, load(2, 0), load(1, 0)), "less than half of it is free");
         assert!(window.has_room(Load::default()), "and yet there is room, for who asks");
-        assert!(!window.replace(load(0, 0), load(5, 51)), "of one, several may wait");
-        assert_eq!(window.load(), load(8, 51));
-        assert!(!window.replace(load(6, 0), load(0, 0)), "it is too many bytes");
-        assert!(window.replace(load(0, 51), load(0, 50)));
-        assert!(!window.replace(load(1, 0), load(0, 0)), "it has been told");
+        assert!(!replace(&window, load(0, 0), load(5, 51)), "of one, several may wait");
+        assert_eq!(window.holding.load(), load(8, 51));
+        assert!(!replace(&window, load(6, 0), load(0, 0)), "it is too many bytes");
+        assert!(replace(&window, load(0, 51), load(0, 50)));
+        assert!(!replace(&window, load(1, 0), load(0, 0)), "it has been told");
         assert!(window.has_room(load(1, 0)));
-        assert!(!window.replace(load(1, 50), load(0, 0)), "nobody waits");
-        assert_eq!(window.load(), Load::default());
+        assert!(!replace(&window, load(1, 50), load(0, 0)), "nobody waits");
+        assert_eq!(window.holding.load(), Load::default());
     }
 
     #[test]
@@ -125,6 +190,25 @@ mod tests {
         let window = Window::new(one);
         window.add(one);
         assert!(!window.has_room(Load::default()));
-        assert!(window.replace(one, Load::default()));
+        assert!(replace(&window, one, Load::default()));
+    }
+
+    #[test]
+    fn what_is_kept_beside_it_takes_no_room_in_it_and_has_a_bound_too() {
+        let one = Load { items: 1, bytes: 10 };
+        let two = one.plus(one);
+        let window = Window::new(two);
+        window.add(two);
+        assert!(!window.has_room(Load::default()));
+        let (before, now) = (
+            Backlog { holding: two, kept: Load::default() },
+            Backlog { holding: Load::default(), kept: one },
+        );
+        assert!(window.replace(before, now));
+        assert!(window.has_room(one));
+        assert_eq!((window.waiting(), window.room_beside()), (one, one));
+        assert_eq!(now.rest_of(window.room_beside()), Load::default());
+        window.add(one);
+        assert_eq!(window.waiting(), two);
     }
 }

@@ -273,6 +273,7 @@ impl Handler<Undecodable> for Desk {
     type Result = ();
     fn handle(&mut self, what: Undecodable, _: &mut Context<Self>) {
         assert!(!what.error().to_string().is_empty());
+        assert!(what.wanted().starts_with("contracts::"));
         self.heard.send(format!("not {}", what.event().name())).unwrap();
         if what.event().wants_ack() {
             what.event().ack("never mind").unwrap();
@@ -490,8 +491,11 @@ async fn what_has_another_shape_is_told_to_all_who_want_to_know(server: &Target)
     // Nobody wants to know.
     shop.say("price", 1);
     while shop.recorder.next_of_any_name().await.name() != "price" {}
-    let warnings = || logged::lines().iter().filter(|line| line.contains("another shape")).count();
+    // What was wanted, where, and what serde said.
+    let warning = "/: the event \"price\" is no contracts::Price: invalid type: integer";
+    let warnings = || logged::lines().iter().filter(|line| line.starts_with(warning)).count();
     assert_eq!(warnings(), 1);
+    assert_eq!(shop.client.stats().undecodable, 1);
     let (told, mut hears) = mpsc::unbounded_channel();
     let (slow, _) = mpsc::unbounded_channel();
     let other = Desk { heard: told, slow }.start();
@@ -510,6 +514,7 @@ async fn what_has_another_shape_is_told_to_all_who_want_to_know(server: &Target)
     shop.say("price", 4);
     assert_eq!(within(hears.recv()).await.unwrap(), "not price");
     assert_eq!(warnings(), 1);
+    assert_eq!(shop.client.stats().undecodable, 4);
 }
 
 /// Each in its place, also where many come at a time, and where the mailbox is full.

@@ -21,7 +21,7 @@ use actix_socketio::{
 use bytes::Bytes;
 use serde_json::json;
 use support::{
-    PATIENCE,
+    PATIENCE, logged,
     node::{self, Config, Line, Server},
     scripted::{self, Peer, Received, Scripted},
     watch::Watch,
@@ -461,4 +461,31 @@ async fn nothing_is_written_to_a_connection_that_3_1_2_gave_up_while_the_arbiter
 #[actix::test]
 async fn nothing_is_written_to_a_connection_that_4_x_gave_up_while_the_arbiter_was_blocked() {
     keeps_what_is_emitted_after_a_block(Line::V4).await;
+}
+
+/// What runs beside the client and does not yield, here a function that hears events.
+#[actix::test]
+async fn an_arbiter_that_is_blocked_for_longer_than_the_heartbeat_allows_is_told_of_once() {
+    logged::start();
+    let timeout = Duration::from_secs(1);
+    let (_server, mut peer, client, _watch) = joined(100 * timeout, timeout).await;
+    client
+        .socket()
+        .on_fn("work", move |event| std::thread::sleep(event.args::<u32>().unwrap() * timeout));
+    for (times, expected) in [(0, 0), (1, 1), (0, 1), (2, 2)] {
+        peer.send_text(format!(r#"42["work",{times}]"#)).await;
+        let answer = client.socket().emit_with_ack::<()>("q", ()).send();
+        let Received::Text(question) = peer.next().await else { panic!("no question") };
+        let id = question.strip_prefix("42").and_then(|text| text.strip_suffix(r#"["q"]"#));
+        peer.send_text(format!("43{}[]", id.unwrap())).await;
+        answer.await.unwrap();
+        let is_it = |line: &&String| {
+            line.contains(": the arbiter of this client was blocked for ")
+                && line.contains("Arbiter)")
+        };
+        let told = || logged::lines().iter().filter(is_it).count();
+        support::eventually("the watch has looked", || told() >= expected).await;
+        assert_eq!(told(), expected, "{times}");
+    }
+    assert_eq!(client.socket().ended(), None);
 }

@@ -230,7 +230,8 @@ async fn credentials_are_changed_and_requests_to_join_stopped(server: &Target) {
     let guarded = client.of("/guarded").unwrap();
     within(guarded.ready()).await.unwrap();
     assert_eq!(server.tokens(), ["none", "wrong", "right"].map(Value::from));
-    for (name, why) in [("/foo", "out of bounds"), ("/bar", "a middleware panicked")] {
+    for (name, why) in [("/foo", "out of bounds"), ("/bar", "a middleware panicked: for the test")]
+    {
         let stopped = client.of(name).unwrap();
         let mut recorder = Recorder::of(&stopped);
         let reason = Reason::Middleware(why.to_owned());

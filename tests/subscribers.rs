@@ -6,16 +6,17 @@
 mod support;
 
 use actix::{
-    Actor, ActorContext, Addr, Arbiter, ArbiterHandle, AtomicResponse, Context, Handler, WrapFuture,
+    Actor, ActorContext, Addr, Arbiter, ArbiterHandle, AsyncContext, AtomicResponse, Context,
+    Handler, WrapFuture,
 };
 use actix_socketio::{
     ConnectError, Disconnected, EmitError, Event, GaveUp, Lagged, Overflow, Ready, Reason,
     Reconnect, Reconnecting, Socket, Subscription,
 };
 use serde_json::json;
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use support::{
-    eventually,
+    PATIENCE, eventually,
     every::{self, Target, on_every_server, within},
     logged,
     node::{self, Config, Line},
@@ -525,7 +526,8 @@ async fn who_panics_is_forgotten(server: &Target, arbiter: &ArbiterHandle) {
     recorder.burst(1_000).await;
     eventually("it is dead", || !faulty.connected()).await;
     let forgotten = || {
-        let is_it = |line: &&String| *line == "/: a subscriber is gone";
+        let gone = "/: subscribers::Faulty (Ready, Event, Disconnected) is gone: ";
+        let is_it = |line: &&String| line.starts_with(gone) && line.ends_with("are lost");
         logged::lines().iter().filter(is_it).count()
     };
     eventually("that is noticed", || forgotten() > 0).await;
@@ -550,4 +552,129 @@ async fn who_panics_on_another_arbiter_is_forgotten_and_nobody_else_minds(server
     let mut other = Recorder::on(&arbiter.handle(), client.socket());
     other.next_ready().await;
     arbiter.stop();
+}
+
+/// Takes its time for each event.
+struct Steady {
+    time: Duration,
+    heard: mpsc::UnboundedSender<Fact>,
+}
+
+impl Actor for Steady {
+    type Context = Context<Self>;
+}
+
+impl Handler<Event> for Steady {
+    type Result = ();
+
+    fn handle(&mut self, event: Event, ctx: &mut Self::Context) {
+        self.heard.send(Fact::Event(event)).unwrap();
+        ctx.wait(tokio::time::sleep(self.time).into_actor(self));
+    }
+}
+
+impl Handler<Lagged> for Steady {
+    type Result = ();
+
+    fn handle(&mut self, lagged: Lagged, _: &mut Self::Context) {
+        self.heard.send(Fact::Lagged(lagged)).unwrap();
+    }
+}
+
+/// The window takes most of a burst, and what is in it is not thrown away for the heartbeat.
+#[actix::test]
+async fn who_is_slow_keeps_what_waits_and_misses_the_newest_of_a_burst() {
+    const BURST: u64 = 5_000;
+    // Not more than a busy machine can keep.
+    let options = json!({ "pingInterval": 500, "pingTimeout": 2_000 });
+    let server = node::start(Line::V4, &Config { options, ..Config::default() });
+    let client = support::builder(server.url()).start().unwrap();
+    let (heard, mut hears) = mpsc::unbounded_channel();
+    let steady = Steady { time: Duration::from_millis(4), heard }.start();
+    let mut recorder = Recorder::of(client.socket());
+    recorder.next_ready().await;
+    client.socket().subscribe_to::<Lagged>(steady.clone().recipient());
+    client.socket().subscribe_to::<Event>(steady.recipient());
+    client.socket().emit("burst", BURST).unwrap();
+    let (mut events, mut next, mut missed) = (0, 0, 0);
+    while events + missed <= BURST {
+        match within(hears.recv()).await.unwrap() {
+            Fact::Event(event) if event.name() == "n" => {
+                assert_eq!(event.args::<u64>(), Ok(next), "or `Lagged` is not in its place");
+                (events, next) = (events + 1, next + 1);
+            }
+            Fact::Event(event) => {
+                assert_eq!((event.name(), next), ("burst_done", BURST));
+                events += 1;
+            }
+            Fact::Lagged(lagged) => {
+                missed += lagged.missed();
+                next += lagged.missed();
+            }
+            fact => panic!("{fact:?}"),
+        }
+    }
+    assert_eq!(events + missed, BURST + 1);
+    assert!(events > 4_000 && missed > 0, "{events} of {BURST}");
+    assert_eq!(client.stats().missed, missed);
+    // Nobody else has missed anything, and the heartbeat was kept.
+    recorder.burst(BURST).await;
+    assert!(recorder.rest().is_empty());
+    assert_eq!(client.socket().ended(), None);
+}
+
+#[actix::test]
+async fn what_nobody_hears_is_counted_to_the_last_event() {
+    logged::start();
+    let server = every::official(Line::V4);
+    let client = server.connected().await;
+    let socket = client.socket();
+    let missed = || client.stats().missed;
+    let lines = || logged::lines().iter().filter(|line| line.contains("events discarded")).count();
+    // Answers come in order with events, so that these have come when this has.
+    let behind = async || within(socket.emit_with_ack::<u8>("number", ())).await.unwrap();
+    socket.emit("burst", 1_000).unwrap();
+    behind().await;
+    assert_eq!((missed(), lines()), (0, 0), "they are kept for the first subscriber");
+    socket.emit("burst", 5_000).unwrap();
+    behind().await;
+    assert_eq!(missed(), 1_001 + 5_001);
+    assert!((1..10).contains(&lines()), "{}", lines());
+    // And behind somebody who comes and goes.
+    let mut recorder = Recorder::of(socket);
+    recorder.next_ready().await;
+    socket.emit("burst", 100).unwrap();
+    recorder.burst(100).await;
+    assert_eq!(missed(), 1_001 + 5_001);
+    recorder.stop().await;
+    socket.emit("burst", 100).unwrap();
+    behind().await;
+    assert_eq!(missed(), 1_001 + 5_001 + 101);
+    let gone = "support::recorder::Recording (Ready, Event, ";
+    let gone: Vec<_> = logged::lines().into_iter().filter(|line| line.contains(gone)).collect();
+    assert!(matches!(&gone[..], [line] if line.contains("is gone: ")), "{gone:?}");
+
+    // What was kept to the end has had no hearer either.
+    let other = server.connected().await;
+    other.socket().emit("burst", 9).unwrap();
+    within(other.socket().emit_with_ack::<u8>("number", ())).await.unwrap();
+    assert_eq!(other.stats().missed, 0);
+    within(other.shutdown(PATIENCE)).await;
+    assert_eq!(other.stats().missed, 10);
+}
+
+#[actix::test]
+async fn what_waits_for_the_only_subscriber_when_it_panics_is_counted() {
+    logged::start();
+    let server = every::official(Line::V4);
+    let client = server.connected().await;
+    client.socket().subscribe_to::<Event>(Faulty.start().recipient());
+    client.socket().emit("burst", 1_000).unwrap();
+    within(client.socket().emit_with_ack::<u8>("number", ())).await.unwrap();
+    // Nobody knows what was in its mailbox.
+    let missed = client.stats().missed;
+    assert!((900..=1_000).contains(&missed), "{missed}");
+    let is_it =
+        |line: &String| line.starts_with("/: an actor (Event) is gone") && !line.contains(" 0 ");
+    assert!(logged::lines().iter().any(is_it));
 }

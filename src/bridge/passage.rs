@@ -19,6 +19,7 @@ use crate::{
     ear::Ear,
     emit::{Emit, Offline},
     error::{AckError, EmitError, Reason},
+    guard::Task,
     message::{Event, Responder},
     middleware::Flow,
     namespace::{Asker, Question, Waiter},
@@ -243,7 +244,7 @@ impl Ear for Arc<Passage> {
             Posted::Gone => Sent::Gone,
             Posted::Full(parcel) => {
                 let (passage, parcel) = (Self::clone(self), Some(parcel));
-                Sent::Full(Box::pin(Held { passage, parcel }))
+                Sent::Full(Task::new(Held { passage, parcel }))
             }
         }
     }
@@ -251,6 +252,10 @@ impl Ear for Arc<Passage> {
     fn is_connected(&self) -> bool {
         // A namespace that was left may be joined again.
         self.to.ended() != Some(Reason::Shutdown)
+    }
+
+    fn kind(&self) -> &'static str {
+        "a bridge"
     }
 
     fn note_missed(&self, events: u64) {

@@ -3,11 +3,15 @@
 use std::{
     collections::{HashMap, HashSet},
     fmt,
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
 };
 
-use crate::{emit::Emit, message::Event, port::Name};
+use crate::{
+    emit::Emit,
+    guard::{self, Kept},
+    message::Event,
+    port::Name,
+};
 
 /// Which events a [`Bridge`](super::Bridge) passes on in one direction, and under which names.
 ///
@@ -27,7 +31,7 @@ pub struct Route {
     names: Names,
     except: HashSet<String>,
     renamed: HashMap<String, String>,
-    filter: Option<Arc<Filter>>,
+    filter: Option<Arc<Kept<Box<Filter>>>>,
 }
 
 type Filter = dyn Fn(&Event) -> bool + Send + Sync;
@@ -92,10 +96,13 @@ impl Route {
     where
         F: Fn(&Event) -> bool + Send + Sync + 'static,
     {
-        self.filter = Some(match self.filter.take() {
-            None => Arc::new(filter),
-            Some(first) => Arc::new(move |event: &Event| first(event) && filter(event)),
-        });
+        let filter: Box<Filter> = match self.filter.take() {
+            None => Box::new(filter),
+            Some(first) => Box::new(move |event| {
+                first.get().is_some_and(|first| first(event)) && filter(event)
+            }),
+        };
+        self.filter = Some(Arc::new(Kept::new(filter)));
         self
     }
 
@@ -129,8 +136,10 @@ impl Route {
             return false;
         }
         let Some(filter) = &self.filter else { return true };
-        catch_unwind(AssertUnwindSafe(|| filter(event))).unwrap_or_else(|_| {
-            log::warn!("{from}: the filter of a bridge panicked");
+        let takes = guard::run(|| filter.get().is_some_and(|filter| filter(event)));
+        takes.unwrap_or_else(|panicked| {
+            let name = event.name();
+            log::warn!("{from}: the filter of a bridge {panicked} (event {name:?})");
             false
         })
     }

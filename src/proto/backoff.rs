@@ -2,13 +2,15 @@
 
 use std::{
     fmt,
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex, OnceLock, PoisonError},
     time::{Duration, Instant},
 };
 
 use super::engine::later;
-use crate::error::Reason;
+use crate::{
+    error::Reason,
+    guard::{self, Kept},
+};
 
 /// What is to be done about an end.
 ///
@@ -141,8 +143,10 @@ pub struct Reconnect {
     jitter: f64,
     limiter: DialLimiter,
     patient: bool,
-    retry: Arc<dyn Fn(&Reason) -> Retry + Send + Sync>,
+    retry: Arc<Kept<Box<Policy>>>,
 }
+
+type Policy = dyn Fn(&Reason) -> Retry + Send + Sync;
 
 /// Does not show the function that chooses by the reason.
 impl fmt::Debug for Reconnect {
@@ -168,7 +172,7 @@ impl Default for Reconnect {
             jitter: 0.5,
             limiter: DialLimiter::shared(),
             patient: false,
-            retry: Arc::new(Retry::default_for),
+            retry: Arc::new(Kept::new(Box::new(Retry::default_for))),
         }
     }
 }
@@ -260,7 +264,7 @@ impl Reconnect {
     /// ```
     #[must_use]
     pub fn retry(mut self, retry: impl Fn(&Reason) -> Retry + Send + Sync + 'static) -> Self {
-        self.retry = Arc::new(retry);
+        self.retry = Arc::new(Kept::new(Box::new(retry)));
         self
     }
 
@@ -284,9 +288,14 @@ impl Reconnect {
             Reason::ClientDisconnect | Reason::Shutdown => Retry::Stop,
             // No end: the next connection is on its way.
             Reason::Reconnect => Retry::Again,
-            // A panic of the application's function must not take the actor with it.
-            reason => catch_unwind(AssertUnwindSafe(|| (self.retry)(reason)))
-                .unwrap_or_else(|_| Retry::default_for(reason)),
+            reason => {
+                let policy = || self.retry.get().map(|retry| retry(reason));
+                let verdict = guard::run(policy).unwrap_or_else(|panicked| {
+                    log::warn!("the policy for reconnecting {panicked}; the default decides");
+                    None
+                });
+                verdict.unwrap_or_else(|| Retry::default_for(reason))
+            }
         }
     }
 

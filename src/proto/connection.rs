@@ -435,6 +435,14 @@ impl Connection {
         }
     }
 
+    /// How long one of the two waits for an answer to its ping, while there is a connection.
+    pub(crate) fn ping_timeout(&self) -> Option<Duration> {
+        match &self.state {
+            State::Open(open) => Some(open.heartbeat.timeout()),
+            _ => None,
+        }
+    }
+
     /// The number of the current connection, or of the last one.
     pub(crate) fn epoch(&self) -> u64 {
         self.epoch

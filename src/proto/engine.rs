@@ -337,6 +337,11 @@ impl Heartbeat {
         self.interval.saturating_add(self.timeout)
     }
 
+    /// How long the server waits for an answer to its ping, or the client for one to its own.
+    pub(crate) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
     /// The server pinged. Nothing else moves the deadline in revision 4: the official client
     /// counts pings only, and so notices a server that talks but does not listen.
     pub(crate) fn handle_ping(&mut self, now: Instant) {

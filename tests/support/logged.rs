@@ -1,9 +1,10 @@
 //! What this crate's actors log on the thread of a test, where those of its clients run.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 thread_local! {
     static LINES: RefCell<Vec<(log::Level, String)>> = const { RefCell::new(Vec::new()) };
+    static FATAL: Cell<Option<&'static str>> = const { Cell::new(None) };
 }
 
 struct Logger;
@@ -15,7 +16,13 @@ impl log::Log for Logger {
 
     fn log(&self, record: &log::Record<'_>) {
         if self.enabled(record.metadata()) {
-            LINES.with_borrow_mut(|lines| lines.push((record.level(), record.args().to_string())));
+            let line = record.args().to_string();
+            let is_fatal = FATAL.get().is_some_and(|fatal| line.contains(fatal));
+            LINES.with_borrow_mut(|lines| lines.push((record.level(), line)));
+            if is_fatal {
+                FATAL.set(None);
+                panic!("the logger panics, as the test wants it to");
+            }
         }
     }
 
@@ -48,4 +55,9 @@ pub fn warnings() -> Vec<String> {
     LINES.with_borrow(|lines| {
         lines.iter().filter(|(level, _)| is_bad(*level)).map(|(_, line)| line.clone()).collect()
     })
+}
+
+/// Has whoever next logs a line with this text panic.
+pub fn panic_at(text: &'static str) {
+    FATAL.set(Some(text));
 }
