@@ -30,8 +30,8 @@ use crate::{
         backoff::{Range, Reconnect},
         connection::Config,
         engine::Protocol,
+        namespace::{self, Credentials},
         packet::{Limits, MAX_ATTACHMENTS, Parser},
-        socket::{self, Credentials},
     },
     provider::{Dial, Join, Provider},
     socket::{Defaults, Socket},
@@ -886,7 +886,7 @@ impl ClientBuilder {
             },
             target,
             settings: Settings {
-                core: socket::Config {
+                core: namespace::Config {
                     namespace,
                     parser: self.parser,
                     credentials,
@@ -1003,9 +1003,9 @@ fn endpoint(path: &str, slash: bool) -> String {
     format!("{bare}{}", if slash || bare.is_empty() { "/" } else { "" })
 }
 
-fn auth_json(auth: Result<Value, String>) -> Result<socket::Auth, BuildError> {
+fn auth_json(auth: Result<Value, String>) -> Result<namespace::Auth, BuildError> {
     match auth {
-        Ok(auth @ Value::Object(_)) => Ok(socket::Auth(auth.to_string().into())),
+        Ok(auth @ Value::Object(_)) => Ok(namespace::Auth(auth.to_string().into())),
         Ok(_) => Err(BuildError::Auth("it must be an object, such as {\"token\": …}".to_owned())),
         Err(error) => Err(BuildError::Auth(error)),
     }

@@ -82,7 +82,7 @@ use crate::{
     message::Event,
     payload::{Payload, encode_reply},
     port::Name,
-    proto::socket,
+    proto::namespace,
     provider::Join,
     stats::Counters,
 };
@@ -420,8 +420,8 @@ impl Chain {
     pub(crate) fn connect(
         &self,
         join: &Join,
-        auth: Option<&socket::Auth>,
-    ) -> Result<Option<socket::Auth>, String> {
+        auth: Option<&namespace::Auth>,
+    ) -> Result<Option<namespace::Auth>, String> {
         let fields = auth.and_then(|auth| serde_json::from_str(&auth.0).ok());
         let mut fields: Auth = fields.unwrap_or_default();
         for one in self.list().0.iter().rev() {
@@ -434,7 +434,7 @@ impl Chain {
         if auth.is_none() && fields.is_empty() {
             return Ok(None);
         }
-        Ok(Some(socket::Auth(serde_json::Value::Object(fields).to_string().into())))
+        Ok(Some(namespace::Auth(serde_json::Value::Object(fields).to_string().into())))
     }
 }
 

@@ -1,6 +1,6 @@
 //! The Namespace actor: one namespace, its subscribers, its acks.
 //!
-//! It wraps [`proto::socket`](crate::proto::socket): messages of the Connection and of the handles
+//! It wraps [`proto::namespace`](crate::proto::namespace): messages of the Connection and of the handles
 //! go in, what comes out goes to the subscribers and, in one batch for each time the actor wakes,
 //! to the Connection. Its mailbox has no bound of its own: what comes from the handles holds room
 //! in the [`Outbox`], what comes from the Connection is held to its window. Only [`Emit`] takes its
@@ -39,8 +39,8 @@ use crate::{
     proto::{
         connection::{Outgoing, Session},
         engine::{Protocol, later},
+        namespace,
         packet::{Body, FOREIGN_ID, Packet},
-        socket,
         suspect::Suspect,
     },
     provider::{Join, Provided, Provider},
@@ -81,12 +81,12 @@ impl Asker {
 }
 
 /// Gives the credentials for a request to join.
-pub(crate) type AuthProvider = Provider<Join, socket::Auth>;
+pub(crate) type AuthProvider = Provider<Join, namespace::Auth>;
 
 /// What a namespace is made of.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
-    pub(crate) core: socket::Config,
+    pub(crate) core: namespace::Config,
     /// Where the credentials come from, if not from `core`.
     pub(crate) provider: Option<AuthProvider>,
     pub(crate) middleware: List,
@@ -105,7 +105,8 @@ impl Settings {
     /// The same for another namespace, which may go on with a session.
     pub(crate) fn of(&self, namespace: &ByteString, ticket: Option<&SessionTicket>) -> Self {
         let recovery = ticket.map(SessionTicket::recovery);
-        let core = socket::Config { namespace: namespace.clone(), recovery, ..self.core.clone() };
+        let core =
+            namespace::Config { namespace: namespace.clone(), recovery, ..self.core.clone() };
         Self { core, ..self.clone() }
     }
 }
@@ -121,11 +122,11 @@ pub(crate) enum Way {
 
 #[derive(Debug)]
 pub(crate) struct Namespace {
-    core: socket::Socket<Asker>,
+    core: namespace::Namespace<Asker>,
     port: Arc<Port>,
     connection: Addr<Connection>,
     audience: Audience,
-    /// What the last [`socket::Event::Ready`] said, while it holds.
+    /// What the last [`namespace::Event::Ready`] said, while it holds.
     ready: Option<Ready>,
     protocol: Option<Protocol>,
     waiters: Waiters,
@@ -138,7 +139,7 @@ pub(crate) struct Namespace {
     failure: Option<Reason>,
     provider: Option<AuthProvider>,
     /// The credentials where there is no provider, and yet a middleware that sees them.
-    fixed: Option<socket::Auth>,
+    fixed: Option<namespace::Auth>,
     asking: Option<Asking>,
     offline: Offline,
     counters: Arc<Counters>,
@@ -161,7 +162,7 @@ struct Asking {
     /// Of the question.
     number: u64,
     join: Join,
-    answer: Provided<Option<socket::Auth>>,
+    answer: Provided<Option<namespace::Auth>>,
 }
 
 impl fmt::Debug for Asking {
@@ -204,7 +205,7 @@ impl Namespace {
                 addr: ctx.address(),
             };
             Self {
-                core: socket::Socket::new(core),
+                core: namespace::Namespace::new(core),
                 port: Arc::new(port),
                 connection: inner_connection,
                 audience: Audience::default(),
@@ -253,10 +254,10 @@ impl Namespace {
         }
         while let Some(event) = self.core.poll_event() {
             match event {
-                socket::Event::Received { id, payload } => self.received(id, payload),
-                socket::Event::Answered(waiter, outcome) => waiter.settle(outcome),
-                socket::Event::Ready { sid, recovered } => self.is_ready(sid, recovered),
-                socket::Event::ConnectError(reason) => {
+                namespace::Event::Received { id, payload } => self.received(id, payload),
+                namespace::Event::Answered(waiter, outcome) => waiter.settle(outcome),
+                namespace::Event::Ready { sid, recovered } => self.is_ready(sid, recovered),
+                namespace::Event::ConnectError(reason) => {
                     if matches!(reason, Reason::ClientDisconnect | Reason::Shutdown) {
                         log::debug!("{}: left before it was joined", self.label());
                     } else {
@@ -265,7 +266,7 @@ impl Namespace {
                     self.note_failure(&reason);
                     self.tell_not_joined(reason);
                 }
-                socket::Event::Disconnected(reason) => {
+                namespace::Event::Disconnected(reason) => {
                     log::info!("{}: disconnected: {reason}", self.label());
                     self.ready = None;
                     self.comes_back = self.core.ended().is_none();
@@ -273,29 +274,29 @@ impl Namespace {
                     let namespace = self.name().clone();
                     self.audience.tell(&Fact::Disconnected(Disconnected { namespace, reason }));
                 }
-                socket::Event::Retrying { attempt, delay, reason } => {
+                namespace::Event::Retrying { attempt, delay, reason } => {
                     log::info!("{}: attempt {attempt} to join in {delay:?}", self.label());
                     self.tell_retrying(attempt, delay, reason);
                 }
-                socket::Event::GaveUp { attempts, reason } => {
+                namespace::Event::GaveUp { attempts, reason } => {
                     log::warn!("{}: gave up after {attempts} attempts: {reason}", self.label());
                     let namespace = self.name().clone();
                     self.audience.tell(&Fact::GaveUp(GaveUp { namespace, attempts, reason }));
                 }
-                socket::Event::Rejoin => self.port.join(&self.connection),
-                socket::Event::AuthUnused => self.warn_of_auth(),
-                socket::Event::JoinedTwice { epoch } => {
+                namespace::Event::Rejoin => self.port.join(&self.connection),
+                namespace::Event::AuthUnused => self.warn_of_auth(),
+                namespace::Event::JoinedTwice { epoch } => {
                     log::warn!("{}: the server has joined it twice", self.label());
                     self.connection.do_send(connection::Replace { epoch });
                 }
-                socket::Event::ServerError(error) => {
+                namespace::Event::ServerError(error) => {
                     log::warn!("{}: the server reports an error: {error}", self.label());
                     self.counters.server_errors.add(1);
                     let namespace = self.name().clone();
                     self.audience.tell(&Fact::ServerError(ServerError { namespace, error }));
                 }
-                socket::Event::Unsendable(event) => log::warn!("{}: {event}", self.label()),
-                socket::Event::TooLarge { size, limit } => {
+                namespace::Event::Unsendable(event) => log::warn!("{}: {event}", self.label()),
+                namespace::Event::TooLarge { size, limit } => {
                     let name = self.label();
                     log::warn!("{name}: {size} bytes were not sent: the server takes {limit}");
                 }
@@ -444,7 +445,7 @@ impl Namespace {
         let lost = self.core.take_unsent(&EmitError::Closed(ended)).len();
         self.publish();
         self.counters.missed.add(self.unheard.discard());
-        self.counters.add_socket(self.core.tally());
+        self.counters.add_namespace(self.core.tally());
         if lost > 0 {
             log::warn!("{}: {lost} buffered events were never sent", self.label());
         }
@@ -504,7 +505,7 @@ impl Namespace {
             self.finish(way);
         }
         self.transmit();
-        self.counters.add_socket(self.core.tally());
+        self.counters.add_namespace(self.core.tally());
         self.audience.poll(cx, &self.port.name, &self.counters);
         self.report();
     }
@@ -840,10 +841,10 @@ impl Namespace {
         let ask = question.map(|question| {
             let Question { waiter, timeout, retries, id } = *question;
             let since = alarm::now();
-            socket::Ask { waiter, since, timeout, retries, id }
+            namespace::Ask { waiter, since, timeout, retries, id }
         });
         let permit = Some(permit);
-        self.core.emit(socket::Request { emit, permit, offline, expires, ask })
+        self.core.emit(namespace::Request { emit, permit, offline, expires, ask })
     }
 }
 

@@ -23,7 +23,7 @@ use crate::{
     outbox::{Outbox, Permit},
     payload::{AMBIGUOUS, Payload},
     posts::{Post, Posts},
-    proto::{engine::Protocol, packet::Parser, socket::Socket},
+    proto::{engine::Protocol, namespace, packet::Parser},
 };
 
 /// What a namespace is called.
@@ -146,7 +146,7 @@ impl Port {
     }
 
     /// What the actor knows, when it has come to mark number `seen`.
-    pub(crate) fn update<W>(&self, core: &Socket<W>, seen: u64) {
+    pub(crate) fn update<W>(&self, core: &namespace::Namespace<W>, seen: u64) {
         self.status.visit.store(core.visit().unwrap_or(0), Ordering::Release);
         self.status.is_joined.store(core.is_joined(), Ordering::Release);
         self.status.has_begun.store(core.has_begun(), Ordering::Release);

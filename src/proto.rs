@@ -13,7 +13,7 @@
 //! Layers, outermost first:
 //!
 //! ```text
-//! websocket message ── engine ──▶ engine packet ── packet ──▶ Socket.IO packet ── socket ──▶ event
+//! websocket message ── engine ──▶ engine packet ── packet ──▶ Socket.IO packet ── namespace ──▶ event
 //!                                               or msgpack
 //!                        connection: what the peer is, whether it lives, who may speak
 //! ```
@@ -25,11 +25,11 @@ pub(crate) mod engine;
 mod json;
 #[cfg(feature = "msgpack")]
 mod msgpack;
+pub(crate) mod namespace;
 pub(crate) mod packet;
 mod proof;
 pub(crate) mod recovery;
 pub(crate) mod retries;
-pub(crate) mod socket;
 pub(crate) mod suspect;
 
 pub use packet::ProtocolError;
@@ -53,7 +53,7 @@ mod purity {
             ("proof", include_str!("proto/proof.rs")),
             ("recovery", include_str!("proto/recovery.rs")),
             ("retries", include_str!("proto/retries.rs")),
-            ("socket", include_str!("proto/socket.rs")),
+            ("namespace", include_str!("proto/namespace.rs")),
             ("suspect", include_str!("proto/suspect.rs")),
         ];
         let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/proto");

@@ -15,7 +15,7 @@ use std::{
 
 use crate::{
     error::Reason,
-    proto::{connection, socket},
+    proto::{connection, namespace},
     window::Load,
 };
 
@@ -176,8 +176,8 @@ impl Counters {
         self.in_doubt.take(in_doubt);
     }
 
-    pub(crate) fn add_socket(&self, tally: &mut socket::Tally) {
-        let socket::Tally {
+    pub(crate) fn add_namespace(&self, tally: &mut namespace::Tally) {
+        let namespace::Tally {
             received,
             repeated,
             late,
@@ -275,11 +275,11 @@ mod tests {
         let micros = [0, 1, 3, 100, 100, 100, 100, 100, 1_000, 60_000_000];
         for part in micros.chunks(3) {
             let acked = u64::try_from(part.len()).unwrap();
-            let mut tally = socket::Tally { acked, ..socket::Tally::default() };
+            let mut tally = namespace::Tally { acked, ..namespace::Tally::default() };
             for &micros in part {
                 tally.round_trips.note(Duration::from_micros(micros));
             }
-            counters.add_socket(&mut tally);
+            counters.add_namespace(&mut tally);
         }
         let stats = counters.snapshot(Load::default(), Load::default(), 0);
         assert_eq!((stats.acked, stats.round_trips.count()), (10, 10));

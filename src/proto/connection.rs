@@ -55,9 +55,9 @@ use bytestring::ByteString;
 use super::{
     backoff::{Draws, Reconnect, Retry},
     engine::{self, Due, EnginePacket, Frame, Handshake, Heartbeat, Message, Protocol, later},
+    namespace::refusal,
     packet::{Body, Decoder, Limits, Packet, Parser, ProtocolError, Refused, root},
     proof::Proof,
-    socket::refusal,
     suspect::{Suspect, Suspects},
 };
 use crate::{

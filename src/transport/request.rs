@@ -5,7 +5,7 @@ use std::fmt;
 
 use crate::{
     error::{BuildError, Reason, brief},
-    proto::socket::escape,
+    proto::namespace::escape,
     provider::{Dial, Provider},
 };
 use awc::http::header::{self, HeaderName, HeaderValue};

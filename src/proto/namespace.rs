@@ -91,7 +91,7 @@ pub(crate) struct Config {
 }
 
 #[derive(Debug)]
-pub(crate) struct Socket<W> {
+pub(crate) struct Namespace<W> {
     config: Config,
     state: State,
     /// The namespace was given up while the server still owes the answer to the request to join.
@@ -269,7 +269,7 @@ pub(crate) struct Tally {
     pub(crate) round_trips: RoundTrips,
 }
 
-impl<W> Socket<W> {
+impl<W> Namespace<W> {
     /// A namespace that waits for a connection.
     pub(crate) fn new(config: Config) -> Self {
         Self {
@@ -1312,12 +1312,12 @@ mod tests {
         }
     }
 
-    fn socket(namespace: &str) -> Socket<&'static str> {
-        Socket::new(config(namespace))
+    fn socket(namespace: &str) -> Namespace<&'static str> {
+        Namespace::new(config(namespace))
     }
 
     /// A namespace that is joined.
-    fn joined() -> Socket<&'static str> {
+    fn joined() -> Namespace<&'static str> {
         let mut socket = socket("/");
         socket.handle_open(Instant::now(), session(Protocol::Eio4));
         receive(&mut socket, Body::Connect(Some(r#"{"sid":"id"}"#.into())));
@@ -1330,7 +1330,7 @@ mod tests {
         Event::Ready { sid: sid.into(), recovered: false }
     }
 
-    fn receive(socket: &mut Socket<&'static str>, body: Body) {
+    fn receive(socket: &mut Namespace<&'static str>, body: Body) {
         socket.handle_packet(Instant::now(), 1, Packet::new(root(), body));
     }
 
@@ -1340,7 +1340,7 @@ mod tests {
     }
 
     fn emit(
-        socket: &mut Socket<&'static str>,
+        socket: &mut Namespace<&'static str>,
         name: &'static str,
         ask: Option<Ask<&'static str>>,
     ) -> Result<(), EmitError> {
@@ -1353,7 +1353,7 @@ mod tests {
         Some(Ask { waiter, since, timeout: SECOND, retries: 0, id: None })
     }
 
-    fn written(socket: &mut Socket<&'static str>) -> Vec<String> {
+    fn written(socket: &mut Namespace<&'static str>) -> Vec<String> {
         let mut texts = Vec::new();
         for outgoing in socket.take_transmit() {
             outgoing.packet.encode(Protocol::Eio4, |frame| {
@@ -1365,7 +1365,7 @@ mod tests {
         texts
     }
 
-    fn events(socket: &mut Socket<&'static str>) -> Vec<Event<&'static str>> {
+    fn events(socket: &mut Namespace<&'static str>) -> Vec<Event<&'static str>> {
         std::iter::from_fn(|| socket.poll_event()).collect()
     }
 
@@ -1579,7 +1579,7 @@ mod tests {
     }
 
     /// Joins again, over connection number `epoch`, and gives what is sent then.
-    fn rejoin(socket: &mut Socket<&'static str>, now: Instant, epoch: u64) -> Vec<String> {
+    fn rejoin(socket: &mut Namespace<&'static str>, now: Instant, epoch: u64) -> Vec<String> {
         socket.handle_open(now, Session { epoch, ..session(Protocol::Eio4) });
         let reply = Body::Connect(Some(r#"{"sid":"x"}"#.into()));
         socket.handle_packet(now, epoch, Packet::new(root(), reply));
@@ -1731,12 +1731,12 @@ mod tests {
     }
 
     /// Emits with two retries.
-    fn emit_surely(socket: &mut Socket<&'static str>, name: &'static str, now: Instant) {
+    fn emit_surely(socket: &mut Namespace<&'static str>, name: &'static str, now: Instant) {
         let ask = Ask { waiter: name, since: now, timeout: SECOND, retries: 2, id: None };
         emit(socket, name, Some(ask)).unwrap();
     }
 
-    fn answer(socket: &mut Socket<&'static str>, id: u64) {
+    fn answer(socket: &mut Namespace<&'static str>, id: u64) {
         receive(socket, Body::Ack { id, payload: encode_reply(&()).unwrap() });
     }
 
@@ -1892,7 +1892,7 @@ mod tests {
     #[test]
     fn a_session_is_gone_on_with_behind_the_last_event() {
         let now = Instant::now();
-        let mut socket = Socket::<&'static str>::new(Config {
+        let mut socket = Namespace::<&'static str>::new(Config {
             credentials: Credentials::Fixed(Some(Auth("{}".into()))),
             ..config("/")
         });
@@ -1901,7 +1901,7 @@ mod tests {
             Body::Event { id, payload }
         };
         let mut epoch = 0;
-        let mut reconnect = |socket: &mut Socket<&'static str>, replay: &[&'static str], pid| {
+        let mut reconnect = |socket: &mut Namespace<&'static str>, replay: &[&'static str], pid| {
             socket.handle_lost(now, Reason::PingTimeout, true);
             events(socket);
             epoch += 1;
@@ -1948,12 +1948,12 @@ mod tests {
     }
 
     /// A namespace whose application gives the credentials, and that tries again when refused.
-    fn provided() -> Socket<&'static str> {
+    fn provided() -> Namespace<&'static str> {
         let retry = |reason: &Reason| match reason {
             Reason::Refused(_) => Retry::WithNewAuth,
             other => Retry::default_for(other),
         };
-        Socket::new(Config {
+        Namespace::new(Config {
             credentials: Credentials::Provided,
             reconnect: Reconnect::default().jitter(0.0).attempts(2).retry(retry),
             ..config("/")
@@ -2022,7 +2022,7 @@ mod tests {
         assert_eq!(rejoin_with(&mut socket, now), [r#"42["kept"]"#]);
     }
 
-    fn rejoin_with(socket: &mut Socket<&'static str>, now: Instant) -> Vec<String> {
+    fn rejoin_with(socket: &mut Namespace<&'static str>, now: Instant) -> Vec<String> {
         socket.handle_open(now, session(Protocol::Eio4));
         socket.handle_auth(now, Ok(Some(Auth("{}".into()))));
         receive(socket, Body::Connect(Some(r#"{"sid":"x"}"#.into())));
@@ -2045,8 +2045,10 @@ mod tests {
     #[test]
     fn an_answer_that_comes_while_it_is_tried_again_is_taken() {
         let now = Instant::now();
-        let mut socket =
-            Socket::<&'static str>::new(Config { reconnect: Reconnect::default(), ..config("/") });
+        let mut socket = Namespace::<&'static str>::new(Config {
+            reconnect: Reconnect::default(),
+            ..config("/")
+        });
         socket.handle_open(now, session(Protocol::Eio4));
         written(&mut socket);
         socket.handle_timeout(now + 20 * SECOND);
@@ -2130,7 +2132,7 @@ mod tests {
     }
 
     /// A namespace that was given up while it was being joined.
-    fn given_up(now: Instant) -> Socket<&'static str> {
+    fn given_up(now: Instant) -> Namespace<&'static str> {
         let mut socket = socket("/");
         socket.handle_open(now, session(Protocol::Eio4));
         assert_eq!(written(&mut socket).len(), 1);
@@ -2167,7 +2169,7 @@ mod tests {
 
         // And after the time for the answer was over, too.
         let mut socket =
-            Socket::<&'static str>::new(Config { join_timeout: SECOND, ..config("/") });
+            Namespace::<&'static str>::new(Config { join_timeout: SECOND, ..config("/") });
         socket.handle_open(now, session(Protocol::Eio4));
         written(&mut socket);
         socket.handle_timeout(now + SECOND);
@@ -2181,7 +2183,7 @@ mod tests {
     #[test]
     fn a_request_that_is_never_answered_is_made_again() {
         let mut now = Instant::now();
-        let mut socket = Socket::<&'static str>::new(Config {
+        let mut socket = Namespace::<&'static str>::new(Config {
             join_timeout: SECOND,
             reconnect: Reconnect::default().delay(SECOND, SECOND).jitter(0.0),
             ..config("/")
@@ -2278,7 +2280,7 @@ mod tests {
                     Reason::Refused(_) => Retry::WithNewAuth,
                     _ => Retry::Again,
                 };
-                let mut socket: Socket<usize> = Socket::new(Config {
+                let mut socket: Namespace<usize> = Namespace::new(Config {
                     credentials: if provided { Credentials::Provided } else { fixed },
                     reconnect: Reconnect::default().attempts(if patient { 3 } else { 0 }).retry(retry),
                     ..config("/")
@@ -2413,7 +2415,7 @@ mod tests {
             ) {
                 let mut now = Instant::now();
                 let fixed = Credentials::Fixed(None);
-                let mut socket: Socket<usize> = Socket::new(Config {
+                let mut socket: Namespace<usize> = Namespace::new(Config {
                     credentials: if provided { Credentials::Provided } else { fixed },
                     reconnect: Reconnect::default().retry(|_| Retry::Again),
                     ..config("/")
