@@ -20,10 +20,10 @@ use std::{
 use serde::de::DeserializeOwned;
 
 use crate::{
-    emit::Emit,
-    guard::Panicked,
+    message::emit::Emit,
     payload::read,
     proto::{ProtocolError, engine::Protocol, packet::Parser},
+    runtime::guard::Panicked,
 };
 
 /// Who ended it.
@@ -63,7 +63,7 @@ pub enum Initiator {
 ///
 /// What is tried again is up to [`Reconnect::retry`](crate::Reconnect::retry), but for what is
 /// never. What becomes of events and answers then is told on the page on
-/// [delivery](crate::delivery#when-something-ends).
+/// [delivery](crate::guide::delivery#when-something-ends).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Reason {

@@ -71,14 +71,14 @@
 //! | join and leave namespaces | [`Client::of`], [`Socket::ready`], [`Socket::disconnect`], [`Socket::connect`] |
 //! | hear | [`Socket::subscribe`], [`Socket::subscribe_to`], [`Socket::subscribe_once`], [`message`] |
 //! | stop hearing, hear too much | [`Subscription`], [`Overflow`] |
-//! | hear and send events as types of your own | [`contract`], [`Socket::on`], [`Socket::once`], [`Socket::answer`], [`Socket::send_event`], [`Socket::call`], [`Undecodable`] |
+//! | hear and send events as types of your own | [`message::contract`], [`Socket::on`], [`Socket::once`], [`Socket::answer`], [`Socket::send_event`], [`Socket::call`], [`Undecodable`] |
 //! | hear some of them, as a stream or with a function | [`Socket::on_name`], [`Socket::once_name`], [`Socket::on_prefix`], [`Socket::events`], [`Socket::on_fn`] |
 //! | see, change, drop or answer what comes and goes | [`middleware`], [`Emitted`] |
 //! | pass events on, as they are | [`Bridge`], [`Event::to_emit`], [`Event::ack_with`] |
 //! | read arguments, answer the server | [`Event::args`], [`Event::ack`], [`Payload`] |
 //! | talk | [`Socket::emit`], [`Socket::emit_with_ack`], [`Emit`], [`Socket::recipient`] |
 //! | say how an event may wait | [`Emit`], [`Offline`], [`Written`] |
-//! | be sure that it arrives, or know that it did not | [`delivery`], [`AckRequest::retries`] |
+//! | be sure that it arrives, or know that it did not | [`guide::delivery`], [`AckRequest::retries`] |
 //! | lose a connection and get it back | [`Reconnect`], [`Retry`], [`Reconnecting`], [`GaveUp`], [`Ready::recovered`] |
 //! | fetch credentials | [`ClientBuilder::auth_with`], [`headers_with`](ClientBuilder::headers_with) |
 //! | be slow, or stop listening | [`Overflow`], [`Lagged`], [`Subscription`] |
@@ -159,7 +159,7 @@
 //! behind which comes [`Ready`]. A namespace that the server itself has ended, or refused, stays so
 //! until [`Socket::connect`], unless the [policy](Reconnect::retry) says otherwise.
 //! [`Socket::disconnect`] and [`Client::shutdown`] win at any time. What arrives, what may be lost
-//! and what it costs to lose nothing is on a page of its own: [`delivery`].
+//! and what it costs to lose nothing is on a page of its own: [`guide::delivery`].
 //!
 //! # Not yet
 //!
@@ -177,67 +177,46 @@
     )
 )]
 
-mod address;
-mod alarm;
-mod audience;
+mod actor;
+mod backpressure;
 pub mod bridge;
 mod client;
-mod connection;
-pub mod contract;
-pub mod delivery;
-mod driver;
-mod ear;
-mod emit;
 pub mod error;
-mod guard;
-mod journal;
+pub mod guide;
 pub mod message;
 pub mod middleware;
-mod namespace;
-mod outbox;
 pub mod payload;
-mod port;
-mod posts;
 mod proto;
-mod provider;
-mod quick;
-mod socket;
+mod runtime;
 mod stats;
-mod subscriber;
-mod subscription;
-mod text;
-mod ticket;
 mod transport;
-mod unheard;
-mod waiters;
-mod window;
 
+pub use actor::subscribers::listener::Events;
+pub use actor::subscribers::subscriber::Subscribable;
 pub use bridge::{Bridge, BridgeBuilder, BridgeCounts, BridgeStats, Route};
+pub use client::socket::{Ack, AckRequest, ReadyRequest, Socket, WhenReady, WhenWritten, Written};
+pub use client::subscription::{Overflow, Subscription};
 pub use client::{Client, ClientBuilder, ShutdownReport};
-pub use contract::{Answer, Call, NamedEvent};
-pub use ear::Events;
-pub use emit::{Emit, Offline};
 pub use error::{
     AckError, AnswerError, BridgeError, BuildError, ConnectFailure, DecodeError, EmitError,
     Initiator, NamespaceError, ReadyError, Reason, Refusal, StartError, Unsendable,
 };
+pub use message::contract::{Answer, Call, NamedEvent};
+pub use message::emit::{Emit, Offline};
 pub use message::{
     ConnectError, Disconnected, Emitted, Event, GaveUp, Lagged, Ready, Reconnecting, ServerError,
     Undecodable,
 };
 pub use payload::{Payload, Reply};
+pub use proto::ticket::SessionTicket;
 pub use proto::{
     ProtocolError,
     backoff::{DialLimiter, Reconnect, Retry},
     engine::Protocol,
     packet::Parser,
 };
-pub use provider::{Dial, Join};
-pub use socket::{Ack, AckRequest, ReadyRequest, Socket, WhenReady, WhenWritten, Written};
+pub use runtime::provider::{Dial, Join};
 pub use stats::{RoundTrips, Stats};
-pub use subscriber::Subscribable;
-pub use subscription::{Overflow, Subscription};
-pub use ticket::SessionTicket;
 
 /// Compiles what the README shows.
 #[cfg(doctest)]

@@ -14,9 +14,9 @@ use std::{
 };
 
 use crate::{
+    backpressure::receive_window::Load,
     error::Reason,
     proto::{connection, namespace},
-    window::Load,
 };
 
 /// Times are counted by the power of two that they reach, in microseconds: up to half an hour.

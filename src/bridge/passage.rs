@@ -15,19 +15,19 @@ use super::{
     route::Route,
 };
 use crate::{
-    alarm,
-    ear::Ear,
-    emit::{Emit, Offline},
+    actor::namespace::{Asker, Question, Waiter},
+    actor::namespace_ref::Port,
+    actor::subscribers::listener::Ear,
+    actor::subscribers::subscriber::Sent,
+    backpressure::send_quota::{Asking, Settled, Witness},
     error::{AckError, EmitError, Reason},
-    guard::Task,
+    message::emit::{Emit, Offline},
     message::{Event, Responder},
     middleware::Flow,
-    namespace::{Asker, Question, Waiter},
-    outbox::{Asking, Settled, Witness},
     payload::Payload,
-    port::Port,
+    runtime::clock as alarm,
+    runtime::guard::Task,
     stats::Counter,
-    subscriber::Sent,
 };
 
 macro_rules! counts {

@@ -7,10 +7,10 @@ use std::{
 };
 
 use crate::{
-    emit::Emit,
-    guard::{self, Kept},
+    actor::namespace_ref::Name,
     message::Event,
-    port::Name,
+    message::emit::Emit,
+    runtime::guard::{self, Kept},
 };
 
 /// Which events a [`Bridge`](super::Bridge) passes on in one direction, and under which names.

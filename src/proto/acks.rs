@@ -5,7 +5,7 @@
 
 use std::{cmp::Reverse, collections::BinaryHeap, time::Instant};
 
-use crate::quick::QuickMap;
+use crate::proto::fast_map::QuickMap;
 
 /// `W` is whatever waits: the core does not care.
 #[derive(Debug)]

@@ -61,10 +61,10 @@ use super::{
     suspect::{Suspect, Suspects},
 };
 use crate::{
-    emit::Terms,
+    backpressure::send_quota::Permit,
     error::{ConnectFailure, EmitError, Reason, brief},
-    outbox::Permit,
-    text::Text,
+    message::emit::Terms,
+    payload::text::Text,
 };
 
 /// How long an undecided server may be silent before it is asked.
@@ -1442,7 +1442,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::{super::backoff::DialLimiter, *};
-    use crate::emit::Place;
+    use crate::message::emit::Place;
 
     const SECOND: Duration = Duration::from_secs(1);
     const MODERN: &str =
@@ -1994,8 +1994,8 @@ mod tests {
         assert!(matches!(bench.core.poll_event(), Some(Event::Opened(_))));
     }
 
-    fn outbox() -> std::sync::Arc<crate::outbox::Outbox> {
-        use crate::outbox::{Limits, Outbox};
+    fn outbox() -> std::sync::Arc<crate::backpressure::send_quota::Outbox> {
+        use crate::backpressure::send_quota::{Limits, Outbox};
         Outbox::new(Limits { items: 10, bytes: 1_000, asks: 0 })
     }
 

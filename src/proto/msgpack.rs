@@ -39,8 +39,8 @@ use super::packet::{
 };
 use crate::{
     error::brief,
+    payload::text::Text,
     payload::{ESCAPED, Payload, Token, Tokens, unquoted},
-    text::Text,
 };
 
 /// How deep what comes in may be nested: no deeper than anybody could decode it.

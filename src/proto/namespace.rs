@@ -39,9 +39,9 @@ use super::{
     suspect::Suspect,
 };
 use crate::{
-    emit::{Emit, Offline},
+    backpressure::send_quota::Permit,
     error::{AckError, ConnectFailure, EmitError, Reason, Refusal, Unsendable},
-    outbox::Permit,
+    message::emit::{Emit, Offline},
     payload::{self, Payload},
     stats::RoundTrips,
 };
@@ -1282,7 +1282,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        outbox::{Limits, Outbox},
+        backpressure::send_quota::{Limits, Outbox},
         payload::{encode_event, encode_reply},
         proto::{engine::Frame, packet::root},
     };

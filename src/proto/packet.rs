@@ -28,8 +28,8 @@ use super::{
 };
 use crate::{
     error::brief,
+    payload::text::Text,
     payload::{Name, Payload, check_placeholders, unquoted},
-    text::Text,
 };
 
 /// So many attachments the official parsers take with one packet.

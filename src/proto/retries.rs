@@ -20,7 +20,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{emit::Emit, outbox::Permit, payload::Payload};
+use crate::{backpressure::send_quota::Permit, message::emit::Emit, payload::Payload};
 
 #[derive(Debug)]
 pub(crate) struct Retries<W> {

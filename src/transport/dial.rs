@@ -25,7 +25,7 @@ use super::{
 use crate::{
     error::{ConnectFailure, Reason, brief},
     proto::engine::Protocol,
-    provider::Dial,
+    runtime::provider::Dial,
 };
 
 /// Where to dial, and with what.

@@ -6,7 +6,7 @@ use std::fmt;
 use crate::{
     error::{BuildError, Reason, brief},
     proto::namespace::escape,
-    provider::{Dial, Provider},
+    runtime::provider::{Dial, Provider},
 };
 use awc::http::header::{self, HeaderName, HeaderValue};
 

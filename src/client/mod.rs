@@ -1,5 +1,9 @@
 //! The handle of one connection, and everything that can be set for it.
 
+mod address;
+pub(crate) mod socket;
+pub(crate) mod subscription;
+
 use std::{
     collections::HashMap,
     fmt,
@@ -17,15 +21,18 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::{
-    address::{Address, before_query, namespace_name, shown_url},
-    connection::{Abandoned, BeginShutdown, Connection, Knowledge},
-    emit::Offline,
+    actor::connection::{Abandoned, BeginShutdown, Connection, Knowledge},
+    actor::namespace::{AuthProvider, Namespace, Settings, Way},
+    actor::namespace_ref::Port,
+    actor::waiters::Patience,
+    backpressure::receive_window::{Load, Window},
+    backpressure::send_quota as outbox,
+    client::address::{Address, before_query, namespace_name, shown_url},
+    client::socket::{Defaults, Socket},
     error::{BuildError, NamespaceError, Reason, StartError, brief},
-    guard,
+    message::emit::Offline,
     middleware::{List, Middleware},
-    namespace::{AuthProvider, Namespace, Settings, Way},
-    outbox,
-    port::Port,
+    proto::ticket::SessionTicket,
     proto::{
         backoff::{Range, Reconnect},
         connection::Config,
@@ -33,13 +40,10 @@ use crate::{
         namespace::{self, Credentials},
         packet::{Limits, MAX_ATTACHMENTS, Parser},
     },
-    provider::{Dial, Join, Provider},
-    socket::{Defaults, Socket},
+    runtime::guard,
+    runtime::provider::{Dial, Join, Provider},
     stats::Stats,
-    ticket::SessionTicket,
     transport::{Headers, Pairs, PairsProvider, Query, Target},
-    waiters::Patience,
-    window::{Load, Window},
 };
 
 /// A connection to a Socket.IO server, and all namespaces on it.
@@ -694,7 +698,7 @@ impl ClientBuilder {
     /// Whether an event with [retries](Self::retries) gets one more argument, behind all others:
     /// an object such as `{"messageId":"8f3…-17"}`, the same each time it is sent, and different
     /// for each event of all clients. By it a server can drop repeats; see the
-    /// [page on delivery](crate::delivery#at-least-once) for how. Default: no.
+    /// [page on delivery](crate::guide::delivery#at-least-once) for how. Default: no.
     #[must_use]
     pub fn message_ids(mut self, wanted: bool) -> Self {
         self.message_ids = wanted;

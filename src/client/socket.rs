@@ -16,24 +16,24 @@ use futures::channel::oneshot;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    client::Lifeline,
-    contract::{Answer, Call, NamedEvent},
-    ear::{Answering, Ear, Events, Filter, Function, Named, Typed},
-    emit::{Emit, Offline},
-    error::{AckError, EmitError, ReadyError, Reason},
-    guard::{self, Teller},
-    message::{Disconnected, Event, Ready},
-    middleware::Middleware,
-    namespace::{
+    actor::namespace::{
         Asker, AwaitReady, Disconnect, GiveTicket, Question, Rejoin, Subscribe, SubscribeOnce,
         TakeUnsent, Waiter,
     },
-    outbox::{Fate, Settled},
+    actor::namespace_ref::{Port, Taken},
+    actor::subscribers::listener::{Answering, Ear, Events, Filter, Function, Named, Typed},
+    actor::subscribers::subscriber::{Ears, Owner, Subscribable, ears},
+    backpressure::send_quota::{Fate, Settled},
+    client::Lifeline,
+    client::subscription::{Number, Overflow, Subscription},
+    error::{AckError, EmitError, ReadyError, Reason},
+    message::contract::{Answer, Call, NamedEvent},
+    message::emit::{Emit, Offline},
+    message::{Disconnected, Event, Ready},
+    middleware::Middleware,
     payload::{Payload, Reply},
-    port::{Port, Taken},
-    subscriber::{Ears, Owner, Subscribable, ears},
-    subscription::{Number, Overflow, Subscription},
-    ticket::SessionTicket,
+    proto::ticket::SessionTicket,
+    runtime::guard::{self, Teller},
 };
 
 /// A handle to one namespace of one connection.
@@ -197,7 +197,7 @@ impl Socket {
     }
 
     /// Subscribes an actor to events of one name, which it gets as messages of its own type: decoded,
-    /// and in one order with all else that it has subscribed to. See [`contract`](crate::contract)
+    /// and in one order with all else that it has subscribed to. See [`contract`](crate::message::contract)
     /// for an example.
     ///
     /// An event that does not have this shape comes as [`Undecodable`](crate::Undecodable) to who
@@ -231,7 +231,7 @@ impl Socket {
 
     /// Has an actor answer what the server asks with events of one name: what its handler returns
     /// is the answer, also by way of a future, also if it is an error; see
-    /// [`contract`](crate::contract).
+    /// [`contract`](crate::message::contract).
     ///
     /// The actor answers up to 64 of them at a time; further ones wait, and all behind them. An
     /// event that does not ask for an answer is handled as well.
@@ -336,7 +336,7 @@ impl Socket {
         self.port.chain.push(middleware);
     }
 
-    /// Emits an event that has a type of its own; see [`contract`](crate::contract).
+    /// Emits an event that has a type of its own; see [`contract`](crate::message::contract).
     ///
     /// # Errors
     ///
@@ -349,7 +349,7 @@ impl Socket {
     }
 
     /// Asks the server, and waits for the answer that belongs to the question; see
-    /// [`contract`](crate::contract), and [`emit_with_ack`](Self::emit_with_ack) for what it returns.
+    /// [`contract`](crate::message::contract), and [`emit_with_ack`](Self::emit_with_ack) for what it returns.
     pub fn call<C>(&self, call: C) -> AckRequest<C::Reply>
     where
         C: Call + Serialize,

@@ -77,10 +77,10 @@ pub use route::Route;
 pub(crate) use passage::Asked;
 
 use crate::{
-    emit::check_name,
+    client::socket::Socket,
+    client::subscription::{Overflow, Subscription},
     error::BridgeError,
-    socket::Socket,
-    subscription::{Overflow, Subscription},
+    message::emit::check_name,
 };
 use echo::{Echoes, Span};
 use passage::{Counts, Passage};

@@ -15,13 +15,13 @@ use futures::{SinkExt, Stream, channel::mpsc};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    contract::{Answer, Call, Failed},
+    actor::namespace_ref::Name,
+    actor::subscribers::subscriber::{Sent, send},
+    client::subscription::Number,
     error::{AnswerError, DecodeError},
-    guard::{self, Kept, Task},
+    message::contract::{Answer, Call, Failed},
     message::{Event, Undecodable},
-    port::Name,
-    subscriber::{Sent, send},
-    subscription::Number,
+    runtime::guard::{self, Kept, Task},
 };
 
 /// Takes events. What it has of the application may panic, the ear does not.

@@ -7,7 +7,7 @@ use futures::{FutureExt, future::LocalBoxFuture};
 
 use crate::{
     error::{Reason, brief},
-    guard::{Kept, Panicked, Task},
+    runtime::guard::{Kept, Panicked, Task},
 };
 
 /// An asynchronous function of the application, which is told `I` and gives `O`.

@@ -3,9 +3,9 @@
 use std::collections::VecDeque;
 
 use crate::{
+    actor::namespace_ref::Name,
+    actor::subscribers::subscriber::{Ears, Subscriber},
     message::Event,
-    port::Name,
-    subscriber::{Ears, Subscriber},
 };
 
 /// So many events are kept.

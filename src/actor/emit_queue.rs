@@ -11,9 +11,9 @@ use std::{
 };
 
 use crate::{
-    emit::{Emit, Offline},
-    namespace::Question,
-    outbox::Permit,
+    actor::namespace::Question,
+    backpressure::send_quota::Permit,
+    message::emit::{Emit, Offline},
 };
 
 /// An event to be sent, perhaps with somebody who waits for an answer.
@@ -107,7 +107,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::outbox::{Limits, Outbox};
+    use crate::backpressure::send_quota::{Limits, Outbox};
 
     fn post(outbox: &Arc<Outbox>, name: &str) -> Post {
         let permit = outbox.reserve(1).unwrap();

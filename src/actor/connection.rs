@@ -32,21 +32,21 @@ use actix::{Actor, Addr, AsyncContext, Context, Handler, Message};
 use bytestring::ByteString;
 
 use crate::{
-    alarm,
-    driver::Driver,
-    guard::Teller,
-    journal::Journal,
-    namespace::{self, Held, Namespace, Way, message},
+    actor::driver::Driver,
+    actor::journal::Journal,
+    actor::namespace::{self, Held, Namespace, Way, message},
+    backpressure::receive_window::{Load, Window},
+    proto::fast_map::QuickMap,
+    proto::ticket::SessionTicket,
     proto::{
         connection::{self as proto, Admission, Event, Outgoing},
         engine::{Protocol, later},
         packet::Packet,
     },
-    quick::QuickMap,
+    runtime::clock as alarm,
+    runtime::guard::Teller,
     stats::Counters,
-    ticket::SessionTicket,
     transport::Target,
-    window::{Load, Window},
 };
 
 /// The part of the time for a ping after which stuck subscribers hold up the connection no more,

@@ -3,6 +3,9 @@
 //! Whoever subscribed gets what it asked for, in the order in which it came about. The way back is
 //! [`Emit`].
 
+pub mod contract;
+pub(crate) mod emit;
+
 use std::{
     fmt,
     sync::{
@@ -17,11 +20,11 @@ use bytestring::ByteString;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    emit::Emit,
+    actor::namespace::Answer,
+    actor::namespace_ref::{Name, Port},
     error::{AnswerError, DecodeError, Reason, Refusal},
-    namespace::Answer,
+    message::emit::Emit,
     payload::{AMBIGUOUS, Payload, encode_event, encode_reply},
-    port::{Name, Port},
     proto::engine::Protocol,
 };
 

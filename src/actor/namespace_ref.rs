@@ -15,14 +15,14 @@ use actix::{Addr, Context, Handler, Message, dev::ToEnvelope};
 use bytestring::ByteString;
 
 use crate::{
-    connection::{self, Connection},
-    emit::{Emit, Offline, check_name},
+    actor::connection::{self, Connection},
+    actor::emit_queue::{Post, Posts},
+    actor::namespace::{Namespace, Posted, Question},
+    backpressure::send_quota::{Outbox, Permit},
     error::{EmitError, Reason},
+    message::emit::{Emit, Offline, check_name},
     middleware::{Chain, Flow},
-    namespace::{Namespace, Posted, Question},
-    outbox::{Outbox, Permit},
     payload::{AMBIGUOUS, Payload},
-    posts::{Post, Posts},
     proto::{engine::Protocol, namespace, packet::Parser},
 };
 

@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use crate::{
     error::{ConnectFailure, ReadyError, Reason},
-    guard::Teller,
     message::Ready,
+    runtime::guard::Teller,
 };
 
 /// So many failed attempts are waited for.
@@ -120,7 +120,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::guard;
+    use crate::runtime::guard;
 
     const DEFAULT: Patience = Patience { is_endless: false, has_providers: false };
 

@@ -13,14 +13,14 @@ use actix::{ActorContext, ActorFuture, Context};
 use futures::future::LocalBoxFuture;
 
 use crate::{
-    alarm::{self, Alarm, Clock},
-    connection::{Connection, Inflow},
+    actor::connection::{Connection, Inflow},
     error::Reason,
     proto::{
         connection::{self as proto, Action},
         engine::later,
     },
-    provider::Dial,
+    runtime::clock::{self as alarm, Alarm, Clock},
+    runtime::provider::Dial,
     transport::{DialFailure, Incoming, Target, WebSocket},
 };
 
@@ -286,13 +286,13 @@ mod tests {
 
     use super::*;
     use crate::{
-        connection::Knowledge,
+        actor::connection::Knowledge,
+        backpressure::receive_window::{Load, Window},
         proto::{
             backoff::Reconnect,
             packet::{Limits, Parser},
         },
         transport::{Headers, Query},
-        window::{Load, Window},
     };
 
     const SECOND: Duration = Duration::from_secs(1);

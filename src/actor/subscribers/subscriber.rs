@@ -24,15 +24,15 @@ use actix::{
 use futures::{FutureExt, StreamExt, stream::FuturesUnordered};
 
 use crate::{
-    ear::{Filter, Named},
-    guard::{Panicked, Task},
+    actor::namespace_ref::Name,
+    actor::subscribers::listener::{Filter, Named},
+    backpressure::receive_window::{Backlog, Load},
+    client::subscription::{Number, Overflow},
     message::{
         ConnectError, Disconnected, Emitted, Event, GaveUp, Lagged, Ready, Reconnecting,
         ServerError, Undecodable,
     },
-    port::Name,
-    subscription::{Number, Overflow},
-    window::{Backlog, Load},
+    runtime::guard::{Panicked, Task},
 };
 
 /// How many life-cycle messages wait for an actor. Then the oldest one gives way: it tells what was,

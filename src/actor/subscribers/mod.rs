@@ -3,15 +3,19 @@
 //! An event costs those who hear it, and a turn of the actor those for whom there is something to be
 //! done, however many others there are.
 
+pub(crate) mod early_events;
+pub(crate) mod listener;
+pub(crate) mod subscriber;
+
 use std::{collections::HashMap, task::Context};
 
 use crate::{
+    actor::namespace_ref::Name,
+    actor::subscribers::subscriber::{Ears, Fact, Subscriber},
+    backpressure::receive_window::{Backlog, Load},
+    client::subscription::{Number, Overflow},
     message::{Event, Undecodable},
-    port::Name,
     stats::Counters,
-    subscriber::{Ears, Fact, Subscriber},
-    subscription::{Number, Overflow},
-    window::{Backlog, Load},
 };
 
 /// The places of so few are all looked at for each event.

@@ -10,8 +10,8 @@ use std::{
 };
 
 use crate::{
-    namespace::{Cancel, SetOverflow},
-    port::Port,
+    actor::namespace::{Cancel, SetOverflow},
+    actor::namespace_ref::Port,
 };
 
 /// Tells calls to subscribe apart, those of all threads and namespaces. What an actor subscribes

@@ -4,7 +4,7 @@
 //! but a Connection that does not read for want of room, and that one when half of it is free: it then
 //! reads many messages in a turn, where it would have read as few as an actor's mailbox takes.
 //!
-//! What a stuck subscriber [keeps](crate::subscriber::Subscriber::shed) does not hold up the
+//! What a stuck subscriber [keeps](crate::actor::subscribers::subscriber::Subscriber::shed) does not hold up the
 //! connection. It has as much room beside the window, for all subscribers together.
 
 use std::{

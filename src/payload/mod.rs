@@ -38,6 +38,7 @@
 mod de;
 mod placeholder;
 mod ser;
+pub(crate) mod text;
 mod tokens;
 
 use std::{fmt, ops::Range, sync::Arc};
@@ -45,7 +46,7 @@ use std::{fmt, ops::Range, sync::Arc};
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
-use crate::{error::DecodeError, text::Text};
+use crate::{error::DecodeError, payload::text::Text};
 
 #[cfg(feature = "msgpack")]
 pub(crate) use placeholder::ESCAPED;

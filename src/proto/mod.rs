@@ -22,6 +22,7 @@ pub(crate) mod acks;
 pub(crate) mod backoff;
 pub(crate) mod connection;
 pub(crate) mod engine;
+pub(crate) mod fast_map;
 mod json;
 #[cfg(feature = "msgpack")]
 mod msgpack;
@@ -31,6 +32,7 @@ mod proof;
 pub(crate) mod recovery;
 pub(crate) mod retries;
 pub(crate) mod suspect;
+pub(crate) mod ticket;
 
 pub use packet::ProtocolError;
 
@@ -43,18 +45,18 @@ mod purity {
     #[test]
     fn the_core_knows_no_clock_no_io_and_no_runtime() {
         let sources = [
-            ("acks", include_str!("proto/acks.rs")),
-            ("backoff", include_str!("proto/backoff.rs")),
-            ("connection", include_str!("proto/connection.rs")),
-            ("engine", include_str!("proto/engine.rs")),
-            ("json", include_str!("proto/json.rs")),
-            ("msgpack", include_str!("proto/msgpack.rs")),
-            ("packet", include_str!("proto/packet.rs")),
-            ("proof", include_str!("proto/proof.rs")),
-            ("recovery", include_str!("proto/recovery.rs")),
-            ("retries", include_str!("proto/retries.rs")),
-            ("namespace", include_str!("proto/namespace.rs")),
-            ("suspect", include_str!("proto/suspect.rs")),
+            ("acks", include_str!("acks.rs")),
+            ("backoff", include_str!("backoff.rs")),
+            ("connection", include_str!("connection.rs")),
+            ("engine", include_str!("engine.rs")),
+            ("json", include_str!("json.rs")),
+            ("msgpack", include_str!("msgpack.rs")),
+            ("packet", include_str!("packet.rs")),
+            ("proof", include_str!("proof.rs")),
+            ("recovery", include_str!("recovery.rs")),
+            ("retries", include_str!("retries.rs")),
+            ("namespace", include_str!("namespace.rs")),
+            ("suspect", include_str!("suspect.rs")),
         ];
         let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/proto");
         let files = std::fs::read_dir(folder).unwrap().count();

@@ -20,22 +20,26 @@ use bytestring::ByteString;
 use futures::{TryFutureExt, future::ready};
 
 use crate::{
-    alarm::{self, Alarm},
-    audience::{Audience, Told},
+    actor::connection::{self, Connection, Done},
+    actor::emit_queue::{Post, Posts},
+    actor::namespace_ref::{Name, Port, Status, Taken},
+    actor::subscribers::early_events::Unheard,
+    actor::subscribers::subscriber::{Ears, Fact, Subscriber},
+    actor::subscribers::{Audience, Told},
+    actor::waiters::{Patience, ReadySender, Waiters},
+    backpressure::receive_window::{Backlog, Load, Window},
+    backpressure::send_quota::{Asking as AskingRoom, Limits, Outbox, Permit},
     bridge::Asked,
-    connection::{self, Connection, Done},
-    emit::{Emit, Offline},
+    client::subscription::{Number, Overflow},
     error::{AckError, EmitError, ReadyError, Reason},
-    guard::Teller,
+    message::emit::{Emit, Offline},
     message::{
         ConnectError, Disconnected, Emitted, Event, GaveUp, Ready, Reconnecting, Responder,
         ServerError,
     },
     middleware::{Chain, List},
-    outbox::{Asking as AskingRoom, Limits, Outbox, Permit},
     payload::Payload,
-    port::{Name, Port, Status, Taken},
-    posts::{Post, Posts},
+    proto::ticket::SessionTicket,
     proto::{
         connection::{Outgoing, Session},
         engine::{Protocol, later},
@@ -43,14 +47,10 @@ use crate::{
         packet::{Body, FOREIGN_ID, Packet},
         suspect::Suspect,
     },
-    provider::{Join, Provided, Provider},
+    runtime::clock::{self as alarm, Alarm},
+    runtime::guard::Teller,
+    runtime::provider::{Join, Provided, Provider},
     stats::Counters,
-    subscriber::{Ears, Fact, Subscriber},
-    subscription::{Number, Overflow},
-    ticket::SessionTicket,
-    unheard::Unheard,
-    waiters::{Patience, ReadySender, Waiters},
-    window::{Backlog, Load, Window},
 };
 
 /// Who waits for an answer, and the room for that.

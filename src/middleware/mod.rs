@@ -76,14 +76,14 @@ use std::{
 use serde::Serialize;
 
 use crate::{
-    alarm,
-    emit::Emit,
-    guard::{self, Kept, Panicked},
+    actor::namespace_ref::Name,
     message::Event,
+    message::emit::Emit,
     payload::{Payload, encode_reply},
-    port::Name,
     proto::namespace,
-    provider::Join,
+    runtime::clock as alarm,
+    runtime::guard::{self, Kept, Panicked},
+    runtime::provider::Join,
     stats::Counters,
 };
 
@@ -467,7 +467,7 @@ fn pass<'a, T>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::window::Load;
+    use crate::backpressure::receive_window::Load;
 
     #[test]
     fn a_rate_lets_a_burst_through_and_then_one_at_a_time() {

@@ -1,0 +1,14 @@
+//! The actors: one for the connection, one for each namespace, and the ways to them.
+//!
+//! The [`connection`] owns the websocket, by way of its [`driver`], and routes packets. Each
+//! [`namespace`] wraps one namespace of the core, and publishes to its [`subscribers`]. Handles reach it
+//! through a [`namespace_ref`], and what they emit waits in an [`emit_queue`].
+
+pub(crate) mod connection;
+pub(crate) mod driver;
+pub(crate) mod emit_queue;
+pub(crate) mod journal;
+pub(crate) mod namespace;
+pub(crate) mod namespace_ref;
+pub(crate) mod subscribers;
+pub(crate) mod waiters;
