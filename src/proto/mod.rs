@@ -38,39 +38,3 @@ pub use packet::ProtocolError;
 
 #[cfg(test)]
 mod vectors;
-
-#[cfg(test)]
-mod purity {
-    /// The core must stay free of clocks, IO and runtimes, whoever edits it.
-    #[test]
-    fn the_core_knows_no_clock_no_io_and_no_runtime() {
-        let sources = [
-            ("acks", include_str!("acks.rs")),
-            ("backoff", include_str!("backoff.rs")),
-            ("connection", include_str!("connection.rs")),
-            ("engine", include_str!("engine.rs")),
-            ("json", include_str!("json.rs")),
-            ("msgpack", include_str!("msgpack.rs")),
-            ("packet", include_str!("packet.rs")),
-            ("proof", include_str!("proof.rs")),
-            ("recovery", include_str!("recovery.rs")),
-            ("retries", include_str!("retries.rs")),
-            ("namespace", include_str!("namespace.rs")),
-            ("suspect", include_str!("suspect.rs")),
-        ];
-        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/proto");
-        let files = std::fs::read_dir(folder).unwrap().count();
-        // All but the conformance vectors, which are a test.
-        assert_eq!(files, sources.len() + 1, "a file of src/proto is not in this list");
-        let banned =
-            ["actix", "awc", "tokio", "futures", "std::net", "std::io", "std::thread", "async "];
-        for (name, source) in sources {
-            let code = source.split("#[cfg(test)]").next().unwrap();
-            let is_code = |line: &&str| !line.trim_start().starts_with("//");
-            let code = code.lines().filter(is_code).collect::<Vec<_>>().join("\n");
-            for word in banned.iter().copied().chain(["Instant::now", "SystemTime"]) {
-                assert!(!code.contains(word), "src/proto/{name}.rs mentions {word:?}");
-            }
-        }
-    }
-}

@@ -1,0 +1,1339 @@
+use bytes::Bytes;
+
+use super::{super::backoff::DialLimiter, *};
+use crate::message::emit::Place;
+
+const SECOND: Duration = Duration::from_secs(1);
+const MODERN: &str =
+    r#"0{"sid":"S","pingInterval":25000,"pingTimeout":20000,"maxPayload":1000000}"#;
+const PLAIN: &str = r#"0{"sid":"S","pingInterval":25000,"pingTimeout":20000}"#;
+
+/// A connection, and the clock it believes in.
+struct Bench {
+    core: Connection,
+    now: Instant,
+}
+
+impl Bench {
+    fn new(pin: Option<Protocol>) -> Self {
+        Self::with(pin, Reconnect::never())
+    }
+
+    fn with(pin: Option<Protocol>, reconnect: Reconnect) -> Self {
+        let config = Config {
+            pin,
+            parser: Parser::default(),
+            limits: Limits { attachments: 10, bytes: 1_000 },
+            connect_timeout: 20 * SECOND,
+            join_timeout: 15 * SECOND,
+            attachment_timeout: 30 * SECOND,
+            reconnect,
+            seed: 7,
+        };
+        Self { core: Connection::new(config), now: Instant::now() }
+    }
+
+    /// Dials, and has the websocket.
+    fn dialled(pin: Option<Protocol>) -> Self {
+        Self::dialled_with(Parser::Json, pin)
+    }
+
+    fn dialled_with(parser: Parser, pin: Option<Protocol>) -> Self {
+        let mut bench = Self::new(pin);
+        bench.core.config.parser = parser;
+        assert_eq!(bench.core.join(bench.now, "/"), Admission::Later);
+        let asked = pin.unwrap_or(Protocol::Eio4);
+        assert_eq!(bench.core.poll_action(), Some(Action::Dial(asked)));
+        bench.core.handle_dialled(bench.now);
+        bench
+    }
+
+    fn open(protocol: Protocol) -> Self {
+        let mut bench = Self::dialled(None);
+        match protocol {
+            Protocol::Eio4 => bench.text(MODERN),
+            Protocol::Eio3 => {
+                bench.text(PLAIN);
+                bench.text("40");
+                let greeted = Event::Greeted(session(Protocol::Eio3));
+                assert_eq!(bench.core.poll_event(), Some(greeted));
+            }
+        }
+        assert!(matches!(bench.core.poll_event(), Some(Event::Opened(_))));
+        if protocol == Protocol::Eio3 {
+            assert_eq!(bench.core.poll_event(), Some(Event::Packet(joined_root())));
+        }
+        bench
+    }
+
+    fn text(&mut self, text: &str) {
+        self.core.handle_frame(self.now, Frame::Text(text.into()));
+    }
+
+    fn binary(&mut self, data: &[u8]) {
+        self.core.handle_frame(self.now, Frame::Binary(Bytes::copy_from_slice(data)));
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.now += time;
+        self.core.handle_timeout(self.now);
+    }
+
+    /// The server refuses with this HTTP status.
+    fn refused(&mut self, status: u16) {
+        let reason = Reason::Connect(ConnectFailure::Status(status));
+        self.core.handle_dial_failed(self.now, reason, None);
+    }
+
+    /// What is to be written, as text.
+    fn written(&mut self) -> Vec<String> {
+        let mut written = Vec::new();
+        while self.core.poll_transmit(|message| {
+            written.push(match message {
+                Message::Text(first, second) => format!("{first}{second}"),
+                Message::Binary(first, second) => {
+                    format!("{:?}", Bytes::from([first, second].concat()))
+                }
+                Message::Ping(number) => format!("ping {number}"),
+            });
+        }) {}
+        written
+    }
+
+    fn send(&mut self, packet: Packet) {
+        let epoch = self.core.epoch();
+        self.core.send(self.now, epoch, Outgoing::bare(packet));
+    }
+
+    fn leave(&mut self, namespace: &str) {
+        let packet = packet(namespace, Body::Disconnect);
+        self.core.leave(self.now, self.core.epoch(), packet);
+    }
+
+    #[track_caller]
+    fn expect_lost(&mut self, reason: Reason) {
+        assert_eq!(
+            self.core.poll_event(),
+            Some(Event::Lost { reason, again: false, suspect: None })
+        );
+        assert!(self.core.is_idle());
+    }
+}
+
+/// The default policy, apart from the clients of other tests.
+fn policy() -> Reconnect {
+    Reconnect::default().limiter(DialLimiter::unlimited())
+}
+
+fn packet(namespace: &str, body: Body) -> Packet {
+    Packet::new(namespace.into(), body)
+}
+
+fn session(protocol: Protocol) -> Session {
+    let max_payload = (protocol == Protocol::Eio4).then_some(1_000_000);
+    Session { epoch: 1, protocol, sid: "S".into(), max_payload }
+}
+
+/// The session of [`PLAIN`].
+/// What a server is asked that does not say what it is.
+const ASKED: [&str; 2] = ["2", "ping 1"];
+
+fn plain() -> Session {
+    Session { max_payload: None, ..session(Protocol::Eio4) }
+}
+
+#[test]
+fn max_payload_decides_at_once() {
+    let mut bench = Bench::dialled(None);
+    bench.text(MODERN);
+    assert_eq!(bench.core.poll_event(), Some(Event::Opened(session(Protocol::Eio4))));
+    assert_eq!(bench.core.protocol(), Some(Protocol::Eio4));
+    assert!(bench.written().is_empty());
+}
+
+#[test]
+fn a_server_that_speaks_first_is_an_old_one() {
+    for first in ["40", "42[\"early\"]", "40/foo,"] {
+        let mut bench = Bench::dialled(None);
+        bench.text(PLAIN);
+        assert_eq!(bench.core.protocol(), None);
+        bench.text(first);
+        assert_eq!(bench.core.protocol(), Some(Protocol::Eio3), "{first}");
+        assert!(bench.written().is_empty(), "nobody asked it to join");
+    }
+}
+
+/// An event named `e` with three bytes, and the greeting of a server 2.x, as msgpack has them.
+const EVENT: &[u8] = b"\x83\xa4type\x02\xa4data\x92\xa1e\xc4\x03abc\xa3nsp\xa1/";
+const ROOT: &str = r#"4{"type":0,"nsp":"/"}"#;
+
+#[test]
+fn with_msgpack_too_a_server_that_speaks_first_is_an_old_one() {
+    let joined = Bytes::from_static(b"\x04\x82\xa4type\x00\xa3nsp\xa1/");
+    let early = Bytes::from([&[4], EVENT].concat());
+    for first in [Frame::Text(ROOT.into()), Frame::Binary(joined), Frame::Binary(early)] {
+        let mut bench = Bench::dialled_with(Parser::Msgpack, None);
+        bench.text(PLAIN);
+        bench.core.handle_frame(bench.now, first);
+        assert_eq!(bench.core.protocol(), Some(Protocol::Eio3));
+        let greeted = Event::Greeted(session(Protocol::Eio3));
+        assert_eq!(bench.core.poll_event(), Some(greeted));
+        assert!(bench.written().is_empty(), "nobody asked it to join");
+    }
+}
+
+#[test]
+fn a_server_with_another_parser_is_told_by_its_first_packet() {
+    let mut bench = Bench::dialled_with(Parser::Msgpack, None);
+    bench.text(PLAIN);
+    bench.text("40");
+    assert!(matches!(bench.core.poll_event(), Some(Event::Greeted(_))));
+    let error = ProtocolError::Msgpack("it is one of the default parser".to_owned());
+    bench.expect_lost(Reason::Protocol(error));
+
+    // Nor is it one of an old server if it is none at all.
+    for parser in [Parser::Json, Parser::Msgpack] {
+        let mut bench = Bench::dialled_with(parser, None);
+        bench.text(PLAIN);
+        bench.binary(b"\x04\xc1");
+        assert_eq!(bench.core.protocol(), None);
+        let lost = bench.core.poll_event();
+        assert!(
+            matches!(lost, Some(Event::Lost { reason: Reason::Protocol(_), again: false, .. })),
+            "{lost:?}"
+        );
+    }
+}
+
+#[test]
+fn an_event_that_cannot_be_read_ends_the_connection_with_new_servers_only() {
+    for (text, error) in [
+        (r#"42[{"t":"d"}]"#, ProtocolError::Payload),
+        ("42/shop,[]", ProtocolError::Payload),
+        ("431{}", ProtocolError::Payload),
+        (r#"430-0["300"]"#, ProtocolError::Json("trailing characters at line 1 column 3".into())),
+    ] {
+        let mut bench = Bench::dialled(None);
+        bench.text(PLAIN);
+        bench.text("40");
+        while bench.core.poll_event().is_some() {}
+        bench.text(text);
+        bench.text(r#"42["next"]"#);
+        let unreadable = bench.core.poll_event();
+        assert!(matches!(unreadable, Some(Event::Unreadable(_))), "{text}: {unreadable:?}");
+        let next = bench.core.poll_event();
+        assert!(matches!(next, Some(Event::Packet(_))), "{text}: {next:?}");
+
+        let mut bench = Bench::dialled(None);
+        bench.text(MODERN);
+        bench.core.poll_event();
+        bench.text(text);
+        bench.expect_lost(Reason::Protocol(error));
+    }
+    // What follows it, or what it says, would be lost with it.
+    for text in ["451-[{}]", "40[]", "44denied", "49"] {
+        let mut bench = Bench::dialled(None);
+        bench.text(PLAIN);
+        bench.text("40");
+        while bench.core.poll_event().is_some() {}
+        bench.text(text);
+        let lost = bench.core.poll_event();
+        assert!(
+            matches!(lost, Some(Event::Lost { reason: Reason::Protocol(_), .. })),
+            "{text}: {lost:?}"
+        );
+    }
+}
+
+#[test]
+fn with_msgpack_a_packet_is_one_binary_message() {
+    let data = Bytes::from_static(b"abc");
+    let payload = crate::payload::encode_event("e", &data).unwrap();
+    let event = packet("/", Body::Event { id: None, payload });
+    let mut bench = Bench::dialled_with(Parser::Msgpack, None);
+    bench.text(MODERN);
+    bench.core.poll_event();
+    bench.send(event.clone());
+    assert_eq!(bench.written(), [format!("{:?}", Bytes::from_static(EVENT))]);
+    bench.binary(EVENT);
+    assert_eq!(bench.core.poll_event(), Some(Event::Packet(event.clone())));
+    bench.text("2");
+    assert_eq!(bench.written(), ["3"]);
+
+    let mut bench = Bench::dialled_with(Parser::Msgpack, None);
+    bench.text(PLAIN);
+    bench.text(ROOT);
+    while bench.core.poll_event().is_some() {}
+    let framed = Bytes::from([&[4], EVENT].concat());
+    bench.send(event.clone());
+    assert_eq!(bench.written(), [format!("{framed:?}")]);
+    bench.binary(&framed);
+    assert_eq!(bench.core.poll_event(), Some(Event::Packet(event)));
+}
+
+#[test]
+fn an_old_server_that_thinks_for_long_is_found_by_a_ping() {
+    let mut bench = Bench::dialled(None);
+    bench.text(PLAIN);
+    bench.pass(GRACE.mul_f64(0.99));
+    assert!(bench.written().is_empty());
+    bench.pass(GRACE.mul_f64(0.01));
+    assert_eq!(bench.written(), ASKED);
+    bench.text("3");
+    assert_eq!(bench.core.protocol(), Some(Protocol::Eio3));
+    let greeted = Event::Greeted(session(Protocol::Eio3));
+    assert_eq!(bench.core.poll_event(), Some(greeted), "`/` is not joined yet");
+    bench.text("40");
+    assert_eq!(bench.core.poll_event(), Some(Event::Opened(session(Protocol::Eio3))));
+}
+
+#[test]
+fn a_server_that_answers_a_ping_and_then_says_nothing_is_a_new_one() {
+    let mut bench = Bench::dialled(None);
+    bench.text(PLAIN);
+    bench.pass(GRACE);
+    bench.text("3");
+    assert_eq!(bench.core.poll_event(), Some(Event::Greeted(session(Protocol::Eio3))));
+    bench.pass(bench.core.config.join_timeout / 2);
+    assert!(matches!(bench.core.poll_event(), Some(Event::Lost { again: true, .. })));
+    assert_eq!(bench.core.poll_action(), Some(Action::Drop));
+    assert_eq!(bench.core.poll_action(), Some(Action::Dial(Protocol::Eio4)));
+    bench.core.handle_dialled(bench.now);
+    bench.text(PLAIN);
+    assert_eq!(bench.core.poll_event(), Some(Event::Opened(Session { epoch: 2, ..plain() })));
+
+    // Anything but that, and it is an old one that thinks for long.
+    let mut bench = Bench::dialled(None);
+    bench.text(PLAIN);
+    bench.pass(GRACE);
+    bench.text("3");
+    bench.text("42[\"early\"]");
+    while bench.core.poll_event().is_some() {}
+    bench.pass(bench.core.config.join_timeout / 2);
+    assert_eq!(bench.core.poll_event(), None);
+    bench.text("40");
+    assert_eq!(bench.core.poll_event(), Some(Event::Opened(session(Protocol::Eio3))));
+}
+
+#[test]
+fn a_server_that_tells_a_socket_id_unasked_is_a_new_one() {
+    const ANSWER: &str = r#"40{"sid":"id"}"#;
+    let mut bench = Bench::dialled(None);
+    bench.text(PLAIN);
+    bench.text(ANSWER);
+    assert_eq!(bench.core.poll_event(), Some(Event::Opened(plain())));
+    let answer = packet("/", Body::Connect(Some(r#"{"sid":"id"}"#.into())));
+    assert_eq!(bench.core.poll_event(), Some(Event::Packet(answer)));
+
+    let mut bench = Bench::dialled(None);
+    bench.text(PLAIN);
+    bench.pass(GRACE);
+    bench.text("3");
+    bench.text(ANSWER);
+    assert_eq!(bench.core.poll_event(), Some(Event::Greeted(session(Protocol::Eio3))));
+    assert!(matches!(bench.core.poll_event(), Some(Event::Lost { again: true, .. })));
+    assert_eq!(bench.core.poll_action(), Some(Action::Drop));
+    assert_eq!(bench.core.poll_action(), Some(Action::Dial(Protocol::Eio4)));
+}
+
+#[test]
+fn a_server_that_has_read_the_ping_has_little_time_to_answer_it() {
+    for (trip, left) in [(Duration::ZERO, SLACK), (SECOND / 10, SECOND / 5)] {
+        let mut bench = Bench::dialled(None);
+        bench.text(PLAIN);
+        bench.pass(GRACE);
+        assert_eq!(bench.written(), ASKED);
+        bench.pass(trip);
+        bench.core.handle_pong(bench.now, 1);
+        bench.pass(left.mul_f64(0.99));
+        assert_eq!(bench.core.poll_event(), None);
+        bench.pass(left.mul_f64(0.01));
+        assert_eq!(bench.core.poll_event(), Some(Event::Opened(plain())));
+    }
+}
+
+#[test]
+fn a_server_that_hangs_up_on_the_ping_is_dialled_again_without_a_word() {
+    let mut bench = Bench::dialled(None);
+    bench.text(PLAIN);
+    bench.pass(GRACE);
+    assert_eq!(bench.written(), ASKED);
+    bench.core.handle_lost(bench.now, Reason::TransportClose(None));
+    assert_eq!(bench.core.poll_event(), None);
+    assert_eq!(bench.core.poll_action(), Some(Action::Dial(Protocol::Eio4)));
+    bench.core.handle_dialled(bench.now);
+    bench.text(PLAIN);
+    assert_eq!(bench.core.poll_event(), Some(Event::Opened(plain())));
+}
+
+#[test]
+fn a_server_that_hangs_up_before_the_ping_is_written_says_nothing_about_itself() {
+    let mut bench = Bench::dialled(None);
+    bench.text(PLAIN);
+    bench.pass(GRACE);
+    bench.core.handle_lost(bench.now, Reason::TransportClose(None));
+    bench.expect_lost(Reason::TransportClose(None));
+    assert_eq!(bench.core.protocol(), None);
+    bench.core.join(bench.now, "/");
+    assert!(bench.written().is_empty());
+}
+
+#[test]
+fn a_server_that_stays_silent_is_of_revision_4() {
+    let mut bench = Bench::dialled(None);
+    bench.text(PLAIN);
+    bench.pass(GRACE);
+    bench.pass(PATIENCE);
+    assert_eq!(bench.core.poll_event(), Some(Event::Opened(plain())));
+}
+
+#[test]
+fn a_server_that_goes_before_it_is_asked_is_lost() {
+    let mut bench = Bench::dialled(None);
+    bench.text(PLAIN);
+    bench.core.handle_lost(bench.now, Reason::TransportClose(Some(1001)));
+    bench.expect_lost(Reason::TransportClose(Some(1001)));
+}
+
+#[test]
+fn status_400_is_answered_with_the_other_revision_once() {
+    let refused = ConnectFailure::Status(400);
+    let mut bench = Bench::new(None);
+    bench.core.join(bench.now, "/");
+    assert_eq!(bench.core.poll_action(), Some(Action::Dial(Protocol::Eio4)));
+    bench.refused(400);
+    assert_eq!(bench.core.poll_action(), Some(Action::Dial(Protocol::Eio3)));
+    bench.refused(400);
+    assert_eq!(bench.core.poll_action(), None);
+    bench.expect_lost(Reason::Connect(refused));
+
+    bench.core.join(bench.now, "/");
+    bench.refused(503);
+    bench.expect_lost(Reason::Connect(ConnectFailure::Status(503)));
+}
+
+#[test]
+fn what_a_server_says_to_the_revision_that_it_speaks_counts_more() {
+    let mut bench = Bench::new(None);
+    bench.core.join(bench.now, "/");
+    bench.refused(400);
+    bench.refused(401);
+    bench.expect_lost(Reason::Connect(ConnectFailure::Status(401)));
+    bench.core.join(bench.now, "/");
+    bench.refused(400);
+    let none = Reason::Connect(ConnectFailure::NoWebsocket("Bad Request".to_owned()));
+    bench.core.handle_dial_failed(bench.now, none.clone(), None);
+    bench.expect_lost(none);
+
+    // It says nothing, and that is not the last word either.
+    for silence in [Reason::TransportClose(None), Reason::TransportError("reset".to_owned())] {
+        let mut bench = Bench::new(None);
+        bench.core.join(bench.now, "/");
+        bench.refused(400);
+        bench.core.handle_dialled(bench.now);
+        bench.core.handle_lost(bench.now, silence);
+        bench.expect_lost(Reason::Connect(ConnectFailure::Status(400)));
+    }
+    let mut bench = Bench::new(None);
+    bench.core.join(bench.now, "/");
+    bench.refused(400);
+    bench.core.handle_dialled(bench.now);
+    bench.pass(SECOND_TRY);
+    bench.expect_lost(Reason::Connect(ConnectFailure::Status(400)));
+}
+
+#[test]
+fn a_connection_that_ends_before_the_handshake_is_answered_with_the_other_revision_once() {
+    let cut = || Reason::TransportClose(None);
+    let actions = |bench: &mut Bench| -> Vec<Action> {
+        std::iter::from_fn(|| bench.core.poll_action()).collect()
+    };
+    let mut bench = Bench::dialled(None);
+    bench.core.handle_lost(bench.now, cut());
+    assert_eq!(actions(&mut bench), [Action::Dial(Protocol::Eio3)]);
+    bench.core.handle_dialled(bench.now);
+    bench.text(PLAIN);
+    assert_eq!(bench.core.poll_event(), Some(Event::Greeted(session(Protocol::Eio3))));
+
+    let mut bench = Bench::dialled(None);
+    bench.text("1");
+    assert_eq!(actions(&mut bench), [Action::Drop, Action::Dial(Protocol::Eio3)]);
+    bench.core.handle_dialled(bench.now);
+    bench.core.handle_lost(bench.now, cut());
+    let Some(Event::Lost { reason, .. }) = bench.core.poll_event() else { panic!("not lost") };
+    for protocol in [Protocol::Eio3, Protocol::Eio4] {
+        assert!(reason.to_string().contains(&protocol.to_string()), "{reason}");
+    }
+
+    // One that takes both was cut off by chance.
+    let mut bench = Bench::dialled(None);
+    bench.core.handle_lost(bench.now, cut());
+    assert_eq!(actions(&mut bench), [Action::Dial(Protocol::Eio3)]);
+    bench.core.handle_dialled(bench.now);
+    bench.text(MODERN);
+    assert_eq!(actions(&mut bench), [Action::Dial(Protocol::Eio4)]);
+
+    // Who insists on a revision gets no other.
+    let mut bench = Bench::dialled(Some(Protocol::Eio4));
+    bench.core.handle_lost(bench.now, cut());
+    bench.expect_lost(cut());
+}
+
+#[test]
+fn one_handshake_that_is_cut_short_does_not_change_what_a_server_is() {
+    let mut bench = Bench::open(Protocol::Eio4);
+    bench.core.handle_lost(bench.now, Reason::TransportClose(None));
+    for known in [Some(Protocol::Eio4), None] {
+        bench.core.join(bench.now, "/");
+        bench.core.handle_dialled(bench.now);
+        bench.core.handle_lost(bench.now, Reason::TransportClose(None));
+        assert_eq!(bench.core.protocol(), known);
+    }
+    // Nor do refusals of what is before it.
+    let mut bench = Bench::open(Protocol::Eio4);
+    bench.core.handle_lost(bench.now, Reason::TransportClose(None));
+    bench.core.join(bench.now, "/");
+    bench.refused(502);
+    assert_eq!(bench.core.protocol(), Some(Protocol::Eio4));
+}
+
+#[test]
+fn the_verdict_is_kept_for_the_next_connection() {
+    let mut bench = Bench::open(Protocol::Eio3);
+    bench.core.handle_lost(bench.now, Reason::TransportClose(None));
+    bench.expect_lost(Reason::TransportClose(None));
+    bench.core.join(bench.now, "/");
+    assert_eq!(bench.core.poll_action(), Some(Action::Dial(Protocol::Eio3)));
+    bench.core.handle_dialled(bench.now);
+    bench.text(PLAIN);
+    assert!(matches!(bench.core.poll_event(), Some(Event::Greeted(Session { epoch: 2, .. }))));
+}
+
+#[test]
+fn a_server_that_does_not_understand_any_more_is_asked_anew() {
+    let mut bench = Bench::open(Protocol::Eio3);
+    bench.core.handle_lost(bench.now, Reason::TransportClose(None));
+    bench.expect_lost(Reason::TransportClose(None));
+    bench.core.join(bench.now, "/");
+    assert_eq!(bench.core.poll_action(), Some(Action::Dial(Protocol::Eio3)));
+    bench.refused(400);
+    assert!(matches!(bench.core.poll_event(), Some(Event::Lost { .. })));
+    bench.core.join(bench.now, "/");
+    assert_eq!(bench.core.poll_action(), Some(Action::Dial(Protocol::Eio4)));
+    // That nobody is there says nothing of what it is.
+    bench.core.handle_dial_failed(bench.now, Reason::Connect(ConnectFailure::TimedOut), None);
+
+    let mut bench = Bench::open(Protocol::Eio4);
+    bench.text("40");
+    assert_eq!(bench.core.protocol(), None);
+}
+
+#[test]
+fn a_connection_that_is_lost_by_chance_when_it_is_asked_misleads_for_one_connection_only() {
+    let mut bench = Bench::dialled(None);
+    bench.text(PLAIN);
+    bench.pass(GRACE);
+    assert_eq!(bench.written(), ASKED);
+    bench.core.handle_lost(bench.now, Reason::TransportClose(None));
+    assert_eq!(bench.core.poll_action(), Some(Action::Dial(Protocol::Eio4)));
+    bench.core.handle_dialled(bench.now);
+    bench.text(PLAIN);
+    assert!(matches!(bench.core.poll_event(), Some(Event::Opened(_))));
+    bench.text("40");
+    assert!(matches!(bench.core.poll_event(), Some(Event::Lost { again: true, .. })));
+    assert_eq!(bench.core.poll_action(), Some(Action::Drop));
+    assert_eq!(bench.core.poll_action(), Some(Action::Dial(Protocol::Eio3)));
+    bench.core.handle_dialled(bench.now);
+    bench.text(PLAIN);
+    bench.text("40");
+    assert!(matches!(bench.core.poll_event(), Some(Event::Greeted(_))));
+    assert!(matches!(bench.core.poll_event(), Some(Event::Opened(_))));
+}
+
+fn outbox() -> std::sync::Arc<crate::backpressure::send_quota::Outbox> {
+    use crate::backpressure::send_quota::{Limits, Outbox};
+    Outbox::new(Limits { items: 10, bytes: 1_000, asks: 0 })
+}
+
+fn event(name: &'static str, permit: Option<Permit>, place: Place) -> Outgoing {
+    let payload = crate::payload::encode_event(name, &()).unwrap();
+    let packet = packet("/", Body::Event { id: None, payload });
+    let terms = Some(Box::new(Terms { place, lifetime: None }));
+    Outgoing { permit, terms, ..Outgoing::bare(packet) }
+}
+
+#[test]
+fn what_was_not_written_is_given_back() {
+    let mut bench = Bench::open(Protocol::Eio4);
+    let outbox = outbox();
+    for name in ["a", "b", "c"] {
+        bench.core.send(bench.now, 1, event(name, outbox.reserve(1), Place::Last));
+    }
+    bench.send(packet("/", Body::Disconnect));
+    assert!(bench.core.poll_transmit(|_| ()));
+    bench.core.handle_lost(bench.now, Reason::PingTimeout);
+    bench.expect_lost(Reason::PingTimeout);
+    let unwritten = bench.core.take_unwritten();
+    assert_eq!(outbox.waiting(), 2);
+    let names = unwritten.iter().map(|outgoing| match &outgoing.packet.body {
+        Body::Event { payload, .. } => payload.name(),
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(names.collect::<Vec<_>>(), ["b", "c"]);
+    assert!(bench.core.take_unwritten().is_empty() && bench.written().is_empty());
+}
+
+#[test]
+fn an_event_whose_attachments_are_not_all_written_is_given_back() {
+    for (written, given_back) in [(0, 1), (1, 1), (2, 1), (3, 0)] {
+        let mut bench = Bench::open(Protocol::Eio4);
+        let outbox = outbox();
+        let arguments = (Bytes::from_static(b"a"), Bytes::from_static(b"b"));
+        let payload = crate::payload::encode_event("e", &arguments).unwrap();
+        let packet = packet("/", Body::Event { id: Some(7), payload });
+        let permit = outbox.reserve(1);
+        bench.core.send(bench.now, 1, Outgoing { permit, ..Outgoing::bare(packet.clone()) });
+        for _ in 0..written {
+            assert!(bench.core.poll_transmit(|_| ()));
+        }
+        bench.core.handle_lost(bench.now, Reason::PingTimeout);
+        let unwritten = bench.core.take_unwritten();
+        assert_eq!((unwritten.len(), outbox.waiting()), (given_back, given_back), "{written}");
+        assert!(unwritten.iter().all(|outgoing| outgoing.packet == packet));
+        drop(unwritten);
+        assert_eq!(outbox.discarded(), u64::try_from(given_back).unwrap());
+    }
+}
+
+#[test]
+fn what_was_written_and_perhaps_not_read_is_counted() {
+    // Three events are sent. The last one has an attachment, so it takes two messages.
+    for (written, pong, in_doubt) in
+        [(0, false, 0), (2, false, 2), (3, false, 2), (4, false, 3), (5, false, 3), (5, true, 0)]
+    {
+        let mut bench = Bench::open(Protocol::Eio4);
+        let payload = crate::payload::encode_event("e", &Bytes::from_static(b"a")).unwrap();
+        let large = packet("/", Body::Event { id: None, payload });
+        bench.core.send(bench.now, 1, event("a", None, Place::Last));
+        bench.core.send(bench.now, 1, event("b", None, Place::Last));
+        bench.send(large);
+        assert_eq!(bench.core.poll_timeout(), Some(bench.now + SECOND));
+        bench.pass(SECOND);
+        for _ in 0..written {
+            assert!(bench.core.poll_transmit(|_| ()));
+        }
+        if pong {
+            bench.core.handle_pong(bench.now, 1);
+        }
+        bench.core.handle_lost(bench.now, Reason::PingTimeout);
+        assert_eq!(bench.core.tally().in_doubt, in_doubt, "{written}, {pong}");
+    }
+}
+
+#[test]
+fn one_copy_of_an_event_waits_at_a_time() {
+    let mut bench = Bench::open(Protocol::Eio4);
+    for id in [1, 2, 1, 1] {
+        let payload = crate::payload::encode_event("e", &()).unwrap();
+        bench.send(packet("/", Body::Event { id: Some(id), payload }));
+    }
+    assert_eq!(bench.written(), [r#"421["e"]"#, r#"422["e"]"#]);
+}
+
+#[test]
+fn of_what_waits_under_one_key_the_last_counts_in_the_place_of_the_first() {
+    let mut bench = Bench::open(Protocol::Eio4);
+    let outbox = outbox();
+    let key = |key: &'static str| Place::Latest(key.into());
+    for (name, place) in [
+        ("a1", key("a")),
+        ("x", Place::Last),
+        ("b1", key("b")),
+        ("a2", key("a")),
+        ("b2", key("b")),
+        ("y", Place::Last),
+    ] {
+        bench.core.send(bench.now, 1, event(name, outbox.reserve(1), place));
+    }
+    assert_eq!(outbox.waiting(), 4);
+    assert_eq!(bench.core.tally().replaced, 2);
+    assert_eq!(bench.written(), [r#"42["a2"]"#, r#"42["x"]"#, r#"42["b2"]"#, r#"42["y"]"#]);
+    bench.core.send(bench.now, 1, event("a3", None, key("a")));
+    assert_eq!(bench.written(), [r#"42["a3"]"#], "nothing waits any more");
+}
+
+#[test]
+fn a_wrong_pin_is_told_with_both_sides() {
+    let mut bench = Bench::dialled(Some(Protocol::Eio3));
+    bench.pass(20 * SECOND);
+    let Some(Event::Lost { reason, .. }) = bench.core.poll_event() else { panic!("not lost") };
+    let text = reason.to_string();
+    assert!(text.contains("1.x and 2.x") && text.contains("3.x and 4.x"), "{text}");
+}
+
+#[test]
+fn nothing_takes_longer_than_its_timeout() {
+    let failed = |failure| Reason::Connect(failure);
+    let mut bench = Bench::new(None);
+    bench.core.join(bench.now, "/");
+    bench.pass(20 * SECOND);
+    bench.expect_lost(failed(ConnectFailure::TimedOut));
+
+    let mut bench = Bench::dialled(None);
+    bench.pass(20 * SECOND);
+    bench.expect_lost(failed(ConnectFailure::TimedOut));
+
+    let mut bench = Bench::dialled(None);
+    bench.text(PLAIN);
+    bench.pass(GRACE);
+    bench.text("3");
+    assert_eq!(bench.core.poll_event(), Some(Event::Greeted(session(Protocol::Eio3))));
+    bench.pass(15 * SECOND);
+    bench.expect_lost(Reason::JoinTimeout);
+
+    let mut bench = Bench::open(Protocol::Eio4);
+    bench.text(r#"451-["e",{"_placeholder":true,"num":0}]"#);
+    bench.pass(30 * SECOND);
+    bench.expect_lost(Reason::Protocol(ProtocolError::AttachmentsMissing));
+
+    let mut bench = Bench::open(Protocol::Eio4);
+    bench.pass(45 * SECOND);
+    bench.expect_lost(Reason::PingTimeout);
+}
+
+#[test]
+fn the_time_for_attachments_counts_from_their_packet() {
+    let mut bench = Bench::open(Protocol::Eio4);
+    bench.text(r#"452-["e",{"_placeholder":true,"num":0}]"#);
+    bench.pass(20 * SECOND);
+    bench.core.handle_frame(bench.now, Frame::Binary(Bytes::new()));
+    bench.pass(10 * SECOND);
+    bench.expect_lost(Reason::Protocol(ProtocolError::AttachmentsMissing));
+}
+
+#[test]
+fn pings_are_answered_once_however_many_there_are() {
+    let mut bench = Bench::open(Protocol::Eio4);
+    for _ in 0..1_000 {
+        bench.text("2");
+    }
+    assert_eq!(bench.written(), ["3"]);
+    assert_eq!(bench.core.poll_timeout(), Some(bench.now + 45 * SECOND));
+}
+
+#[test]
+fn an_old_server_is_pinged_and_must_answer() {
+    let mut bench = Bench::open(Protocol::Eio3);
+    bench.pass(25 * SECOND);
+    assert_eq!(bench.written(), ["2"]);
+    bench.text("3");
+    bench.pass(25 * SECOND);
+    assert_eq!(bench.written(), ["2"]);
+    bench.pass(20 * SECOND);
+    bench.expect_lost(Reason::PingTimeout);
+}
+
+#[test]
+fn a_refused_root_fails_everybody_who_waits() {
+    let mut bench = Bench::dialled(None);
+    bench.text(PLAIN);
+    bench.text(r#"44"denied""#);
+    assert_eq!(bench.core.poll_event(), Some(Event::Greeted(session(Protocol::Eio3))));
+    let reason = Reason::Refused(refusal(Some(r#""denied""#)));
+    assert_eq!(bench.core.poll_event(), Some(Event::Refused(reason)));
+    // A second try takes a new connection.
+    assert_eq!(bench.core.join(bench.now, "/foo"), Admission::Later);
+    assert_eq!(bench.core.poll_action(), Some(Action::Dial(Protocol::Eio3)));
+    let lost = Event::Lost { reason: Reason::Reconnect, again: true, suspect: None };
+    assert_eq!(bench.core.poll_event(), Some(lost));
+}
+
+#[test]
+fn namespaces_are_admitted_as_the_revision_allows() {
+    let mut bench = Bench::open(Protocol::Eio4);
+    let now = session(Protocol::Eio4);
+    assert_eq!(bench.core.join(bench.now, "/"), Admission::Now(now.clone()));
+    assert_eq!(bench.core.join(bench.now, "/foo"), Admission::Now(now));
+
+    let mut bench = Bench::open(Protocol::Eio3);
+    let now = session(Protocol::Eio3);
+    assert_eq!(bench.core.join(bench.now, "/"), Admission::Joined(now.clone()));
+    assert_eq!(bench.core.join(bench.now, "/foo"), Admission::Now(now));
+    bench.text("41");
+    assert_eq!(bench.core.join(bench.now, "/"), Admission::Later);
+    assert_eq!(bench.core.poll_action(), Some(Action::Dial(Protocol::Eio3)));
+}
+
+#[test]
+fn goodbye_is_said_when_what_was_said_before_has_been_heard() {
+    let mut bench = Bench::open(Protocol::Eio4);
+    bench.leave("/foo");
+    bench.leave("/bar");
+    assert_eq!(bench.written(), ["ping 1", "ping 2"]);
+    bench.core.handle_pong(bench.now, 1);
+    assert_eq!(bench.written(), ["41/foo,"]);
+    // No pong: after a while it is said all the same.
+    bench.pass(FAREWELL);
+    assert_eq!(bench.written(), ["41/bar,"]);
+}
+
+#[test]
+fn whoever_comes_back_before_goodbye_says_it_first() {
+    let mut bench = Bench::open(Protocol::Eio4);
+    bench.leave("/foo");
+    bench.leave("/bar");
+    bench.send(packet("/foo", Body::Connect(None)));
+    assert_eq!(bench.written(), ["ping 1", "ping 2"]);
+    bench.core.handle_pong(bench.now, 1);
+    assert_eq!(bench.written(), ["41/foo,", "ping 3"]);
+    bench.core.handle_pong(bench.now, 2);
+    assert_eq!(bench.written(), ["41/bar,"]);
+    bench.core.handle_pong(bench.now, 3);
+    assert_eq!(bench.written(), ["40/foo,"]);
+}
+
+#[test]
+fn whoever_comes_back_waits_until_the_goodbye_has_been_heard() {
+    let mut bench = Bench::open(Protocol::Eio4);
+    bench.leave("/foo");
+    bench.core.handle_pong(bench.now, 1);
+    assert_eq!(bench.written(), ["ping 1", "41/foo,"]);
+    bench.send(packet("/foo?a=1", Body::Connect(None)));
+    bench.send(packet("/bar", Body::Connect(None)));
+    assert_eq!(bench.written(), ["ping 2", "40/bar,"]);
+    // No pong: after a while it is asked all the same.
+    bench.pass(FAREWELL);
+    assert_eq!(bench.written(), ["40/foo?a=1,"]);
+}
+
+#[test]
+fn closing_waits_for_the_goodbyes_but_not_for_ever() {
+    let mut bench = Bench::open(Protocol::Eio4);
+    bench.leave("/");
+    bench.core.close(bench.now + 5 * SECOND);
+    assert_eq!(bench.core.poll_action(), None);
+    bench.core.handle_pong(bench.now, 1);
+    assert_eq!(bench.core.poll_action(), Some(Action::Close));
+    assert_eq!(bench.written(), ["ping 1", "41"]);
+    bench.pass(5 * SECOND);
+    assert_eq!(bench.core.poll_action(), Some(Action::Drop));
+    bench.expect_lost(Reason::Shutdown);
+}
+
+#[test]
+fn a_server_that_closes_without_a_word_on_a_request_to_join_has_another_parser() {
+    let mut bench = Bench::with(None, policy());
+    bench.core.join(bench.now, "/");
+    let close = Reason::TransportClose(None);
+    let parser = Reason::Connect(ConnectFailure::Parser(Parser::Json));
+    // What happens in each session, the reason that the driver has, and the one that is told.
+    for (asks, answer, reason, told) in [
+        (true, None, &close, &close),
+        (true, None, &close, &parser),
+        (true, None, &Reason::TransportClose(Some(1005)), &parser),
+        // It has understood.
+        (true, Some(r#"40{"sid":"x"}"#), &close, &close),
+        (true, None, &close, &close),
+        // There was nothing to be understood.
+        (false, None, &close, &close),
+        (true, None, &close, &close),
+        // It is something else.
+        (true, None, &Reason::PingTimeout, &Reason::PingTimeout),
+        (true, None, &close, &close),
+        (true, None, &close, &parser),
+    ] {
+        assert_eq!(bench.core.poll_action(), Some(Action::Dial(Protocol::Eio4)));
+        bench.core.handle_dialled(bench.now);
+        bench.text(MODERN);
+        if asks {
+            bench.send(packet("/", Body::Connect(None)));
+            assert_eq!(bench.written(), ["40"]);
+        }
+        if let Some(answer) = answer {
+            bench.text(answer);
+        }
+        while bench.core.poll_event().is_some() {}
+        bench.core.handle_lost(bench.now, reason.clone());
+        let lost = Event::Lost { reason: told.clone(), again: true, suspect: None };
+        assert_eq!(bench.core.poll_event(), Some(lost));
+        while bench.core.poll_event().is_some() {}
+        bench.pass(10 * SECOND);
+    }
+}
+
+#[test]
+fn what_belongs_to_an_older_session_is_not_sent() {
+    let mut bench = Bench::open(Protocol::Eio4);
+    let packet = packet("/", Body::Disconnect);
+    bench.core.send(bench.now, 0, Outgoing::bare(packet.clone()));
+    bench.core.leave(bench.now, 0, packet);
+    assert!(bench.written().is_empty() && bench.core.take_unwritten().is_empty());
+    bench.core.send(bench.now, 0, event("e", None, Place::Last));
+    assert!(bench.written().is_empty());
+    assert_eq!(bench.core.take_unwritten().len(), 1, "an event is given back");
+}
+
+#[test]
+fn an_old_server_gets_attachments_in_its_own_form() {
+    let mut bench = Bench::open(Protocol::Eio3);
+    let payload = crate::payload::encode_event("e", &Bytes::from_static(b"x")).unwrap();
+    bench.send(packet("/", Body::Event { id: None, payload }));
+    assert_eq!(bench.written(), [r#"451-["e",{"_placeholder":true,"num":0}]"#, r#"b"\x04x""#]);
+}
+
+/// Takes what a loss tells, and gives the delay until the next attempt.
+fn retrying(bench: &mut Bench, number: u32) -> Duration {
+    assert!(matches!(bench.core.poll_event(), Some(Event::Lost { again: true, .. })));
+    let Some(Event::Retrying { attempt, delay, .. }) = bench.core.poll_event() else {
+        panic!("no attempt");
+    };
+    assert_eq!(attempt, number);
+    assert_eq!(bench.core.poll_timeout(), Some(bench.now + delay));
+    delay
+}
+
+fn unreachable() -> Reason {
+    Reason::Connect(ConnectFailure::Unreachable("nobody there".to_owned()))
+}
+
+/// Dials in vain, from the first try on.
+fn fail(bench: &mut Bench, number: u32) -> Duration {
+    assert!(matches!(bench.core.poll_action(), Some(Action::Dial(_))));
+    bench.core.handle_dial_failed(bench.now, unreachable(), None);
+    retrying(bench, number)
+}
+
+#[test]
+fn the_first_connection_is_tried_again_too_with_growing_delays() {
+    let mut bench = Bench::with(None, policy().jitter(0.0));
+    bench.core.join(bench.now, "/");
+    for (number, seconds) in [(1, 1), (2, 2), (3, 4), (4, 5), (5, 5)] {
+        let delay = fail(&mut bench, number);
+        assert_eq!(delay, seconds * SECOND);
+        bench.pass(delay.mul_f64(0.99));
+        assert_eq!(bench.core.poll_action(), None, "too early");
+        bench.pass(delay.mul_f64(0.011));
+    }
+}
+
+#[test]
+fn only_a_session_that_has_lasted_begins_the_count_anew() {
+    let mut bench = Bench::with(None, policy().jitter(0.0));
+    bench.core.join(bench.now, "/");
+    let delay = fail(&mut bench, 1);
+    for (lasts, number) in [(SECOND, 2), (6 * SECOND, 1)] {
+        bench.pass(delay.max(5 * SECOND));
+        assert!(matches!(bench.core.poll_action(), Some(Action::Dial(_))));
+        bench.core.handle_dialled(bench.now);
+        bench.text(MODERN);
+        assert!(matches!(bench.core.poll_event(), Some(Event::Opened(_))));
+        bench.pass(lasts);
+        bench.core.handle_lost(bench.now, Reason::TransportClose(None));
+        retrying(&mut bench, number);
+    }
+}
+
+#[test]
+fn who_dials_knows_the_attempt_and_why_there_is_no_connection() {
+    let mut bench = Bench::with(None, policy().attempts(2));
+    assert_eq!((bench.core.attempt(), bench.core.last()), (0, None));
+    bench.core.join(bench.now, "/");
+    for number in [1, 2] {
+        let delay = fail(&mut bench, number);
+        bench.pass(delay);
+        assert_eq!((bench.core.attempt(), bench.core.last()), (number, Some(&unreachable())));
+    }
+    let failed = Reason::Provider("no token".to_owned());
+    bench.core.handle_dial_failed(bench.now, failed.clone(), None);
+    bench.core.join(bench.now, "/");
+    assert_eq!((bench.core.attempt(), bench.core.last()), (0, Some(&failed)), "it gave up");
+}
+
+#[test]
+fn a_provider_that_fails_is_asked_again_and_says_nothing_of_the_server() {
+    let mut bench = Bench::with(None, policy());
+    bench.core.join(bench.now, "/");
+    bench.core.handle_dialled(bench.now);
+    bench.text(MODERN);
+    assert!(matches!(bench.core.poll_event(), Some(Event::Opened(_))));
+    bench.core.handle_lost(bench.now, Reason::PingTimeout);
+    let delay = retrying(&mut bench, 1);
+    bench.pass(delay);
+    bench.core.handle_dial_failed(bench.now, Reason::Provider("no token".to_owned()), None);
+    retrying(&mut bench, 2);
+    assert_eq!(bench.core.protocol(), Some(Protocol::Eio4));
+}
+
+#[test]
+fn a_server_that_names_a_time_is_left_alone_for_it_but_not_for_ever() {
+    let hour = 3_600 * SECOND;
+    for (retry_after, expected) in [
+        (None, SECOND),
+        (Some(Duration::ZERO), SECOND),
+        (Some(SECOND / 2), SECOND),
+        (Some(SECOND * 30), SECOND * 30),
+        (Some(hour), hour),
+        (Some(hour + SECOND), hour),
+        (Some(Duration::MAX), hour),
+    ] {
+        let mut bench = Bench::with(None, policy().jitter(0.0));
+        bench.core.join(bench.now, "/");
+        assert!(matches!(bench.core.poll_action(), Some(Action::Dial(_))));
+        let busy = Reason::Connect(ConnectFailure::Status(503));
+        bench.core.handle_dial_failed(bench.now, busy, retry_after);
+        assert_eq!(retrying(&mut bench, 1), expected);
+        bench.pass(expected);
+        assert_eq!(fail(&mut bench, 2), 2 * SECOND, "once");
+    }
+}
+
+#[test]
+fn whoever_has_slept_longer_than_the_server_waits_connects_again() {
+    let timed_out = Reason::Connect(ConnectFailure::TimedOut);
+    let dialling: fn(&mut Bench) = |_| {};
+    let opening: fn(&mut Bench) = |bench| bench.core.handle_dialled(bench.now);
+    let undecided: fn(&mut Bench) = |bench| {
+        bench.core.handle_dialled(bench.now);
+        bench.text(PLAIN);
+    };
+    let open: fn(&mut Bench) = |bench| {
+        bench.core.handle_dialled(bench.now);
+        bench.text(MODERN);
+        assert!(matches!(bench.core.poll_event(), Some(Event::Opened(_))));
+    };
+    for (prepare, patience, reason) in [
+        (dialling, 20 * SECOND, timed_out.clone()),
+        (opening, 20 * SECOND, timed_out),
+        (undecided, 45 * SECOND, Reason::PingTimeout),
+        (open, 45 * SECOND, Reason::PingTimeout),
+    ] {
+        let mut bench = Bench::with(None, policy());
+        bench.core.join(bench.now, "/");
+        assert!(matches!(bench.core.poll_action(), Some(Action::Dial(_))));
+        prepare(&mut bench);
+        bench.core.handle_suspended(bench.now, patience);
+        assert_eq!(bench.core.poll_event(), None, "{reason:?}");
+        bench.core.handle_suspended(bench.now, patience + SECOND);
+        assert_eq!(bench.core.poll_action(), Some(Action::Drop));
+        let lost = Event::Lost { reason, again: true, suspect: None };
+        assert_eq!(bench.core.poll_event(), Some(lost));
+        let retrying = bench.core.poll_event();
+        assert!(matches!(retrying, Some(Event::Retrying { .. })), "{retrying:?}");
+        // What waits anyway goes on waiting.
+        bench.core.handle_suspended(bench.now, 3_600 * SECOND);
+        assert_eq!((bench.core.poll_action(), bench.core.poll_event()), (None, None));
+    }
+}
+
+#[test]
+fn it_gives_up_after_as_many_attempts_as_it_has() {
+    let mut bench = Bench::with(None, policy().attempts(2));
+    bench.core.join(bench.now, "/");
+    for number in [1, 2] {
+        let delay = fail(&mut bench, number);
+        bench.pass(delay);
+    }
+    assert!(matches!(bench.core.poll_action(), Some(Action::Dial(_))));
+    bench.core.handle_dial_failed(bench.now, unreachable(), None);
+    let reason = unreachable();
+    bench.expect_lost(reason.clone());
+    assert_eq!(bench.core.poll_event(), Some(Event::GaveUp { attempts: 2, reason }));
+    assert_eq!(bench.core.poll_timeout(), None);
+}
+
+#[test]
+fn clients_that_share_a_limiter_never_come_back_faster_than_its_rate() {
+    let limiter = DialLimiter::per_second(10);
+    let mut benches: Vec<Bench> =
+        (0..50).map(|_| Bench::with(None, policy().jitter(0.0).limiter(limiter.clone()))).collect();
+    let start = benches[0].now;
+    for bench in &mut benches {
+        bench.now = start;
+        bench.core.join(start, "/");
+        // The first time, nobody queues.
+        assert_eq!(fail(bench, 1), SECOND);
+    }
+    let mut dials = Vec::new();
+    while dials.len() < 50 {
+        let next = benches.iter().filter_map(|bench| bench.core.poll_timeout()).min();
+        let now = next.expect("somebody waits");
+        for bench in &mut benches {
+            bench.now = now;
+            bench.core.handle_timeout(now);
+            if matches!(bench.core.poll_action(), Some(Action::Dial(_))) {
+                dials.push(now);
+                bench.core.handle_dialled(bench.now);
+                bench.text(MODERN);
+                assert!(matches!(bench.core.poll_event(), Some(Event::Opened(_))));
+            }
+        }
+    }
+    let turns = (0..50).map(|turn| start + SECOND + turn * SECOND / 10);
+    assert!(turns.eq(dials));
+}
+
+#[test]
+fn whoever_does_not_want_to_queue_any_more_is_out_at_once() {
+    for shut_down in [false, true] {
+        let limiter = DialLimiter::per_second(1);
+        let mut bench = Bench::with(None, policy().jitter(0.0).limiter(limiter.clone()));
+        bench.core.join(bench.now, "/");
+        let delay = fail(&mut bench, 1);
+        limiter.reserve(bench.now + delay);
+        bench.pass(delay);
+        assert_eq!(bench.core.poll_action(), None);
+        assert_eq!(bench.core.poll_timeout(), Some(bench.now + SECOND));
+        // Nothing that comes late puts it off.
+        bench.core.handle_lost(bench.now, Reason::TransportClose(None));
+        bench.text(MODERN);
+        assert_eq!(bench.core.poll_timeout(), Some(bench.now + SECOND));
+        if shut_down {
+            bench.core.close(bench.now + SECOND);
+            bench.expect_lost(Reason::Shutdown);
+        } else {
+            bench.core.set_wanted(false);
+        }
+        assert!(bench.core.is_idle());
+        bench.pass(60 * SECOND);
+        assert_eq!(bench.core.poll_action(), Some(Action::Drop));
+        assert_eq!(bench.core.poll_action(), None);
+    }
+}
+
+#[test]
+fn when_nobody_wants_a_connection_nothing_waits_or_dials() {
+    let mut bench = Bench::with(None, policy());
+    bench.core.join(bench.now, "/");
+    fail(&mut bench, 1);
+    bench.core.set_wanted(false);
+    assert!(bench.core.is_idle());
+    bench.pass(60 * SECOND);
+    assert_eq!(bench.core.poll_action(), Some(Action::Drop));
+    assert_eq!(bench.core.poll_action(), None);
+    // Whoever wants one again gets it at once.
+    bench.core.join(bench.now, "/");
+    assert!(matches!(bench.core.poll_action(), Some(Action::Dial(_))));
+    bench.core.set_wanted(false);
+    assert_eq!(bench.core.poll_action(), Some(Action::Drop), "while dialling, too");
+    bench.core.handle_dialled(bench.now);
+    bench.core.handle_dial_failed(bench.now, unreachable(), None);
+    assert_eq!(bench.core.poll_event(), None);
+    assert!(bench.core.is_idle());
+}
+
+#[test]
+fn a_shutdown_ends_the_waiting_and_a_closing_connection_does_not_come_back() {
+    let mut bench = Bench::with(None, policy());
+    bench.core.join(bench.now, "/");
+    fail(&mut bench, 1);
+    bench.core.close(bench.now + SECOND);
+    bench.expect_lost(Reason::Shutdown);
+
+    let mut bench = Bench::with(None, policy());
+    bench.core.join(bench.now, "/");
+    bench.core.handle_dialled(bench.now);
+    bench.text(MODERN);
+    assert!(matches!(bench.core.poll_event(), Some(Event::Opened(_))));
+    bench.leave("/");
+    bench.core.close(bench.now + SECOND);
+    bench.core.handle_lost(bench.now, Reason::TransportClose(None));
+    bench.expect_lost(Reason::TransportClose(None));
+}
+
+#[test]
+fn the_policy_decides_by_the_reason_what_is_tried_again() {
+    for (retry, again) in [(Retry::Again, true), (Retry::WithNewAuth, true), (Retry::Stop, false)] {
+        let policy = policy().retry(move |reason| match reason {
+            Reason::TransportClose(Some(4_000)) => retry,
+            other => Retry::default_for(other),
+        });
+        let mut bench = Bench::with(None, policy);
+        bench.core.join(bench.now, "/");
+        let delay = fail(&mut bench, 1);
+        bench.pass(delay);
+        bench.core.handle_dialled(bench.now);
+        bench.text(MODERN);
+        assert!(matches!(bench.core.poll_event(), Some(Event::Opened(_))));
+        bench.core.handle_lost(bench.now, Reason::TransportClose(Some(4_000)));
+        let lost = bench.core.poll_event();
+        assert!(matches!(lost, Some(Event::Lost { again: told, .. }) if told == again));
+        assert_eq!(bench.core.is_idle(), !again, "{retry:?}");
+    }
+}
+
+#[test]
+fn a_server_that_is_what_it_is_is_not_tried_again() {
+    let mut bench = Bench::with(Some(Protocol::Eio3), policy());
+    bench.core.join(bench.now, "/");
+    bench.core.handle_dialled(bench.now);
+    bench.pass(20 * SECOND);
+    let lost = bench.core.poll_event();
+    assert!(matches!(lost, Some(Event::Lost { again: false, .. })), "{lost:?}");
+}
+
+mod operations {
+    //! Random operations: whatever is done and happens, in whatever order, certain things hold.
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Debug, Clone)]
+    enum Operation {
+        Join(&'static str),
+        Leave(&'static str),
+        Wanted(bool),
+        Emit,
+        Close,
+        Dialled,
+        DialFailed,
+        Lost,
+        Text(&'static str),
+        Binary,
+        Pong,
+        Pass(u64),
+        Suspended(u64),
+    }
+
+    fn operation() -> impl Strategy<Value = Operation> {
+        let namespace = prop::sample::select(vec!["/", "/foo"]);
+        let text = prop::sample::select(vec![
+            MODERN,
+            PLAIN,
+            "40",
+            "40/foo,",
+            "41",
+            "44\"no\"",
+            "42[\"e\"]",
+            "42[{}]",
+            "1",
+            "2",
+            "3",
+            "9",
+            "451-[\"e\"]",
+            "",
+        ]);
+        prop_oneof![
+            namespace.clone().prop_map(Operation::Join),
+            namespace.prop_map(Operation::Leave),
+            any::<bool>().prop_map(Operation::Wanted),
+            Just(Operation::Emit),
+            Just(Operation::Close),
+            Just(Operation::Dialled),
+            Just(Operation::DialFailed),
+            Just(Operation::Lost),
+            // Most of what happens is that something comes.
+            text.clone().prop_map(Operation::Text),
+            text.clone().prop_map(Operation::Text),
+            text.prop_map(Operation::Text),
+            Just(Operation::Binary),
+            Just(Operation::Pong),
+            (0..60_000_u64).prop_map(Operation::Pass),
+            (0..60_000_u64).prop_map(Operation::Suspended),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn no_order_of_events_breaks_the_rules(
+            operations in prop::collection::vec(operation(), 0..80),
+            pin in prop::sample::select(vec![None, Some(Protocol::Eio3), Some(Protocol::Eio4)]),
+        ) {
+            // So few that some are queued.
+            let limiter = DialLimiter::per_second(1);
+            let now = Instant::now();
+            for _ in 0..3 {
+                limiter.reserve(now);
+            }
+            let policy = policy().attempts(2).limiter(limiter);
+            let mut bench = Bench::with(pin, policy);
+            let (mut open, mut retry, mut anybody) = (false, false, false);
+            let mut epoch = 0;
+            for operation in operations {
+                match operation {
+                    Operation::Join(namespace) => {
+                        bench.core.join(bench.now, namespace);
+                        anybody = true;
+                    }
+                    Operation::Leave(namespace) => bench.leave(namespace),
+                    Operation::Wanted(wanted) => {
+                        bench.core.set_wanted(wanted);
+                        anybody = wanted;
+                    }
+                    Operation::Emit => {
+                        let payload = crate::payload::encode_event("e", &1).unwrap();
+                        let body = Body::Event { id: None, payload };
+                        bench.send(packet("/", body));
+                    }
+                    Operation::Close => bench.core.close(bench.now + SECOND),
+                    Operation::Dialled => bench.core.handle_dialled(bench.now),
+                    Operation::DialFailed => {
+                        bench.refused(400);
+                    }
+                    Operation::Lost => {
+                        bench.core.handle_lost(bench.now, Reason::TransportClose(None));
+                    }
+                    Operation::Text(text) => bench.text(text),
+                    Operation::Binary => {
+                        bench.core.handle_frame(bench.now, Frame::Binary(Bytes::new()));
+                    }
+                    Operation::Pong => bench.core.handle_pong(bench.now, 1),
+                    Operation::Pass(millis) => bench.pass(Duration::from_millis(millis)),
+                    Operation::Suspended(millis) => {
+                        let gap = Duration::from_millis(millis);
+                        bench.core.handle_suspended(bench.now, gap);
+                    }
+                }
+                while let Some(event) = bench.core.poll_event() {
+                    match event {
+                        Event::Greeted(session) => {
+                            prop_assert_eq!(session.protocol, Protocol::Eio3);
+                            prop_assert!(session.epoch > epoch, "an epoch was used again");
+                            epoch = session.epoch;
+                        }
+                        Event::Opened(session) => {
+                            prop_assert!(!open, "opened twice");
+                            let new = u64::from(session.protocol == Protocol::Eio4);
+                            prop_assert!(session.epoch >= epoch + new, "an epoch was used again");
+                            prop_assert!(pin.is_none_or(|pin| pin == session.protocol));
+                            epoch = session.epoch;
+                            open = true;
+                        }
+                        Event::Unreadable(_) => {
+                            prop_assert_eq!(bench.core.protocol(), Some(Protocol::Eio3));
+                        }
+                        Event::Packet(_) | Event::Refused(_) => {
+                            prop_assert!(open || bench.core.protocol() == Some(Protocol::Eio3));
+                        }
+                        Event::Lost { again, .. } => {
+                            open = false;
+                            retry = again;
+                        }
+                        Event::Retrying { delay, .. } => {
+                            prop_assert!(retry && delay <= 8 * SECOND);
+                        }
+                        Event::GaveUp { attempts, .. } => {
+                            prop_assert!(!retry && attempts == 2);
+                        }
+                    }
+                }
+                let dials = std::iter::from_fn(|| bench.core.poll_action())
+                    .filter(|action| matches!(action, Action::Dial(_)))
+                    .count();
+                prop_assert!(dials <= 1, "more than one dial at a time");
+                prop_assert!(anybody || dials == 0, "a dial that nobody wants");
+                if open && bench.core.protocol() == Some(Protocol::Eio4) {
+                    drop(bench.written());
+                } else {
+                    for text in bench.written() {
+                        prop_assert!(!text.starts_with("40"), "a request to join, unasked");
+                    }
+                }
+                if let Some(timeout) = bench.core.poll_timeout() {
+                    prop_assert!(!bench.core.is_idle());
+                    prop_assert!(timeout < bench.now + 86_401 * SECOND);
+                }
+            }
+        }
+    }
+}

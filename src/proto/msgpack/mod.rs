@@ -1,0 +1,492 @@
+//! The wire of socket.io-msgpack-parser: a packet is one msgpack map, in one binary message.
+//!
+//! ```text
+//! {"type": 2, "id": 7, "data": ["name", …], "nsp": "/"}    the types of text packets, without 5 and 6
+//!
+//! 2.x    connect, disconnect and error come as this map in JSON, in a text message, and a 5 or a 6
+//!        is a 2 or a 3 that has binary in it
+//! ```
+//!
+//! Nothing else in the crate knows of it. What goes out is JSON text and attachments up to here, and
+//! what comes in is so from here on:
+//!
+//! | msgpack | in the text |
+//! |---|---|
+//! | nil, `undefined` (ext 0 of one byte, marked as such) | null |
+//! | a number | the number; null if it is infinite or none |
+//! | bin, an `ArrayBuffer` (ext 0 with its length) | an attachment |
+//! | a `Date` (ext 0 of eight bytes, marked as such) | what its `toISOString` gives |
+//! | any other ext | `[type, attachment]`, as the official decoder has it |
+//! | text | text; bytes in it that are no UTF-8 are replaced, as the official decoder does |
+//! | a map | an object; integer keys become strings, other keys are refused |
+//! | the key `_placeholder` | `"\u005fplaceholder"`, the same, and known to be data |
+//!
+//! The meanings of ext 0 are those of notepack 2.2, on which the official parser stands.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use bytestring::ByteString;
+use rmp::{
+    Marker, decode,
+    encode::{self, ByteBuf},
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Number, value::RawValue};
+
+use super::packet::{
+    Body, FOREIGN_ID, Limits, MAX_NAMESPACE, Packet, Parts, ProtocolError, Refused, event_name,
+};
+use crate::{
+    error::brief,
+    payload::text::Text,
+    payload::{ESCAPED, Payload, Token, Tokens, unquoted},
+};
+
+/// How deep what comes in may be nested: no deeper than anybody could decode it.
+const MAX_DEPTH: u8 = 128;
+
+/// The farthest from 1970 that a `Date` can be, in milliseconds.
+const MAX_DATE: u64 = 8_640_000_000_000_000;
+
+/// The size of the message that a packet is sent as, or more.
+pub(super) fn at_most(Parts { namespace, json, attachments, .. }: &Parts<'_>) -> u64 {
+    // The fields by themselves have fewer than 64 bytes; and the worst that can become of JSON is
+    // that of short fractions, of which `0.5,` becomes nine bytes.
+    let json = json.map_or(0, str::len).saturating_mul(3);
+    let size = attachments.iter().map(Bytes::len).fold(64, usize::saturating_add);
+    let size = size.saturating_add(json).saturating_add(namespace.len());
+    u64::try_from(size).unwrap_or(u64::MAX)
+}
+
+/// The message that a packet is sent as.
+pub(super) fn encode(&Parts { namespace, kind, id, json, attachments }: &Parts<'_>) -> Bytes {
+    let size = attachments.iter().map(Bytes::len).fold(64, usize::saturating_add);
+    let size = json.map_or(0, str::len).saturating_add(namespace.len()).saturating_add(size);
+    let mut out = ByteBuf::with_capacity(size);
+    // What is not there must not be there as nil.
+    let fields = [id.is_some(), json.is_some()]
+        .into_iter()
+        .fold(2_u32, |sum, is_there| sum.saturating_add(u32::from(is_there)));
+    let Ok(_) = encode::write_map_len(&mut out, fields);
+    let Ok(()) = encode::write_str(&mut out, "type");
+    let Ok(_) = encode::write_uint(&mut out, kind.into());
+    if let Some(id) = id {
+        let Ok(()) = encode::write_str(&mut out, "id");
+        let Ok(_) = encode::write_uint(&mut out, id);
+    }
+    if let Some(json) = json {
+        let Ok(()) = encode::write_str(&mut out, "data");
+        write(&mut out, json, attachments);
+    }
+    let Ok(()) = encode::write_str(&mut out, "nsp");
+    let Ok(()) = encode::write_str(&mut out, namespace);
+    out.into_vec().into()
+}
+
+/// Writes what the text says, with the attachments in their places. The text is scanned token by
+/// token, so its depth does not matter.
+fn write(out: &mut ByteBuf, json: &str, attachments: &[Bytes]) {
+    let mut lengths = lengths(json).into_iter();
+    let mut tokens = Tokens::of(json);
+    while let Some(token) = tokens.next() {
+        match token {
+            Token::Object => {
+                let length = lengths.next().unwrap_or_default();
+                match attachment(&mut tokens, attachments) {
+                    Some(data) => {
+                        let Ok(()) = encode::write_bin(out, data);
+                    }
+                    None => {
+                        let Ok(_) = encode::write_map_len(out, length / 2);
+                    }
+                }
+            }
+            Token::Array => {
+                let Ok(_) = encode::write_array_len(out, lengths.next().unwrap_or_default());
+            }
+            Token::End => {}
+            Token::Text(quoted) => {
+                let Ok(()) = encode::write_str(out, &unquoted(quoted));
+            }
+            Token::Plain(text) => plain(out, text),
+        }
+    }
+}
+
+/// How many tokens stand directly in each object and array, in the order in which they begin:
+/// msgpack says that first.
+fn lengths(json: &str) -> Vec<u32> {
+    let mut lengths = Vec::<u32>::new();
+    let mut open = Vec::new();
+    for token in Tokens::of(json) {
+        if token == Token::End {
+            open.pop();
+            continue;
+        }
+        if let Some(length) = open.last().and_then(|&at: &usize| lengths.get_mut(at)) {
+            *length = length.saturating_add(1);
+        }
+        if matches!(token, Token::Object | Token::Array) {
+            open.push(lengths.len());
+            lengths.push(0);
+        }
+    }
+    lengths
+}
+
+/// The attachment whose place it is, if the object that has just begun is one. Then its tokens are
+/// skipped.
+fn attachment<'a>(tokens: &mut Tokens<'_>, attachments: &'a [Bytes]) -> Option<&'a Bytes> {
+    const MARK: Token<'_> = Token::Text(r#""_placeholder""#);
+    const YES: Token<'_> = Token::Plain("true");
+    const NUMBER: Token<'_> = Token::Text(r#""num""#);
+    let mut ahead = tokens.clone();
+    let mut next = || ahead.next();
+    let data = match [next()?, next()?, next()?, next()?, next()?] {
+        [MARK, YES, NUMBER, Token::Plain(number), Token::End]
+        | [NUMBER, Token::Plain(number), MARK, YES, Token::End] => {
+            attachments.get(number.parse::<usize>().ok()?)?
+        }
+        _ => return None,
+    };
+    *tokens = ahead;
+    Some(data)
+}
+
+fn plain(out: &mut ByteBuf, text: &str) {
+    match text {
+        "true" | "false" => {
+            let Ok(()) = encode::write_bool(out, text == "true");
+        }
+        // It has a sign only as a fraction.
+        "-0" => {
+            let Ok(()) = encode::write_f64(out, -0.0);
+        }
+        _ => {
+            if let Ok(number) = text.parse::<u64>() {
+                let Ok(_) = encode::write_uint(out, number);
+            } else if let Ok(number) = text.parse::<i64>() {
+                let Ok(_) = encode::write_sint(out, number);
+            } else {
+                match text.parse::<f64>() {
+                    Ok(number) if number.is_finite() => {
+                        let Ok(()) = encode::write_f64(out, number);
+                    }
+                    _ => {
+                        let Ok(()) = encode::write_nil(out);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Reads a packet in a binary message.
+pub(super) fn decode(message: &Bytes, limits: Limits) -> Result<Packet, Refused> {
+    let mut reader = Reader {
+        message,
+        input: decode::Bytes::new(message),
+        json: Vec::new(),
+        attachments: Vec::new(),
+        attached: 0,
+        limits,
+    };
+    reader.value(MAX_DEPTH)?;
+    let Reader { input, json, attachments, .. } = reader;
+    if !input.remaining_slice().is_empty() {
+        return Err(broken("there is more behind it").into());
+    }
+    let json = ByteString::try_from(json).map_err(|_| ProtocolError::Utf8)?;
+    Ok(packet(&json.into(), attachments)?)
+}
+
+/// Reads a packet in a text message, as servers 2.x send some.
+pub(super) fn decode_text(text: &Text) -> Result<Packet, Refused> {
+    if text.starts_with('{') {
+        Ok(packet(text, Vec::new())?)
+    } else {
+        Err(broken("it is one of the default parser").into())
+    }
+}
+
+/// The map of a packet. Fields that nobody knows are ignored.
+#[derive(Deserialize)]
+struct Fields<'a> {
+    r#type: u8,
+    nsp: String,
+    id: Option<Number>,
+    #[serde(borrow)]
+    data: Option<&'a RawValue>,
+}
+
+fn packet(source: &Text, attachments: Vec<Bytes>) -> Result<Packet, ProtocolError> {
+    let Fields { r#type, nsp, id, data } =
+        serde_json::from_str(source).map_err(|error| broken(brief(&error)))?;
+    if nsp.len() > MAX_NAMESPACE {
+        return Err(ProtocolError::Namespace);
+    }
+    let id = id.map(|id| id.as_u64().unwrap_or(FOREIGN_ID));
+    let data = data.map(RawValue::get);
+    let of_shape = |first| data.filter(|data| data.starts_with(first));
+    let body = match r#type {
+        0 if data.is_some() => {
+            Body::Connect(Some(of_shape('{').ok_or(ProtocolError::Payload)?.into()))
+        }
+        0 => Body::Connect(None),
+        1 => Body::Disconnect,
+        2 | 5 => {
+            let json = of_shape('[').ok_or(ProtocolError::Payload)?;
+            let (name, arguments) = event_name(json)?;
+            let json = source.slice_ref(json);
+            Body::Event { id, payload: Payload::event(json, name, arguments, attachments) }
+        }
+        3 | 6 => {
+            let json = of_shape('[').ok_or(ProtocolError::Payload)?;
+            let id = id.unwrap_or(FOREIGN_ID);
+            Body::Ack { id, payload: Payload::answer(source.slice_ref(json), attachments) }
+        }
+        4 => Body::ConnectError(data.map(Into::into)),
+        other => return Err(ProtocolError::UnknownType(other)),
+    };
+    Ok(Packet::new(nsp.into(), body))
+}
+
+fn broken(why: impl Into<String>) -> ProtocolError {
+    ProtocolError::Msgpack(why.into())
+}
+
+/// Reading fails for this only, as what is to come has been looked at.
+fn cut(_: impl Sized) -> Refused {
+    broken("it ends too early").into()
+}
+
+/// Turns msgpack into JSON and attachments. A length is believed only as far as there are bytes.
+struct Reader<'a> {
+    message: &'a Bytes,
+    input: decode::Bytes<'a>,
+    json: Vec<u8>,
+    attachments: Vec<Bytes>,
+    /// The bytes of all attachments.
+    attached: usize,
+    limits: Limits,
+}
+
+impl<'a> Reader<'a> {
+    /// `depth`: how many maps and arrays may be inside each other from here on.
+    fn value(&mut self, depth: u8) -> Result<(), Refused> {
+        let marker = self.marker()?;
+        match marker {
+            Marker::Null => {
+                decode::read_nil(&mut self.input).map_err(cut)?;
+                self.push("null")
+            }
+            Marker::True | Marker::False => {
+                let value = decode::read_bool(&mut self.input).map_err(cut)?;
+                self.write(&value)
+            }
+            Marker::F32 => {
+                let value = decode::read_f32(&mut self.input).map_err(cut)?;
+                self.write(&f64::from(value))
+            }
+            Marker::F64 => {
+                let value = decode::read_f64(&mut self.input).map_err(cut)?;
+                self.write(&value)
+            }
+            Marker::FixPos(_) | Marker::U8 | Marker::U16 | Marker::U32 | Marker::U64 => {
+                let value: u64 = decode::read_int(&mut self.input).map_err(cut)?;
+                self.write(&value)
+            }
+            Marker::FixNeg(_) | Marker::I8 | Marker::I16 | Marker::I32 | Marker::I64 => {
+                let value: i64 = decode::read_int(&mut self.input).map_err(cut)?;
+                self.write(&value)
+            }
+            Marker::FixStr(_) | Marker::Str8 | Marker::Str16 | Marker::Str32 => {
+                let text = self.text()?;
+                self.write_text(&text)
+            }
+            Marker::Bin8 | Marker::Bin16 | Marker::Bin32 => {
+                let length = decode::read_bin_len(&mut self.input).map_err(cut)?;
+                let data = self.take(length)?;
+                self.attach(data)
+            }
+            Marker::FixArray(_) | Marker::Array16 | Marker::Array32 => self.array(depth),
+            Marker::FixMap(_) | Marker::Map16 | Marker::Map32 => self.map(depth),
+            Marker::FixExt1
+            | Marker::FixExt2
+            | Marker::FixExt4
+            | Marker::FixExt8
+            | Marker::FixExt16
+            | Marker::Ext8
+            | Marker::Ext16
+            | Marker::Ext32 => self.extension(marker),
+            Marker::Reserved => Err(broken("it has the byte 0xc1, which means nothing").into()),
+        }
+    }
+
+    /// What comes next.
+    fn marker(&self) -> Result<Marker, Refused> {
+        let first = self.input.remaining_slice().first();
+        first.map(|&byte| Marker::from_u8(byte)).ok_or_else(|| cut(()))
+    }
+
+    fn text(&mut self) -> Result<Cow<'a, str>, Refused> {
+        let length = decode::read_str_len(&mut self.input).map_err(cut)?;
+        Ok(String::from_utf8_lossy(self.take(length)?))
+    }
+
+    fn write_text(&mut self, text: &str) -> Result<(), Refused> {
+        // With its quotes, and what may be six characters as `\u0000`.
+        let escapes = text.bytes().filter(|byte| *byte < b' ').count();
+        self.room(text.len().saturating_add(escapes.saturating_mul(5)).saturating_add(2))?;
+        self.write(text)
+    }
+
+    fn array(&mut self, depth: u8) -> Result<(), Refused> {
+        let depth = deeper(depth)?;
+        let length = decode::read_array_len(&mut self.input).map_err(cut)?;
+        self.push("[")?;
+        for index in 0..length {
+            if index > 0 {
+                self.push(",")?;
+            }
+            self.value(depth)?;
+        }
+        self.push("]")
+    }
+
+    fn map(&mut self, depth: u8) -> Result<(), Refused> {
+        let depth = deeper(depth)?;
+        let length = decode::read_map_len(&mut self.input).map_err(cut)?;
+        self.push("{")?;
+        for index in 0..length {
+            if index > 0 {
+                self.push(",")?;
+            }
+            self.key()?;
+            self.push(":")?;
+            self.value(depth)?;
+        }
+        self.push("}")
+    }
+
+    fn key(&mut self) -> Result<(), Refused> {
+        match self.marker()? {
+            Marker::FixStr(_) | Marker::Str8 | Marker::Str16 | Marker::Str32 => {
+                let key = self.text()?;
+                if key == "_placeholder" { self.push(ESCAPED) } else { self.write_text(&key) }
+            }
+            Marker::FixPos(_)
+            | Marker::U8
+            | Marker::U16
+            | Marker::U32
+            | Marker::U64
+            | Marker::FixNeg(_)
+            | Marker::I8
+            | Marker::I16
+            | Marker::I32
+            | Marker::I64 => {
+                self.push("\"")?;
+                self.value(0)?;
+                self.push("\"")
+            }
+            other => Err(broken(format!("a key is a {other:?}")).into()),
+        }
+    }
+
+    fn extension(&mut self, marker: Marker) -> Result<(), Refused> {
+        let meta = decode::read_ext_meta(&mut self.input).map_err(cut)?;
+        let data = self.take(meta.size)?;
+        match (marker, meta.typeid) {
+            (Marker::FixExt1, 0) => self.push("null"),
+            (Marker::FixExt8, 0) => {
+                let millis = <[u8; 8]>::try_from(data).map(i64::from_be_bytes).map_err(cut)?;
+                self.write(&date(millis))
+            }
+            (Marker::Ext8 | Marker::Ext16 | Marker::Ext32, 0) => self.attach(data),
+            (_, kind) => {
+                self.push("[")?;
+                self.write(&kind)?;
+                self.push(",")?;
+                self.attach(data)?;
+                self.push("]")
+            }
+        }
+    }
+
+    fn take(&mut self, length: u32) -> Result<&'a [u8], Refused> {
+        let length = usize::try_from(length).map_err(cut)?;
+        let rest = self.input.remaining_slice();
+        let (data, rest) = rest.split_at_checked(length).ok_or_else(|| cut(()))?;
+        self.input = decode::Bytes::new(rest);
+        Ok(data)
+    }
+
+    fn attach(&mut self, data: &[u8]) -> Result<(), Refused> {
+        let limit = self.limits.attachments;
+        if self.attachments.len() >= limit {
+            return Err(ProtocolError::TooManyAttachments { limit }.into());
+        }
+        let number = self.attachments.len();
+        self.attachments.push(self.message.slice_ref(data));
+        self.attached = self.attached.saturating_add(data.len());
+        self.push(&format!(r#"{{"_placeholder":true,"num":{number}}}"#))
+    }
+
+    fn push(&mut self, json: &str) -> Result<(), Refused> {
+        self.room(json.len())?;
+        self.json.extend_from_slice(json.as_bytes());
+        Ok(())
+    }
+
+    /// Writes a value that is short, or for which there is room.
+    fn write<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Refused> {
+        serde_json::to_writer(&mut self.json, value).map_err(|error| broken(brief(&error)))?;
+        self.room(0)
+    }
+
+    /// Whether so much text fits in.
+    fn room(&self, wanted: usize) -> Result<(), Refused> {
+        let limit = self.limits.bytes;
+        let size = self.json.len().saturating_add(self.attached).saturating_add(wanted);
+        if size > limit { Err(Refused::TooLarge { limit }) } else { Ok(()) }
+    }
+}
+
+fn deeper(depth: u8) -> Result<u8, Refused> {
+    depth.checked_sub(1).ok_or_else(|| {
+        broken(format!("it is nested deeper than {MAX_DEPTH} maps and arrays")).into()
+    })
+}
+
+/// What `toISOString` makes of a date, by its distance from 1970; `None` if it is too far.
+///
+/// The year is that of a calendar in which it begins in March, so that a leap day is its last.
+#[expect(clippy::arithmetic_side_effects, reason = "the distance is bounded")]
+fn date(millis: i64) -> Option<String> {
+    if millis.unsigned_abs() > MAX_DATE {
+        return None;
+    }
+    let (days, millis) = (millis.div_euclid(86_400_000), millis.rem_euclid(86_400_000));
+    // From 1 March of the year 0, in cycles of 400 years.
+    let days = days + 719_468;
+    let (cycle, day) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let day = day - (153 * month + 2) / 5 + 1;
+    let (year, month) = match month {
+        0..10 => (cycle * 400 + year, month + 3),
+        _ => (cycle * 400 + year + 1, month - 9),
+    };
+    let year = match year {
+        0..=9_999 => format!("{year:04}"),
+        _ => format!("{year:+07}"),
+    };
+    let (hour, minute) = (millis / 3_600_000, millis / 60_000 % 60);
+    let (second, millis) = (millis / 1_000 % 60, millis % 1_000);
+    Some(format!("{year}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z"))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,1200 @@
+use std::sync::Arc;
+
+use serde_json::json;
+
+use super::*;
+use crate::{
+    backpressure::send_quota::{Limits, Outbox},
+    payload::{encode_event, encode_reply},
+    proto::{engine::Frame, packet::root},
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn outbox(items: usize) -> Arc<Outbox> {
+    Outbox::new(Limits { items, bytes: 100_000, asks: 0 })
+}
+
+fn session(protocol: Protocol) -> Session {
+    Session { epoch: 1, protocol, sid: "S".into(), max_payload: None }
+}
+
+fn config(namespace: &str) -> Config {
+    let auth = json!({ "token": "a b", "n": 1 }).to_string();
+    Config {
+        namespace: namespace.into(),
+        parser: Parser::default(),
+        credentials: Credentials::Fixed(Some(Auth(auth.into()))),
+        join_timeout: 20 * SECOND,
+        reconnect: Reconnect::never(),
+        max_payload: None,
+        retry_window: 2,
+        recovery: None,
+        seed: 7,
+    }
+}
+
+fn socket(namespace: &str) -> Namespace<&'static str> {
+    Namespace::new(config(namespace))
+}
+
+/// A namespace that is joined.
+fn joined() -> Namespace<&'static str> {
+    let mut socket = socket("/");
+    socket.handle_open(Instant::now(), session(Protocol::Eio4));
+    receive(&mut socket, Body::Connect(Some(r#"{"sid":"id"}"#.into())));
+    assert_eq!(socket.poll_event(), Some(ready("id")));
+    assert_eq!(written(&mut socket).len(), 1);
+    socket
+}
+
+fn ready<W>(sid: &'static str) -> Event<W> {
+    Event::Ready { sid: sid.into(), recovered: false }
+}
+
+fn receive(socket: &mut Namespace<&'static str>, body: Body) {
+    socket.handle_packet(Instant::now(), 1, Packet::new(root(), body));
+}
+
+fn request<W>(name: &'static str) -> Request<W> {
+    let emit = Emit::new(name, ()).unwrap();
+    Request { emit, permit: None, offline: Offline::Buffer, expires: None, ask: None }
+}
+
+fn emit(
+    socket: &mut Namespace<&'static str>,
+    name: &'static str,
+    ask: Option<Ask<&'static str>>,
+) -> Result<(), EmitError> {
+    socket.emit(Request { ask, ..request(name) })
+}
+
+/// Somebody waits for a second.
+#[expect(clippy::unnecessary_wraps, reason = "it is given to what takes an option")]
+fn ask<W>(waiter: W, since: Instant) -> Option<Ask<W>> {
+    Some(Ask { waiter, since, timeout: SECOND, retries: 0, id: None })
+}
+
+fn written(socket: &mut Namespace<&'static str>) -> Vec<String> {
+    let mut texts = Vec::new();
+    for outgoing in socket.take_transmit() {
+        outgoing.packet.encode(Protocol::Eio4, |frame| {
+            if let Frame::Text(text) = frame {
+                texts.push(text.to_string());
+            }
+        });
+    }
+    texts
+}
+
+fn events(socket: &mut Namespace<&'static str>) -> Vec<Event<&'static str>> {
+    std::iter::from_fn(|| socket.poll_event()).collect()
+}
+
+#[test]
+fn who_is_not_to_wait_waits_for_the_answer_where_events_come_before_it() {
+    let now = Instant::now();
+    let request = |name, ask| Request { offline: Offline::Fail, ask, ..request(name) };
+    let mut socket = socket("/");
+    socket.handle_open(now, session(Protocol::Eio4));
+    written(&mut socket);
+    assert_eq!(socket.emit(request("a", None)), Err(EmitError::Offline));
+    let early = || Body::Event { id: None, payload: encode_event("early", &()).unwrap() };
+    receive(&mut socket, early());
+    socket.emit(request("b", None)).unwrap();
+    socket.emit(request("c", ask("c", now))).unwrap();
+    let volatile = Emit::new("d", ()).unwrap().volatile();
+    let volatile = Request { emit: volatile, ..request("d", None) };
+    assert_eq!(socket.emit(volatile), Err(EmitError::Offline));
+    receive(&mut socket, Body::Connect(Some(r#"{"sid":"id"}"#.into())));
+    assert_eq!(written(&mut socket), [r#"42["b"]"#, r#"420["c"]"#]);
+
+    // It does not wait for the next session, nor for another attempt.
+    for ends in [false, true] {
+        let mut socket = self::socket("/");
+        socket.handle_open(now, session(Protocol::Eio4));
+        written(&mut socket);
+        receive(&mut socket, early());
+        socket.emit(request("b", None)).unwrap();
+        socket.emit(request("c", ask("c", now))).unwrap();
+        events(&mut socket);
+        if ends {
+            receive(&mut socket, Body::ConnectError(None));
+        } else {
+            socket.handle_lost(now, Reason::PingTimeout, true);
+        }
+        assert_eq!((socket.buffered(), socket.has_begun()), (0, false));
+        let offline = Err(AckError::NeverSent(EmitError::Offline));
+        assert_eq!(socket.poll_event(), Some(Event::Answered("c", offline)));
+    }
+}
+
+#[test]
+fn what_is_emitted_early_goes_out_in_order_when_the_namespace_is_joined() {
+    let now = Instant::now();
+    let mut socket = socket("/");
+    emit(&mut socket, "a", None).unwrap();
+    socket.handle_open(now, session(Protocol::Eio4));
+    emit(&mut socket, "b", ask("b", now)).unwrap();
+    assert_eq!(written(&mut socket), [r#"40{"n":1,"token":"a b"}"#]);
+    assert!(!socket.is_done());
+    receive(&mut socket, Body::Connect(Some(r#"{"sid":"id","more":1}"#.into())));
+    emit(&mut socket, "c", None).unwrap();
+    assert_eq!(written(&mut socket), [r#"42["a"]"#, r#"420["b"]"#, r#"42["c"]"#]);
+    assert!(!socket.is_done(), "somebody waits for an answer");
+    receive(&mut socket, Body::Ack { id: 0, payload: encode_reply(&()).unwrap() });
+    assert!(socket.is_done());
+}
+
+#[test]
+fn an_old_server_joins_the_root_by_itself_and_gets_auth_as_a_query_elsewhere() {
+    let mut root = socket("/");
+    root.handle_open(Instant::now(), session(Protocol::Eio3));
+    assert!(written(&mut root).is_empty());
+    receive(&mut root, Body::Connect(None));
+    assert_eq!(events(&mut root), [Event::AuthUnused, ready("S")]);
+
+    let mut foo = socket("/foo");
+    foo.handle_open(Instant::now(), session(Protocol::Eio3));
+    assert_eq!(written(&mut foo), ["40/foo?n=1&token=a%20b,"]);
+    foo.handle_packet(Instant::now(), 1, Packet::new("/foo".into(), Body::Connect(None)));
+    assert_eq!(foo.poll_event(), Some(ready("/foo#S")));
+}
+
+#[test]
+fn a_reply_without_an_id_is_not_one_of_revision_4() {
+    let mut socket = socket("/");
+    socket.handle_open(Instant::now(), session(Protocol::Eio4));
+    receive(&mut socket, Body::Connect(None));
+    assert!(matches!(
+        socket.poll_event(),
+        Some(Event::ConnectError(Reason::Connect(ConnectFailure::Unsupported { .. })))
+    ));
+}
+
+#[test]
+fn refusals_of_all_servers_are_understood() {
+    let refused = |data: Option<&str>| {
+        let refusal = refusal(data);
+        (refusal.message().to_owned(), refusal.decode::<Value>().ok())
+    };
+    assert_eq!(refused(Some(r#"{"message":"no"}"#)), ("no".into(), None));
+    let data = Some(json!({ "code": 42 }));
+    assert_eq!(
+        refused(Some(r#"{"message":"no","data":{"code":42}}"#)),
+        ("no".into(), data.clone())
+    );
+    assert_eq!(refused(Some(r#"{"code":42}"#)), (String::new(), data));
+    assert_eq!(refused(Some(r#""no""#)), ("no".into(), None));
+    let cut = "cut \u{fffd}";
+    assert_eq!(refused(Some(r#""cut \ud83d""#)), (cut.into(), None));
+    assert_eq!(
+        refused(Some(r#"{"message":"cut \ud83d","data":"\ude00"}"#)),
+        (cut.into(), Some(json!("\u{fffd}")))
+    );
+    assert_eq!(refused(Some("7")), (String::new(), Some(json!(7))));
+    for unspoken in ["[]", "[7]", r#"[{"message":"no"}]"#, r#"[["no"],"no"]"#] {
+        let data = serde_json::from_str(unspoken).ok();
+        assert_eq!(refused(Some(unspoken)), (String::new(), data));
+    }
+    // Of these, the message is a part.
+    for whole in [
+        json!(["no", { "code": 7 }]),
+        json!(["no"]),
+        json!({ "message": "no", "code": "invalid_token", "type": "UnauthorizedError" }),
+        json!({ "message": "no", "data": 1, "code": 7 }),
+    ] {
+        assert_eq!(refused(Some(&whole.to_string())), ("no".into(), Some(whole)));
+    }
+    let odd = json!({ "message": 7, "data": 1 });
+    assert_eq!(refused(Some(&odd.to_string())), (String::new(), Some(odd)));
+    assert_eq!(refused(Some(r#"{"message":"no","data":null}"#)), ("no".into(), None));
+    assert_eq!(refused(Some(" null")), (String::new(), None));
+    assert_eq!(refused(None), (String::new(), None));
+}
+
+#[test]
+fn the_data_of_a_refusal_may_be_nested_as_deep_as_the_server_likes() {
+    let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+    let said = refusal(Some(&format!(r#"{{"message":"no","data":{deep}}}"#)));
+    assert_eq!((said.message(), said.json()), ("no", Some(&*deep)));
+    said.decode::<Value>().unwrap_err();
+    let list = format!(r#"["no",{deep}]"#);
+    for (json, message) in [(&deep, ""), (&list, "no")] {
+        let said = refusal(Some(json));
+        assert_eq!((said.message(), said.json()), (message, Some(&**json)));
+    }
+}
+
+#[test]
+fn a_namespace_that_is_not_answered_ends() {
+    let now = Instant::now();
+    let mut socket = socket("/");
+    socket.handle_open(now, session(Protocol::Eio4));
+    assert_eq!(socket.poll_timeout(), Some(now + 20 * SECOND));
+    socket.handle_timeout(now + 20 * SECOND);
+    assert_eq!(socket.poll_event(), Some(Event::ConnectError(Reason::JoinTimeout)));
+    let closed = EmitError::Closed(Reason::JoinTimeout);
+    assert_eq!(emit(&mut socket, "e", None), Err(closed));
+}
+
+#[test]
+fn answers_find_their_question_in_any_order() {
+    let now = Instant::now();
+    let mut socket = joined();
+    for name in ["a", "b", "c"] {
+        emit(&mut socket, name, ask(name, now)).unwrap();
+    }
+    for id in [2, 0, 0, 7, 1] {
+        receive(&mut socket, Body::Ack { id, payload: encode_reply(&id).unwrap() });
+    }
+    let answered: Vec<_> = events(&mut socket)
+        .into_iter()
+        .map(|event| match event {
+            Event::Answered(waiter, Ok(payload)) => (waiter, payload.decode::<u64>().unwrap()),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(answered, [("c", 2), ("a", 0), ("b", 1)]);
+    assert_eq!(socket.poll_timeout(), None);
+}
+
+#[test]
+fn an_emit_that_timed_out_before_it_was_sent_is_not_sent() {
+    let now = Instant::now();
+    let outbox = outbox(10);
+    let mut socket = socket("/");
+    let permit = outbox.reserve(10);
+    socket.emit(Request { permit, ask: ask("a", now), ..request("a") }).unwrap();
+    emit(&mut socket, "b", None).unwrap();
+    socket.handle_timeout(now + SECOND);
+    let never = AckError::NeverSent(EmitError::Expired);
+    assert_eq!(events(&mut socket), [Event::Answered("a", Err(never))]);
+    assert_eq!(outbox.waiting(), 0, "its room is given back");
+    socket.handle_open(now, session(Protocol::Eio4));
+    receive(&mut socket, Body::Connect(Some(r#"{"sid":"id"}"#.into())));
+    assert_eq!(written(&mut socket)[1..], [r#"42["b"]"#]);
+}
+
+#[test]
+fn a_lost_session_fails_what_was_sent_and_keeps_what_was_not() {
+    let now = Instant::now();
+    let mut socket = joined();
+    emit(&mut socket, "sent", ask("sent", now)).unwrap();
+    assert_eq!(written(&mut socket).len(), 1);
+    let reason = Reason::PingTimeout;
+    socket.handle_lost(now, reason.clone(), true);
+    emit(&mut socket, "kept", ask("kept", now)).unwrap();
+    socket.handle_lost(now, reason.clone(), true);
+    let failed = Event::Answered("sent", Err(AckError::Disconnected(reason.clone())));
+    assert_eq!(events(&mut socket), [failed, Event::Disconnected(reason.clone())]);
+
+    socket.handle_lost(now, reason.clone(), false);
+    let closed = EmitError::Closed(reason.clone());
+    let never = AckError::NeverSent(closed.clone());
+    assert_eq!(
+        events(&mut socket),
+        [Event::Answered("kept", Err(never)), Event::ConnectError(reason)]
+    );
+    assert_eq!(emit(&mut socket, "late", ask("late", now)), Err(closed));
+    assert!(matches!(events(&mut socket)[..], [Event::Answered("late", Err(_))]));
+}
+
+/// Joins again, over connection number `epoch`, and gives what is sent then.
+fn rejoin(socket: &mut Namespace<&'static str>, now: Instant, epoch: u64) -> Vec<String> {
+    socket.handle_open(now, Session { epoch, ..session(Protocol::Eio4) });
+    let reply = Body::Connect(Some(r#"{"sid":"x"}"#.into()));
+    socket.handle_packet(now, epoch, Packet::new(root(), reply));
+    written(socket).split_off(1)
+}
+
+#[test]
+fn what_was_not_written_before_the_session_ended_goes_into_the_next() {
+    let now = Instant::now();
+    let mut socket = joined();
+    emit(&mut socket, "a", None).unwrap();
+    emit(&mut socket, "b", ask("b", now)).unwrap();
+    let on_the_way = socket.take_transmit();
+    emit(&mut socket, "c", None).unwrap();
+    socket.take_back(on_the_way);
+    socket.handle_lost(now, Reason::PingTimeout, true);
+    emit(&mut socket, "d", None).unwrap();
+    assert!(written(&mut socket).is_empty());
+    assert_eq!(events(&mut socket), [Event::Disconnected(Reason::PingTimeout)]);
+    assert_eq!(
+        rejoin(&mut socket, now, 2),
+        [r#"42["a"]"#, r#"420["b"]"#, r#"42["c"]"#, r#"42["d"]"#]
+    );
+}
+
+#[test]
+fn what_comes_back_late_finds_its_place_but_nobody_who_waits() {
+    let now = Instant::now();
+    let mut socket = joined();
+    emit(&mut socket, "a", None).unwrap();
+    emit(&mut socket, "b", ask("b", now)).unwrap();
+    let on_the_way = socket.take_transmit();
+    emit(&mut socket, "c", None).unwrap();
+    socket.handle_lost(now, Reason::PingTimeout, true);
+    assert!(matches!(
+        events(&mut socket)[..],
+        [Event::Answered("b", Err(AckError::Disconnected(_))), Event::Disconnected(_)]
+    ));
+    socket.take_back(on_the_way);
+    assert_eq!(rejoin(&mut socket, now, 2), [r#"42["a"]"#, r#"42["c"]"#]);
+}
+
+#[test]
+fn emits_may_be_now_or_never() {
+    let now = Instant::now();
+    let mut socket = socket("/");
+    let volatile =
+        |ask| Request { emit: Emit::new("v", ()).unwrap().volatile(), ask, ..request("v") };
+    assert_eq!(socket.emit(volatile(None)), Err(EmitError::Offline));
+    assert_eq!(socket.emit(volatile(ask("v", now))), Err(EmitError::Offline));
+    let failing = Request { offline: Offline::Fail, ..request("f") };
+    assert_eq!(socket.emit(failing), Err(EmitError::Offline));
+    let never = AckError::NeverSent(EmitError::Offline);
+    assert_eq!(events(&mut socket), [Event::Answered("v", Err(never))]);
+
+    let mut socket = joined();
+    let outbox = outbox(1_000);
+    let waiting: Vec<_> = (0..=CONGESTED).map(|_| outbox.reserve(1)).collect();
+    socket.emit(Request { permit: outbox.reserve(1), ..volatile(None) }).unwrap();
+    assert_eq!(written(&mut socket).len(), 1, "nothing has been handed to the connection");
+    let hand = |mut permit: Option<Permit>| {
+        permit.iter_mut().for_each(Permit::hand);
+        permit
+    };
+    let waiting: Vec<_> = waiting.into_iter().map(hand).collect();
+    assert_eq!(socket.emit(Request { permit: outbox.reserve(1), ..volatile(None) }), {
+        Err(EmitError::Discarded)
+    });
+    drop(waiting);
+    socket.emit(Request { permit: outbox.reserve(1), ..volatile(None) }).unwrap();
+    assert_eq!(written(&mut socket), [r#"42["v"]"#]);
+}
+
+#[test]
+fn of_what_is_buffered_under_one_key_the_last_counts() {
+    let now = Instant::now();
+    let mut socket = socket("/");
+    let latest =
+        |name, key| Request { emit: Emit::new(name, ()).unwrap().latest(key), ..request(name) };
+    socket.emit(Request { ask: ask("a1", now), ..latest("a1", "a") }).unwrap();
+    emit(&mut socket, "x", None).unwrap();
+    socket.emit(latest("b1", "b")).unwrap();
+    socket.emit(latest("a2", "a")).unwrap();
+    let discarded = AckError::NeverSent(EmitError::Discarded);
+    assert_eq!(events(&mut socket), [Event::Answered("a1", Err(discarded))]);
+    assert_eq!(socket.tally().replaced, 1);
+    assert_eq!(rejoin(&mut socket, now, 1), [r#"42["a2"]"#, r#"42["x"]"#, r#"42["b1"]"#]);
+}
+
+#[test]
+fn what_waits_for_too_long_is_not_sent() {
+    let now = Instant::now();
+    let outbox = outbox(10);
+    let mut socket = socket("/");
+    let retries = |waiter| Ask { waiter, since: now, timeout: SECOND, retries: 1, id: None };
+    let end = Some(now + 5 * SECOND);
+    for request in [
+        Request { expires: end, permit: outbox.reserve(1), ..request("a") },
+        Request { expires: end, ask: Some(retries("b")), ..request("b") },
+        Request { expires: Some(now + 9 * SECOND), ..request("c") },
+        request("d"),
+    ] {
+        socket.emit(request).unwrap();
+    }
+    assert_eq!(socket.poll_timeout(), end);
+    socket.handle_timeout(now + 5 * SECOND);
+    let expired = AckError::NeverSent(EmitError::Expired);
+    assert_eq!(events(&mut socket), [Event::Answered("b", Err(expired))]);
+    assert_eq!((outbox.waiting(), outbox.discarded()), (0, 1));
+    assert_eq!(socket.poll_timeout(), Some(now + 9 * SECOND));
+    // Whether or not anybody has looked in time.
+    assert_eq!(rejoin(&mut socket, now + 9 * SECOND, 1), [r#"42["d"]"#]);
+}
+
+#[test]
+fn what_the_server_would_not_take_is_not_sent() {
+    let now = Instant::now();
+    let mut socket = socket("/");
+    socket.emit(Request { ask: ask("big", now), ..request("big") }).unwrap();
+    emit(&mut socket, "a", None).unwrap();
+    let limited = Session { max_payload: Some(8), ..session(Protocol::Eio4) };
+    socket.handle_open(now, limited);
+    receive(&mut socket, Body::Connect(Some(r#"{"sid":"id"}"#.into())));
+    assert_eq!(written(&mut socket)[1..], [r#"42["a"]"#]);
+    let (size, limit) = (r#"420["big"]"#.len().try_into().unwrap(), 8);
+    let error = AckError::NeverSent(EmitError::PayloadTooLarge { size, limit });
+    assert_eq!(
+        events(&mut socket),
+        [Event::TooLarge { size, limit }, Event::Answered("big", Err(error)), ready("id")]
+    );
+}
+
+#[test]
+fn what_was_not_sent_can_be_taken_back() {
+    let now = Instant::now();
+    let mut socket = socket("/");
+    emit(&mut socket, "a", None).unwrap();
+    emit(&mut socket, "b", ask("b", now)).unwrap();
+    let retries = Ask { waiter: "c", since: now, timeout: SECOND, retries: 1, id: None };
+    emit(&mut socket, "c", Some(retries)).unwrap();
+    let names: Vec<_> = socket
+        .take_unsent(&EmitError::Discarded)
+        .iter()
+        .map(|emit| emit.name().to_owned())
+        .collect();
+    assert_eq!(names, ["a", "b", "c"]);
+    assert_eq!(events(&mut socket).len(), 2);
+    assert!(rejoin(&mut socket, now, 1).is_empty());
+}
+
+/// Emits with two retries.
+fn emit_surely(socket: &mut Namespace<&'static str>, name: &'static str, now: Instant) {
+    let ask = Ask { waiter: name, since: now, timeout: SECOND, retries: 2, id: None };
+    emit(socket, name, Some(ask)).unwrap();
+}
+
+fn answer(socket: &mut Namespace<&'static str>, id: u64) {
+    receive(socket, Body::Ack { id, payload: encode_reply(&()).unwrap() });
+}
+
+#[test]
+fn what_must_arrive_is_sent_until_it_is_answered() {
+    let now = Instant::now();
+    let mut socket = joined();
+    for name in ["a", "b", "c"] {
+        emit_surely(&mut socket, name, now);
+    }
+    emit(&mut socket, "x", None).unwrap();
+    assert_eq!(written(&mut socket), [r#"420["a"]"#, r#"421["b"]"#, r#"42["x"]"#]);
+    answer(&mut socket, 1);
+    assert_eq!(written(&mut socket), [r#"422["c"]"#]);
+    assert!(matches!(events(&mut socket)[..], [Event::Answered("b", Ok(_))]));
+    // The time for a try is over: again, under the same id, so that a late answer counts.
+    socket.handle_timeout(now + SECOND);
+    assert_eq!(written(&mut socket)[0], r#"420["a"]"#);
+    answer(&mut socket, 0);
+    assert!(matches!(events(&mut socket)[..], [Event::Answered("a", Ok(_))]));
+    assert_eq!(socket.tally().late, 0);
+    // A lost session takes no retry, and goes in the order of the emits.
+    for epoch in 2..10 {
+        socket.handle_lost(now, Reason::PingTimeout, true);
+        events(&mut socket);
+        assert_eq!(rejoin(&mut socket, now + SECOND, epoch), [r#"422["c"]"#]);
+    }
+    for seconds in 2..6 {
+        socket.handle_timeout(now + seconds * SECOND);
+    }
+    let timed_out = Event::Answered("c", Err(AckError::TimedOut));
+    assert_eq!(events(&mut socket).last(), Some(&timed_out));
+    assert!(socket.is_done());
+}
+
+#[test]
+fn what_must_arrive_fails_with_its_namespace() {
+    let now = Instant::now();
+    let mut socket = joined();
+    for name in ["a", "b", "c"] {
+        emit_surely(&mut socket, name, now);
+    }
+    written(&mut socket);
+    socket.leave(Reason::ClientDisconnect);
+    let sent = || Err(AckError::Disconnected(Reason::ClientDisconnect));
+    let unsent = AckError::NeverSent(EmitError::Closed(Reason::ClientDisconnect));
+    assert_eq!(
+        events(&mut socket)[..3],
+        [
+            Event::Answered("a", sent()),
+            Event::Answered("b", sent()),
+            Event::Answered("c", Err(unsent)),
+        ]
+    );
+}
+
+#[test]
+fn an_event_that_the_server_closes_the_connection_over_is_not_sent_for_ever() {
+    let now = Instant::now();
+    let mut socket = joined();
+    emit_surely(&mut socket, "a", now);
+    for epoch in 2..=3 {
+        written(&mut socket);
+        socket.handle_lost(now, Reason::TooLargeForServer, true);
+        assert_eq!(rejoin(&mut socket, now, epoch), [r#"420["a"]"#]);
+    }
+    events(&mut socket);
+    socket.handle_lost(now, Reason::TooLargeForServer, true);
+    let failed = AckError::Disconnected(Reason::TooLargeForServer);
+    assert_eq!(events(&mut socket)[0], Event::Answered("a", Err(failed)));
+}
+
+#[test]
+fn what_was_sent_is_never_said_to_be_never_sent() {
+    let now = Instant::now();
+    let mut socket = joined();
+    emit_surely(&mut socket, "a", now);
+    assert_eq!(written(&mut socket).len(), 1);
+    socket.handle_lost(now, Reason::PingTimeout, true);
+    events(&mut socket);
+    // The next server takes less.
+    socket.handle_open(now, Session { max_payload: Some(3), ..session(Protocol::Eio4) });
+    receive(&mut socket, Body::Connect(Some(r#"{"sid":"id"}"#.into())));
+    let failed = Event::Answered("a", Err(AckError::TimedOut));
+    assert!(events(&mut socket).contains(&failed));
+    assert_eq!((socket.tally().unanswered, socket.is_done()), (1, true));
+}
+
+#[test]
+fn what_must_arrive_expires_even_if_it_was_under_way() {
+    let now = Instant::now();
+    let mut socket = joined();
+    let expires = Some(now + 5 * SECOND);
+    let ask = Ask { waiter: "a", since: now, timeout: 9 * SECOND, retries: 9, id: None };
+    socket.emit(Request { expires, ask: Some(ask), ..request("a") }).unwrap();
+    socket.handle_timeout(now + 5 * SECOND);
+    assert!(events(&mut socket).is_empty(), "it may be answered yet");
+    socket.handle_lost(now, Reason::PingTimeout, true);
+    assert_eq!(socket.poll_timeout(), expires);
+    socket.handle_timeout(now + 5 * SECOND);
+    let failed = Event::Answered("a", Err(AckError::TimedOut));
+    assert_eq!(events(&mut socket).last(), Some(&failed));
+}
+
+#[test]
+fn what_is_not_to_wait_does_not_wait_for_the_next_session_either() {
+    let now = Instant::now();
+    let outbox = outbox(10);
+    let mut socket = joined();
+    let volatile = Emit::new("v", ()).unwrap().volatile();
+    let permit = || outbox.reserve(1);
+    socket.emit(Request { emit: volatile, permit: permit(), ..request("v") }).unwrap();
+    let offline = Offline::Fail;
+    socket.emit(Request { offline, permit: permit(), ..request("f") }).unwrap();
+    socket.emit(Request { permit: permit(), ..request("w") }).unwrap();
+    socket.handle_lost(now, Reason::PingTimeout, true);
+    assert_eq!((outbox.waiting(), outbox.discarded()), (1, 2));
+    assert_eq!(rejoin(&mut socket, now, 2), [r#"42["w"]"#]);
+}
+
+#[test]
+fn of_what_comes_back_under_one_key_the_last_counts_too() {
+    let now = Instant::now();
+    let mut socket = joined();
+    let latest = |name| Request { emit: Emit::new(name, ()).unwrap().latest("a"), ..request(name) };
+    socket.emit(latest("a1")).unwrap();
+    emit(&mut socket, "x", None).unwrap();
+    let on_the_way = socket.take_transmit();
+    socket.handle_lost(now, Reason::PingTimeout, true);
+    socket.emit(latest("a2")).unwrap();
+    socket.take_back(on_the_way);
+    assert_eq!(rejoin(&mut socket, now, 2), [r#"42["x"]"#, r#"42["a2"]"#]);
+    assert_eq!(socket.tally().replaced, 1);
+}
+
+#[test]
+fn what_was_said_to_the_visit_before_does_not_end_the_next() {
+    let now = Instant::now();
+    let mut socket = joined();
+    socket.leave(Reason::ClientDisconnect);
+    assert!(socket.join(now));
+    socket.handle_open(now, session(Protocol::Eio4));
+    events(&mut socket);
+    // The server's own disconnect has crossed ours.
+    receive(&mut socket, Body::Disconnect);
+    receive(&mut socket, Body::Connect(Some(r#"{"sid":"id"}"#.into())));
+    assert_eq!(events(&mut socket), [ready("id")]);
+    receive(&mut socket, Body::Disconnect);
+    assert_eq!(events(&mut socket), [Event::Disconnected(Reason::ServerDisconnect)]);
+}
+
+#[test]
+fn a_session_is_gone_on_with_behind_the_last_event() {
+    let now = Instant::now();
+    let mut socket = Namespace::<&'static str>::new(Config {
+        credentials: Credentials::Fixed(Some(Auth("{}".into()))),
+        ..config("/")
+    });
+    let event = |offset: &'static str, id| {
+        let payload = encode_event("e", &(1, offset)).unwrap();
+        Body::Event { id, payload }
+    };
+    let mut epoch = 0;
+    let mut reconnect = |socket: &mut Namespace<&'static str>, replay: &[&'static str], pid| {
+        socket.handle_lost(now, Reason::PingTimeout, true);
+        events(socket);
+        epoch += 1;
+        socket.handle_open(now, Session { epoch, ..session(Protocol::Eio4) });
+        let request = written(socket).remove(0);
+        for offset in replay {
+            socket.handle_packet(now, epoch, Packet::new(root(), event(offset, None)));
+        }
+        let reply = Body::Connect(Some(format!(r#"{{"sid":"s","pid":"{pid}"}}"#).into()));
+        socket.handle_packet(now, epoch, Packet::new(root(), reply));
+        let mut came = events(socket);
+        let Some(Event::Ready { recovered, .. }) = came.pop() else { panic!("not ready") };
+        (request, came.len(), recovered, epoch)
+    };
+    let (request, _, recovered, epoch) = reconnect(&mut socket, &[], "P");
+    assert_eq!((&*request, recovered), ("40{}", false));
+    for (offset, id) in [("o1", None), ("o2", None), ("no", Some(5))] {
+        socket.handle_packet(now, epoch, Packet::new(root(), event(offset, id)));
+    }
+    let (request, came, recovered, _) = reconnect(&mut socket, &["o2", "o3", "o4"], "P");
+    assert_eq!(request, r#"40{"offset":"o2","pid":"P"}"#);
+    assert_eq!((came, recovered), (2, true), "o2 came before");
+    assert_eq!(socket.tally().repeated, 1);
+    // A new session: what came in the old one says nothing.
+    let (request, came, recovered, epoch) = reconnect(&mut socket, &["o5"], "Q");
+    assert_eq!(request, r#"40{"offset":"o4","pid":"P"}"#);
+    assert_eq!((came, recovered), (1, false));
+    assert_eq!(socket.recovery().unwrap().point(), None);
+    socket.handle_packet(now, epoch, Packet::new(root(), event("p1", None)));
+    assert_eq!(socket.recovery().unwrap().point(), Some(("Q", "p1")));
+    // No server goes on with a session that was left, or that it has ended.
+    let mut left = socket;
+    left.leave(Reason::ClientDisconnect);
+    assert_eq!(left.recovery(), None);
+}
+
+#[test]
+fn credentials_come_before_those_that_recover_a_session() {
+    let mut socket = socket("/");
+    socket.recovery = Some(Recovery::new("P".into(), "o\"1".into()));
+    socket.handle_open(Instant::now(), session(Protocol::Eio4));
+    let connect = r#"40{"offset":"o\"1","pid":"P","n":1,"token":"a b"}"#;
+    assert_eq!(written(&mut socket), [connect]);
+}
+
+/// A namespace whose application gives the credentials, and that tries again when refused.
+fn provided() -> Namespace<&'static str> {
+    let retry = |reason: &Reason| match reason {
+        Reason::Refused(_) => Retry::WithNewAuth,
+        other => Retry::default_for(other),
+    };
+    Namespace::new(Config {
+        credentials: Credentials::Provided,
+        reconnect: Reconnect::default().jitter(0.0).attempts(2).retry(retry),
+        ..config("/")
+    })
+}
+
+#[test]
+fn the_application_is_asked_for_credentials_before_each_request() {
+    let now = Instant::now();
+    let mut socket = provided();
+    assert_eq!(socket.wants_auth(), None);
+    socket.handle_open(now, session(Protocol::Eio4));
+    assert_eq!(socket.wants_auth(), Some(1));
+    assert!(written(&mut socket).is_empty());
+    // The connection is gone before there is an answer: the question is another one then.
+    socket.handle_lost(now, Reason::PingTimeout, true);
+    assert_eq!(socket.wants_auth(), None);
+    socket.handle_auth(now, Ok(Some(Auth("{}".into()))));
+    socket.handle_open(now, session(Protocol::Eio4));
+    assert_eq!(socket.wants_auth(), Some(2));
+    socket.handle_auth(now, Ok(Some(Auth(r#"{"a":1}"#.into()))));
+    assert_eq!(written(&mut socket), [r#"40{"a":1}"#]);
+    // An old server takes none for `/`.
+    let mut socket = provided();
+    socket.handle_open(now, session(Protocol::Eio3));
+    assert_eq!(socket.wants_auth(), None);
+    assert_eq!(events(&mut socket), [Event::AuthUnused]);
+}
+
+#[test]
+fn a_refused_namespace_is_tried_again_if_the_policy_says_so() {
+    let mut now = Instant::now();
+    let mut socket = provided();
+    emit(&mut socket, "kept", None).unwrap();
+    for number in 1..=2 {
+        socket.handle_open(now, session(Protocol::Eio4));
+        socket.handle_auth(now, Ok(Some(Auth("{}".into()))));
+        assert_eq!(written(&mut socket), ["40{}"]);
+        socket.handle_packet(now, 1, Packet::new(root(), Body::ConnectError(None)));
+        let reason = Reason::Refused(refusal(None));
+        // The first one at once, as the credentials are new.
+        let delay = (number - 1) * SECOND;
+        assert_eq!(
+            events(&mut socket),
+            [
+                Event::ConnectError(reason.clone()),
+                Event::Retrying { attempt: number, delay, reason }
+            ]
+        );
+        assert_eq!(socket.ended(), None);
+        // It joins when its time has come, and not with the connection.
+        socket.handle_open(now, session(Protocol::Eio4));
+        assert_eq!(socket.poll_timeout(), Some(now + delay));
+        now += delay;
+        socket.handle_timeout(now);
+        assert_eq!(events(&mut socket), [Event::Rejoin]);
+    }
+    socket.handle_open(now, session(Protocol::Eio4));
+    socket.handle_auth(now, Err(Reason::Provider("no token".to_owned())));
+    let reason = Reason::Provider("no token".to_owned());
+    assert_eq!(
+        events(&mut socket),
+        [Event::ConnectError(reason.clone()), Event::GaveUp { attempts: 2, reason }]
+    );
+    assert!(socket.join(now), "whoever wants it can have it tried again");
+    assert_eq!(rejoin_with(&mut socket, now), [r#"42["kept"]"#]);
+}
+
+fn rejoin_with(socket: &mut Namespace<&'static str>, now: Instant) -> Vec<String> {
+    socket.handle_open(now, session(Protocol::Eio4));
+    socket.handle_auth(now, Ok(Some(Auth("{}".into()))));
+    receive(socket, Body::Connect(Some(r#"{"sid":"x"}"#.into())));
+    written(socket).split_off(1)
+}
+
+#[test]
+fn credentials_have_a_deadline() {
+    let now = Instant::now();
+    let mut socket = provided();
+    socket.handle_open(now, session(Protocol::Eio4));
+    assert_eq!(socket.poll_timeout(), Some(now + 20 * SECOND));
+    socket.handle_timeout(now + 20 * SECOND);
+    assert!(matches!(
+        events(&mut socket)[..],
+        [Event::ConnectError(Reason::Provider(_)), Event::Retrying { attempt: 1, .. }]
+    ));
+}
+
+#[test]
+fn an_answer_that_comes_while_it_is_tried_again_is_taken() {
+    let now = Instant::now();
+    let mut socket =
+        Namespace::<&'static str>::new(Config { reconnect: Reconnect::default(), ..config("/") });
+    socket.handle_open(now, session(Protocol::Eio4));
+    written(&mut socket);
+    socket.handle_timeout(now + 20 * SECOND);
+    assert!(matches!(
+        events(&mut socket)[..],
+        [Event::ConnectError(Reason::JoinTimeout), Event::Retrying { .. }]
+    ));
+    receive(&mut socket, Body::Connect(Some(r#"{"sid":"id"}"#.into())));
+    assert_eq!(events(&mut socket), [ready("id")]);
+}
+
+#[test]
+fn answers_to_the_server_stay_in_their_session() {
+    let mut socket = joined();
+    let reply = || encode_reply(&1).unwrap();
+    assert!(socket.answer(1, 5, reply(), None));
+    assert_eq!(written(&mut socket), ["435[1]"]);
+    assert!(!socket.answer(2, 5, reply(), None));
+    socket.handle_lost(Instant::now(), Reason::PingTimeout, true);
+    assert!(!socket.answer(1, 5, reply(), None));
+    assert!(written(&mut socket).is_empty());
+}
+
+#[test]
+fn answers_to_the_server_stay_in_their_visit_of_one_connection() {
+    let mut socket = joined();
+    let reply = || encode_reply(&1).unwrap();
+    socket.leave(Reason::ClientDisconnect);
+    assert!(!socket.answer(1, 5, reply(), None));
+    assert!(socket.join(Instant::now()));
+    socket.handle_open(Instant::now(), session(Protocol::Eio4));
+    assert!(!socket.answer(1, 5, reply(), None));
+    assert!(socket.answer(2, 5, reply(), None));
+}
+
+#[test]
+fn an_old_server_may_report_an_error_to_whoever_is_joined() {
+    let mut socket = socket("/foo");
+    socket.handle_open(Instant::now(), session(Protocol::Eio3));
+    receive(&mut socket, Body::Connect(None));
+    events(&mut socket);
+    receive(&mut socket, Body::ConnectError(Some(r#""no""#.into())));
+    let error = Refusal::new("no".to_owned(), None);
+    assert_eq!(events(&mut socket), [Event::ServerError(error)]);
+    assert!(socket.is_joined());
+
+    let mut socket = joined();
+    receive(&mut socket, Body::ConnectError(Some(r#""no""#.into())));
+    assert_eq!(events(&mut socket), []);
+}
+
+#[test]
+fn packets_of_an_older_session_and_after_the_end_are_ignored() {
+    let mut socket = joined();
+    let event = || {
+        let payload = encode_event("e", &()).unwrap();
+        Packet::new(root(), Body::Event { id: None, payload })
+    };
+    socket.handle_packet(Instant::now(), 0, event());
+    assert_eq!(socket.poll_event(), None);
+    receive(&mut socket, Body::Disconnect);
+    assert_eq!(socket.poll_event(), Some(Event::Disconnected(Reason::ServerDisconnect)));
+    socket.handle_packet(Instant::now(), 1, event());
+    receive(&mut socket, Body::Disconnect);
+    assert_eq!(socket.poll_event(), None);
+}
+
+#[test]
+fn leaving_tells_the_server_only_if_it_knows_us() {
+    let mut joined = joined();
+    joined.leave(Reason::ClientDisconnect);
+    assert_eq!(joined.poll_farewell(), Some((1, Packet::new(root(), Body::Disconnect))));
+    joined.leave(Reason::ClientDisconnect);
+    assert_eq!(joined.poll_farewell(), None);
+    let mut waiting = socket("/");
+    waiting.leave(Reason::ClientDisconnect);
+    assert_eq!(waiting.poll_farewell(), None);
+    let now = Instant::now();
+    assert!(joined.join(now));
+    assert!(!joined.join(now), "that goes on already");
+}
+
+/// A namespace that was given up while it was being joined.
+fn given_up(now: Instant) -> Namespace<&'static str> {
+    let mut socket = socket("/");
+    socket.handle_open(now, session(Protocol::Eio4));
+    assert_eq!(written(&mut socket).len(), 1);
+    socket.leave(Reason::ClientDisconnect);
+    assert_eq!(socket.poll_farewell(), None, "the server does not know us yet");
+    events(&mut socket);
+    socket
+}
+
+#[test]
+fn who_leaves_too_early_for_the_server_says_so_when_it_answers() {
+    let mut socket = given_up(Instant::now());
+    let payload = encode_event("e", &()).unwrap();
+    receive(&mut socket, Body::Event { id: None, payload });
+    assert_eq!(socket.poll_farewell(), None);
+    receive(&mut socket, Body::Connect(Some(r#"{"sid":"id"}"#.into())));
+    assert!(socket.poll_farewell().is_some());
+    assert_eq!(socket.poll_event(), None);
+
+    let mut socket = given_up(Instant::now());
+    receive(&mut socket, Body::ConnectError(None));
+    receive(&mut socket, Body::Connect(Some(r#"{"sid":"id"}"#.into())));
+    assert_eq!(socket.poll_farewell(), None);
+}
+
+#[test]
+fn who_comes_back_before_the_answer_takes_it_for_its_own() {
+    let now = Instant::now();
+    let mut socket = given_up(now);
+    assert!(!socket.join(now), "the request is out already");
+    assert!(written(&mut socket).is_empty());
+    receive(&mut socket, Body::Connect(Some(r#"{"sid":"id"}"#.into())));
+    assert_eq!(socket.poll_event(), Some(ready("id")));
+
+    // And after the time for the answer was over, too.
+    let mut socket = Namespace::<&'static str>::new(Config { join_timeout: SECOND, ..config("/") });
+    socket.handle_open(now, session(Protocol::Eio4));
+    written(&mut socket);
+    socket.handle_timeout(now + SECOND);
+    assert!(socket.join(now + SECOND), "it had its time: the server is asked again");
+    receive(&mut socket, Body::Connect(Some(r#"{"sid":"id"}"#.into())));
+    assert_eq!(events(&mut socket).last(), Some(&ready("id")), "it answers after all");
+    socket.handle_open(now, session(Protocol::Eio4));
+    assert!(written(&mut socket).is_empty());
+}
+
+#[test]
+fn a_request_that_is_never_answered_is_made_again() {
+    let mut now = Instant::now();
+    let mut socket = Namespace::<&'static str>::new(Config {
+        join_timeout: SECOND,
+        reconnect: Reconnect::default().delay(SECOND, SECOND).jitter(0.0),
+        ..config("/")
+    });
+    socket.handle_open(now, session(Protocol::Eio4));
+    assert_eq!(written(&mut socket).len(), 1);
+    // At first the server may just be slow.
+    for asked_again in [false, true] {
+        now += SECOND;
+        socket.handle_timeout(now);
+        assert!(matches!(
+            events(&mut socket)[..],
+            [Event::ConnectError(Reason::JoinTimeout), Event::Retrying { .. }]
+        ));
+        now += SECOND;
+        socket.handle_timeout(now);
+        assert_eq!(events(&mut socket).contains(&Event::Rejoin), asked_again);
+        assert!(written(&mut socket).is_empty());
+    }
+    socket.handle_open(now, session(Protocol::Eio4));
+    assert_eq!(written(&mut socket).len(), 1);
+    receive(&mut socket, Body::Connect(Some(r#"{"sid":"first"}"#.into())));
+    assert_eq!(events(&mut socket), [ready("first")]);
+    // It was slow, and answers the second request, too.
+    receive(&mut socket, Body::Connect(Some(r#"{"sid":"second"}"#.into())));
+    assert_eq!(events(&mut socket), [Event::JoinedTwice { epoch: 1 }]);
+}
+
+mod operations {
+    //! Random operations: every waiter has exactly one outcome, and nothing follows an end.
+
+    use std::collections::HashMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Debug, Clone)]
+    enum Operation {
+        Emit,
+        Ask {
+            retries: u32,
+        },
+        Open,
+        Auth(bool),
+        Reply,
+        Refuse,
+        Disconnect,
+        Ack(u64),
+        Event,
+        /// What is on the way to the connection comes back, or not.
+        Lost {
+            again: bool,
+            unwritten: bool,
+        },
+        Join,
+        Leave,
+        TakeUnsent,
+        Pass(u64),
+    }
+
+    fn operation() -> impl Strategy<Value = Operation> {
+        prop_oneof![
+            Just(Operation::Emit),
+            (0..3_u32).prop_map(|retries| Operation::Ask { retries }),
+            (0..3_u32).prop_map(|retries| Operation::Ask { retries }),
+            Just(Operation::Open),
+            any::<bool>().prop_map(Operation::Auth),
+            Just(Operation::Reply),
+            Just(Operation::Reply),
+            Just(Operation::Refuse),
+            Just(Operation::Disconnect),
+            (0..20_u64).prop_map(Operation::Ack),
+            Just(Operation::Event),
+            any::<(bool, bool)>()
+                .prop_map(|(again, unwritten)| Operation::Lost { again, unwritten }),
+            Just(Operation::Join),
+            Just(Operation::Leave),
+            Just(Operation::TakeUnsent),
+            (0..15_000_u64).prop_map(Operation::Pass),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn no_order_of_events_breaks_the_rules(
+            operations in prop::collection::vec(operation(), 0..100),
+            provided in any::<bool>(),
+            patient in any::<bool>(),
+        ) {
+            let mut now = Instant::now();
+            let fixed = Credentials::Fixed(None);
+            let retry = |reason: &Reason| match reason {
+                Reason::Refused(_) => Retry::WithNewAuth,
+                _ => Retry::Again,
+            };
+            let mut socket: Namespace<usize> = Namespace::new(Config {
+                credentials: if provided { Credentials::Provided } else { fixed },
+                reconnect: Reconnect::default().attempts(if patient { 3 } else { 0 }).retry(retry),
+                ..config("/")
+            });
+            let (mut epoch, mut asked) = (0, 0_usize);
+            let mut outcomes: HashMap<usize, u32> = HashMap::new();
+            let mut ready = false;
+            let outbox = outbox(1_000);
+            let mut on_the_way = Vec::new();
+            // Requests to join on this connection.
+            let mut requests = 0;
+            // At the end, time runs out for whoever still waits.
+            let end = [Operation::Leave, Operation::Pass(100_000)];
+            for operation in operations.into_iter().chain(end) {
+                let packet = |body| Packet::new(root(), body);
+                let was_over = socket.ended().is_some();
+                match operation {
+                    Operation::Emit => {
+                        let permit = outbox.reserve(5);
+                        let taken = socket.emit(Request { permit, ..request("e") });
+                        prop_assert_eq!(taken.is_err(), was_over);
+                    }
+                    Operation::Ask { retries } => {
+                        asked += 1;
+                        let timeout = 10 * SECOND;
+                        let ask = Ask { waiter: asked, since: now, timeout, retries, id: None };
+                        let permit = outbox.reserve(5);
+                        let request = Request { permit, ask: Some(ask), ..request("e") };
+                        prop_assert_eq!(socket.emit(request).is_err(), was_over);
+                    }
+                    Operation::Open => {
+                        if socket.session().is_none() {
+                            epoch += 1;
+                            requests = 0;
+                            on_the_way.clear();
+                        }
+                        socket.handle_open(now, Session { epoch, ..session(Protocol::Eio4) });
+                    }
+                    Operation::Auth(works) => {
+                        let auth = if works { Ok(Some(Auth("{}".into()))) } else { Err(Reason::Provider("no".into())) };
+                        socket.handle_auth(now, auth);
+                    }
+                    Operation::Reply => {
+                        let reply = Some(r#"{"sid":"x","pid":"p"}"#.into());
+                        socket.handle_packet(now, epoch, packet(Body::Connect(reply)));
+                    }
+                    Operation::Refuse => {
+                        socket.handle_packet(now, epoch, packet(Body::ConnectError(None)));
+                    }
+                    Operation::Disconnect => {
+                        socket.handle_packet(now, epoch, packet(Body::Disconnect));
+                    }
+                    Operation::Ack(id) => {
+                        let payload = encode_reply(&()).unwrap();
+                        socket.handle_packet(now, epoch, packet(Body::Ack { id, payload }));
+                    }
+                    Operation::Event => {
+                        let payload = encode_event("e", &"offset").unwrap();
+                        let body = Body::Event { id: None, payload };
+                        socket.handle_packet(now, epoch, packet(body));
+                    }
+                    Operation::Lost { again, unwritten } => {
+                        if unwritten {
+                            socket.take_back(on_the_way.drain(..));
+                        }
+                        socket.handle_lost(now, Reason::PingTimeout, again);
+                    }
+                    Operation::Join => drop(socket.join(now)),
+                    Operation::Leave => socket.leave(Reason::ClientDisconnect),
+                    Operation::TakeUnsent => drop(socket.take_unsent(&EmitError::Discarded)),
+                    Operation::Pass(millis) => {
+                        now += Duration::from_millis(millis);
+                        socket.handle_timeout(now);
+                    }
+                }
+                while let Some(event) = socket.poll_event() {
+                    match event {
+                        Event::Answered(waiter, _) => *outcomes.entry(waiter).or_default() += 1,
+                        Event::Received { .. } => prop_assert!(!was_over, "after the end"),
+                        Event::Ready { .. } => {
+                            prop_assert!(!ready, "ready twice");
+                            ready = true;
+                        }
+                        Event::Disconnected(_) => {
+                            prop_assert!(ready, "disconnected, and never was connected");
+                            ready = false;
+                        }
+                        Event::ConnectError(_) => prop_assert!(!ready),
+                        Event::Retrying { attempt, .. } => prop_assert!(!ready && attempt <= 3),
+                        Event::GaveUp { attempts, .. } => {
+                            prop_assert!(!ready && attempts <= 3 && socket.ended().is_some());
+                        }
+                        Event::Rejoin => prop_assert!(!ready && socket.ended().is_none()),
+                        Event::AuthUnused => {}
+                        Event::JoinedTwice { epoch: on } => {
+                            prop_assert!(ready && on == epoch && requests > 1);
+                        }
+                        Event::ServerError(_) => prop_assert!(false, "it is a new server"),
+                        Event::TooLarge { .. } | Event::Unsendable(_) => {
+                            prop_assert!(false, "nothing is too large");
+                        }
+                    }
+                }
+                for outgoing in socket.take_transmit() {
+                    let early = matches!(outgoing.packet.body, Body::Connect(_));
+                    prop_assert!(early || ready, "sent before the namespace was joined");
+                    if early {
+                        requests += 1;
+                        on_the_way.clear();
+                    } else {
+                        on_the_way.push(outgoing);
+                    }
+                }
+                prop_assert_eq!(socket.is_joined(), ready);
+                let held = socket.buffered() + socket.retries.len() + on_the_way.len();
+                prop_assert!(outbox.waiting() <= held, "room is lost");
+                if let Some(timeout) = socket.poll_timeout() {
+                    prop_assert!(timeout < now + 86_401 * SECOND);
+                }
+            }
+            prop_assert_eq!(outcomes.len(), asked, "a waiter has no outcome");
+            prop_assert!(outcomes.values().all(|&count| count == 1), "a waiter has two");
+        }
+
+        /// Whatever has happened, and then the server says nothing: attempts that are announced go
+        /// out, apart from those for which it may answer what went out before.
+        #[test]
+        fn what_is_announced_goes_out(
+            operations in prop::collection::vec(operation(), 0..60),
+            provided in any::<bool>(),
+            comes_back in any::<bool>(),
+        ) {
+            let mut now = Instant::now();
+            let fixed = Credentials::Fixed(None);
+            let mut socket: Namespace<usize> = Namespace::new(Config {
+                credentials: if provided { Credentials::Provided } else { fixed },
+                reconnect: Reconnect::default().retry(|_| Retry::Again),
+                ..config("/")
+            });
+            let packet = |body| Packet::new(root(), body);
+            let mut epoch = 0;
+            for operation in operations {
+                match operation {
+                    Operation::Open => {
+                        epoch += u64::from(socket.session().is_none());
+                        socket.handle_open(now, Session { epoch, ..session(Protocol::Eio4) });
+                    }
+                    Operation::Auth(_) => socket.handle_auth(now, Ok(None)),
+                    Operation::Reply => {
+                        let body = Body::Connect(Some(r#"{"sid":"x"}"#.into()));
+                        socket.handle_packet(now, epoch, packet(body));
+                    }
+                    Operation::Refuse => {
+                        socket.handle_packet(now, epoch, packet(Body::ConnectError(None)));
+                    }
+                    Operation::Disconnect => {
+                        socket.handle_packet(now, epoch, packet(Body::Disconnect));
+                    }
+                    Operation::Lost { again, .. } => {
+                        socket.handle_lost(now, Reason::PingTimeout, again);
+                    }
+                    Operation::Join => drop(socket.join(now)),
+                    Operation::Leave => socket.leave(Reason::ClientDisconnect),
+                    Operation::Pass(millis) => {
+                        now += Duration::from_millis(millis);
+                        socket.handle_timeout(now);
+                    }
+                    _ => {}
+                }
+                while socket.poll_event().is_some() {}
+                drop(socket.take_transmit());
+            }
+            if comes_back && socket.join(now) {
+                socket.handle_open(now, Session { epoch, ..session(Protocol::Eio4) });
+            }
+            let (mut announced, mut went_out) = (0, 0);
+            for _ in 0..40 {
+                while let Some(event) = socket.poll_event() {
+                    match event {
+                        Event::Rejoin => {
+                            let session = Session { epoch, ..session(Protocol::Eio4) };
+                            socket.handle_open(now, session);
+                        }
+                        Event::Retrying { .. } => announced += 1,
+                        _ => {}
+                    }
+                }
+                if socket.wants_auth().is_some() {
+                    socket.handle_auth(now, Ok(None));
+                }
+                went_out += socket.take_transmit().len();
+                let Some(timeout) = socket.poll_timeout() else { break };
+                now = timeout;
+                socket.handle_timeout(now);
+            }
+            prop_assert!(announced <= 3 * (went_out + 1), "{} went out: {}", announced, went_out);
+        }
+    }
+}
