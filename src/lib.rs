@@ -191,32 +191,34 @@ mod runtime;
 mod stats;
 mod transport;
 
-pub use actor::subscribers::listener::Events;
-pub use actor::subscribers::subscriber::Subscribable;
+pub use actor::subscribers::{listener::Events, policy::Overflow, subscriber::Subscribable};
 pub use bridge::{Bridge, BridgeBuilder, BridgeCounts, BridgeStats, Route};
-pub use client::socket::{Ack, AckRequest, ReadyRequest, Socket, WhenReady, WhenWritten, Written};
-pub use client::subscription::{Overflow, Subscription};
-pub use client::{Client, ClientBuilder, ShutdownReport};
+pub use client::{
+    Client, ClientBuilder, ShutdownReport,
+    socket::{Ack, AckRequest, ReadyRequest, Socket, WhenReady, WhenWritten, Written},
+    subscription::Subscription,
+};
 pub use error::{
     AckError, AnswerError, BridgeError, BuildError, ConnectFailure, DecodeError, EmitError,
     Initiator, NamespaceError, ReadyError, Reason, Refusal, StartError, Unsendable,
 };
-pub use message::contract::{Answer, Call, NamedEvent};
-pub use message::emit::{Emit, Offline};
 pub use message::{
     ConnectError, Disconnected, Emitted, Event, GaveUp, Lagged, Ready, Reconnecting, ServerError,
     Undecodable,
+    contract::{Answer, Call, NamedEvent},
 };
 pub use payload::{Payload, Reply};
-pub use proto::ticket::SessionTicket;
 pub use proto::{
     ProtocolError,
     backoff::{DialLimiter, Reconnect, Retry},
+    emit::{Emit, Offline},
     engine::Protocol,
     packet::Parser,
+    round_trips::RoundTrips,
+    ticket::SessionTicket,
 };
 pub use runtime::provider::{Dial, Join};
-pub use stats::{RoundTrips, Stats};
+pub use stats::Stats;
 
 /// Compiles what the README shows.
 #[cfg(doctest)]

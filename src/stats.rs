@@ -10,17 +10,13 @@ use std::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
-    time::Duration,
 };
 
 use crate::{
     backpressure::receive_window::Load,
     error::Reason,
-    proto::{connection, namespace},
+    proto::{connection, namespace, round_trips::RoundTrips},
 };
-
-/// Times are counted by the power of two that they reach, in microseconds: up to half an hour.
-const BUCKETS: usize = 32;
 
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
@@ -204,69 +200,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Bucket `n` counts the times of less than 2^n microseconds that no smaller one counts.
-fn bucket(time: Duration) -> usize {
-    let bits = u128::BITS.saturating_sub(time.as_micros().leading_zeros());
-    usize::try_from(bits).unwrap_or(usize::MAX).min(BUCKETS.saturating_sub(1))
-}
-
-/// How long answers took: a histogram by powers of two.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub struct RoundTrips {
-    counts: [u64; BUCKETS],
-}
-
-impl RoundTrips {
-    pub(crate) fn note(&mut self, trip: Duration) {
-        if let Some(count) = self.counts.get_mut(bucket(trip)) {
-            *count = count.saturating_add(1);
-        }
-    }
-
-    fn add(&mut self, other: &Self) {
-        for (count, more) in self.counts.iter_mut().zip(other.counts) {
-            *count = count.saturating_add(more);
-        }
-    }
-
-    /// How many there were.
-    pub fn count(&self) -> u64 {
-        self.counts.iter().fold(0, |sum, &count| sum.saturating_add(count))
-    }
-
-    /// A time that this part of them (0.0 to 1.0) did not exceed, and which is less than twice as
-    /// long as the shortest such time; times beyond 35 minutes count as that. `None` if there were
-    /// none.
-    ///
-    /// `quantile(0.5)` is near the median, `quantile(1.0)` near the longest.
-    pub fn quantile(&self, part: f64) -> Option<Duration> {
-        let total = self.count();
-        let mut seen = 0_u64;
-        self.counts.iter().zip(0_u32..).find_map(|(&count, bucket)| {
-            seen = seen.saturating_add(count);
-            let reached = count > 0 && share(seen, total) >= part.clamp(0.0, 1.0);
-            reached.then(|| Duration::from_micros(1_u64.checked_shl(bucket).unwrap_or(u64::MAX)))
-        })
-    }
-}
-
-#[expect(clippy::as_conversions, clippy::cast_precision_loss, reason = "it is a ratio")]
-fn share(part: u64, total: u64) -> f64 {
-    part as f64 / total as f64
-}
-
-impl fmt::Debug for RoundTrips {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RoundTrips")
-            .field("count", &self.count())
-            .field("median", &self.quantile(0.5))
-            .field("max", &self.quantile(1.0))
-            .finish()
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]

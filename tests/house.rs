@@ -35,19 +35,14 @@ const FLOORS: [&str; 12] = [
 ];
 
 /// Who looks up, and where to.
-const UPWARD: [(&str, &str); 12] = [
-    ("actor", "bridge"),
-    ("actor", "client"),
+const UPWARD: [(&str, &str); 7] = [
     ("backpressure", "runtime"),
-    ("error", "message"),
     ("error", "payload"),
     ("error", "proto"),
     ("error", "runtime"),
     ("message", "actor"),
     ("middleware", "actor"),
-    ("proto", "message"),
     ("proto", "runtime"),
-    ("proto", "stats"),
 ];
 
 /// Rooms that are tested on virtual time, without IO.

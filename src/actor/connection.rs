@@ -32,19 +32,20 @@ use actix::{Actor, Addr, AsyncContext, Context, Handler, Message};
 use bytestring::ByteString;
 
 use crate::{
-    actor::driver::Driver,
-    actor::journal::Journal,
-    actor::namespace::{self, Held, Namespace, Way, message},
+    actor::{
+        driver::Driver,
+        journal::Journal,
+        namespace::{self, Held, Namespace, Way, message},
+    },
     backpressure::receive_window::{Load, Window},
-    proto::fast_map::QuickMap,
-    proto::ticket::SessionTicket,
     proto::{
         connection::{self as proto, Admission, Event, Outgoing},
         engine::{Protocol, later},
+        fast_map::QuickMap,
         packet::Packet,
+        ticket::SessionTicket,
     },
-    runtime::clock as alarm,
-    runtime::guard::Teller,
+    runtime::{clock as alarm, guard::Teller},
     stats::Counters,
     transport::Target,
 };

@@ -19,8 +19,10 @@ use crate::{
         connection::{self as proto, Action},
         engine::later,
     },
-    runtime::clock::{self as alarm, Alarm, Clock},
-    runtime::provider::Dial,
+    runtime::{
+        clock::{self as alarm, Alarm, Clock},
+        provider::Dial,
+    },
     transport::{DialFailure, Incoming, Target, WebSocket},
 };
 

@@ -13,7 +13,7 @@ use std::{
 use crate::{
     actor::namespace::Question,
     backpressure::send_quota::Permit,
-    message::emit::{Emit, Offline},
+    proto::emit::{Emit, Offline},
 };
 
 /// An event to be sent, perhaps with somebody who waits for an answer.

@@ -20,36 +20,43 @@ use bytestring::ByteString;
 use futures::{TryFutureExt, future::ready};
 
 use crate::{
-    actor::connection::{self, Connection, Done},
-    actor::emit_queue::{Post, Posts},
-    actor::namespace_ref::{Name, Port, Status, Taken},
-    actor::subscribers::early_events::Unheard,
-    actor::subscribers::subscriber::{Ears, Fact, Subscriber},
-    actor::subscribers::{Audience, Told},
-    actor::waiters::{Patience, ReadySender, Waiters},
-    backpressure::receive_window::{Backlog, Load, Window},
-    backpressure::send_quota::{Asking as AskingRoom, Limits, Outbox, Permit},
-    bridge::Asked,
-    client::subscription::{Number, Overflow},
+    actor::{
+        connection::{self, Connection, Done},
+        emit_queue::{Post, Posts},
+        namespace_ref::{Name, Port, Status, Taken},
+        subscribers::{
+            Audience, Told,
+            early_events::Unheard,
+            policy::{Number, Overflow},
+            subscriber::{Ears, Fact, Subscriber},
+        },
+        waiters::{Patience, ReadySender, Waiters},
+    },
+    backpressure::{
+        receive_window::{Backlog, Load, Window},
+        send_quota::{Asking as AskingRoom, Limits, Outbox, Permit},
+    },
     error::{AckError, EmitError, ReadyError, Reason},
-    message::emit::{Emit, Offline},
     message::{
         ConnectError, Disconnected, Emitted, Event, GaveUp, Ready, Reconnecting, Responder,
         ServerError,
     },
     middleware::{Chain, List},
     payload::Payload,
-    proto::ticket::SessionTicket,
     proto::{
         connection::{Outgoing, Session},
+        emit::{Emit, Offline},
         engine::{Protocol, later},
         namespace,
         packet::{Body, FOREIGN_ID, Packet},
         suspect::Suspect,
+        ticket::SessionTicket,
     },
-    runtime::clock::{self as alarm, Alarm},
-    runtime::guard::Teller,
-    runtime::provider::{Join, Provided, Provider},
+    runtime::{
+        clock::{self as alarm, Alarm},
+        guard::Teller,
+        provider::{Join, Provided, Provider},
+    },
     stats::Counters,
 };
 
@@ -63,8 +70,12 @@ pub(crate) struct Asker {
 #[derive(Debug)]
 pub(crate) enum Waiter {
     Handle(Teller<Result<Payload, AckError>>),
-    /// The server on the other side of a bridge.
-    Bridge(Asked),
+    Other(Box<dyn Settle>),
+}
+
+/// Somebody else who waits, such as the server on the other side of a bridge.
+pub(crate) trait Settle: fmt::Debug + Send {
+    fn settle(self: Box<Self>, outcome: Result<Payload, AckError>);
 }
 
 impl Asker {
@@ -75,7 +86,7 @@ impl Asker {
     fn settle(self, outcome: Result<Payload, AckError>) {
         match self.waiter {
             Waiter::Handle(sender) => sender.tell(outcome),
-            Waiter::Bridge(asked) => asked.settle(outcome),
+            Waiter::Other(other) => other.settle(outcome),
         }
     }
 }

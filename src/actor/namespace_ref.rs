@@ -15,15 +15,21 @@ use actix::{Addr, Context, Handler, Message, dev::ToEnvelope};
 use bytestring::ByteString;
 
 use crate::{
-    actor::connection::{self, Connection},
-    actor::emit_queue::{Post, Posts},
-    actor::namespace::{Namespace, Posted, Question},
+    actor::{
+        connection::{self, Connection},
+        emit_queue::{Post, Posts},
+        namespace::{Namespace, Posted, Question},
+    },
     backpressure::send_quota::{Outbox, Permit},
     error::{EmitError, Reason},
-    message::emit::{Emit, Offline, check_name},
     middleware::{Chain, Flow},
     payload::{AMBIGUOUS, Payload},
-    proto::{engine::Protocol, namespace, packet::Parser},
+    proto::{
+        emit::{Emit, Offline, check_name},
+        engine::Protocol,
+        namespace,
+        packet::Parser,
+    },
 };
 
 /// What a namespace is called.

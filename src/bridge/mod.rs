@@ -74,13 +74,11 @@ use std::{fmt, sync::Arc, time::Duration};
 pub use passage::BridgeCounts;
 pub use route::Route;
 
-pub(crate) use passage::Asked;
-
 use crate::{
-    client::socket::Socket,
-    client::subscription::{Overflow, Subscription},
+    actor::subscribers::policy::Overflow,
+    client::{socket::Socket, subscription::Subscription},
     error::BridgeError,
-    message::emit::check_name,
+    proto::emit::check_name,
 };
 use echo::{Echoes, Span};
 use passage::{Counts, Passage};

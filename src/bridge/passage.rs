@@ -15,18 +15,18 @@ use super::{
     route::Route,
 };
 use crate::{
-    actor::namespace::{Asker, Question, Waiter},
-    actor::namespace_ref::Port,
-    actor::subscribers::listener::Ear,
-    actor::subscribers::subscriber::Sent,
+    actor::{
+        namespace::{Asker, Question, Settle, Waiter},
+        namespace_ref::Port,
+        subscribers::{listener::Ear, subscriber::Sent},
+    },
     backpressure::send_quota::{Asking, Settled, Witness},
     error::{AckError, EmitError, Reason},
-    message::emit::{Emit, Offline},
     message::{Event, Responder},
     middleware::Flow,
     payload::Payload,
-    runtime::clock as alarm,
-    runtime::guard::Task,
+    proto::emit::{Emit, Offline},
+    runtime::{clock as alarm, guard::Task},
     stats::Counter,
 };
 
@@ -172,7 +172,7 @@ impl Passage {
                 self.counts.passed.add(1);
                 self.counts.written.add(1);
                 if let Some(asker) = asker {
-                    self.asked(asker).settle(Ok(payload));
+                    Box::new(self.asked(asker)).settle(Ok(payload));
                 }
                 Posted::Done
             }
@@ -207,7 +207,7 @@ impl Passage {
         }
         self.counts.passed.add(1);
         let question = asker.zip(room).map(|(asker, room)| Question {
-            waiter: Asker::new(Waiter::Bridge(self.asked(asker)), room),
+            waiter: Asker::new(Waiter::Other(Box::new(self.asked(asker))), room),
             timeout: self.timeout,
             retries: 0,
             id: None,
@@ -296,15 +296,15 @@ impl Drop for Held {
 
 /// A question of one server to the other.
 #[derive(Debug)]
-pub(crate) struct Asked {
+struct Asked {
     /// Until there is an outcome.
     asker: Option<Arc<Responder>>,
     counts: Arc<Counts>,
 }
 
-impl Asked {
+impl Settle for Asked {
     /// Takes the answer back.
-    pub(crate) fn settle(mut self, outcome: Result<Payload, AckError>) {
+    fn settle(mut self: Box<Self>, outcome: Result<Payload, AckError>) {
         let (Ok(payload), Some(asker)) = (outcome, self.asker.as_ref()) else { return };
         match asker.answer(payload.to_reply()) {
             Ok(()) => {

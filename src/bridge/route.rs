@@ -9,7 +9,7 @@ use std::{
 use crate::{
     actor::namespace_ref::Name,
     message::Event,
-    message::emit::Emit,
+    proto::emit::Emit,
     runtime::guard::{self, Kept},
 };
 

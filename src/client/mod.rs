@@ -21,27 +21,35 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::{
-    actor::connection::{Abandoned, BeginShutdown, Connection, Knowledge},
-    actor::namespace::{AuthProvider, Namespace, Settings, Way},
-    actor::namespace_ref::Port,
-    actor::waiters::Patience,
-    backpressure::receive_window::{Load, Window},
-    backpressure::send_quota as outbox,
-    client::address::{Address, before_query, namespace_name, shown_url},
-    client::socket::{Defaults, Socket},
+    actor::{
+        connection::{Abandoned, BeginShutdown, Connection, Knowledge},
+        namespace::{AuthProvider, Namespace, Settings, Way},
+        namespace_ref::Port,
+        waiters::Patience,
+    },
+    backpressure::{
+        receive_window::{Load, Window},
+        send_quota as outbox,
+    },
+    client::{
+        address::{Address, before_query, namespace_name, shown_url},
+        socket::{Defaults, Socket},
+    },
     error::{BuildError, NamespaceError, Reason, StartError, brief},
-    message::emit::Offline,
     middleware::{List, Middleware},
-    proto::ticket::SessionTicket,
     proto::{
         backoff::{Range, Reconnect},
         connection::Config,
+        emit::Offline,
         engine::Protocol,
         namespace::{self, Credentials},
         packet::{Limits, MAX_ATTACHMENTS, Parser},
+        ticket::SessionTicket,
     },
-    runtime::guard,
-    runtime::provider::{Dial, Join, Provider},
+    runtime::{
+        guard,
+        provider::{Dial, Join, Provider},
+    },
     stats::Stats,
     transport::{Headers, Pairs, PairsProvider, Query, Target},
 };

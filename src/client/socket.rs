@@ -16,23 +16,31 @@ use futures::channel::oneshot;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    actor::namespace::{
-        Asker, AwaitReady, Disconnect, GiveTicket, Question, Rejoin, Subscribe, SubscribeOnce,
-        TakeUnsent, Waiter,
+    actor::{
+        namespace::{
+            Asker, AwaitReady, Disconnect, GiveTicket, Question, Rejoin, Subscribe, SubscribeOnce,
+            TakeUnsent, Waiter,
+        },
+        namespace_ref::{Port, Taken},
+        subscribers::{
+            listener::{Answering, Ear, Events, Filter, Function, Named, Typed},
+            policy::{Number, Overflow},
+            subscriber::{Ears, Owner, Subscribable, ears},
+        },
     },
-    actor::namespace_ref::{Port, Taken},
-    actor::subscribers::listener::{Answering, Ear, Events, Filter, Function, Named, Typed},
-    actor::subscribers::subscriber::{Ears, Owner, Subscribable, ears},
     backpressure::send_quota::{Fate, Settled},
-    client::Lifeline,
-    client::subscription::{Number, Overflow, Subscription},
+    client::{Lifeline, subscription::Subscription},
     error::{AckError, EmitError, ReadyError, Reason},
-    message::contract::{Answer, Call, NamedEvent},
-    message::emit::{Emit, Offline},
-    message::{Disconnected, Event, Ready},
+    message::{
+        Disconnected, Event, Ready,
+        contract::{Answer, Call, NamedEvent},
+    },
     middleware::Middleware,
     payload::{Payload, Reply},
-    proto::ticket::SessionTicket,
+    proto::{
+        emit::{Emit, Offline},
+        ticket::SessionTicket,
+    },
     runtime::guard::{self, Teller},
 };
 

@@ -20,9 +20,8 @@ use std::{
 use serde::de::DeserializeOwned;
 
 use crate::{
-    message::emit::Emit,
     payload::read,
-    proto::{ProtocolError, engine::Protocol, packet::Parser},
+    proto::{ProtocolError, emit::Emit, engine::Protocol, packet::Parser},
     runtime::guard::Panicked,
 };
 

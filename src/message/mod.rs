@@ -4,7 +4,6 @@
 //! [`Emit`].
 
 pub mod contract;
-pub(crate) mod emit;
 
 use std::{
     fmt,
@@ -20,13 +19,18 @@ use bytestring::ByteString;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    actor::namespace::Answer,
-    actor::namespace_ref::{Name, Port},
-    error::{AnswerError, DecodeError, Reason, Refusal},
-    message::emit::Emit,
+    actor::{
+        namespace::Answer,
+        namespace_ref::{Name, Port},
+    },
+    error::{AnswerError, DecodeError, EmitError, Reason, Refusal},
     payload::{AMBIGUOUS, Payload, encode_event, encode_reply},
-    proto::engine::Protocol,
+    proto::{emit::Emit, engine::Protocol},
 };
+
+impl Message for Emit {
+    type Result = Result<(), EmitError>;
+}
 
 /// The namespace is joined: what is emitted now goes straight to the server.
 ///

@@ -78,12 +78,13 @@ use serde::Serialize;
 use crate::{
     actor::namespace_ref::Name,
     message::Event,
-    message::emit::Emit,
     payload::{Payload, encode_reply},
-    proto::namespace,
-    runtime::clock as alarm,
-    runtime::guard::{self, Kept, Panicked},
-    runtime::provider::Join,
+    proto::{emit::Emit, namespace},
+    runtime::{
+        clock as alarm,
+        guard::{self, Kept, Panicked},
+        provider::Join,
+    },
     stats::Counters,
 };
 

@@ -21,6 +21,7 @@
 pub(crate) mod acks;
 pub(crate) mod backoff;
 pub(crate) mod connection;
+pub(crate) mod emit;
 pub(crate) mod engine;
 pub(crate) mod fast_map;
 mod json;
@@ -31,6 +32,7 @@ pub(crate) mod packet;
 mod proof;
 pub(crate) mod recovery;
 pub(crate) mod retries;
+pub(crate) mod round_trips;
 pub(crate) mod suspect;
 pub(crate) mod ticket;
 

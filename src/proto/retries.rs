@@ -20,7 +20,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{backpressure::send_quota::Permit, message::emit::Emit, payload::Payload};
+use crate::{backpressure::send_quota::Permit, payload::Payload, proto::emit::Emit};
 
 #[derive(Debug)]
 pub(crate) struct Retries<W> {

@@ -3,8 +3,10 @@
 use std::collections::VecDeque;
 
 use crate::{
-    actor::namespace_ref::Name,
-    actor::subscribers::subscriber::{Ears, Subscriber},
+    actor::{
+        namespace_ref::Name,
+        subscribers::subscriber::{Ears, Subscriber},
+    },
     message::Event,
 };
 

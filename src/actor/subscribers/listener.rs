@@ -15,12 +15,18 @@ use futures::{SinkExt, Stream, channel::mpsc};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    actor::namespace_ref::Name,
-    actor::subscribers::subscriber::{Sent, send},
-    client::subscription::Number,
+    actor::{
+        namespace_ref::Name,
+        subscribers::{
+            policy::Number,
+            subscriber::{Sent, send},
+        },
+    },
     error::{AnswerError, DecodeError},
-    message::contract::{Answer, Call, Failed},
-    message::{Event, Undecodable},
+    message::{
+        Event, Undecodable,
+        contract::{Answer, Call, Failed},
+    },
     runtime::guard::{self, Kept, Task},
 };
 

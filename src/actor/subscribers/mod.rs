@@ -5,15 +5,20 @@
 
 pub(crate) mod early_events;
 pub(crate) mod listener;
+pub(crate) mod policy;
 pub(crate) mod subscriber;
 
 use std::{collections::HashMap, task::Context};
 
 use crate::{
-    actor::namespace_ref::Name,
-    actor::subscribers::subscriber::{Ears, Fact, Subscriber},
+    actor::{
+        namespace_ref::Name,
+        subscribers::{
+            policy::{Number, Overflow},
+            subscriber::{Ears, Fact, Subscriber},
+        },
+    },
     backpressure::receive_window::{Backlog, Load},
-    client::subscription::{Number, Overflow},
     message::{Event, Undecodable},
     stats::Counters,
 };

@@ -63,8 +63,8 @@ use super::{
 use crate::{
     backpressure::send_quota::Permit,
     error::{ConnectFailure, EmitError, Reason, brief},
-    message::emit::Terms,
     payload::text::Text,
+    proto::emit::Terms,
 };
 
 /// How long an undecided server may be silent before it is asked.

@@ -1,7 +1,7 @@
 use bytes::Bytes;
 
 use super::{super::backoff::DialLimiter, *};
-use crate::message::emit::Place;
+use crate::proto::emit::Place;
 
 const SECOND: Duration = Duration::from_secs(1);
 const MODERN: &str =

@@ -39,8 +39,7 @@ use super::packet::{
 };
 use crate::{
     error::brief,
-    payload::text::Text,
-    payload::{ESCAPED, Payload, Token, Tokens, unquoted},
+    payload::{ESCAPED, Payload, Token, Tokens, text::Text, unquoted},
 };
 
 /// How deep what comes in may be nested: no deeper than anybody could decode it.

@@ -36,14 +36,14 @@ use super::{
     packet::{Body, Packet, Parser},
     recovery::Recovery,
     retries::{Message, Retries},
+    round_trips::RoundTrips,
     suspect::Suspect,
 };
 use crate::{
     backpressure::send_quota::Permit,
     error::{AckError, ConnectFailure, EmitError, Reason, Refusal, Unsendable},
-    message::emit::{Emit, Offline},
     payload::{self, Payload},
-    stats::RoundTrips,
+    proto::emit::{Emit, Offline},
 };
 
 /// Volatile events are dropped when more than this wait to be written.

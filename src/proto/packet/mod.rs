@@ -28,8 +28,7 @@ use super::{
 };
 use crate::{
     error::brief,
-    payload::text::Text,
-    payload::{Name, Payload, check_placeholders, unquoted},
+    payload::{Name, Payload, check_placeholders, text::Text, unquoted},
 };
 
 /// So many attachments the official parsers take with one packet.

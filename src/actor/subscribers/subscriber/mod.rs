@@ -24,10 +24,14 @@ use actix::{
 use futures::{FutureExt, StreamExt, stream::FuturesUnordered};
 
 use crate::{
-    actor::namespace_ref::Name,
-    actor::subscribers::listener::{Filter, Named},
+    actor::{
+        namespace_ref::Name,
+        subscribers::{
+            listener::{Filter, Named},
+            policy::{Number, Overflow},
+        },
+    },
     backpressure::receive_window::{Backlog, Load},
-    client::subscription::{Number, Overflow},
     message::{
         ConnectError, Disconnected, Emitted, Event, GaveUp, Lagged, Ready, Reconnecting,
         ServerError, Undecodable,

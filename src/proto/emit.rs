@@ -2,7 +2,6 @@
 
 use std::{fmt, time::Duration};
 
-use actix::Message;
 use bytestring::ByteString;
 use serde::Serialize;
 
@@ -33,8 +32,7 @@ use crate::{
 ///
 /// As a message it goes to the [`Recipient`](actix::Recipient) of a namespace, for an actor that
 /// must know nothing of sockets; see [`Socket::recipient`](crate::Socket::recipient).
-#[derive(Clone, PartialEq, Eq, Message)]
-#[rtype(result = "Result<(), EmitError>")]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Emit {
     pub(crate) payload: Payload,
     /// Most have none.
