@@ -74,16 +74,16 @@ fn files(folder: &Path, found: &mut Vec<PathBuf>) {
 
 /// Each file of the library with its room, and its code: without comments and test modules.
 fn sources() -> Vec<(String, PathBuf, String)> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let base = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut paths = Vec::new();
-    files(&root, &mut paths);
+    files(&base, &mut paths);
     let is_test = |path: &PathBuf| {
         let name = path.file_name().unwrap();
         name == "tests.rs" || name == "vectors.rs"
     };
     paths.retain(|path| !is_test(path));
     let read = |path: PathBuf| {
-        let place = path.strip_prefix(&root).unwrap();
+        let place = path.strip_prefix(&base).unwrap();
         let room = place.iter().next().unwrap().to_str().unwrap();
         let text = fs::read_to_string(&path).unwrap();
         (room.trim_end_matches(".rs").to_owned(), place.to_owned(), code(&text))

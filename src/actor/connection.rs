@@ -37,15 +37,15 @@ use crate::{
         journal::Journal,
         namespace::{self, Held, Namespace, Way, message},
     },
-    backpressure::receive_window::{Load, Window},
+    backpressure::receive_window::{Load, ReceiveWindow},
     proto::{
         connection::{self as proto, Admission, Event, Outgoing},
         engine::{Protocol, later},
-        fast_map::QuickMap,
+        fast_map::FastMap,
         packet::Packet,
         ticket::SessionTicket,
     },
-    runtime::{clock as alarm, guard::Teller},
+    runtime::{clock, guard::Teller},
     stats::Counters,
     transport::Target,
 };
@@ -74,12 +74,12 @@ pub(crate) enum Inflow {
 
 /// What the handles can know without asking the actor.
 #[derive(Debug, Default)]
-pub(crate) struct Knowledge {
+pub(crate) struct SharedStatus {
     /// 0 as long as it is not known.
     protocol: AtomicU8,
 }
 
-impl Knowledge {
+impl SharedStatus {
     pub(crate) fn protocol(&self) -> Option<Protocol> {
         match self.protocol.load(Ordering::Acquire) {
             3 => Some(Protocol::Eio3),
@@ -103,10 +103,10 @@ pub(crate) struct Connection {
     pub(crate) core: proto::Connection,
     target: Target,
     pub(crate) journal: Journal,
-    knowledge: Arc<Knowledge>,
+    knowledge: Arc<SharedStatus>,
     counters: Arc<Counters>,
-    children: QuickMap<ByteString, Child>,
-    window: Arc<Window>,
+    children: FastMap<ByteString, Child>,
+    window: Arc<ReceiveWindow>,
     /// What has been read, and not yet been sent to the Namespaces.
     read: Load,
     /// Since when (at the earliest) slow subscribers may be made to miss events: set as long as
@@ -134,26 +134,26 @@ struct Child {
 struct Shutdown {
     until: Instant,
     way: Way,
-    done: Done,
+    done: ShutdownLatch,
 }
 
 /// Shared by all who have to end before the end. The last one to drop it tells who waits.
 #[derive(Debug)]
-pub(crate) struct Done {
-    waiters: Vec<DoneSender>,
+pub(crate) struct ShutdownLatch {
+    waiters: Vec<ShutdownSender>,
     tickets: Mutex<Vec<SessionTicket>>,
 }
 
-type DoneSender = Teller<Vec<SessionTicket>>;
+type ShutdownSender = Teller<Vec<SessionTicket>>;
 
-impl Done {
+impl ShutdownLatch {
     /// A namespace has ended, and may be gone on with.
     pub(crate) fn hand_over(&self, ticket: SessionTicket) {
         self.tickets.lock().unwrap_or_else(PoisonError::into_inner).push(ticket);
     }
 }
 
-impl Drop for Done {
+impl Drop for ShutdownLatch {
     fn drop(&mut self) {
         let tickets =
             std::mem::take(self.tickets.get_mut().unwrap_or_else(PoisonError::into_inner));
@@ -167,8 +167,8 @@ impl Connection {
     pub(crate) fn new(
         config: proto::Config,
         target: Target,
-        window: Arc<Window>,
-        knowledge: Arc<Knowledge>,
+        window: Arc<ReceiveWindow>,
+        knowledge: Arc<SharedStatus>,
         counters: Arc<Counters>,
     ) -> Self {
         Self {
@@ -177,7 +177,7 @@ impl Connection {
             target,
             knowledge,
             counters,
-            children: QuickMap::default(),
+            children: FastMap::default(),
             window,
             read: Load::default(),
             behind: None,
@@ -364,14 +364,14 @@ impl Connection {
         }
     }
 
-    fn begin_shutdown(&mut self, deadline: Duration, way: Way, waiter: Option<DoneSender>) {
-        let until = later(alarm::now(), deadline);
+    fn begin_shutdown(&mut self, deadline: Duration, way: Way, waiter: Option<ShutdownSender>) {
+        let until = later(clock::now(), deadline);
         if let Some(shutdown) = &mut self.shutdown {
             shutdown.until = shutdown.until.min(until);
             shutdown.done.waiters.extend(waiter);
         } else {
             let (waiters, tickets) = (waiter.into_iter().collect(), Mutex::default());
-            let done = Done { waiters, tickets };
+            let done = ShutdownLatch { waiters, tickets };
             self.shutdown = Some(Shutdown { until, way, done });
             self.tell(|| namespace::Finish { way });
         }
@@ -441,7 +441,7 @@ impl Handler<Replace> for Connection {
     type Result = ();
 
     fn handle(&mut self, Replace { epoch }: Replace, _: &mut Self::Context) {
-        self.core.replace(alarm::now(), epoch);
+        self.core.replace(clock::now(), epoch);
     }
 }
 
@@ -463,7 +463,7 @@ impl Handler<Join> for Connection {
             // It joins all the same: something may be to be sent.
             addr.do_send(namespace::Finish { way });
         }
-        match self.core.join(alarm::now(), &namespace) {
+        match self.core.join(clock::now(), &namespace) {
             Admission::Later => {}
             Admission::Now(session) => addr.do_send(namespace::Opened { session }),
             Admission::Joined(session) => {
@@ -484,7 +484,7 @@ impl Handler<Wanted> for Connection {
         self.note_wanted(&namespace, wanted);
         if wanted && self.core.is_idle() {
             // The connection that it was to be joined on is gone meanwhile.
-            self.core.join(alarm::now(), &namespace);
+            self.core.join(clock::now(), &namespace);
         }
     }
 }
@@ -493,7 +493,7 @@ impl Handler<Transmit> for Connection {
     type Result = ();
 
     fn handle(&mut self, Transmit { epoch, batch }: Transmit, _: &mut Self::Context) {
-        let now = alarm::now();
+        let now = clock::now();
         for outgoing in batch {
             self.core.send(now, epoch, outgoing);
         }
@@ -505,7 +505,7 @@ impl Handler<Leave> for Connection {
     type Result = ();
 
     fn handle(&mut self, Leave { epoch, packet }: Leave, _: &mut Self::Context) {
-        self.core.leave(alarm::now(), epoch, packet);
+        self.core.leave(clock::now(), epoch, packet);
     }
 }
 
@@ -532,7 +532,7 @@ impl Handler<Finished> for Connection {
 
 message!(
     /// Shut down within the deadline. The answer comes when all namespaces have ended.
-    BeginShutdown { deadline: Duration, way: Way, waiter: DoneSender }
+    BeginShutdown { deadline: Duration, way: Way, waiter: ShutdownSender }
 );
 message!(
     /// The last handle was dropped.

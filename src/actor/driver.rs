@@ -20,7 +20,7 @@ use crate::{
         engine::later,
     },
     runtime::{
-        clock::{self as alarm, Alarm, Clock},
+        clock::{self, SuspendWatch, Timer},
         provider::Dial,
     },
     transport::{DialFailure, Incoming, Target, WebSocket},
@@ -33,8 +33,8 @@ const BATCH: usize = 128;
 pub(crate) struct Driver {
     target: Target,
     link: Link,
-    alarm: Alarm,
-    clock: Clock,
+    timer: Timer,
+    clock: SuspendWatch,
     watch: Watch,
 }
 
@@ -99,8 +99,8 @@ impl std::fmt::Debug for Link {
 
 impl Driver {
     pub(crate) fn new(target: Target) -> Self {
-        let (alarm, clock, watch) = (Alarm::default(), Clock::new(), Watch::default());
-        Self { target, link: Link::Down, alarm, clock, watch }
+        let (timer, clock, watch) = (Timer::default(), SuspendWatch::new(), Watch::default());
+        Self { target, link: Link::Down, timer, clock, watch }
     }
 
     fn act(&mut self, action: Action, core: &proto::Connection, cx: &mut TaskContext<'_>) {
@@ -238,7 +238,7 @@ impl ActorFuture<Connection> for Driver {
         ctx: &mut Context<Connection>,
         cx: &mut TaskContext<'_>,
     ) -> Poll<()> {
-        let mut now = alarm::now();
+        let mut now = clock::now();
         connection.core.handle_suspended(now, self.clock.gap(now));
         loop {
             let inflow = self.turn(connection, now, cx);
@@ -249,7 +249,7 @@ impl ActorFuture<Connection> for Driver {
             let ping_timeout = connection.core.ping_timeout();
             let look = self.watch.poll_timeout(now, ping_timeout);
             let due = connection.poll_timeout().into_iter().chain(look).min();
-            if let Poll::Ready(then) = self.alarm.poll(cx, due) {
+            if let Poll::Ready(then) = self.timer.poll(cx, due) {
                 now = then;
                 if let Some(late) = self.watch.handle_timeout(now, ping_timeout) {
                     log::warn!(
@@ -288,8 +288,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        actor::connection::Knowledge,
-        backpressure::receive_window::{Load, Window},
+        actor::connection::SharedStatus,
+        backpressure::receive_window::{Load, ReceiveWindow},
         proto::{
             backoff::Reconnect,
             packet::{Limits, Parser},
@@ -350,8 +350,8 @@ mod tests {
             reconnect: Reconnect::never(),
             seed: 7,
         };
-        let window = Arc::new(Window::new(Load { items: 10, bytes: 1_000 }));
-        let knowledge = Arc::new(Knowledge::default());
+        let window = Arc::new(ReceiveWindow::new(Load { items: 10, bytes: 1_000 }));
+        let knowledge = Arc::new(SharedStatus::default());
         let mut connection =
             Connection::new(config, target.clone(), window, knowledge, Arc::default());
         let mut driver = Driver::new(target);
@@ -360,7 +360,7 @@ mod tests {
             let mut cx = TaskContext::from_waker(noop_waker_ref());
             Pin::new(driver).poll(connection, &mut ctx, &mut cx)
         };
-        connection.core.join(alarm::now(), "/");
+        connection.core.join(clock::now(), "/");
         assert!(turn(&mut driver, &mut connection).is_pending());
         driver.clock.suspend(900 * SECOND);
         assert!(turn(&mut driver, &mut connection).is_pending());

@@ -2,7 +2,7 @@
 //!
 //! A message of an actor costs several times what it costs to put an event into a list. So the events
 //! that are emitted before the actor gets to them come as one batch, announced by one message. What
-//! else is said to the actor in between [ends](Posts::seal) the batch: everything comes in the order
+//! else is said to the actor in between [ends](EmitQueue::seal) the batch: everything comes in the order
 //! in which it was said.
 
 use std::{
@@ -12,15 +12,15 @@ use std::{
 
 use crate::{
     actor::namespace::Question,
-    backpressure::send_quota::Permit,
+    backpressure::send_quota::SendPermit,
     proto::emit::{Emit, Offline},
 };
 
 /// An event to be sent, perhaps with somebody who waits for an answer.
 #[derive(Debug)]
-pub(crate) struct Post {
+pub(crate) struct Submission {
     pub(crate) emit: Emit,
-    pub(crate) permit: Permit,
+    pub(crate) permit: SendPermit,
     pub(crate) offline: Offline,
     pub(crate) question: Option<Box<Question>>,
 }
@@ -30,30 +30,30 @@ const MAX_SPARE: usize = 512;
 
 /// Whoever puts something in holds room for it, so there is no other bound.
 #[derive(Debug, Default)]
-pub(crate) struct Posts {
+pub(crate) struct EmitQueue {
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     /// Each of them is announced.
-    batches: VecDeque<Vec<Post>>,
+    batches: VecDeque<Vec<Submission>>,
     /// Empty: for the next batch.
-    spare: Vec<Post>,
+    spare: Vec<Submission>,
     /// The last one takes more.
     is_open: bool,
     /// Nobody will take them.
     is_over: bool,
 }
 
-impl Posts {
+impl EmitQueue {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Adds an event to the batch, and has that announced if it is a new one. `false` if the actor is
     /// gone.
-    pub(crate) fn push(&self, post: Post, announce: impl FnOnce()) -> bool {
+    pub(crate) fn push(&self, post: Submission, announce: impl FnOnce()) -> bool {
         let mut state = self.state();
         if state.is_over {
             return false;
@@ -77,7 +77,7 @@ impl Posts {
     }
 
     /// The batch that was announced.
-    pub(crate) fn take(&self) -> Vec<Post> {
+    pub(crate) fn take(&self) -> Vec<Submission> {
         let mut state = self.state();
         let batch = state.batches.pop_front().unwrap_or_default();
         state.is_open &= !state.batches.is_empty();
@@ -85,7 +85,7 @@ impl Posts {
     }
 
     /// Takes the place that a batch took, for another one.
-    pub(crate) fn give_back(&self, batch: Vec<Post>) {
+    pub(crate) fn give_back(&self, batch: Vec<Submission>) {
         if batch.is_empty() && batch.capacity() <= MAX_SPARE {
             self.state().spare = batch;
         }
@@ -107,19 +107,20 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::backpressure::send_quota::{Limits, Outbox};
+    use crate::backpressure::send_quota::{Limits, SendQuota};
 
-    fn post(outbox: &Arc<Outbox>, name: &str) -> Post {
-        let permit = outbox.reserve(1).unwrap();
+    fn post(send_quota: &Arc<SendQuota>, name: &str) -> Submission {
+        let permit = send_quota.reserve(1).unwrap();
         let emit = Emit::new(name, ()).unwrap();
-        Post { emit, permit, offline: Offline::Buffer, question: None }
+        Submission { emit, permit, offline: Offline::Buffer, question: None }
     }
 
     #[test]
     fn each_batch_is_announced_once_and_ends_with_what_else_is_said() {
-        let outbox = Outbox::new(Limits { items: 10, bytes: 100, asks: 1 });
-        let (posts, announced) = (Posts::default(), std::cell::Cell::new(0));
-        let emit = |name| posts.push(post(&outbox, name), || announced.set(announced.get() + 1));
+        let send_quota = SendQuota::new(Limits { items: 10, bytes: 100, asks: 1 });
+        let (posts, announced) = (EmitQueue::default(), std::cell::Cell::new(0));
+        let emit =
+            |name| posts.push(post(&send_quota, name), || announced.set(announced.get() + 1));
         let taken = || -> Vec<String> {
             posts.take().iter().map(|post| post.emit.name().to_owned()).collect()
         };
@@ -140,8 +141,8 @@ mod tests {
         assert!(emit("g"));
         assert_eq!(announced.get(), 4);
         posts.close();
-        assert_eq!((outbox.waiting(), outbox.discarded()), (0, 7));
+        assert_eq!((send_quota.waiting(), send_quota.discarded()), (0, 7));
         assert!(!emit("h"));
-        assert_eq!((announced.get(), outbox.waiting()), (4, 0));
+        assert_eq!((announced.get(), send_quota.waiting()), (4, 0));
     }
 }

@@ -3,7 +3,7 @@
 //! It wraps [`proto::namespace`](crate::proto::namespace): messages of the Connection and of the handles
 //! go in, what comes out goes to the subscribers and, in one batch for each time the actor wakes,
 //! to the Connection. Its mailbox has no bound of its own: what comes from the handles holds room
-//! in the [`Outbox`], what comes from the Connection is held to its window. Only [`Emit`] takes its
+//! in the [`SendQuota`], what comes from the Connection is held to its window. Only [`Emit`] takes its
 //! room when it is handled; who sends it in a hurry has to wait for the outcome.
 
 use std::{
@@ -21,20 +21,20 @@ use futures::{TryFutureExt, future::ready};
 
 use crate::{
     actor::{
-        connection::{self, Connection, Done},
-        emit_queue::{Post, Posts},
-        namespace_ref::{Name, Port, Status, Taken},
+        connection::{self, Connection, ShutdownLatch},
+        emit_queue::{EmitQueue, Submission},
+        namespace_ref::{Admitted, Name, NamespaceRef, Status},
         subscribers::{
-            Audience, Told,
-            early_events::Unheard,
-            policy::{Number, Overflow},
-            subscriber::{Ears, Fact, Subscriber},
+            Subscribers, Told,
+            early_events::EarlyEvents,
+            policy::{Overflow, SubscriptionId},
+            subscriber::{Interests, Notice, Subscriber},
         },
         waiters::{Patience, ReadySender, Waiters},
     },
     backpressure::{
-        receive_window::{Backlog, Load, Window},
-        send_quota::{Asking as AskingRoom, Limits, Outbox, Permit},
+        receive_window::{Backlog, Load, ReceiveWindow},
+        send_quota::{AckPermit, Limits, SendPermit, SendQuota},
     },
     error::{AckError, EmitError, ReadyError, Reason},
     message::{
@@ -53,7 +53,7 @@ use crate::{
         ticket::SessionTicket,
     },
     runtime::{
-        clock::{self as alarm, Alarm},
+        clock::{self, Timer},
         guard::Teller,
         provider::{Join, Provided, Provider},
     },
@@ -64,7 +64,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Asker {
     waiter: Waiter,
-    _room: AskingRoom,
+    _room: AckPermit,
 }
 
 #[derive(Debug)]
@@ -79,7 +79,7 @@ pub(crate) trait Settle: fmt::Debug + Send {
 }
 
 impl Asker {
-    pub(crate) fn new(waiter: Waiter, room: AskingRoom) -> Self {
+    pub(crate) fn new(waiter: Waiter, room: AckPermit) -> Self {
         Self { waiter, _room: room }
     }
 
@@ -107,7 +107,7 @@ pub(crate) struct Settings {
     pub(crate) offline: Offline,
     pub(crate) patience: Patience,
     pub(crate) counters: Arc<Counters>,
-    pub(crate) window: Arc<Window>,
+    pub(crate) window: Arc<ReceiveWindow>,
     /// `host:port` of the connection.
     pub(crate) link: ByteString,
 }
@@ -134,14 +134,14 @@ pub(crate) enum Way {
 #[derive(Debug)]
 pub(crate) struct Namespace {
     core: namespace::Namespace<Asker>,
-    port: Arc<Port>,
+    port: Arc<NamespaceRef>,
     connection: Addr<Connection>,
-    audience: Audience,
+    subscribers: Subscribers,
     /// What the last [`namespace::Event::Ready`] said, while it holds.
     ready: Option<Ready>,
     protocol: Option<Protocol>,
     waiters: Waiters,
-    unheard: Unheard,
+    early_events: EarlyEvents,
     /// The last mark of a handle whose message has come.
     marks: u64,
     /// The subscribers were told that it was lost, and that it is tried again.
@@ -161,8 +161,8 @@ pub(crate) struct Namespace {
     /// It has ended for good, and stops as soon as its subscribers have got everything.
     is_over: bool,
     /// Dropped when all that was asked of the actor has been handled, for who waits for that.
-    done: Option<Arc<Done>>,
-    window: Arc<Window>,
+    done: Option<Arc<ShutdownLatch>>,
+    window: Arc<ReceiveWindow>,
     /// What of it is here: the packets that came since this was last reported, and what waited for
     /// the subscribers then.
     held: Held,
@@ -191,25 +191,25 @@ impl Namespace {
         arbiter: &actix::ArbiterHandle,
         connection: &Addr<Connection>,
         settings: Settings,
-    ) -> Port {
-        let outbox = Outbox::new(settings.outgoing);
+    ) -> NamespaceRef {
+        let send_quota = SendQuota::new(settings.outgoing);
         let status = Arc::new(Status::default());
         let (link, namespace) = (settings.link.clone(), settings.core.namespace.clone());
         let (name, parser) = (Name { link, namespace }, settings.core.parser);
         let max_attachments = settings.max_attachments;
         let list = settings.middleware.clone();
         let chain = Arc::new(Chain::new(list, name.clone(), Arc::clone(&settings.counters)));
-        let posts = Arc::new(Posts::default());
-        let (inner_outbox, inner_status) = (Arc::clone(&outbox), Arc::clone(&status));
+        let posts = Arc::new(EmitQueue::default());
+        let (inner_outbox, inner_status) = (Arc::clone(&send_quota), Arc::clone(&status));
         let (inner_chain, inner_posts) = (Arc::clone(&chain), Arc::clone(&posts));
         let (inner_connection, inner_name) = (connection.clone(), name.clone());
         let addr = Self::start_in_arbiter(arbiter, move |ctx| {
             let Settings { core, provider, offline, patience, counters, window, .. } = settings;
-            let port = Port {
+            let port = NamespaceRef {
                 name: inner_name,
                 parser,
                 max_attachments,
-                outbox: inner_outbox,
+                send_quota: inner_outbox,
                 status: inner_status,
                 chain: inner_chain,
                 posts: inner_posts,
@@ -219,11 +219,11 @@ impl Namespace {
                 core: namespace::Namespace::new(core),
                 port: Arc::new(port),
                 connection: inner_connection,
-                audience: Audience::default(),
+                subscribers: Subscribers::default(),
                 ready: None,
                 protocol: None,
                 waiters: Waiters::new(patience),
-                unheard: Unheard::default(),
+                early_events: EarlyEvents::default(),
                 marks: 0,
                 comes_back: false,
                 failure: None,
@@ -240,7 +240,8 @@ impl Namespace {
                 window,
             }
         });
-        let port = Port { name, parser, max_attachments, outbox, status, chain, posts, addr };
+        let port =
+            NamespaceRef { name, parser, max_attachments, send_quota, status, chain, posts, addr };
         port.join(connection);
         port
     }
@@ -283,7 +284,8 @@ impl Namespace {
                     self.comes_back = self.core.ended().is_none();
                     self.note_failure(&reason);
                     let namespace = self.name().clone();
-                    self.audience.tell(&Fact::Disconnected(Disconnected { namespace, reason }));
+                    self.subscribers
+                        .tell(&Notice::Disconnected(Disconnected { namespace, reason }));
                 }
                 namespace::Event::Retrying { attempt, delay, reason } => {
                     log::info!("{}: attempt {attempt} to join in {delay:?}", self.label());
@@ -292,7 +294,7 @@ impl Namespace {
                 namespace::Event::GaveUp { attempts, reason } => {
                     log::warn!("{}: gave up after {attempts} attempts: {reason}", self.label());
                     let namespace = self.name().clone();
-                    self.audience.tell(&Fact::GaveUp(GaveUp { namespace, attempts, reason }));
+                    self.subscribers.tell(&Notice::GaveUp(GaveUp { namespace, attempts, reason }));
                 }
                 namespace::Event::Rejoin => self.port.join(&self.connection),
                 namespace::Event::AuthUnused => self.warn_of_auth(),
@@ -304,7 +306,7 @@ impl Namespace {
                     log::warn!("{}: the server reports an error: {error}", self.label());
                     self.counters.server_errors.add(1);
                     let namespace = self.name().clone();
-                    self.audience.tell(&Fact::ServerError(ServerError { namespace, error }));
+                    self.subscribers.tell(&Notice::ServerError(ServerError { namespace, error }));
                 }
                 namespace::Event::Unsendable(event) => log::warn!("{}: {event}", self.label()),
                 namespace::Event::TooLarge { size, limit } => {
@@ -330,11 +332,11 @@ impl Namespace {
     fn tell_not_joined(&mut self, reason: Reason) {
         let namespace = self.name().clone();
         let gone = Disconnected { namespace: namespace.clone(), reason: reason.clone() };
-        let error = Fact::ConnectError(ConnectError { namespace, reason });
+        let error = Notice::ConnectError(ConnectError { namespace, reason });
         if self.core.ended().is_some() && std::mem::take(&mut self.comes_back) {
-            self.audience.tell_or(&error, &Fact::Disconnected(gone));
+            self.subscribers.tell_or(&error, &Notice::Disconnected(gone));
         } else {
-            self.audience.tell(&error);
+            self.subscribers.tell(&error);
         }
     }
 
@@ -342,7 +344,12 @@ impl Namespace {
         self.failure = Some(reason.clone());
         self.waiters.note_failed(&reason);
         let namespace = self.name().clone();
-        self.audience.tell(&Fact::Reconnecting(Reconnecting { namespace, attempt, delay, reason }));
+        self.subscribers.tell(&Notice::Reconnecting(Reconnecting {
+            namespace,
+            attempt,
+            delay,
+            reason,
+        }));
     }
 
     fn is_ready(&mut self, sid: ByteString, recovered: bool) {
@@ -356,9 +363,9 @@ impl Namespace {
         self.comes_back = false;
         let ready = Ready { namespace: self.name().clone(), sid, protocol, recovered };
         self.waiters.resolve(&Ok(ready.clone()));
-        self.unheard.note_ready();
+        self.early_events.note_ready();
         self.ready = Some(ready.clone());
-        self.audience.tell(&Fact::Ready(ready));
+        self.subscribers.tell(&Notice::Ready(ready));
     }
 
     /// It is not joined. Who waits for it goes on waiting if it is tried again.
@@ -381,13 +388,16 @@ impl Namespace {
         let chain = &self.port.chain;
         let passed = if chain.is_empty() { Some(event) } else { chain.incoming(event) };
         let Some(event) = passed else { return };
-        let unheard = match self.audience.tell_event(event, self.unheard.is_kept(), &self.port.name)
-        {
+        let early_events = match self.subscribers.tell_event(
+            event,
+            self.early_events.is_kept(),
+            &self.port.name,
+        ) {
             Told::Overrun => return self.leave_overrun(),
             Told::Somebody => return,
             Told::Nobody(event) => event,
         };
-        self.counters.missed.add(self.unheard.keep(unheard, &self.port.name));
+        self.counters.missed.add(self.early_events.keep(early_events, &self.port.name));
     }
 
     /// Leaves because of a subscriber that wants it so, unless that has been done: what had been
@@ -405,7 +415,7 @@ impl Namespace {
             if let Body::Event { id, payload } = &outgoing.packet.body {
                 let (payload, wants_ack) = (payload.clone(), id.is_some());
                 let namespace = self.name().clone();
-                self.audience.tell(&Fact::Emitted(Emitted { namespace, payload, wants_ack }));
+                self.subscribers.tell(&Notice::Emitted(Emitted { namespace, payload, wants_ack }));
             }
         }
     }
@@ -414,9 +424,9 @@ impl Namespace {
     fn transmit(&mut self) {
         if let Some(epoch) = self.core.epoch() {
             let mut batch = self.core.take_transmit();
-            batch.iter_mut().filter_map(|one| one.permit.as_mut()).for_each(Permit::hand);
+            batch.iter_mut().filter_map(|one| one.permit.as_mut()).for_each(SendPermit::hand);
             if !batch.is_empty() {
-                if self.audience.hears_emitted() {
+                if self.subscribers.hears_emitted() {
                     self.tell_emitted(&batch);
                 }
                 self.connection.do_send(connection::Transmit { epoch, batch });
@@ -455,7 +465,7 @@ impl Namespace {
         let ended = self.core.ended().cloned().unwrap_or(Reason::Shutdown);
         let lost = self.core.take_unsent(&EmitError::Closed(ended)).len();
         self.publish();
-        self.counters.missed.add(self.unheard.discard());
+        self.counters.missed.add(self.early_events.discard());
         self.counters.add_namespace(self.core.tally());
         if lost > 0 {
             log::warn!("{}: {lost} buffered events were never sent", self.label());
@@ -486,7 +496,7 @@ impl Namespace {
                 }
                 chain.connect(join, auth.as_ref()).map_err(Reason::Middleware)
             });
-            self.core.handle_auth(alarm::now(), auth);
+            self.core.handle_auth(clock::now(), auth);
             self.publish();
         }
         self.asking = None;
@@ -505,10 +515,10 @@ impl Namespace {
     }
 
     /// Runs behind the messages each time the actor wakes.
-    fn pump(&mut self, cx: &mut TaskContext<'_>, alarm: &mut Alarm) {
-        // What the application gives, or does not, sets the next deadline: the alarm comes last.
+    fn pump(&mut self, cx: &mut TaskContext<'_>, timer: &mut Timer) {
+        // What the application gives, or does not, sets the next deadline: the timer comes last.
         self.ask(cx);
-        while let Poll::Ready(now) = alarm.poll(cx, self.poll_timeout()) {
+        while let Poll::Ready(now) = timer.poll(cx, self.poll_timeout()) {
             self.handle_timeout(now);
             self.ask(cx);
         }
@@ -517,13 +527,13 @@ impl Namespace {
         }
         self.transmit();
         self.counters.add_namespace(self.core.tally());
-        self.audience.poll(cx, &self.port.name, &self.counters);
+        self.subscribers.poll(cx, &self.port.name, &self.counters);
         self.report();
     }
 
     /// Reports how far this namespace is, for the window.
     fn report(&mut self) {
-        let backlog = self.audience.backlog();
+        let backlog = self.subscribers.backlog();
         if self.held.turn_into(backlog) {
             self.connection.do_send(connection::Room {});
         }
@@ -542,18 +552,18 @@ impl Drop for Namespace {
 /// what is for the dead takes no room.
 #[derive(Debug)]
 pub(crate) struct Held {
-    window: Arc<Window>,
+    window: Arc<ReceiveWindow>,
     backlog: Backlog,
 }
 
 impl Held {
     /// Nothing yet.
-    fn new(window: Arc<Window>) -> Self {
+    fn new(window: Arc<ReceiveWindow>) -> Self {
         Self { window, backlog: Backlog::default() }
     }
 
     /// What was added to the window.
-    pub(crate) fn added(window: &Arc<Window>, load: Load) -> Self {
+    pub(crate) fn added(window: &Arc<ReceiveWindow>, load: Load) -> Self {
         let backlog = Backlog { holding: load, ..Backlog::default() };
         Self { window: Arc::clone(window), backlog }
     }
@@ -591,7 +601,7 @@ impl Actor for Namespace {
 /// The one future of a Namespace.
 #[derive(Debug, Default)]
 struct Pump {
-    alarm: Alarm,
+    timer: Timer,
 }
 
 impl ActorFuture<Namespace> for Pump {
@@ -603,9 +613,9 @@ impl ActorFuture<Namespace> for Pump {
         ctx: &mut Context<Namespace>,
         cx: &mut TaskContext<'_>,
     ) -> Poll<()> {
-        namespace.pump(cx, &mut self.alarm);
+        namespace.pump(cx, &mut self.timer);
         namespace.done = None;
-        if namespace.is_over && !namespace.audience.is_behind() {
+        if namespace.is_over && !namespace.subscribers.is_behind() {
             ctx.stop();
         }
         Poll::Pending
@@ -665,7 +675,7 @@ message!(
 );
 message!(
     /// It is over.
-    End { done: Arc<Done> }
+    End { done: Arc<ShutdownLatch> }
 );
 
 impl Handler<Opened> for Namespace {
@@ -677,7 +687,7 @@ impl Handler<Opened> for Namespace {
             let fixed = self.core.ask_for_auth();
             self.fixed = fixed.or_else(|| self.fixed.take());
         }
-        self.core.handle_open(alarm::now(), session);
+        self.core.handle_open(clock::now(), session);
         self.publish();
     }
 }
@@ -687,7 +697,7 @@ impl Handler<Routed> for Namespace {
 
     fn handle(&mut self, Routed { epoch, packets, held }: Routed, _: &mut Self::Context) {
         self.held.take(held);
-        let now = alarm::now();
+        let now = clock::now();
         for packet in packets {
             self.core.handle_packet(now, epoch, packet);
         }
@@ -703,7 +713,7 @@ impl Handler<Lost> for Namespace {
         if let Some(suspect) = suspect {
             self.core.handle_suspect(suspect);
         }
-        self.core.handle_lost(alarm::now(), reason, again);
+        self.core.handle_lost(clock::now(), reason, again);
         self.publish();
     }
 }
@@ -732,7 +742,7 @@ impl Handler<GivenUp> for Namespace {
 
     fn handle(&mut self, GivenUp { attempts, reason }: GivenUp, _: &mut Self::Context) {
         let namespace = self.name().clone();
-        self.audience.tell(&Fact::GaveUp(GaveUp { namespace, attempts, reason }));
+        self.subscribers.tell(&Notice::GaveUp(GaveUp { namespace, attempts, reason }));
     }
 }
 
@@ -740,7 +750,7 @@ impl Handler<Refused> for Namespace {
     type Result = ();
 
     fn handle(&mut self, Refused { reason }: Refused, _: &mut Self::Context) {
-        self.core.handle_refused(alarm::now(), reason);
+        self.core.handle_refused(clock::now(), reason);
         self.publish();
     }
 }
@@ -749,7 +759,7 @@ impl Handler<Shed> for Namespace {
     type Result = ();
 
     fn handle(&mut self, Shed { all }: Shed, _: &mut Self::Context) {
-        if self.audience.shed(all, self.window.room_beside(), &self.port.name) {
+        if self.subscribers.shed(all, self.window.room_beside(), &self.port.name) {
             self.leave_overrun();
         }
     }
@@ -784,7 +794,7 @@ impl Handler<End> for Namespace {
 
 message!(
     /// There is a batch of events to be sent.
-    Posted {}
+    Submitted {}
 );
 
 /// Somebody waits for an answer, for so long; so often the event is sent again.
@@ -807,23 +817,23 @@ message!(
 );
 message!(
     /// An answer to the server.
-    Answer { visit: u64, id: u64, payload: Payload, permit: Permit }
+    Answer { visit: u64, id: u64, payload: Payload, permit: SendPermit }
 );
 message!(
     /// Somebody wants to hear.
-    Subscribe { number: Number, ears: Ears }
+    Subscribe { number: SubscriptionId, interests: Interests }
 );
 message!(
     /// Somebody wants to hear one message.
-    SubscribeOnce { number: Number, ears: Ears }
+    SubscribeOnce { number: SubscriptionId, interests: Interests }
 );
 message!(
     /// What to do when events come too fast for a subscriber.
-    SetOverflow { number: Number, overflow: Overflow }
+    SetOverflow { number: SubscriptionId, overflow: Overflow }
 );
 message!(
     /// Somebody wants to hear no more.
-    Cancel { number: Number }
+    Cancel { number: SubscriptionId }
 );
 message!(
     /// Somebody waits until the namespace is joined, for so long.
@@ -842,16 +852,16 @@ impl Namespace {
     fn emit(
         &mut self,
         emit: Emit,
-        permit: Permit,
+        permit: SendPermit,
         offline: Offline,
         question: Option<Box<Question>>,
     ) -> Result<(), EmitError> {
         let terms = emit.terms.as_deref();
         let lifetime = terms.and_then(|terms| terms.lifetime).or_else(|| offline.lifetime());
-        let expires = lifetime.map(|lifetime| later(alarm::now(), lifetime));
+        let expires = lifetime.map(|lifetime| later(clock::now(), lifetime));
         let ask = question.map(|question| {
             let Question { waiter, timeout, retries, id } = *question;
-            let since = alarm::now();
+            let since = clock::now();
             namespace::Ask { waiter, since, timeout, retries, id }
         });
         let permit = Some(permit);
@@ -859,12 +869,12 @@ impl Namespace {
     }
 }
 
-impl Handler<Posted> for Namespace {
+impl Handler<Submitted> for Namespace {
     type Result = ();
 
-    fn handle(&mut self, _: Posted, _: &mut Self::Context) {
+    fn handle(&mut self, _: Submitted, _: &mut Self::Context) {
         let mut batch = self.port.posts.take();
-        for Post { emit, permit, offline, question } in batch.drain(..) {
+        for Submission { emit, permit, offline, question } in batch.drain(..) {
             let waits = question.is_some();
             if let Err(error) = self.emit(emit, permit, offline, question)
                 && !waits
@@ -882,7 +892,9 @@ impl Handler<Emit> for Namespace {
     type Result = Result<(), EmitError>;
 
     fn handle(&mut self, emit: Emit, _: &mut Self::Context) -> Self::Result {
-        let Taken::Room(emit, permit) = self.port.take(emit, self.offline)? else { return Ok(()) };
+        let Admitted::Room(emit, permit) = self.port.take(emit, self.offline)? else {
+            return Ok(());
+        };
         let taken = self.emit(emit, permit, self.offline, None);
         self.publish();
         taken
@@ -920,26 +932,26 @@ impl Handler<Answer> for Namespace {
 impl Handler<Subscribe> for Namespace {
     type Result = ();
 
-    fn handle(&mut self, Subscribe { number, ears }: Subscribe, _: &mut Self::Context) {
-        self.audience.check();
-        if !ears.are_connected() {
+    fn handle(&mut self, Subscribe { number, interests }: Subscribe, _: &mut Self::Context) {
+        self.subscribers.check();
+        if !interests.are_connected() {
             // What is kept is for who lives.
-            return log::info!("{}: {ears} has subscribed, and is gone already", self.label());
+            return log::info!("{}: {interests} has subscribed, and is gone already", self.label());
         }
         // What it gets now is what it has just subscribed to, and nothing twice.
-        let ready = ears.want_ready();
-        let (before, after) = self.unheard.take(&ears);
-        let mut subscriber = self.audience.adopt(number, ears);
+        let ready = interests.want_ready();
+        let (before, after) = self.early_events.take(&interests);
+        let mut subscriber = self.subscribers.adopt(number, interests);
         for event in before {
-            subscriber.offer(&Fact::Event(event));
+            subscriber.offer(&Notice::Event(event));
         }
         if let Some(fact) = self.ready.as_ref().filter(|_| ready) {
-            subscriber.offer(&Fact::Ready(fact.clone()));
+            subscriber.offer(&Notice::Ready(fact.clone()));
         }
         for event in after {
-            subscriber.offer(&Fact::Event(event));
+            subscriber.offer(&Notice::Event(event));
         }
-        self.audience.add(subscriber);
+        self.subscribers.add(subscriber);
     }
 }
 
@@ -947,20 +959,20 @@ impl Handler<SubscribeOnce> for Namespace {
     type Result = ();
 
     fn handle(&mut self, subscribe: SubscribeOnce, _: &mut Self::Context) {
-        let SubscribeOnce { number, ears } = subscribe;
-        self.audience.check();
-        if !ears.are_connected() {
-            return log::info!("{}: {ears} has subscribed, and is gone already", self.label());
+        let SubscribeOnce { number, interests } = subscribe;
+        self.subscribers.check();
+        if !interests.are_connected() {
+            return log::info!("{}: {interests} has subscribed, and is gone already", self.label());
         }
-        let ready = ears.want_ready();
-        let mut subscriber = Subscriber::once(number, ears);
-        if let Some(event) = self.unheard.pop(&subscriber) {
-            subscriber.offer(&Fact::Event(event));
+        let ready = interests.want_ready();
+        let mut subscriber = Subscriber::once(number, interests);
+        if let Some(event) = self.early_events.pop(&subscriber) {
+            subscriber.offer(&Notice::Event(event));
         }
         if let Some(fact) = self.ready.as_ref().filter(|_| ready) {
-            subscriber.offer(&Fact::Ready(fact.clone()));
+            subscriber.offer(&Notice::Ready(fact.clone()));
         }
-        self.audience.add(subscriber);
+        self.subscribers.add(subscriber);
     }
 }
 
@@ -969,7 +981,7 @@ impl Handler<SetOverflow> for Namespace {
 
     fn handle(&mut self, set: SetOverflow, _: &mut Self::Context) {
         let SetOverflow { number, overflow } = set;
-        self.audience.set_overflow(number, overflow);
+        self.subscribers.set_overflow(number, overflow);
     }
 }
 
@@ -977,7 +989,7 @@ impl Handler<Cancel> for Namespace {
     type Result = ();
 
     fn handle(&mut self, Cancel { number }: Cancel, _: &mut Self::Context) {
-        self.audience.cancel(number);
+        self.subscribers.cancel(number);
     }
 }
 
@@ -989,7 +1001,7 @@ impl Handler<AwaitReady> for Namespace {
             (Some(ready), _) => Ok(ready.clone()),
             (None, Some(reason)) => Err(ReadyError::Ended(reason.clone())),
             (None, None) => {
-                let deadline = later(alarm::now(), timeout);
+                let deadline = later(clock::now(), timeout);
                 return self.waiters.add(deadline, waiter, self.failure.as_ref());
             }
         };
@@ -1002,7 +1014,7 @@ impl Handler<Rejoin> for Namespace {
 
     fn handle(&mut self, Rejoin { mark }: Rejoin, _: &mut Self::Context) {
         self.marks = self.marks.max(mark);
-        let unconnected = self.core.join(alarm::now());
+        let unconnected = self.core.join(clock::now());
         self.publish();
         if unconnected {
             self.port.join(&self.connection);

@@ -17,10 +17,10 @@ use bytestring::ByteString;
 use crate::{
     actor::{
         connection::{self, Connection},
-        emit_queue::{Post, Posts},
-        namespace::{Namespace, Posted, Question},
+        emit_queue::{EmitQueue, Submission},
+        namespace::{Namespace, Question, Submitted},
     },
-    backpressure::send_quota::{Outbox, Permit},
+    backpressure::send_quota::{SendPermit, SendQuota},
     error::{EmitError, Reason},
     middleware::{Chain, Flow},
     payload::{AMBIGUOUS, Payload},
@@ -50,21 +50,21 @@ impl fmt::Display for Name {
 
 /// The way to a namespace for handles and responders, on any thread.
 #[derive(Debug, Clone)]
-pub(crate) struct Port {
+pub(crate) struct NamespaceRef {
     pub(crate) name: Name,
     pub(crate) parser: Parser,
     pub(crate) max_attachments: usize,
-    pub(crate) outbox: Arc<Outbox>,
+    pub(crate) send_quota: Arc<SendQuota>,
     pub(crate) status: Arc<Status>,
     pub(crate) chain: Arc<Chain>,
-    pub(crate) posts: Arc<Posts>,
+    pub(crate) posts: Arc<EmitQueue>,
     pub(crate) addr: Addr<Namespace>,
 }
 
 /// An event that is taken.
-pub(crate) enum Taken {
+pub(crate) enum Admitted {
     /// To be sent.
-    Room(Emit, Permit),
+    Room(Emit, SendPermit),
     /// A middleware knows the answer.
     Answered(Payload),
 }
@@ -89,7 +89,7 @@ pub(crate) struct Status {
 #[derive(Debug, Default)]
 struct Told {
     reason: Option<Reason>,
-    /// Counts what handles have noted in advance, by [`Port::mark`]. The actor leaves it alone
+    /// Counts what handles have noted in advance, by [`NamespaceRef::mark`]. The actor leaves it alone
     /// until it has come to the message behind it.
     marks: u64,
 }
@@ -134,7 +134,7 @@ impl Status {
     }
 }
 
-impl Port {
+impl NamespaceRef {
     /// Sends a message to the actor. `false` if it is gone.
     pub(crate) fn tell<M>(&self, message: M) -> bool
     where
@@ -159,7 +159,7 @@ impl Port {
         self.status.max_payload.store(core.max_payload().unwrap_or(0), Ordering::Release);
         self.status.is_stamped.store(core.recovery().is_some(), Ordering::Release);
         if self.status.update(core.ended(), seen) {
-            self.outbox.turn_away();
+            self.send_quota.turn_away();
         }
     }
 
@@ -192,7 +192,7 @@ impl Port {
     pub(crate) fn mark(&self, reason: Option<&Reason>) -> u64 {
         let mark = self.status.mark(reason);
         if reason.is_some() {
-            self.outbox.turn_away();
+            self.send_quota.turn_away();
         }
         mark
     }
@@ -226,20 +226,20 @@ impl Port {
     }
 
     /// Has an event pass the middleware, and takes room for what comes out.
-    pub(crate) fn take(&self, emit: Emit, offline: Offline) -> Result<Taken, EmitError> {
+    pub(crate) fn take(&self, emit: Emit, offline: Offline) -> Result<Admitted, EmitError> {
         if self.chain.is_empty() {
             let permit = self.admit(&emit, offline)?;
-            return Ok(Taken::Room(emit, permit));
+            return Ok(Admitted::Room(emit, permit));
         }
         match self.pass(emit.clone()) {
             Flow::Next(passed) => match self.admit(&passed, offline) {
-                Ok(permit) => Ok(Taken::Room(passed, permit)),
+                Ok(permit) => Ok(Admitted::Room(passed, permit)),
                 // Who sends it again has it pass again.
                 Err(EmitError::Full(_)) => Err(EmitError::Full(emit)),
                 Err(error) => Err(error),
             },
             Flow::Drop(reason) => Err(EmitError::Middleware(reason.into_owned())),
-            Flow::Answer(payload) => Ok(Taken::Answered(payload)),
+            Flow::Answer(payload) => Ok(Admitted::Answered(payload)),
         }
     }
 
@@ -247,17 +247,17 @@ impl Port {
     pub(crate) fn post(
         &self,
         emit: Emit,
-        permit: Permit,
+        permit: SendPermit,
         offline: Offline,
         question: Option<Question>,
     ) -> Result<(), EmitError> {
-        let post = Post { emit, permit, offline, question: question.map(Box::new) };
-        let taken = self.posts.push(post, || self.addr.do_send(Posted {}));
+        let post = Submission { emit, permit, offline, question: question.map(Box::new) };
+        let taken = self.posts.push(post, || self.addr.do_send(Submitted {}));
         taken.then_some(()).ok_or(EmitError::Closed(Reason::Shutdown))
     }
 
     /// Room for an event, or why it is not taken.
-    pub(crate) fn admit(&self, emit: &Emit, offline: Offline) -> Result<Permit, EmitError> {
+    pub(crate) fn admit(&self, emit: &Emit, offline: Offline) -> Result<SendPermit, EmitError> {
         // An event of the server may have any name, and come back as one to be emitted.
         check_name(emit.name())?;
         if let Some(reason) = self.ended() {
@@ -275,7 +275,7 @@ impl Port {
         if let Some((size, limit)) = self.exceeded(None, &emit.payload) {
             return Err(EmitError::PayloadTooLarge { size, limit });
         }
-        self.outbox.reserve(emit.payload.size()).ok_or_else(|| EmitError::Full(emit.clone()))
+        self.send_quota.reserve(emit.payload.size()).ok_or_else(|| EmitError::Full(emit.clone()))
     }
 
     pub(crate) fn address(&self) -> Addr<Namespace> {

@@ -89,7 +89,7 @@ impl Amount {
     }
 }
 
-pub(crate) struct Window {
+pub(crate) struct ReceiveWindow {
     limit: Load,
     holding: Amount,
     kept: Amount,
@@ -97,7 +97,7 @@ pub(crate) struct Window {
     is_awaited: AtomicBool,
 }
 
-impl Window {
+impl ReceiveWindow {
     pub(crate) fn new(limit: Load) -> Self {
         Self {
             limit,
@@ -143,10 +143,10 @@ impl Window {
     }
 }
 
-impl fmt::Debug for Window {
+impl fmt::Debug for ReceiveWindow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { limit, holding, kept, is_awaited } = self;
-        f.debug_struct("Window")
+        f.debug_struct("ReceiveWindow")
             .field("limit", limit)
             .field("holding", &holding.load())
             .field("kept", &kept.load())
@@ -159,7 +159,7 @@ impl fmt::Debug for Window {
 mod tests {
     use super::*;
 
-    fn replace(window: &Window, before: Load, now: Load) -> bool {
+    fn replace(window: &ReceiveWindow, before: Load, now: Load) -> bool {
         let holding = |holding| Backlog { holding, kept: Load::default() };
         window.replace(holding(before), holding(now))
     }
@@ -167,7 +167,7 @@ mod tests {
     #[test]
     fn who_makes_half_of_the_room_learns_once_that_it_is_waited_for() {
         let load = |items, bytes| Load { items, bytes };
-        let window = Window::new(load(4, 100));
+        let window = ReceiveWindow::new(load(4, 100));
         assert!(window.has_room(load(3, 99)));
         assert!(!window.has_room(load(4, 0)) && !window.has_room(load(0, 100)));
         window.add(load(4, 0));
@@ -187,7 +187,7 @@ mod tests {
     #[test]
     fn half_of_one_is_none() {
         let one = Load { items: 1, bytes: 1 };
-        let window = Window::new(one);
+        let window = ReceiveWindow::new(one);
         window.add(one);
         assert!(!window.has_room(Load::default()));
         assert!(replace(&window, one, Load::default()));
@@ -197,7 +197,7 @@ mod tests {
     fn what_is_kept_beside_it_takes_no_room_in_it_and_has_a_bound_too() {
         let one = Load { items: 1, bytes: 10 };
         let two = one.plus(one);
-        let window = Window::new(two);
+        let window = ReceiveWindow::new(two);
         window.add(two);
         assert!(!window.has_room(Load::default()));
         let (before, now) = (

@@ -76,12 +76,12 @@ impl Echoes {
     }
 
     /// By what this event is known.
-    pub(super) fn mark(&self, name: &str, payload: &Payload) -> Mark {
-        Mark(self.digest(name, payload).whole)
+    pub(super) fn mark(&self, name: &str, payload: &Payload) -> Fingerprint {
+        Fingerprint(self.digest(name, payload).whole)
     }
 
     /// The event of this mark is sent.
-    pub(super) fn note(&self, now: Instant, Mark(digest): Mark) {
+    pub(super) fn note(&self, now: Instant, Fingerprint(digest): Fingerprint) {
         let mut memory = self.memory(now);
         if memory.order.len() >= self.span.events {
             memory.forget_oldest();
@@ -176,7 +176,7 @@ impl Echoes {
 
 /// Stands for an event and all that say the same.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Mark(u64);
+pub(super) struct Fingerprint(u64);
 
 /// What an event says, in a number.
 struct Digest {

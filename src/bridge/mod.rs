@@ -81,7 +81,7 @@ use crate::{
     proto::emit::check_name,
 };
 use echo::{Echoes, Span};
-use passage::{Counts, Passage};
+use passage::{Counts, Direction};
 
 /// Two namespaces that are joined; see the [module](self).
 ///
@@ -197,7 +197,7 @@ impl BridgeBuilder {
         let memory = || (span.events > 0).then(|| Arc::new(Echoes::new(span)));
         let (went, came) = (memory(), memory());
         let [forward, back] = routes;
-        let passage = |from: &Socket, to: &Socket, route, counts, sent, received| Passage {
+        let passage = |from: &Socket, to: &Socket, route, counts, sent, received| Direction {
             from: Arc::clone(from.port()),
             to: Arc::clone(to.port()),
             offline: to.defaults().offline,

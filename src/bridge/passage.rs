@@ -11,22 +11,22 @@ use std::{
 use actix::MailboxError;
 
 use super::{
-    echo::{Echoes, Mark},
+    echo::{Echoes, Fingerprint},
     route::Route,
 };
 use crate::{
     actor::{
         namespace::{Asker, Question, Settle, Waiter},
-        namespace_ref::Port,
-        subscribers::{listener::Ear, subscriber::Sent},
+        namespace_ref::NamespaceRef,
+        subscribers::{listener::Listener, subscriber::Sent},
     },
-    backpressure::send_quota::{Asking, Settled, Witness},
+    backpressure::send_quota::{AckPermit, Observer, WriteOutcome},
     error::{AckError, EmitError, Reason},
     message::{Event, Responder},
     middleware::Flow,
     payload::Payload,
     proto::emit::{Emit, Offline},
-    runtime::{clock as alarm, guard::Task},
+    runtime::{clock, guard::Task},
     stats::Counter,
 };
 
@@ -88,13 +88,13 @@ counts!(
     missed,
 );
 
-impl Witness for Counts {
-    fn settle(&self, settled: Settled) {
+impl Observer for Counts {
+    fn settle(&self, settled: WriteOutcome) {
         match settled {
-            Settled::Written => self.written.add(1),
-            Settled::Discarded => self.discarded.add(1),
+            WriteOutcome::Written => self.written.add(1),
+            WriteOutcome::Discarded => self.discarded.add(1),
             // There is more to come.
-            Settled::Stranded => {}
+            WriteOutcome::Stranded => {}
         }
     }
 }
@@ -102,15 +102,15 @@ impl Witness for Counts {
 /// Notes that an event went this way. It may have waited for longer than an echo is remembered.
 #[derive(Debug)]
 struct Marked {
-    mark: Mark,
+    mark: Fingerprint,
     echoes: Arc<Echoes>,
     counts: Arc<Counts>,
 }
 
-impl Witness for Marked {
-    fn settle(&self, settled: Settled) {
-        if settled == Settled::Written {
-            self.echoes.note(alarm::now(), self.mark);
+impl Observer for Marked {
+    fn settle(&self, settled: WriteOutcome) {
+        if settled == WriteOutcome::Written {
+            self.echoes.note(clock::now(), self.mark);
         }
         self.counts.settle(settled);
     }
@@ -118,9 +118,9 @@ impl Witness for Marked {
 
 /// From one namespace to the other.
 #[derive(Debug)]
-pub(super) struct Passage {
-    pub(super) from: Arc<Port>,
-    pub(super) to: Arc<Port>,
+pub(super) struct Direction {
+    pub(super) from: Arc<NamespaceRef>,
+    pub(super) to: Arc<NamespaceRef>,
     pub(super) offline: Offline,
     /// For answers.
     pub(super) timeout: Duration,
@@ -134,39 +134,39 @@ pub(super) struct Passage {
 
 /// An event on its way, and who is to get the answer.
 #[derive(Debug)]
-struct Parcel {
+struct PendingEvent {
     /// As the middleware of the other side has let it through.
     emit: Emit,
     asker: Option<Arc<Responder>>,
     /// For the question. It is kept while the event waits: giving it back would wake who waits.
-    room: Option<Asking>,
+    room: Option<AckPermit>,
 }
 
 /// What became of it.
-enum Posted {
+enum Submitted {
     /// It was taken, or never will be.
-    Done,
+    ShutdownLatch,
     /// It has to wait for room.
-    Full(Parcel),
+    Full(PendingEvent),
     /// There is nobody on the other side any more.
     Gone,
 }
 
-impl Passage {
+impl Direction {
     fn is_echo(&self, event: &Event) -> bool {
         self.received.as_ref().is_some_and(|echoes| {
-            echoes.has(alarm::now(), event.name(), event.payload(), self.from.is_stamped())
+            echoes.has(clock::now(), event.name(), event.payload(), self.from.is_stamped())
         })
     }
 
     /// Has an event pass the middleware of the other side, and posts what comes out.
-    fn forward(&self, event: Event) -> Posted {
+    fn forward(&self, event: Event) -> Submitted {
         let (emit, asker) = (self.route.emit(&event), event.answer);
         match self.to.pass(emit) {
-            Flow::Next(emit) => self.post(Parcel { emit, asker, room: None }),
+            Flow::Next(emit) => self.post(PendingEvent { emit, asker, room: None }),
             Flow::Drop(_) => {
                 self.counts.refused.add(1);
-                Posted::Done
+                Submitted::ShutdownLatch
             }
             Flow::Answer(payload) => {
                 self.counts.passed.add(1);
@@ -174,7 +174,7 @@ impl Passage {
                 if let Some(asker) = asker {
                     Box::new(self.asked(asker)).settle(Ok(payload));
                 }
-                Posted::Done
+                Submitted::ShutdownLatch
             }
         }
     }
@@ -184,19 +184,19 @@ impl Passage {
         Asked { asker: Some(asker), counts: Arc::clone(&self.counts) }
     }
 
-    fn post(&self, mut parcel: Parcel) -> Posted {
+    fn post(&self, mut parcel: PendingEvent) -> Submitted {
         if parcel.asker.is_some() && parcel.room.is_none() {
-            parcel.room = self.to.outbox.ask();
+            parcel.room = self.to.send_quota.ask();
             if parcel.room.is_none() {
-                return Posted::Full(parcel);
+                return Submitted::Full(parcel);
             }
         }
         let mut permit = match self.to.admit(&parcel.emit, self.offline) {
             Ok(permit) => permit,
-            Err(EmitError::Full(_)) => return Posted::Full(parcel),
+            Err(EmitError::Full(_)) => return Submitted::Full(parcel),
             Err(error) => return self.refuse(&error),
         };
-        let Parcel { emit, asker, room } = parcel;
+        let PendingEvent { emit, asker, room } = parcel;
         let counts = Arc::clone(&self.counts);
         match &self.sent {
             Some((echoes, back)) if back.fits(emit.name()) => {
@@ -213,22 +213,22 @@ impl Passage {
             id: None,
         });
         match self.to.post(emit, permit, self.offline, question) {
-            Ok(()) => Posted::Done,
-            Err(_) => Posted::Gone,
+            Ok(()) => Submitted::ShutdownLatch,
+            Err(_) => Submitted::Gone,
         }
     }
 
-    fn refuse(&self, error: &EmitError) -> Posted {
+    fn refuse(&self, error: &EmitError) -> Submitted {
         log::debug!("{}: not taken from {}: {error}", self.to.name, self.from.name);
         self.counts.refused.add(1);
         match error {
-            EmitError::Closed(Reason::Shutdown) => Posted::Gone,
-            _ => Posted::Done,
+            EmitError::Closed(Reason::Shutdown) => Submitted::Gone,
+            _ => Submitted::ShutdownLatch,
         }
     }
 }
 
-impl Ear for Arc<Passage> {
+impl Listener for Arc<Direction> {
     fn send(&self, event: Event) -> Sent {
         self.counts.heard.add(1);
         if !self.route.takes(&event, &self.from.name) {
@@ -240,11 +240,11 @@ impl Ear for Arc<Passage> {
             return Sent::Taken;
         }
         match self.forward(event) {
-            Posted::Done => Sent::Taken,
-            Posted::Gone => Sent::Gone,
-            Posted::Full(parcel) => {
+            Submitted::ShutdownLatch => Sent::Taken,
+            Submitted::Gone => Sent::Gone,
+            Submitted::Full(parcel) => {
                 let (passage, parcel) = (Self::clone(self), Some(parcel));
-                Sent::Full(Task::new(Held { passage, parcel }))
+                Sent::Full(Task::new(WaitForRoom { passage, parcel }))
             }
         }
     }
@@ -264,21 +264,21 @@ impl Ear for Arc<Passage> {
 }
 
 /// An event that waits for room; all behind it wait as well.
-struct Held {
-    passage: Arc<Passage>,
-    parcel: Option<Parcel>,
+struct WaitForRoom {
+    passage: Arc<Direction>,
+    parcel: Option<PendingEvent>,
 }
 
-impl Future for Held {
+impl Future for WaitForRoom {
     type Output = Result<(), MailboxError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.passage.to.outbox.await_room(cx.waker());
+        self.passage.to.send_quota.await_room(cx.waker());
         let Some(parcel) = self.parcel.take() else { return Poll::Ready(Ok(())) };
         match self.passage.post(parcel) {
-            Posted::Done => Poll::Ready(Ok(())),
-            Posted::Gone => Poll::Ready(Err(MailboxError::Closed)),
-            Posted::Full(parcel) => {
+            Submitted::ShutdownLatch => Poll::Ready(Ok(())),
+            Submitted::Gone => Poll::Ready(Err(MailboxError::Closed)),
+            Submitted::Full(parcel) => {
                 self.parcel = Some(parcel);
                 Poll::Pending
             }
@@ -286,7 +286,7 @@ impl Future for Held {
     }
 }
 
-impl Drop for Held {
+impl Drop for WaitForRoom {
     fn drop(&mut self) {
         if self.parcel.is_some() {
             self.passage.counts.refused.add(1);

@@ -22,14 +22,14 @@ use serde_json::Value;
 
 use crate::{
     actor::{
-        connection::{Abandoned, BeginShutdown, Connection, Knowledge},
+        connection::{Abandoned, BeginShutdown, Connection, SharedStatus},
         namespace::{AuthProvider, Namespace, Settings, Way},
-        namespace_ref::Port,
+        namespace_ref::NamespaceRef,
         waiters::Patience,
     },
     backpressure::{
-        receive_window::{Load, Window},
-        send_quota as outbox,
+        receive_window::{Load, ReceiveWindow},
+        send_quota,
     },
     client::{
         address::{Address, before_query, namespace_name, shown_url},
@@ -69,14 +69,14 @@ pub struct Client {
 struct Inner {
     connection: Addr<Connection>,
     arbiter: ArbiterHandle,
-    knowledge: Arc<Knowledge>,
+    knowledge: Arc<SharedStatus>,
     settings: Settings,
     defaults: Defaults,
     ports: Mutex<Ports>,
 }
 
 struct Ports {
-    by_name: HashMap<ByteString, Arc<Port>>,
+    by_name: HashMap<ByteString, Arc<NamespaceRef>>,
     /// For namespaces that are not joined yet.
     tickets: HashMap<String, SessionTicket>,
     closed: bool,
@@ -262,15 +262,15 @@ impl Inner {
     /// What waits to be sent, and how many events never were.
     fn outgoing(&self) -> (Load, u64) {
         let ports = self.ports();
-        let outboxes = ports.by_name.values().map(|port| &port.outbox);
-        outboxes.fold((Load::default(), 0), |(load, discarded), outbox| {
-            let more = Load { items: outbox.waiting(), bytes: outbox.waiting_bytes() };
-            (load.plus(more), discarded.saturating_add(outbox.discarded()))
+        let outboxes = ports.by_name.values().map(|port| &port.send_quota);
+        outboxes.fold((Load::default(), 0), |(load, discarded), send_quota| {
+            let more = Load { items: send_quota.waiting(), bytes: send_quota.waiting_bytes() };
+            (load.plus(more), discarded.saturating_add(send_quota.discarded()))
         })
     }
 
     /// From here on, there are no new namespaces. Gives those that there are.
-    fn close(&self) -> Vec<Arc<Port>> {
+    fn close(&self) -> Vec<Arc<NamespaceRef>> {
         let mut ports = self.ports();
         ports.closed = true;
         ports.by_name.values().cloned().collect()
@@ -810,7 +810,7 @@ impl ClientBuilder {
     /// An option does not make sense.
     pub fn start_in(self, arbiter: &ArbiterHandle) -> Result<Client, BuildError> {
         let Parts { config, target, settings, defaults, ids, tickets } = self.build()?;
-        let knowledge = Arc::new(Knowledge::default());
+        let knowledge = Arc::new(SharedStatus::default());
         let known = Arc::clone(&knowledge);
         let (counters, window) = (Arc::clone(&settings.counters), Arc::clone(&settings.window));
         let connection = Connection::start_in_arbiter(arbiter, move |_| {
@@ -912,7 +912,7 @@ impl ClientBuilder {
                 provider,
                 middleware: self.middleware,
                 max_attachments: self.max_attachments,
-                outgoing: outbox::Limits {
+                outgoing: send_quota::Limits {
                     items: self.outgoing.items,
                     bytes: self.outgoing.bytes,
                     asks: self.pending_acks,
@@ -920,7 +920,7 @@ impl ClientBuilder {
                 offline: self.offline,
                 patience,
                 counters: Arc::default(),
-                window: Arc::new(Window::new(self.receive_window)),
+                window: Arc::new(ReceiveWindow::new(self.receive_window)),
                 link,
             },
             defaults,

@@ -21,14 +21,14 @@ use crate::{
             Asker, AwaitReady, Disconnect, GiveTicket, Question, Rejoin, Subscribe, SubscribeOnce,
             TakeUnsent, Waiter,
         },
-        namespace_ref::{Port, Taken},
+        namespace_ref::{Admitted, NamespaceRef},
         subscribers::{
-            listener::{Answering, Ear, Events, Filter, Function, Named, Typed},
-            policy::{Number, Overflow},
-            subscriber::{Ears, Owner, Subscribable, ears},
+            listener::{Answering, Events, Filter, FilteredListener, Function, Listener, Typed},
+            policy::{Overflow, SubscriptionId},
+            subscriber::{Interests, Owner, Subscribable, interests},
         },
     },
-    backpressure::send_quota::{Fate, Settled},
+    backpressure::send_quota::{WriteOutcome, WriteStatus},
     client::{Lifeline, subscription::Subscription},
     error::{AckError, EmitError, ReadyError, Reason},
     message::{
@@ -53,7 +53,7 @@ use crate::{
 /// emitted before it is joined waits in a buffer, in order.
 #[derive(Clone)]
 pub struct Socket {
-    port: Arc<Port>,
+    port: Arc<NamespaceRef>,
     lifeline: Arc<Lifeline>,
     defaults: Defaults,
 }
@@ -74,11 +74,15 @@ impl fmt::Debug for Socket {
 }
 
 impl Socket {
-    pub(crate) fn new(port: Arc<Port>, lifeline: Arc<Lifeline>, defaults: Defaults) -> Self {
+    pub(crate) fn new(
+        port: Arc<NamespaceRef>,
+        lifeline: Arc<Lifeline>,
+        defaults: Defaults,
+    ) -> Self {
         Self { port, lifeline, defaults }
     }
 
-    pub(crate) fn port(&self) -> &Arc<Port> {
+    pub(crate) fn port(&self) -> &Arc<NamespaceRef> {
         &self.port
     }
 
@@ -155,7 +159,7 @@ impl Socket {
         A: Actor + Handler<Ready> + Handler<Event> + Handler<Disconnected>,
         A::Context: ToEnvelope<A, Ready> + ToEnvelope<A, Event> + ToEnvelope<A, Disconnected>,
     {
-        self.listen(Ears::of_actor(addr))
+        self.listen(Interests::of_actor(addr))
     }
 
     /// Subscribes to one kind of message: [`Ready`], [`Event`], [`Disconnected`],
@@ -166,7 +170,7 @@ impl Socket {
     /// What one actor subscribes to, here and with [`subscribe`](Self::subscribe), is one
     /// subscription, with one order. So `Lagged` is of the events that the same actor missed.
     pub fn subscribe_to<M: Subscribable>(&self, recipient: Recipient<M>) -> Subscription {
-        self.listen(ears(recipient))
+        self.listen(interests(recipient))
     }
 
     /// Subscribes to the next message of one kind, and to none after it.
@@ -201,7 +205,7 @@ impl Socket {
     /// }
     /// ```
     pub fn subscribe_once<M: Subscribable>(&self, recipient: Recipient<M>) -> Subscription {
-        self.listen_once(Number::next(), ears(recipient))
+        self.listen_once(SubscriptionId::next(), interests(recipient))
     }
 
     /// Subscribes an actor to events of one name, which it gets as messages of its own type: decoded,
@@ -312,24 +316,40 @@ impl Socket {
     }
 
     /// Has events go to something that is no actor.
-    pub(crate) fn attach(&self, ear: impl Ear + 'static, overflow: Overflow) -> Subscription {
+    pub(crate) fn attach(&self, ear: impl Listener + 'static, overflow: Overflow) -> Subscription {
         self.hear(None, Filter::All, ear).overflow(overflow)
     }
 
-    fn hear(&self, owner: Option<Owner>, filter: Filter, ear: impl Ear + 'static) -> Subscription {
-        let number = Number::next();
+    fn hear(
+        &self,
+        owner: Option<Owner>,
+        filter: Filter,
+        ear: impl Listener + 'static,
+    ) -> Subscription {
+        let number = SubscriptionId::next();
         let owner = owner.unwrap_or_else(|| Owner::alone(number));
-        self.listen_as(number, Ears::of_named(owner, Named::new(number, filter, ear)))
+        self.listen_as(
+            number,
+            Interests::of_named(owner, FilteredListener::new(number, filter, ear)),
+        )
     }
 
-    fn hear_once(&self, owner: Owner, filter: Filter, ear: impl Ear + 'static) -> Subscription {
-        let number = Number::next();
+    fn hear_once(
+        &self,
+        owner: Owner,
+        filter: Filter,
+        ear: impl Listener + 'static,
+    ) -> Subscription {
+        let number = SubscriptionId::next();
         let owner = owner.apart(number);
-        self.listen_once(number, Ears::of_named(owner, Named::new(number, filter, ear)))
+        self.listen_once(
+            number,
+            Interests::of_named(owner, FilteredListener::new(number, filter, ear)),
+        )
     }
 
-    fn listen_once(&self, number: Number, ears: Ears) -> Subscription {
-        let taken = self.port.tell(SubscribeOnce { number, ears });
+    fn listen_once(&self, number: SubscriptionId, interests: Interests) -> Subscription {
+        let taken = self.port.tell(SubscribeOnce { number, interests });
         self.subscription(number, taken)
     }
 
@@ -366,16 +386,16 @@ impl Socket {
         self.emit_with_ack(C::NAME, call)
     }
 
-    fn listen(&self, ears: Ears) -> Subscription {
-        self.listen_as(Number::next(), ears)
+    fn listen(&self, interests: Interests) -> Subscription {
+        self.listen_as(SubscriptionId::next(), interests)
     }
 
-    fn listen_as(&self, number: Number, ears: Ears) -> Subscription {
-        let taken = self.port.tell(Subscribe { number, ears });
+    fn listen_as(&self, number: SubscriptionId, interests: Interests) -> Subscription {
+        let taken = self.port.tell(Subscribe { number, interests });
         self.subscription(number, taken)
     }
 
-    fn subscription(&self, number: Number, taken: bool) -> Subscription {
+    fn subscription(&self, number: SubscriptionId, taken: bool) -> Subscription {
         if !taken {
             log::debug!("{}: too late to subscribe", self.port.name);
         }
@@ -433,13 +453,13 @@ impl Socket {
     ///
     /// As for [`emit`](Self::emit), but for those of serialising.
     pub fn send(&self, emit: Emit) -> Result<Written<'_>, EmitError> {
-        let written = |fate| Written { port: &self.port, fate };
-        let Taken::Room(emit, mut permit) = self.port.take(emit, self.defaults.offline)? else {
-            return Ok(written(Fate::written()));
+        let written = |write_status| Written { port: &self.port, write_status };
+        let Admitted::Room(emit, mut permit) = self.port.take(emit, self.defaults.offline)? else {
+            return Ok(written(WriteStatus::written()));
         };
-        let fate = permit.fate();
+        let write_status = permit.write_status();
         self.port.post(emit, permit, self.defaults.offline, None)?;
-        Ok(written(fate))
+        Ok(written(write_status))
     }
 
     fn question(
@@ -449,10 +469,10 @@ impl Socket {
         timeout: Duration,
         retries: u32,
     ) -> Result<(), EmitError> {
-        let Some(room) = self.port.outbox.ask() else { return Err(EmitError::Full(emit)) };
+        let Some(room) = self.port.send_quota.ask() else { return Err(EmitError::Full(emit)) };
         let (emit, permit) = match self.port.take(emit, self.defaults.offline)? {
-            Taken::Room(emit, permit) => (emit, permit),
-            Taken::Answered(payload) => {
+            Admitted::Room(emit, permit) => (emit, permit),
+            Admitted::Answered(payload) => {
                 sender.tell(Ok(payload.to_reply()));
                 return Ok(());
             }
@@ -568,12 +588,12 @@ impl Socket {
     /// How many emitted events hold room in the buffer: they have not been written to the connection
     /// yet or, with [retries](AckRequest::retries), not been answered.
     pub fn unsent(&self) -> usize {
-        self.port.outbox.waiting()
+        self.port.send_quota.waiting()
     }
 
     /// Their bytes.
     pub fn unsent_bytes(&self) -> usize {
-        self.port.outbox.waiting_bytes()
+        self.port.send_quota.waiting_bytes()
     }
 
     /// Takes the events out of the buffer that wait for the namespace to be joined: to look at
@@ -619,8 +639,8 @@ impl Socket {
 /// can be waited for as before.
 #[derive(Debug)]
 pub struct Written<'a> {
-    port: &'a Arc<Port>,
-    fate: Arc<Fate>,
+    port: &'a Arc<NamespaceRef>,
+    write_status: Arc<WriteStatus>,
 }
 
 impl IntoFuture for Written<'_> {
@@ -628,32 +648,32 @@ impl IntoFuture for Written<'_> {
     type IntoFuture = WhenWritten;
 
     fn into_future(self) -> WhenWritten {
-        WhenWritten { port: Arc::clone(self.port), fate: self.fate }
+        WhenWritten { port: Arc::clone(self.port), write_status: self.write_status }
     }
 }
 
 /// Resolves when an event is written, or not. See [`Written`].
 #[derive(Debug)]
 pub struct WhenWritten {
-    port: Arc<Port>,
-    fate: Arc<Fate>,
+    port: Arc<NamespaceRef>,
+    write_status: Arc<WriteStatus>,
 }
 
 impl Future for WhenWritten {
     type Output = Result<(), EmitError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let Self { port, fate } = &*self;
+        let Self { port, write_status } = &*self;
         loop {
-            return Poll::Ready(match (ready!(fate.poll(cx)), port.ended()) {
-                (Settled::Written, _) => Ok(()),
+            return Poll::Ready(match (ready!(write_status.poll(cx)), port.ended()) {
+                (WriteOutcome::Written, _) => Ok(()),
                 // Somebody has joined again, and the event waits for that.
-                (Settled::Stranded, None) => {
-                    fate.resume();
+                (WriteOutcome::Stranded, None) => {
+                    write_status.resume();
                     continue;
                 }
-                (Settled::Stranded, Some(reason)) => Err(EmitError::Closed(reason)),
-                (Settled::Discarded, ended) => Err(fate
+                (WriteOutcome::Stranded, Some(reason)) => Err(EmitError::Closed(reason)),
+                (WriteOutcome::Discarded, ended) => Err(write_status
                     .cause()
                     .cloned()
                     .unwrap_or_else(|| ended.map_or(EmitError::Discarded, EmitError::Closed))),
@@ -774,7 +794,7 @@ impl<R: Reply> Future for Ack<R> {
 #[derive(Debug)]
 #[must_use = "futures do nothing unless awaited"]
 pub struct ReadyRequest {
-    port: Arc<Port>,
+    port: Arc<NamespaceRef>,
     timeout: Duration,
 }
 

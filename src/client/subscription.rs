@@ -4,8 +4,8 @@ use std::{fmt, sync::Arc};
 
 use crate::actor::{
     namespace::{Cancel, SetOverflow},
-    namespace_ref::Port,
-    subscribers::policy::{Number, Overflow},
+    namespace_ref::NamespaceRef,
+    subscribers::policy::{Overflow, SubscriptionId},
 };
 
 /// A handle to a subscription: what an actor hears of one namespace.
@@ -36,12 +36,12 @@ use crate::actor::{
 /// [`Socket::subscribe_once`]: crate::Socket::subscribe_once
 #[derive(Clone)]
 pub struct Subscription {
-    port: Arc<Port>,
-    number: Number,
+    port: Arc<NamespaceRef>,
+    number: SubscriptionId,
 }
 
 impl Subscription {
-    pub(crate) fn new(port: Arc<Port>, number: Number) -> Self {
+    pub(crate) fn new(port: Arc<NamespaceRef>, number: SubscriptionId) -> Self {
         Self { port, number }
     }
 

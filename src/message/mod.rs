@@ -21,7 +21,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::{
     actor::{
         namespace::Answer,
-        namespace_ref::{Name, Port},
+        namespace_ref::{Name, NamespaceRef},
     },
     error::{AnswerError, DecodeError, EmitError, Reason, Refusal},
     payload::{AMBIGUOUS, Payload, encode_event, encode_reply},
@@ -264,8 +264,8 @@ impl fmt::Debug for Event {
 /// The right to answer one event of the server, shared by all who got it.
 #[derive(Debug)]
 pub(crate) struct Responder {
-    pub(crate) port: Arc<Port>,
-    /// The visit that the event came in; see [`Port::visit`].
+    pub(crate) port: Arc<NamespaceRef>,
+    /// The visit that the event came in; see [`NamespaceRef::visit`].
     pub(crate) visit: u64,
     pub(crate) id: u64,
     pub(crate) used: AtomicBool,
@@ -289,7 +289,7 @@ impl Responder {
         if self.used.swap(true, Ordering::AcqRel) {
             return Err(AnswerError::AlreadyAnswered);
         }
-        let Some(permit) = self.port.outbox.reserve_answer(payload.size()) else {
+        let Some(permit) = self.port.send_quota.reserve_answer(payload.size()) else {
             self.used.store(false, Ordering::Release);
             return Err(AnswerError::Full);
         };

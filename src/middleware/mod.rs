@@ -81,7 +81,7 @@ use crate::{
     payload::{Payload, encode_reply},
     proto::{emit::Emit, namespace},
     runtime::{
-        clock as alarm,
+        clock,
         guard::{self, Kept, Panicked},
         provider::Join,
     },
@@ -309,7 +309,7 @@ impl RateLimit {
     }
 
     fn check<T>(&self, applies: bool) -> Option<Flow<T>> {
-        (applies && !self.admits(alarm::now())).then(|| Flow::dropped("too many events"))
+        (applies && !self.admits(clock::now())).then(|| Flow::dropped("too many events"))
     }
 }
 

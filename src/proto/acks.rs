@@ -5,13 +5,13 @@
 
 use std::{cmp::Reverse, collections::BinaryHeap, time::Instant};
 
-use crate::proto::fast_map::QuickMap;
+use crate::proto::fast_map::FastMap;
 
 /// `W` is whatever waits: the core does not care.
 #[derive(Debug)]
 pub(crate) struct Acks<W> {
     next: u64,
-    waiting: QuickMap<u64, Waiting<W>>,
+    waiting: FastMap<u64, Waiting<W>>,
     /// The earliest first, which is of somebody who waits. Those of others may be among the rest: most
     /// questions are answered in the order in which they were asked, and then it costs little to wait
     /// with them until they come first.
@@ -38,7 +38,7 @@ pub(crate) struct Left<W> {
 
 impl<W> Default for Acks<W> {
     fn default() -> Self {
-        Self { next: 0, waiting: QuickMap::default(), deadlines: BinaryHeap::new() }
+        Self { next: 0, waiting: FastMap::default(), deadlines: BinaryHeap::new() }
     }
 }
 

@@ -326,11 +326,11 @@ impl Reconnect {
     }
 }
 
-/// Draws for the jitter, from a seed. (`SplitMix64`, by Steele, Lea and Flood.)
+/// Random numbers for the jitter, from a seed. (`SplitMix64`, by Steele, Lea and Flood.)
 #[derive(Debug)]
-pub(crate) struct Draws(u64);
+pub(crate) struct Jitter(u64);
 
-impl Draws {
+impl Jitter {
     pub(crate) fn new(seed: u64) -> Self {
         Self(seed)
     }
@@ -457,7 +457,7 @@ mod tests {
 
     #[test]
     fn draws_are_spread() {
-        let mut source = Draws::new(7);
+        let mut source = Jitter::new(7);
         let drawn: Vec<f64> = (0..1_000).map(|_| source.next()).collect();
         assert!(drawn.iter().all(|draw| (0.0..=1.0).contains(draw)));
         let low = drawn.iter().filter(|draw| **draw < 0.5).count();

@@ -7,7 +7,7 @@ use std::{
 
 /// The standard hash keeps strangers from choosing keys that collide, and takes its time for that.
 /// They cannot put anything into this one.
-pub(crate) type QuickMap<K, V> = HashMap<K, V, BuildHasherDefault<Quick>>;
+pub(crate) type FastMap<K, V> = HashMap<K, V, BuildHasherDefault<Quick>>;
 
 /// Names by FNV-1a; numbers, which count up, by a multiplication that spreads them.
 #[derive(Default)]

@@ -17,7 +17,7 @@ const INTERVAL: Duration = Duration::from_secs(1);
 
 /// Of one connection.
 #[derive(Debug, Default)]
-pub(crate) struct Proof {
+pub(crate) struct Unconfirmed {
     written: u64,
     read: u64,
     /// When to ping.
@@ -28,7 +28,7 @@ pub(crate) struct Proof {
     pings: VecDeque<(u64, u64)>,
 }
 
-impl Proof {
+impl Unconfirmed {
     /// An event is on its way to the connection.
     pub(crate) fn expect(&mut self, now: Instant) {
         if self.due.is_none() && self.asked.is_none() {
@@ -86,7 +86,7 @@ mod tests {
     #[test]
     fn what_stands_before_a_ping_is_read_when_that_is_answered() {
         let now = Instant::now();
-        let mut proof = Proof::default();
+        let mut proof = Unconfirmed::default();
         assert_eq!(proof.poll_timeout(), None);
         proof.expect(now);
         proof.note_written();

@@ -20,7 +20,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{backpressure::send_quota::Permit, payload::Payload, proto::emit::Emit};
+use crate::{backpressure::send_quota::SendPermit, payload::Payload, proto::emit::Emit};
 
 #[derive(Debug)]
 pub(crate) struct Retries<W> {
@@ -48,7 +48,7 @@ pub(crate) struct Message<W> {
     /// It has been sent, however long ago.
     pub(crate) was_sent: bool,
     /// Held until there is an outcome.
-    pub(crate) permit: Option<Permit>,
+    pub(crate) permit: Option<SendPermit>,
 }
 
 impl<W> Message<W> {

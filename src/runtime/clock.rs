@@ -33,12 +33,12 @@ pub(crate) async fn within<F: Future>(time: Duration, future: F) -> Option<F::Ou
 /// The time of day may also be set, which looks the same. Who acts on a gap must be able to bear
 /// that.
 #[derive(Debug)]
-pub(crate) struct Clock {
+pub(crate) struct SuspendWatch {
     now: Instant,
     wall: SystemTime,
 }
 
-impl Clock {
+impl SuspendWatch {
     pub(crate) fn new() -> Self {
         Self { now: now(), wall: wall() }
     }
@@ -70,13 +70,13 @@ impl Clock {
 /// Most deadlines are put off before they come: each message does that to the one before. So the
 /// timer stays as it is as long as it goes off early enough, and is set anew when it has gone off.
 #[derive(Debug, Default)]
-pub(crate) struct Alarm {
+pub(crate) struct Timer {
     sleep: Option<Pin<Box<Sleep>>>,
     /// What `sleep` is set to, while it runs.
     set: Option<Instant>,
 }
 
-impl Alarm {
+impl Timer {
     /// Ready when `at` has come, with the time it is then. `None` is never.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>, at: Option<Instant>) -> Poll<Instant> {
         let Some(at) = at else { return Poll::Pending };
@@ -109,7 +109,7 @@ mod tests {
     fn a_gap_is_what_the_time_of_day_is_ahead_since_the_last_reading() {
         let seconds = Duration::from_secs;
         let (mut now, mut wall) = (Instant::now(), SystemTime::UNIX_EPOCH + seconds(1_000));
-        let mut clock = Clock { now, wall };
+        let mut clock = SuspendWatch { now, wall };
         for (awake, ahead, gap) in [
             (0, 0, 0),
             (10, 10, 0),

@@ -21,7 +21,7 @@ use awc::{
 use bytes::Bytes;
 use futures::{StreamExt as _, future::LocalBoxFuture};
 
-use crate::{error::brief, proto::namespace::refusal, runtime::clock as alarm};
+use crate::{error::brief, proto::namespace::refusal, runtime::clock};
 
 /// How many interim answers (103 Early Hints, say) may come before the one that counts.
 const MAX_INTERIM: usize = 8;
@@ -206,13 +206,13 @@ where
         }
     };
     // What has come by then has to do.
-    let _in_time = alarm::within(PATIENCE, reading).await;
+    let _in_time = clock::within(PATIENCE, reading).await;
     body
 }
 
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let value = headers.get(header::RETRY_AFTER)?.to_str().ok()?;
-    parse(value, alarm::wall())
+    parse(value, clock::wall())
 }
 
 /// Seconds, or a date (RFC 9110, section 10.2.3).

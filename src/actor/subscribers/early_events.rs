@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use crate::{
     actor::{
         namespace_ref::Name,
-        subscribers::subscriber::{Ears, Subscriber},
+        subscribers::subscriber::{Interests, Subscriber},
     },
     message::Event,
 };
@@ -18,7 +18,7 @@ const MAX_BYTES: usize = 1 << 20;
 /// Events that came when nobody had subscribed. The first subscriber gets them, so that it does
 /// not have to be there before the connection is; one that hears one message takes one of them.
 #[derive(Debug)]
-pub(crate) enum Unheard {
+pub(crate) enum EarlyEvents {
     Kept {
         events: VecDeque<Event>,
         bytes: usize,
@@ -29,13 +29,13 @@ pub(crate) enum Unheard {
     Over { lost: u64 },
 }
 
-impl Default for Unheard {
+impl Default for EarlyEvents {
     fn default() -> Self {
         Self::Kept { events: VecDeque::new(), bytes: 0, before_ready: 0 }
     }
 }
 
-impl Unheard {
+impl EarlyEvents {
     /// Whether events are kept for somebody still.
     pub(crate) fn is_kept(&self) -> bool {
         matches!(self, Self::Kept { .. })
@@ -94,24 +94,24 @@ impl Unheard {
         Some(event)
     }
 
-    /// What these ears hear of it: what came before the last [`Ready`](crate::Ready), and what behind
+    /// What of it is wanted: what came before the last [`Ready`](crate::Ready), and what behind
     /// it. Who hears all events leaves nothing for others.
-    pub(crate) fn take(&mut self, ears: &Ears) -> (VecDeque<Event>, VecDeque<Event>) {
+    pub(crate) fn take(&mut self, interests: &Interests) -> (VecDeque<Event>, VecDeque<Event>) {
         let Self::Kept { events, bytes, before_ready } = self else {
-            if ears.want_all_events() {
+            if interests.want_all_events() {
                 *self = Self::Over { lost: 0 };
             }
             return Default::default();
         };
         let mut behind = events.split_off((*before_ready).min(events.len()));
         let mut before = std::mem::take(events);
-        if ears.want_all_events() {
+        if interests.want_all_events() {
             *self = Self::Over { lost: 0 };
             return (before, behind);
         }
         let taken = [&mut before, &mut behind].map(|events| {
             let (wanted, rest) =
-                std::mem::take(events).into_iter().partition(|event| ears.want_event(event));
+                std::mem::take(events).into_iter().partition(|event| interests.want_event(event));
             *events = rest;
             wanted
         });

@@ -18,7 +18,7 @@ use crate::{
     actor::{
         namespace_ref::Name,
         subscribers::{
-            policy::Number,
+            policy::SubscriptionId,
             subscriber::{Sent, send},
         },
     },
@@ -31,7 +31,7 @@ use crate::{
 };
 
 /// Takes events. What it has of the application may panic, the ear does not.
-pub(crate) trait Ear: Send {
+pub(crate) trait Listener: Send {
     fn send(&self, event: Event) -> Sent;
 
     /// Whether somebody is still there.
@@ -50,15 +50,19 @@ pub(crate) trait Ear: Send {
 }
 
 /// Somebody who hears some of the events.
-pub(crate) struct Named {
+pub(crate) struct FilteredListener {
     /// Of the call that this came from.
-    pub(crate) number: Number,
+    pub(crate) number: SubscriptionId,
     pub(crate) filter: Filter,
-    ear: Kept<Box<dyn Ear>>,
+    ear: Kept<Box<dyn Listener>>,
 }
 
-impl Named {
-    pub(crate) fn new(number: Number, filter: Filter, ear: impl Ear + 'static) -> Self {
+impl FilteredListener {
+    pub(crate) fn new(
+        number: SubscriptionId,
+        filter: Filter,
+        ear: impl Listener + 'static,
+    ) -> Self {
         Self { number, filter, ear: Kept::new(Box::new(ear)) }
     }
 
@@ -82,7 +86,7 @@ impl Named {
 }
 
 /// What is heard, and as what.
-impl fmt::Display for Named {
+impl fmt::Display for FilteredListener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.filter {
             Filter::All => f.write_str("all events")?,
@@ -111,7 +115,7 @@ impl Filter {
     }
 }
 
-impl Ear for Recipient<Event> {
+impl Listener for Recipient<Event> {
     fn send(&self, event: Event) -> Sent {
         send(Some(self), event)
     }
@@ -147,7 +151,7 @@ pub(crate) struct Typed<E: Message + Send>(pub(crate) Recipient<E>)
 where
     E::Result: Send;
 
-impl<E> Ear for Typed<E>
+impl<E> Listener for Typed<E>
 where
     E: DeserializeOwned + Message<Result = ()> + Send + 'static,
 {
@@ -170,7 +174,7 @@ pub(crate) struct Answering<C: Message + Send>(pub(crate) Recipient<C>)
 where
     C::Result: Send;
 
-impl<C> Ear for Answering<C>
+impl<C> Listener for Answering<C>
 where
     C: Call + DeserializeOwned + Message + Send + 'static,
     C::Result: Answer<C::Reply> + Send,
@@ -253,7 +257,7 @@ impl<F> Function<F> {
     }
 }
 
-impl<F: FnMut(Event) + Send> Ear for Function<F> {
+impl<F: FnMut(Event) + Send> Listener for Function<F> {
     fn send(&self, event: Event) -> Sent {
         let mut function = self.call.borrow_mut();
         let Some(call) = function.as_mut() else { return Sent::Gone };
@@ -276,7 +280,7 @@ impl<F: FnMut(Event) + Send> Ear for Function<F> {
 /// The way into an [`Events`].
 pub(crate) struct Channel(pub(crate) RefCell<mpsc::Sender<Event>>);
 
-impl Ear for Channel {
+impl Listener for Channel {
     fn send(&self, event: Event) -> Sent {
         let mut sender = self.0.borrow_mut();
         // Whoever polls the stream is woken.

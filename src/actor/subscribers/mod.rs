@@ -14,8 +14,8 @@ use crate::{
     actor::{
         namespace_ref::Name,
         subscribers::{
-            policy::{Number, Overflow},
-            subscriber::{Ears, Fact, Subscriber},
+            policy::{Overflow, SubscriptionId},
+            subscriber::{Interests, Notice, Subscriber},
         },
     },
     backpressure::receive_window::{Backlog, Load},
@@ -30,17 +30,17 @@ const FEW: [usize; 8] = [0, 1, 2, 3, 4, 5, 6, 7];
 const MAX_NAMES: usize = 1_024;
 
 #[derive(Debug, Default)]
-pub(crate) struct Audience {
-    seats: Seats,
-    hearers: Hearers,
+pub(crate) struct Subscribers {
+    seats: Slots,
+    hearers: NameIndex,
     /// Somebody hears what is emitted.
     hears_emitted: bool,
 }
 
 /// The subscribers, in the order in which they came.
 #[derive(Debug, Default)]
-struct Seats {
-    all: Vec<Seat>,
+struct Slots {
+    all: Vec<Slot>,
     /// The places of those for whom there is something to be done.
     busy: Vec<usize>,
     /// What had another shape than those in these places asked for, and the others do not know.
@@ -50,7 +50,7 @@ struct Seats {
 }
 
 #[derive(Debug)]
-struct Seat {
+struct Slot {
     subscriber: Subscriber,
     /// It is in the list.
     is_busy: bool,
@@ -58,7 +58,7 @@ struct Seat {
 
 /// The places of those who hear events of a name, where there are many subscribers.
 #[derive(Debug, Default)]
-struct Hearers {
+struct NameIndex {
     known: HashMap<Box<str>, Vec<usize>>,
 }
 
@@ -71,11 +71,11 @@ pub(crate) enum Told {
     Overrun,
 }
 
-impl Seats {
+impl Slots {
     /// Does something with the one in this place, and puts it on the list if there is something more to
     /// be done for it.
     fn with<T>(&mut self, place: usize, act: impl FnOnce(&mut Subscriber) -> T) -> Option<T> {
-        let Seat { subscriber, is_busy } = self.all.get_mut(place)?;
+        let Slot { subscriber, is_busy } = self.all.get_mut(place)?;
         let outcome = act(subscriber);
         if !*is_busy && subscriber.is_busy() {
             *is_busy = true;
@@ -100,11 +100,11 @@ impl Seats {
     /// `true` if that is one too many.
     fn give(&mut self, place: usize, event: Event) -> bool {
         let outcome = self.with(place, |subscriber| {
-            subscriber.take(Fact::Event(event));
+            subscriber.take(Notice::Event(event));
             (subscriber.has_undecodable(), subscriber.is_overrun())
         });
         let Some((has_undecodable, overrun)) = outcome else { return false };
-        if has_undecodable && let Some(Seat { subscriber, .. }) = self.all.get_mut(place) {
+        if has_undecodable && let Some(Slot { subscriber, .. }) = self.all.get_mut(place) {
             let taken = subscriber.take_undecodable();
             self.undecodable.extend(taken.into_iter().map(|what| (place, what)));
         }
@@ -116,7 +116,7 @@ impl Seats {
         for (knows, what) in std::mem::take(&mut self.undecodable) {
             self.misfits = self.misfits.saturating_add(1);
             let Undecodable { event, error, wanted } = what.clone();
-            let fact = Fact::Undecodable(what);
+            let fact = Notice::Undecodable(what);
             let mut told =
                 self.all.get(knows).is_some_and(|seat| seat.subscriber.hears_undecodable());
             for place in (0..self.all.len()).filter(|&place| place != knows) {
@@ -142,8 +142,8 @@ impl Seats {
     }
 }
 
-impl Hearers {
-    fn of<'a>(&'a mut self, event: &Event, seats: &Seats) -> &'a [usize] {
+impl NameIndex {
+    fn of<'a>(&'a mut self, event: &Event, seats: &Slots) -> &'a [usize] {
         if let Some(places) = FEW.get(..seats.all.len()) {
             return places;
         }
@@ -159,16 +159,16 @@ impl Hearers {
     }
 }
 
-impl Audience {
+impl Subscribers {
     /// Gives a message that is no event to all who want it.
-    pub(crate) fn tell(&mut self, fact: &Fact) {
+    pub(crate) fn tell(&mut self, fact: &Notice) {
         for place in 0..self.seats.all.len() {
             self.seats.with(place, |subscriber| subscriber.offer(fact));
         }
     }
 
     /// Gives a message that is no event to all who want it, and another one to the others.
-    pub(crate) fn tell_or(&mut self, fact: &Fact, other: &Fact) {
+    pub(crate) fn tell_or(&mut self, fact: &Notice, other: &Notice) {
         for place in 0..self.seats.all.len() {
             self.seats.with(place, |subscriber| subscriber.offer(fact) || subscriber.offer(other));
         }
@@ -207,12 +207,12 @@ impl Audience {
     }
 
     /// Takes out one of the same actor, for more to be added to it.
-    pub(crate) fn adopt(&mut self, number: Number, ears: Ears) -> Subscriber {
-        let Some(known) = self.seats.iter().position(|one| one.can_adopt(&ears)) else {
-            return Subscriber::new(number, ears);
+    pub(crate) fn adopt(&mut self, number: SubscriptionId, interests: Interests) -> Subscriber {
+        let Some(known) = self.seats.iter().position(|one| one.can_adopt(&interests)) else {
+            return Subscriber::new(number, interests);
         };
         let mut subscriber = self.seats.all.remove(known).subscriber;
-        subscriber.adopt(number, ears);
+        subscriber.adopt(number, interests);
         self.rearrange();
         subscriber
     }
@@ -220,18 +220,18 @@ impl Audience {
     pub(crate) fn add(&mut self, subscriber: Subscriber) {
         let place = self.seats.all.len();
         self.hears_emitted |= subscriber.hears_emitted();
-        self.seats.all.push(Seat { subscriber, is_busy: false });
+        self.seats.all.push(Slot { subscriber, is_busy: false });
         self.seats.with(place, |_| ());
-        self.hearers = Hearers::default();
+        self.hearers = NameIndex::default();
     }
 
-    pub(crate) fn set_overflow(&mut self, number: Number, overflow: Overflow) {
+    pub(crate) fn set_overflow(&mut self, number: SubscriptionId, overflow: Overflow) {
         for subscriber in self.seats.iter_mut().filter(|one| one.goes_by(number)) {
             subscriber.set_overflow(overflow);
         }
     }
 
-    pub(crate) fn cancel(&mut self, number: Number) {
+    pub(crate) fn cancel(&mut self, number: SubscriptionId) {
         for subscriber in self.seats.iter_mut() {
             subscriber.cancel(number);
             if subscriber.goes_by(number) {
@@ -261,7 +261,7 @@ impl Audience {
                     log::warn!(
                         "{namespace}: {} is too slow: {kept} events wait for it, and those that \
                          come now are discarded",
-                        subscriber.ears()
+                        subscriber.interests()
                     );
                 }
                 overrun |= subscriber.is_overrun();
@@ -273,10 +273,10 @@ impl Audience {
     /// Does what there is to be done.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>, namespace: &Name, counters: &Counters) {
         loop {
-            let Seats { all, busy, undecodable, .. } = &mut self.seats;
+            let Slots { all, busy, undecodable, .. } = &mut self.seats;
             let mut is_done = false;
             busy.retain(|&place| {
-                let Some(Seat { subscriber, is_busy }) = all.get_mut(place) else { return false };
+                let Some(Slot { subscriber, is_busy }) = all.get_mut(place) else { return false };
                 subscriber.poll(cx, namespace);
                 counters.missed.add(subscriber.take_missed());
                 let taken = subscriber.take_undecodable();
@@ -289,7 +289,7 @@ impl Audience {
             self.seats.tell_undecodable(namespace);
             counters.undecodable.add(std::mem::take(&mut self.seats.misfits));
             if is_done {
-                self.seats.all.retain_mut(|Seat { subscriber, .. }| {
+                self.seats.all.retain_mut(|Slot { subscriber, .. }| {
                     if subscriber.is_gone() {
                         counters.missed.add(subscriber.bury(namespace));
                     }
@@ -317,7 +317,7 @@ impl Audience {
 
     /// Somebody has left, and those behind have moved up.
     fn rearrange(&mut self) {
-        self.hearers = Hearers::default();
+        self.hearers = NameIndex::default();
         self.seats.busy.clear();
         for (place, seat) in self.seats.all.iter_mut().enumerate() {
             seat.is_busy = seat.subscriber.is_busy();

@@ -1,6 +1,6 @@
 //! The bound on what waits to be sent, and what becomes of it.
 //!
-//! Whoever emits takes a [`Permit`] first, on its own thread and without waiting; it rides with the
+//! Whoever emits takes a [`SendPermit`] first, on its own thread and without waiting; it rides with the
 //! event through every queue and gives its room back when it is dropped: written to the
 //! connection, or discarded. So one bound holds for mailboxes, buffers and queues together, no path
 //! can leak room, and no event can vanish uncounted.
@@ -24,7 +24,7 @@ use crate::{error::EmitError, runtime::guard};
 /// Room for outgoing events and, apart from it, for answers to the server: who is full of events
 /// can still answer.
 #[derive(Debug)]
-pub(crate) struct Outbox {
+pub(crate) struct SendQuota {
     events: Room,
     answers: Room,
     /// Of the events, those that the connection has and has not written.
@@ -98,7 +98,7 @@ fn narrow(amount: u64) -> usize {
     usize::try_from(amount).unwrap_or(usize::MAX)
 }
 
-impl Outbox {
+impl SendQuota {
     pub(crate) fn new(limits: Limits) -> Arc<Self> {
         Arc::new(Self {
             events: Room::default(),
@@ -112,28 +112,28 @@ impl Outbox {
     }
 
     /// Takes room for one event of `bytes`, or `None` if there is not enough left.
-    pub(crate) fn reserve(self: &Arc<Self>, bytes: usize) -> Option<Permit> {
+    pub(crate) fn reserve(self: &Arc<Self>, bytes: usize) -> Option<SendPermit> {
         let bytes = bytes.min(narrow(MAX_BYTES));
         self.events.take(bytes, self.limits.items, self.limits.bytes)?;
         Some(self.permit(bytes, Kind::Event, Stage::Waiting))
     }
 
     /// Takes room for an answer to the server, which nobody counts as discarded.
-    pub(crate) fn reserve_answer(self: &Arc<Self>, bytes: usize) -> Option<Permit> {
+    pub(crate) fn reserve_answer(self: &Arc<Self>, bytes: usize) -> Option<SendPermit> {
         let bytes = bytes.min(narrow(MAX_BYTES));
         self.answers.take(bytes, self.limits.asks, self.limits.bytes)?;
-        Some(self.permit(bytes, Kind::Answer, Stage::Settled))
+        Some(self.permit(bytes, Kind::Answer, Stage::WriteOutcome))
     }
 
-    fn permit(self: &Arc<Self>, bytes: usize, kind: Kind, stage: Stage) -> Permit {
-        let outbox = Arc::clone(self);
-        Permit { outbox, bytes, kind, stage, end: Settled::Discarded, witness: None }
+    fn permit(self: &Arc<Self>, bytes: usize, kind: Kind, stage: Stage) -> SendPermit {
+        let send_quota = Arc::clone(self);
+        SendPermit { send_quota, bytes, kind, stage, end: WriteOutcome::Discarded, observer: None }
     }
 
     /// Takes room for one who waits for an answer.
-    pub(crate) fn ask(self: &Arc<Self>) -> Option<Asking> {
+    pub(crate) fn ask(self: &Arc<Self>) -> Option<AckPermit> {
         take(&self.asks, 1, |sum| sum <= self.limits.asks)?;
-        Some(Asking { outbox: Arc::clone(self) })
+        Some(AckPermit { send_quota: Arc::clone(self) })
     }
 
     /// Wakes a task when it may be worth while to try again. To be called before the try that fails:
@@ -224,24 +224,24 @@ impl Gauge {
 }
 
 /// Wants to know what becomes of an event.
-pub(crate) trait Witness: Debug + Send + Sync {
+pub(crate) trait Observer: Debug + Send + Sync {
     /// May come twice: what was stranded is written or given up later.
-    fn settle(&self, settled: Settled);
+    fn settle(&self, settled: WriteOutcome);
 
     /// Why it is given up. Comes before that, if it is known.
     fn explain(&self, _cause: &EmitError) {}
 }
 
-/// Room taken in an [`Outbox`], given back on drop.
+/// Room taken in a [`SendQuota`], given back on drop.
 #[derive(Debug)]
-pub(crate) struct Permit {
-    outbox: Arc<Outbox>,
+pub(crate) struct SendPermit {
+    send_quota: Arc<SendQuota>,
     bytes: usize,
     kind: Kind,
     stage: Stage,
     /// What its end means for the event.
-    end: Settled,
-    witness: Option<Arc<dyn Witness>>,
+    end: WriteOutcome,
+    observer: Option<Arc<dyn Observer>>,
 }
 
 /// What it is for.
@@ -258,32 +258,32 @@ enum Stage {
     /// The connection has it.
     Handed,
     /// It was sent, or it is known otherwise what became of it.
-    Settled,
+    WriteOutcome,
 }
 
-impl Permit {
+impl SendPermit {
     /// How many events the connection has and has not written.
     pub(crate) fn handed(&self) -> usize {
-        self.outbox.handed.get()
+        self.send_quota.handed.get()
     }
 
     /// What becomes of the event, for who wants to wait for it.
-    pub(crate) fn fate(&mut self) -> Arc<Fate> {
-        let fate = Arc::<Fate>::default();
-        self.set_witness(Arc::clone(&fate));
-        fate
+    pub(crate) fn write_status(&mut self) -> Arc<WriteStatus> {
+        let write_status = Arc::<WriteStatus>::default();
+        self.set_witness(Arc::clone(&write_status));
+        write_status
     }
 
     /// Has somebody told what becomes of the event, instead of who was told so far.
-    pub(crate) fn set_witness(&mut self, witness: Arc<impl Witness + 'static>) {
-        self.witness = Some(witness);
+    pub(crate) fn set_witness(&mut self, observer: Arc<impl Observer + 'static>) {
+        self.observer = Some(observer);
     }
 
     /// The connection has the event.
     pub(crate) fn hand(&mut self) {
         if self.stage == Stage::Waiting {
             self.stage = Stage::Handed;
-            self.outbox.handed.change(|handed| handed.saturating_add(1));
+            self.send_quota.handed.change(|handed| handed.saturating_add(1));
         }
     }
 
@@ -295,61 +295,61 @@ impl Permit {
     /// Its namespace has ended, and the event waits for somebody to join it again: nobody else need
     /// wait for that.
     pub(crate) fn strand(&self) {
-        if let Some(witness) = &self.witness {
-            witness.settle(Settled::Stranded);
+        if let Some(observer) = &self.observer {
+            observer.settle(WriteOutcome::Stranded);
         }
     }
 
     /// The event is given up, for this reason.
     pub(crate) fn refuse(self, cause: &EmitError) {
-        if let Some(witness) = &self.witness {
-            witness.explain(cause);
+        if let Some(observer) = &self.observer {
+            observer.explain(cause);
         }
     }
 
     /// The event has been written.
     pub(crate) fn written(mut self) {
-        self.end = Settled::Written;
-        self.leave(Stage::Settled);
+        self.end = WriteOutcome::Written;
+        self.leave(Stage::WriteOutcome);
     }
 
     /// It is known what became of the event, and counted elsewhere.
     pub(crate) fn settled(mut self) {
-        self.leave(Stage::Settled);
+        self.leave(Stage::WriteOutcome);
     }
 
     fn leave(&mut self, stage: Stage) {
         if std::mem::replace(&mut self.stage, stage) == Stage::Handed {
-            self.outbox.handed.change(|handed| handed.saturating_sub(1));
+            self.send_quota.handed.change(|handed| handed.saturating_sub(1));
         }
     }
 }
 
-impl Drop for Permit {
+impl Drop for SendPermit {
     fn drop(&mut self) {
-        if self.stage != Stage::Settled {
-            self.outbox.discarded.fetch_add(1, AcqRel);
-            self.leave(Stage::Settled);
+        if self.stage != Stage::WriteOutcome {
+            self.send_quota.discarded.fetch_add(1, AcqRel);
+            self.leave(Stage::WriteOutcome);
         }
-        let outbox = &self.outbox;
+        let send_quota = &self.send_quota;
         match self.kind {
-            Kind::Answer => outbox.answers.give(self.bytes),
+            Kind::Answer => send_quota.answers.give(self.bytes),
             Kind::Event => {
-                outbox.events.give(self.bytes);
-                outbox.waiters.wake_if(|| outbox.events.is_half_empty(outbox.limits));
+                send_quota.events.give(self.bytes);
+                send_quota.waiters.wake_if(|| send_quota.events.is_half_empty(send_quota.limits));
             }
         }
         // Last of all: who waits for it finds room.
-        if let Some(witness) = &self.witness {
-            witness.settle(self.end);
+        if let Some(observer) = &self.observer {
+            observer.settle(self.end);
         }
     }
 }
 
 /// What became of an event.
 #[derive(Debug, Default)]
-pub(crate) struct Fate {
-    /// One of the states below, or what the event has [settled](Settled) at.
+pub(crate) struct WriteStatus {
+    /// One of the states below, or what the event has [settled](WriteOutcome) at.
     state: AtomicU8,
     waker: AtomicWaker,
     cause: OnceLock<Box<EmitError>>,
@@ -361,7 +361,7 @@ const OPEN: u8 = 0;
 const AWAITED: u8 = 1;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Settled {
+pub(crate) enum WriteOutcome {
     Written,
     /// It was given up.
     Discarded,
@@ -369,7 +369,7 @@ pub(crate) enum Settled {
     Stranded,
 }
 
-impl Settled {
+impl WriteOutcome {
     /// Neither [`OPEN`] nor [`AWAITED`].
     fn number(self) -> u8 {
         match self {
@@ -380,16 +380,16 @@ impl Settled {
     }
 }
 
-impl Fate {
+impl WriteStatus {
     /// That of an event which was as good as written from the start.
     pub(crate) fn written() -> Arc<Self> {
-        Arc::new(Self { state: AtomicU8::new(Settled::Written.number()), ..Self::default() })
+        Arc::new(Self { state: AtomicU8::new(WriteOutcome::Written.number()), ..Self::default() })
     }
 
-    pub(crate) fn poll(&self, cx: &Context<'_>) -> Poll<Settled> {
+    pub(crate) fn poll(&self, cx: &Context<'_>) -> Poll<WriteOutcome> {
         self.waker.register(cx.waker());
         let state = self.state.compare_exchange(OPEN, AWAITED, AcqRel, Acquire);
-        let settled = [Settled::Written, Settled::Discarded, Settled::Stranded];
+        let settled = [WriteOutcome::Written, WriteOutcome::Discarded, WriteOutcome::Stranded];
         let settled = settled.into_iter().find(|settled| state == Err(settled.number()));
         if settled.is_some() {
             // It is dropped where it came from.
@@ -400,7 +400,7 @@ impl Fate {
 
     /// What was stranded is to be sent after all. The next poll tells what became of it.
     pub(crate) fn resume(&self) {
-        let stranded = Settled::Stranded.number();
+        let stranded = WriteOutcome::Stranded.number();
         // If it is not stranded any more, it has settled.
         self.state.compare_exchange(stranded, OPEN, AcqRel, Acquire).ok();
     }
@@ -411,8 +411,8 @@ impl Fate {
     }
 }
 
-impl Witness for Fate {
-    fn settle(&self, settled: Settled) {
+impl Observer for WriteStatus {
+    fn settle(&self, settled: WriteOutcome) {
         let settle = |open| {
             self.state.compare_exchange(open, settled.number(), AcqRel, Acquire).map_err(drop)
         };
@@ -424,7 +424,7 @@ impl Witness for Fate {
                 log::warn!("a task that waits for an event to be written {panicked} (its waker)");
             }
         } else {
-            settle(Settled::Stranded.number()).ok();
+            settle(WriteOutcome::Stranded.number()).ok();
         }
     }
 
@@ -435,13 +435,13 @@ impl Witness for Fate {
 
 /// The place of one who waits for an answer, given back on drop.
 #[derive(Debug)]
-pub(crate) struct Asking {
-    outbox: Arc<Outbox>,
+pub(crate) struct AckPermit {
+    send_quota: Arc<SendQuota>,
 }
 
-impl Drop for Asking {
+impl Drop for AckPermit {
     fn drop(&mut self) {
-        let Outbox { asks, limits, waiters, .. } = &*self.outbox;
+        let SendQuota { asks, limits, waiters, .. } = &*self.send_quota;
         asks.fetch_sub(1, SeqCst);
         waiters.wake_if(|| asks.load(SeqCst) <= limits.asks / 2);
     }

@@ -53,15 +53,15 @@ use std::{
 use bytestring::ByteString;
 
 use super::{
-    backoff::{Draws, Reconnect, Retry},
+    backoff::{Jitter, Reconnect, Retry},
     engine::{self, Due, EnginePacket, Frame, Handshake, Heartbeat, Message, Protocol, later},
     namespace::refusal,
     packet::{Body, Decoder, Limits, Packet, Parser, ProtocolError, Refused, root},
-    proof::Proof,
+    proof::Unconfirmed,
     suspect::{Suspect, Suspects},
 };
 use crate::{
-    backpressure::send_quota::Permit,
+    backpressure::send_quota::SendPermit,
     error::{ConnectFailure, EmitError, Reason, brief},
     payload::text::Text,
     proto::emit::Terms,
@@ -104,7 +104,7 @@ pub(crate) struct Config {
 pub(crate) struct Outgoing {
     pub(crate) packet: Packet,
     /// The room it holds until it is written.
-    pub(crate) permit: Option<Permit>,
+    pub(crate) permit: Option<SendPermit>,
     /// How it may wait.
     pub(crate) terms: Option<Box<Terms>>,
     /// When it must not wait any more for its namespace.
@@ -244,7 +244,7 @@ pub(crate) struct Connection {
     mute: u32,
     /// Why the last connection ended, or could not be made.
     last: Option<Reason>,
-    draws: Draws,
+    draws: Jitter,
     decoder: Decoder,
     queue: VecDeque<Queued>,
     /// The packet of which only the first messages are written, so many. A server has it when it has
@@ -253,12 +253,12 @@ pub(crate) struct Connection {
     /// A buffer for the beginning of messages.
     head: String,
     unwritten: Vec<Outgoing>,
-    farewells: VecDeque<Farewell>,
-    returns: VecDeque<Return>,
+    farewells: VecDeque<PendingLeave>,
+    returns: VecDeque<PendingRejoin>,
     /// Namespaces that were left on this connection.
     left: HashSet<ByteString>,
     pings: u64,
-    proof: Proof,
+    proof: Unconfirmed,
     suspects: Suspects,
     /// The one that the connection was lost over, until that is told.
     suspect: Option<Suspect>,
@@ -362,7 +362,7 @@ enum Root {
 /// A packet that says goodbye, held back until what was sent before it has been read: an official
 /// server may drop events that arrive together with a disconnect.
 #[derive(Debug)]
-struct Farewell {
+struct PendingLeave {
     packet: Packet,
     ping: u64,
     until: Instant,
@@ -374,7 +374,7 @@ struct Farewell {
 /// been read: an official server acts on a disconnect a moment later than on a request to join, and
 /// takes one that arrives together with the goodbye for a second one. It closes the connection.
 #[derive(Debug)]
-struct Return {
+struct PendingRejoin {
     request: Outgoing,
     ping: u64,
     until: Instant,
@@ -385,7 +385,7 @@ impl Connection {
         Self {
             verdict: config.pin,
             decoder: Decoder::new(config.parser, config.limits),
-            draws: Draws::new(config.seed),
+            draws: Jitter::new(config.seed),
             config,
             cut_short: 0,
             epoch: 0,
@@ -402,7 +402,7 @@ impl Connection {
             returns: VecDeque::new(),
             left: HashSet::new(),
             pings: 0,
-            proof: Proof::default(),
+            proof: Unconfirmed::default(),
             suspects: Suspects::default(),
             suspect: None,
             pong: false,
@@ -539,14 +539,14 @@ impl Connection {
         }
     }
 
-    fn farewell_of(&mut self, name: &str) -> Option<&mut Farewell> {
+    fn farewell_of(&mut self, name: &str) -> Option<&mut PendingLeave> {
         self.farewells.iter_mut().find(|farewell| farewell.packet.namespace == *name)
     }
 
     /// Holds a request to join back, until what has been said before it has been read.
     fn hold(&mut self, request: Outgoing, until: Instant) {
         let ping = self.ping();
-        self.returns.push_back(Return { request, ping, until });
+        self.returns.push_back(PendingRejoin { request, ping, until });
     }
 
     fn ping(&mut self) -> u64 {
@@ -568,7 +568,7 @@ impl Connection {
         }
         let ping = self.ping();
         let until = later(now, FAREWELL);
-        self.farewells.push_back(Farewell { packet, ping, until, back: None });
+        self.farewells.push_back(PendingLeave { packet, ping, until, back: None });
     }
 
     /// Closes when all is said, or at `until`.
@@ -618,7 +618,7 @@ impl Connection {
         self.returns.clear();
         self.left.clear();
         self.pong = false;
-        self.proof = Proof::default();
+        self.proof = Unconfirmed::default();
         self.suspects.begin();
         let asked = self.verdict.unwrap_or(Protocol::Eio4);
         let deadline = later(now, self.config.connect_timeout);
@@ -1030,9 +1030,9 @@ impl Connection {
     }
 
     /// Sends the farewells that are due, and closes behind the last one if that is wanted.
-    fn say_farewells(&mut self, due: impl Fn(&Farewell) -> bool) {
+    fn say_farewells(&mut self, due: impl Fn(&PendingLeave) -> bool) {
         while self.farewells.front().is_some_and(&due) {
-            if let Some(Farewell { packet, until, back, .. }) = self.farewells.pop_front() {
+            if let Some(PendingLeave { packet, until, back, .. }) = self.farewells.pop_front() {
                 self.left.insert(packet.namespace.clone());
                 self.enqueue(Outgoing::bare(packet));
                 if let Some(request) = back {
@@ -1044,9 +1044,9 @@ impl Connection {
     }
 
     /// Sends the requests to join again that are due.
-    fn admit_returns(&mut self, due: impl Fn(&Return) -> bool) {
+    fn admit_returns(&mut self, due: impl Fn(&PendingRejoin) -> bool) {
         while self.returns.front().is_some_and(&due) {
-            if let Some(Return { request, .. }) = self.returns.pop_front() {
+            if let Some(PendingRejoin { request, .. }) = self.returns.pop_front() {
                 self.enqueue(request);
             }
         }
@@ -1213,7 +1213,7 @@ impl Connection {
                 None => self.unwritten.extend(Some(writing).filter(Outgoing::is_event)),
                 Some(Suspect { event, .. }) => {
                     let permit = writing.permit.take();
-                    let refuse = |permit: Permit| {
+                    let refuse = |permit: SendPermit| {
                         permit.refuse(&EmitError::Unsendable(event.clone()));
                     };
                     permit.into_iter().for_each(refuse);

@@ -550,12 +550,12 @@ fn a_connection_that_is_lost_by_chance_when_it_is_asked_misleads_for_one_connect
     assert!(matches!(bench.core.poll_event(), Some(Event::Opened(_))));
 }
 
-fn outbox() -> std::sync::Arc<crate::backpressure::send_quota::Outbox> {
-    use crate::backpressure::send_quota::{Limits, Outbox};
-    Outbox::new(Limits { items: 10, bytes: 1_000, asks: 0 })
+fn send_quota() -> std::sync::Arc<crate::backpressure::send_quota::SendQuota> {
+    use crate::backpressure::send_quota::{Limits, SendQuota};
+    SendQuota::new(Limits { items: 10, bytes: 1_000, asks: 0 })
 }
 
-fn event(name: &'static str, permit: Option<Permit>, place: Place) -> Outgoing {
+fn event(name: &'static str, permit: Option<SendPermit>, place: Place) -> Outgoing {
     let payload = crate::payload::encode_event(name, &()).unwrap();
     let packet = packet("/", Body::Event { id: None, payload });
     let terms = Some(Box::new(Terms { place, lifetime: None }));
@@ -565,16 +565,16 @@ fn event(name: &'static str, permit: Option<Permit>, place: Place) -> Outgoing {
 #[test]
 fn what_was_not_written_is_given_back() {
     let mut bench = Bench::open(Protocol::Eio4);
-    let outbox = outbox();
+    let send_quota = send_quota();
     for name in ["a", "b", "c"] {
-        bench.core.send(bench.now, 1, event(name, outbox.reserve(1), Place::Last));
+        bench.core.send(bench.now, 1, event(name, send_quota.reserve(1), Place::Last));
     }
     bench.send(packet("/", Body::Disconnect));
     assert!(bench.core.poll_transmit(|_| ()));
     bench.core.handle_lost(bench.now, Reason::PingTimeout);
     bench.expect_lost(Reason::PingTimeout);
     let unwritten = bench.core.take_unwritten();
-    assert_eq!(outbox.waiting(), 2);
+    assert_eq!(send_quota.waiting(), 2);
     let names = unwritten.iter().map(|outgoing| match &outgoing.packet.body {
         Body::Event { payload, .. } => payload.name(),
         other => panic!("{other:?}"),
@@ -587,21 +587,21 @@ fn what_was_not_written_is_given_back() {
 fn an_event_whose_attachments_are_not_all_written_is_given_back() {
     for (written, given_back) in [(0, 1), (1, 1), (2, 1), (3, 0)] {
         let mut bench = Bench::open(Protocol::Eio4);
-        let outbox = outbox();
+        let send_quota = send_quota();
         let arguments = (Bytes::from_static(b"a"), Bytes::from_static(b"b"));
         let payload = crate::payload::encode_event("e", &arguments).unwrap();
         let packet = packet("/", Body::Event { id: Some(7), payload });
-        let permit = outbox.reserve(1);
+        let permit = send_quota.reserve(1);
         bench.core.send(bench.now, 1, Outgoing { permit, ..Outgoing::bare(packet.clone()) });
         for _ in 0..written {
             assert!(bench.core.poll_transmit(|_| ()));
         }
         bench.core.handle_lost(bench.now, Reason::PingTimeout);
         let unwritten = bench.core.take_unwritten();
-        assert_eq!((unwritten.len(), outbox.waiting()), (given_back, given_back), "{written}");
+        assert_eq!((unwritten.len(), send_quota.waiting()), (given_back, given_back), "{written}");
         assert!(unwritten.iter().all(|outgoing| outgoing.packet == packet));
         drop(unwritten);
-        assert_eq!(outbox.discarded(), u64::try_from(given_back).unwrap());
+        assert_eq!(send_quota.discarded(), u64::try_from(given_back).unwrap());
     }
 }
 
@@ -643,7 +643,7 @@ fn one_copy_of_an_event_waits_at_a_time() {
 #[test]
 fn of_what_waits_under_one_key_the_last_counts_in_the_place_of_the_first() {
     let mut bench = Bench::open(Protocol::Eio4);
-    let outbox = outbox();
+    let send_quota = send_quota();
     let key = |key: &'static str| Place::Latest(key.into());
     for (name, place) in [
         ("a1", key("a")),
@@ -653,9 +653,9 @@ fn of_what_waits_under_one_key_the_last_counts_in_the_place_of_the_first() {
         ("b2", key("b")),
         ("y", Place::Last),
     ] {
-        bench.core.send(bench.now, 1, event(name, outbox.reserve(1), place));
+        bench.core.send(bench.now, 1, event(name, send_quota.reserve(1), place));
     }
-    assert_eq!(outbox.waiting(), 4);
+    assert_eq!(send_quota.waiting(), 4);
     assert_eq!(bench.core.tally().replaced, 2);
     assert_eq!(bench.written(), [r#"42["a2"]"#, r#"42["x"]"#, r#"42["b2"]"#, r#"42["y"]"#]);
     bench.core.send(bench.now, 1, event("a3", None, key("a")));

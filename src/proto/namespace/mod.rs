@@ -30,7 +30,7 @@ use serde_json::{Value, value::RawValue};
 
 use super::{
     acks::{Acks, Left},
-    backoff::{Draws, Reconnect, Retry},
+    backoff::{Jitter, Reconnect, Retry},
     connection::{Outgoing, Session},
     engine::{Protocol, later, session_id},
     packet::{Body, Packet, Parser},
@@ -40,7 +40,7 @@ use super::{
     suspect::Suspect,
 };
 use crate::{
-    backpressure::send_quota::Permit,
+    backpressure::send_quota::SendPermit,
     error::{AckError, ConnectFailure, EmitError, Reason, Refusal, Unsendable},
     payload::{self, Payload},
     proto::emit::{Emit, Offline},
@@ -107,7 +107,7 @@ pub(crate) struct Namespace<W> {
     attempts: u32,
     /// How often the application was asked for the credentials.
     asked: u64,
-    draws: Draws,
+    draws: Jitter,
     /// Counts what is sent.
     emitted: u64,
     buffer: VecDeque<Outgoing>,
@@ -181,7 +181,7 @@ enum Asker<W> {
 #[derive(Debug)]
 pub(crate) struct Request<W> {
     pub(crate) emit: Emit,
-    pub(crate) permit: Option<Permit>,
+    pub(crate) permit: Option<SendPermit>,
     pub(crate) offline: Offline,
     /// When it must not be sent any more.
     pub(crate) expires: Option<Instant>,
@@ -280,7 +280,7 @@ impl<W> Namespace<W> {
             visits: 0,
             attempts: 0,
             asked: 0,
-            draws: Draws::new(config.seed),
+            draws: Jitter::new(config.seed),
             emitted: 0,
             buffer: VecDeque::new(),
             sweep: None,
@@ -486,7 +486,7 @@ impl<W> Namespace<W> {
         match &self.state {
             State::Ended(reason) => Some(EmitError::Closed(reason.clone())),
             State::Joined { .. } => {
-                let handed = permit.as_ref().map_or(0, Permit::handed);
+                let handed = permit.as_ref().map_or(0, SendPermit::handed);
                 (emit.is_volatile() && handed > CONGESTED).then_some(EmitError::Discarded)
             }
             _ if emit.is_volatile() => Some(EmitError::Offline),
@@ -501,7 +501,7 @@ impl<W> Namespace<W> {
         visit: u64,
         id: u64,
         payload: Payload,
-        permit: Option<Permit>,
+        permit: Option<SendPermit>,
     ) -> bool {
         let current = self.visit() == Some(visit);
         if current {
@@ -912,7 +912,7 @@ impl<W> Namespace<W> {
             let left = self.acks.answered(id);
             let error = AckError::Unsendable(event.clone());
             if let Some(Message { waiter, permit, .. }) = self.retries.remove(id) {
-                permit.into_iter().for_each(Permit::settled);
+                permit.into_iter().for_each(SendPermit::settled);
                 self.fail(waiter, Ok(error));
             } else if let Some(Left { waiter: Asker::Application(waiter), .. }) = left {
                 self.fail(waiter, Ok(error));
@@ -997,7 +997,10 @@ impl<W> Namespace<W> {
 
     /// What waits now may wait for ever.
     fn strand(&self) {
-        self.buffer.iter().filter_map(|waiting| waiting.permit.as_ref()).for_each(Permit::strand);
+        self.buffer
+            .iter()
+            .filter_map(|waiting| waiting.permit.as_ref())
+            .for_each(SendPermit::strand);
     }
 
     fn tell_end(&mut self, reason: &Reason) {

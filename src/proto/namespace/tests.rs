@@ -4,15 +4,15 @@ use serde_json::json;
 
 use super::*;
 use crate::{
-    backpressure::send_quota::{Limits, Outbox},
+    backpressure::send_quota::{Limits, SendQuota},
     payload::{encode_event, encode_reply},
     proto::{engine::Frame, packet::root},
 };
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn outbox(items: usize) -> Arc<Outbox> {
-    Outbox::new(Limits { items, bytes: 100_000, asks: 0 })
+fn send_quota(items: usize) -> Arc<SendQuota> {
+    SendQuota::new(Limits { items, bytes: 100_000, asks: 0 })
 }
 
 fn session(protocol: Protocol) -> Session {
@@ -262,15 +262,15 @@ fn answers_find_their_question_in_any_order() {
 #[test]
 fn an_emit_that_timed_out_before_it_was_sent_is_not_sent() {
     let now = Instant::now();
-    let outbox = outbox(10);
+    let send_quota = send_quota(10);
     let mut socket = socket("/");
-    let permit = outbox.reserve(10);
+    let permit = send_quota.reserve(10);
     socket.emit(Request { permit, ask: ask("a", now), ..request("a") }).unwrap();
     emit(&mut socket, "b", None).unwrap();
     socket.handle_timeout(now + SECOND);
     let never = AckError::NeverSent(EmitError::Expired);
     assert_eq!(events(&mut socket), [Event::Answered("a", Err(never))]);
-    assert_eq!(outbox.waiting(), 0, "its room is given back");
+    assert_eq!(send_quota.waiting(), 0, "its room is given back");
     socket.handle_open(now, session(Protocol::Eio4));
     receive(&mut socket, Body::Connect(Some(r#"{"sid":"id"}"#.into())));
     assert_eq!(written(&mut socket)[1..], [r#"42["b"]"#]);
@@ -358,20 +358,20 @@ fn emits_may_be_now_or_never() {
     assert_eq!(events(&mut socket), [Event::Answered("v", Err(never))]);
 
     let mut socket = joined();
-    let outbox = outbox(1_000);
-    let waiting: Vec<_> = (0..=CONGESTED).map(|_| outbox.reserve(1)).collect();
-    socket.emit(Request { permit: outbox.reserve(1), ..volatile(None) }).unwrap();
+    let send_quota = send_quota(1_000);
+    let waiting: Vec<_> = (0..=CONGESTED).map(|_| send_quota.reserve(1)).collect();
+    socket.emit(Request { permit: send_quota.reserve(1), ..volatile(None) }).unwrap();
     assert_eq!(written(&mut socket).len(), 1, "nothing has been handed to the connection");
-    let hand = |mut permit: Option<Permit>| {
-        permit.iter_mut().for_each(Permit::hand);
+    let hand = |mut permit: Option<SendPermit>| {
+        permit.iter_mut().for_each(SendPermit::hand);
         permit
     };
     let waiting: Vec<_> = waiting.into_iter().map(hand).collect();
-    assert_eq!(socket.emit(Request { permit: outbox.reserve(1), ..volatile(None) }), {
+    assert_eq!(socket.emit(Request { permit: send_quota.reserve(1), ..volatile(None) }), {
         Err(EmitError::Discarded)
     });
     drop(waiting);
-    socket.emit(Request { permit: outbox.reserve(1), ..volatile(None) }).unwrap();
+    socket.emit(Request { permit: send_quota.reserve(1), ..volatile(None) }).unwrap();
     assert_eq!(written(&mut socket), [r#"42["v"]"#]);
 }
 
@@ -394,12 +394,12 @@ fn of_what_is_buffered_under_one_key_the_last_counts() {
 #[test]
 fn what_waits_for_too_long_is_not_sent() {
     let now = Instant::now();
-    let outbox = outbox(10);
+    let send_quota = send_quota(10);
     let mut socket = socket("/");
     let retries = |waiter| Ask { waiter, since: now, timeout: SECOND, retries: 1, id: None };
     let end = Some(now + 5 * SECOND);
     for request in [
-        Request { expires: end, permit: outbox.reserve(1), ..request("a") },
+        Request { expires: end, permit: send_quota.reserve(1), ..request("a") },
         Request { expires: end, ask: Some(retries("b")), ..request("b") },
         Request { expires: Some(now + 9 * SECOND), ..request("c") },
         request("d"),
@@ -410,7 +410,7 @@ fn what_waits_for_too_long_is_not_sent() {
     socket.handle_timeout(now + 5 * SECOND);
     let expired = AckError::NeverSent(EmitError::Expired);
     assert_eq!(events(&mut socket), [Event::Answered("b", Err(expired))]);
-    assert_eq!((outbox.waiting(), outbox.discarded()), (0, 1));
+    assert_eq!((send_quota.waiting(), send_quota.discarded()), (0, 1));
     assert_eq!(socket.poll_timeout(), Some(now + 9 * SECOND));
     // Whether or not anybody has looked in time.
     assert_eq!(rejoin(&mut socket, now + 9 * SECOND, 1), [r#"42["d"]"#]);
@@ -566,16 +566,16 @@ fn what_must_arrive_expires_even_if_it_was_under_way() {
 #[test]
 fn what_is_not_to_wait_does_not_wait_for_the_next_session_either() {
     let now = Instant::now();
-    let outbox = outbox(10);
+    let send_quota = send_quota(10);
     let mut socket = joined();
     let volatile = Emit::new("v", ()).unwrap().volatile();
-    let permit = || outbox.reserve(1);
+    let permit = || send_quota.reserve(1);
     socket.emit(Request { emit: volatile, permit: permit(), ..request("v") }).unwrap();
     let offline = Offline::Fail;
     socket.emit(Request { offline, permit: permit(), ..request("f") }).unwrap();
     socket.emit(Request { permit: permit(), ..request("w") }).unwrap();
     socket.handle_lost(now, Reason::PingTimeout, true);
-    assert_eq!((outbox.waiting(), outbox.discarded()), (1, 2));
+    assert_eq!((send_quota.waiting(), send_quota.discarded()), (1, 2));
     assert_eq!(rejoin(&mut socket, now, 2), [r#"42["w"]"#]);
 }
 
@@ -1006,7 +1006,7 @@ mod operations {
             let (mut epoch, mut asked) = (0, 0_usize);
             let mut outcomes: HashMap<usize, u32> = HashMap::new();
             let mut ready = false;
-            let outbox = outbox(1_000);
+            let send_quota = send_quota(1_000);
             let mut on_the_way = Vec::new();
             // Requests to join on this connection.
             let mut requests = 0;
@@ -1017,7 +1017,7 @@ mod operations {
                 let was_over = socket.ended().is_some();
                 match operation {
                     Operation::Emit => {
-                        let permit = outbox.reserve(5);
+                        let permit = send_quota.reserve(5);
                         let taken = socket.emit(Request { permit, ..request("e") });
                         prop_assert_eq!(taken.is_err(), was_over);
                     }
@@ -1025,7 +1025,7 @@ mod operations {
                         asked += 1;
                         let timeout = 10 * SECOND;
                         let ask = Ask { waiter: asked, since: now, timeout, retries, id: None };
-                        let permit = outbox.reserve(5);
+                        let permit = send_quota.reserve(5);
                         let request = Request { permit, ask: Some(ask), ..request("e") };
                         prop_assert_eq!(socket.emit(request).is_err(), was_over);
                     }
@@ -1114,7 +1114,7 @@ mod operations {
                 }
                 prop_assert_eq!(socket.is_joined(), ready);
                 let held = socket.buffered() + socket.retries.len() + on_the_way.len();
-                prop_assert!(outbox.waiting() <= held, "room is lost");
+                prop_assert!(send_quota.waiting() <= held, "room is lost");
                 if let Some(timeout) = socket.poll_timeout() {
                     prop_assert!(timeout < now + 86_401 * SECOND);
                 }

@@ -27,8 +27,8 @@ use crate::{
     actor::{
         namespace_ref::Name,
         subscribers::{
-            listener::{Filter, Named},
-            policy::{Number, Overflow},
+            listener::{Filter, FilteredListener},
+            policy::{Overflow, SubscriptionId},
         },
     },
     backpressure::receive_window::{Backlog, Load},
@@ -54,31 +54,31 @@ macro_rules! facts {
     ($($message:ident: $field:ident),* $(,)?) => {
         /// A message that a subscriber may get.
         #[derive(Debug, Clone)]
-        pub(crate) enum Fact {
+        pub(crate) enum Notice {
             $($message($message),)*
         }
 
         /// Where the messages go; `None` for those that the subscriber does not want.
         #[derive(Default)]
-        pub(crate) struct Ears {
+        pub(crate) struct Interests {
             /// What an actor subscribes to one by one is one subscription.
             owner: Owner,
             $($field: Option<Recipient<$message>>,)*
             /// Who hears events by their names.
-            named: Vec<Named>,
+            named: Vec<FilteredListener>,
         }
 
-        impl Ears {
-            fn want(&self, fact: &Fact) -> bool {
+        impl Interests {
+            fn want(&self, fact: &Notice) -> bool {
                 match fact {
-                    Fact::Event(event) if self.hear(event.name()) => true,
-                    $(Fact::$message(_) => self.$field.is_some(),)*
+                    Notice::Event(event) if self.hear(event.name()) => true,
+                    $(Notice::$message(_) => self.$field.is_some(),)*
                 }
             }
 
-            fn send_fact(&self, fact: Fact) -> Sent {
+            fn send_fact(&self, fact: Notice) -> Sent {
                 match fact {
-                    $(Fact::$message(message) => send(self.$field.as_ref(), message),)*
+                    $(Notice::$message(message) => send(self.$field.as_ref(), message),)*
                 }
             }
 
@@ -116,19 +116,19 @@ macro_rules! facts {
 
             impl sealed::Sealed for $message {
                 #[expect(private_interfaces, reason = "sealed: nobody outside can name the trait")]
-                fn ears(recipient: Recipient<Self>) -> Ears {
+                fn interests(recipient: Recipient<Self>) -> Interests {
                     let (owner, recipient) = Owner::of(recipient);
-                    Ears { owner, $field: Some(recipient), ..Ears::default() }
+                    Interests { owner, $field: Some(recipient), ..Interests::default() }
                 }
             }
         )*
 
         /// Who it is, and what is heard.
-        impl fmt::Display for Ears {
+        impl fmt::Display for Interests {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 let kinds = [$(self.$field.as_ref().map(|_| stringify!($message))),*];
                 let kinds = kinds.into_iter().flatten().map(str::to_owned);
-                let all: Vec<String> = kinds.chain(self.named.iter().map(Named::to_string)).collect();
+                let all: Vec<String> = kinds.chain(self.named.iter().map(FilteredListener::to_string)).collect();
                 write!(f, "{} ({})", self.owner.name.unwrap_or("a subscriber"), all.join(", "))
             }
         }
@@ -148,7 +148,7 @@ facts!(
     Emitted: emitted,
 );
 
-impl Fact {
+impl Notice {
     fn is_event(&self) -> bool {
         matches!(self, Self::Event(_) | Self::Undecodable(_) | Self::Emitted(_))
     }
@@ -165,7 +165,7 @@ impl Fact {
     }
 }
 
-impl Ears {
+impl Interests {
     /// Those of an actor that handles the three that everybody needs.
     pub(crate) fn of_actor<A>(addr: Addr<A>) -> Self
     where
@@ -183,7 +183,7 @@ impl Ears {
     }
 
     /// Those of somebody who hears some events.
-    pub(crate) fn of_named(owner: Owner, named: Named) -> Self {
+    pub(crate) fn of_named(owner: Owner, named: FilteredListener) -> Self {
         Self { owner, named: vec![named], ..Self::default() }
     }
 
@@ -193,34 +193,34 @@ impl Ears {
     }
 
     /// Whether this is a question that the actor is to answer.
-    fn answer(&self, fact: &Fact) -> bool {
-        let Fact::Event(event) = fact else { return false };
+    fn answer(&self, fact: &Notice) -> bool {
+        let Notice::Event(event) = fact else { return false };
         let mut named = self.named.iter();
         named.any(|named| named.answers() && named.filter.fits(event.name()))
     }
 
-    /// Sends a message to whom it concerns: an event may be for several ears. The last one gets it
-    /// without a copy. An actor that hears of what it cannot decode is told at once, before what came
+    /// Sends a message to whom it concerns: an event may be for several listeners. The last one gets
+    /// it without a copy. An actor that hears of what it cannot decode is told at once, before what came
     /// later.
-    fn send(&self, fact: Fact, mut note: impl FnMut(Sent)) {
-        let Fact::Event(event) = fact else { return note(self.send_fact(fact)) };
+    fn send(&self, fact: Notice, mut note: impl FnMut(Sent)) {
+        let Notice::Event(event) = fact else { return note(self.send_fact(fact)) };
         let mut note = |sent| {
             if let (Sent::Undecodable(what), Some(_)) = (&sent, &self.undecodable) {
                 note(send(self.undecodable.as_ref(), what.clone()));
             }
             note(sent);
         };
-        let mut last: Option<&Named> = None;
+        let mut last: Option<&FilteredListener> = None;
         let name = event.name();
         for named in self.named.iter().filter(|named| named.filter.fits(name)) {
             if let Some(before) = last.replace(named) {
                 note(before.send(event.clone()));
             }
         }
-        let Some(last) = last else { return note(self.send_fact(Fact::Event(event))) };
+        let Some(last) = last else { return note(self.send_fact(Notice::Event(event))) };
         if self.event.is_some() {
             note(last.send(event.clone()));
-            note(self.send_fact(Fact::Event(event)));
+            note(self.send_fact(Notice::Event(event)));
         } else {
             note(last.send(event));
         }
@@ -240,7 +240,7 @@ impl Ears {
     }
 }
 
-/// Whose ears they are.
+/// Whose they are.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Owner {
     /// Tells actors apart: the same for all recipients of one, whatever their message. As long as
@@ -266,19 +266,19 @@ impl Owner {
     }
 
     /// Where there is no actor.
-    pub(crate) fn alone(number: Number) -> Self {
+    pub(crate) fn alone(number: SubscriptionId) -> Self {
         Self { id: number.alone(), name: None }
     }
 
     /// The same, in a subscription of its own.
-    pub(crate) fn apart(self, number: Number) -> Self {
+    pub(crate) fn apart(self, number: SubscriptionId) -> Self {
         Self { id: number.alone(), ..self }
     }
 }
 
-impl fmt::Debug for Ears {
+impl fmt::Debug for Interests {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Ears").finish_non_exhaustive()
+        f.debug_struct("Interests").finish_non_exhaustive()
     }
 }
 
@@ -292,21 +292,21 @@ pub trait Subscribable: Message<Result = ()> + Send + sealed::Sealed {}
 mod sealed {
     use actix::Recipient;
 
-    use super::Ears;
+    use super::Interests;
 
-    /// Makes the ears of a subscriber to one message.
+    /// What a subscriber to one message wants.
     #[expect(unnameable_types, reason = "nobody outside is to implement it")]
     pub trait Sealed: actix::Message + Send + Sized
     where
         Self::Result: Send,
     {
         #[expect(private_interfaces, reason = "sealed: nobody outside can name the trait")]
-        fn ears(recipient: Recipient<Self>) -> Ears;
+        fn interests(recipient: Recipient<Self>) -> Interests;
     }
 }
 
-pub(crate) fn ears<M: Subscribable>(recipient: Recipient<M>) -> Ears {
-    <M as sealed::Sealed>::ears(recipient)
+pub(crate) fn interests<M: Subscribable>(recipient: Recipient<M>) -> Interests {
+    <M as sealed::Sealed>::interests(recipient)
 }
 
 /// Resolves when the subscriber has handled the message that overfilled its mailbox. That may be a
@@ -344,12 +344,12 @@ impl Gap {
 struct Waiting {
     /// What was discarded right before it.
     gap: Gap,
-    fact: Fact,
+    fact: Notice,
 }
 
 /// How much a subscriber is to hear.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Term {
+enum Lifetime {
     /// All, until it ends.
     Lasting,
     /// One message.
@@ -360,9 +360,9 @@ enum Term {
 
 pub(crate) struct Subscriber {
     /// Of each call that this came from: at most as many as there are kinds of messages.
-    numbers: Vec<Number>,
-    ears: Ears,
-    term: Term,
+    numbers: Vec<SubscriptionId>,
+    interests: Interests,
+    term: Lifetime,
     overflow: Overflow,
     mailbox: Mailbox,
     queue: VecDeque<Waiting>,
@@ -388,7 +388,7 @@ impl fmt::Debug for Subscriber {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             numbers: _,
-            ears: _,
+            interests: _,
             term,
             overflow,
             mailbox,
@@ -456,11 +456,11 @@ where
 }
 
 impl Subscriber {
-    pub(crate) fn new(number: Number, ears: Ears) -> Self {
+    pub(crate) fn new(number: SubscriptionId, interests: Interests) -> Self {
         Self {
             numbers: vec![number],
-            ears,
-            term: Term::Lasting,
+            interests,
+            term: Lifetime::Lasting,
             overflow: Overflow::Pause,
             mailbox: Mailbox::Open,
             queue: VecDeque::new(),
@@ -477,23 +477,23 @@ impl Subscriber {
     }
 
     /// One that hears one message.
-    pub(crate) fn once(number: Number, ears: Ears) -> Self {
-        Self { term: Term::Once, ..Self::new(number, ears) }
+    pub(crate) fn once(number: SubscriptionId, interests: Interests) -> Self {
+        Self { term: Lifetime::Once, ..Self::new(number, interests) }
     }
 
     /// Who it is, for the log.
-    pub(crate) fn ears(&self) -> &Ears {
-        &self.ears
+    pub(crate) fn interests(&self) -> &Interests {
+        &self.interests
     }
 
     /// Whether it is the same actor, that subscribes to more.
-    pub(crate) fn can_adopt(&self, ears: &Ears) -> bool {
-        self.term == Term::Lasting && !self.is_gone() && self.ears.complement(ears)
+    pub(crate) fn can_adopt(&self, interests: &Interests) -> bool {
+        self.term == Lifetime::Lasting && !self.is_gone() && self.interests.complement(interests)
     }
 
-    pub(crate) fn adopt(&mut self, number: Number, ears: Ears) {
+    pub(crate) fn adopt(&mut self, number: SubscriptionId, interests: Interests) {
         self.numbers.push(number);
-        self.ears = std::mem::take(&mut self.ears).merge(ears);
+        self.interests = std::mem::take(&mut self.interests).merge(interests);
     }
 
     pub(crate) fn set_overflow(&mut self, overflow: Overflow) {
@@ -507,17 +507,17 @@ impl Subscriber {
     }
 
     /// Takes away what came from the call of that number, if that is a part of the whole only.
-    pub(crate) fn cancel(&mut self, number: Number) {
-        let before = self.ears.named.len();
-        self.ears.named.retain(|named| named.number != number);
-        if self.ears.named.len() < before && self.numbers.len() > 1 {
+    pub(crate) fn cancel(&mut self, number: SubscriptionId) {
+        let before = self.interests.named.len();
+        self.interests.named.retain(|named| named.number != number);
+        if self.interests.named.len() < before && self.numbers.len() > 1 {
             self.numbers.retain(|one| *one != number);
         }
     }
 
     /// Has it hear nothing more. What it is answering, it may still answer.
     pub(crate) fn end(&mut self) {
-        self.term = Term::Over;
+        self.term = Lifetime::Over;
         self.queue.clear();
         (self.events, self.bytes, self.gap) = (0, 0, Gap::default());
         if !self.is_gone() {
@@ -536,11 +536,11 @@ impl Subscriber {
 
     /// Whether the actor is told of that by [`deliver`](Self::deliver).
     pub(crate) fn hears_undecodable(&self) -> bool {
-        self.ears.undecodable.is_some()
+        self.interests.undecodable.is_some()
     }
 
     /// Whether the call of that number is what this came from, or a part of it.
-    pub(crate) fn goes_by(&self, number: Number) -> bool {
+    pub(crate) fn goes_by(&self, number: SubscriptionId) -> bool {
         self.numbers.contains(&number)
     }
 
@@ -562,7 +562,7 @@ impl Subscriber {
     pub(crate) fn is_done(&self) -> bool {
         match self.mailbox {
             Mailbox::Open => {
-                self.term == Term::Over && self.queue.is_empty() && self.answers.is_empty()
+                self.term == Lifetime::Over && self.queue.is_empty() && self.answers.is_empty()
             }
             Mailbox::Full(_) => false,
             Mailbox::Gone => true,
@@ -571,17 +571,17 @@ impl Subscriber {
 
     /// Looks whether the actor is dead.
     pub(crate) fn check(&mut self) {
-        if !self.ears.are_connected() {
+        if !self.interests.are_connected() {
             self.mailbox = Mailbox::Gone;
         }
     }
 
     pub(crate) fn wants_event(&self, event: &Event) -> bool {
-        self.term != Term::Over && !self.is_gone() && self.ears.want_event(event)
+        self.term != Lifetime::Over && !self.is_gone() && self.interests.want_event(event)
     }
 
     pub(crate) fn hears_emitted(&self) -> bool {
-        self.term != Term::Over && !self.is_gone() && self.ears.emitted.is_some()
+        self.term != Lifetime::Over && !self.is_gone() && self.interests.emitted.is_some()
     }
 
     /// The events that wait for the actor, and their bytes: those that hold the connection up, and
@@ -596,7 +596,7 @@ impl Subscriber {
     /// [done](Self::is_done).
     pub(crate) fn is_busy(&self) -> bool {
         !matches!(self.mailbox, Mailbox::Open)
-            || self.term == Term::Over
+            || self.term == Lifetime::Over
             || self.missed > 0
             || self.gap != Gap::default()
             || !self.queue.is_empty()
@@ -605,8 +605,8 @@ impl Subscriber {
     }
 
     /// Delivers a message if it is wanted, or queues it behind others. Says whether it is.
-    pub(crate) fn offer(&mut self, fact: &Fact) -> bool {
-        let is_wanted = self.term != Term::Over && self.ears.want(fact);
+    pub(crate) fn offer(&mut self, fact: &Notice) -> bool {
+        let is_wanted = self.term != Lifetime::Over && self.interests.want(fact);
         if is_wanted {
             self.take(fact.clone());
         }
@@ -614,11 +614,11 @@ impl Subscriber {
     }
 
     /// The same for one that is known to be wanted.
-    pub(crate) fn take(&mut self, fact: Fact) {
+    pub(crate) fn take(&mut self, fact: Notice) {
         // Who hears one message does not miss it.
-        let misses = self.term != Term::Once && (self.sheds || self.drops_newest());
-        if self.term == Term::Once {
-            self.term = Term::Over;
+        let misses = self.term != Lifetime::Once && (self.sheds || self.drops_newest());
+        if self.term == Lifetime::Once {
+            self.term = Lifetime::Over;
         }
         match self.mailbox {
             Mailbox::Gone => return self.lose_for_good(u64::from(fact.is_event())),
@@ -627,7 +627,7 @@ impl Subscriber {
             }
             Mailbox::Open | Mailbox::Full(_) => {}
         }
-        let is_over = matches!(fact, Fact::Emitted(_)) && self.events >= MAX_EMITTED;
+        let is_over = matches!(fact, Notice::Emitted(_)) && self.events >= MAX_EMITTED;
         if fact.is_event() && (misses || is_over) {
             self.gap.add(Gap::EVENT);
             self.lose(1);
@@ -647,20 +647,20 @@ impl Subscriber {
     }
 
     /// Whether the actor takes this message now.
-    fn takes(&self, fact: &Fact) -> bool {
+    fn takes(&self, fact: &Notice) -> bool {
         matches!(self.mailbox, Mailbox::Open)
-            && (self.answers.len() < MAX_ANSWERS || !self.ears.answer(fact))
+            && (self.answers.len() < MAX_ANSWERS || !self.interests.answer(fact))
     }
 
     fn drops_newest(&self) -> bool {
         matches!(self.overflow, Overflow::DropNewest { waiting } if self.events >= waiting)
     }
 
-    fn deliver(&mut self, fact: Fact) {
-        let Self { ears, mailbox, answers, undecodable, .. } = self;
+    fn deliver(&mut self, fact: Notice) {
+        let Self { interests, mailbox, answers, undecodable, .. } = self;
         let is_event = fact.is_event();
         let mut lost = false;
-        ears.send(fact, |sent| match sent {
+        interests.send(fact, |sent| match sent {
             Sent::Taken => {}
             Sent::Full(fence) => {
                 // Of several, each has to come through: a fence that is dropped takes its message
@@ -685,7 +685,7 @@ impl Subscriber {
         self.lose_for_good(u64::from(lost));
     }
 
-    fn queue(&mut self, fact: Fact) {
+    fn queue(&mut self, fact: Notice) {
         if !fact.is_event() && self.queue.len().saturating_sub(self.events) >= MAX_STATES {
             self.discard_oldest_state();
         }
@@ -737,16 +737,16 @@ impl Subscriber {
         self.queue.clear();
         let (missed, lost) = (self.take_missed(), self.lost);
         // A function that fails is told of when it does; a stream, and who hears no more, may go.
-        let may_go = self.ears.owner.name.is_none() || self.term == Term::Over;
+        let may_go = self.interests.owner.name.is_none() || self.term == Lifetime::Over;
         let level = match (may_go, lost) {
             (true, _) => log::Level::Debug,
             (false, 0) => log::Level::Info,
             (false, _) => log::Level::Warn,
         };
-        let ears = &self.ears;
+        let interests = &self.interests;
         log::log!(
             level,
-            "{namespace}: {ears} is gone: it has stopped, or panicked; {lost} events for it are lost"
+            "{namespace}: {interests} is gone: it has stopped, or panicked; {lost} events for it are lost"
         );
         missed
     }
@@ -755,7 +755,7 @@ impl Subscriber {
     pub(crate) fn take_missed(&mut self) -> u64 {
         let missed = std::mem::take(&mut self.missed);
         if missed > 0 {
-            self.ears.named.iter().for_each(|named| named.note_missed(missed));
+            self.interests.named.iter().for_each(|named| named.note_missed(missed));
         }
         missed
     }
@@ -805,27 +805,30 @@ impl Subscriber {
     ) {
         (self.lively, self.sheds) = (true, false);
         if let Err(panicked) = outcome {
-            log::warn!("{namespace}: a message for {} {panicked}", self.ears);
+            log::warn!("{namespace}: a message for {} {panicked}", self.interests);
         }
-        if !matches!(outcome, Ok(Ok(()))) && !self.ears.are_connected() {
+        if !matches!(outcome, Ok(Ok(()))) && !self.interests.are_connected() {
             self.mailbox = Mailbox::Gone;
         }
     }
 
     /// What is due: the first message that waits, or first of all word of what is missing before
     /// it.
-    fn next(&mut self, namespace: &Name) -> Option<Fact> {
+    fn next(&mut self, namespace: &Name) -> Option<Notice> {
         let gap = self.queue.front_mut().map_or(&mut self.gap, |first| &mut first.gap);
         if *gap != Gap::default() {
             let Gap { events: missed, states: missed_states } = std::mem::take(gap);
             if missed > 0 {
-                log::warn!("{namespace}: {} was too slow, and missed {missed} events", self.ears);
+                log::warn!(
+                    "{namespace}: {} was too slow, and missed {missed} events",
+                    self.interests
+                );
             }
             if missed_states > 0 {
-                log::debug!("{namespace}: {} missed {missed_states} old states", self.ears);
+                log::debug!("{namespace}: {} missed {missed_states} old states", self.interests);
             }
             let namespace = namespace.namespace.clone();
-            return Some(Fact::Lagged(Lagged { namespace, missed, missed_states }));
+            return Some(Notice::Lagged(Lagged { namespace, missed, missed_states }));
         }
         let Waiting { fact, .. } = self.queue.pop_front()?;
         self.events = self.events.saturating_sub(usize::from(fact.is_event()));

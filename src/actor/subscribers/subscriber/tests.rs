@@ -57,19 +57,19 @@ fn taker() -> (Subscriber, Addr<Taker>, Notes) {
         ctx.set_mailbox_capacity(1);
         taker
     });
-    let mut subscriber = Subscriber::new(Number::next(), Ears::of_actor(addr.clone()));
-    subscriber.adopt(Number::next(), ears::<Lagged>(addr.clone().recipient()));
+    let mut subscriber = Subscriber::new(SubscriptionId::next(), Interests::of_actor(addr.clone()));
+    subscriber.adopt(SubscriptionId::next(), interests::<Lagged>(addr.clone().recipient()));
     (subscriber, addr, notes)
 }
 
-fn event(number: usize) -> Fact {
+fn event(number: usize) -> Notice {
     let payload = encode_event(&number.to_string(), &()).unwrap();
-    Fact::Event(Event { namespace: "/".into(), payload, answer: None })
+    Notice::Event(Event { namespace: "/".into(), payload, answer: None })
 }
 
-fn gone() -> Fact {
+fn gone() -> Notice {
     let reason = Reason::ServerDisconnect;
-    Fact::Disconnected(Disconnected { namespace: "/".into(), reason })
+    Notice::Disconnected(Disconnected { namespace: "/".into(), reason })
 }
 
 /// How many events wait for it: those that hold the connection up, and those that do not.
@@ -101,12 +101,12 @@ async fn settle(subscriber: &mut Subscriber) {
 async fn an_event_for_several_ears_of_a_full_mailbox_comes_to_each_of_them() {
     let (mut subscriber, addr, notes) = taker();
     for prefix in ["", "1"] {
-        let (number, filter) = (Number::next(), Filter::Prefix(prefix.into()));
-        let named = Named::new(number, filter, addr.clone().recipient::<Event>());
+        let (number, filter) = (SubscriptionId::next(), Filter::Prefix(prefix.into()));
+        let named = FilteredListener::new(number, filter, addr.clone().recipient::<Event>());
         let (same, _) = Owner::of::<_, Ready>(addr.clone());
-        let ears = Ears::of_named(same, named);
-        assert!(subscriber.can_adopt(&ears));
-        subscriber.adopt(number, ears);
+        let interests = Interests::of_named(same, named);
+        assert!(subscriber.can_adopt(&interests));
+        subscriber.adopt(number, interests);
     }
     for number in 0..20 {
         subscriber.offer(&event(number));
@@ -323,7 +323,8 @@ async fn an_actor_that_drops_its_response_is_not_dead() {
 
     let heard = Rc::default();
     let addr = Mute { heard: Rc::clone(&heard) }.start();
-    let mut subscriber = Subscriber::new(Number::next(), ears::<Event>(addr.recipient()));
+    let mut subscriber =
+        Subscriber::new(SubscriptionId::next(), interests::<Event>(addr.recipient()));
     for number in 0..100 {
         subscriber.offer(&event(number));
     }
