@@ -432,6 +432,7 @@ async fn a_connect_error_says_which_namespace_it_is_about() {
 async fn keeps_what_is_emitted_after_a_block(line: Line) {
     let options = json!({ "pingInterval": 200, "pingTimeout": 200 });
     let server = node::start(line, &Config { options, ..Config::default() });
+    logged::start();
     let client = Client::builder(server.url()).connect().await.unwrap();
     let mut watch = Watch::on(client.socket());
     watch.ready().await;
@@ -446,6 +447,8 @@ async fn keeps_what_is_emitted_after_a_block(line: Line) {
         support::eventually("all arrive", || server.counted("blocked") == 10 * round).await;
     }
     assert_eq!(client.stats().events_out, 30, "each was written once");
+    let told = logged::lines().iter().filter(|line| line.contains(" was blocked for ")).count();
+    assert_eq!(told, 3, "that cost a connection each time");
 }
 
 #[actix::test]

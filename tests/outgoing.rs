@@ -32,7 +32,10 @@ use actix_socketio::{
     Protocol, Reason, ShutdownReport, Socket, Stats,
 };
 use bytes::Bytes;
-use futures::{FutureExt, future::join};
+use futures::{
+    FutureExt,
+    future::{join, join_all},
+};
 use serde_json::json;
 use support::{
     eventually,
@@ -901,6 +904,24 @@ async fn who_waits_for_an_event_is_told_the_truth_when_its_namespace_is_joined_a
     peer.send_text(r#"40{"sid":"x"}"#).await;
     assert_eq!(within(written).await, Ok(()));
     expect_numbers(&mut peer, "last", [1]).await;
+}
+
+/// Each is told on a thread that looks at the namespace while that is still ending.
+#[actix::test]
+async fn whoever_waits_on_another_thread_hears_of_the_end() {
+    for _ in 0..20 {
+        let (_server, peer, client) = waiting(|builder| builder).await;
+        let socket = client.socket().clone();
+        let many = on_a_thread(async move {
+            let waits = (0..200).map(|n| socket.emit("n", n).unwrap().into_future());
+            join_all(waits.collect::<Vec<_>>()).await
+        });
+        eventually("all wait", || client.socket().unsent() == 200).await;
+        peer.send_text(r#"44{"message":"no"}"#).await;
+        for outcome in finished(many).await {
+            assert!(matches!(outcome, Err(EmitError::Closed(Reason::Refused(_)))), "{outcome:?}");
+        }
+    }
 }
 
 #[actix::test]

@@ -217,7 +217,8 @@ impl Connection {
         if self.shed_at().is_some_and(|at| at <= now) {
             self.behind = Some(later(now, SHED_EVERY));
             let all = self.core.strain(DESPERATE).is_some_and(|at| at <= now);
-            self.tell(|| namespace::Shed { all });
+            let share = self.window.holding().divided_by(self.children.len());
+            self.tell(|| namespace::Shed { all, share });
         }
         self.core.handle_timeout(now);
         if let Some(shutdown) = &mut self.shutdown

@@ -209,8 +209,9 @@ impl Driver {
         self.dial(connection, now, cx);
         connection.core.note_lateness(now, false);
         let outcome = self.read(connection, now, cx).and_then(|inflow| {
-            connection.core.note_lateness(now, inflow != Inflow::Dry);
             if connection.core.is_late() {
+                // Reading may have taken a while.
+                connection.core.note_lateness(clock::now(), inflow != Inflow::Dry);
                 return Ok(inflow);
             }
             self.write(connection, cx).map(|()| inflow)
@@ -240,6 +241,16 @@ impl ActorFuture<Connection> for Driver {
     ) -> Poll<()> {
         let mut now = clock::now();
         connection.core.handle_suspended(now, self.clock.gap(now));
+        // Before the connection is found to be lost over it.
+        if let Some(late) = self.watch.handle_timeout(now, connection.core.ping_timeout()) {
+            log::warn!(
+                "{}: the arbiter of this client was blocked for {} ms or more: pings go unanswered \
+                 then, and the server ends the connection. What takes long is for another arbiter \
+                 (actix::Arbiter), or for actix_rt's spawn_blocking",
+                connection.journal.link(),
+                late.as_millis()
+            );
+        }
         loop {
             let inflow = self.turn(connection, now, cx);
             if connection.try_finish() {
@@ -251,14 +262,6 @@ impl ActorFuture<Connection> for Driver {
             let due = connection.poll_timeout().into_iter().chain(look).min();
             if let Poll::Ready(then) = self.timer.poll(cx, due) {
                 now = then;
-                if let Some(late) = self.watch.handle_timeout(now, ping_timeout) {
-                    log::warn!(
-                        "{}: the arbiter of this client was blocked for {late:?} or more: pings go \
-                         unanswered then, and the server ends the connection. What takes long is \
-                         for another arbiter (actix::Arbiter), or for actix_rt's spawn_blocking",
-                        connection.journal.link()
-                    );
-                }
                 connection.handle_timeout(now);
             } else if connection.core.is_settled() {
                 if inflow == Inflow::More {

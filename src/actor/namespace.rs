@@ -148,6 +148,8 @@ pub(crate) struct Namespace {
     comes_back: bool,
     /// Why it is not joined, if it was tried or was once.
     failure: Option<Reason>,
+    /// The same, since the application last wanted it joined.
+    obstacle: Option<Reason>,
     provider: Option<AuthProvider>,
     /// The credentials where there is no provider, and yet a middleware that sees them.
     fixed: Option<namespace::Auth>,
@@ -227,6 +229,7 @@ impl Namespace {
                 marks: 0,
                 comes_back: false,
                 failure: None,
+                obstacle: None,
                 provider,
                 fixed: None,
                 asking: None,
@@ -261,6 +264,10 @@ impl Namespace {
         let wanted = self.core.ended().is_none();
         if self.is_wanted != wanted {
             self.is_wanted = wanted;
+            if !wanted {
+                // Behind the status: whoever is told looks at that.
+                self.core.strand();
+            }
             let namespace = self.name().clone();
             self.connection.do_send(connection::Wanted { namespace, wanted });
         }
@@ -308,6 +315,12 @@ impl Namespace {
                     let namespace = self.name().clone();
                     self.subscribers.tell(&Notice::ServerError(ServerError { namespace, error }));
                 }
+                namespace::Event::Suspected(event) => {
+                    let (name, event) = (self.label(), &event.event);
+                    log::warn!(
+                        "{name}: lost right behind the event {event:?}, which is large: the server may not take that much (maxHttpBufferSize)"
+                    );
+                }
                 namespace::Event::Unsendable(event) => log::warn!("{}: {event}", self.label()),
                 namespace::Event::TooLarge { size, limit } => {
                     let name = self.label();
@@ -342,6 +355,7 @@ impl Namespace {
 
     fn tell_retrying(&mut self, attempt: u32, delay: Duration, reason: Reason) {
         self.failure = Some(reason.clone());
+        self.obstacle = Some(reason.clone());
         self.waiters.note_failed(&reason);
         let namespace = self.name().clone();
         self.subscribers.tell(&Notice::Reconnecting(Reconnecting {
@@ -360,6 +374,7 @@ impl Namespace {
             if recovered { ", session recovered" } else { "" }
         );
         self.failure = None;
+        self.obstacle = None;
         self.comes_back = false;
         let ready = Ready { namespace: self.name().clone(), sid, protocol, recovered };
         self.waiters.resolve(&Ok(ready.clone()));
@@ -371,6 +386,7 @@ impl Namespace {
     /// It is not joined. Who waits for it goes on waiting if it is tried again.
     fn note_failure(&mut self, reason: &Reason) {
         self.failure = Some(reason.clone());
+        self.obstacle = Some(reason.clone());
         if self.core.ended().is_none() {
             return;
         }
@@ -667,7 +683,7 @@ message!(
 );
 message!(
     /// Have stuck subscribers, or `all` that are slow, hold up the connection no more.
-    Shed { all: bool }
+    Shed { all: bool, share: Load }
 );
 message!(
     /// Send what can be sent, wait for the answers, end, and report.
@@ -758,8 +774,8 @@ impl Handler<Refused> for Namespace {
 impl Handler<Shed> for Namespace {
     type Result = ();
 
-    fn handle(&mut self, Shed { all }: Shed, _: &mut Self::Context) {
-        if self.subscribers.shed(all, self.window.room_beside(), &self.port.name) {
+    fn handle(&mut self, Shed { all, share }: Shed, _: &mut Self::Context) {
+        if self.subscribers.shed(all, share, self.window.room_beside(), &self.port.name) {
             self.leave_overrun();
         }
     }
@@ -1002,7 +1018,7 @@ impl Handler<AwaitReady> for Namespace {
             (None, Some(reason)) => Err(ReadyError::Ended(reason.clone())),
             (None, None) => {
                 let deadline = later(clock::now(), timeout);
-                return self.waiters.add(deadline, waiter, self.failure.as_ref());
+                return self.waiters.add(deadline, waiter, self.obstacle.as_ref());
             }
         };
         waiter.tell(outcome);
@@ -1014,6 +1030,9 @@ impl Handler<Rejoin> for Namespace {
 
     fn handle(&mut self, Rejoin { mark }: Rejoin, _: &mut Self::Context) {
         self.marks = self.marks.max(mark);
+        if self.core.ended().is_some() {
+            self.obstacle = None;
+        }
         let unconnected = self.core.join(clock::now());
         self.publish();
         if unconnected {

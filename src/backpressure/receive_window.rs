@@ -112,6 +112,11 @@ impl ReceiveWindow {
         self.holding.load().plus(self.kept.load())
     }
 
+    /// What waits in it.
+    pub(crate) fn holding(&self) -> Load {
+        self.holding.load()
+    }
+
     /// How much more may be kept beside it.
     pub(crate) fn room_beside(&self) -> Load {
         self.limit.minus(self.kept.load())

@@ -12,7 +12,7 @@ use bytestring::ByteString;
 
 use super::{
     connection::Outgoing,
-    packet::{Body, MAX_ATTACHMENTS},
+    packet::{Body, MAX_ATTACHMENTS, Parser},
 };
 use crate::error::{Reason, Unsendable};
 
@@ -34,19 +34,25 @@ pub(crate) struct Suspect {
     losses: u32,
 }
 
+/// Whether it is large, or has more attachments than the official JSON parsers take.
+fn is_suspicious(outgoing: &Outgoing, parser: Parser) -> bool {
+    let Body::Event { payload, .. } = &outgoing.packet.body else { return false };
+    payload.size() >= LARGE
+        || parser == Parser::Json && payload.attachments().len() > MAX_ATTACHMENTS
+}
+
 impl Suspect {
-    /// Of an event that is large, or has more attachments than the official parsers take.
     fn of(outgoing: &Outgoing) -> Option<Self> {
         let Body::Event { id, payload } = &outgoing.packet.body else { return None };
-        let (size, attachments) = (payload.size(), payload.attachments().len());
-        if size < LARGE && attachments <= MAX_ATTACHMENTS {
-            return None;
-        }
         Some(Self {
             namespace: outgoing.packet.namespace.clone(),
             id: *id,
             number: outgoing.number,
-            event: Unsendable { event: payload.name().to_owned(), size, attachments },
+            event: Unsendable {
+                event: payload.name().to_owned(),
+                size: payload.size(),
+                attachments: payload.attachments().len(),
+            },
             losses: 0,
         })
     }
@@ -74,25 +80,26 @@ impl Suspect {
         self.losses > 1
     }
 
-    /// The reason for a loss behind this event, with what may be behind it.
-    fn explain(&self, reason: &Reason) -> Option<Reason> {
+    /// The text of an error behind this event, with what may be behind it.
+    fn explain(&self, error: &str) -> Option<String> {
         let Unsendable { size, attachments, .. } = &self.event;
-        let limit = if *attachments > MAX_ATTACHMENTS {
-            format!("{MAX_ATTACHMENTS} attachments")
-        } else if *size > USUAL {
+        let limit = if *size > USUAL {
             format!("{USUAL} bytes")
+        } else if *attachments > MAX_ATTACHMENTS {
+            format!("{MAX_ATTACHMENTS} attachments")
         } else {
             return None;
         };
-        Some(Reason::TransportError(format!(
-            "{reason} while an event of {size} bytes with {attachments} attachments was sent; the server announces no limit, and most take no more than {limit}"
-        )))
+        Some(format!(
+            "{error} while an event of {size} bytes with {attachments} attachments was sent; the server announces no limit, and most take no more than {limit}"
+        ))
     }
 }
 
 /// Looks for it, over all connections.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Suspects {
+    parser: Parser,
     /// The first large event that was written to this connection and is not known to be read, and the
     /// last ping before it.
     written: Option<(Suspect, u64)>,
@@ -100,17 +107,34 @@ pub(crate) struct Suspects {
 }
 
 impl Suspects {
+    pub(crate) fn new(parser: Parser) -> Self {
+        Self { parser, written: None, last: None }
+    }
+
+    /// Whether it is looked at when the connection is lost behind this.
+    pub(crate) fn is_suspicious(&self, outgoing: &Outgoing) -> bool {
+        is_suspicious(outgoing, self.parser)
+    }
+
     /// An event is written, behind this ping.
     pub(crate) fn note_written(&mut self, outgoing: &Outgoing, ping: u64) {
-        if self.written.is_none() {
+        if self.written.is_none() && self.is_suspicious(outgoing) {
             self.written = Suspect::of(outgoing).map(|suspect| (suspect, ping));
         }
     }
 
     /// The server has read all before this ping.
     pub(crate) fn handle_pong(&mut self, ping: u64) {
-        if let Some((suspect, _)) = self.written.take_if(|(_, before)| *before < ping) {
-            self.last.take_if(|last| last.is_same(&suspect));
+        if self.written.take_if(|(_, before)| *before < ping).is_some() {
+            self.last = None;
+        }
+    }
+
+    /// The server has answered an event.
+    pub(crate) fn handle_answer(&mut self, namespace: &str, id: u64) {
+        let is_it = |suspect: &Suspect| suspect.id == Some(id) && suspect.is_of(namespace);
+        if self.written.take_if(|(suspect, _)| is_it(suspect)).is_some() {
+            self.last = None;
         }
     }
 
@@ -131,23 +155,24 @@ impl Suspects {
         reason: Reason,
         is_limited: bool,
     ) -> (Reason, Option<Suspect>) {
-        let written = self.written.take();
-        if !matches!(
+        let before = self.last.take();
+        let is_sudden = matches!(
             reason,
             Reason::TransportClose(_) | Reason::TransportError(_) | Reason::TooLargeForServer
-        ) {
+        );
+        let Some((mut suspect, _)) = self.written.take().filter(|_| is_sudden) else {
             return (reason, None);
-        }
-        let Some((mut suspect, _)) = written else { return (reason, None) };
-        let before = self.last.take().filter(|last| last.is_same(&suspect));
+        };
+        let before = before.filter(|last| last.is_same(&suspect));
         suspect.losses = before.map_or(0, |last| last.losses).saturating_add(1);
         self.last = Some(suspect.clone());
-        let explained = if is_limited || reason == Reason::TooLargeForServer {
-            None
-        } else {
-            suspect.explain(&reason)
+        let reason = match reason {
+            Reason::TransportError(error) if !is_limited => {
+                Reason::TransportError(suspect.explain(&error).unwrap_or(error))
+            }
+            reason => reason,
         };
-        (explained.unwrap_or(reason), Some(suspect))
+        (reason, Some(suspect))
     }
 }
 
@@ -175,7 +200,7 @@ mod tests {
 
     #[test]
     fn two_losses_in_a_row_behind_the_same_large_event_convict_it() {
-        let mut suspects = Suspects::default();
+        let mut suspects = Suspects::new(Parser::Json);
         suspects.note_written(&event("small", 1_000, 1), 0);
         assert_eq!(lost(&mut suspects), None);
         for convicted in [false, true] {
@@ -193,6 +218,25 @@ mod tests {
         assert_eq!(lost(&mut suspects), None, "it was read");
         suspects.note_written(&event("behind", LARGE, 3), 8);
         assert_eq!(lost(&mut suspects), Some(false), "and is innocent");
+        suspects.note_written(&event("behind", LARGE, 3), 8);
+        suspects.handle_pong(9);
+        // Nor are two losses in a row what has another one between them.
+        suspects.note_written(&event("large", LARGE, 2), 9);
+        assert_eq!(lost(&mut suspects), Some(false));
+        assert_eq!(lost(&mut suspects), None);
+        suspects.note_written(&event("large", LARGE, 2), 9);
+        assert_eq!(lost(&mut suspects), Some(false));
+        // An answer is as good as a pong.
+        let mut asking = event("asks", LARGE, 0);
+        if let Body::Event { id, .. } = &mut asking.packet.body {
+            *id = Some(7);
+        }
+        for (answered, expected) in [(6, Some(false)), (7, None)] {
+            suspects.begin();
+            suspects.note_written(&asking, 9);
+            suspects.handle_answer("/", answered);
+            assert_eq!(lost(&mut suspects), expected);
+        }
         // Who falls silent has no word on what it takes.
         suspects.note_written(&event("behind", LARGE, 3), 8);
         assert_eq!(suspects.handle_lost(Reason::PingTimeout, false).1, None);
@@ -201,14 +245,14 @@ mod tests {
     #[test]
     fn a_loss_behind_what_many_servers_do_not_take_says_so() {
         let said = |size, is_limited| {
-            let mut suspects = Suspects::default();
+            let mut suspects = Suspects::new(Parser::Json);
             suspects.note_written(&event("e", size, 1), 0);
-            suspects.handle_lost(Reason::TransportClose(None), is_limited).0
+            suspects.handle_lost(reset(), is_limited).0
         };
         let text = said(USUAL + 1, false).to_string();
-        assert!(text.contains("1000000 bytes") && text.contains("closed"), "{text}");
+        assert!(text.contains("1000000 bytes") && text.contains("reset"), "{text}");
         for (size, is_limited) in [(USUAL / 2, false), (USUAL + 1, true)] {
-            assert_eq!(said(size, is_limited), Reason::TransportClose(None));
+            assert_eq!(said(size, is_limited), reset());
         }
     }
 }

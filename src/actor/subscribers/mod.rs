@@ -244,11 +244,16 @@ impl Subscribers {
     /// Has those who are stuck hold up the connection no more, or `all` who do so with more than their
     /// share of what waits: they keep it, as far as there is `room` for that, and what comes is
     /// discarded until they get something done. `true` if one of them is overrun now.
-    pub(crate) fn shed(&mut self, all: bool, mut room: Load, namespace: &Name) -> bool {
-        let behind = || self.seats.busy().map(|one| one.backlog().holding);
-        let held = behind().fold(Load::default(), Load::plus);
-        let count = behind().filter(|holding| holding.items > 0).count();
-        let share = held.divided_by(count);
+    /// `share` is that of this namespace in what waits.
+    pub(crate) fn shed(
+        &mut self,
+        all: bool,
+        share: Load,
+        mut room: Load,
+        namespace: &Name,
+    ) -> bool {
+        let holding = self.seats.busy().filter(|one| one.backlog().holding.items > 0);
+        let share = share.divided_by(holding.count());
         let mut overrun = false;
         for place in 0..self.seats.all.len() {
             self.seats.with(place, |subscriber| {

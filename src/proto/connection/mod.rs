@@ -76,6 +76,8 @@ pub(crate) const SLACK: Duration = Duration::from_millis(100);
 /// How long a server that did not take revision 4 has for the handshake of revision 3. An old one
 /// sends it at once; some new ones never say a word.
 const SECOND_TRY: Duration = Duration::from_secs(2);
+/// So many times in a row a server is dialled again at once since it was taken for another one.
+const MAX_MISTAKES: u32 = 2;
 /// How long a farewell waits for the proof that what was sent before it has been read.
 const FAREWELL: Duration = Duration::from_secs(1);
 /// The longest time for which a server can ask to be left alone: what it says may be a mistake, or
@@ -236,6 +238,8 @@ pub(crate) struct Connection {
     state: State,
     /// Handshakes that were cut short, in a row.
     cut_short: u32,
+    /// Times in a row that the server turned out to be of another revision than it was taken for.
+    mistakes: u32,
     /// Somebody wants a connection.
     wanted: bool,
     /// Attempts in a row, since the last session that lasted.
@@ -258,6 +262,8 @@ pub(crate) struct Connection {
     /// Namespaces that were left on this connection.
     left: HashSet<ByteString>,
     pings: u64,
+    /// The last one that was written.
+    pinged: u64,
     proof: Unconfirmed,
     suspects: Suspects,
     /// The one that the connection was lost over, until that is told.
@@ -385,9 +391,11 @@ impl Connection {
         Self {
             verdict: config.pin,
             decoder: Decoder::new(config.parser, config.limits),
+            suspects: Suspects::new(config.parser),
             draws: Jitter::new(config.seed),
             config,
             cut_short: 0,
+            mistakes: 0,
             epoch: 0,
             state: State::Idle,
             wanted: false,
@@ -402,8 +410,8 @@ impl Connection {
             returns: VecDeque::new(),
             left: HashSet::new(),
             pings: 0,
+            pinged: 0,
             proof: Unconfirmed::default(),
-            suspects: Suspects::default(),
             suspect: None,
             pong: false,
             actions: VecDeque::new(),
@@ -524,7 +532,10 @@ impl Connection {
             return;
         }
         if !matches!(outgoing.packet.body, Body::Connect(_)) {
-            if outgoing.is_plain() || self.suspects.is_open() {
+            if outgoing.is_plain()
+                || self.suspects.is_open()
+                || self.suspects.is_suspicious(&outgoing)
+            {
                 self.proof.expect(now);
             }
             return self.enqueue(outgoing);
@@ -773,6 +784,12 @@ impl Connection {
         }
         let reason = match refused {
             Refused::TooLarge { limit } => Reason::TooLarge { limit },
+            // So a server 2.x with the other parser says that it has joined this client.
+            Refused::Protocol(ProtocolError::UnknownType(b'{'))
+                if self.config.parser == Parser::Json =>
+            {
+                Reason::Connect(ConnectFailure::Parser(Parser::Json))
+            }
             Refused::Protocol(error) => Reason::Protocol(error),
         };
         self.fail(now, reason);
@@ -868,7 +885,8 @@ impl Connection {
                         Ok(())
                     }
                     EnginePacket::Close => {
-                        self.fail(now, Reason::TransportClose(None));
+                        self.actions.push_back(Action::Drop);
+                        self.handle_lost(now, Reason::TransportClose(None));
                         Ok(())
                     }
                     EnginePacket::Open(_) => Err(second_handshake()),
@@ -964,6 +982,15 @@ impl Connection {
         let Some(packet) = packet else { return };
         open.is_heard = true;
         self.mute = 0;
+        if let Body::Ack { id, .. } = packet.body
+            && self.suspects.is_open()
+        {
+            self.suspects.handle_answer(&packet.namespace, id);
+        }
+        if open.session.protocol == Protocol::Eio4 && matches!(packet.body, Body::Connect(Some(_)))
+        {
+            self.mistakes = 0;
+        }
         if open.session.protocol == Protocol::Eio4 && packet.body == Body::Connect(None) {
             // No server of revision 4 answers like that.
             self.verdict = self.config.pin;
@@ -981,6 +1008,7 @@ impl Connection {
         if open.root != Root::Free && packet.namespace == *"/" {
             match (&packet.body, open.root) {
                 (Body::Connect(_), Root::Pending { .. }) => {
+                    self.mistakes = 0;
                     open.root = Root::Joined;
                     self.events.push_back(Event::Opened(open.session.clone()));
                 }
@@ -1006,7 +1034,10 @@ impl Connection {
         self.verdict = Some(protocol);
         let failure = format!("it was taken for one of another protocol revision than {protocol}");
         let reason = Reason::Connect(ConnectFailure::Handshake(failure));
-        if matches!(&self.state, State::Open(open) if open.closing.is_some()) || !self.wanted {
+        self.mistakes = self.mistakes.saturating_add(1);
+        let is_closing = matches!(&self.state, State::Open(open) if open.closing.is_some());
+        // One that seems to be both would be dialled without end.
+        if is_closing || !self.wanted || self.mistakes > MAX_MISTAKES {
             return self.fail(now, reason);
         }
         self.actions.push_back(Action::Drop);
@@ -1185,7 +1216,7 @@ impl Connection {
     fn explained(&mut self, reason: Reason) -> Reason {
         let State::Open(open) = &self.state else { return reason };
         let is_mute = open.is_asked && !open.is_heard && open.closing.is_none();
-        if !is_mute || !matches!(reason, Reason::TransportClose(_)) {
+        if !is_mute || !matches!(reason, Reason::TransportClose(None | Some(1_000 | 1_005))) {
             self.mute = 0;
             return reason;
         }
@@ -1213,10 +1244,13 @@ impl Connection {
                 None => self.unwritten.extend(Some(writing).filter(Outgoing::is_event)),
                 Some(Suspect { event, .. }) => {
                     let permit = writing.permit.take();
-                    let refuse = |permit: SendPermit| {
-                        permit.refuse(&EmitError::Unsendable(event.clone()));
+                    let is_asked = !writing.is_plain();
+                    let end = |permit: SendPermit| match is_asked {
+                        // It is counted as unanswered.
+                        true => permit.settled(),
+                        false => permit.refuse(&EmitError::Unsendable(event.clone())),
                     };
-                    permit.into_iter().for_each(refuse);
+                    permit.into_iter().for_each(end);
                 }
             }
         }
@@ -1357,6 +1391,7 @@ impl Connection {
                 Some(Queued::Packet(outgoing)) => (outgoing, 0),
                 Some(Queued::Ping(number)) => {
                     self.proof.note_ping(number);
+                    self.pinged = number;
                     write(Message::Ping(number));
                     return true;
                 }
@@ -1376,7 +1411,7 @@ impl Connection {
         let is_more = self.config.parser.write(&outgoing.packet, n, protocol, head, write);
         if n == 0 {
             self.note(&outgoing.packet);
-            self.suspects.note_written(&outgoing, self.pings);
+            self.suspects.note_written(&outgoing, self.pinged);
         }
         if is_more {
             self.writing = Some((outgoing, n.saturating_add(1)));
@@ -1398,7 +1433,7 @@ fn weightier(first: Reason, second: Reason) -> Reason {
     match (&first, &second) {
         (_, Reason::Connect(ConnectFailure::Status(status))) if *status != 400 => second,
         (_, Reason::Connect(ConnectFailure::NoWebsocket(_))) => second,
-        _ if is_cut(&first) => {
+        _ if is_cut(&first) && is_cut(&second) => {
             let failure = format!(
                 "the connection ended before the handshake, whether {} or {} was asked for ({})",
                 Protocol::Eio4,

@@ -316,6 +316,27 @@ fn a_server_that_answers_a_ping_and_then_says_nothing_is_a_new_one() {
 }
 
 #[test]
+fn a_server_that_seems_to_be_both_is_not_dialled_without_end() {
+    let mut bench = Bench::dialled(None);
+    bench.text(PLAIN);
+    bench.pass(GRACE);
+    bench.text("3");
+    // Each time it answers as one of the other revision does.
+    for (answer, again) in [(r#"40{"sid":"id"}"#, true), ("40", true), (r#"40{"sid":"id"}"#, false)]
+    {
+        while bench.core.poll_event().is_some() {}
+        bench.text(answer);
+        let lost = bench.core.poll_event();
+        assert!(matches!(&lost, Some(Event::Lost { again: is, .. }) if *is == again), "{lost:?}");
+        if again {
+            bench.core.handle_dialled(bench.now);
+            bench.text(PLAIN);
+        }
+    }
+    assert!(bench.core.is_idle());
+}
+
+#[test]
 fn a_server_that_tells_a_socket_id_unasked_is_a_new_one() {
     const ANSWER: &str = r#"40{"sid":"id"}"#;
     let mut bench = Bench::dialled(None);

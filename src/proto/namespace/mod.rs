@@ -239,6 +239,8 @@ pub(crate) enum Event<W> {
     },
     /// The server reported an error, and the namespace stays joined.
     ServerError(Refusal),
+    /// The connection was lost right behind this event.
+    Suspected(Unsendable),
     /// An event is not sent any more, since the connection is lost each time.
     Unsendable(Unsendable),
     /// An event or an answer was not sent, because the server would close the connection over it.
@@ -905,7 +907,8 @@ impl<W> Namespace<W> {
     pub(crate) fn handle_suspect(&mut self, suspect: Suspect) {
         if !suspect.is_convicted() {
             // If it is one of many that are sent again, it is found out which.
-            return self.retries.send_one_by_one();
+            self.retries.send_one_by_one();
+            return self.events.push_back(Event::Suspected(suspect.event));
         }
         let Suspect { id, event, .. } = suspect;
         if let Some(id) = id {
@@ -931,6 +934,8 @@ impl<W> Namespace<W> {
 
     /// An old server let nobody into `/`, and with it not into this namespace.
     pub(crate) fn handle_refused(&mut self, now: Instant, reason: Reason) {
+        // That was the answer that it owed.
+        self.unanswered = None;
         if self.ended().is_none() {
             self.stop(now, reason);
         }
@@ -948,7 +953,9 @@ impl<W> Namespace<W> {
             Retry::Stop => false,
         };
         let attempt = self.attempts.saturating_add(1);
-        let owed = if reason == Reason::JoinTimeout { self.owed() } else { None };
+        // What was asked for this time is not sent: an answer from before may come yet.
+        let is_asking = matches!(self.state, State::Asking { .. });
+        let owed = if is_asking || reason == Reason::JoinTimeout { self.owed() } else { None };
         if !wanted || !policy.allows(attempt) {
             let attempts = self.attempts;
             self.end(reason.clone());
@@ -995,8 +1002,8 @@ impl<W> Namespace<W> {
         self.state = State::Ended(reason);
     }
 
-    /// What waits now may wait for ever.
-    fn strand(&self) {
+    /// What waits now may wait for ever: whoever waits for it is told.
+    pub(crate) fn strand(&self) {
         self.buffer
             .iter()
             .filter_map(|waiting| waiting.permit.as_ref())

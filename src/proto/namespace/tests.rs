@@ -804,6 +804,48 @@ fn answers_to_the_server_stay_in_their_visit_of_one_connection() {
 }
 
 #[test]
+fn a_refused_root_owes_no_answer() {
+    let now = Instant::now();
+    let mut socket = socket("/");
+    socket.handle_open(now, session(Protocol::Eio3));
+    socket.leave(Reason::ClientDisconnect);
+    socket.handle_refused(now, Reason::ServerDisconnect);
+    assert!(socket.join(now), "it takes another connection");
+}
+
+#[test]
+fn an_answer_that_is_owed_is_not_forgotten_when_there_are_no_credentials() {
+    let mut now = Instant::now();
+    let mut socket = Namespace::<&'static str>::new(Config {
+        join_timeout: SECOND,
+        reconnect: Reconnect::default().delay(SECOND, SECOND).jitter(0.0),
+        credentials: Credentials::Provided,
+        ..config("/")
+    });
+    let ask = |socket: &mut Namespace<&'static str>, now| {
+        socket.handle_open(now, session(Protocol::Eio4));
+        socket.handle_auth(now, Ok(None));
+        assert_eq!(written(socket).len(), 1);
+    };
+    ask(&mut socket, now);
+    for _ in 0..4 {
+        now += SECOND;
+        socket.handle_timeout(now);
+    }
+    assert!(events(&mut socket).contains(&Event::Rejoin));
+    socket.handle_open(now, session(Protocol::Eio4));
+    socket.handle_auth(now, Err(Reason::Provider("no token".to_owned())));
+    now += SECOND;
+    socket.handle_timeout(now);
+    assert!(events(&mut socket).contains(&Event::Rejoin));
+    ask(&mut socket, now);
+    receive(&mut socket, Body::Connect(Some(r#"{"sid":"first"}"#.into())));
+    receive(&mut socket, Body::Connect(Some(r#"{"sid":"second"}"#.into())));
+    let both = [ready("first"), Event::JoinedTwice { epoch: 1 }];
+    assert_eq!(events(&mut socket), both);
+}
+
+#[test]
 fn an_old_server_may_report_an_error_to_whoever_is_joined() {
     let mut socket = socket("/foo");
     socket.handle_open(Instant::now(), session(Protocol::Eio3));
@@ -1097,7 +1139,7 @@ mod operations {
                             prop_assert!(ready && on == epoch && requests > 1);
                         }
                         Event::ServerError(_) => prop_assert!(false, "it is a new server"),
-                        Event::TooLarge { .. } | Event::Unsendable(_) => {
+                        Event::TooLarge { .. } | Event::Unsendable(_) | Event::Suspected(_) => {
                             prop_assert!(false, "nothing is too large");
                         }
                     }
