@@ -1244,11 +1244,14 @@ impl Connection {
                 None => self.unwritten.extend(Some(writing).filter(Outgoing::is_event)),
                 Some(Suspect { event, .. }) => {
                     let permit = writing.permit.take();
-                    let is_asked = !writing.is_plain();
-                    let end = |permit: SendPermit| match is_asked {
-                        // It is counted as unanswered.
-                        true => permit.settled(),
-                        false => permit.refuse(&EmitError::Unsendable(event.clone())),
+                    let is_plain = writing.is_plain();
+                    let end = |permit: SendPermit| {
+                        if is_plain {
+                            permit.refuse(&EmitError::Unsendable(event.clone()));
+                        } else {
+                            // It is counted as unanswered.
+                            permit.settled();
+                        }
                     };
                     permit.into_iter().for_each(end);
                 }
