@@ -207,6 +207,21 @@ async fn what_will_not_change_by_itself_ends_the_wait_at_once_but_not_the_client
 }
 
 #[actix::test]
+async fn who_connects_again_waits_for_what_comes_of_that() {
+    let server = Scripted::start();
+    server.refuse_next(404, "no");
+    let client = Client::builder(server.url()).reconnect(Reconnect::never()).start().unwrap();
+    let not_found = Reason::Connect(ConnectFailure::Status(404));
+    assert_eq!(within(client.socket().ready()).await, Err(ReadyError::Ended(not_found)));
+    // Somebody has mended the server.
+    client.socket().connect();
+    let ready = client.socket().ready().into_future();
+    let mut peer = server.accept().await;
+    peer.greet().await;
+    within(ready).await.unwrap();
+}
+
+#[actix::test]
 async fn a_host_that_nobody_knows_ends_the_wait_at_once() {
     let client = Client::builder("http://no-such-host.invalid:3000").connect();
     let reason = failing(within(client).await);
