@@ -71,6 +71,8 @@ struct Inner {
     arbiter: ArbiterHandle,
     knowledge: Arc<SharedStatus>,
     settings: Settings,
+    /// `http://host:port/path/`
+    url: String,
     defaults: Defaults,
     ports: Mutex<Ports>,
 }
@@ -812,6 +814,7 @@ impl ClientBuilder {
         let Parts { config, target, settings, defaults, ids, tickets } = self.build()?;
         let knowledge = Arc::new(SharedStatus::default());
         let known = Arc::clone(&knowledge);
+        let url = target.base.clone();
         let (counters, window) = (Arc::clone(&settings.counters), Arc::clone(&settings.window));
         let connection = Connection::start_in_arbiter(arbiter, move |_| {
             Connection::new(config, target, window, known, counters)
@@ -825,6 +828,7 @@ impl ClientBuilder {
             arbiter: arbiter.clone(),
             knowledge,
             settings,
+            url,
             defaults,
             ports: Mutex::new(ports),
         });
@@ -844,8 +848,8 @@ impl ClientBuilder {
         let client = self.start()?;
         let socket = client.socket();
         socket.ready().await.map_err(|error| {
-            let namespace = socket.namespace().to_owned();
-            StartError::Ready { namespace, error }
+            let (server, namespace) = (client.inner.url.clone(), socket.namespace().to_owned());
+            StartError::Ready { server, namespace, error }
         })?;
         Ok(client)
     }

@@ -280,7 +280,7 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.message(), self.json()) {
             ("", None) => f.write_str("no reason given"),
-            ("", Some(_)) => f.write_str("it gave data, but no message"),
+            ("", Some(_)) => f.write_str("it gave data, but no message (see Refusal::json)"),
             (message, _) => Excerpt(message).fmt(f),
         }
     }
@@ -388,7 +388,15 @@ impl fmt::Display for ConnectFailure {
                 Excerpt(says)
             ),
             Self::Status(status) => {
-                write!(f, "the server answered the websocket request with HTTP status {status}")
+                write!(f, "the server answered the websocket request with HTTP status {status}")?;
+                f.write_str(match status {
+                    300..=399 => ": redirects are not followed",
+                    401 | 403 => ": does it want a header? (options header, headers_with)",
+                    200 | 404 | 405 | 426 => {
+                        ": is the path right (option path), and is it a Socket.IO server?"
+                    }
+                    _ => "",
+                })
             }
             Self::Handshake(error) => write!(f, "not a Socket.IO server: {}", brief(error)),
             Self::Parser(ours) => write!(
@@ -519,6 +527,8 @@ pub enum StartError {
     Build(BuildError),
     /// The default namespace was not joined.
     Ready {
+        /// Where the request went: `http://host:port/path/`.
+        server: String,
         /// Its name.
         namespace: String,
         /// Why.
@@ -530,9 +540,11 @@ impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Build(error) => error.fmt(f),
-            Self::Ready { namespace, error } => {
-                write!(f, "namespace {}: {error}", Excerpt(namespace))?;
-                if namespace != "/" && matches!(error, ReadyError::Ended(Reason::Refused(_))) {
+            Self::Ready { server, namespace, error } => {
+                write!(f, "namespace {} of {server}: {error}", Excerpt(namespace))?;
+                let unknown = matches!(error, ReadyError::Ended(Reason::Refused(refusal))
+                    if refusal.message() == "Invalid namespace");
+                if unknown && namespace != "/" {
                     f.write_str(
                         " (a path in the URL is a namespace; the path of the request is the option path)",
                     )?;

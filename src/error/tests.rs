@@ -59,6 +59,9 @@ fn reasons() -> Vec<Reason> {
         ConnectFailure::UnknownHost("no such name".to_owned()),
         ConnectFailure::TimedOut,
         ConnectFailure::NoAnswer,
+        ConnectFailure::Status(301),
+        ConnectFailure::Status(401),
+        ConnectFailure::Status(404),
         ConnectFailure::Status(502),
         ConnectFailure::NoWebsocket("no".to_owned()),
         ConnectFailure::Handshake("no".to_owned()),
@@ -103,7 +106,8 @@ fn errors_with_reasons() -> Vec<Shown> {
             ReadyError::Ended(reason.clone()),
         ] {
             all.push(shown(error.clone(), text));
-            all.push(shown(StartError::Ready { namespace: "/a".to_owned(), error }, text));
+            let (server, namespace) = ("http://a/socket.io/".to_owned(), "/a".to_owned());
+            all.push(shown(StartError::Ready { server, namespace, error }, text));
         }
         all.push(match reason.clone() {
             Reason::Connect(failure) => shown(reason, Some(&failure)),
@@ -200,25 +204,47 @@ fn where_there_is_no_system_the_error_shows_what_the_docs_do() {
 }
 
 #[test]
-fn a_client_that_was_refused_names_its_namespace_and_what_a_path_is_for() {
-    let refused = Reason::Refused(Refusal::new("Invalid namespace".to_owned(), None));
+fn a_status_is_shown_with_what_can_be_done_about_it() {
+    for (statuses, remedy) in [
+        (&[301, 302, 308][..], ": redirects are not followed"),
+        (&[401, 403], ": does it want a header? (options header, headers_with)"),
+        (&[200, 404, 405, 426], ": is the path right (option path), and is it a Socket.IO server?"),
+        (&[400, 429, 500, 503], ""),
+    ] {
+        for &status in statuses {
+            let shown = ConnectFailure::Status(status).to_string();
+            assert!(shown.ends_with(&format!(" HTTP status {status}{remedy}")), "{shown}");
+        }
+    }
+}
+
+#[test]
+fn a_client_that_was_not_joined_names_its_server_and_namespace_and_what_a_path_is_for() {
+    let refused = |message: &str| Reason::Refused(Refusal::new(message.to_owned(), None));
+    let unknown = refused("Invalid namespace");
     let text = |namespace: &str, reason: &Reason| {
         let error = ReadyError::Ended(reason.clone());
-        StartError::Ready { namespace: namespace.to_owned(), error }.to_string()
+        let (server, namespace) = ("http://a:1/socket.io/".to_owned(), namespace.to_owned());
+        StartError::Ready { server, namespace, error }.to_string()
     };
-    let named = text("/socket.io/", &refused);
-    assert!(named.starts_with("namespace \"/socket.io/\": the server refused: "), "{named}");
+    let named = text("/socket.io/", &unknown);
+    let begin = "namespace \"/socket.io/\" of http://a:1/socket.io/: the server refused: ";
+    assert!(named.starts_with(begin), "{named}");
     assert!(named.contains("path in the URL is a namespace"), "{named}");
-    assert_eq!(text("/", &refused), format!("namespace \"/\": {refused}"));
-    let other = text("/a", &Reason::JoinTimeout);
-    assert_eq!(other, format!("namespace \"/a\": {}", Reason::JoinTimeout));
+    let plain = |namespace: &str, reason: &Reason| {
+        let shown = format!("namespace \"{namespace}\" of http://a:1/socket.io/: {reason}");
+        assert_eq!(text(namespace, reason), shown);
+    };
+    plain("/", &unknown);
+    plain("/a", &refused("wrong password"));
+    plain("/a", &Reason::JoinTimeout);
 }
 
 #[test]
 fn what_a_server_says_is_shown_escaped_and_cut_and_its_data_never() {
     let data = Some(r#""s3cret""#);
     let table = [
-        ("", "the server refused: it gave data, but no message".to_owned()),
+        ("", "the server refused: it gave data, but no message (see Refusal::json)".to_owned()),
         (
             "no\nroot logged in\u{1b}[2J",
             r#"the server refused: "no\nroot logged in\u{1b}[2J""#.to_owned(),
