@@ -380,7 +380,7 @@ async fn the_log_of_a_link_that_fails_begins_with_a_warning_and_names_it() {
     };
     let warnings = of(log::Level::Warn, &url);
     assert_eq!(warnings.len(), 1, "{warnings:?}");
-    let parts = ["HTTP status 503", "(it says \"busy\")", "; attempt 1 to connect in "];
+    let parts = ["HTTP status 503", "(it says \"busy\")", "; retry 1 in "];
     assert!(parts.iter().all(|part| warnings[0].contains(part)), "{warnings:?}");
     assert_eq!(of(log::Level::Debug, &url).len(), 2);
     let changes = of(log::Level::Info, &url);

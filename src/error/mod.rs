@@ -342,6 +342,38 @@ pub(crate) fn brief(error: &impl fmt::Display) -> String {
     brief.text
 }
 
+/// How the text of an error begins where the application's own code has panicked.
+const PANICKED: &str = "reading it";
+
+/// What this crate says itself of arguments. It quotes nothing.
+const OWN: [&str; 4] = [
+    "there are no arguments",
+    "there are fewer arguments than that",
+    "an argument was asked for twice",
+    "no such attachment",
+];
+
+/// What of serde's text quotes no value: what was found, by its kind, and what was expected. The text
+/// may have been cut. An error of the type's own, which may say anything, is not shown.
+fn without_values(text: &str) -> String {
+    if text.starts_with(&format!("{PANICKED} panicked")) || text.starts_with("missing field `") {
+        return text.to_owned();
+    }
+    if OWN.contains(&text.split(" at line ").next().unwrap_or_default()) {
+        return text.to_owned();
+    }
+    let starts = ["invalid type: ", "invalid value: ", "invalid length ", "unknown "];
+    if !starts.iter().any(|start| text.starts_with(start)) {
+        return "the error may quote it, and is in `Undecodable` only".to_owned();
+    }
+    // A value is quoted, and stands before what was expected. It may have the same words in it.
+    let found = text.split(['"', '`', ',', '…']).next().unwrap_or_default().trim_end();
+    match text.rsplit_once(", expected ") {
+        Some((_, expected)) if !text.ends_with('…') => format!("{found}, expected {expected}"),
+        _ => found.to_owned(),
+    }
+}
+
 /// Why there is no connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -800,7 +832,12 @@ impl DecodeError {
     }
 
     pub(crate) fn panicked(panicked: &Panicked) -> Self {
-        Self(format!("reading it {panicked}"))
+        Self(format!("{PANICKED} {panicked}"))
+    }
+
+    /// The text for the log: without the values that it quotes.
+    pub(crate) fn without_values(&self) -> String {
+        without_values(&self.0)
     }
 }
 

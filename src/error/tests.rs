@@ -272,3 +272,40 @@ fn an_error_that_quotes_the_server_is_cut() {
     let error = ConnectFailure::Handshake("x\n".repeat(1_000)).to_string();
     assert!(!error.contains('\n') && error.len() < 600, "{error}");
 }
+
+#[test]
+fn the_log_has_what_was_found_and_expected_but_no_value() {
+    #[derive(Debug, serde::Deserialize)]
+    #[serde(rename_all = "lowercase", deny_unknown_fields)]
+    enum Kind {
+        Tea,
+        Cup { _size: u8 },
+    }
+
+    fn logged<T: DeserializeOwned + fmt::Debug>(json: &Value) -> String {
+        let error = serde_json::from_str::<T>(&json.to_string()).unwrap_err();
+        DecodeError::from_serde(error).without_values()
+    }
+
+    let place = |text: &str| text.split(" at line ").next().unwrap().to_owned();
+    for secret in ["s3cret", "a \", expected s3cret", "a`, expected `s3cret", &"s3cret ".repeat(99)]
+    {
+        let secret = &json!(secret);
+        let is_cut = secret.to_string().len() > 200;
+        let expected = |text: &str, expected: &str| {
+            if is_cut { text.to_owned() } else { format!("{text}, expected {expected}") }
+        };
+        assert_eq!(place(&logged::<u8>(secret)), expected("invalid type: string", "u8"));
+        let unknown = expected("unknown variant", "`tea` or `cup`");
+        assert_eq!(place(&logged::<Kind>(secret)), unknown);
+        let name = secret.as_str().unwrap();
+        let unknown = expected("unknown field", "`_size`");
+        assert_eq!(place(&logged::<Kind>(&json!({ "cup": { name: 1 } }))), unknown);
+        let own = DecodeError::from_serde(serde::de::Error::custom(format!("bad {secret}")));
+        assert!(!own.without_values().contains("s3cret"), "{own}");
+    }
+    let number = "invalid value: integer, expected u8";
+    assert_eq!(place(&logged::<u8>(&json!(300))), number);
+    assert_eq!(place(&logged::<Kind>(&json!({ "cup": {} }))), "missing field `_size`");
+    assert!(logged::<(u8, u8)>(&json!([1])).starts_with("invalid length 1, expected a tuple"));
+}
