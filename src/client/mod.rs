@@ -857,17 +857,15 @@ impl ClientBuilder {
     fn build(self) -> Result<Parts, BuildError> {
         self.check_ranges()?;
         let Address { origin, namespace, query } = Address::parse(&self.url)?;
-        let refuse = |error: &str| BuildError::Url(error.to_owned());
         // What is wrong is not repeated: a query that got into the wrong place may have a token in it.
         let base = format!("{origin}{}", endpoint(&self.path, self.trailing_slash));
         if !self.path.starts_with('/') || self.path.contains(['?', '#']) || !is_uri(&base) {
-            return Err(refuse(
-                "option path must start with a slash, and have only what a URL's path can have",
-            ));
+            let expected = "a slash first, and then only what a URL's path can have";
+            return Err(BuildError::Option { name: "path", expected });
         }
         let query = Query::new(query, self.query, self.query_with)?;
         if !is_uri(&format!("{base}?EIO=4&transport=websocket{}", query.text())) {
-            return Err(refuse("it is too long with the query"));
+            return Err(BuildError::Url("it is too long with the query".to_owned()));
         }
         // Not less, or whoever waits hears that time is up, and not why.
         let ready = self.connect_timeout.saturating_add(self.join_timeout);
@@ -1101,7 +1099,7 @@ mod tests {
             "/s3cret\u{e9}",
         ] {
             let error = refused(builder("http://host").path(path));
-            assert!(matches!(error, BuildError::Url(_)), "{path}: {error:?}");
+            assert!(matches!(error, BuildError::Option { name: "path", .. }), "{path}: {error:?}");
             assert!(!format!("{error:?}{error}").contains("s3cret"), "{path}: {error}");
         }
         let long = builder("http://host").query("q", "s3cret".repeat(20_000));

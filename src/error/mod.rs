@@ -57,7 +57,7 @@ pub enum Initiator {
 /// | [`Connect`](Self::Connect) | – | there never was a connection | yes, but for [`Unsupported`](ConnectFailure::Unsupported) |
 /// | [`Provider`](Self::Provider) | – | the application failed to give what it takes to connect or to join | yes |
 /// | [`Middleware`](Self::Middleware) | – | a middleware of the application did not let the request to join pass | no |
-/// | [`Reconnect`](Self::Reconnect) | `forced close` | another namespace needed a new connection | yes |
+/// | [`Reconnect`](Self::Reconnect) | `forced close` | the connection was replaced for the sake of a namespace | yes |
 /// | [`SlowSubscriber`](Self::SlowSubscriber) | – | this side left, since a subscriber was too slow | never |
 ///
 /// What is tried again is up to [`Reconnect::retry`](crate::Reconnect::retry), but for what is
@@ -107,8 +107,9 @@ pub enum Reason {
     /// A [middleware](crate::middleware::Middleware::connect) of the application did not let the
     /// request to join pass, for this reason. It is shown and logged.
     Middleware(String),
-    /// The connection was replaced, because a namespace could not be joined over it any more: on a
-    /// server 1.x or 2.x everything depends on `/`, and that was left or refused.
+    /// The connection was replaced, because a namespace, maybe another one, could not be joined over
+    /// it any more, or the server has joined it twice. That may happen with any server; with one 1.x
+    /// or 2.x also when `/`, on which everything depends there, was left or refused.
     Reconnect,
     /// More events waited for a subscriber than it allows with
     /// [`Overflow::Disconnect`](crate::Overflow::Disconnect).
@@ -197,7 +198,7 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::ClientDisconnect => f.write_str("this client left the namespace"),
-            Self::Shutdown => f.write_str("the client was shut down"),
+            Self::Shutdown => f.write_str("the client was shut down, or its last handle was dropped"),
             Self::ServerDisconnect => f.write_str("the server disconnected this client"),
             Self::Refused(refusal) => write!(f, "the server refused: {refusal}"),
             Self::JoinTimeout => {
@@ -222,7 +223,7 @@ impl fmt::Display for Reason {
             Self::Middleware(reason) => {
                 write!(f, "a middleware stopped the request to join: {}", brief(reason))
             }
-            Self::Reconnect => f.write_str("another namespace needed a new connection"),
+            Self::Reconnect => f.write_str("the connection was replaced, because a namespace could not be joined over it, or was joined twice"),
             Self::SlowSubscriber => f.write_str("a subscriber was too slow"),
         }
     }
@@ -456,14 +457,19 @@ const RECIPE: &str = "
 ";
 
 /// A client that cannot be built: an option does not make sense.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BuildError {
-    /// The URL, or the path of the request, cannot be used. The text says why, and repeats neither.
+    /// The URL cannot be used. The text says why, and does not repeat it.
     Url(String),
     /// A header's name or value is not allowed in HTTP, or it is one that the websocket handshake
     /// sets itself. Its value is not repeated here.
-    Header(String),
+    Header {
+        /// The header's name.
+        name: String,
+        /// Which of them it is.
+        error: &'static str,
+    },
     /// A parameter of the query, set or in the URL, has this name, which belongs to the protocol:
     /// `EIO`, `transport` or `sid`.
     Query(String),
@@ -481,11 +487,33 @@ pub enum BuildError {
     NoArbiter,
 }
 
+/// Who uses `?` in `main` sees this, so what is not clear from its name has a sentence.
+impl fmt::Debug for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Url(error) => f.debug_tuple("Url").field(error).finish(),
+            Self::Header { name, error } => {
+                f.debug_struct("Header").field("name", name).field("error", error).finish()
+            }
+            Self::Query(name) => f.debug_tuple("Query").field(name).finish(),
+            Self::Auth(error) => f.debug_tuple("Auth").field(error).finish(),
+            Self::Option { name, expected } => {
+                f.debug_struct("Option").field("name", name).field("expected", expected).finish()
+            }
+            Self::NoArbiter => f.write_str(
+                "NoArbiter: no actix system runs on this thread; use #[actix::main], or start a system on another thread and the client there with start_in (see \"Where it runs\" in the docs of the crate)",
+            ),
+        }
+    }
+}
+
 impl fmt::Display for BuildError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Url(error) => write!(f, "unusable URL: {error}"),
-            Self::Header(name) => write!(f, "header {name:?} cannot be sent"),
+            Self::Header { name, error } => {
+                write!(f, "header {} cannot be sent: {error}", Excerpt(name))
+            }
             Self::Query(name) => {
                 write!(f, "parameter {name:?} of the query belongs to the protocol: leave it out")
             }
@@ -738,8 +766,9 @@ pub enum AckError {
     TimedOut,
     /// The session ended first. The event was on its way; whether the server saw it is not known.
     Disconnected(Reason),
-    /// The event has [retries](crate::AckRequest::retries), and the connection was lost twice right
-    /// behind it: the server may not take messages of that size, or with that many attachments.
+    /// The connection was lost twice right behind the event, with or without
+    /// [retries](crate::AckRequest::retries): the server may not take messages of that size, or with
+    /// that many attachments.
     Unsendable(Unsendable),
     /// The answer came, in another shape than asked for.
     Decode(DecodeError),

@@ -125,7 +125,7 @@ fn other_errors() -> Vec<Shown> {
     let event = Unsendable { event: "e".to_owned(), size: 2, attachments: 1 };
     for error in [
         BuildError::Url("no".to_owned()),
-        BuildError::Header("a".to_owned()),
+        BuildError::Header { name: "a".to_owned(), error: "no" },
         BuildError::Query("sid".to_owned()),
         BuildError::Auth("no".to_owned()),
         BuildError::Option { name: "jitter", expected: "0.0 to 1.0" },
@@ -201,6 +201,10 @@ fn where_there_is_no_system_the_error_shows_what_the_docs_do() {
         assert!(shown.contains(begin) && docs.contains(begin), "{begin}");
     }
     assert!(docs.contains(".start_in(&told.recv()?)?;"));
+    // What `main` prints of an error that it returns.
+    let debug = format!("{:?}", StartError::from(BuildError::NoArbiter));
+    assert!(debug.contains("no actix system") && debug.contains("start_in"), "{debug}");
+    assert!(debug.contains("\"Where it runs\"") && docs.contains("//! # Where it runs"), "{debug}");
 }
 
 #[test]
