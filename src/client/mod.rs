@@ -599,8 +599,8 @@ impl ClientBuilder {
 
     /// Insists on a protocol revision. Default: find out which one the server speaks.
     ///
-    /// There is little need to. It saves what it takes to find out about servers 3.0 to 4.4, for the
-    /// first connection: some 150 milliseconds, and with 3.1 to 4.4 a second connection. Servers that
+    /// Rarely needed. It saves the detection: for servers 3.0 to 4.4 some 150 milliseconds at the
+    /// first connection, and with 3.1 to 4.4 a second connection. Servers that
     /// answer a client's ping although they speak Engine.IO 4 (netty-socketio 2.x in Java,
     /// think-swoole) are taken for old ones first, for half of the
     /// [`join_timeout`](Self::join_timeout): with these, [`Protocol::Eio4`] saves 10 seconds.

@@ -180,8 +180,7 @@ impl Event {
 
     /// Whether the server waits for an answer. It does if it emitted with an acknowledgement.
     ///
-    /// Nor can a question be answered whose id is 2^64 - 1 or more. Servers count their questions,
-    /// and none comes that far.
+    /// It is `false` also for an id of 2^64 - 1 or more, which no server reaches.
     pub fn wants_ack(&self) -> bool {
         self.answer.is_some()
     }
