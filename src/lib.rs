@@ -97,8 +97,8 @@
 //! * **Nothing vanishes silently.** Who waits for something is told; the rest is counted or logged,
 //!   by way of the [`log`] crate: lost data as warnings, sessions that begin and end as infos, and
 //!   the first of several failures in a row to connect as a warning with its reason, what the server
-//!   said, and when the next attempt is made. Lines begin with the `host:port` of the connection, and the
-//!   namespace where it is about one. Arguments, credentials and session ids are never logged.
+//!   said, and when the next attempt is made. Lines begin with the `host:port` of the connection, and
+//!   the namespace where it is about one. Arguments, credentials and session ids are never logged.
 //! * **Nothing grows without a bound.** The bounds are options of [`ClientBuilder`].
 //!
 //! # Which server?

@@ -330,7 +330,7 @@ async fn what_a_server_says_that_refuses_is_logged_escaped_and_cut() {
     let object = r#"{"message":"no","token":"s3cret"}"#;
     let chunks = "4\r\nsay \r\n2\r\nno\r\n0\r\n\r\n";
     let sized = |body: &str, more: usize| format!("content-length: {}\r\n", body.len() + more);
-    let nothing = "403; no further";
+    let nothing = "403: does it want a header? (options header, headers_with); no further";
     for (headers, body, expected) in [
         (sized("not\nfor you", 0), "not\nfor you", r#""not\nfor you""#),
         ("transfer-encoding: chunked\r\n".to_owned(), chunks, r#""say no""#),
