@@ -236,9 +236,9 @@ impl Event {
     ///
     /// From a server with [another parser](crate::Parser) to one with the default parser, an object
     /// that looks like the place of an attachment is refused where there are attachments beside it
-    /// ([`EmitError::Encode`](crate::EmitError::Encode)); see [`payload`](crate::payload). An event
+    /// ([`EmitError::Encode`]); see [`payload`](crate::payload). An event
     /// with a name that is reserved is refused as well
-    /// ([`EmitError::ReservedName`](crate::EmitError::ReservedName)).
+    /// ([`EmitError::ReservedName`]).
     ///
     /// A server with connection state recovery adds an argument of its own to each event, which
     /// is passed on as well; see [`Ready::recovered`].
