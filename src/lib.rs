@@ -83,7 +83,7 @@
 //! | fetch credentials | [`ClientBuilder::auth_with`], [`headers_with`](ClientBuilder::headers_with) |
 //! | be slow, or stop listening | [`Overflow`], [`Lagged`], [`Subscription`] |
 //! | count | [`Client::stats`] |
-//! | hear what a server 1.x or 2.x did not take | [`ServerError`] |
+//! | hear of errors that a server 1.x or 2.x reports | [`ServerError`] |
 //! | know why it ended | [`Reason`], [`error`] |
 //! | end it | [`Client::shutdown`] |
 //!
@@ -96,9 +96,9 @@
 //! * **Nothing hangs.** Whatever can be awaited has a deadline, and a typed outcome.
 //! * **Nothing vanishes silently.** Who waits for something is told; the rest is counted or logged,
 //!   by way of the [`log`] crate: lost data as warnings, sessions that begin and end as infos, and
-//!   the first failure of a row to connect as a warning with its reason, what the server said, and
-//!   when the next attempt is made. Lines begin with the `host:port` of the connection, and the
-//!   namespace where it is about one. Arguments, credentials and session ids are never logged.
+//!   the first of several failures in a row to connect as a warning with its reason, what the server
+//!   said, and when the next attempt is made. Lines begin with the `host:port` of the connection, and
+//!   the namespace where it is about one. Arguments, credentials and session ids are never logged.
 //! * **Nothing grows without a bound.** The bounds are options of [`ClientBuilder`].
 //!
 //! # Which server?
@@ -110,7 +110,7 @@
 //! [`Socket::connect`] makes.
 //!
 //! A server that is configured with `socket.io-msgpack-parser` needs the cargo feature `msgpack`
-//! here, and to be told apart by [`ClientBuilder::parser`].
+//! and [`.parser(Parser::Msgpack)`](ClientBuilder::parser); the client cannot find that out.
 //!
 //! # Where it runs
 //!
@@ -155,8 +155,8 @@
 //! It is tried again, by the policy of [`Reconnect`]: by default for ever, the first connection
 //! included, and for all clients of the process together no more often than [`DialLimiter`] lets
 //! them. Subscribers get [`Disconnected`], and [`Reconnecting`] for each attempt if they asked for
-//! it; what is emitted meanwhile waits, and is sent in order when its namespace is joined again,
-//! behind which comes [`Ready`]. A namespace that the server itself has ended, or refused, stays so
+//! it; what is emitted meanwhile waits, and is sent in order as soon as the namespace is joined
+//! again; then [`Ready`] comes. A namespace that the server itself has ended, or refused, stays so
 //! until [`Socket::connect`], unless the [policy](Reconnect::retry) says otherwise.
 //! [`Socket::disconnect`] and [`Client::shutdown`] win at any time. What arrives, what may be lost
 //! and what it costs to lose nothing is on a page of its own: [`guide::delivery`].

@@ -105,9 +105,11 @@ async fn what_a_provider_cannot_give_is_not_dialled_for_and_is_tried_again() {
         .start()
         .unwrap();
     let mut recorder = Recorder::of(client.socket());
-    for expected in
-        ["no token yet", "header \"upgrade\" cannot be sent", "the query makes the URL too long"]
-    {
+    for expected in [
+        "no token yet",
+        "header \"upgrade\" cannot be sent: the websocket handshake sets it",
+        "the query makes the URL too long",
+    ] {
         let reason = recorder.next_reconnecting().await.reason().clone();
         assert_eq!(reason, Reason::Provider(expected.to_owned()));
     }
@@ -328,7 +330,7 @@ async fn what_a_server_says_that_refuses_is_logged_escaped_and_cut() {
     let object = r#"{"message":"no","token":"s3cret"}"#;
     let chunks = "4\r\nsay \r\n2\r\nno\r\n0\r\n\r\n";
     let sized = |body: &str, more: usize| format!("content-length: {}\r\n", body.len() + more);
-    let nothing = "403; no further";
+    let nothing = "403: does it want a header? (options header, headers_with); no further";
     for (headers, body, expected) in [
         (sized("not\nfor you", 0), "not\nfor you", r#""not\nfor you""#),
         ("transfer-encoding: chunked\r\n".to_owned(), chunks, r#""say no""#),
@@ -380,7 +382,7 @@ async fn the_log_of_a_link_that_fails_begins_with_a_warning_and_names_it() {
     };
     let warnings = of(log::Level::Warn, &url);
     assert_eq!(warnings.len(), 1, "{warnings:?}");
-    let parts = ["HTTP status 503", "(it says \"busy\")", "; attempt 1 to connect in "];
+    let parts = ["HTTP status 503", "(it says \"busy\")", "; retry 1 in "];
     assert!(parts.iter().all(|part| warnings[0].contains(part)), "{warnings:?}");
     assert_eq!(of(log::Level::Debug, &url).len(), 2);
     let changes = of(log::Level::Info, &url);

@@ -14,7 +14,8 @@ use actix::{
     Actor, ActorContext, Addr, Arbiter, AtomicResponse, Context, Handler, Recipient, WrapFuture,
 };
 use actix_socketio::{
-    AckError, Disconnected, Emit, EmitError, Event, Lagged, Ready, Reason, Socket,
+    AckError, Client, Disconnected, Emit, EmitError, Event, Lagged, NamedEvent, Ready, Reason,
+    Socket,
     middleware::{Flow, outgoing},
 };
 use bytes::Bytes;
@@ -30,9 +31,11 @@ use std::{
 use support::{
     eventually,
     every::{self, Target, on_every_server, on_every_server_in_both_parsers, within},
+    logged,
     node::{self, Config, Line},
     recorder::{Fact, Recorder},
     scripted,
+    scripted::Scripted,
 };
 use tokio::sync::{Semaphore, mpsc};
 
@@ -498,6 +501,54 @@ async fn emitting_after_shutdown_is_an_error_at_once(server: &Target) {
     assert_eq!(report.dropped, 0);
     assert_eq!(recorder.next_disconnected().await, Reason::Shutdown);
     assert!(socket.recipient().try_send(Emit::new("echo", 1).unwrap()).is_err());
+}
+
+/// Asks for another shape than the server has.
+#[derive(Deserialize, actix::Message)]
+#[rtype(result = "()")]
+struct Price(#[expect(dead_code, reason = "only read")] u8);
+
+impl NamedEvent for Price {
+    const NAME: &'static str = "price";
+}
+
+struct Desk;
+
+impl Actor for Desk {
+    type Context = Context<Self>;
+}
+
+impl Handler<Price> for Desk {
+    type Result = ();
+    fn handle(&mut self, _: Price, _: &mut Context<Self>) {}
+}
+
+#[actix::test]
+async fn the_log_of_events_of_another_shape_and_of_unwanted_ones_is_short_and_has_no_arguments() {
+    logged::start();
+    let server = Scripted::start();
+    let client = Client::builder(server.url()).start().unwrap();
+    let desk = Desk.start();
+    client.socket().on::<Price>(desk);
+    let mut peer = server.accept().await;
+    peer.greet().await;
+    for number in 0..9 {
+        peer.send_text(format!(r#"42["price","Bearer s3cret {number}"]"#)).await;
+        peer.send_text(r#"42["other","s3cret"]"#).await;
+    }
+    eventually("all are read", || client.stats().undecodable == 9).await;
+    let of = |level, part: &str| {
+        logged::lines_at(level).iter().filter(|line| line.contains(part)).count()
+    };
+    let warning = "the event \"price\" is no events::Price: invalid type: string, expected u8";
+    for so_far in ["(1 such event so far", "(8 such events so far"] {
+        assert_eq!(of(log::Level::Warn, so_far), 1, "{:?}", logged::lines());
+    }
+    assert_eq!(of(log::Level::Warn, warning), 4, "{:?}", logged::lines());
+    // Somebody hears others.
+    let early = "no subscriber wants \"other\" yet; it is kept";
+    assert_eq!(of(log::Level::Info, early), 1, "{:?}", logged::lines());
+    assert!(logged::lines().iter().all(|line| !line.contains("s3cret")), "{:?}", logged::lines());
 }
 
 #[actix::test]

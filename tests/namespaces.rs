@@ -255,12 +255,14 @@ async fn an_unknown_namespace_is_refused(server: &Target) {
     for path in ["/unknown", "/foo/", "/socket.io/"] {
         let connecting = support::builder(format!("{}{path}", server.url())).connect();
         let Err(error) = within(connecting).await else { panic!("there is no {path}") };
-        let StartError::Ready { namespace, error: ReadyError::Ended(reason) } = &error else {
+        let StartError::Ready { namespace, error: ReadyError::Ended(reason), .. } = &error else {
             panic!("{error:?}");
         };
         assert_eq!((namespace.as_str(), refused(reason).message()), (path, "Invalid namespace"));
         let text = error.to_string();
-        assert!(text.contains(path) && text.contains("path in the URL is a namespace"), "{text}");
+        let named = format!("namespace {path:?} of {}/socket.io/: ", server.url());
+        assert!(text.starts_with(&named), "{text}");
+        assert!(text.contains("path in the URL is a namespace"), "{text}");
         let by_name = within(client.of(path).unwrap().ready()).await;
         assert_eq!(by_name, Err(ReadyError::Ended(reason.clone())));
     }

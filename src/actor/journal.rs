@@ -13,6 +13,18 @@ use crate::{
     transport::Target,
 };
 
+/// So many of these, in words.
+pub(crate) fn counted(count: impl TryInto<u64>, noun: &str) -> String {
+    let count = count.try_into().unwrap_or(u64::MAX);
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
+/// As far as anybody wants to know it: to the millisecond.
+fn rounded(delay: Duration) -> Duration {
+    let millis = delay.saturating_add(Duration::from_micros(500)).as_millis();
+    u64::try_from(millis).map_or(delay, Duration::from_millis)
+}
+
 #[derive(Debug)]
 pub(crate) struct Journal {
     /// `http://host:port/path/`
@@ -64,7 +76,8 @@ impl Journal {
         let link = &self.link;
         match self.failing.take() {
             Some((count, _)) => {
-                log::info!("{link}: connected after {count} failed attempts, {protocol}");
+                let attempts = counted(count, "failed attempt");
+                log::info!("{link}: connected after {attempts}, {protocol}");
             }
             None => log::info!("{link}: connected, {protocol}"),
         }
@@ -85,10 +98,11 @@ impl Journal {
 
     /// Another attempt is to be made.
     pub(crate) fn retrying(&mut self, attempt: u32, delay: Duration, reason: &Reason) {
+        let delay = rounded(delay);
         if self.has_failed {
-            self.failed(reason, format_args!("attempt {attempt} to connect in {delay:?}"));
+            self.failed(reason, format_args!("retry {attempt} in {delay:?}"));
         } else {
-            log::info!("{}: attempt {attempt} to connect in {delay:?}", self.link);
+            log::info!("{}: retry {attempt} in {delay:?}", self.link);
         }
     }
 
@@ -108,6 +122,7 @@ impl Journal {
 
     /// No more attempts are made.
     pub(crate) fn gave_up(&self, attempts: u32, reason: &Reason) {
-        log::warn!("{}: gave up after {attempts} attempts to connect: {reason}", self.url);
+        let attempts = counted(attempts, "attempt");
+        log::warn!("{}: gave up after {attempts} to connect: {reason}", self.url);
     }
 }

@@ -334,9 +334,8 @@ impl Namespace {
     fn warn_of_auth(&self) {
         if self.provider.is_some() || self.fixed.is_some() || self.port.chain.is_empty() {
             log::warn!(
-                "{}: auth is not sent: a server of {} takes none for this namespace; a query or a header (query_with, headers_with) reaches it",
-                self.label(),
-                Protocol::Eio3
+                "{}: auth is not sent: servers 1.x and 2.x take none for /; use `query` or `header` (or `query_with`, `headers_with`)",
+                self.label()
             );
         }
     }

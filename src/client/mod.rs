@@ -71,6 +71,8 @@ struct Inner {
     arbiter: ArbiterHandle,
     knowledge: Arc<SharedStatus>,
     settings: Settings,
+    /// `http://host:port/path/`
+    url: String,
     defaults: Defaults,
     ports: Mutex<Ports>,
 }
@@ -597,8 +599,8 @@ impl ClientBuilder {
 
     /// Insists on a protocol revision. Default: find out which one the server speaks.
     ///
-    /// There is little need to. It saves what it takes to find out about servers 3.0 to 4.4, for the
-    /// first connection: some 150 milliseconds, and with 3.1 to 4.4 a second connection. Servers that
+    /// Rarely needed. It saves the detection: for servers 3.0 to 4.4 some 150 milliseconds at the
+    /// first connection, and with 3.1 to 4.4 a second connection. Servers that
     /// answer a client's ping although they speak Engine.IO 4 (netty-socketio 2.x in Java,
     /// think-swoole) are taken for old ones first, for half of the
     /// [`join_timeout`](Self::join_timeout): with these, [`Protocol::Eio4`] saves 10 seconds.
@@ -812,6 +814,7 @@ impl ClientBuilder {
         let Parts { config, target, settings, defaults, ids, tickets } = self.build()?;
         let knowledge = Arc::new(SharedStatus::default());
         let known = Arc::clone(&knowledge);
+        let url = target.base.clone();
         let (counters, window) = (Arc::clone(&settings.counters), Arc::clone(&settings.window));
         let connection = Connection::start_in_arbiter(arbiter, move |_| {
             Connection::new(config, target, window, known, counters)
@@ -825,6 +828,7 @@ impl ClientBuilder {
             arbiter: arbiter.clone(),
             knowledge,
             settings,
+            url,
             defaults,
             ports: Mutex::new(ports),
         });
@@ -844,8 +848,8 @@ impl ClientBuilder {
         let client = self.start()?;
         let socket = client.socket();
         socket.ready().await.map_err(|error| {
-            let namespace = socket.namespace().to_owned();
-            StartError::Ready { namespace, error }
+            let (server, namespace) = (client.inner.url.clone(), socket.namespace().to_owned());
+            StartError::Ready { server, namespace, error }
         })?;
         Ok(client)
     }
@@ -853,17 +857,15 @@ impl ClientBuilder {
     fn build(self) -> Result<Parts, BuildError> {
         self.check_ranges()?;
         let Address { origin, namespace, query } = Address::parse(&self.url)?;
-        let refuse = |error: &str| BuildError::Url(error.to_owned());
         // What is wrong is not repeated: a query that got into the wrong place may have a token in it.
         let base = format!("{origin}{}", endpoint(&self.path, self.trailing_slash));
         if !self.path.starts_with('/') || self.path.contains(['?', '#']) || !is_uri(&base) {
-            return Err(refuse(
-                "option path must start with a slash, and have only what a URL's path can have",
-            ));
+            let expected = "a slash first, and then only what a URL's path can have";
+            return Err(BuildError::Option { name: "path", expected });
         }
         let query = Query::new(query, self.query, self.query_with)?;
         if !is_uri(&format!("{base}?EIO=4&transport=websocket{}", query.text())) {
-            return Err(refuse("it is too long with the query"));
+            return Err(BuildError::Url("it is too long with the query".to_owned()));
         }
         // Not less, or whoever waits hears that time is up, and not why.
         let ready = self.connect_timeout.saturating_add(self.join_timeout);
@@ -1097,7 +1099,7 @@ mod tests {
             "/s3cret\u{e9}",
         ] {
             let error = refused(builder("http://host").path(path));
-            assert!(matches!(error, BuildError::Url(_)), "{path}: {error:?}");
+            assert!(matches!(error, BuildError::Option { name: "path", .. }), "{path}: {error:?}");
             assert!(!format!("{error:?}{error}").contains("s3cret"), "{path}: {error}");
         }
         let long = builder("http://host").query("q", "s3cret".repeat(20_000));

@@ -99,7 +99,7 @@ impl Socket {
     ///
     /// It gets them in the order in which they came about, through its mailbox. When that is full,
     /// messages wait for it, in order; when too many wait, the connection pauses, and the server
-    /// has to hold back; when that goes on for too long, it misses the newest, and
+    /// has to hold back; if that lasts too long, the newest events are dropped for this actor, and
     /// [`Lagged`](crate::Lagged) says so. [`Overflow`] has other ways. An actor
     /// that expects bursts does well to
     /// [enlarge its mailbox](actix::Context::set_mailbox_capacity).
@@ -530,7 +530,7 @@ impl Socket {
     /// 404 or 410 (but for 401 and 403 where [headers](crate::ClientBuilder::headers_with) or the query
     /// are asked for anew each time). And it ends when three attempts have failed in a row, for
     /// instance because nothing listens there. The client goes on trying by its policy, and
-    /// [`Reconnect::patient`](crate::Reconnect::patient) is for who wants to go on waiting too.
+    /// [`Reconnect::patient`](crate::Reconnect::patient) makes `ready` go on waiting as well.
     ///
     /// ```
     /// # use std::time::Duration;

@@ -57,7 +57,7 @@ pub enum Initiator {
 /// | [`Connect`](Self::Connect) | – | there never was a connection | yes, but for [`Unsupported`](ConnectFailure::Unsupported) |
 /// | [`Provider`](Self::Provider) | – | the application failed to give what it takes to connect or to join | yes |
 /// | [`Middleware`](Self::Middleware) | – | a middleware of the application did not let the request to join pass | no |
-/// | [`Reconnect`](Self::Reconnect) | `forced close` | another namespace needed a new connection | yes |
+/// | [`Reconnect`](Self::Reconnect) | `forced close` | the connection was replaced for the sake of a namespace | yes |
 /// | [`SlowSubscriber`](Self::SlowSubscriber) | – | this side left, since a subscriber was too slow | never |
 ///
 /// What is tried again is up to [`Reconnect::retry`](crate::Reconnect::retry), but for what is
@@ -107,8 +107,9 @@ pub enum Reason {
     /// A [middleware](crate::middleware::Middleware::connect) of the application did not let the
     /// request to join pass, for this reason. It is shown and logged.
     Middleware(String),
-    /// The connection was replaced, because a namespace could not be joined over it any more: on a
-    /// server 1.x or 2.x everything depends on `/`, and that was left or refused.
+    /// The connection was replaced, because a namespace, maybe another one, could not be joined over
+    /// it any more, or the server has joined it twice. That may happen with any server; with one 1.x
+    /// or 2.x also when `/`, on which everything depends there, was left or refused.
     Reconnect,
     /// More events waited for a subscriber than it allows with
     /// [`Overflow::Disconnect`](crate::Overflow::Disconnect).
@@ -197,7 +198,7 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::ClientDisconnect => f.write_str("this client left the namespace"),
-            Self::Shutdown => f.write_str("the client was shut down"),
+            Self::Shutdown => f.write_str("the client was shut down, or its last handle was dropped"),
             Self::ServerDisconnect => f.write_str("the server disconnected this client"),
             Self::Refused(refusal) => write!(f, "the server refused: {refusal}"),
             Self::JoinTimeout => {
@@ -222,7 +223,7 @@ impl fmt::Display for Reason {
             Self::Middleware(reason) => {
                 write!(f, "a middleware stopped the request to join: {}", brief(reason))
             }
-            Self::Reconnect => f.write_str("another namespace needed a new connection"),
+            Self::Reconnect => f.write_str("the connection was replaced, because a namespace could not be joined over it, or was joined twice"),
             Self::SlowSubscriber => f.write_str("a subscriber was too slow"),
         }
     }
@@ -280,7 +281,7 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.message(), self.json()) {
             ("", None) => f.write_str("no reason given"),
-            ("", Some(_)) => f.write_str("it gave data, but no message"),
+            ("", Some(_)) => f.write_str("it gave data, but no message (see Refusal::json)"),
             (message, _) => Excerpt(message).fmt(f),
         }
     }
@@ -342,6 +343,38 @@ pub(crate) fn brief(error: &impl fmt::Display) -> String {
     brief.text
 }
 
+/// How the text of an error begins where the application's own code has panicked.
+const PANICKED: &str = "reading it";
+
+/// What this crate says itself of arguments. It quotes nothing.
+const OWN: [&str; 4] = [
+    "there are no arguments",
+    "there are fewer arguments than that",
+    "an argument was asked for twice",
+    "no such attachment",
+];
+
+/// What of serde's text quotes no value: what was found, by its kind, and what was expected. The text
+/// may have been cut. An error of the type's own, which may say anything, is not shown.
+fn without_values(text: &str) -> String {
+    if text.starts_with(&format!("{PANICKED} panicked")) || text.starts_with("missing field `") {
+        return text.to_owned();
+    }
+    if OWN.contains(&text.split(" at line ").next().unwrap_or_default()) {
+        return text.to_owned();
+    }
+    let starts = ["invalid type: ", "invalid value: ", "invalid length ", "unknown "];
+    if !starts.iter().any(|start| text.starts_with(start)) {
+        return "the error may quote it, and is in `Undecodable` only".to_owned();
+    }
+    // A value is quoted, and stands before what was expected. It may have the same words in it.
+    let found = text.split(['"', '`', ',', '…']).next().unwrap_or_default().trim_end();
+    match text.rsplit_once(", expected ") {
+        Some((_, expected)) if !text.ends_with('…') => format!("{found}, expected {expected}"),
+        _ => found.to_owned(),
+    }
+}
+
 /// Why there is no connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -388,7 +421,15 @@ impl fmt::Display for ConnectFailure {
                 Excerpt(says)
             ),
             Self::Status(status) => {
-                write!(f, "the server answered the websocket request with HTTP status {status}")
+                write!(f, "the server answered the websocket request with HTTP status {status}")?;
+                f.write_str(match status {
+                    300..=399 => ": redirects are not followed",
+                    401 | 403 => ": does it want a header? (options header, headers_with)",
+                    200 | 404 | 405 | 426 => {
+                        ": is the path right (option path), and is it a Socket.IO server?"
+                    }
+                    _ => "",
+                })
             }
             Self::Handshake(error) => write!(f, "not a Socket.IO server: {}", brief(error)),
             Self::Parser(ours) => write!(
@@ -416,14 +457,19 @@ const RECIPE: &str = "
 ";
 
 /// A client that cannot be built: an option does not make sense.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BuildError {
-    /// The URL, or the path of the request, cannot be used. The text says why, and repeats neither.
+    /// The URL cannot be used. The text says why, and does not repeat it.
     Url(String),
     /// A header's name or value is not allowed in HTTP, or it is one that the websocket handshake
     /// sets itself. Its value is not repeated here.
-    Header(String),
+    Header {
+        /// The header's name.
+        name: String,
+        /// Which of them it is.
+        error: &'static str,
+    },
     /// A parameter of the query, set or in the URL, has this name, which belongs to the protocol:
     /// `EIO`, `transport` or `sid`.
     Query(String),
@@ -441,11 +487,33 @@ pub enum BuildError {
     NoArbiter,
 }
 
+/// Who uses `?` in `main` sees this, so what is not clear from its name has a sentence.
+impl fmt::Debug for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Url(error) => f.debug_tuple("Url").field(error).finish(),
+            Self::Header { name, error } => {
+                f.debug_struct("Header").field("name", name).field("error", error).finish()
+            }
+            Self::Query(name) => f.debug_tuple("Query").field(name).finish(),
+            Self::Auth(error) => f.debug_tuple("Auth").field(error).finish(),
+            Self::Option { name, expected } => {
+                f.debug_struct("Option").field("name", name).field("expected", expected).finish()
+            }
+            Self::NoArbiter => f.write_str(
+                "NoArbiter: no actix system runs on this thread; use #[actix::main], or start a system on another thread and the client there with start_in (see \"Where it runs\" in the docs of the crate)",
+            ),
+        }
+    }
+}
+
 impl fmt::Display for BuildError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Url(error) => write!(f, "unusable URL: {error}"),
-            Self::Header(name) => write!(f, "header {name:?} cannot be sent"),
+            Self::Header { name, error } => {
+                write!(f, "header {} cannot be sent: {error}", Excerpt(name))
+            }
             Self::Query(name) => {
                 write!(f, "parameter {name:?} of the query belongs to the protocol: leave it out")
             }
@@ -519,6 +587,8 @@ pub enum StartError {
     Build(BuildError),
     /// The default namespace was not joined.
     Ready {
+        /// Where the request went: `http://host:port/path/`.
+        server: String,
         /// Its name.
         namespace: String,
         /// Why.
@@ -530,9 +600,11 @@ impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Build(error) => error.fmt(f),
-            Self::Ready { namespace, error } => {
-                write!(f, "namespace {}: {error}", Excerpt(namespace))?;
-                if namespace != "/" && matches!(error, ReadyError::Ended(Reason::Refused(_))) {
+            Self::Ready { server, namespace, error } => {
+                write!(f, "namespace {} of {server}: {error}", Excerpt(namespace))?;
+                let unknown = matches!(error, ReadyError::Ended(Reason::Refused(refusal))
+                    if refusal.message() == "Invalid namespace");
+                if unknown && namespace != "/" {
                     f.write_str(
                         " (a path in the URL is a namespace; the path of the request is the option path)",
                     )?;
@@ -694,8 +766,9 @@ pub enum AckError {
     TimedOut,
     /// The session ended first. The event was on its way; whether the server saw it is not known.
     Disconnected(Reason),
-    /// The event has [retries](crate::AckRequest::retries), and the connection was lost twice right
-    /// behind it: the server may not take messages of that size, or with that many attachments.
+    /// The connection was lost twice right behind the event, with or without
+    /// [retries](crate::AckRequest::retries): the server may not take messages of that size, or with
+    /// that many attachments.
     Unsendable(Unsendable),
     /// The answer came, in another shape than asked for.
     Decode(DecodeError),
@@ -788,7 +861,12 @@ impl DecodeError {
     }
 
     pub(crate) fn panicked(panicked: &Panicked) -> Self {
-        Self(format!("reading it {panicked}"))
+        Self(format!("{PANICKED} {panicked}"))
+    }
+
+    /// The text for the log: without the values that it quotes.
+    pub(crate) fn without_values(&self) -> String {
+        without_values(&self.0)
     }
 }
 

@@ -59,6 +59,9 @@ fn reasons() -> Vec<Reason> {
         ConnectFailure::UnknownHost("no such name".to_owned()),
         ConnectFailure::TimedOut,
         ConnectFailure::NoAnswer,
+        ConnectFailure::Status(301),
+        ConnectFailure::Status(401),
+        ConnectFailure::Status(404),
         ConnectFailure::Status(502),
         ConnectFailure::NoWebsocket("no".to_owned()),
         ConnectFailure::Handshake("no".to_owned()),
@@ -103,7 +106,8 @@ fn errors_with_reasons() -> Vec<Shown> {
             ReadyError::Ended(reason.clone()),
         ] {
             all.push(shown(error.clone(), text));
-            all.push(shown(StartError::Ready { namespace: "/a".to_owned(), error }, text));
+            let (server, namespace) = ("http://a/socket.io/".to_owned(), "/a".to_owned());
+            all.push(shown(StartError::Ready { server, namespace, error }, text));
         }
         all.push(match reason.clone() {
             Reason::Connect(failure) => shown(reason, Some(&failure)),
@@ -121,7 +125,7 @@ fn other_errors() -> Vec<Shown> {
     let event = Unsendable { event: "e".to_owned(), size: 2, attachments: 1 };
     for error in [
         BuildError::Url("no".to_owned()),
-        BuildError::Header("a".to_owned()),
+        BuildError::Header { name: "a".to_owned(), error: "no" },
         BuildError::Query("sid".to_owned()),
         BuildError::Auth("no".to_owned()),
         BuildError::Option { name: "jitter", expected: "0.0 to 1.0" },
@@ -197,28 +201,54 @@ fn where_there_is_no_system_the_error_shows_what_the_docs_do() {
         assert!(shown.contains(begin) && docs.contains(begin), "{begin}");
     }
     assert!(docs.contains(".start_in(&told.recv()?)?;"));
+    // What `main` prints of an error that it returns.
+    let debug = format!("{:?}", StartError::from(BuildError::NoArbiter));
+    assert!(debug.contains("no actix system") && debug.contains("start_in"), "{debug}");
+    assert!(debug.contains("\"Where it runs\"") && docs.contains("//! # Where it runs"), "{debug}");
 }
 
 #[test]
-fn a_client_that_was_refused_names_its_namespace_and_what_a_path_is_for() {
-    let refused = Reason::Refused(Refusal::new("Invalid namespace".to_owned(), None));
+fn a_status_is_shown_with_what_can_be_done_about_it() {
+    for (statuses, remedy) in [
+        (&[301, 302, 308][..], ": redirects are not followed"),
+        (&[401, 403], ": does it want a header? (options header, headers_with)"),
+        (&[200, 404, 405, 426], ": is the path right (option path), and is it a Socket.IO server?"),
+        (&[400, 429, 500, 503], ""),
+    ] {
+        for &status in statuses {
+            let shown = ConnectFailure::Status(status).to_string();
+            assert!(shown.ends_with(&format!(" HTTP status {status}{remedy}")), "{shown}");
+        }
+    }
+}
+
+#[test]
+fn a_client_that_was_not_joined_names_its_server_and_namespace_and_what_a_path_is_for() {
+    let refused = |message: &str| Reason::Refused(Refusal::new(message.to_owned(), None));
+    let unknown = refused("Invalid namespace");
     let text = |namespace: &str, reason: &Reason| {
         let error = ReadyError::Ended(reason.clone());
-        StartError::Ready { namespace: namespace.to_owned(), error }.to_string()
+        let (server, namespace) = ("http://a:1/socket.io/".to_owned(), namespace.to_owned());
+        StartError::Ready { server, namespace, error }.to_string()
     };
-    let named = text("/socket.io/", &refused);
-    assert!(named.starts_with("namespace \"/socket.io/\": the server refused: "), "{named}");
+    let named = text("/socket.io/", &unknown);
+    let begin = "namespace \"/socket.io/\" of http://a:1/socket.io/: the server refused: ";
+    assert!(named.starts_with(begin), "{named}");
     assert!(named.contains("path in the URL is a namespace"), "{named}");
-    assert_eq!(text("/", &refused), format!("namespace \"/\": {refused}"));
-    let other = text("/a", &Reason::JoinTimeout);
-    assert_eq!(other, format!("namespace \"/a\": {}", Reason::JoinTimeout));
+    let plain = |namespace: &str, reason: &Reason| {
+        let shown = format!("namespace \"{namespace}\" of http://a:1/socket.io/: {reason}");
+        assert_eq!(text(namespace, reason), shown);
+    };
+    plain("/", &unknown);
+    plain("/a", &refused("wrong password"));
+    plain("/a", &Reason::JoinTimeout);
 }
 
 #[test]
 fn what_a_server_says_is_shown_escaped_and_cut_and_its_data_never() {
     let data = Some(r#""s3cret""#);
     let table = [
-        ("", "the server refused: it gave data, but no message".to_owned()),
+        ("", "the server refused: it gave data, but no message (see Refusal::json)".to_owned()),
         (
             "no\nroot logged in\u{1b}[2J",
             r#"the server refused: "no\nroot logged in\u{1b}[2J""#.to_owned(),
@@ -245,4 +275,41 @@ fn an_error_that_quotes_the_server_is_cut() {
     assert_eq!(error.chars().count(), 201);
     let error = ConnectFailure::Handshake("x\n".repeat(1_000)).to_string();
     assert!(!error.contains('\n') && error.len() < 600, "{error}");
+}
+
+#[test]
+fn the_log_has_what_was_found_and_expected_but_no_value() {
+    #[derive(Debug, serde::Deserialize)]
+    #[serde(rename_all = "lowercase", deny_unknown_fields)]
+    enum Kind {
+        Tea,
+        Cup { _size: u8 },
+    }
+
+    fn logged<T: DeserializeOwned + fmt::Debug>(json: &Value) -> String {
+        let error = serde_json::from_str::<T>(&json.to_string()).unwrap_err();
+        DecodeError::from_serde(error).without_values()
+    }
+
+    let place = |text: &str| text.split(" at line ").next().unwrap().to_owned();
+    for secret in ["s3cret", "a \", expected s3cret", "a`, expected `s3cret", &"s3cret ".repeat(99)]
+    {
+        let secret = &json!(secret);
+        let is_cut = secret.to_string().len() > 200;
+        let expected = |text: &str, expected: &str| {
+            if is_cut { text.to_owned() } else { format!("{text}, expected {expected}") }
+        };
+        assert_eq!(place(&logged::<u8>(secret)), expected("invalid type: string", "u8"));
+        let unknown = expected("unknown variant", "`tea` or `cup`");
+        assert_eq!(place(&logged::<Kind>(secret)), unknown);
+        let name = secret.as_str().unwrap();
+        let unknown = expected("unknown field", "`_size`");
+        assert_eq!(place(&logged::<Kind>(&json!({ "cup": { name: 1 } }))), unknown);
+        let own = DecodeError::from_serde(serde::de::Error::custom(format!("bad {secret}")));
+        assert!(!own.without_values().contains("s3cret"), "{own}");
+    }
+    let number = "invalid value: integer, expected u8";
+    assert_eq!(place(&logged::<u8>(&json!(300))), number);
+    assert_eq!(place(&logged::<Kind>(&json!({ "cup": {} }))), "missing field `_size`");
+    assert!(logged::<(u8, u8)>(&json!([1])).starts_with("invalid length 1, expected a tuple"));
 }

@@ -180,8 +180,7 @@ impl Event {
 
     /// Whether the server waits for an answer. It does if it emitted with an acknowledgement.
     ///
-    /// Nor can a question be answered whose id is 2^64 - 1 or more. Servers count their questions,
-    /// and none comes that far.
+    /// It is `false` also for an id of 2^64 - 1 or more, which no server reaches.
     pub fn wants_ack(&self) -> bool {
         self.answer.is_some()
     }
@@ -473,8 +472,9 @@ impl Lagged {
 ///
 /// It comes once for each type that the event does not fit, to all who have subscribed to this
 /// message; to the actor whose type it is, in the place of the event in the order. If nobody has, the
-/// log says so, at the level `warn`, with the type and what serde said. It counts as an event where
-/// events wait for slow subscribers. [`Stats::undecodable`](crate::Stats::undecodable) counts them,
+/// log says so, at the level `warn`, with the type and what serde said, without the values that it
+/// quotes: for the first one of a subscriber, the second, the fourth, the eighth and so on. It counts
+/// as an event where events wait for slow subscribers. [`Stats::undecodable`](crate::Stats::undecodable) counts them,
 /// heard or not.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]

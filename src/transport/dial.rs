@@ -90,8 +90,9 @@ impl Target {
         let target = self.clone();
         async move {
             let max_message = target.max_message;
-            let request = request(target, protocol, dial).await?;
-            let (_, framed) = request.connect().await.map_err(failure)?;
+            let request = request(target.clone(), protocol, dial).await?;
+            let connected = request.connect().await;
+            let (_, framed) = connected.map_err(|error| failure(error, &target.authority()))?;
             Ok(WebSocket::new(framed, max_message))
         }
     }
@@ -158,8 +159,9 @@ fn tune(stream: &TcpStream, uri: &Uri) {
     }
 }
 
-/// awc's errors cannot leave this thread, so they become words.
-fn failure(error: WsClientError) -> DialFailure {
+/// awc's errors cannot leave this thread, so they become words. What it puts before those of the
+/// system says no more than the variant.
+fn failure(error: WsClientError, server: &str) -> DialFailure {
     let failure = match error {
         WsClientError::SendRequest(SendRequestError::Custom(error, _)) => {
             match error.downcast::<Refused>() {
@@ -186,10 +188,18 @@ fn failure(error: WsClientError) -> DialFailure {
                 )),
             }
         }
-        WsClientError::SendRequest(SendRequestError::Connect(
-            error @ (ConnectError::Resolver(_) | ConnectError::NoRecords),
-        )) => ConnectFailure::UnknownHost(brief(&error)),
-        WsClientError::SendRequest(error) => ConnectFailure::Unreachable(brief(&error)),
+        WsClientError::SendRequest(SendRequestError::Connect(error)) => match error {
+            ConnectError::Resolver(error) => {
+                ConnectFailure::UnknownHost(brief(&format_args!("{server}: {error}")))
+            }
+            ConnectError::NoRecords => {
+                ConnectFailure::UnknownHost(brief(&format_args!("{server}: it has no address")))
+            }
+            error => ConnectFailure::Unreachable(brief(&format_args!("{server}: {error}"))),
+        },
+        WsClientError::SendRequest(error) => {
+            ConnectFailure::Unreachable(brief(&format_args!("{server}: {error}")))
+        }
         error => ConnectFailure::Handshake(brief(&error)),
     };
     Reason::Connect(failure).into()

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use crate::{
     actor::{
+        journal::counted,
         namespace_ref::Name,
         subscribers::subscriber::{Interests, Subscriber},
     },
@@ -24,6 +25,8 @@ pub(crate) enum EarlyEvents {
         bytes: usize,
         /// How many of them came before the last [`Ready`](crate::Ready).
         before_ready: usize,
+        /// The log has the first one.
+        is_logged: bool,
     },
     /// Somebody has subscribed, or there were too many. So many were discarded since then.
     Over { lost: u64 },
@@ -31,7 +34,7 @@ pub(crate) enum EarlyEvents {
 
 impl Default for EarlyEvents {
     fn default() -> Self {
-        Self::Kept { events: VecDeque::new(), bytes: 0, before_ready: 0 }
+        Self::Kept { events: VecDeque::new(), bytes: 0, before_ready: 0, is_logged: false }
     }
 }
 
@@ -45,23 +48,30 @@ impl EarlyEvents {
     /// Gives how many were discarded now.
     pub(crate) fn keep(&mut self, event: Event, namespace: &Name) -> u64 {
         match self {
-            Self::Kept { events, bytes, .. } => {
+            Self::Kept { events, bytes, is_logged, .. } => {
+                let name = event.name().to_owned();
+                if !std::mem::replace(is_logged, true) {
+                    log::info!("{namespace}: no subscriber wants {name:?} yet; it is kept for one");
+                }
                 *bytes = bytes.saturating_add(event.payload.size());
                 events.push_back(event);
                 if events.len() <= MAX_EVENTS && *bytes <= MAX_BYTES {
                     return 0;
                 }
                 let lost = self.discard();
-                log::warn!("{namespace}: nobody has subscribed; {lost} events discarded");
+                let events = counted(lost, "event");
+                log::warn!(
+                    "{namespace}: {events} discarded that no subscriber wanted, the last one is {name:?}"
+                );
                 lost
             }
             Self::Over { lost } => {
                 *lost = lost.saturating_add(1);
                 // More lines would say no more.
                 if lost.is_power_of_two() {
-                    let name = event.name();
+                    let (name, events) = (event.name(), counted(*lost, "event"));
                     log::warn!(
-                        "{namespace}: nobody hears {name:?}; {lost} such events discarded so far"
+                        "{namespace}: no subscriber wants {name:?}; {events} discarded so far, of this and other names"
                     );
                 }
                 1
@@ -86,7 +96,7 @@ impl EarlyEvents {
 
     /// The first event that a subscriber to one message wants.
     pub(crate) fn pop(&mut self, subscriber: &Subscriber) -> Option<Event> {
-        let Self::Kept { events, bytes, before_ready } = self else { return None };
+        let Self::Kept { events, bytes, before_ready, .. } = self else { return None };
         let place = events.iter().position(|event| subscriber.wants_event(event))?;
         let event = events.remove(place)?;
         *bytes = bytes.saturating_sub(event.payload.size());
@@ -97,7 +107,7 @@ impl EarlyEvents {
     /// What of it is wanted: what came before the last [`Ready`](crate::Ready), and what behind
     /// it. Who hears all events leaves nothing for others.
     pub(crate) fn take(&mut self, interests: &Interests) -> (VecDeque<Event>, VecDeque<Event>) {
-        let Self::Kept { events, bytes, before_ready } = self else {
+        let Self::Kept { events, bytes, before_ready, .. } = self else {
             if interests.want_all_events() {
                 *self = Self::Over { lost: 0 };
             }

@@ -12,6 +12,7 @@ use std::{collections::HashMap, task::Context};
 
 use crate::{
     actor::{
+        journal::counted,
         namespace_ref::Name,
         subscribers::{
             policy::{Overflow, SubscriptionId},
@@ -52,6 +53,8 @@ struct Slots {
 #[derive(Debug)]
 struct Slot {
     subscriber: Subscriber,
+    /// How many events had another shape than it asked for, and nobody was told.
+    misfits: u64,
     /// It is in the list.
     is_busy: bool,
 }
@@ -75,7 +78,7 @@ impl Slots {
     /// Does something with the one in this place, and puts it on the list if there is something more to
     /// be done for it.
     fn with<T>(&mut self, place: usize, act: impl FnOnce(&mut Subscriber) -> T) -> Option<T> {
-        let Slot { subscriber, is_busy } = self.all.get_mut(place)?;
+        let Slot { subscriber, is_busy, .. } = self.all.get_mut(place)?;
         let outcome = act(subscriber);
         if !*is_busy && subscriber.is_busy() {
             *is_busy = true;
@@ -122,9 +125,16 @@ impl Slots {
             for place in (0..self.all.len()).filter(|&place| place != knows) {
                 told |= self.with(place, |subscriber| subscriber.offer(&fact)) == Some(true);
             }
-            if !told {
-                let name = event.name();
-                log::warn!("{namespace}: the event {name:?} is no {wanted}: {error}");
+            if !told && let Some(seat) = self.all.get_mut(knows) {
+                seat.misfits = seat.misfits.saturating_add(1);
+                // More lines would say no more.
+                if seat.misfits.is_power_of_two() {
+                    let (name, error) = (event.name(), error.without_values());
+                    let so_far = counted(seat.misfits, "such event");
+                    log::warn!(
+                        "{namespace}: the event {name:?} is no {wanted}: {error} ({so_far} so far for this subscriber)"
+                    );
+                }
             }
         }
     }
@@ -220,7 +230,7 @@ impl Subscribers {
     pub(crate) fn add(&mut self, subscriber: Subscriber) {
         let place = self.seats.all.len();
         self.hears_emitted |= subscriber.hears_emitted();
-        self.seats.all.push(Slot { subscriber, is_busy: false });
+        self.seats.all.push(Slot { subscriber, misfits: 0, is_busy: false });
         self.seats.with(place, |_| ());
         self.hearers = NameIndex::default();
     }
@@ -264,9 +274,9 @@ impl Subscribers {
                     room = backlog.rest_of(room);
                     let kept = backlog.kept.items;
                     log::warn!(
-                        "{namespace}: {} is too slow: {kept} events wait for it, and those that \
-                         come now are discarded",
-                        subscriber.interests()
+                        "{namespace}: {} is too slow: those that come now are discarded, and {} kept for it",
+                        subscriber.interests(),
+                        counted(kept, "event")
                     );
                 }
                 overrun |= subscriber.is_overrun();
@@ -281,7 +291,9 @@ impl Subscribers {
             let Slots { all, busy, undecodable, .. } = &mut self.seats;
             let mut is_done = false;
             busy.retain(|&place| {
-                let Some(Slot { subscriber, is_busy }) = all.get_mut(place) else { return false };
+                let Some(Slot { subscriber, is_busy, .. }) = all.get_mut(place) else {
+                    return false;
+                };
                 subscriber.poll(cx, namespace);
                 counters.missed.add(subscriber.take_missed());
                 let taken = subscriber.take_undecodable();

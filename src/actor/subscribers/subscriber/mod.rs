@@ -25,6 +25,7 @@ use futures::{FutureExt, StreamExt, stream::FuturesUnordered};
 
 use crate::{
     actor::{
+        journal::counted,
         namespace_ref::Name,
         subscribers::{
             listener::{Filter, FilteredListener},
@@ -820,8 +821,9 @@ impl Subscriber {
             let Gap { events: missed, states: missed_states } = std::mem::take(gap);
             if missed > 0 {
                 log::warn!(
-                    "{namespace}: {} was too slow, and missed {missed} events",
-                    self.interests
+                    "{namespace}: {} was too slow, and missed {}",
+                    self.interests,
+                    counted(missed, "event")
                 );
             }
             if missed_states > 0 {
