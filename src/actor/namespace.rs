@@ -202,7 +202,7 @@ impl Namespace {
         let list = settings.middleware.clone();
         let chain = Arc::new(Chain::new(list, name.clone(), Arc::clone(&settings.counters)));
         let posts = Arc::new(EmitQueue::default());
-        let (inner_outbox, inner_status) = (Arc::clone(&send_quota), Arc::clone(&status));
+        let (inner_quota, inner_status) = (Arc::clone(&send_quota), Arc::clone(&status));
         let (inner_chain, inner_posts) = (Arc::clone(&chain), Arc::clone(&posts));
         let (inner_connection, inner_name) = (connection.clone(), name.clone());
         let addr = Self::start_in_arbiter(arbiter, move |ctx| {
@@ -211,7 +211,7 @@ impl Namespace {
                 name: inner_name,
                 parser,
                 max_attachments,
-                send_quota: inner_outbox,
+                send_quota: inner_quota,
                 status: inner_status,
                 chain: inner_chain,
                 posts: inner_posts,

@@ -264,8 +264,8 @@ impl Inner {
     /// What waits to be sent, and how many events never were.
     fn outgoing(&self) -> (Load, u64) {
         let ports = self.ports();
-        let outboxes = ports.by_name.values().map(|port| &port.send_quota);
-        outboxes.fold((Load::default(), 0), |(load, discarded), send_quota| {
+        let quotas = ports.by_name.values().map(|port| &port.send_quota);
+        quotas.fold((Load::default(), 0), |(load, discarded), send_quota| {
             let more = Load { items: send_quota.waiting(), bytes: send_quota.waiting_bytes() };
             (load.plus(more), discarded.saturating_add(send_quota.discarded()))
         })

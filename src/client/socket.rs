@@ -316,21 +316,25 @@ impl Socket {
     }
 
     /// Has events go to something that is no actor.
-    pub(crate) fn attach(&self, ear: impl Listener + 'static, overflow: Overflow) -> Subscription {
-        self.hear(None, Filter::All, ear).overflow(overflow)
+    pub(crate) fn attach(
+        &self,
+        listener: impl Listener + 'static,
+        overflow: Overflow,
+    ) -> Subscription {
+        self.hear(None, Filter::All, listener).overflow(overflow)
     }
 
     fn hear(
         &self,
         owner: Option<Owner>,
         filter: Filter,
-        ear: impl Listener + 'static,
+        listener: impl Listener + 'static,
     ) -> Subscription {
         let number = SubscriptionId::next();
         let owner = owner.unwrap_or_else(|| Owner::alone(number));
         self.listen_as(
             number,
-            Interests::of_named(owner, FilteredListener::new(number, filter, ear)),
+            Interests::of_named(owner, FilteredListener::new(number, filter, listener)),
         )
     }
 
@@ -338,13 +342,13 @@ impl Socket {
         &self,
         owner: Owner,
         filter: Filter,
-        ear: impl Listener + 'static,
+        listener: impl Listener + 'static,
     ) -> Subscription {
         let number = SubscriptionId::next();
         let owner = owner.apart(number);
         self.listen_once(
             number,
-            Interests::of_named(owner, FilteredListener::new(number, filter, ear)),
+            Interests::of_named(owner, FilteredListener::new(number, filter, listener)),
         )
     }
 

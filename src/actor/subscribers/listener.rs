@@ -30,7 +30,7 @@ use crate::{
     runtime::guard::{self, Kept, Task},
 };
 
-/// Takes events. What it has of the application may panic, the ear does not.
+/// Takes events. What it has of the application may panic, the listener does not.
 pub(crate) trait Listener: Send {
     fn send(&self, event: Event) -> Sent;
 
@@ -54,33 +54,33 @@ pub(crate) struct FilteredListener {
     /// Of the call that this came from.
     pub(crate) number: SubscriptionId,
     pub(crate) filter: Filter,
-    ear: Kept<Box<dyn Listener>>,
+    listener: Kept<Box<dyn Listener>>,
 }
 
 impl FilteredListener {
     pub(crate) fn new(
         number: SubscriptionId,
         filter: Filter,
-        ear: impl Listener + 'static,
+        listener: impl Listener + 'static,
     ) -> Self {
-        Self { number, filter, ear: Kept::new(Box::new(ear)) }
+        Self { number, filter, listener: Kept::new(Box::new(listener)) }
     }
 
     pub(crate) fn send(&self, event: Event) -> Sent {
-        self.ear.get().map_or(Sent::Gone, |ear| ear.send(event))
+        self.listener.get().map_or(Sent::Gone, |listener| listener.send(event))
     }
 
     pub(crate) fn is_connected(&self) -> bool {
-        self.ear.get().is_some_and(|ear| ear.is_connected())
+        self.listener.get().is_some_and(|listener| listener.is_connected())
     }
 
     pub(crate) fn answers(&self) -> bool {
-        self.ear.get().is_some_and(|ear| ear.answers())
+        self.listener.get().is_some_and(|listener| listener.answers())
     }
 
     pub(crate) fn note_missed(&self, events: u64) {
-        if let Some(ear) = self.ear.get() {
-            ear.note_missed(events);
+        if let Some(listener) = self.listener.get() {
+            listener.note_missed(events);
         }
     }
 }
@@ -93,7 +93,7 @@ impl fmt::Display for FilteredListener {
             Filter::Name(name) => write!(f, "{:?}", &**name)?,
             Filter::Prefix(prefix) => write!(f, "{:?}…", &**prefix)?,
         }
-        write!(f, " as {}", self.ear.get().map_or("nothing", |ear| ear.kind()))
+        write!(f, " as {}", self.listener.get().map_or("nothing", |listener| listener.kind()))
     }
 }
 

@@ -188,7 +188,7 @@ impl Interests {
         Self { owner, named: vec![named], ..Self::default() }
     }
 
-    /// Whether some ear is for events of this name.
+    /// Whether some listener is for events of this name.
     fn hear(&self, name: &str) -> bool {
         self.named.iter().any(|named| named.filter.fits(name))
     }
