@@ -11,7 +11,7 @@ use serde::{
     },
     forward_to_deserialize_any,
 };
-use serde_json::Error;
+use serde_json::{Error, de::StrRead};
 
 use super::Payload;
 
@@ -24,10 +24,20 @@ struct Arguments<'a>(&'a Payload);
 
 impl<'a> Arguments<'a> {
     /// The first argument, or an error if there is none.
-    ///
-    /// It is read as an element of the array, so that what follows it is looked at as well:
+    fn first<V>(
+        self,
+        then: impl FnOnce(Argument<'a, &mut serde_json::Deserializer<StrRead<'a>>>) -> Result<V, Error>,
+    ) -> Result<V, Error> {
+        if self.is_empty() {
+            return Err(Error::custom("there are no arguments"));
+        }
+        let mut json = serde_json::Deserializer::from_str(self.0.arguments());
+        then(Argument { inner: &mut json, attachments: self.0.attachments() })
+    }
+
+    /// The same, read as an element of the array, so that what follows it is looked at as well:
     /// `serde_json` ends a number of 128 bits at the first character that is no digit.
-    fn first<S: DeserializeSeed<'a>>(self, seed: S) -> Result<S::Value, Error> {
+    fn element<S: DeserializeSeed<'a>>(self, seed: S) -> Result<S::Value, Error> {
         let first = First { seed, named: self.0.is_named() };
         serde_json::Deserializer::from_str(self.0.json()).deserialize_seq(first)
     }
@@ -46,9 +56,17 @@ impl<'a> Arguments<'a> {
 macro_rules! first_argument {
     ($($method:ident($($name:ident: $kind:ty),*);)*) => {
         $(fn $method<V: Visitor<'a>>(self, $($name: $kind,)* visitor: V) -> Result<V::Value, Error> {
+            self.first(|argument| argument.$method($($name,)* visitor))
+        })*
+    };
+}
+
+/// The same for what may be a number of 128 bits.
+macro_rules! first_element {
+    ($($method:ident;)*) => {
+        $(fn $method<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Error> {
             struct Seed<'a, V> {
                 attachments: &'a [Bytes],
-                $($name: $kind,)*
                 visitor: V,
             }
 
@@ -56,13 +74,12 @@ macro_rules! first_argument {
                 type Value = V::Value;
 
                 fn deserialize<D: Deserializer<'a>>(self, inner: D) -> Result<V::Value, D::Error> {
-                    let argument = Argument { inner, attachments: self.attachments };
-                    argument.$method($(self.$name,)* self.visitor)
+                    Argument { inner, attachments: self.attachments }.$method(self.visitor)
                 }
             }
 
             let attachments = self.0.attachments();
-            self.first(Seed { attachments, $($name,)* visitor })
+            self.element(Seed { attachments, visitor })
         })*
     };
 }
@@ -108,6 +125,11 @@ impl<'a, V: Visitor<'a>> DeserializeSeed<'a> for Optional<'a, V> {
 impl<'a> Deserializer<'a> for Arguments<'a> {
     type Error = Error;
 
+    first_element! {
+        deserialize_i128;
+        deserialize_u128;
+    }
+
     first_argument! {
         deserialize_any();
         deserialize_bool();
@@ -115,12 +137,10 @@ impl<'a> Deserializer<'a> for Arguments<'a> {
         deserialize_i16();
         deserialize_i32();
         deserialize_i64();
-        deserialize_i128();
         deserialize_u8();
         deserialize_u16();
         deserialize_u32();
         deserialize_u64();
-        deserialize_u128();
         deserialize_f32();
         deserialize_f64();
         deserialize_char();
@@ -140,7 +160,7 @@ impl<'a> Deserializer<'a> for Arguments<'a> {
             visitor.visit_none()
         } else {
             let attachments = self.0.attachments();
-            self.first(Optional { attachments, visitor })
+            self.element(Optional { attachments, visitor })
         }
     }
 
