@@ -38,8 +38,10 @@ impl<'a> Arguments<'a> {
     /// The same, read as an element of the array, so that what follows it is looked at as well:
     /// `serde_json` ends a number of 128 bits at the first character that is no digit.
     fn element<S: DeserializeSeed<'a>>(self, seed: S) -> Result<S::Value, Error> {
-        let first = First { seed, named: self.0.is_named() };
-        serde_json::Deserializer::from_str(self.0.json()).deserialize_seq(first)
+        if self.is_empty() {
+            return Err(Error::custom("there are no arguments"));
+        }
+        self.several(One(seed))
     }
 
     fn is_empty(&self) -> bool {
@@ -61,73 +63,52 @@ macro_rules! first_argument {
     };
 }
 
-/// The same for what may be a number of 128 bits.
-macro_rules! first_element {
-    ($($method:ident;)*) => {
-        $(fn $method<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Error> {
-            struct Seed<'a, V> {
-                attachments: &'a [Bytes],
-                visitor: V,
+/// Visits the one element that a type takes.
+struct One<S>(S);
+
+impl<'a, S: DeserializeSeed<'a>> Visitor<'a> for One<S> {
+    type Value = S::Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an argument")
+    }
+
+    fn visit_seq<A: SeqAccess<'a>>(self, mut seq: A) -> Result<S::Value, A::Error> {
+        let one = seq.next_element_seed(self.0)?;
+        one.ok_or_else(|| A::Error::custom("there are no arguments"))
+    }
+}
+
+/// What may be a number of 128 bits, as a seed.
+macro_rules! seeds {
+    ($($name:ident: $method:ident;)*) => {
+        $(struct $name<V>(V);
+
+        impl<'a, V: Visitor<'a>> DeserializeSeed<'a> for $name<V> {
+            type Value = V::Value;
+
+            fn deserialize<D: Deserializer<'a>>(self, inner: D) -> Result<V::Value, D::Error> {
+                inner.$method(self.0)
             }
-
-            impl<'a, V: Visitor<'a>> DeserializeSeed<'a> for Seed<'a, V> {
-                type Value = V::Value;
-
-                fn deserialize<D: Deserializer<'a>>(self, inner: D) -> Result<V::Value, D::Error> {
-                    Argument { inner, attachments: self.attachments }.$method(self.visitor)
-                }
-            }
-
-            let attachments = self.0.attachments();
-            self.element(Seed { attachments, visitor })
         })*
     };
 }
 
-/// Visits the whole array for a type that takes one argument.
-struct First<S> {
-    seed: S,
-    named: bool,
-}
-
-impl<'a, S: DeserializeSeed<'a>> Visitor<'a> for First<S> {
-    type Value = S::Value;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("arguments")
-    }
-
-    fn visit_seq<A: SeqAccess<'a>>(self, mut inner: A) -> Result<S::Value, A::Error> {
-        if self.named {
-            inner.next_element::<IgnoredAny>()?;
-        }
-        let first = inner.next_element_seed(self.seed)?;
-        let first = first.ok_or_else(|| A::Error::custom("there are no arguments"))?;
-        while inner.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(first)
-    }
-}
-
-/// The first argument, if there is one, for a type that can do without.
-struct Optional<'a, V> {
-    attachments: &'a [Bytes],
-    visitor: V,
-}
-
-impl<'a, V: Visitor<'a>> DeserializeSeed<'a> for Optional<'a, V> {
-    type Value = V::Value;
-
-    fn deserialize<D: Deserializer<'a>>(self, inner: D) -> Result<V::Value, D::Error> {
-        Argument { inner, attachments: self.attachments }.deserialize_option(self.visitor)
-    }
+seeds! {
+    Signed: deserialize_i128;
+    Unsigned: deserialize_u128;
+    Optional: deserialize_option;
 }
 
 impl<'a> Deserializer<'a> for Arguments<'a> {
     type Error = Error;
 
-    first_element! {
-        deserialize_i128;
-        deserialize_u128;
+    fn deserialize_i128<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Error> {
+        self.element(Signed(visitor))
+    }
+
+    fn deserialize_u128<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Error> {
+        self.element(Unsigned(visitor))
     }
 
     first_argument! {
@@ -156,12 +137,7 @@ impl<'a> Deserializer<'a> for Arguments<'a> {
     }
 
     fn deserialize_option<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Error> {
-        if self.is_empty() {
-            visitor.visit_none()
-        } else {
-            let attachments = self.0.attachments();
-            self.element(Optional { attachments, visitor })
-        }
+        if self.is_empty() { visitor.visit_none() } else { self.element(Optional(visitor)) }
     }
 
     fn deserialize_unit<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Error> {

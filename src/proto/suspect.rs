@@ -34,13 +34,6 @@ pub(crate) struct Suspect {
     losses: u32,
 }
 
-/// Whether it is large, or has more attachments than the official JSON parsers take.
-fn is_suspicious(outgoing: &Outgoing, parser: Parser) -> bool {
-    let Body::Event { payload, .. } = &outgoing.packet.body else { return false };
-    payload.size() >= LARGE
-        || parser == Parser::Json && payload.attachments().len() > MAX_ATTACHMENTS
-}
-
 impl Suspect {
     fn of(outgoing: &Outgoing) -> Option<Self> {
         let Body::Event { id, payload } = &outgoing.packet.body else { return None };
@@ -57,14 +50,9 @@ impl Suspect {
         })
     }
 
-    /// Whether it is this event.
-    fn is(&self, outgoing: &Outgoing) -> bool {
-        Self::of(outgoing).is_some_and(|other| self.is_same(&other))
-    }
-
     /// Whether it is this event, and not to be sent again.
     pub(crate) fn has_ended(&self, outgoing: &Outgoing) -> bool {
-        self.is_convicted() && self.is(outgoing)
+        self.is_convicted() && Self::of(outgoing).is_some_and(|other| self.is_same(&other))
     }
 
     fn is_same(&self, other: &Self) -> bool {
@@ -111,9 +99,11 @@ impl Suspects {
         Self { parser, written: None, last: None }
     }
 
-    /// Whether it is looked at when the connection is lost behind this.
+    /// Whether it is large, or has more attachments than the official JSON parsers take.
     pub(crate) fn is_suspicious(&self, outgoing: &Outgoing) -> bool {
-        is_suspicious(outgoing, self.parser)
+        let Body::Event { payload, .. } = &outgoing.packet.body else { return false };
+        payload.size() >= LARGE
+            || self.parser == Parser::Json && payload.attachments().len() > MAX_ATTACHMENTS
     }
 
     /// An event is written, behind this ping.

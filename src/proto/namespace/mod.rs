@@ -996,13 +996,13 @@ impl<W> Namespace<W> {
         }
         self.buffer
             .retain(|waiting| !matches!(waiting.packet.body, Body::Event { id: Some(_), .. }));
-        self.strand();
         self.tell_end(&reason);
         self.attempts = 0;
         self.state = State::Ended(reason);
     }
 
-    /// What waits now may wait for ever: whoever waits for it is told.
+    /// What waits now may wait for ever: whoever waits for it is told. To be called after an end, as soon
+    /// as they can see it.
     pub(crate) fn strand(&self) {
         self.buffer
             .iter()
