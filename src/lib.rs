@@ -194,8 +194,10 @@ mod transport;
 pub use actor::subscribers::{listener::Events, policy::Overflow, subscriber::Subscribable};
 pub use bridge::{Bridge, BridgeBuilder, BridgeCounts, BridgeStats, Route};
 pub use client::{
-    Client, ClientBuilder, ShutdownReport,
-    socket::{Ack, AckRequest, ReadyRequest, Socket, WhenReady, WhenWritten, Written},
+    Client, ShutdownReport,
+    builder::ClientBuilder,
+    request::{Ack, AckRequest, ReadyRequest, WhenReady, WhenWritten, Written},
+    socket::Socket,
     subscription::Subscription,
 };
 pub use error::{

@@ -1,0 +1,52 @@
+//! What keeps a connection alive: the handles of one client share it.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use actix::Addr;
+
+use crate::{
+    actor::connection::{Abandoned, Connection},
+    client::builder::seed,
+};
+
+/// Shared by all handles; when it goes, the connection goes.
+#[derive(Debug)]
+pub(crate) struct Lifeline {
+    connection: Addr<Connection>,
+    ids: Option<MessageIds>,
+}
+
+impl Lifeline {
+    pub(super) fn new(connection: Addr<Connection>, ids: Option<MessageIds>) -> Self {
+        Self { connection, ids }
+    }
+
+    /// The argument that tells a message from all others, if they are to have one.
+    pub(crate) fn message_id(&self) -> Option<String> {
+        self.ids.as_ref().map(MessageIds::next)
+    }
+}
+
+/// Ids for messages, different for all clients.
+#[derive(Debug)]
+pub(super) struct MessageIds {
+    client: String,
+    last: AtomicU64,
+}
+
+impl MessageIds {
+    pub(super) fn new() -> Self {
+        Self { client: format!("{:016x}{:016x}", seed(), seed()), last: AtomicU64::new(0) }
+    }
+
+    fn next(&self) -> String {
+        let number = self.last.fetch_add(1, Ordering::Relaxed);
+        format!(r#"{{"messageId":"{}-{number}"}}"#, self.client)
+    }
+}
+
+impl Drop for Lifeline {
+    fn drop(&mut self) {
+        self.connection.do_send(Abandoned {});
+    }
+}

@@ -1,0 +1,227 @@
+//! What a call of a socket returns, to be awaited.
+
+use std::{
+    fmt,
+    future::{Future, IntoFuture},
+    marker::PhantomData,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use futures::channel::oneshot;
+
+use crate::{
+    actor::{namespace::AwaitReady, namespace_ref::NamespaceRef},
+    backpressure::send_quota::{WriteOutcome, WriteStatus},
+    client::{lifeline::Lifeline, socket::Socket},
+    error::{AckError, EmitError, ReadyError, Reason},
+    message::Ready,
+    payload::{Payload, Reply},
+    proto::emit::Emit,
+    runtime::guard,
+};
+
+/// An event that was taken. Awaited, it resolves when the event is written to the connection;
+/// dropped, it does nothing.
+///
+/// It is an error if that does not happen: the event is dropped, for the same reasons as one that
+/// [asks for an answer](Socket::emit_with_ack), or its namespace ends ([`EmitError::Closed`]). In the
+/// latter case the event may still wait in the buffer, for [`Socket::connect`]; after that call, it
+/// can be waited for as before.
+#[derive(Debug)]
+pub struct Written<'a> {
+    pub(super) port: &'a Arc<NamespaceRef>,
+    pub(super) write_status: Arc<WriteStatus>,
+}
+
+impl IntoFuture for Written<'_> {
+    type Output = Result<(), EmitError>;
+    type IntoFuture = WhenWritten;
+
+    fn into_future(self) -> WhenWritten {
+        WhenWritten { port: Arc::clone(self.port), write_status: self.write_status }
+    }
+}
+
+/// Resolves when an event is written, or not. See [`Written`].
+#[derive(Debug)]
+pub struct WhenWritten {
+    port: Arc<NamespaceRef>,
+    write_status: Arc<WriteStatus>,
+}
+
+impl Future for WhenWritten {
+    type Output = Result<(), EmitError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Self { port, write_status } = &*self;
+        loop {
+            return Poll::Ready(match (ready!(write_status.poll(cx)), port.ended()) {
+                (WriteOutcome::Written, _) => Ok(()),
+                // Somebody has joined again, and the event waits for that.
+                (WriteOutcome::Stranded, None) => {
+                    write_status.resume();
+                    continue;
+                }
+                (WriteOutcome::Stranded, Some(reason)) => Err(EmitError::Closed(reason)),
+                (WriteOutcome::Discarded, ended) => Err(write_status
+                    .cause()
+                    .cloned()
+                    .unwrap_or_else(|| ended.map_or(EmitError::Discarded, EmitError::Closed))),
+            });
+        }
+    }
+}
+
+/// An emit that asks for an answer of type `R`. See [`Socket::emit_with_ack`].
+#[must_use = "nothing is sent before this is awaited, or sent"]
+pub struct AckRequest<R> {
+    pub(super) socket: Socket,
+    pub(super) emit: Result<Emit, EmitError>,
+    pub(super) timeout: Duration,
+    pub(super) retries: u32,
+    pub(super) reply: PhantomData<fn() -> R>,
+}
+
+impl<R> AckRequest<R> {
+    /// How long to wait for the answer. The time counts from the emit, joined or not; with
+    /// [retries](Self::retries) it is the time for each try, and counts from when that is sent.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Sends the event again until the server has answered: at least once.
+    ///
+    /// An answer that does not come in [time](Self::timeout) takes one of so many retries; a
+    /// connection that is lost takes none, and the event goes again on the next one. So it arrives,
+    /// unless the namespace ends: who waits then gets [`AckError::Disconnected`], or
+    /// [`AckError::NeverSent`]. Until there is an outcome the event holds room in the buffer.
+    ///
+    /// Such events go in order, in a lane of their own: one at a time, unless
+    /// [`retry_window`](crate::ClientBuilder::retry_window) is larger; other events may overtake
+    /// them. The server may get one more than once;
+    /// [`message_ids`](crate::ClientBuilder::message_ids) are for servers that want to know.
+    ///
+    /// The default is [`ClientBuilder::retries`](crate::ClientBuilder::retries); 0 is an event that
+    /// is sent once.
+    pub fn retries(mut self, retries: u32) -> Self {
+        self.retries = retries;
+        self
+    }
+
+    /// Sends now, to be awaited later.
+    pub fn send(self) -> Ack<R> {
+        let (waiter, answer) = guard::channel();
+        let Self { socket, emit, timeout, retries, .. } = self;
+        let sent = emit.and_then(|emit| socket.question(emit, waiter, timeout, retries));
+        let outcome = match sent {
+            Ok(()) => Outcome::Pending { answer, _lifeline: Arc::clone(&socket.lifeline) },
+            Err(error) => Outcome::NeverSent(Some(error)),
+        };
+        Ack { outcome, reply: PhantomData }
+    }
+}
+
+impl<R: Reply> IntoFuture for AckRequest<R> {
+    type Output = Result<R, AckError>;
+    type IntoFuture = Ack<R>;
+
+    fn into_future(self) -> Ack<R> {
+        self.send()
+    }
+}
+
+impl<R> fmt::Debug for AckRequest<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { socket, emit, timeout, retries, reply: _ } = self;
+        f.debug_struct("AckRequest")
+            .field("socket", socket)
+            .field("emit", emit)
+            .field("timeout", timeout)
+            .field("retries", retries)
+            .finish()
+    }
+}
+
+/// The answer of the server to an emit, when it comes. It always resolves.
+#[derive(Debug)]
+#[must_use = "the answer is here"]
+pub struct Ack<R> {
+    outcome: Outcome,
+    reply: PhantomData<fn() -> R>,
+}
+
+#[derive(Debug)]
+enum Outcome {
+    Pending {
+        answer: oneshot::Receiver<Result<Payload, AckError>>,
+        /// Who waits for an answer wants the connection to live.
+        _lifeline: Arc<Lifeline>,
+    },
+    NeverSent(Option<EmitError>),
+}
+
+impl<R: Reply> Future for Ack<R> {
+    type Output = Result<R, AckError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let payload = match &mut self.outcome {
+            Outcome::NeverSent(error) => {
+                let error = error.take().unwrap_or(EmitError::Closed(Reason::Shutdown));
+                return Poll::Ready(Err(AckError::NeverSent(error)));
+            }
+            Outcome::Pending { answer, .. } => match ready!(Pin::new(answer).poll(cx)) {
+                Ok(outcome) => outcome,
+                // The actor ended, with its arbiter.
+                Err(oneshot::Canceled) => Err(AckError::Disconnected(Reason::Shutdown)),
+            },
+        };
+        Poll::Ready(payload.and_then(|payload| R::from_payload(payload).map_err(AckError::Decode)))
+    }
+}
+
+/// Waits for a namespace. See [`Socket::ready`].
+#[derive(Debug)]
+#[must_use = "futures do nothing unless awaited"]
+pub struct ReadyRequest {
+    pub(super) port: Arc<NamespaceRef>,
+    pub(super) timeout: Duration,
+}
+
+impl ReadyRequest {
+    /// How long to wait.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+}
+
+impl IntoFuture for ReadyRequest {
+    type Output = Result<Ready, ReadyError>;
+    type IntoFuture = WhenReady;
+
+    fn into_future(self) -> WhenReady {
+        let (waiter, outcome) = guard::channel();
+        // If the actor is gone, the waiter is dropped, and that is seen below.
+        self.port.tell(AwaitReady { waiter, timeout: self.timeout });
+        WhenReady { outcome }
+    }
+}
+
+/// Resolves when a namespace is joined, or not. See [`Socket::ready`].
+#[derive(Debug)]
+pub struct WhenReady {
+    outcome: oneshot::Receiver<Result<Ready, ReadyError>>,
+}
+
+impl Future for WhenReady {
+    type Output = Result<Ready, ReadyError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let outcome = ready!(Pin::new(&mut self.outcome).poll(cx));
+        Poll::Ready(outcome.unwrap_or(Err(ReadyError::Ended(Reason::Shutdown))))
+    }
+}
