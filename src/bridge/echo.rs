@@ -1,9 +1,8 @@
-//! What has been passed on, so that it is recognised when it comes back.
+//! Recognises events that come back.
 //!
-//! A server that hands an event on to all its clients hands it to the bridge, too. It has been
-//! through a decoder and an encoder by then, so what is remembered is what it says and not its text:
-//! numbers as JavaScript has them, strings without their escapes, the members of an object in no
-//! order.
+//! A server that broadcasts an event sends it to the bridge, too. By then the event has been decoded
+//! and encoded again. So its meaning is remembered, not its text: numbers as JavaScript reads them,
+//! strings without escapes, the members of an object in any order.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -16,9 +15,8 @@ use bytes::Bytes;
 
 use crate::payload::{Payload, Token, Tokens, unquoted};
 
-/// How deep objects are compared regardless of order. What is in them further down is the same if it
-/// is written in the same order: that takes no memory for each level, of which a message may have as
-/// many as it has bytes.
+/// Down to this depth, the order of an object's members makes no difference. Below it the order counts:
+/// comparing that way takes no memory for each level, and a message may have as many levels as bytes.
 const DEEPEST: usize = 128;
 
 /// How much is remembered, and for how long.
@@ -28,11 +26,11 @@ pub(super) struct Span {
     pub(super) time: Duration,
 }
 
-/// The events that went one way lately.
+/// The events that recently went one way.
 #[derive(Debug)]
 pub(super) struct Echoes {
     span: Span,
-    /// Nobody outside can make two events that look the same.
+    /// Random, so that nobody outside can make two events with the same hash.
     keys: RandomState,
     memory: Mutex<Memory>,
 }
@@ -40,7 +38,7 @@ pub(super) struct Echoes {
 #[derive(Debug, Default)]
 struct Memory {
     order: VecDeque<(Instant, u64)>,
-    /// How often each is in `order`.
+    /// How often each hash is in `order`.
     known: HashMap<u64, u32>,
 }
 
@@ -75,12 +73,11 @@ impl Echoes {
         memory
     }
 
-    /// By what this event is known.
-    pub(super) fn mark(&self, name: &str, payload: &Payload) -> Fingerprint {
+    pub(super) fn fingerprint(&self, name: &str, payload: &Payload) -> Fingerprint {
         Fingerprint(self.digest(name, payload).whole)
     }
 
-    /// The event of this mark is sent.
+    /// Remembers that the event with this fingerprint was sent.
     pub(super) fn note(&self, now: Instant, Fingerprint(digest): Fingerprint) {
         let mut memory = self.memory(now);
         if memory.order.len() >= self.span.events {
@@ -91,8 +88,8 @@ impl Echoes {
         *count = count.saturating_add(1);
     }
 
-    /// Whether this event has come back. If it `is_stamped`, its last argument may be one of the
-    /// server's own.
+    /// Whether this is an event that was sent. `is_stamped`: the server may have added a last argument
+    /// of its own.
     pub(super) fn has(
         &self,
         now: Instant,
@@ -115,7 +112,7 @@ impl Echoes {
         payload.attachments().iter().map(Bytes::as_ref).for_each(|data| data.hash(&mut arguments));
         let mut unstamped = None;
         let mut open = Vec::new();
-        // So many more are open than there is room for.
+        // Levels that are open below the deepest one that is compared.
         let mut deeper = 0_usize;
         for token in Tokens::of(payload.arguments()) {
             let value = match token {
@@ -141,7 +138,7 @@ impl Echoes {
                     open.push(Open::Array(self.keys.build_hasher()));
                     continue;
                 }
-                // The one more at the end is that of the arguments.
+                // The last one closes the list of arguments.
                 Token::End => match open.pop() {
                     None => break,
                     Some(Open::Object { sum, .. }) => self.hash(Kind::Object, sum),
@@ -174,18 +171,18 @@ impl Echoes {
     }
 }
 
-/// Stands for an event and all that say the same.
+/// The same for all events with the same meaning.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Fingerprint(u64);
 
-/// What an event says, in a number.
+/// The meaning of an event as a hash.
 struct Digest {
     whole: u64,
     /// Without its last argument, if that is a string.
     unstamped: Option<u64>,
 }
 
-/// What is not at its end yet.
+/// A value whose end has not been read.
 enum Open<H> {
     Array(H),
     Object { sum: u64, key: Option<u64> },
@@ -219,7 +216,7 @@ mod tests {
     #[track_caller]
     fn check(passed: &str, back: &str, is_stamped: bool, same: bool) {
         let (echoes, now) = (Echoes::new(SPAN), Instant::now());
-        echoes.note(now, echoes.mark("e", &payload(passed, &[])));
+        echoes.note(now, echoes.fingerprint("e", &payload(passed, &[])));
         let has = echoes.has(now, "e", &payload(back, &[]), is_stamped);
         assert_eq!(has, same, "{passed:?} and {back:?}");
     }
@@ -260,7 +257,7 @@ mod tests {
             check(back, passed, false, false);
         }
         let (echoes, now) = (Echoes::new(SPAN), Instant::now());
-        echoes.note(now, echoes.mark("e", &payload("0", &["ab", "c"])));
+        echoes.note(now, echoes.fingerprint("e", &payload("0", &["ab", "c"])));
         assert!(echoes.has(now, "e", &payload("0", &["ab", "c"]), false));
         assert!(!echoes.has(now, "e", &payload("0", &["a", "bc"]), false));
         assert!(!echoes.has(now, "f", &payload("0", &["ab", "c"]), false));
@@ -280,7 +277,7 @@ mod tests {
     fn the_oldest_are_forgotten_when_there_are_many_or_time_is_over() {
         let (echoes, start) = (Echoes::new(SPAN), Instant::now());
         let has = |now, number: &str| echoes.has(now, "e", &payload(number, &[]), false);
-        let note = |now, number| echoes.note(now, echoes.mark("e", &payload(number, &[])));
+        let note = |now, number| echoes.note(now, echoes.fingerprint("e", &payload(number, &[])));
         for number in ["1", "1", "2", "3"] {
             note(start, number);
         }
@@ -313,7 +310,7 @@ mod tests {
                 check(&deep, &other, false, false);
             }
             let deep = payload(&deep, &[]);
-            let used = allocation_counter::measure(|| _ = echoes.mark("e", &deep));
+            let used = allocation_counter::measure(|| _ = echoes.fingerprint("e", &deep));
             assert!(used.bytes_max < 1 << 16, "{} bytes", used.bytes_max);
         }
     }

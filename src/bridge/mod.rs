@@ -1,4 +1,4 @@
-//! Joins two namespaces, also of different servers: what one server emits is emitted to the other.
+//! Joins two namespaces, of one server or two: events of each are emitted to the other.
 //!
 //! ```no_run
 //! use actix_socketio::{Bridge, Client, Route};
@@ -17,61 +17,60 @@
 //!
 //! # What is passed on
 //!
-//! An event goes on as it came: name, arguments and attachments are not decoded, and only the
-//! [`Route`] can change the name. Protocol revisions and parsers may differ on the two sides: what
-//! comes in msgpack is JSON from then on, and the other way round, with what
-//! [`Parser`](crate::Parser) says of that. What a server with connection state recovery adds
-//! to the arguments (see [`Ready::recovered`](crate::Ready::recovered)) goes on with them.
+//! An event goes on as it came. Its name, arguments and attachments are not decoded; only the
+//! [`Route`] can change the name. The two sides may have different protocol revisions and parsers:
+//! msgpack becomes JSON and JSON becomes msgpack, within the limits that [`Parser`](crate::Parser)
+//! names. A server with connection state recovery adds an argument to each event (see
+//! [`Ready::recovered`](crate::Ready::recovered)), which goes on with the others.
 //!
-//! If the server asks for an answer, the other server is asked, and its answer goes back. If none
-//! comes [in time](BridgeBuilder::ack_timeout), or if the event is not passed on, none goes back, and
-//! the server that asked finds out by its own timeout. An event is sent once: the
+//! When a server asks for an answer, the other server is asked, and its answer goes back. No answer goes
+//! back if none comes [in time](BridgeBuilder::ack_timeout) or the event is not passed on: the server that
+//! asked then runs into its own timeout. Each event is sent once: the
 //! [retries](crate::ClientBuilder::retries) of the clients do not apply.
 //!
-//! Each direction keeps the order. An event goes on at most once. Where events may be lost, something
-//! counts them:
+//! Each direction keeps the order, and passes an event on at most once. Wherever events can be lost,
+//! they are counted:
 //!
-//! | where | counted by |
+//! | lost | counted by |
 //! |---|---|
-//! | on the way to this process | the server, if anything: nothing is known of it here |
-//! | discarded here, since the other side took too long | [`BridgeCounts::missed`] |
-//! | kept back by the route, or as an echo | [`filtered`](BridgeCounts::filtered), [`echoes`](BridgeCounts::echoes) |
-//! | not taken by the other side: its namespace was left, it is too large, … | [`refused`](BridgeCounts::refused) |
-//! | taken and never sent | [`discarded`](BridgeCounts::discarded) |
-//! | sent right before the connection was lost | at most [`Stats::in_doubt`](crate::Stats::in_doubt) of that client; those that ask for an answer are [`unanswered`](BridgeCounts::unanswered) |
+//! | on the way to this process | the server, if at all: this side cannot know |
+//! | here, because the other side was too slow | [`BridgeCounts::missed`] |
+//! | held back by the route, or as an echo | [`filtered`](BridgeCounts::filtered), [`echoes`](BridgeCounts::echoes) |
+//! | refused by the other side: its namespace was left, the event is too large, … | [`refused`](BridgeCounts::refused) |
+//! | taken by the other side, but never sent | [`discarded`](BridgeCounts::discarded) |
+//! | sent right before the connection was lost | at most [`Stats::in_doubt`](crate::Stats::in_doubt) of that client; questions are [`unanswered`](BridgeCounts::unanswered) |
 //!
 //! # When one side is slow, or away
 //!
 //! Events wait in the [buffer](crate::ClientBuilder::send_buffer) of the side that they go to. When
-//! it is full, the side that they come from is not read any more, and its server has to hold back;
-//! when that goes on for too long, the newest events are discarded, as for any slow subscriber (see
-//! [`Lagged`](crate::Lagged)), or what [`overflow`](BridgeBuilder::overflow) says is done. A side
-//! that is away is tried again by its own [`Reconnect`](crate::Reconnect), and gets what waits when
-//! it is back. A socket that is not to have events wait is one
+//! that is full, the bridge stops reading the other side, and the server there has to hold back. If that
+//! lasts too long, the newest events are discarded, as for any slow subscriber (see
+//! [`Lagged`](crate::Lagged)); [`overflow`](BridgeBuilder::overflow) has other ways. A side that is away
+//! is tried again by its own [`Reconnect`](crate::Reconnect), and then gets the events that wait. If
+//! events must not wait, give the bridge a socket
 //! [`with_offline`](crate::Socket::with_offline).
 //!
 //! # Loops
 //!
-//! A server that hands what it gets on to all its clients hands it to the bridge as well. What has
-//! gone one way is not taken back the other way: each side remembers what it was sent lately, by
-//! default the last 16 384 events of the last ten seconds, and an event that comes back among them,
-//! with the same name and the same arguments, is an echo. So is, for that time, one that the server
-//! happens to emit itself and that says exactly the same. Where the two routes have no name in
-//! common there are no echoes, and nothing is remembered.
+//! A server that broadcasts an event sends it back to the bridge. The bridge does not take it back: each
+//! side remembers what it was sent, by default the last 16 384 events of the last ten seconds. An event
+//! with the same name and the same arguments as one of these is an echo. So is, within that time,
+//! an event that the server happens to emit itself with exactly the same content. Where the two
+//! routes have no name in common there can be no echoes, and nothing is remembered.
 //!
-//! That takes memory for so many events and no more, so an echo that takes longer than ten seconds, or
-//! comes behind 16 384 others, is not recognised: where that may be, give
-//! [`echo_memory`](BridgeBuilder::echo_memory) more, or routes that have no name in common. An event
-//! that the server has changed is another event. And a ring of three or more bridges is not recognised
-//! either: it needs routes that break it.
+//! An echo that takes longer than ten seconds, or comes behind 16 384 other events, is not
+//! recognised. Where that can happen, give [`echo_memory`](BridgeBuilder::echo_memory) more, or use routes
+//! that have no name in common. An event that the server has changed is a new event. A ring of three
+//! or more bridges is not recognised either: break it with routes.
 
+mod counts;
+mod direction;
 mod echo;
-mod passage;
 mod route;
 
 use std::{fmt, sync::Arc, time::Duration};
 
-pub use passage::BridgeCounts;
+pub use counts::BridgeCounts;
 pub use route::Route;
 
 use crate::{
@@ -80,21 +79,22 @@ use crate::{
     error::BridgeError,
     proto::emit::check_name,
 };
+use counts::Counts;
+use direction::Direction;
 use echo::{Echoes, Span};
-use passage::{Counts, Direction};
 
 /// Two namespaces that are joined; see the [module](self).
 ///
-/// It keeps both clients alive. Dropping it changes nothing else: events are passed on as long as
-/// both clients live, or until [`stop`](Self::stop).
+/// It keeps both clients alive. Dropping it does not end it: events are passed on as long as both
+/// clients live, or until [`stop`](Self::stop).
 pub struct Bridge {
     sides: [Socket; 2],
-    /// What comes from each of them.
+    /// The bridge's own, one in each namespace.
     subscriptions: [Subscription; 2],
     counts: [Arc<Counts>; 2],
 }
 
-/// How a bridge is to be. See [`Bridge::between`].
+/// The options of a bridge. See [`Bridge::between`].
 #[derive(Debug, Clone)]
 #[must_use = "nothing is passed on before it is started"]
 pub struct BridgeBuilder {
@@ -128,14 +128,14 @@ impl Bridge {
         }
     }
 
-    /// What was passed on, and what was not.
+    /// Counts what was passed on, and what was not.
     pub fn stats(&self) -> BridgeStats {
         let [forward, back] = self.counts.each_ref().map(|counts| counts.snapshot());
         BridgeStats { forward, back }
     }
 
-    /// Passes nothing on any more. What the other side has taken is sent, and what was asked may be
-    /// answered; what waits for room there is dropped, and counted as
+    /// Ends the bridge. Events that the other side has taken are still sent, and open questions may still
+    /// be answered. Events that wait for room are dropped, and counted as
     /// [refused](BridgeCounts::refused).
     pub fn stop(&self) {
         self.subscriptions.iter().cloned().for_each(Subscription::cancel);
@@ -157,7 +157,7 @@ impl BridgeBuilder {
         self
     }
 
-    /// How long the other server has for an answer. Default: the
+    /// How long an answer of the other server may take. Default: the
     /// [`ack_timeout`](crate::ClientBuilder::ack_timeout) of the client that asks it.
     pub fn ack_timeout(mut self, timeout: Duration) -> Self {
         self.ack_timeout = Some(timeout);
@@ -171,19 +171,19 @@ impl BridgeBuilder {
         self
     }
 
-    /// How many events each side remembers, and for how long, so that they do not go back; see
-    /// [Loops](self#loops). An event takes about 50 bytes. 0 events where no server sends back what
+    /// How many events each side remembers, and for how long, to recognise echoes; see
+    /// [Loops](self#loops). An event takes about 50 bytes. Set 0 events where no server sends back what
     /// it gets. Default: 16 384 events, 10 seconds.
     pub fn echo_memory(mut self, events: usize, time: Duration) -> Self {
         self.span = Span { events, time };
         self
     }
 
-    /// Begins to pass events on, also those that came before anybody had subscribed.
+    /// Begins to pass events on, including those that came before anybody had subscribed.
     ///
     /// # Errors
     ///
-    /// See [`BridgeError`].
+    /// Both sockets are of one namespace, or a route renames to a reserved name; see [`BridgeError`].
     pub fn start(self) -> Result<Bridge, BridgeError> {
         let Self { sides, routes, ack_timeout, overflow, span } = self;
         let [first, second] = &sides;
@@ -197,7 +197,7 @@ impl BridgeBuilder {
         let memory = || (span.events > 0).then(|| Arc::new(Echoes::new(span)));
         let (went, came) = (memory(), memory());
         let [forward, back] = routes;
-        let passage = |from: &Socket, to: &Socket, route, counts, sent, received| Direction {
+        let direction = |from: &Socket, to: &Socket, route, counts, sent, received| Direction {
             from: Arc::clone(from.port()),
             to: Arc::clone(to.port()),
             offline: to.defaults().offline,
@@ -211,8 +211,8 @@ impl BridgeBuilder {
         let sent =
             |memory: &Option<_>, opposite: &Route| memory.clone().zip(Some(opposite.clone()));
         let (forth_sent, back_sent) = (sent(&went, &back), sent(&came, &forward));
-        let forth = passage(first, second, forward, forth_counts, forth_sent, came);
-        let home = passage(second, first, back, back_counts, back_sent, went);
+        let forth = direction(first, second, forward, forth_counts, forth_sent, came);
+        let home = direction(second, first, back, back_counts, back_sent, went);
         let subscriptions =
             [first.attach(Arc::new(forth), overflow), second.attach(Arc::new(home), overflow)];
         Ok(Bridge { sides, subscriptions, counts })

@@ -18,9 +18,9 @@ use crate::{
 /// ```
 /// use actix_socketio::Route;
 ///
-/// // All but what is only for this side.
+/// // Everything except what only concerns this side.
 /// let all_but = Route::all().except(["admin", "debug"]);
-/// // Orders of more than ten, which go by another name on the other side.
+/// // Orders of more than ten, under another name.
 /// let orders = Route::names(["order"])
 ///     .filter(|event| event.args::<(String, u32)>().is_ok_and(|(_, count)| count > 10))
 ///     .rename("order", "bulk order");
@@ -54,7 +54,7 @@ impl Route {
         Self::new(Names::All)
     }
 
-    /// None: the bridge leads one way.
+    /// No events: the bridge works in the other direction only.
     #[must_use]
     pub fn none() -> Self {
         Self::new(Names::These(HashSet::new()))
@@ -66,31 +66,31 @@ impl Route {
         Self::new(Names::These(names.into_iter().map(Into::into).collect()))
     }
 
-    /// Events whose names begin so.
+    /// Events whose names begin with `prefix`.
     #[must_use]
     pub fn prefix(prefix: impl Into<String>) -> Self {
         Self::new(Names::Prefix(prefix.into()))
     }
 
-    /// But not those of these names.
+    /// Leaves out events of these names.
     #[must_use]
     pub fn except<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
         self.except.extend(names.into_iter().map(Into::into));
         self
     }
 
-    /// Events of one name go by another one on the other side. All else here goes by the name with
-    /// which they came, and a new name is not renamed again. A name that is
-    /// [reserved](crate::EmitError::ReservedName) fails [`start`](super::BridgeBuilder::start).
+    /// Events named `from` are emitted as `to`. The other rules of the route look at the name with which an event came,
+    /// and a new name is not renamed again. [`start`](super::BridgeBuilder::start) fails for a
+    /// [reserved](crate::EmitError::ReservedName) name.
     #[must_use]
     pub fn rename(mut self, from: impl Into<String>, to: impl Into<String>) -> Self {
         self.renamed.insert(from.into(), to.into());
         self
     }
 
-    /// Of the events whose names fit, only those for which the function is true. It is called on the
-    /// arbiter of the client that they come from, and must not block. An event on which it panics
-    /// is not passed on.
+    /// Only events for which the function returns `true`, of those whose names fit. It is called on the
+    /// arbiter of the client that the event comes from, and must not block. If it panics, the event is
+    /// not passed on.
     #[must_use]
     pub fn filter<F>(mut self, filter: F) -> Self
     where
@@ -106,12 +106,12 @@ impl Route {
         self
     }
 
-    /// The names that events are given.
+    /// The names that events are renamed to.
     pub(super) fn new_names(&self) -> impl Iterator<Item = &str> {
         self.renamed.values().map(String::as_str)
     }
 
-    /// Whether it can be the way for events of this name.
+    /// Whether events of this name may go this way.
     pub(super) fn fits(&self, name: &str) -> bool {
         let fits = match &self.names {
             Names::All => true,
@@ -121,7 +121,7 @@ impl Route {
         fits && !self.except.contains(name)
     }
 
-    /// The event as it goes on.
+    /// The event as it is emitted on the other side.
     pub(super) fn emit(&self, event: &Event) -> Emit {
         let emit = event.to_emit();
         match self.renamed.get(event.name()) {
@@ -130,7 +130,7 @@ impl Route {
         }
     }
 
-    /// Whether it is the way for this event.
+    /// Whether this event goes this way.
     pub(super) fn takes(&self, event: &Event, from: &Name) -> bool {
         if !self.fits(event.name()) {
             return false;
