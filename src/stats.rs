@@ -1,7 +1,7 @@
-//! Counters: what a client did, and how it is.
+//! Counters.
 //!
-//! The core counts in plain numbers; the actors add them up here once for each time they wake, so
-//! that an event costs no atomic operation of its own.
+//! The core counts in plain numbers. The actors add these to the shared counters once each time they wake, so
+//! that no event costs an atomic operation of its own.
 
 use std::{
     collections::BTreeMap,
@@ -20,7 +20,7 @@ use crate::{
 
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
-        /// What is shared by the actors and the handles of a client.
+        /// The counters that the actors and the handles of a client share.
         #[derive(Default)]
         pub(crate) struct Counters {
             $(pub(crate) $name: Counter,)*
@@ -28,35 +28,32 @@ macro_rules! counters {
             round_trips: Mutex<RoundTrips>,
         }
 
-        /// What a client did, since it was started, and how it is now; see
+        /// What a client has done since it was started, and what waits now; see
         /// [`Client::stats`](crate::Client::stats).
         ///
-        /// Events are those of the application: what a namespace emits and what its server emits to
-        /// it. Numbers are of the moment at which each is read, so they may be apart by what
-        /// happened in between.
+        /// Events are those of the application: emitted by it, or by the server to it. The numbers are
+        /// read one after the other, so they may differ by what happened in between.
         #[derive(Debug, Clone, PartialEq, Eq)]
         #[non_exhaustive]
         pub struct Stats {
             $($(#[$doc])* pub $name: u64,)*
-            /// Emitted events that were taken and never sent: [volatile](crate::Emit::volatile) ones
-            /// at the wrong moment, ones that [expired](crate::Emit::lifetime), were too large for
-            /// the server, were taken [out of the buffer](crate::Socket::take_unsent), or whose
-            /// namespace ended while somebody waited for an answer. What `emit` has refused was not
-            /// taken.
+            /// Emitted events that were taken but never sent: [volatile](crate::Emit::volatile) events that
+            /// could not be sent at once; events that [expired](crate::Emit::lifetime), were too large for
+            /// the server, or were taken [out of the buffer](crate::Socket::take_unsent); and questions
+            /// whose namespace ended. An event that `emit` refuses was not taken.
             pub discarded: u64,
-            /// How often a connection ended or could not be made, by [`Reason::kind`].
+            /// How many connections ended or could not be made, by [`Reason::kind`].
             pub endings: BTreeMap<&'static str, u64>,
-            /// How long the answers of the server took, from when the event was handed to the
-            /// connection.
+            /// How long the server took to answer, from when the event was handed to the connection.
             pub round_trips: RoundTrips,
-            /// Emitted events that wait: for their namespace to be joined, for the connection to
-            /// take them or, with [retries](crate::AckRequest::retries), for an answer.
+            /// Emitted events that wait until their namespace is joined, until the connection takes them
+            /// or, with [retries](crate::AckRequest::retries), until they are answered.
             pub waiting_out: usize,
-            /// Their bytes.
+            /// The bytes of `waiting_out`.
             pub waiting_out_bytes: usize,
-            /// Packets that have been read, and wait for subscribers.
+            /// Packets that were read and wait for slow subscribers.
             pub waiting_in: usize,
-            /// Their bytes.
+            /// The bytes of `waiting_in`.
             pub waiting_in_bytes: usize,
         }
 
@@ -80,28 +77,27 @@ macro_rules! counters {
 }
 
 counters!(
-    /// Connections that were made, up to the server's handshake.
+    /// Connections that were made, including the server's handshake.
     connects,
-    /// Further attempts to connect that were made or are waited for.
+    /// Attempts to connect again that were made or are scheduled.
     attempts,
-    /// Bytes of the websocket messages that came, without their framing.
+    /// Bytes of the websocket messages received, without framing.
     bytes_in,
-    /// Bytes of the websocket messages that were sent, without their framing.
+    /// Bytes of the websocket messages sent, without framing.
     bytes_out,
-    /// Events that came.
+    /// Events received.
     events_in,
     /// Events that were handed to the connection.
     events_out,
     /// Answers to the server that were handed to the connection.
     answers_out,
-    /// Emits that the server has answered in time.
+    /// Emits that the server answered in time.
     acked,
-    /// Emits that were sent and whose answer did not come: whether the server saw them is not
-    /// known.
+    /// Emits that were sent but not answered: it is not known whether the server saw them.
     unknown,
-    /// Emits without an answer that were written to a connection which was lost before the server was
-    /// known to have read them: at most so many are lost. While something is emitted, the server is
-    /// pinged about once a second, and its pongs say how far it is.
+    /// Plain emits that were written to a connection and not known to be read by the server when that
+    /// connection was lost: an upper bound of the events lost. While events are emitted, the server is pinged
+    /// about once a second, and its pongs tell how far it has read.
     in_doubt,
     /// Errors that a server reported in namespaces that were joined; see
     /// [`ServerError`](crate::ServerError).
@@ -110,21 +106,21 @@ counters!(
     filtered_in,
     /// Emits that a middleware has refused.
     filtered_out,
-    /// Answers that came when nobody waited for them any more, or that came twice.
+    /// Answers that came too late, or a second time.
     late_answers,
-    /// Events that were sent once more, by [retries](crate::AckRequest::retries).
+    /// Events sent again by [retries](crate::AckRequest::retries).
     resent,
-    /// Emitted events whose place a [later one](crate::Emit::latest) has taken.
+    /// Emitted events that a [later one](crate::Emit::latest) has replaced.
     replaced,
-    /// Events that the server sent again when it [recovered](crate::Ready::recovered) a session,
-    /// though they had come before. They were dropped.
+    /// Events that had come before and that the server sent again when it
+    /// [recovered](crate::Ready::recovered) a session. They were dropped.
     repeated,
-    /// Events that subscribers did not get because they were too slow (see [`Lagged`](crate::Lagged))
-    /// or had stopped, and events that nobody heard: each counts once for each subscriber, or once
-    /// where there is none. What an actor has in its mailbox when it stops is not known here.
+    /// Events that a subscriber did not get because it was too slow (see [`Lagged`](crate::Lagged)) or
+    /// had stopped, and events without any subscriber. An event counts once for each subscriber that
+    /// missed it, or once if there was none. Events in the mailbox of an actor that stops are not counted.
     missed,
-    /// Events that did not have the shape that a subscriber asked for, once for each such
-    /// [type](crate::Undecodable).
+    /// Events whose arguments did not fit the type of a subscriber (see
+    /// [`Undecodable`](crate::Undecodable)), once for each such type.
     undecodable,
 );
 

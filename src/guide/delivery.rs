@@ -1,44 +1,45 @@
-//! What arrives: what is guaranteed, by which setting, and what it costs. (A page to read; there is
-//! nothing else in it.)
+//! What is guaranteed to arrive, with which setting, and what that costs. (This module is a page to
+//! read; it has no items.)
 //!
 //! # From here to the server
 //!
-//! | setting | the server gets an event | order | it costs |
+//! | setting | the server gets an event | order | cost |
 //! |---|---|---|---|
-//! | [`emit`](crate::Socket::emit) | at most once | that of the calls | nothing |
-//! | [`emit_with_ack`](crate::Socket::emit_with_ack) | at most once, and the caller knows: yes, no, or not known | the same | an entry in a table until the answer is here |
-//! | … with [retries](crate::AckRequest::retries) | at least once, as long as the namespace does not end | among themselves, if the server drops repeats | room in the buffer until the answer is here; one round trip each, or [less](crate::ClientBuilder::retry_window) |
-//! | … and [message ids](crate::ClientBuilder::message_ids) | once, if the server [drops repeats](#at-least-once) | the same | one more argument |
-//! | [`Emit::volatile`](crate::Emit::volatile) | at most once, and only if it can go at once | that of the calls | nothing |
-//! | [`Emit::latest`](crate::Emit::latest) | at most once, and of those that wait under one key the last one | it takes the place of the one before | nothing while nothing waits, a look at what waits otherwise |
+//! | [`emit`](crate::Socket::emit) | at most once | that of the calls | none |
+//! | [`emit_with_ack`](crate::Socket::emit_with_ack) | at most once, and the caller learns whether: yes, no, or not known | the same | an entry in a table until the answer comes |
+//! | … with [retries](crate::AckRequest::retries) | at least once, as long as the namespace does not end | kept among events with retries, if the server drops repeats | room in the buffer until the answer comes; one round trip for each event, or [less](crate::ClientBuilder::retry_window) |
+//! | … and [message ids](crate::ClientBuilder::message_ids) | exactly once, if the server [drops repeats](#at-least-once) | the same | one more argument |
+//! | [`Emit::volatile`](crate::Emit::volatile) | at most once, and only if it can be sent at once | that of the calls | none |
+//! | [`Emit::latest`](crate::Emit::latest) | at most once; of the waiting events with one key, only the last one | it takes the place of the event before | none while nothing waits, otherwise a search among the waiting events |
 //!
-//! An event **waits** in the buffer of its namespace until that is joined, and then for the
-//! connection to take it. A connection that is lost gives back what it did not write: that goes
-//! into the next session, in its place, and not into the void. What was written when the connection
-//! was lost may have arrived, or not; nobody can know. Of plain events
-//! [`Stats::in_doubt`](crate::Stats::in_doubt) counts those, and for the others the outcome says so:
+//! An event **waits** in the buffer of its namespace until the namespace is joined, and then until the
+//! connection takes it. When a connection is lost, the events that it has not written go back to their places
+//! in the buffer, and into the next session. Events that were written shortly before may have arrived
+//! or not; nobody can know. For plain events,
+//! [`Stats::in_doubt`](crate::Stats::in_doubt) counts these; for the others, the outcome says so:
 //!
 //! | outcome of an event that asks for an answer | the server |
 //! |---|---|
-//! | the answer | has handled it |
+//! | an answer | has handled it |
 //! | [`AckError::TimedOut`](crate::AckError::TimedOut), [`AckError::Disconnected`](crate::AckError::Disconnected), [`AckError::Unsendable`](crate::AckError::Unsendable) | may have seen it |
 //! | [`AckError::NeverSent`](crate::AckError::NeverSent) | has not seen it, and never will |
-//! | [`AckError::Decode`](crate::AckError::Decode) | has handled it, and answered in another shape than asked for |
+//! | [`AckError::Decode`](crate::AckError::Decode) | has handled it; its answer does not fit the type that was asked for |
 //!
-//! The **buffer** has a [bound](crate::ClientBuilder::send_buffer) in events and bytes. Beyond it,
-//! emits fail with [`EmitError::Full`](crate::EmitError::Full), which hands the event back. A
-//! producer that is to be slowed down instead awaits what `emit` returns: it resolves when the event
-//! is [written](crate::Written). How long events may wait, and whether they may, is up to
-//! [`Offline`](crate::Offline) and [`Emit::lifetime`](crate::Emit::lifetime); what waits can be
+//! The **buffer** is [bounded](crate::ClientBuilder::send_buffer) in events and bytes. When it is full,
+//! an emit fails with [`EmitError::Full`](crate::EmitError::Full), which hands the event back. A
+//! producer can slow down instead: it awaits what `emit` returns, which resolves when the event
+//! is [written](crate::Written). [`Offline`](crate::Offline) and [`Emit::lifetime`](crate::Emit::lifetime)
+//! set whether and for how long events may wait. Waiting events can be
 //! [taken back](crate::Socket::take_unsent).
 //!
-//! An event that is **larger than the server takes** would end the connection. Servers since 4.5 say
-//! in their handshake how large a message may be, and a larger one is refused with
-//! [`EmitError::PayloadTooLarge`](crate::EmitError::PayloadTooLarge). Older ones say nothing, and cut
-//! the connection. So an event of 64 KiB and more (or with more than 10 attachments) that was written,
-//! and not known to be read when the connection was lost, is a suspect: when that happens twice in a
-//! row it is not sent again, and who waits for it gets [`Unsendable`](crate::Unsendable), which names
-//! it. Such events are sent one at a time while it is being found out.
+//! An event that is **larger than the server accepts** ends the connection. Servers since 4.5 announce the
+//! largest message in their handshake, and a larger event is refused with
+//! [`EmitError::PayloadTooLarge`](crate::EmitError::PayloadTooLarge). Older servers announce nothing and
+//! close the connection. So an event of 64 KiB or more (or with more than 10 attachments) is under suspicion
+//! if the connection is lost after it was written and before the server was known to have read it.
+//! Suspected events are sent again one at a time. If the connection is lost right behind the same event
+//! a second time in a row, that event is not sent again: its caller gets [`Unsendable`](crate::Unsendable), which
+//! names it.
 //!
 //! ## At least once
 //!
@@ -50,7 +51,7 @@
 //! let client = Client::builder("http://localhost:3000")
 //!     .retries(10)                           // for each event that asks for an answer
 //!     .ack_timeout(Duration::from_secs(5))   // for each try
-//!     .retry_window(32)                      // so many at a time
+//!     .retry_window(32)                      // events under way at once
 //!     .message_ids(true)
 //!     .start()?;
 //! client.socket().emit_with_ack::<()>("order", (7, "tea")).await?;
@@ -58,16 +59,18 @@
 //! # }
 //! ```
 //!
-//! A try whose answer does not come in time takes one of the retries. A connection that is lost
-//! takes none: the events go again on the next one, however often. So what ends an event without an
-//! answer is a server that is there and does not answer (or closes the connection over the event, as
-//! too large: [`AckError::Unsendable`](crate::AckError::Unsendable)), its own [lifetime](crate::Emit::lifetime), or the end of the namespace (left, refused,
-//! given up, shut down).
+//! An answer that does not come in time uses up one retry. A lost connection uses up none: the event is
+//! sent again on the next connection, however often that happens. So an event ends without an answer only if
 //!
-//! Sent again means that the server may get it twice. With message ids, the last argument of such
-//! an event is `{"messageId":"…"}`, the same each time. This drops the repeats on a server in
-//! JavaScript (Socket.IO 2.x and later), answers them like the first one, and takes the argument
-//! away:
+//! * the server is there and does not answer, until the retries are used up;
+//! * the server closes the connection because the event is too large
+//!   ([`AckError::Unsendable`](crate::AckError::Unsendable));
+//! * its own [lifetime](crate::Emit::lifetime) is over;
+//! * the namespace ends: left, refused, given up or shut down.
+//!
+//! The server may get such an event more than once. With message ids, its last argument is
+//! `{"messageId":"…"}`, the same each time. On a server in JavaScript (Socket.IO 2.x and later), this
+//! middleware drops the repeats, answers them like the first one, and removes the argument:
 //!
 //! ```js
 //! const answers = new Map(); // by id; bound it as it suits you
@@ -85,32 +88,34 @@
 //! }));
 //! ```
 //!
-//! It must be the last of the socket's middlewares if others are asynchronous, and a handler must
-//! answer what it has begun: one that throws before it does leaves an id that is never answered. To
-//! outlive a restart of the server, keep the ids where the effects are kept, and in the same
-//! transaction.
+//! If other middlewares of the socket are asynchronous, this one must be the last. Each handler must
+//! answer: if one throws before it does, that id is never answered. If ids have to survive a
+//! restart of the server, store them together with the effects of the event, in the same transaction.
 //!
 //! # From the server to here
 //!
 //! | setting | a subscriber gets an event | order |
 //! |---|---|---|
 //! | none | at most once | that of the server, per namespace |
-//! | connection state recovery, switched on at the server | once, if the connection is back in time (two minutes, unless the server says otherwise) | the same, across connections |
+//! | connection state recovery, switched on at the server | exactly once, if the connection is back in time (two minutes, unless the server says otherwise) | the same, across connections |
 //!
-//! With **recovery** (servers since 4.6) what the server emitted while there was no connection comes
-//! first, then [`Ready`](crate::Ready), whose [`recovered`](crate::Ready::recovered) is `true`. There
-//! is nothing to set here. Where it is `false`, what was emitted meanwhile is lost: load anew
-//! whatever depends on it. Volatile events, and those that ask for an ack, are never made up for. And
-//! the server must have noticed that the connection is gone before the client is back; if not, there
-//! is nothing to go on with, or (official servers up to 4.8.4, for a session that was recovered
-//! before) the session is gone on with and gets no more broadcasts once the server notices. A session can also be gone on with
-//! by [another client](crate::SessionTicket).
+//! With **recovery** (servers since 4.6), the events that the server emitted while there was no
+//! connection come first, and then [`Ready`](crate::Ready), whose [`recovered`](crate::Ready::recovered)
+//! is `true`. Nothing has to be set in the client. If it is `false`, the events emitted meanwhile are
+//! lost: load again whatever depends on them. Recovery has limits:
 //!
-//! A **subscriber that is slower than the server** makes the connection pause, and the server hold
-//! back. When that would cost the heartbeat, it keeps what waits and misses what comes, and
-//! [`Lagged`](crate::Lagged) says how much. What fits into the
-//! [window](crate::ClientBuilder::receive_window) is not missed. [`Overflow`](crate::Overflow) is for subscribers that
-//! prefer to miss events at once, or to leave.
+//! * Volatile events, and events that ask for an ack, are never sent again.
+//! * The server must notice that the connection is gone before the client is back. Otherwise the session
+//!   is not recovered; or, with official servers up to 4.8.4 and a session that was recovered before, it
+//!   is recovered but gets no more broadcasts once the server notices.
+//!
+//! [Another client](crate::SessionTicket) can take a session over.
+//!
+//! A **subscriber that is slower than the server** makes the connection pause, so that the server has to
+//! hold back. When pausing any longer would endanger the heartbeat, the subscriber keeps the events that
+//! wait for it and misses those that come; [`Lagged`](crate::Lagged) says how many. A burst that fits into the
+//! [window](crate::ClientBuilder::receive_window) is not missed. Subscribers that would rather miss events
+//! at once, or leave, set [`Overflow`](crate::Overflow).
 //!
 //! # When something ends
 //!
@@ -121,15 +126,15 @@
 //! | sent, without an answer yet | [`Disconnected`](crate::AckError::Disconnected) | the same | the same |
 //! | … with retries | go again | go again | [`Disconnected`](crate::AckError::Disconnected), or [`NeverSent`](crate::AckError::NeverSent) if it never went |
 //! | volatile events that were not written | dropped, and counted | the same | the same |
-//! | answers to the server | void: nobody waits for them any more | the same | the same |
+//! | answers to the server | dropped: nobody waits for them any more | the same | the same |
 //! | [`ready`](crate::Socket::ready) | waits, up to its timeout | the same | [`ReadyError::Ended`](crate::ReadyError::Ended) |
 //! | subscribers | [`Disconnected`](crate::Disconnected) or nothing, [`Reconnecting`](crate::Reconnecting), [`Ready`](crate::Ready) | [`Disconnected`](crate::Disconnected) or [`ConnectError`](crate::ConnectError), [`Reconnecting`](crate::Reconnecting), [`Ready`](crate::Ready) | [`Disconnected`](crate::Disconnected) or [`ConnectError`](crate::ConnectError), perhaps [`GaveUp`](crate::GaveUp) |
 //!
-//! Which it is says the [policy](crate::Reconnect::retry) by the [`Reason`](crate::Reason).
-//! [`shutdown`](crate::Client::shutdown) sends what is buffered, waits for answers until its
-//! deadline, and reports what was sent, acked, dropped, and what is unknown.
+//! The [policy](crate::Reconnect::retry) decides by the [`Reason`](crate::Reason) which column holds.
+//! [`shutdown`](crate::Client::shutdown) sends the buffered events, waits for answers until its
+//! deadline, and reports how many events were sent, acked and dropped, and of how many the fate is unknown.
 //!
 //! # Numbers
 //!
-//! [`Client::stats`](crate::Client::stats) counts all of that: what was resent, discarded, replaced,
-//! missed, repeated, late, and what waits.
+//! [`Client::stats`](crate::Client::stats) counts all of this: events that were resent, discarded, replaced,
+//! missed, repeated or late, and those that wait.
