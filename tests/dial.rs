@@ -244,7 +244,7 @@ async fn interim_answers_are_no_answers() {
 #[actix::test]
 async fn interim_answers_come_to_an_end() {
     let failure = failure_at(|request| welcome_behind(&HINTS.repeat(9), request)).await;
-    assert_eq!(failure, ConnectFailure::Handshake("more than 8 interim answers".to_owned()));
+    assert_eq!(failure, ConnectFailure::Handshake("more than 8 interim responses".to_owned()));
     let failure = failure_at(|_| Answer::Last(HINTS.as_bytes().to_vec())).await;
     assert_eq!(failure, ConnectFailure::NoAnswer);
     // No such answer has a body.

@@ -43,9 +43,9 @@ pub(crate) struct Target {
 #[derive(Debug)]
 pub(crate) struct DialFailure {
     pub(crate) reason: Reason,
-    /// How long the server wants to be left alone, if it said so.
+    /// How long the server asks to wait before the next attempt (`Retry-After`).
     pub(crate) retry_after: Option<Duration>,
-    /// What it says, cut and escaped, where the reason does not tell that.
+    /// The server's own words, shortened and escaped, if the reason does not have them.
     pub(crate) says: Option<String>,
 }
 
@@ -55,13 +55,12 @@ impl From<Reason> for DialFailure {
     }
 }
 
-/// Longer than any deadline of the core.
+/// Longer than any deadline of the core, which is the only one that counts.
 const FOREVER: Duration = Duration::from_secs(86_400);
 
 thread_local! {
-    /// awc's client belongs to a thread. All our connections there share it: without awc's limit of
-    /// 100, and with nothing to hand on to each other, since awc keeps no connection that was to
-    /// become a websocket.
+    /// awc's client belongs to one thread; all connections of the thread share it. awc's limit of 100
+    /// connections is lifted. They share nothing else: awc does not pool connections that become websockets.
     static CLIENT: Client = {
         let connector = Connector::new().limit(0).timeout(FOREVER).connector(Tuned::default());
         // The connection's core has the only deadline.
@@ -81,7 +80,7 @@ impl Target {
         rest.split('/').next().unwrap_or_default().into()
     }
 
-    /// Dials, on this thread.
+    /// Dials on the current thread.
     pub(crate) fn dial(
         &self,
         protocol: Protocol,
@@ -98,7 +97,7 @@ impl Target {
     }
 }
 
-/// Puts together what is to be sent, and asks the application for its part.
+/// Builds the request, and asks the application's providers for their part.
 async fn request(
     target: Target,
     protocol: Protocol,
@@ -107,18 +106,17 @@ async fn request(
     let Target { base, query, headers, max_message: _ } = target;
     let (query, headers) = try_join(query.of(dial.clone()), headers.of(dial)).await?;
     let url = format!("{base}?EIO={}&transport=websocket{query}", protocol.number());
-    // What is set has been checked; what was given is encoded.
+    // Options were checked at the start, and values of providers are encoded: only the length is left.
     let url = Uri::try_from(url)
         .map_err(|_| Reason::Provider("the query makes the URL too long".to_owned()))?;
     let request = CLIENT.with(|client| client.ws(url));
     Ok(headers.into_iter().fold(request, |request, (name, value)| request.header(name, value)))
 }
 
-/// How long a connection is idle before the system asks whether the other end is still there, and
-/// from then on how often.
+/// TCP keepalive: after this idle time the system probes the other end, and from then on at this interval.
 const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(15));
 
-/// awc's own TCP connector, and then the options for which awc has no switch.
+/// awc's own TCP connector, plus socket options that awc has no switch for.
 #[derive(Clone, Default)]
 struct Tuned {
     inner: actix_tls::connect::ConnectorService,
@@ -141,9 +139,9 @@ impl Service<ConnectInfo<Uri>> for Tuned {
     }
 }
 
-/// `TCP_NODELAY`: small events must not wait for the acknowledgement of earlier ones. Keepalive: it
-/// keeps the way open through what forgets idle connections, and finds a dead one where the
-/// heartbeat of the server is slow. The connection works without either.
+/// Sets `TCP_NODELAY`, since small events must not wait for the acknowledgement of earlier ones; and
+/// keepalive, which keeps NATs and firewalls from forgetting the connection, and notices a dead one where
+/// the server's heartbeat is slow. The connection works without either.
 fn tune(stream: &TcpStream, uri: &Uri) {
     let (idle, interval) = KEEPALIVE;
     let keepalive = TcpKeepalive::new().with_time(idle);
@@ -159,8 +157,8 @@ fn tune(stream: &TcpStream, uri: &Uri) {
     }
 }
 
-/// awc's errors cannot leave this thread, so they become words. What it puts before those of the
-/// system says no more than the variant.
+/// awc's errors cannot leave this thread, so they become text. awc's own prefix is left out: it says
+/// nothing that the variant does not say.
 fn failure(error: WsClientError, server: &str) -> DialFailure {
     let failure = match error {
         WsClientError::SendRequest(SendRequestError::Custom(error, _)) => {
@@ -214,7 +212,7 @@ fn refusal(Refused { status, retry_after, words }: Refused) -> DialFailure {
     DialFailure { reason: Reason::Connect(failure), retry_after, says }
 }
 
-/// Whether the other side has ended the connection, in order or not.
+/// Whether the other side has ended the connection, cleanly or not.
 fn is_end(error: &io::Error) -> bool {
     use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
     matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)

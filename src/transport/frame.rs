@@ -1,8 +1,8 @@
 //! Frames of the websocket (RFC 6455, section 5), as a client reads and writes them.
 //!
-//! awc has a codec for that, which looks at the declared length of a frame only when all of it has
-//! arrived, masks what was put together elsewhere, and has both go through buffers of 8 KiB. Here a
-//! frame is judged by its header, and written where it is sent from.
+//! awc has a codec for frames. It checks the declared length of a frame only when all of it has arrived,
+//! and copies through buffers of 8 KiB both ways. Here a frame is judged by its header, and masked in the
+//! buffer that it is sent from.
 
 use std::hash::{BuildHasher, RandomState};
 
@@ -12,7 +12,7 @@ use bytes::{BufMut, BytesMut};
 const HEADER: usize = 14;
 /// The longest payload of a control frame.
 const MAX_CONTROL: u64 = 125;
-/// So much is copied before it is masked, while it is in the cache of the processor.
+/// Data is copied and masked in pieces of this size, so that it is masked while in the processor's cache.
 const BLOCK: usize = 4_096;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,20 +54,20 @@ impl Kind {
     }
 }
 
-/// What a frame says of itself.
+/// The header of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Header {
     pub(super) kind: Kind,
-    /// No fragment of the message comes behind it.
+    /// This is the last fragment of its message.
     pub(super) is_last: bool,
-    /// Of the payload.
+    /// Length of the payload in bytes.
     pub(super) length: u64,
-    /// Of the header itself, in bytes.
+    /// Length of the header itself in bytes.
     pub(super) size: usize,
 }
 
 impl Header {
-    /// The header at the beginning of `bytes`, once all of it is there, or what is wrong with it.
+    /// The header at the beginning of `bytes`: `None` while it is incomplete, an error if it is illegal.
     pub(super) fn parse(bytes: &[u8]) -> Result<Option<Self>, &'static str> {
         let &[first, second, ref rest @ ..] = bytes else { return Ok(None) };
         if first & 0x70 != 0 {
@@ -106,7 +106,7 @@ pub(super) fn put(target: &mut BytesMut, kind: Kind, parts: &[&[u8]], mask: [u8;
         target.extend_from_slice(block);
         let pending = target.len().saturating_sub(plain);
         if pending >= BLOCK {
-            // What is no whole word is masked together with what comes behind it.
+            // The rest of a part that is not a whole word is masked together with the next part.
             let end = plain.saturating_add(pending & !7);
             apply(mask, target.get_mut(plain..end).unwrap_or_default());
             plain = end;
@@ -131,7 +131,7 @@ fn put_header(target: &mut BytesMut, kind: Kind, length: usize, [a, b, c, d]: [u
     }
 }
 
-/// Masks `data`, in pieces that the processor has registers for.
+/// Masks `data` in pieces that fit into a register of the processor.
 fn apply(mask: [u8; 4], data: &mut [u8]) {
     let [a, b, c, d] = mask;
     let wide = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
@@ -144,15 +144,15 @@ fn apply(mask: [u8; 4], data: &mut [u8]) {
     }
 }
 
-/// Masks that nobody can guess who does not know the keys: a keyed hash of a counter.
+/// Makes masks that cannot be guessed: a keyed hash of a counter.
 ///
-/// They are there so that no bytes of an application's choice go over the wire, for the sake of
-/// proxies that might take them for something else.
+/// Masking keeps an application from choosing the bytes on the wire, which a proxy might take for another
+/// protocol (RFC 6455, section 10.3).
 #[derive(Debug, Default)]
 pub(super) struct Masks {
     keys: RandomState,
     count: u64,
-    /// One hash makes two masks.
+    /// The second half of the last hash: one hash makes two masks.
     second: Option<[u8; 4]>,
 }
 

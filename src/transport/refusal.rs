@@ -1,5 +1,5 @@
-//! The answer to the request for a websocket: the last of several, and what a server says that
-//! refuses. awc takes the first one, and hands on the status only.
+//! The server's answer to the request for a websocket. awc takes the first response and passes on its
+//! status only. Here interim responses are skipped, and the words of a refusal are read.
 
 use std::{
     error::Error,
@@ -23,19 +23,19 @@ use futures::{StreamExt as _, future::LocalBoxFuture};
 
 use crate::{error::brief, proto::namespace::refusal, runtime::clock};
 
-/// How many interim answers (103 Early Hints, say) may come before the one that counts.
+/// The most interim responses (such as 103 Early Hints) before the final one.
 const MAX_INTERIM: usize = 8;
 
-/// So much of what a server says is read, in bytes,
+/// The most bytes of a refusal's body that are read,
 const MAX_BODY: usize = 64 << 10;
-/// and so long, as a refusal is not to wait for its words.
+/// and the longest time: a refusal must not wait long for its text.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// The answer of a server that refuses, as an error for awc to pass on.
+/// A refusal, as an error for awc to pass on.
 #[derive(Debug)]
 pub(super) struct Refused {
     pub(super) status: StatusCode,
-    /// How long the server wants to be left alone.
+    /// How long the server asks to wait (`Retry-After`).
     pub(super) retry_after: Option<Duration>,
     pub(super) words: Words,
 }
@@ -49,13 +49,13 @@ impl fmt::Display for Refused {
 
 impl Error for Refused {}
 
-/// The server did not come to an answer that counts.
+/// The server sent too many interim responses.
 #[derive(Debug)]
 pub(super) struct NeverFinal;
 
 impl fmt::Display for NeverFinal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "more than {MAX_INTERIM} interim answers")
+        write!(f, "more than {MAX_INTERIM} interim responses")
     }
 }
 
@@ -64,15 +64,15 @@ impl Error for NeverFinal {}
 /// What the body of a refusal says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Words {
-    /// For people: cut and escaped.
+    /// For people to read: shortened and escaped.
     pub(super) shown: Option<String>,
-    /// The server has no websockets.
+    /// The server has no websocket transport.
     pub(super) no_websocket: bool,
 }
 
 impl Words {
-    /// Of JSON only the message is taken: in the rest a server may repeat credentials. Of a page, which
-    /// is the word of a proxy, the title.
+    /// Of JSON, only the message is taken: a server may repeat credentials in the rest. Of an HTML page,
+    /// which comes from a proxy, the title.
     fn of(body: &[u8]) -> Self {
         let text = String::from_utf8_lossy(body);
         let text = text.trim();
@@ -86,8 +86,8 @@ impl Words {
         } else {
             text
         };
-        // Those of JavaScript (and Rust), and of Python. An asynchronous mode of the latter that knows
-        // no websockets gives no better reason; without the quotes it may be anybody's.
+        // The texts of servers in JavaScript (and Rust), and in Python. A Python server in a mode without
+        // websockets says no more than "Bad Request"; without the quotes that may come from anything.
         let no_websocket =
             matches!(said, "Transport unknown" | "Invalid transport") || text == "\"Bad Request\"";
         let shown = (!said.is_empty()).then(|| brief(&said));
@@ -105,7 +105,7 @@ fn title(page: &str) -> Option<&str> {
     page.get(begin..end).map(str::trim)
 }
 
-/// The middleware that looks for the answer that counts, and makes a [`Refused`] of one that refuses.
+/// The awc middleware that waits for the final response, and turns a refusal into [`Refused`].
 pub(super) struct ReadRefusals;
 
 pub(super) struct Reading<S> {
@@ -186,12 +186,12 @@ fn same<C: Default>(_: &C) -> C {
     C::default()
 }
 
-/// Not the last answer (RFC 9110, section 15.2), though the protocol may change with it.
+/// Whether another response follows (RFC 9110, section 15.2). 101 is final.
 fn is_interim(status: StatusCode) -> bool {
     status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS
 }
 
-/// What there is of a body.
+/// As much of the body as there is.
 async fn body<T, C>(mut framed: Framed<T, C>) -> Vec<u8>
 where
     T: AsyncRead + Unpin,
@@ -205,7 +205,7 @@ where
             body.extend(chunk.iter().take(MAX_BODY.saturating_sub(body.len())));
         }
     };
-    // What has come by then has to do.
+    // When time is up, the part that has come is used.
     let _in_time = clock::within(PATIENCE, reading).await;
     body
 }
@@ -221,7 +221,7 @@ fn parse(value: &str, now: SystemTime) -> Option<Duration> {
         return Some(Duration::from_secs(value.parse().unwrap_or(u64::MAX)));
     }
     let date: SystemTime = value.parse::<HttpDate>().ok()?.into();
-    // It may be over.
+    // The date may be in the past.
     Some(date.duration_since(now).unwrap_or_default())
 }
 

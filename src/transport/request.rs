@@ -1,5 +1,5 @@
-//! What the request to connect carries: headers and a query, those that are set for the client, and
-//! those that its providers give for each dial.
+//! The headers and the query of the request to connect: those that are set for the client, and those that
+//! its providers give for each dial.
 
 use std::fmt;
 
@@ -38,8 +38,7 @@ impl Headers {
         Ok(Self { pairs, provider })
     }
 
-    /// All headers for this dial: what the provider gives comes in the place of what has the same
-    /// name.
+    /// All headers for this dial. A header of the provider replaces those of the same name.
     pub(super) async fn of(self, dial: Dial) -> Result<Vec<(HeaderName, HeaderValue)>, Reason> {
         let Self { mut pairs, provider } = self;
         if let Some(provider) = provider {
@@ -53,7 +52,7 @@ impl Headers {
     }
 }
 
-const BAD_NAME: &str = "its name has characters that HTTP does not allow there, or none";
+const BAD_NAME: &str = "its name is empty or has characters that HTTP does not allow there";
 const BAD_VALUE: &str = "its value has characters that HTTP does not allow there";
 const RESERVED: &str = "the websocket handshake sets it";
 
@@ -67,14 +66,14 @@ fn header((name, value): (String, String)) -> Result<(HeaderName, HeaderValue), 
     Ok((parsed, value))
 }
 
-/// Whether a header belongs to the websocket handshake, which sets it.
+/// Whether the websocket handshake sets this header.
 fn is_reserved(name: &HeaderName) -> bool {
     [header::CONNECTION, header::UPGRADE, header::CONTENT_LENGTH, header::TRANSFER_ENCODING]
         .contains(name)
         || name.as_str().starts_with("sec-websocket-")
 }
 
-/// Whether a parameter of the query belongs to the protocol, which sets it.
+/// Whether the protocol sets this parameter of the query.
 pub(crate) fn is_of_the_protocol(key: &str) -> bool {
     ["EIO", "transport", "sid"].contains(&key)
 }
@@ -96,7 +95,7 @@ impl fmt::Debug for Query {
 }
 
 impl Query {
-    /// What the URL has is encoded and checked already.
+    /// The parameters of the URL are encoded and checked already.
     pub(crate) fn new(
         url: Pairs,
         options: Pairs,
@@ -107,7 +106,7 @@ impl Query {
         Ok(query)
     }
 
-    /// All of these come in the place of those that have the same names.
+    /// Adds parameters. They replace all earlier ones of the same names.
     fn set(&mut self, pairs: Pairs) -> Result<(), BuildError> {
         if let Some((key, _)) = pairs.iter().find(|(key, _)| is_of_the_protocol(key)) {
             return Err(BuildError::Query(key.clone()));
@@ -123,12 +122,12 @@ impl Query {
         self.provider.is_some()
     }
 
-    /// `&key=value…` as far as it is known.
+    /// `&key=value…`, without the provider's part.
     pub(crate) fn text(&self) -> String {
         self.pairs.iter().flat_map(|(key, value)| ["&", key, "=", value]).collect()
     }
 
-    /// `&key=value…` for this dial.
+    /// `&key=value…` for this dial, with the provider's part.
     pub(super) async fn of(mut self, dial: Dial) -> Result<String, Reason> {
         if let Some(provider) = self.provider.take() {
             let given = provider.ask(dial).await.map_err(Reason::Provider)?;

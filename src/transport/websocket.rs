@@ -2,9 +2,9 @@
 //!
 //! awc makes the connection; from then on the frames are [ours](super::frame).
 //!
-//! Small messages are slices of one buffer, with whatever else came with one read. So a payload that is
-//! kept keeps [that buffer](MOST), and who keeps one for long gives it
-//! [memory of its own](crate::Payload::detach). Large ones have that from the start.
+//! Small messages are slices of the buffer of one read, together with all that was read at once. So a payload
+//! that is kept keeps [that buffer](MOST) alive; an application that keeps payloads for long gives them
+//! [memory of their own](crate::Payload::detach). Large messages have their own from the start.
 
 use std::{
     cell::RefCell,
@@ -27,47 +27,47 @@ use crate::{
     },
 };
 
-/// More fragments than this are no message. Each may be empty, so bytes alone do not end them.
+/// The most fragments of a message. Fragments may be empty, so a limit on bytes is not enough.
 const MAX_FRAGMENTS: usize = 65_536;
 
-/// Room for one read;
+/// Room for one read,
 const MOST: usize = 64 << 10;
-/// and so much behind a large frame: the next one may be large too.
+/// and for the read behind a large frame: the next frame may be large too.
 const LEAST: usize = 4 << 10;
 
-/// A frame of this size that has not arrived with others is read into memory of its own.
+/// A frame of this size or more is read into memory of its own, unless it came with others in one read.
 const LARGE: usize = MOST / 2;
 
-/// So much memory is taken for a frame by its header alone. The limit may be none.
+/// The most memory that is reserved for a frame when only its header is there: the limit may be unbounded.
 const AHEAD: usize = 16 << 20;
 
-/// So much is written at once. What is put behind it waits in the core.
+/// The size of the write buffer. Further messages wait in the core.
 const WRITE: usize = 64 << 10;
 
-/// What comes in.
+/// What was received.
 #[derive(Debug)]
 pub(crate) enum Incoming {
     Frame(Frame),
-    /// The answer to ping number so-and-so.
+    /// The answer to the ping with this number.
     Pong(u64),
 }
 
 thread_local! {
-    /// Where a read goes first. What came is copied, into as much memory as it takes: an idle
-    /// connection has none, and what is kept of a small message keeps little.
+    /// Where a read goes first. It is then copied into a buffer of just the right size: an idle
+    /// connection holds no buffer, and a small message that is kept holds little.
     static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; MOST].into());
 }
 
 pub(crate) struct WebSocket {
     io: BoxedSocket,
     input: Input,
-    /// Frames that are to be written.
+    /// Frames still to be written.
     output: BytesMut,
     masks: Masks,
-    /// The largest message, in bytes, in however many fragments.
+    /// The largest message in bytes, all fragments together.
     limit: usize,
     partial: Option<Partial>,
-    /// The payload of the last ping, which is the only one that has to be answered.
+    /// The payload of the last ping, the only one that must be answered.
     pong: Option<Bytes>,
 }
 
@@ -82,7 +82,7 @@ impl fmt::Debug for WebSocket {
     }
 }
 
-/// A message whose fragments are still coming.
+/// A message of which some fragments are missing.
 #[derive(Debug)]
 struct Partial {
     is_text: bool,
@@ -90,13 +90,13 @@ struct Partial {
     fragments: usize,
 }
 
-/// What has been read and is no whole frame yet.
+/// Bytes read that are not a whole frame yet.
 #[derive(Debug)]
 struct Input {
     buffer: BytesMut,
-    /// How much is read at once.
+    /// The size of one read.
     room: usize,
-    /// A large frame that is read into memory of its own: it fills that, and nothing else does.
+    /// A large frame that is read into memory of its own. Nothing else is read into it.
     large: Option<Large>,
 }
 
@@ -110,7 +110,7 @@ struct Large {
 /// Why there are no more frames.
 #[derive(Debug)]
 enum Broken {
-    /// A frame declares more bytes than the limit.
+    /// The header of a frame declares more bytes than the limit.
     TooLarge,
     Illegal(&'static str),
 }
@@ -124,7 +124,7 @@ impl Input {
         self.buffer.is_empty() && self.large.is_none()
     }
 
-    /// Takes out a frame, if all of it is there. It has at most `limit` bytes.
+    /// Takes out the next frame of at most `limit` bytes, once all of it is there.
     fn take(&mut self, limit: usize) -> Result<Option<(Header, Bytes)>, Broken> {
         if let Some(Large { header, data, .. }) = self.large.take_if(|large| large.missing == 0) {
             return Ok(Some((header, data.freeze())));
@@ -152,14 +152,14 @@ impl Input {
             data.extend_from_slice(&self.buffer);
             let missing = length.saturating_sub(data.len());
             self.large = Some(Large { header, data, missing });
-            // The next one is to have less of it read in here, and copied.
+            // So that less of the next large frame is read in here, and copied.
             self.buffer = BytesMut::new();
             self.room = LEAST;
         }
         Ok(None)
     }
 
-    /// Reads what there is, into the room that there is. Zero is the end.
+    /// Reads as much as there is, and room for. Zero is the end.
     fn poll_fill(&mut self, cx: &mut Context<'_>, io: &mut BoxedSocket) -> Poll<io::Result<usize>> {
         if let Some(Large { data, missing, .. }) = &mut self.large {
             let read = poll_read_buf(Pin::new(io), cx, &mut data.limit(*missing));
@@ -186,7 +186,7 @@ impl Input {
 
 impl WebSocket {
     pub(super) fn new(framed: Framed<BoxedSocket, Codec>, limit: usize) -> Self {
-        // Nothing was written yet, but the server may have been quick.
+        // The server may have sent something behind its handshake.
         let parts = framed.into_parts();
         let (io, input) = (parts.io, Input::new(parts.read_buf));
         let (output, masks) = (BytesMut::new(), Masks::default());
@@ -216,7 +216,7 @@ impl WebSocket {
         }
     }
 
-    /// What a frame means, if it is not one of several.
+    /// What a frame means: `None` for one that completes nothing, such as a first fragment or a ping.
     fn handle(&mut self, header: Header, data: Bytes) -> Result<Option<Incoming>, Reason> {
         let complete = match header.kind {
             Kind::Text | Kind::Binary => {
@@ -233,12 +233,12 @@ impl WebSocket {
             }
             Kind::Continuation => self.fragment(&data, header.is_last),
             Kind::Ping => {
-                // It may wait for long, and is small.
+                // It may be kept for long, and must not keep a whole read buffer.
                 self.pong = Some(Bytes::copy_from_slice(&data));
                 Ok(None)
             }
             Kind::Pong => {
-                // Of another length, nobody asked for it.
+                // A pong of another length answers no ping of ours.
                 let number = <[u8; 8]>::try_from(&data[..]).ok();
                 return Ok(number.map(|number| Incoming::Pong(u64::from_be_bytes(number))));
             }
@@ -249,7 +249,7 @@ impl WebSocket {
 
     fn fragment(&mut self, data: &[u8], is_last: bool) -> Result<Option<Frame>, Reason> {
         let Some(partial) = &mut self.partial else {
-            return Err(illegal("the continuation of no message"));
+            return Err(illegal("a continuation frame outside of a message"));
         };
         partial.fragments = partial.fragments.saturating_add(1);
         if partial.data.len().saturating_add(data.len()) > self.limit {
@@ -265,7 +265,7 @@ impl WebSocket {
         }
     }
 
-    /// What it means that nothing more can be read.
+    /// The reason for the end of the stream.
     fn end(&self) -> Reason {
         if self.input.is_empty() && self.partial.is_none() {
             return Reason::TransportClose(None);
@@ -278,7 +278,7 @@ impl WebSocket {
         if self.output.len() < WRITE { Poll::Ready(Ok(())) } else { self.poll_write(cx) }
     }
 
-    /// Puts a message among what is to be written.
+    /// Appends a message to the write buffer.
     pub(crate) fn start_send(&mut self, message: Message<'_>) {
         match message {
             Message::Text(first, second) => {
@@ -289,7 +289,7 @@ impl WebSocket {
         }
     }
 
-    /// Puts the goodbye of the websocket layer into the write buffer. Nothing goes behind it.
+    /// Appends a close frame to the write buffer. Nothing may follow it.
     pub(crate) fn start_close(&mut self) {
         const NORMAL: u16 = 1000;
         self.put(Kind::Close, &[&NORMAL.to_be_bytes()]);
@@ -299,7 +299,7 @@ impl WebSocket {
         frame::put(&mut self.output, kind, parts, self.masks.next());
     }
 
-    /// Writes what is in the buffer, and the answer to a ping if one is due.
+    /// Writes the buffer, with the answer to a ping if one is due.
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Reason>> {
         if self.pong.is_some()
             && self.poll_ready(cx)?.is_ready()
@@ -308,7 +308,7 @@ impl WebSocket {
             self.put(Kind::Pong, &[&payload]);
         }
         if self.output.is_empty() {
-            // An idle connection needs no buffer.
+            // An idle connection holds no buffer.
             self.output = BytesMut::new();
         }
         self.poll_write(cx)
@@ -350,14 +350,14 @@ fn closed(payload: &[u8]) -> Reason {
         [high, low, reason @ ..] if str::from_utf8(reason).is_ok() => {
             Some(u16::from_be_bytes([*high, *low]))
         }
-        _ => return illegal("a close frame whose reason is no text"),
+        _ => return illegal("a close frame whose reason is not UTF-8"),
     };
     match code {
         Some(1001 | 1012) => Reason::ServerShutdown,
         Some(1009) => Reason::TooLargeForServer,
-        // The others must not be in a frame.
+        // RFC 6455 forbids the other codes in a frame.
         None | Some(1000..=1003 | 1007..=1014 | 3000..=4999) => Reason::TransportClose(code),
-        Some(_) => illegal("a close frame with a code that there is not"),
+        Some(_) => illegal("a close frame with a code that does not exist"),
     }
 }
 
