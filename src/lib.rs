@@ -71,7 +71,7 @@
 //! | join and leave namespaces | [`Client::of`], [`Socket::ready`], [`Socket::disconnect`], [`Socket::connect`] |
 //! | hear | [`Socket::subscribe`], [`Socket::subscribe_to`], [`Socket::subscribe_once`], [`message`] |
 //! | stop hearing, hear too much | [`Subscription`], [`Overflow`] |
-//! | hear and send events as types of your own | [`message::contract`], [`Socket::on`], [`Socket::once`], [`Socket::answer`], [`Socket::send_event`], [`Socket::call`], [`Undecodable`] |
+//! | hear and send events as types of your own | [`message::contract`], [`Socket::on`], [`Socket::once`], [`Socket::answer`], [`Socket::emit_event`], [`Socket::call`], [`Undecodable`] |
 //! | hear some of them, as a stream or with a function | [`Socket::on_name`], [`Socket::once_name`], [`Socket::on_prefix`], [`Socket::events`], [`Socket::on_fn`] |
 //! | see, change, drop or answer what comes and goes | [`middleware`], [`Emitted`] |
 //! | pass events on, as they are | [`Bridge`], [`Event::to_emit`], [`Event::ack_with`] |
@@ -219,7 +219,7 @@ pub use proto::{
     round_trips::RoundTrips,
     ticket::SessionTicket,
 };
-pub use runtime::provider::{Dial, Join};
+pub use runtime::provider::{DialContext, JoinContext};
 pub use stats::Stats;
 
 /// Compiles what the README shows.

@@ -477,7 +477,7 @@ async fn what_has_another_shape_comes_as_it_is(server: &Target) {
     shop.hears("not price").await;
     assert_eq!(shop.answer_to("stock", 7).await, r#"["never mind"]"#);
     shop.hears("not stock").await;
-    socket.send_event(&Price("tea".into(), 1)).unwrap();
+    socket.emit_event(&Price("tea".into(), 1)).unwrap();
     socket.emit("say", ("price", "tea", 2)).unwrap();
     shop.hears("Price(\"tea\", 2)").await;
 }

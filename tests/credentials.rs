@@ -15,8 +15,8 @@ mod support;
 
 use actix::{Actor, Context, Handler};
 use actix_socketio::{
-    AckError, Client, ClientBuilder, DialLimiter, Disconnected, EmitError, Event, Join, Ready,
-    ReadyError, Reason, Reconnect, Retry, Socket,
+    AckError, Client, ClientBuilder, DialLimiter, Disconnected, EmitError, Event, JoinContext,
+    Ready, ReadyError, Reason, Reconnect, Retry, Socket,
 };
 use futures::future::join;
 use serde_json::{Value, json};
@@ -69,10 +69,10 @@ fn with_new_auth() -> Reconnect {
 
 /// What a provider was told.
 #[derive(Clone, Default)]
-struct Asked(Arc<Mutex<Vec<Join>>>);
+struct Asked(Arc<Mutex<Vec<JoinContext>>>);
 
 impl Asked {
-    fn note(&self, join: Join) {
+    fn note(&self, join: JoinContext) {
         self.0.lock().unwrap().push(join);
     }
 

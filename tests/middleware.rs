@@ -17,7 +17,7 @@ use std::{
 
 use actix::{Actor, Context, Handler, Message};
 use actix_socketio::{
-    AckError, Emit, EmitError, Emitted, Event, Join, NamedEvent, Offline, Overflow, Reason,
+    AckError, Emit, EmitError, Emitted, Event, JoinContext, NamedEvent, Offline, Overflow, Reason,
     Reconnect, Retry,
     middleware::{self, Auth, Flow, Middleware, NameList, RateLimit},
 };
@@ -198,7 +198,7 @@ async fn lists_and_rates_hold_both_ways(server: &Target) {
 struct Keys(Mutex<Vec<&'static str>>);
 
 impl Middleware for Keys {
-    fn connect(&self, join: &Join, auth: &mut Auth) -> Result<(), String> {
+    fn join(&self, join: &JoinContext, auth: &mut Auth) -> Result<(), String> {
         assert_eq!(auth.get("user"), Some(&json!("x")));
         match join.namespace() {
             "/guarded" => {

@@ -55,7 +55,7 @@ use crate::{
     runtime::{
         clock::{self, Timer},
         guard::Teller,
-        provider::{Join, Provided, Provider},
+        provider::{JoinContext, Provided, Provider},
     },
     stats::Counters,
 };
@@ -92,7 +92,7 @@ impl Asker {
 }
 
 /// Gives the credentials for a request to join.
-pub(crate) type AuthProvider = Provider<Join, namespace::Auth>;
+pub(crate) type AuthProvider = Provider<JoinContext, namespace::Auth>;
 
 /// What a namespace is made of.
 #[derive(Debug, Clone)]
@@ -174,7 +174,7 @@ pub(crate) struct Namespace {
 struct Asking {
     /// Of the question.
     number: u64,
-    join: Join,
+    join: JoinContext,
     answer: Provided<Option<namespace::Auth>>,
 }
 
@@ -491,7 +491,7 @@ impl Namespace {
     fn ask(&mut self, cx: &mut TaskContext<'_>) {
         while let Some(number) = self.core.wants_auth() {
             if self.asking.as_ref().is_none_or(|asking| asking.number != number) {
-                let join = Join {
+                let join = JoinContext {
                     namespace: self.name().clone(),
                     attempt: self.core.attempts(),
                     reason: self.failure.clone(),
@@ -509,7 +509,7 @@ impl Namespace {
                 if chain.is_empty() {
                     return Ok(auth);
                 }
-                chain.connect(join, auth.as_ref()).map_err(Reason::Middleware)
+                chain.join(join, auth.as_ref()).map_err(Reason::Middleware)
             });
             self.core.handle_auth(clock::now(), auth);
             self.publish();

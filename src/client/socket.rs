@@ -93,7 +93,7 @@ impl Socket {
     /// # Errors
     ///
     /// As for [`emit`](Self::emit).
-    pub fn send_event<E: NamedEvent + Serialize>(
+    pub fn emit_event<E: NamedEvent + Serialize>(
         &self,
         event: &E,
     ) -> Result<Written<'_>, EmitError> {

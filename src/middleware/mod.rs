@@ -5,7 +5,7 @@
 //! use std::time::Duration;
 //!
 //! use actix_socketio::{
-//!     Client, Emit, Event, Join,
+//!     Client, Emit, Event, JoinContext,
 //!     middleware::{Auth, Flow, Middleware, NameList, RateLimit},
 //! };
 //!
@@ -28,7 +28,7 @@
 //!         }
 //!     }
 //!
-//!     fn connect(&self, join: &Join, auth: &mut Auth) -> Result<(), String> {
+//!     fn join(&self, join: &JoinContext, auth: &mut Auth) -> Result<(), String> {
 //!         auth.insert("namespace".to_owned(), join.namespace().into());
 //!         Ok(())
 //!     }
@@ -83,7 +83,7 @@ use crate::{
     runtime::{
         clock,
         guard::{self, Kept, Panicked},
-        provider::Join,
+        provider::JoinContext,
     },
     stats::Counters,
 };
@@ -116,7 +116,7 @@ pub trait Middleware: Send + Sync + 'static {
     /// The request is not made, and the namespace ends with
     /// [`Reason::Middleware`](crate::Reason::Middleware), which has this text and is not tried
     /// again unless the [policy](crate::Reconnect::retry) says so.
-    fn connect(&self, join: &Join, auth: &mut Auth) -> Result<(), String> {
+    fn join(&self, join: &JoinContext, auth: &mut Auth) -> Result<(), String> {
         let _ = (join, auth);
         Ok(())
     }
@@ -418,17 +418,17 @@ impl Chain {
     }
 
     /// Passes on a request to join.
-    pub(crate) fn connect(
+    pub(crate) fn join(
         &self,
-        join: &Join,
+        join: &JoinContext,
         auth: Option<&namespace::Auth>,
     ) -> Result<Option<namespace::Auth>, String> {
         let fields = auth.and_then(|auth| serde_json::from_str(&auth.0).ok());
         let mut fields: Auth = fields.unwrap_or_default();
         for one in self.list().0.iter().rev() {
             let Some(middleware) = one.middleware.get() else { continue };
-            guard::run(|| middleware.connect(join, &mut fields)).unwrap_or_else(|panicked| {
-                log::warn!("{}: the middleware {} {panicked} (connect)", self.name, one.name);
+            guard::run(|| middleware.join(join, &mut fields)).unwrap_or_else(|panicked| {
+                log::warn!("{}: the middleware {} {panicked} (join)", self.name, one.name);
                 Err(said(&panicked))
             })?;
         }

@@ -42,7 +42,7 @@ use crate::{
         packet::{Limits, MAX_ATTACHMENTS, Parser},
         ticket::SessionTicket,
     },
-    runtime::provider::{Dial, Join, Provider},
+    runtime::provider::{DialContext, JoinContext, Provider},
     transport::{Headers, Pairs, PairsProvider, Query, Target},
 };
 
@@ -261,8 +261,8 @@ impl ClientBuilder {
     /// They come in the place of those of the same name that [`header`](Self::header) has set. A
     /// second provider replaces the first.
     ///
-    /// It is told which [attempt](Dial::attempt) this is, and why the last connection
-    /// [ended](Dial::reason). It runs on the arbiter of the client, within the time for
+    /// It is told which [attempt](DialContext::attempt) this is, and why the last connection
+    /// [ended](DialContext::reason). It runs on the arbiter of the client, within the time for
     /// [connecting](Self::connect_timeout), and is dropped when nobody wants the connection any
     /// more. Looking for the protocol revision of the server may take a second dial, for which it
     /// is asked again.
@@ -272,23 +272,25 @@ impl ClientBuilder {
     /// error is shown and logged.**
     ///
     /// ```no_run
-    /// use actix_socketio::{Client, ConnectFailure, Dial, Reason};
+    /// use actix_socketio::{Client, ConnectFailure, DialContext, Reason};
     ///
     /// # struct Tokens;
     /// # impl Tokens { async fn get(anew: bool) -> Result<String, std::io::Error> { todo!() } }
-    /// let client = Client::builder("http://localhost:3000").headers_with(|dial: Dial| async move {
+    /// async fn headers(dial: DialContext) -> Result<Vec<(String, String)>, std::io::Error> {
     ///     let refused = matches!(
     ///         dial.reason(),
     ///         Some(Reason::Connect(ConnectFailure::Status(401 | 403)))
     ///     );
     ///     let token = Tokens::get(refused).await?;
-    ///     Ok::<_, std::io::Error>(vec![("authorization".to_owned(), format!("Bearer {token}"))])
-    /// });
+    ///     Ok(vec![("authorization".to_owned(), format!("Bearer {token}"))])
+    /// }
+    ///
+    /// let client = Client::builder("http://localhost:3000").headers_with(headers);
     /// ```
     #[must_use]
     pub fn headers_with<P, F, E>(mut self, provider: P) -> Self
     where
-        P: Fn(Dial) -> F + Send + Sync + 'static,
+        P: Fn(DialContext) -> F + Send + Sync + 'static,
         F: Future<Output = Result<Vec<(String, String)>, E>> + 'static,
         E: fmt::Display,
     {
@@ -302,7 +304,7 @@ impl ClientBuilder {
     #[must_use]
     pub fn query_with<P, F, E>(mut self, provider: P) -> Self
     where
-        P: Fn(Dial) -> F + Send + Sync + 'static,
+        P: Fn(DialContext) -> F + Send + Sync + 'static,
         F: Future<Output = Result<Vec<(String, String)>, E>> + 'static,
         E: fmt::Display,
     {
@@ -352,7 +354,7 @@ impl ClientBuilder {
     #[must_use]
     pub fn auth_with<P, F, T, E>(mut self, provider: P) -> Self
     where
-        P: Fn(Join) -> F + Send + Sync + 'static,
+        P: Fn(JoinContext) -> F + Send + Sync + 'static,
         F: Future<Output = Result<T, E>> + 'static,
         T: Serialize,
         E: fmt::Display,
