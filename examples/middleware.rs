@@ -146,10 +146,9 @@ async fn run() -> Result<(), Box<dyn Error>> {
         .middleware(RateLimit::outgoing(3, Duration::from_secs(60)))
         // What it answers or drops counts for no rate: it is asked before.
         .middleware(desk)
+        .middleware(middleware::incoming(in_dollars))
         .start()?;
     let socket = client.socket();
-    // For this namespace alone, behind those of the client.
-    socket.middleware(middleware::incoming(in_dollars));
 
     socket.on_fn("price", |event| match event.args::<(String, f64)>() {
         Ok((what, price)) => println!("{what} costs {price} dollars"),

@@ -68,6 +68,7 @@
 //! | to | see |
 //! |---|---|
 //! | connect, set options | [`Client::builder`], [`ClientBuilder`] |
+//! | join a namespace with credentials, middleware or options of its own | [`Client::namespace`], [`NamespaceBuilder`] |
 //! | join and leave namespaces | [`Client::of`], [`Socket::ready`], [`Socket::disconnect`], [`Socket::connect`] |
 //! | hear | [`Socket::subscribe`], [`Socket::subscribe_to`], [`Socket::subscribe_once`], [`message`] |
 //! | stop hearing, hear too much | [`Subscription`], [`Overflow`] |
@@ -80,7 +81,7 @@
 //! | say how an event may wait | [`Emit`], [`Offline`], [`Written`] |
 //! | be sure that it arrives, or know that it did not | [`guide::delivery`], [`AckRequest::retries`] |
 //! | lose a connection and get it back | [`Reconnect`], [`Retry`], [`Reconnecting`], [`GaveUp`], [`Ready::recovered`] |
-//! | fetch credentials | [`ClientBuilder::auth_with`], [`headers_with`](ClientBuilder::headers_with) |
+//! | show credentials, fetch them | [`ClientBuilder::auth`], [`auth_with`](ClientBuilder::auth_with), [`headers_with`](ClientBuilder::headers_with) |
 //! | be slow, or stop listening | [`Overflow`], [`Lagged`], [`Subscription`] |
 //! | count | [`Client::stats`] |
 //! | hear of errors that a server 1.x or 2.x reports | [`ServerError`] |
@@ -196,6 +197,7 @@ pub use bridge::{Bridge, BridgeBuilder, BridgeCounts, BridgeStats, Route};
 pub use client::{
     Client, ShutdownReport,
     builder::ClientBuilder,
+    namespace_builder::NamespaceBuilder,
     request::{Ack, AckRequest, ReadyRequest, WhenReady, WhenWritten, Written},
     socket::Socket,
     subscription::Subscription,

@@ -105,6 +105,8 @@ pub(crate) struct Settings {
     pub(crate) max_attachments: usize,
     /// For events that come as messages.
     pub(crate) offline: Offline,
+    /// Of subscribers that do not say.
+    pub(crate) overflow: Overflow,
     pub(crate) patience: Patience,
     pub(crate) counters: Arc<Counters>,
     pub(crate) window: Arc<ReceiveWindow>,
@@ -206,7 +208,14 @@ impl Namespace {
         let (inner_chain, inner_posts) = (Arc::clone(&chain), Arc::clone(&posts));
         let (inner_connection, inner_name) = (connection.clone(), name.clone());
         let addr = Self::start_in_arbiter(arbiter, move |ctx| {
-            let Settings { core, provider, offline, patience, counters, window, .. } = settings;
+            let Settings { mut core, provider, offline, overflow, patience, .. } = settings;
+            let Settings { counters, window, .. } = settings;
+            // A middleware sees the credentials: they are asked for, wherever they are.
+            let fixed = if provider.is_none() && !inner_chain.is_empty() {
+                core.credentials.take_fixed()
+            } else {
+                None
+            };
             let port = NamespaceRef {
                 name: inner_name,
                 parser,
@@ -221,7 +230,7 @@ impl Namespace {
                 core: namespace::Namespace::new(core),
                 port: Arc::new(port),
                 connection: inner_connection,
-                subscribers: Subscribers::default(),
+                subscribers: Subscribers::new(overflow),
                 ready: None,
                 protocol: None,
                 waiters: Waiters::new(patience),
@@ -231,7 +240,7 @@ impl Namespace {
                 failure: None,
                 obstacle: None,
                 provider,
-                fixed: None,
+                fixed,
                 asking: None,
                 offline,
                 counters,
@@ -698,10 +707,6 @@ impl Handler<Opened> for Namespace {
 
     fn handle(&mut self, Opened { session }: Opened, _: &mut Self::Context) {
         self.protocol = Some(session.protocol);
-        if self.provider.is_none() && !self.port.chain.is_empty() {
-            let fixed = self.core.ask_for_auth();
-            self.fixed = fixed.or_else(|| self.fixed.take());
-        }
         self.core.handle_open(clock::now(), session);
         self.publish();
     }

@@ -17,7 +17,6 @@ use crate::{
     },
     error::{AckError, EmitError, Reason},
     message::contract::{Call, NamedEvent},
-    middleware::Middleware,
     payload::{Payload, Reply},
     proto::{
         emit::{Emit, Offline},
@@ -75,17 +74,6 @@ impl Socket {
     /// The namespace's name, with its slash.
     pub fn namespace(&self) -> &str {
         &self.port.name.namespace
-    }
-
-    /// Adds a middleware to the namespace, for all its handles; see
-    /// [`middleware`](crate::middleware).
-    ///
-    /// It sees what comes and goes from now on. So that it misses nothing, add it right behind
-    /// [`Client::of`](crate::Client::of) on the arbiter of the client, or to all namespaces with
-    /// [`ClientBuilder::middleware`](crate::ClientBuilder::middleware). It stays as long as the
-    /// client.
-    pub fn middleware(&self, middleware: impl Middleware) {
-        self.port.chain.push(middleware);
     }
 
     /// Emits an event that has a type of its own; see [`contract`](crate::message::contract).

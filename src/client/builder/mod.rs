@@ -13,12 +13,12 @@ use std::{
 use actix::{Actor, Arbiter, ArbiterHandle};
 use awc::http::Uri;
 use serde::Serialize;
-use serde_json::Value;
 
 use crate::{
     actor::{
         connection::{Connection, SharedStatus},
-        namespace::{AuthProvider, Settings},
+        namespace::Settings,
+        subscribers::policy::Overflow,
         waiters::Patience,
     },
     backpressure::{
@@ -28,17 +28,18 @@ use crate::{
     client::{
         Client, Inner, Ports,
         address::{Address, before_query, shown_url},
+        credentials::Auth,
         lifeline::{Lifeline, MessageIds},
         socket::Defaults,
     },
-    error::{BuildError, StartError, brief},
+    error::{BuildError, StartError},
     middleware::{List, Middleware},
     proto::{
         backoff::{Range, Reconnect},
         connection::Config,
         emit::Offline,
         engine::Protocol,
-        namespace::{self, Credentials},
+        namespace,
         packet::{Limits, MAX_ATTACHMENTS, Parser},
         ticket::SessionTicket,
     },
@@ -48,9 +49,9 @@ use crate::{
 
 /// Everything that can be set for a [`Client`]. Checked in [`start`](Self::start).
 ///
-/// What is set here is for the whole connection: [`auth`](Self::auth) too goes to every namespace
-/// that is joined over it. Namespaces that must not see each other's credentials need clients of
-/// their own.
+/// What is set here is for the connection, and for every namespace that is joined over it. One that
+/// needs something else, such as credentials that the others must not see, gets it by
+/// [`Client::namespace`].
 ///
 /// No time is unlimited. One that is beyond what the clock can tell, such as [`Duration::MAX`],
 /// counts as one day.
@@ -96,29 +97,12 @@ pub struct ClientBuilder {
     retry_window: usize,
     message_ids: bool,
     offline: Offline,
+    overflow: Overflow,
     outgoing: Load,
     pending_acks: usize,
     receive_window: Load,
     middleware: List,
     tickets: Vec<SessionTicket>,
-}
-
-#[derive(Clone)]
-enum Auth {
-    None,
-    Fixed(Result<Value, String>),
-    Provided(AuthProvider),
-}
-
-/// Shows nothing of it.
-impl fmt::Debug for Auth {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::None => "None",
-            Self::Fixed(_) => "Fixed",
-            Self::Provided(_) => "Provided",
-        })
-    }
 }
 
 /// Shows no values of the query, the headers or `auth`: they may be secrets.
@@ -147,6 +131,7 @@ impl fmt::Debug for ClientBuilder {
             retry_window,
             message_ids,
             offline,
+            overflow,
             outgoing,
             pending_acks,
             receive_window,
@@ -180,6 +165,7 @@ impl fmt::Debug for ClientBuilder {
             .field("retry_window", retry_window)
             .field("message_ids", message_ids)
             .field("offline", offline)
+            .field("overflow", overflow)
             .field("outgoing", outgoing)
             .field("pending_acks", pending_acks)
             .field("receive_window", receive_window)
@@ -214,6 +200,7 @@ impl ClientBuilder {
             retry_window: 1,
             message_ids: false,
             offline: Offline::Buffer,
+            overflow: Overflow::Pause,
             outgoing: Load { items: 10_000, bytes: 16 << 20 },
             pending_acks: 65_536,
             receive_window: Load { items: 4_096, bytes: 4 << 20 },
@@ -313,19 +300,20 @@ impl ClientBuilder {
     }
 
     /// The credentials: an object, sent with the request to join each namespace of the client, for
-    /// the server's `socket.handshake.auth`.
+    /// the server's `socket.handshake.auth`. A namespace can have
+    /// [others](crate::NamespaceBuilder::auth), or [none](crate::NamespaceBuilder::without_auth).
     ///
     /// A server 1.x or 2.x has no such thing. It gets the fields as a query behind the namespace
     /// (`socket.handshake.query`), but for `/`, which it joins by itself: use
     /// [`query`](Self::query) or [`header`](Self::header) there. A warning in the log says so.
     #[must_use]
     pub fn auth(mut self, auth: impl Serialize) -> Self {
-        self.auth = Auth::Fixed(serde_json::to_value(auth).map_err(|error| error.to_string()));
+        self.auth = Auth::fixed(auth);
         self
     }
 
-    /// The credentials, asked for anew before each request to join a namespace: of a token that
-    /// expires, or of namespaces that take different ones.
+    /// The credentials, asked for anew before each request to join a namespace, such as a token that
+    /// expires. A namespace can have a [provider](crate::NamespaceBuilder::auth_with) of its own.
     ///
     /// The provider runs on the arbiter of the client and must not block it. It has
     /// [`join_timeout`](Self::join_timeout). If it fails, or gives what is not an object, that is
@@ -359,10 +347,7 @@ impl ClientBuilder {
         T: Serialize,
         E: fmt::Display,
     {
-        self.auth = Auth::Provided(Provider::new(provider, |auth| {
-            let auth = serde_json::to_value(auth).map_err(|error| brief(&error))?;
-            auth_json(Ok(auth)).map_err(|error| error.to_string())
-        }));
+        self.auth = Auth::provided(provider);
         self
     }
 
@@ -492,6 +477,14 @@ impl ClientBuilder {
         self
     }
 
+    /// What to do when events come too fast for a subscriber, where the
+    /// [subscription](crate::Subscription::overflow) does not say. Default: [`Overflow::Pause`].
+    #[must_use]
+    pub fn overflow(mut self, overflow: Overflow) -> Self {
+        self.overflow = overflow;
+        self
+    }
+
     /// Goes on with the session of another client, in the namespace of the ticket; see
     /// [`SessionTicket`]. Whether it worked is in [`Ready::recovered`](crate::Ready::recovered).
     #[must_use]
@@ -555,7 +548,8 @@ impl ClientBuilder {
     }
 
     /// Adds a middleware, which all namespaces share: it sees events both ways and requests to join,
-    /// and may change, drop or answer them; see [`middleware`](crate::middleware).
+    /// and may change, drop or answer them; see [`middleware`](crate::middleware). A namespace can have
+    /// [more](crate::NamespaceBuilder::middleware).
     #[must_use]
     pub fn middleware(mut self, middleware: impl Middleware) -> Self {
         self.middleware.push(middleware);
@@ -601,7 +595,8 @@ impl ClientBuilder {
             defaults,
             ports: Mutex::new(ports),
         });
-        let default = inner.open(&mut inner.ports(), namespace, &lifeline);
+        let settings = &inner.settings;
+        let default = inner.start(&mut inner.ports(), namespace, settings, defaults, &lifeline);
         Ok(Client { inner, lifeline, default })
     }
 
@@ -648,11 +643,7 @@ impl ClientBuilder {
             is_endless: self.reconnect.is_patient(),
             has_providers: self.headers_with.is_some() || query.has_provider(),
         };
-        let (credentials, provider) = match self.auth {
-            Auth::None => (Credentials::Fixed(None), None),
-            Auth::Fixed(auth) => (Credentials::Fixed(Some(auth_json(auth)?)), None),
-            Auth::Provided(provider) => (Credentials::Provided, Some(provider)),
-        };
+        let (credentials, provider) = self.auth.build().map_err(BuildError::Auth)?;
         let headers = Headers::new(self.headers, self.headers_with)?;
         let target = Target { base, query, headers, max_message: self.max_message_size };
         let link = target.authority();
@@ -689,6 +680,7 @@ impl ClientBuilder {
                     asks: self.pending_acks,
                 },
                 offline: self.offline,
+                overflow: self.overflow,
                 patience,
                 counters: Arc::default(),
                 window: Arc::new(ReceiveWindow::new(self.receive_window)),
@@ -719,6 +711,7 @@ impl ClientBuilder {
             retries: _,
             message_ids: _,
             offline: _,
+            overflow: _,
             middleware: _,
             tickets: _,
             reconnect,
@@ -784,12 +777,4 @@ fn is_uri(text: &str) -> bool {
 fn endpoint(path: &str, slash: bool) -> String {
     let bare = path.strip_suffix('/').unwrap_or(path);
     format!("{bare}{}", if slash || bare.is_empty() { "/" } else { "" })
-}
-
-fn auth_json(auth: Result<Value, String>) -> Result<namespace::Auth, BuildError> {
-    match auth {
-        Ok(auth @ Value::Object(_)) => Ok(namespace::Auth(auth.to_string().into())),
-        Ok(_) => Err(BuildError::Auth("it must be an object, such as {\"token\": …}".to_owned())),
-        Err(error) => Err(BuildError::Auth(error)),
-    }
 }
