@@ -69,7 +69,7 @@
 //! |---|---|
 //! | connect, set options | [`Client::builder`], [`ClientBuilder`] |
 //! | join a namespace with credentials, middleware or options of its own | [`Client::namespace`], [`NamespaceBuilder`] |
-//! | join and leave namespaces | [`Client::of`], [`Socket::ready`], [`Socket::disconnect`], [`Socket::connect`] |
+//! | join and leave namespaces | [`Client::of`], [`Socket::ready`], [`Socket::state`], [`Socket::disconnect`], [`Socket::connect`] |
 //! | hear | [`Socket::subscribe`], [`Socket::subscribe_to`], [`Socket::subscribe_once`], [`message`] |
 //! | stop hearing, hear too much | [`Subscription`], [`Overflow`] |
 //! | hear and send events as types of your own | [`message::contract`], [`Socket::on`], [`Socket::once`], [`Socket::answer`], [`Socket::emit_event`], [`Socket::call`], [`Undecodable`] |
@@ -200,6 +200,7 @@ pub use client::{
     namespace_builder::NamespaceBuilder,
     request::{Ack, AckRequest, ReadyRequest, WhenReady, WhenWritten, Written},
     socket::Socket,
+    state::SocketState,
     subscription::Subscription,
 };
 pub use error::{

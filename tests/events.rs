@@ -15,7 +15,7 @@ use actix::{
 };
 use actix_socketio::{
     AckError, Client, Disconnected, Emit, EmitError, Event, Lagged, NamedEvent, Ready, Reason,
-    Socket,
+    Socket, SocketState,
     middleware::{Flow, outgoing},
 };
 use bytes::Bytes;
@@ -469,20 +469,20 @@ async fn a_full_buffer_hands_the_event_back_and_has_room_again_later(server: &Ta
 
 async fn emitting_after_disconnect_is_an_error_at_once(server: &Target) {
     let (client, mut recorder) = Recorder::joined(server).await;
-    assert!(client.socket().is_joined());
+    assert!(client.socket().state().is_joined());
     client.socket().disconnect();
-    assert!(!client.socket().is_joined());
+    assert!(!client.socket().state().is_joined());
     let closed = EmitError::Closed(Reason::ClientDisconnect);
     assert_eq!(client.socket().emit("echo", 1).map(drop), Err(closed.clone()));
     assert_eq!(client.socket().send(Emit::new("echo", 1).unwrap()).map(drop), Err(closed.clone()));
     let answer = within(client.socket().emit_with_ack::<u8>("number", ())).await;
     assert_eq!(answer, Err(AckError::NeverSent(closed)));
     assert_eq!(recorder.next_disconnected().await, Reason::ClientDisconnect);
-    assert_eq!(client.socket().ended(), Some(Reason::ClientDisconnect));
+    assert_eq!(client.socket().state(), SocketState::Ended(Reason::ClientDisconnect));
     client.socket().connect();
-    assert!(!client.socket().is_joined() && client.socket().ended().is_none());
+    assert_eq!(client.socket().state(), SocketState::Joining);
     recorder.next_ready().await;
-    assert!(client.socket().is_joined());
+    assert!(client.socket().state().is_joined());
 }
 
 async fn emitting_after_shutdown_is_an_error_at_once(server: &Target) {

@@ -18,7 +18,7 @@ use std::{
 use actix::{Actor, Context, Handler, Message};
 use actix_socketio::{
     AckError, Emit, EmitError, Emitted, Event, JoinContext, NamedEvent, Offline, Overflow, Reason,
-    Reconnect, Retry,
+    Reconnect, Retry, SocketState,
     middleware::{self, Auth, Flow, Middleware, NameList, RateLimit},
 };
 use bytes::Bytes;
@@ -242,7 +242,7 @@ async fn credentials_are_changed_and_requests_to_join_stopped(server: &Target) {
         let mut recorder = Recorder::of(&stopped);
         let reason = Reason::Middleware(why.to_owned());
         assert_eq!(recorder.next_connect_error().await, reason);
-        assert_eq!(stopped.ended(), Some(reason));
+        assert_eq!(stopped.state(), SocketState::Ended(reason));
         assert_eq!(server.connections(name), 0);
     }
     // Whatever the server joins by itself was never asked for.

@@ -23,7 +23,7 @@ use std::{
 use actix::{Actor, Arbiter, AtomicResponse, Context, Handler};
 use actix_socketio::{
     AckError, Client, EmitError, Event, JoinContext, NamespaceError, Offline, Overflow, Reason,
-    Reconnect, Socket,
+    Reconnect, Socket, SocketState,
     middleware::{Auth, Flow, Middleware},
 };
 use serde_json::{Value, json};
@@ -160,7 +160,7 @@ async fn a_subscriber_that_does_not_say_overflows_as_its_namespace_or_client_doe
     for socket in [by_client.socket(), &foo] {
         socket.subscribe_to::<Event>(Stuck.start().recipient());
         socket.emit("burst", 100).unwrap();
-        let is_left = || socket.ended() == Some(Reason::SlowSubscriber);
+        let is_left = || socket.state() == SocketState::Ended(Reason::SlowSubscriber);
         eventually("it is left", is_left).await;
     }
     // What was said to the client is not for a namespace that has something else.
@@ -169,7 +169,7 @@ async fn a_subscriber_that_does_not_say_overflows_as_its_namespace_or_client_doe
     foo.subscribe_to::<Event>(Stuck.start().recipient());
     foo.emit("burst", 100).unwrap();
     eventually("some are dropped", || by_client.stats().missed > 0).await;
-    assert_eq!(foo.ended(), None);
+    assert_eq!(foo.state().reason(), None);
 }
 
 async fn what_is_set_for_a_namespace_holds_for_all_its_handles(server: &Target) {
@@ -214,7 +214,7 @@ async fn a_namespace_that_exists_is_not_joined_a_second_time() {
     }
     foo.disconnect();
     assert_eq!(exists("/foo"), NamespaceError::Exists("/foo".to_owned()));
-    assert_eq!(foo.ended(), Some(Reason::ClientDisconnect));
+    assert_eq!(foo.state(), SocketState::Ended(Reason::ClientDisconnect));
     // One of two that are begun is the first.
     let (first, second) = (client.namespace("/new"), client.namespace("/new"));
     second.join().unwrap();

@@ -29,7 +29,7 @@ use std::{
 use actix::{Actor, Arbiter, Context, Handler, System};
 use actix_socketio::{
     AckError, AnswerError, Client, ClientBuilder, DialLimiter, Emit, EmitError, Event, Offline,
-    Protocol, Reason, ShutdownReport, Socket, Stats,
+    Protocol, Reason, ShutdownReport, Socket, SocketState, Stats,
 };
 use bytes::Bytes;
 use futures::{
@@ -1341,7 +1341,7 @@ async fn a_system_that_stops_without_a_shutdown_neither_hangs_nor_leaks() {
     assert_eq!((foo.unsent(), foo.unsent_bytes()), (0, 0));
     let closed = Err(EmitError::Closed(Reason::Shutdown));
     for socket in [client.socket(), &foo] {
-        assert_eq!(socket.ended(), Some(Reason::Shutdown));
+        assert_eq!(socket.state(), SocketState::Ended(Reason::Shutdown));
         assert_eq!(socket.emit("late", ()).map(drop), closed);
         assert!(within(socket.take_unsent()).await.is_empty());
     }
@@ -1414,7 +1414,7 @@ async fn what_is_emitted_in_the_handler_of_an_early_event_is_sent_when_the_names
     let mut sender = Some(sender);
     client.socket().on_fn("hello", move |event| {
         let answered = event.ack("yes");
-        let outcome = (answered, socket.is_joined(), socket.emit("b", ()).map(drop));
+        let outcome = (answered, socket.state().is_joined(), socket.emit("b", ()).map(drop));
         sender.take().map(|sender| sender.send(outcome));
     });
     let mut peer = server.accept().await;

@@ -8,6 +8,7 @@ mod lifeline;
 pub(crate) mod namespace_builder;
 pub(crate) mod request;
 pub(crate) mod socket;
+pub(crate) mod state;
 pub(crate) mod subscription;
 
 use std::{

@@ -14,6 +14,7 @@ use crate::{
     client::{
         lifeline::Lifeline,
         request::{AckRequest, ReadyRequest, Written},
+        state::SocketState,
     },
     error::{AckError, EmitError, Reason},
     message::contract::{Call, NamedEvent},
@@ -269,16 +270,16 @@ impl Socket {
         }
     }
 
-    /// Whether the namespace is joined, as far as is known. That may be over in a moment, and what is
-    /// emitted meanwhile waits: to act when it changes, subscribe to [`Ready`](crate::Ready) and
-    /// [`Disconnected`](crate::Disconnected), or wait with [`ready`](Self::ready).
-    pub fn is_joined(&self) -> bool {
-        self.port.ended().is_none() && self.port.is_joined()
-    }
-
-    /// Why the namespace is neither joined nor being joined, if that is so.
-    pub fn ended(&self) -> Option<Reason> {
-        self.port.ended()
+    /// Whether the namespace is joined, is being joined, or has ended, as far as is known. That may be
+    /// over in a moment, and what is emitted meanwhile waits: to act when it changes, subscribe to
+    /// [`Ready`](crate::Ready) and [`Disconnected`](crate::Disconnected), or wait with
+    /// [`ready`](Self::ready).
+    pub fn state(&self) -> SocketState {
+        match self.port.ended() {
+            Some(reason) => SocketState::Ended(reason),
+            None if self.port.is_joined() => SocketState::Joined,
+            None => SocketState::Joining,
+        }
     }
 
     /// How many emitted events hold room in the buffer: they have not been written to the connection
