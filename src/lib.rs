@@ -198,7 +198,7 @@ pub use client::{
     Client, ShutdownReport,
     builder::ClientBuilder,
     namespace_builder::NamespaceBuilder,
-    request::{Ack, AckRequest, ReadyRequest, WhenReady, WhenWritten, Written},
+    request::{Ack, AckRequest, ReadyRequest, Written},
     socket::Socket,
     state::SocketState,
     subscription::Subscription,

@@ -556,7 +556,7 @@ async fn tasks_that_panic_when_they_are_woken_cost_nobody_but_themselves() {
     let mut unsent = Box::pin(foo.take_unsent());
     assert!(unsent.poll_unpin(&mut cx).is_pending());
     woken(2).await;
-    let mut written = foo.emit("silent", ()).unwrap().into_future();
+    let mut written = foo.emit("silent", ()).unwrap();
     assert!(written.poll_unpin(&mut cx).is_pending());
     woken(3).await;
     assert_eq!(within(written).await, Ok(()));

@@ -16,8 +16,8 @@ use actix_socketio::{
     AckError, Client, ConnectFailure, DialLimiter, ReadyError, Reason, Reconnect, SocketState,
     StartError,
 };
+use futures::FutureExt;
 use std::{
-    future::IntoFuture,
     net::TcpListener,
     time::{Duration, Instant},
 };
@@ -110,7 +110,7 @@ async fn who_is_patient_waits_for_a_server_that_comes_later(server: &Target) {
     let builder = Client::builder(format!("http://127.0.0.1:{port}"));
     let client = builder.reconnect(quick().patient()).start().unwrap();
     let mut recorder = Recorder::of(client.socket());
-    let ready = tokio::task::spawn_local(client.socket().ready().into_future());
+    let ready = tokio::task::spawn_local(client.socket().ready());
     for number in 1..=5 {
         assert_eq!(recorder.next_reconnecting().await.attempt(), number);
     }
@@ -216,7 +216,8 @@ async fn who_connects_again_waits_for_what_comes_of_that() {
     assert_eq!(within(client.socket().ready()).await, Err(ReadyError::Ended(not_found)));
     // Somebody has mended the server.
     client.socket().connect();
-    let ready = client.socket().ready().into_future();
+    let mut ready = client.socket().ready();
+    assert!((&mut ready).now_or_never().is_none());
     let mut peer = server.accept().await;
     peer.greet().await;
     within(ready).await.unwrap();

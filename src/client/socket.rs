@@ -82,10 +82,7 @@ impl Socket {
     /// # Errors
     ///
     /// As for [`emit`](Self::emit).
-    pub fn emit_event<E: NamedEvent + Serialize>(
-        &self,
-        event: &E,
-    ) -> Result<Written<'_>, EmitError> {
+    pub fn emit_event<E: NamedEvent + Serialize>(&self, event: &E) -> Result<Written, EmitError> {
         self.emit(E::NAME, event)
     }
 
@@ -140,7 +137,7 @@ impl Socket {
     ///
     /// The event was not taken, and never will be; see [`EmitError`]. When the buffer is full, the
     /// error has the event.
-    pub fn emit(&self, name: &str, arguments: impl Serialize) -> Result<Written<'_>, EmitError> {
+    pub fn emit(&self, name: &str, arguments: impl Serialize) -> Result<Written, EmitError> {
         self.send(Emit::new(name, arguments)?)
     }
 
@@ -149,8 +146,8 @@ impl Socket {
     /// # Errors
     ///
     /// As for [`emit`](Self::emit), but for those of serialising.
-    pub fn send(&self, emit: Emit) -> Result<Written<'_>, EmitError> {
-        let written = |write_status| Written { port: &self.port, write_status };
+    pub fn send(&self, emit: Emit) -> Result<Written, EmitError> {
+        let written = |write_status| Written { port: Arc::clone(&self.port), write_status };
         let Admitted::Room(emit, mut permit) = self.port.take(emit, self.defaults.offline)? else {
             return Ok(written(WriteStatus::written()));
         };
@@ -238,7 +235,7 @@ impl Socket {
     /// # }
     /// ```
     pub fn ready(&self) -> ReadyRequest {
-        ReadyRequest { port: Arc::clone(&self.port), timeout: self.defaults.ready_timeout }
+        ReadyRequest::new(Arc::clone(&self.port), self.defaults.ready_timeout)
     }
 
     /// Joins again after the namespace was left, refused or lost. Does nothing if it is joined or
