@@ -906,6 +906,16 @@ async fn who_waits_for_an_event_is_told_the_truth_when_its_namespace_is_joined_a
     expect_numbers(&mut peer, "last", [1]).await;
 }
 
+#[actix::test]
+async fn who_keeps_what_an_emit_gave_hears_of_it_when_all_handles_are_gone() {
+    let (_server, mut peer, client) = waiting(|builder| builder).await;
+    let kept = [1, 2].map(|number| client.socket().clone().emit("kept", number).unwrap());
+    drop(client);
+    peer.send_text(r#"40{"sid":"x"}"#).await;
+    assert_eq!(within(join_all(kept)).await, [Ok(()), Ok(())]);
+    expect_numbers(&mut peer, "kept", [1, 2]).await;
+}
+
 /// Each is told on a thread that looks at the namespace while that is still ending.
 #[actix::test]
 async fn whoever_waits_on_another_thread_hears_of_the_end() {

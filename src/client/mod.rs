@@ -3,6 +3,7 @@
 mod address;
 pub(crate) mod builder;
 mod credentials;
+mod emitting;
 mod hearing;
 mod lifeline;
 pub(crate) mod namespace_builder;

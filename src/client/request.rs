@@ -26,7 +26,28 @@ use crate::{
 /// An event that was taken. Awaited, it resolves when the event is written to the connection;
 /// dropped, it does nothing.
 ///
-/// It can be kept, and awaited later. It does not keep the connection alive.
+/// It can be kept, and awaited later:
+///
+/// ```
+/// use actix::prelude::*;
+/// use actix_socketio::{EmitError, Socket};
+///
+/// struct Meter {
+///     socket: Socket,
+/// }
+///
+/// impl Actor for Meter {
+///     type Context = Context<Self>;
+///
+///     fn started(&mut self, ctx: &mut Self::Context) {
+///         if let Ok(written) = self.socket.emit("begin", ()) {
+///             ctx.spawn(written.into_actor(self).map(|outcome: Result<(), EmitError>, _, _| {
+///                 println!("written: {outcome:?}");
+///             }));
+///         }
+///     }
+/// }
+/// ```
 ///
 /// It is an error if that does not happen: the event is dropped, for the same reasons as one that
 /// [asks for an answer](Socket::emit_with_ack), or its namespace ends ([`EmitError::Closed`]). In the

@@ -104,7 +104,7 @@ pub enum Reason {
     ///
     /// The text is cut and escaped, shown and logged: it must have no secrets.
     Provider(String),
-    /// A [middleware](crate::middleware::Middleware::connect) of the application did not let the
+    /// A [middleware](crate::middleware::Middleware::join) of the application did not let the
     /// request to join pass, for this reason. It is shown and logged.
     Middleware(String),
     /// The connection was replaced, because a namespace, maybe another one, could not be joined over
