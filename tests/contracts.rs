@@ -615,10 +615,10 @@ async fn many_hear_each_what_is_theirs_whatever_names_there_are(server: &Target)
 
 async fn a_thread_that_is_no_arbiter_listens_and_stops_in_the_middle_of_a_burst(server: &Target) {
     const COUNT: u32 = 2_000;
-    let changes = Arc::<AtomicBool>::default();
-    let change = Arc::clone(&changes);
+    let switch = Arc::<AtomicBool>::default();
+    let is_on = Arc::clone(&switch);
     let client = server.builder().middleware(middleware::incoming(move |event| {
-        if !change.load(Ordering::SeqCst) {
+        if !is_on.load(Ordering::SeqCst) {
             return Flow::Next(event);
         }
         let number = event.args::<u32>().unwrap_or_default();
@@ -649,7 +649,7 @@ async fn a_thread_that_is_no_arbiter_listens_and_stops_in_the_middle_of_a_burst(
                     if bursts == 1 && streamed.len() == 500 {
                         short.clone().cancel();
                         // A change for all that comes next.
-                        changes.store(true, Ordering::SeqCst);
+                        switch.store(true, Ordering::SeqCst);
                     }
                 }
             }

@@ -45,7 +45,7 @@ impl Auth {
     {
         Self::Provided(Provider::new(provider, |auth| {
             let auth = serde_json::to_value(auth).map_err(|error| brief(&error))?;
-            object(auth).map_err(|error| format!("unusable auth: {error}"))
+            object(&auth).map_err(|error| format!("unusable auth: {error}"))
         }))
     }
 
@@ -53,13 +53,13 @@ impl Auth {
     pub(super) fn build(self) -> Result<(Credentials, Option<AuthProvider>), String> {
         Ok(match self {
             Self::None => (Credentials::Fixed(None), None),
-            Self::Fixed(auth) => (Credentials::Fixed(Some(object(auth?)?)), None),
+            Self::Fixed(auth) => (Credentials::Fixed(Some(object(&auth?)?)), None),
             Self::Provided(provider) => (Credentials::Provided, Some(provider)),
         })
     }
 }
 
-fn object(auth: Value) -> Result<namespace::Auth, String> {
+fn object(auth: &Value) -> Result<namespace::Auth, String> {
     match auth {
         Value::Object(_) => Ok(namespace::Auth(auth.to_string().into())),
         _ => Err("it must be an object, such as {\"token\": …}".to_owned()),
