@@ -64,8 +64,9 @@ impl Actor for Viewer {
     type Context = ws::WebsocketContext<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        let ended = self.upstream.ended();
-        let state = ended.map_or_else(|| "not connected".to_owned(), |reason| reason.to_string());
+        let state = self.upstream.state();
+        let ended = state.reason().map(ToString::to_string);
+        let state = ended.unwrap_or_else(|| "not connected".to_owned());
         Self::show(ctx, "state", &state);
         let subscription = self.upstream.subscribe(ctx.address());
         self.upstream.subscribe_to::<ConnectError>(ctx.address().recipient());

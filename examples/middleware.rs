@@ -32,7 +32,7 @@ use std::{
 };
 
 use actix_socketio::{
-    Client, Emit, Event, Join,
+    Client, Emit, Event, JoinContext,
     middleware::{self, Auth, Flow, Middleware, NameList, RateLimit},
 };
 
@@ -53,7 +53,7 @@ impl Middleware for Wire {
         Flow::Next(emit)
     }
 
-    fn connect(&self, join: &Join, auth: &mut Auth) -> Result<(), String> {
+    fn join(&self, join: &JoinContext, auth: &mut Auth) -> Result<(), String> {
         // Not what is in the fields: it is secret.
         let fields: Vec<_> = auth.keys().map(String::as_str).collect();
         println!("> CONNECT {} with {}", join.namespace(), fields.join(", "));
@@ -70,7 +70,7 @@ struct Desk {
 
 impl Middleware for Desk {
     /// Before each request to join, also when the connection was lost.
-    fn connect(&self, _join: &Join, auth: &mut Auth) -> Result<(), String> {
+    fn join(&self, _join: &JoinContext, auth: &mut Auth) -> Result<(), String> {
         // Without one, the server need not be asked.
         let Some(token) = &self.token else { return Err("there is no TOKEN".to_owned()) };
         // The server has it as `socket.handshake.auth.token`.
@@ -146,10 +146,9 @@ async fn run() -> Result<(), Box<dyn Error>> {
         .middleware(RateLimit::outgoing(3, Duration::from_secs(60)))
         // What it answers or drops counts for no rate: it is asked before.
         .middleware(desk)
+        .middleware(middleware::incoming(in_dollars))
         .start()?;
     let socket = client.socket();
-    // For this namespace alone, behind those of the client.
-    socket.middleware(middleware::incoming(in_dollars));
 
     socket.on_fn("price", |event| match event.args::<(String, f64)>() {
         Ok((what, price)) => println!("{what} costs {price} dollars"),

@@ -68,10 +68,11 @@
 //! | to | see |
 //! |---|---|
 //! | connect, set options | [`Client::builder`], [`ClientBuilder`] |
-//! | join and leave namespaces | [`Client::of`], [`Socket::ready`], [`Socket::disconnect`], [`Socket::connect`] |
+//! | join a namespace with credentials, middleware or options of its own | [`Client::namespace`], [`NamespaceBuilder`] |
+//! | join and leave namespaces | [`Client::of`], [`Socket::ready`], [`Socket::state`], [`Socket::disconnect`], [`Socket::connect`] |
 //! | hear | [`Socket::subscribe`], [`Socket::subscribe_to`], [`Socket::subscribe_once`], [`message`] |
 //! | stop hearing, hear too much | [`Subscription`], [`Overflow`] |
-//! | hear and send events as types of your own | [`message::contract`], [`Socket::on`], [`Socket::once`], [`Socket::answer`], [`Socket::send_event`], [`Socket::call`], [`Undecodable`] |
+//! | hear and send events as types of your own | [`message::contract`], [`Socket::on`], [`Socket::once`], [`Socket::answer`], [`Socket::emit_event`], [`Socket::call`], [`Undecodable`] |
 //! | hear some of them, as a stream or with a function | [`Socket::on_name`], [`Socket::once_name`], [`Socket::on_prefix`], [`Socket::events`], [`Socket::on_fn`] |
 //! | see, change, drop or answer what comes and goes | [`middleware`], [`Emitted`] |
 //! | pass events on, as they are | [`Bridge`], [`Event::to_emit`], [`Event::ack_with`] |
@@ -80,7 +81,7 @@
 //! | say how an event may wait | [`Emit`], [`Offline`], [`Written`] |
 //! | be sure that it arrives, or know that it did not | [`guide::delivery`], [`AckRequest::retries`] |
 //! | lose a connection and get it back | [`Reconnect`], [`Retry`], [`Reconnecting`], [`GaveUp`], [`Ready::recovered`] |
-//! | fetch credentials | [`ClientBuilder::auth_with`], [`headers_with`](ClientBuilder::headers_with) |
+//! | show credentials, fetch them | [`ClientBuilder::auth`], [`auth_with`](ClientBuilder::auth_with), [`headers_with`](ClientBuilder::headers_with) |
 //! | be slow, or stop listening | [`Overflow`], [`Lagged`], [`Subscription`] |
 //! | count | [`Client::stats`] |
 //! | hear of errors that a server 1.x or 2.x reports | [`ServerError`] |
@@ -196,8 +197,10 @@ pub use bridge::{Bridge, BridgeBuilder, BridgeCounts, BridgeStats, Route};
 pub use client::{
     Client, ShutdownReport,
     builder::ClientBuilder,
-    request::{Ack, AckRequest, ReadyRequest, WhenReady, WhenWritten, Written},
+    namespace_builder::NamespaceBuilder,
+    request::{Ack, AckRequest, ReadyRequest, Written},
     socket::Socket,
+    state::SocketState,
     subscription::Subscription,
 };
 pub use error::{
@@ -219,7 +222,7 @@ pub use proto::{
     round_trips::RoundTrips,
     ticket::SessionTicket,
 };
-pub use runtime::provider::{Dial, Join};
+pub use runtime::provider::{DialContext, JoinContext};
 pub use stats::Stats;
 
 /// Compiles what the README shows.

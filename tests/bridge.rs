@@ -368,13 +368,14 @@ async fn a_question_that_waits_for_room_passes_the_middleware_once_and_is_left_i
     let mut peer = server.accept().await;
     peer.greet().await;
     let nobody = support::scripted::stall();
-    let other = support::builder(nobody.url()).send_buffer(1, 1 << 20).start().unwrap();
     let passed = Arc::<AtomicUsize>::default();
     let counter = Arc::clone(&passed);
-    other.socket().middleware(outgoing(move |_, emit| {
+    let counting = outgoing(move |_, emit| {
         counter.fetch_add(1, SeqCst);
         Flow::Next(emit)
-    }));
+    });
+    let other = support::builder(nobody.url()).send_buffer(1, 1 << 20).middleware(counting);
+    let other = other.start().unwrap();
     let bridge = Bridge::between(one.socket(), other.socket()).start().unwrap();
     peer.send_text(r#"42["x"]"#).await;
     peer.send_text(r#"427["x"]"#).await;
@@ -438,12 +439,12 @@ async fn a_question_without_an_answer_is_counted_and_nothing_else() {
 async fn what_a_middleware_does_on_the_other_side_is_counted() {
     let server = every::official(Line::V4);
     let (one, mut recorder) = Recorder::joined(&server).await;
-    let other = server.connected().await;
-    other.socket().middleware(outgoing(|_, emit| match emit.name() {
+    let knowing = outgoing(|_, emit| match emit.name() {
         "dropped" => Flow::dropped("for the test"),
         "known" => Flow::Answer(emit.payload().clone()),
         _ => Flow::Next(emit),
-    }));
+    });
+    let other = server.builder().middleware(knowing).connect().await.unwrap();
     let route = Route::names(["dropped", "known"]);
     let bridge = Bridge::between(one.socket(), other.socket()).forward(route).start().unwrap();
     one.socket().emit("ask", ("dropped", 1)).unwrap();

@@ -10,7 +10,13 @@
 
 mod support;
 
-use std::collections::HashMap;
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use actix::{
     Actor, ActorContext, Addr, Context, Handler, Message, ResponseActFuture, ResponseFuture,
@@ -477,7 +483,7 @@ async fn what_has_another_shape_comes_as_it_is(server: &Target) {
     shop.hears("not price").await;
     assert_eq!(shop.answer_to("stock", 7).await, r#"["never mind"]"#);
     shop.hears("not stock").await;
-    socket.send_event(&Price("tea".into(), 1)).unwrap();
+    socket.emit_event(&Price("tea".into(), 1)).unwrap();
     socket.emit("say", ("price", "tea", 2)).unwrap();
     shop.hears("Price(\"tea\", 2)").await;
 }
@@ -609,7 +615,16 @@ async fn many_hear_each_what_is_theirs_whatever_names_there_are(server: &Target)
 
 async fn a_thread_that_is_no_arbiter_listens_and_stops_in_the_middle_of_a_burst(server: &Target) {
     const COUNT: u32 = 2_000;
-    let shop = Shop::open(server).await;
+    let switch = Arc::<AtomicBool>::default();
+    let is_on = Arc::clone(&switch);
+    let client = server.builder().middleware(middleware::incoming(move |event| {
+        if !is_on.load(Ordering::SeqCst) {
+            return Flow::Next(event);
+        }
+        let number = event.args::<u32>().unwrap_or_default();
+        Flow::Next(event.with_args(number + COUNT).unwrap())
+    }));
+    let shop = Shop::of(client.start().unwrap()).await;
     let socket = shop.client.socket().clone();
     let (done, outcome) = oneshot::channel();
     let thread = std::thread::spawn(move || {
@@ -634,10 +649,7 @@ async fn a_thread_that_is_no_arbiter_listens_and_stops_in_the_middle_of_a_burst(
                     if bursts == 1 && streamed.len() == 500 {
                         short.clone().cancel();
                         // A change for all that comes next.
-                        socket.middleware(middleware::incoming(|event| {
-                            let number = event.args::<u32>().unwrap_or_default();
-                            Flow::Next(event.with_args(number + COUNT).unwrap())
-                        }));
+                        switch.store(true, Ordering::SeqCst);
                     }
                 }
             }

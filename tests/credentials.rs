@@ -15,8 +15,8 @@ mod support;
 
 use actix::{Actor, Context, Handler};
 use actix_socketio::{
-    AckError, Client, ClientBuilder, DialLimiter, Disconnected, EmitError, Event, Join, Ready,
-    ReadyError, Reason, Reconnect, Retry, Socket,
+    AckError, Client, ClientBuilder, DialLimiter, Disconnected, EmitError, Event, JoinContext,
+    Ready, ReadyError, Reason, Reconnect, Retry, Socket, SocketState,
 };
 use futures::future::join;
 use serde_json::{Value, json};
@@ -69,10 +69,10 @@ fn with_new_auth() -> Reconnect {
 
 /// What a provider was told.
 #[derive(Clone, Default)]
-struct Asked(Arc<Mutex<Vec<Join>>>);
+struct Asked(Arc<Mutex<Vec<JoinContext>>>);
 
 impl Asked {
-    fn note(&self, join: Join) {
+    fn note(&self, join: JoinContext) {
         self.0.lock().unwrap().push(join);
     }
 
@@ -215,7 +215,7 @@ async fn a_refused_namespace_gets_in_with_new_credentials(server: &Target) {
     let ready = guarded.ready();
     let reason = recorder.next_connect_error().await;
     assert!(is_refusal(&reason), "{reason:?}");
-    assert_eq!(guarded.ended(), None);
+    assert_eq!(guarded.state().reason(), None);
     let next = recorder.next_reconnecting().await;
     assert_eq!((next.attempt(), next.reason()), (1, &reason));
     assert_eq!(next.delay(), Duration::ZERO);
@@ -285,7 +285,7 @@ async fn without_a_provider_a_refused_namespace_stays_out(server: &Target) {
         let reason = recorder.next_connect_error().await;
         assert!(is_refusal(&reason), "{reason:?}");
         assert_eq!(within(guarded.ready()).await, Err(ReadyError::Ended(reason.clone())));
-        assert_eq!(guarded.ended(), Some(reason));
+        assert_eq!(guarded.state(), SocketState::Ended(reason));
         within(client.shutdown(Duration::ZERO)).await;
         assert!(recorder.rest().is_empty());
     }
@@ -336,7 +336,7 @@ async fn a_namespace_that_the_server_ends_is_joined_again_on_the_same_connection
         let next = on_foo.next_reconnecting().await;
         assert_eq!((next.attempt(), next.reason()), (attempt, &Reason::ServerDisconnect));
         assert_eq!(next.delay(), delay * 2_u32.pow(attempt - 1));
-        assert_eq!(foo.ended(), None);
+        assert_eq!(foo.state().reason(), None);
         for number in 0..50 {
             foo.emit("echo", number).unwrap();
         }
@@ -355,7 +355,7 @@ async fn a_namespace_that_the_server_ends_is_joined_again_on_the_same_connection
     assert_eq!(on_foo.next_disconnected().await, Reason::ServerDisconnect);
     let Fact::GaveUp(given_up) = on_foo.next().await else { panic!("it has not given up") };
     assert_eq!((given_up.attempts(), given_up.reason()), (3, &Reason::ServerDisconnect));
-    assert_eq!(foo.ended(), Some(Reason::ServerDisconnect));
+    assert_eq!(foo.state(), SocketState::Ended(Reason::ServerDisconnect));
 }
 
 /// Hears no more than everybody has to.
@@ -525,7 +525,7 @@ async fn a_provider_that_fails_is_asked_again_and_at_last_no_more() {
     assert_eq!(recorder.next_connect_error().await, reason);
     let Fact::GaveUp(given_up) = recorder.next().await else { panic!("it has not given up") };
     assert_eq!((given_up.attempts(), given_up.reason()), (2, &reason));
-    assert_eq!(client.socket().ended(), Some(reason.clone()));
+    assert_eq!(client.socket().state(), SocketState::Ended(reason.clone()));
     let never = EmitError::Closed(reason.clone());
     assert_eq!(within(question).await, Err(AckError::NeverSent(never)));
     assert_eq!(within(client.socket().ready()).await, Err(ReadyError::Ended(reason)));
@@ -631,7 +631,7 @@ async fn a_disconnect_wins_over_a_provider() {
         client.socket().disconnect();
         assert_eq!(recorder.next_connect_error().await, Reason::ClientDisconnect);
         eventually("nobody waits for it", || alive.load(Ordering::SeqCst) == 0).await;
-        assert_eq!(client.socket().ended(), Some(Reason::ClientDisconnect));
+        assert_eq!(client.socket().state(), SocketState::Ended(Reason::ClientDisconnect));
         client.socket().connect();
     }
     eventually("it is asked", || asked.count() == 3).await;

@@ -13,7 +13,9 @@ mod support;
 
 use std::time::Duration;
 
-use actix_socketio::{Client, ClientBuilder, ConnectFailure, Protocol, ReadyError, Reason};
+use actix_socketio::{
+    Client, ClientBuilder, ConnectFailure, Protocol, ReadyError, Reason, SocketState,
+};
 use serde_json::{Value, json};
 use support::{
     PATIENCE,
@@ -420,7 +422,7 @@ async fn an_old_server_that_refuses_the_root_refuses_whoever_waits_for_it() {
     let reason = watch.connect_error().await;
     assert!(matches!(reason, Reason::Refused(_)), "{reason:?}");
     assert_eq!(foo_watch.connect_error().await, reason);
-    assert_eq!(foo.ended(), Some(reason));
+    assert_eq!(foo.state(), SocketState::Ended(reason));
     let answer = tokio::time::timeout(PATIENCE, waiting).await.unwrap();
     assert!(answer.is_err());
     assert_eq!(server.connections("/"), 0);

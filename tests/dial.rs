@@ -202,7 +202,7 @@ async fn a_thread_has_as_many_connections_as_it_asks_for() {
     for client in &clients {
         within(client.socket().ready()).await.unwrap();
     }
-    assert!(clients.iter().all(|client| client.socket().is_joined()));
+    assert!(clients.iter().all(|client| client.socket().state().is_joined()));
 }
 
 /// Why there is no connection to this server, which is dialled once.

@@ -16,7 +16,7 @@ use std::time::Duration;
 use actix::{Actor, Arbiter, AsyncContext, Context, Handler, WrapFuture};
 use actix_socketio::{
     AckError, Client, ClientBuilder, ConnectError, ConnectFailure, Disconnected, Event, Initiator,
-    Ready, Reason,
+    Ready, Reason, SocketState,
 };
 use bytes::Bytes;
 use serde_json::json;
@@ -184,7 +184,7 @@ async fn a_server_that_stops_pinging_is_given_up_and_who_waits_is_told() {
     assert_eq!(reason, Reason::PingTimeout);
     assert_eq!(reason.initiator(), Initiator::Library);
     assert_eq!(ack.await, Err(AckError::Disconnected(Reason::PingTimeout)));
-    assert_eq!(socket.ended(), Some(Reason::PingTimeout));
+    assert_eq!(socket.state(), SocketState::Ended(Reason::PingTimeout));
     assert_eq!(peer.next().await, Received::Close(Some(1000)));
     assert_eq!(peer.next().await, Received::Gone);
 }
@@ -490,5 +490,5 @@ async fn an_arbiter_that_is_blocked_for_longer_than_the_heartbeat_allows_is_told
         support::eventually("the watch has looked", || told() >= expected).await;
         assert_eq!(told(), expected, "{times}");
     }
-    assert_eq!(client.socket().ended(), None);
+    assert_eq!(client.socket().state().reason(), None);
 }

@@ -309,7 +309,7 @@ async fn overrun(frames: &[Bytes], events: u64, rounds: usize) -> u64 {
     peer.expect_text("3").await;
 
     let sent = 1 + events * u64::try_from(rounds).unwrap();
-    assert_eq!(client.socket().ended(), None, "the heartbeat was kept");
+    assert_eq!(client.socket().state().reason(), None, "the heartbeat was kept");
     release.send(()).unwrap();
     let (received, missed, laggeds) = counted(&slow, sent).await;
     assert_eq!(missed > 0, laggeds > 0);

@@ -17,8 +17,8 @@ use std::{
 
 use actix::{Actor, Context, Handler, Message};
 use actix_socketio::{
-    AckError, Emit, EmitError, Emitted, Event, Join, NamedEvent, Offline, Overflow, Reason,
-    Reconnect, Retry,
+    AckError, Emit, EmitError, Emitted, Event, JoinContext, NamedEvent, Offline, Overflow, Reason,
+    Reconnect, Retry, SocketState,
     middleware::{self, Auth, Flow, Middleware, NameList, RateLimit},
 };
 use bytes::Bytes;
@@ -68,8 +68,7 @@ impl Middleware for Noting {
 async fn events_of_the_server_are_changed_dropped_and_answered(server: &Target) {
     let notes = Notes::default();
     let client = server.builder().middleware(Noting("client", Arc::clone(&notes))).start().unwrap();
-    let socket = client.socket();
-    socket.middleware(middleware::incoming(|event| match event.name() {
+    let change = middleware::incoming(|event| match event.name() {
         "change" => {
             let number = event.args::<u32>().unwrap();
             let bytes = Bytes::from_static(b"x");
@@ -79,9 +78,10 @@ async fn events_of_the_server_are_changed_dropped_and_answered(server: &Target) 
         "gossip" => Flow::dropped("nobody is to hear it"),
         "are_you_there" => Flow::answer(("yes", 7)),
         _ => Flow::Next(event),
-    }));
-    socket.middleware(Noting("socket", Arc::clone(&notes)));
-    let mut recorder = Recorder::of(socket);
+    });
+    let last = Noting("socket", Arc::clone(&notes));
+    let socket = client.namespace("/foo").middleware(change).middleware(last).join().unwrap();
+    let mut recorder = Recorder::of(&socket);
     recorder.next_ready().await;
     for name in ["gossip", "change", "gossip"] {
         socket.emit("say", (name, 1)).unwrap();
@@ -103,22 +103,25 @@ async fn events_of_the_server_are_changed_dropped_and_answered(server: &Target) 
     assert!(!notes.iter().any(|note| note == "socket in gossip"));
     let place = |what: &str| notes.iter().position(|note| note == what).unwrap();
     assert!(place("client in change") < place("socket in changed"));
-    assert!(place("socket out / say") < place("client out / say"));
+    assert!(place("socket out /foo say") < place("client out /foo say"));
 }
 
 async fn emitted_events_are_changed_refused_and_answered(server: &Target) {
-    let client = server.builder().start().unwrap();
+    let client = server
+        .builder()
+        .middleware(middleware::outgoing(|namespace, emit| match emit.name() {
+            "tell" => emit
+                .with_args(("echo", namespace))
+                .and_then(|emit| emit.renamed("say"))
+                .map_or_else(Flow::failed, Flow::Next),
+            "secret" => Flow::dropped("it is one"),
+            "reserved" => emit.renamed("disconnect").map_or_else(Flow::failed, Flow::Next),
+            "cached" => Flow::answer((1, "two")),
+            _ => Flow::Next(emit),
+        }))
+        .start()
+        .unwrap();
     let socket = client.socket();
-    socket.middleware(middleware::outgoing(|namespace, emit| match emit.name() {
-        "tell" => emit
-            .with_args(("echo", namespace))
-            .and_then(|emit| emit.renamed("say"))
-            .map_or_else(Flow::failed, Flow::Next),
-        "secret" => Flow::dropped("it is one"),
-        "reserved" => emit.renamed("disconnect").map_or_else(Flow::failed, Flow::Next),
-        "cached" => Flow::answer((1, "two")),
-        _ => Flow::Next(emit),
-    }));
     let mut recorder = Recorder::of(socket);
     recorder.next_ready().await;
     socket.emit("tell", "x").unwrap();
@@ -142,16 +145,19 @@ async fn emitted_events_are_changed_refused_and_answered(server: &Target) {
 }
 
 async fn one_that_panics_has_dropped_the_event_and_nothing_else(server: &Target) {
-    let client = server.builder().start().unwrap();
+    let client = server
+        .builder()
+        .middleware(middleware::incoming(|event| {
+            assert_ne!(event.name(), "bad", "for the test");
+            Flow::Next(event)
+        }))
+        .middleware(middleware::outgoing(|_, emit| {
+            assert_ne!(emit.name(), "bad", "for the test");
+            Flow::Next(emit)
+        }))
+        .start()
+        .unwrap();
     let socket = client.socket();
-    socket.middleware(middleware::incoming(|event| {
-        assert_ne!(event.name(), "bad", "for the test");
-        Flow::Next(event)
-    }));
-    socket.middleware(middleware::outgoing(|_, emit| {
-        assert_ne!(emit.name(), "bad", "for the test");
-        Flow::Next(emit)
-    }));
     let mut recorder = Recorder::of(socket);
     recorder.next_ready().await;
     assert!(matches!(socket.emit("bad", ()).unwrap_err(), EmitError::Middleware(_)));
@@ -198,7 +204,7 @@ async fn lists_and_rates_hold_both_ways(server: &Target) {
 struct Keys(Mutex<Vec<&'static str>>);
 
 impl Middleware for Keys {
-    fn connect(&self, join: &Join, auth: &mut Auth) -> Result<(), String> {
+    fn join(&self, join: &JoinContext, auth: &mut Auth) -> Result<(), String> {
         assert_eq!(auth.get("user"), Some(&json!("x")));
         match join.namespace() {
             "/guarded" => {
@@ -236,7 +242,7 @@ async fn credentials_are_changed_and_requests_to_join_stopped(server: &Target) {
         let mut recorder = Recorder::of(&stopped);
         let reason = Reason::Middleware(why.to_owned());
         assert_eq!(recorder.next_connect_error().await, reason);
-        assert_eq!(stopped.ended(), Some(reason));
+        assert_eq!(stopped.state(), SocketState::Ended(reason));
         assert_eq!(server.connections(name), 0);
     }
     // Whatever the server joins by itself was never asked for.
@@ -245,10 +251,10 @@ async fn credentials_are_changed_and_requests_to_join_stopped(server: &Target) {
 
 async fn a_refusal_hands_the_event_back_as_it_was(server: &Target) {
     let client = server.builder().send_buffer(1, 1_000).start().unwrap();
-    let late = client.of("/late").unwrap();
-    late.middleware(middleware::outgoing(|_, emit| {
+    let rename = middleware::outgoing(|_, emit| {
         emit.renamed("renamed").map_or_else(Flow::failed, Flow::Next)
-    }));
+    });
+    let late = client.namespace("/late").middleware(rename).join().unwrap();
     late.emit("first", ()).unwrap();
     let EmitError::Full(emit) = late.emit("second", 2).unwrap_err() else { panic!("it has room") };
     assert_eq!(emit, Emit::new("second", 2).unwrap());

@@ -15,7 +15,8 @@ mod support;
 use actix::Arbiter;
 use actix_socketio::{
     AckError, AnswerError, BuildError, Client, ConnectFailure, EmitError, Initiator,
-    NamespaceError, Protocol, ReadyError, Reason, Reconnect, Refusal, Socket, StartError,
+    NamespaceError, Protocol, ReadyError, Reason, Reconnect, Refusal, Socket, SocketState,
+    StartError,
 };
 use futures::{StreamExt, future::join};
 use serde::Deserialize;
@@ -182,8 +183,8 @@ async fn the_same_name_is_the_same_namespace(server: &Target) {
     assert_eq!(server.connections("/foo"), 1);
     first.disconnect();
     assert_eq!(on_second.next_disconnected().await, Reason::ClientDisconnect);
-    assert_eq!(second.ended(), Some(Reason::ClientDisconnect));
-    assert_eq!(client.of("foo").unwrap().ended(), Some(Reason::ClientDisconnect));
+    assert_eq!(second.state(), SocketState::Ended(Reason::ClientDisconnect));
+    assert_eq!(client.of("foo").unwrap().state(), SocketState::Ended(Reason::ClientDisconnect));
 }
 
 async fn the_leading_slash_may_be_left_out(server: &Target) {
@@ -222,7 +223,7 @@ async fn a_refusal_is_told_with_what_the_server_said(server: &Target) {
     let ready = within(no.ready()).await;
     let reason = recorder.next_connect_error().await;
     assert_eq!(ready, Err(ReadyError::Ended(reason.clone())));
-    assert_eq!(no.ended(), Some(reason.clone()));
+    assert_eq!(no.state(), SocketState::Ended(reason.clone()));
     assert_eq!(reason.initiator(), Initiator::Remote);
     let refusal = refused(&reason);
     if server.is_oxide() {
@@ -290,8 +291,8 @@ async fn leaving_by_the_server_ends_that_namespace_only(server: &Target) {
     let (bar, mut on_bar) = joined(&client, "/bar").await;
     foo.emit("leave", ()).unwrap();
     assert_eq!(on_foo.next_disconnected().await, Reason::ServerDisconnect);
-    assert_eq!(foo.ended(), Some(Reason::ServerDisconnect));
-    assert_eq!(foo.ended().unwrap().initiator(), Initiator::Remote);
+    assert_eq!(foo.state(), SocketState::Ended(Reason::ServerDisconnect));
+    assert_eq!(foo.state().reason().unwrap().initiator(), Initiator::Remote);
     is_alive(&root).await;
     is_alive(&bar).await;
     root.emit("leave", ()).unwrap();
@@ -323,7 +324,7 @@ async fn leaving_by_the_client_is_seen_by_the_server(server: &Target) {
     let (root, mut on_root) = joined(&client, "/").await;
     foo.disconnect();
     foo.disconnect();
-    assert_eq!(foo.ended(), Some(Reason::ClientDisconnect), "at once");
+    assert_eq!(foo.state(), SocketState::Ended(Reason::ClientDisconnect), "at once");
     assert_eq!(on_foo.next_disconnected().await, Reason::ClientDisconnect);
     eventually("the server sees /foo leave", || server.disconnections("/foo") == 1).await;
     is_alive(&root).await;
@@ -421,7 +422,7 @@ async fn a_namespace_is_joined_again_after_each_way_to_leave(server: &Target) {
     foo.connect();
     foo.emit("echo", "after leave").unwrap();
     let ready = on_foo.next_ready().await;
-    assert_eq!(foo.ended(), None);
+    assert_eq!(foo.state().reason(), None);
     let id: String = within(foo.emit_with_ack("id", ())).await.unwrap();
     assert_eq!(ready.sid(), id);
     assert_eq!(on_foo.next_event("echo").await.args::<String>().unwrap(), "after leave");
@@ -622,14 +623,14 @@ async fn a_shutdown_ends_all_namespaces(server: &Target) {
         eventually("the connection is closed", || official.engines() == 0).await;
     }
     assert_eq!(within(client.shutdown(PATIENCE)).await.dropped, 0);
-    assert_eq!(foo.ended(), Some(Reason::Shutdown));
+    assert_eq!(foo.state(), SocketState::Ended(Reason::Shutdown));
     assert_eq!(within(foo.ready()).await, Err(ReadyError::Ended(Reason::Shutdown)));
     let Err(NamespaceError::Closed(Reason::Shutdown)) = client.of("/bar") else {
         panic!("it is over");
     };
     // For good.
     foo.connect();
-    assert_eq!(foo.ended(), Some(Reason::Shutdown));
+    assert_eq!(foo.state(), SocketState::Ended(Reason::Shutdown));
     assert_eq!(server.connections("/foo"), 1);
 }
 
@@ -750,7 +751,8 @@ async fn a_client_runs_on_another_arbiter(server: &Target) {
     let open = foo.emit_with_ack::<u8>("silent", ()).send();
     arbiter.stop();
     assert_eq!(within(open).await, Err(AckError::Disconnected(Reason::Shutdown)));
-    eventually("the namespace has ended", || foo.ended() == Some(Reason::Shutdown)).await;
+    eventually("the namespace has ended", || foo.state() == SocketState::Ended(Reason::Shutdown))
+        .await;
     assert_eq!(foo.emit("echo", 1).map(drop), Err(EmitError::Closed(Reason::Shutdown)));
     assert_eq!(within(foo.ready()).await, Err(ReadyError::Ended(Reason::Shutdown)));
     within(client.shutdown(PATIENCE)).await;

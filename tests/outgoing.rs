@@ -29,7 +29,7 @@ use std::{
 use actix::{Actor, Arbiter, Context, Handler, System};
 use actix_socketio::{
     AckError, AnswerError, Client, ClientBuilder, DialLimiter, Emit, EmitError, Event, Offline,
-    Protocol, Reason, ShutdownReport, Socket, Stats,
+    Protocol, Reason, ShutdownReport, Socket, SocketState, Stats,
 };
 use bytes::Bytes;
 use futures::{
@@ -512,7 +512,7 @@ async fn what_was_too_large_before_the_limit_was_known_was_never_sent() {
     let size = LIMIT + 1;
     let asked = socket.emit_with_ack::<String>("echo", text(size, "420")).send();
     let retried = socket.emit_with_ack::<String>("echo", text(size, "421")).retries(3).send();
-    let told = socket.emit("echo", text(size, "42")).unwrap().into_future();
+    let told = socket.emit("echo", text(size, "42")).unwrap();
     let blob = socket.emit_with_ack::<Bytes>("echo", Bytes::from(vec![7; size])).send();
     socket.emit("echo", 1).unwrap();
     let never = AckError::NeverSent(too_large(size));
@@ -780,11 +780,11 @@ async fn who_waits_until_an_event_is_written_waits_for_the_next_session() {
     road.proxy.stall();
     let socket = road.client.socket().clone();
     clog(&socket);
-    let mut before = socket.emit("before", 0).unwrap().into_future();
+    let mut before = socket.emit("before", 0).unwrap();
     eventually("some is written", || road.client.stats().events_out > 0).await;
     assert_eq!((&mut before).now_or_never(), None);
     road.cut().await;
-    let mut after = socket.emit("after", 0).unwrap().into_future();
+    let mut after = socket.emit("after", 0).unwrap();
     let from_a_thread = on_a_thread({
         let socket = socket.clone();
         async move { socket.emit("thread", 0).unwrap().await }
@@ -828,18 +828,18 @@ async fn who_waits_for_an_event_that_is_not_sent_hears_of_it() {
     let socket = client.socket();
     let emit = |name| Emit::new(name, ()).unwrap();
 
-    let taken = socket.emit("taken", ()).unwrap().into_future();
+    let taken = socket.emit("taken", ()).unwrap();
     assert_eq!(within(socket.take_unsent()).await, [emit("taken")]);
     assert_eq!(within(taken).await, Err(EmitError::Discarded));
 
-    let replaced = socket.send(emit("old").latest("key")).unwrap().into_future();
-    let latest = socket.send(emit("new").latest("key")).unwrap().into_future();
+    let replaced = socket.send(emit("old").latest("key")).unwrap();
+    let latest = socket.send(emit("new").latest("key")).unwrap();
     assert_eq!(within(replaced).await, Err(EmitError::Discarded));
     assert_eq!(within(socket.take_unsent()).await, [emit("new").latest("key")]);
     assert_eq!(within(latest).await, Err(EmitError::Discarded));
 
     let brief = emit("brief").lifetime(Duration::from_millis(20));
-    let expired = socket.send(brief).unwrap().into_future();
+    let expired = socket.send(brief).unwrap();
     assert_eq!(within(expired).await, Err(EmitError::Expired));
     assert_eq!(socket.unsent(), 0);
 }
@@ -852,7 +852,7 @@ async fn who_waits_for_an_event_that_is_dropped_at_once_hears_of_it() {
     let dropped = within(socket.send(volatile.clone()).unwrap()).await;
     assert_eq!(dropped, Err(EmitError::Offline));
     // Nor is what waits before it of any help.
-    let waits = socket.emit("waits", ()).unwrap().into_future();
+    let waits = socket.emit("waits", ()).unwrap();
     let dropped = within(socket.send(volatile).unwrap()).await;
     assert_eq!(dropped, Err(EmitError::Offline));
     assert_eq!(waits.now_or_never(), None);
@@ -864,7 +864,7 @@ async fn who_waits_until_an_event_is_written_hears_when_its_namespace_ends() {
     let closed = |reason| Err(EmitError::Closed(reason));
     let (_server, peer, client) = waiting(|builder| builder).await;
     let socket = client.socket();
-    let mut early = socket.emit("early", ()).unwrap().into_future();
+    let mut early = socket.emit("early", ()).unwrap();
     let late = socket.emit("late", ()).unwrap();
     assert_eq!((&mut early).now_or_never(), None);
     peer.send_text(r#"44{"message":"no"}"#).await;
@@ -875,12 +875,12 @@ async fn who_waits_until_an_event_is_written_hears_when_its_namespace_ends() {
 
     let (_server, _peer, client) = waiting(|builder| builder).await;
     let socket = client.socket();
-    let waits = socket.emit("waits", ()).unwrap().into_future();
+    let waits = socket.emit("waits", ()).unwrap();
     socket.disconnect();
     assert_eq!(within(waits).await, closed(Reason::ClientDisconnect));
 
     let (_server, _peer, client) = waiting(|builder| builder).await;
-    let waits = client.socket().emit("waits", ()).unwrap().into_future();
+    let waits = client.socket().emit("waits", ()).unwrap();
     let from_a_thread = on_a_thread({
         let socket = client.socket().clone();
         async move { socket.emit("thread", ()).unwrap().await }
@@ -895,7 +895,7 @@ async fn who_waits_until_an_event_is_written_hears_when_its_namespace_ends() {
 async fn who_waits_for_an_event_is_told_the_truth_when_its_namespace_is_joined_again() {
     let (_server, mut peer, client) = waiting(|builder| builder).await;
     let socket = client.socket();
-    let written = socket.emit("last", 1).unwrap().into_future();
+    let written = socket.emit("last", 1).unwrap();
     // It has been told, and looks when that is not true any more.
     for _ in 0..2 {
         socket.disconnect();
@@ -906,6 +906,16 @@ async fn who_waits_for_an_event_is_told_the_truth_when_its_namespace_is_joined_a
     expect_numbers(&mut peer, "last", [1]).await;
 }
 
+#[actix::test]
+async fn who_keeps_what_an_emit_gave_hears_of_it_when_all_handles_are_gone() {
+    let (_server, mut peer, client) = waiting(|builder| builder).await;
+    let kept = [1, 2].map(|number| client.socket().clone().emit("kept", number).unwrap());
+    drop(client);
+    peer.send_text(r#"40{"sid":"x"}"#).await;
+    assert_eq!(within(join_all(kept)).await, [Ok(()), Ok(())]);
+    expect_numbers(&mut peer, "kept", [1, 2]).await;
+}
+
 /// Each is told on a thread that looks at the namespace while that is still ending.
 #[actix::test]
 async fn whoever_waits_on_another_thread_hears_of_the_end() {
@@ -913,7 +923,7 @@ async fn whoever_waits_on_another_thread_hears_of_the_end() {
         let (_server, peer, client) = waiting(|builder| builder).await;
         let socket = client.socket().clone();
         let many = on_a_thread(async move {
-            let waits = (0..200).map(|n| socket.emit("n", n).unwrap().into_future());
+            let waits = (0..200).map(|n| socket.emit("n", n).unwrap());
             join_all(waits.collect::<Vec<_>>()).await
         });
         eventually("all wait", || client.socket().unsent() == 200).await;
@@ -928,7 +938,7 @@ async fn whoever_waits_on_another_thread_hears_of_the_end() {
 async fn who_waits_for_an_event_of_the_connection_before_hears_when_it_is_written() {
     let (server, peer, client) = waiting(|builder| builder).await;
     let socket = client.socket();
-    let written = socket.emit("last", 1).unwrap().into_future();
+    let written = socket.emit("last", 1).unwrap();
     peer.cut().await;
     let mut recorder = Recorder::of(socket);
     recorder.next_connect_error().await;
@@ -957,7 +967,7 @@ async fn who_does_not_wait_any_more_does_no_harm() {
     let (_server, mut peer, client) = waiting(|builder| builder).await;
     let socket = client.socket();
     for number in 0..100 {
-        let mut written = socket.emit("n", number).unwrap().into_future();
+        let mut written = socket.emit("n", number).unwrap();
         if number % 2 == 0 {
             assert_eq!((&mut written).now_or_never(), None);
         }
@@ -1314,8 +1324,9 @@ async fn a_system_that_stops_without_a_shutdown_neither_hangs_nor_leaks() {
             let recorder = Recorder::of(&foo);
             within(client.socket().ready()).await.unwrap();
             let asked = client.socket().emit_with_ack::<u8>("q", ()).send();
-            let written = foo.emit("waits", Bytes::from(vec![7; 1_000])).unwrap().into_future();
-            let ready = foo.ready().into_future();
+            let written = foo.emit("waits", Bytes::from(vec![7; 1_000])).unwrap();
+            let mut ready = foo.ready();
+            assert!((&mut ready).now_or_never().is_none());
             assert!(give.send((client, foo, recorder, asked, written, ready)).is_ok());
             stop.await.unwrap();
             System::current().stop();
@@ -1341,7 +1352,7 @@ async fn a_system_that_stops_without_a_shutdown_neither_hangs_nor_leaks() {
     assert_eq!((foo.unsent(), foo.unsent_bytes()), (0, 0));
     let closed = Err(EmitError::Closed(Reason::Shutdown));
     for socket in [client.socket(), &foo] {
-        assert_eq!(socket.ended(), Some(Reason::Shutdown));
+        assert_eq!(socket.state(), SocketState::Ended(Reason::Shutdown));
         assert_eq!(socket.emit("late", ()).map(drop), closed);
         assert!(within(socket.take_unsent()).await.is_empty());
     }
@@ -1414,7 +1425,7 @@ async fn what_is_emitted_in_the_handler_of_an_early_event_is_sent_when_the_names
     let mut sender = Some(sender);
     client.socket().on_fn("hello", move |event| {
         let answered = event.ack("yes");
-        let outcome = (answered, socket.is_joined(), socket.emit("b", ()).map(drop));
+        let outcome = (answered, socket.state().is_joined(), socket.emit("b", ()).map(drop));
         sender.take().map(|sender| sender.send(outcome));
     });
     let mut peer = server.accept().await;

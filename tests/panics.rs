@@ -24,7 +24,7 @@ use std::{
 use actix::prelude::*;
 use actix_socketio::{
     Bridge, Call, Client, ClientBuilder, Emit, EmitError, Event, NamedEvent, Reason, Reconnect,
-    Retry, Route, Socket,
+    Retry, Route, Socket, SocketState,
     middleware::{Flow, Middleware},
 };
 use futures::{FutureExt, Stream};
@@ -128,7 +128,7 @@ impl Bench {
         for (socket, recorder) in
             [(&self.foo, &mut self.on_foo), (self.client.socket(), &mut self.on_root)]
         {
-            assert_eq!(socket.ended(), None);
+            assert_eq!(socket.state().reason(), None);
             socket.emit("echo", 7).unwrap();
             assert_eq!(recorder.next_event("echo").await.args(), Ok(7));
             assert_eq!(within(socket.emit_with_ack::<u8>("number", ())).await, Ok(7));
@@ -556,7 +556,7 @@ async fn tasks_that_panic_when_they_are_woken_cost_nobody_but_themselves() {
     let mut unsent = Box::pin(foo.take_unsent());
     assert!(unsent.poll_unpin(&mut cx).is_pending());
     woken(2).await;
-    let mut written = foo.emit("silent", ()).unwrap().into_future();
+    let mut written = foo.emit("silent", ()).unwrap();
     assert!(written.poll_unpin(&mut cx).is_pending());
     woken(3).await;
     assert_eq!(within(written).await, Ok(()));
@@ -600,7 +600,7 @@ async fn what_is_for_a_dead_namespace_is_let_go() {
         range.map(|number| frame(&format!(r#"42/foo,["hostile",{number}]"#))).collect::<Vec<_>>()
     };
     peer.send_raw(many(7..40).concat()).await;
-    eventually("it is dead", || foo.ended() == Some(Reason::Shutdown)).await;
+    eventually("it is dead", || foo.state() == SocketState::Ended(Reason::Shutdown)).await;
     for number in 0..100 {
         peer.send_raw(many(number..number + 10).concat()).await;
         peer.send_text(format!(r#"42["n",{number}]"#)).await;

@@ -13,10 +13,11 @@
 mod support;
 
 use actix_socketio::{
-    AckError, Client, ConnectFailure, DialLimiter, ReadyError, Reason, Reconnect, StartError,
+    AckError, Client, ConnectFailure, DialLimiter, ReadyError, Reason, Reconnect, SocketState,
+    StartError,
 };
+use futures::FutureExt;
 use std::{
-    future::IntoFuture,
     net::TcpListener,
     time::{Duration, Instant},
 };
@@ -60,7 +61,7 @@ async fn a_server_that_is_restarted_finds_us_again(server: &Target) {
     }
     drop(mortal);
     let reason = on_root.next_disconnected().await;
-    assert!(!client.socket().is_joined() && client.socket().ended().is_none());
+    assert_eq!(client.socket().state(), SocketState::Joining);
     assert_eq!(on_foo.next_disconnected().await, reason);
     assert_eq!(within(open).await, Err(AckError::Disconnected(reason.clone())));
     let next = on_root.next_reconnecting().await;
@@ -109,7 +110,7 @@ async fn who_is_patient_waits_for_a_server_that_comes_later(server: &Target) {
     let builder = Client::builder(format!("http://127.0.0.1:{port}"));
     let client = builder.reconnect(quick().patient()).start().unwrap();
     let mut recorder = Recorder::of(client.socket());
-    let ready = tokio::task::spawn_local(client.socket().ready().into_future());
+    let ready = tokio::task::spawn_local(client.socket().ready());
     for number in 1..=5 {
         assert_eq!(recorder.next_reconnecting().await.attempt(), number);
     }
@@ -166,7 +167,7 @@ async fn it_gives_up_when_all_attempts_have_failed() {
     assert!(matches!(reason, Reason::Connect(ConnectFailure::Unreachable(_))), "{reason:?}");
     let Fact::GaveUp(given_up) = recorder.next().await else { panic!("it has not given up") };
     assert_eq!((given_up.attempts(), given_up.reason()), (3, &reason));
-    assert_eq!(client.socket().ended(), Some(reason.clone()));
+    assert_eq!(client.socket().state(), SocketState::Ended(reason.clone()));
     assert_eq!(within(client.socket().ready()).await, Err(ReadyError::Ended(reason)));
 }
 
@@ -199,7 +200,7 @@ async fn what_will_not_change_by_itself_ends_the_wait_at_once_but_not_the_client
         let ready = client.socket().ready();
         assert_eq!(within(ready).await, Err(ReadyError::Failing(reason.clone())));
         assert_eq!(recorder.next_reconnecting().await.reason(), &reason);
-        assert_eq!((client.socket().ended(), server.requests()), (None, 2 * dials));
+        assert_eq!((client.socket().state().reason(), server.requests()), (None, 2 * dials));
         // Who comes later learns it as well.
         let ready = client.socket().ready();
         assert_eq!(within(ready).await, Err(ReadyError::Failing(reason)));
@@ -215,7 +216,8 @@ async fn who_connects_again_waits_for_what_comes_of_that() {
     assert_eq!(within(client.socket().ready()).await, Err(ReadyError::Ended(not_found)));
     // Somebody has mended the server.
     client.socket().connect();
-    let ready = client.socket().ready().into_future();
+    let mut ready = client.socket().ready();
+    assert!((&mut ready).now_or_never().is_none());
     let mut peer = server.accept().await;
     peer.greet().await;
     within(ready).await.unwrap();
@@ -245,7 +247,7 @@ async fn a_dead_port_ends_the_wait_after_a_few_attempts_but_not_the_client() {
     for number in 1..=5 {
         assert_eq!(recorder.next_reconnecting().await.attempt(), number);
     }
-    assert_eq!(client.socket().ended(), None);
+    assert_eq!(client.socket().state().reason(), None);
 }
 
 #[actix::test]
@@ -280,7 +282,7 @@ async fn a_shutdown_ends_the_waiting() {
     client.socket().emit("never", ()).unwrap();
     let report = within(client.shutdown(Duration::from_millis(300))).await;
     assert_eq!(report.dropped, 1);
-    assert_eq!(client.socket().ended(), Some(Reason::Shutdown));
+    assert_eq!(client.socket().state(), SocketState::Ended(Reason::Shutdown));
 }
 
 /// As many clients as a process can have together with their server: a thousand, unless the system

@@ -11,7 +11,7 @@ use actix::{
 };
 use actix_socketio::{
     ConnectError, Disconnected, EmitError, Event, GaveUp, Lagged, Overflow, Ready, Reason,
-    Reconnect, Reconnecting, Socket, Subscription,
+    Reconnect, Reconnecting, Socket, SocketState, Subscription,
 };
 use serde_json::json;
 use std::{sync::Arc, time::Duration};
@@ -285,7 +285,7 @@ async fn who_wants_each_event_or_none_has_the_namespace_left(server: &Target) {
         }
     }
     assert!((100..=200).contains(&heard), "{heard}");
-    assert_eq!(socket.ended(), Some(Reason::SlowSubscriber));
+    assert_eq!(socket.state(), SocketState::Ended(Reason::SlowSubscriber));
     assert_eq!(socket.emit("echo", 1).map(drop), Err(EmitError::Closed(Reason::SlowSubscriber)));
     eventually("the server has all of it", || server.counted(&key) == 2_000).await;
     eventually("the server knows", || server.disconnections("/") == 1).await;
@@ -620,7 +620,7 @@ async fn who_is_slow_keeps_what_waits_and_misses_the_newest_of_a_burst() {
     // Nobody else has missed anything, and the heartbeat was kept.
     recorder.burst(BURST).await;
     assert!(recorder.rest().is_empty());
-    assert_eq!(client.socket().ended(), None);
+    assert_eq!(client.socket().state().reason(), None);
 }
 
 #[actix::test]

@@ -145,7 +145,7 @@ impl Handler<Disconnected> for Traveller {
     fn handle(&mut self, gone: Disconnected, _: &mut Self::Context) {
         println!("disconnected: {}", gone.reason());
         // The server does not want us any more. From everything else, the connection comes back.
-        if self.airline.ended().is_some() {
+        if self.airline.state().reason().is_some() {
             self.leave("nothing to wait for");
         }
     }

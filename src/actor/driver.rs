@@ -21,7 +21,7 @@ use crate::{
     },
     runtime::{
         clock::{self, SuspendWatch, Timer},
-        provider::Dial,
+        provider::DialContext,
     },
     transport::{DialFailure, Incoming, Target, WebSocket},
 };
@@ -114,7 +114,7 @@ impl Driver {
             (Action::Dial(protocol), link) => {
                 hang_up(link, cx);
                 log::debug!("{}: dialling", self.target.authority());
-                let dial = Dial { attempt: core.attempt(), reason: core.last().cloned() };
+                let dial = DialContext { attempt: core.attempt(), reason: core.last().cloned() };
                 self.link = Link::Dialling(Box::pin(self.target.dial(protocol, dial)));
             }
         }

@@ -55,7 +55,7 @@ use crate::{
     runtime::{
         clock::{self, Timer},
         guard::Teller,
-        provider::{Join, Provided, Provider},
+        provider::{JoinContext, Provided, Provider},
     },
     stats::Counters,
 };
@@ -92,7 +92,7 @@ impl Asker {
 }
 
 /// Gives the credentials for a request to join.
-pub(crate) type AuthProvider = Provider<Join, namespace::Auth>;
+pub(crate) type AuthProvider = Provider<JoinContext, namespace::Auth>;
 
 /// What a namespace is made of.
 #[derive(Debug, Clone)]
@@ -105,6 +105,8 @@ pub(crate) struct Settings {
     pub(crate) max_attachments: usize,
     /// For events that come as messages.
     pub(crate) offline: Offline,
+    /// Of subscribers that do not say.
+    pub(crate) overflow: Overflow,
     pub(crate) patience: Patience,
     pub(crate) counters: Arc<Counters>,
     pub(crate) window: Arc<ReceiveWindow>,
@@ -174,7 +176,7 @@ pub(crate) struct Namespace {
 struct Asking {
     /// Of the question.
     number: u64,
-    join: Join,
+    join: JoinContext,
     answer: Provided<Option<namespace::Auth>>,
 }
 
@@ -206,7 +208,14 @@ impl Namespace {
         let (inner_chain, inner_posts) = (Arc::clone(&chain), Arc::clone(&posts));
         let (inner_connection, inner_name) = (connection.clone(), name.clone());
         let addr = Self::start_in_arbiter(arbiter, move |ctx| {
-            let Settings { core, provider, offline, patience, counters, window, .. } = settings;
+            let Settings { mut core, provider, offline, overflow, patience, .. } = settings;
+            let Settings { counters, window, .. } = settings;
+            // A middleware sees the credentials: they are asked for, wherever they are.
+            let fixed = if provider.is_none() && !inner_chain.is_empty() {
+                core.credentials.take_fixed()
+            } else {
+                None
+            };
             let port = NamespaceRef {
                 name: inner_name,
                 parser,
@@ -221,7 +230,7 @@ impl Namespace {
                 core: namespace::Namespace::new(core),
                 port: Arc::new(port),
                 connection: inner_connection,
-                subscribers: Subscribers::default(),
+                subscribers: Subscribers::new(overflow),
                 ready: None,
                 protocol: None,
                 waiters: Waiters::new(patience),
@@ -231,7 +240,7 @@ impl Namespace {
                 failure: None,
                 obstacle: None,
                 provider,
-                fixed: None,
+                fixed,
                 asking: None,
                 offline,
                 counters,
@@ -491,7 +500,7 @@ impl Namespace {
     fn ask(&mut self, cx: &mut TaskContext<'_>) {
         while let Some(number) = self.core.wants_auth() {
             if self.asking.as_ref().is_none_or(|asking| asking.number != number) {
-                let join = Join {
+                let join = JoinContext {
                     namespace: self.name().clone(),
                     attempt: self.core.attempts(),
                     reason: self.failure.clone(),
@@ -509,7 +518,7 @@ impl Namespace {
                 if chain.is_empty() {
                     return Ok(auth);
                 }
-                chain.connect(join, auth.as_ref()).map_err(Reason::Middleware)
+                chain.join(join, auth.as_ref()).map_err(Reason::Middleware)
             });
             self.core.handle_auth(clock::now(), auth);
             self.publish();
@@ -698,10 +707,6 @@ impl Handler<Opened> for Namespace {
 
     fn handle(&mut self, Opened { session }: Opened, _: &mut Self::Context) {
         self.protocol = Some(session.protocol);
-        if self.provider.is_none() && !self.port.chain.is_empty() {
-            let fixed = self.core.ask_for_auth();
-            self.fixed = fixed.or_else(|| self.fixed.take());
-        }
         self.core.handle_open(clock::now(), session);
         self.publish();
     }

@@ -4,10 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use actix::Addr;
 
-use crate::{
-    actor::connection::{Abandoned, Connection},
-    client::builder::seed,
-};
+use crate::actor::connection::{Abandoned, Connection};
 
 /// Shared by all handles; when it goes, the connection goes.
 #[derive(Debug)]
@@ -25,6 +22,12 @@ impl Lifeline {
     pub(crate) fn message_id(&self) -> Option<String> {
         self.ids.as_ref().map(MessageIds::next)
     }
+}
+
+/// Different for each client: std seeds its hashers at random.
+pub(super) fn seed() -> u64 {
+    use std::hash::{BuildHasher as _, RandomState};
+    RandomState::new().hash_one(())
 }
 
 /// Ids for messages, different for all clients.

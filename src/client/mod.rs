@@ -2,16 +2,20 @@
 
 mod address;
 pub(crate) mod builder;
+mod credentials;
+mod emitting;
 mod hearing;
 mod lifeline;
+pub(crate) mod namespace_builder;
 pub(crate) mod request;
 pub(crate) mod socket;
+pub(crate) mod state;
 pub(crate) mod subscription;
 
 use std::{
     collections::HashMap,
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -29,6 +33,7 @@ use crate::{
         address::namespace_name,
         builder::ClientBuilder,
         lifeline::Lifeline,
+        namespace_builder::NamespaceBuilder,
         socket::{Defaults, Socket},
     },
     error::{NamespaceError, Reason},
@@ -61,10 +66,16 @@ struct Inner {
 }
 
 struct Ports {
-    by_name: HashMap<ByteString, Arc<NamespaceRef>>,
+    by_name: HashMap<ByteString, Known>,
     /// For namespaces that are not joined yet.
     tickets: HashMap<String, SessionTicket>,
     closed: bool,
+}
+
+/// A namespace that there is, and what its handles begin with.
+struct Known {
+    port: Arc<NamespaceRef>,
+    defaults: Defaults,
 }
 
 impl fmt::Debug for Client {
@@ -95,18 +106,36 @@ impl Client {
         &self.default
     }
 
-    /// A namespace on this connection, joined now if it was not joined before.
+    /// A namespace on this connection, joined now if it was not joined before, with what the
+    /// [`ClientBuilder`] has set.
     ///
     /// The leading slash may be left out. The same name gives a handle to the same namespace. One
     /// that has ended (left, refused or lost) is not joined again by this:
-    /// [`Socket::connect`] does that.
+    /// [`Socket::connect`] does that. For one with credentials, middleware or other settings of its
+    /// own, see [`namespace`](Self::namespace).
     ///
     /// # Errors
     ///
     /// The name cannot be one, or the client has been shut down.
     pub fn of(&self, namespace: &str) -> Result<Socket, NamespaceError> {
         let name = namespace_name(namespace)?;
-        self.inner.socket(name, &self.lifeline)
+        self.inner.of(name, &self.lifeline)
+    }
+
+    /// Begins a namespace on this connection that needs something of its own, such as credentials or
+    /// middleware; [`join`](NamespaceBuilder::join) joins it.
+    ///
+    /// The leading slash may be left out.
+    ///
+    /// ```
+    /// # fn example(client: &actix_socketio::Client) -> Result<(), actix_socketio::NamespaceError> {
+    /// let token = serde_json::json!({ "token": "s3cret" });
+    /// let admin = client.namespace("/admin").auth(token).join()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn namespace(&self, namespace: impl Into<String>) -> NamespaceBuilder {
+        NamespaceBuilder::new(self.clone(), namespace.into())
     }
 
     /// What the server speaks, as soon as that is known. It is kept when the connection ends.
@@ -184,32 +213,58 @@ impl ShutdownReport {
 }
 
 impl Inner {
-    fn ports(&self) -> std::sync::MutexGuard<'_, Ports> {
+    fn ports(&self) -> MutexGuard<'_, Ports> {
         self.ports.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn socket(&self, name: ByteString, lifeline: &Arc<Lifeline>) -> Result<Socket, NamespaceError> {
-        let mut ports = self.ports();
-        if ports.closed {
-            return Err(NamespaceError::Closed(Reason::Shutdown));
+    /// One that there is already, or that is joined from now on.
+    fn of(&self, name: ByteString, lifeline: &Arc<Lifeline>) -> Result<Socket, NamespaceError> {
+        let mut ports = self.open_ports()?;
+        if let Some(Known { port, defaults }) = ports.by_name.get(&name) {
+            return Ok(Socket::new(Arc::clone(port), Arc::clone(lifeline), *defaults));
         }
-        Ok(self.open(&mut ports, name, lifeline))
+        Ok(self.start(&mut ports, name, &self.settings, self.defaults, lifeline))
     }
 
-    /// A namespace that there is already, or that is joined from now on.
-    fn open(&self, ports: &mut Ports, name: ByteString, lifeline: &Arc<Lifeline>) -> Socket {
-        let Ports { by_name, tickets, .. } = ports;
-        let port = by_name.entry(name).or_insert_with_key(|name| {
-            let settings = self.settings.of(name, tickets.remove(&**name).as_ref());
-            Arc::new(Namespace::start_on(&self.arbiter, &self.connection, settings))
-        });
-        Socket::new(Arc::clone(port), Arc::clone(lifeline), self.defaults)
+    /// One that there is not yet.
+    fn join(
+        &self,
+        name: ByteString,
+        settings: &Settings,
+        defaults: Defaults,
+        lifeline: &Arc<Lifeline>,
+    ) -> Result<Socket, NamespaceError> {
+        let mut ports = self.open_ports()?;
+        if ports.by_name.contains_key(&name) {
+            return Err(NamespaceError::Exists(name.to_string()));
+        }
+        Ok(self.start(&mut ports, name, settings, defaults, lifeline))
+    }
+
+    /// Those of a client that has not been shut down.
+    fn open_ports(&self) -> Result<MutexGuard<'_, Ports>, NamespaceError> {
+        let ports = self.ports();
+        if ports.closed { Err(NamespaceError::Closed(Reason::Shutdown)) } else { Ok(ports) }
+    }
+
+    fn start(
+        &self,
+        ports: &mut Ports,
+        name: ByteString,
+        settings: &Settings,
+        defaults: Defaults,
+        lifeline: &Arc<Lifeline>,
+    ) -> Socket {
+        let settings = settings.of(&name, ports.tickets.remove(&*name).as_ref());
+        let port = Arc::new(Namespace::start_on(&self.arbiter, &self.connection, settings));
+        ports.by_name.insert(name, Known { port: Arc::clone(&port), defaults });
+        Socket::new(port, Arc::clone(lifeline), defaults)
     }
 
     /// What waits to be sent, and how many events never were.
     fn outgoing(&self) -> (Load, u64) {
         let ports = self.ports();
-        let quotas = ports.by_name.values().map(|port| &port.send_quota);
+        let quotas = ports.by_name.values().map(|known| &known.port.send_quota);
         quotas.fold((Load::default(), 0), |(load, discarded), send_quota| {
             let more = Load { items: send_quota.waiting(), bytes: send_quota.waiting_bytes() };
             (load.plus(more), discarded.saturating_add(send_quota.discarded()))
@@ -220,6 +275,6 @@ impl Inner {
     fn close(&self) -> Vec<Arc<NamespaceRef>> {
         let mut ports = self.ports();
         ports.closed = true;
-        ports.by_name.values().cloned().collect()
+        ports.by_name.values().map(|known| Arc::clone(&known.port)).collect()
     }
 }

@@ -26,33 +26,40 @@ use crate::{
 /// An event that was taken. Awaited, it resolves when the event is written to the connection;
 /// dropped, it does nothing.
 ///
+/// It can be kept, and awaited later:
+///
+/// ```
+/// use actix::prelude::*;
+/// use actix_socketio::{EmitError, Socket};
+///
+/// struct Meter {
+///     socket: Socket,
+/// }
+///
+/// impl Actor for Meter {
+///     type Context = Context<Self>;
+///
+///     fn started(&mut self, ctx: &mut Self::Context) {
+///         if let Ok(written) = self.socket.emit("begin", ()) {
+///             ctx.spawn(written.into_actor(self).map(|outcome: Result<(), EmitError>, _, _| {
+///                 println!("written: {outcome:?}");
+///             }));
+///         }
+///     }
+/// }
+/// ```
+///
 /// It is an error if that does not happen: the event is dropped, for the same reasons as one that
 /// [asks for an answer](Socket::emit_with_ack), or its namespace ends ([`EmitError::Closed`]). In the
 /// latter case the event may still wait in the buffer, for [`Socket::connect`]; after that call, it
 /// can be waited for as before.
 #[derive(Debug)]
-pub struct Written<'a> {
-    pub(super) port: &'a Arc<NamespaceRef>,
+pub struct Written {
+    pub(super) port: Arc<NamespaceRef>,
     pub(super) write_status: Arc<WriteStatus>,
 }
 
-impl IntoFuture for Written<'_> {
-    type Output = Result<(), EmitError>;
-    type IntoFuture = WhenWritten;
-
-    fn into_future(self) -> WhenWritten {
-        WhenWritten { port: Arc::clone(self.port), write_status: self.write_status }
-    }
-}
-
-/// Resolves when an event is written, or not. See [`Written`].
-#[derive(Debug)]
-pub struct WhenWritten {
-    port: Arc<NamespaceRef>,
-    write_status: Arc<WriteStatus>,
-}
-
-impl Future for WhenWritten {
+impl Future for Written {
     type Output = Result<(), EmitError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -183,15 +190,21 @@ impl<R: Reply> Future for Ack<R> {
     }
 }
 
-/// Waits for a namespace. See [`Socket::ready`].
+/// Waits for a namespace, from when it is polled first. See [`Socket::ready`].
 #[derive(Debug)]
 #[must_use = "futures do nothing unless awaited"]
 pub struct ReadyRequest {
-    pub(super) port: Arc<NamespaceRef>,
-    pub(super) timeout: Duration,
+    port: Arc<NamespaceRef>,
+    timeout: Duration,
+    /// Once the namespace was asked.
+    outcome: Option<oneshot::Receiver<Result<Ready, ReadyError>>>,
 }
 
 impl ReadyRequest {
+    pub(super) fn new(port: Arc<NamespaceRef>, timeout: Duration) -> Self {
+        Self { port, timeout, outcome: None }
+    }
+
     /// How long to wait.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
@@ -199,29 +212,18 @@ impl ReadyRequest {
     }
 }
 
-impl IntoFuture for ReadyRequest {
-    type Output = Result<Ready, ReadyError>;
-    type IntoFuture = WhenReady;
-
-    fn into_future(self) -> WhenReady {
-        let (waiter, outcome) = guard::channel();
-        // If the actor is gone, the waiter is dropped, and that is seen below.
-        self.port.tell(AwaitReady { waiter, timeout: self.timeout });
-        WhenReady { outcome }
-    }
-}
-
-/// Resolves when a namespace is joined, or not. See [`Socket::ready`].
-#[derive(Debug)]
-pub struct WhenReady {
-    outcome: oneshot::Receiver<Result<Ready, ReadyError>>,
-}
-
-impl Future for WhenReady {
+impl Future for ReadyRequest {
     type Output = Result<Ready, ReadyError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let outcome = ready!(Pin::new(&mut self.outcome).poll(cx));
+        let Self { port, timeout, outcome } = &mut *self;
+        let outcome = outcome.get_or_insert_with(|| {
+            let (waiter, outcome) = guard::channel();
+            // If the actor is gone, the waiter is dropped, and that is seen below.
+            port.tell(AwaitReady { waiter, timeout: *timeout });
+            outcome
+        });
+        let outcome = ready!(Pin::new(outcome).poll(cx));
         Poll::Ready(outcome.unwrap_or(Err(ReadyError::Ended(Reason::Shutdown))))
     }
 }

@@ -1,29 +1,19 @@
 //! The handle of one namespace.
 
-use std::{fmt, marker::PhantomData, sync::Arc, time::Duration};
-
-use actix::Recipient;
-use serde::Serialize;
+use std::{fmt, sync::Arc, time::Duration};
 
 use crate::{
     actor::{
-        namespace::{Asker, Disconnect, GiveTicket, Question, Rejoin, TakeUnsent, Waiter},
-        namespace_ref::{Admitted, NamespaceRef},
+        namespace::{Disconnect, GiveTicket, Rejoin, TakeUnsent},
+        namespace_ref::NamespaceRef,
     },
-    backpressure::send_quota::WriteStatus,
-    client::{
-        lifeline::Lifeline,
-        request::{AckRequest, ReadyRequest, Written},
-    },
-    error::{AckError, EmitError, Reason},
-    message::contract::{Call, NamedEvent},
-    middleware::Middleware,
-    payload::{Payload, Reply},
+    client::{lifeline::Lifeline, request::ReadyRequest, state::SocketState},
+    error::Reason,
     proto::{
         emit::{Emit, Offline},
         ticket::SessionTicket,
     },
-    runtime::guard::{self, Teller},
+    runtime::guard,
 };
 
 /// A handle to one namespace of one connection.
@@ -37,7 +27,7 @@ use crate::{
 pub struct Socket {
     pub(super) port: Arc<NamespaceRef>,
     pub(super) lifeline: Arc<Lifeline>,
-    defaults: Defaults,
+    pub(super) defaults: Defaults,
 }
 
 /// What holds where the call does not say.
@@ -71,160 +61,24 @@ impl Socket {
     pub(crate) fn defaults(&self) -> &Defaults {
         &self.defaults
     }
+}
 
+/// # Life cycle
+impl Socket {
     /// The namespace's name, with its slash.
     pub fn namespace(&self) -> &str {
         &self.port.name.namespace
     }
 
-    /// Adds a middleware to the namespace, for all its handles; see
-    /// [`middleware`](crate::middleware).
-    ///
-    /// It sees what comes and goes from now on. So that it misses nothing, add it right behind
-    /// [`Client::of`](crate::Client::of) on the arbiter of the client, or to all namespaces with
-    /// [`ClientBuilder::middleware`](crate::ClientBuilder::middleware). It stays as long as the
-    /// client.
-    pub fn middleware(&self, middleware: impl Middleware) {
-        self.port.chain.push(middleware);
-    }
-
-    /// Emits an event that has a type of its own; see [`contract`](crate::message::contract).
-    ///
-    /// # Errors
-    ///
-    /// As for [`emit`](Self::emit).
-    pub fn send_event<E: NamedEvent + Serialize>(
-        &self,
-        event: &E,
-    ) -> Result<Written<'_>, EmitError> {
-        self.emit(E::NAME, event)
-    }
-
-    /// Asks the server, and waits for the answer that belongs to the question; see
-    /// [`contract`](crate::message::contract), and [`emit_with_ack`](Self::emit_with_ack) for what it returns.
-    pub fn call<C>(&self, call: C) -> AckRequest<C::Reply>
-    where
-        C: Call + Serialize,
-        C::Reply: Reply,
-    {
-        self.emit_with_ack(C::NAME, call)
-    }
-
-    /// A handle to the same namespace, by which events are treated so while it is not joined.
-    ///
-    /// ```
-    /// use actix_socketio::{Offline, Socket};
-    ///
-    /// # fn example(socket: &Socket) -> Result<(), actix_socketio::EmitError> {
-    /// let live = socket.with_offline(Offline::Fail);
-    /// live.emit("key", "w")?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    #[must_use]
-    pub fn with_offline(&self, offline: Offline) -> Self {
-        Self { defaults: Defaults { offline, ..self.defaults }, ..self.clone() }
-    }
-
-    /// Emits an event: a tuple for several arguments, `()` for none, anything else for one.
-    ///
-    /// Returns at once. The event is sent in the order of the calls, as soon as the namespace is
-    /// joined; until it is written to the connection it holds room in the namespace's buffer.
-    /// Whether it arrives is not told; see [`emit_with_ack`](Self::emit_with_ack).
-    ///
-    /// Who produces more than the connection takes can await what it returns, and is held back.
-    ///
-    /// ```
-    /// # async fn example(socket: &actix_socketio::Socket) -> Result<(), actix_socketio::EmitError> {
-    /// socket.emit("hello", "world")?;
-    /// socket.emit("book", ("JFK", 2))?;
-    /// socket.emit("ping", ())?;
-    /// socket.emit("photo", (7, bytes::Bytes::from_static(b"\xFF\xD8")))?;
-    /// for line in 0..1_000_000 {
-    ///     socket.emit("line", line)?.await?;
-    /// }
-    /// # Ok(())
-    /// # }
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// The event was not taken, and never will be; see [`EmitError`]. When the buffer is full, the
-    /// error has the event.
-    pub fn emit(&self, name: &str, arguments: impl Serialize) -> Result<Written<'_>, EmitError> {
-        self.send(Emit::new(name, arguments)?)
-    }
-
-    /// Emits an event that is serialised already, and may have terms of its own; see [`Emit`].
-    ///
-    /// # Errors
-    ///
-    /// As for [`emit`](Self::emit), but for those of serialising.
-    pub fn send(&self, emit: Emit) -> Result<Written<'_>, EmitError> {
-        let written = |write_status| Written { port: &self.port, write_status };
-        let Admitted::Room(emit, mut permit) = self.port.take(emit, self.defaults.offline)? else {
-            return Ok(written(WriteStatus::written()));
-        };
-        let write_status = permit.write_status();
-        self.port.post(emit, permit, self.defaults.offline, None)?;
-        Ok(written(write_status))
-    }
-
-    pub(super) fn question(
-        &self,
-        emit: Emit,
-        sender: Teller<Result<Payload, AckError>>,
-        timeout: Duration,
-        retries: u32,
-    ) -> Result<(), EmitError> {
-        let Some(room) = self.port.send_quota.ask() else { return Err(EmitError::Full(emit)) };
-        let (emit, permit) = match self.port.take(emit, self.defaults.offline)? {
-            Admitted::Room(emit, permit) => (emit, permit),
-            Admitted::Answered(payload) => {
-                sender.tell(Ok(payload.to_reply()));
-                return Ok(());
-            }
-        };
-        let id = (retries > 0).then(|| self.lifeline.message_id()).flatten();
-        let waiter = Asker::new(Waiter::Handle(sender), room);
-        let question = Question { waiter, timeout, retries, id };
-        self.port.post(emit, permit, self.defaults.offline, Some(question))
-    }
-
-    /// Emits an event and waits for the server's answer.
-    ///
-    /// Like any future it does nothing before it is awaited (or [sent](AckRequest::send)). The
-    /// answer comes as a tuple for several arguments, `()` for none, anything else for the first
-    /// one. Every call has an outcome, within
-    /// [`ack_timeout`](crate::ClientBuilder::ack_timeout) unless it sets a time of its own:
-    ///
-    /// ```
-    /// # use std::time::Duration;
-    /// # async fn example(socket: &actix_socketio::Socket) -> Result<(), actix_socketio::AckError> {
-    /// let room: String = socket
-    ///     .emit_with_ack("book", ("JFK", 2))
-    ///     .timeout(Duration::from_secs(1))
-    ///     .await?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn emit_with_ack<R: Reply>(&self, name: &str, arguments: impl Serialize) -> AckRequest<R> {
-        self.ask(Emit::new(name, arguments))
-    }
-
-    /// The same for an event that is serialised already, and may have terms of its own; see
-    /// [`Emit`].
-    pub fn send_with_ack<R: Reply>(&self, emit: Emit) -> AckRequest<R> {
-        self.ask(Ok(emit))
-    }
-
-    fn ask<R>(&self, emit: Result<Emit, EmitError>) -> AckRequest<R> {
-        AckRequest {
-            socket: self.clone(),
-            emit,
-            timeout: self.defaults.ack_timeout,
-            retries: self.defaults.retries,
-            reply: PhantomData,
+    /// Whether the namespace is joined, is being joined, or has ended, as far as is known. That may be
+    /// over in a moment, and what is emitted meanwhile waits: to act when it changes, subscribe to
+    /// [`Ready`](crate::Ready) and [`Disconnected`](crate::Disconnected), or wait with
+    /// [`ready`](Self::ready).
+    pub fn state(&self) -> SocketState {
+        match self.port.ended() {
+            Some(reason) => SocketState::Ended(reason),
+            None if self.port.is_joined() => SocketState::Joined,
+            None => SocketState::Joining,
         }
     }
 
@@ -249,7 +103,7 @@ impl Socket {
     /// # }
     /// ```
     pub fn ready(&self) -> ReadyRequest {
-        ReadyRequest { port: Arc::clone(&self.port), timeout: self.defaults.ready_timeout }
+        ReadyRequest::new(Arc::clone(&self.port), self.defaults.ready_timeout)
     }
 
     /// Joins again after the namespace was left, refused or lost. Does nothing if it is joined or
@@ -271,7 +125,8 @@ impl Socket {
     /// Leaves the namespace, behind all that was emitted before.
     ///
     /// Subscribers get [`Disconnected`](crate::Disconnected); who waits for an answer gets
-    /// [`AckError::Disconnected`], or [`AckError::NeverSent`] if the event still waited. Events that
+    /// [`AckError::Disconnected`](crate::AckError::Disconnected), or
+    /// [`AckError::NeverSent`](crate::AckError::NeverSent) if the event still waited. Events that
     /// still wait and ask for no answer are kept for [`connect`](Self::connect), and can be
     /// [taken back](Self::take_unsent). The connection stays, for the other namespaces too.
     pub fn disconnect(&self) {
@@ -281,20 +136,19 @@ impl Socket {
         }
     }
 
-    /// Whether the namespace is joined, as far as is known. That may be over in a moment, and what is
-    /// emitted meanwhile waits: to act when it changes, subscribe to [`Ready`](crate::Ready) and
-    /// [`Disconnected`](crate::Disconnected), or wait with [`ready`](Self::ready).
-    pub fn is_joined(&self) -> bool {
-        self.port.ended().is_none() && self.port.is_joined()
+    /// What it takes to go on with this session elsewhere, as of now. `None` if there is no session
+    /// that could be gone on with; see [`SessionTicket`].
+    pub async fn session_ticket(&self) -> Option<SessionTicket> {
+        let (waiter, ticket) = guard::channel();
+        self.port.tell(GiveTicket { waiter });
+        ticket.await.ok().flatten()
     }
+}
 
-    /// Why the namespace is neither joined nor being joined, if that is so.
-    pub fn ended(&self) -> Option<Reason> {
-        self.port.ended()
-    }
-
+/// # What waits to be sent
+impl Socket {
     /// How many emitted events hold room in the buffer: they have not been written to the connection
-    /// yet or, with [retries](AckRequest::retries), not been answered.
+    /// yet or, with [retries](crate::AckRequest::retries), not been answered.
     pub fn unsent(&self) -> usize {
         self.port.send_quota.waiting()
     }
@@ -306,34 +160,14 @@ impl Socket {
 
     /// Takes the events out of the buffer that wait for the namespace to be joined: to look at
     /// them, to drop them, or to [send](Self::send) them otherwise. They are not sent by
-    /// themselves any more, and who waits for an answer to one gets [`EmitError::Discarded`].
+    /// themselves any more, and who waits for an answer to one gets [`EmitError::Discarded`](crate::EmitError::Discarded).
     ///
     /// What has been handed to the connection, or was sent before (with
-    /// [retries](AckRequest::retries)), is not among them.
+    /// [retries](crate::AckRequest::retries)), is not among them.
     pub async fn take_unsent(&self) -> Vec<Emit> {
         let (waiter, unsent) = guard::channel();
         self.port.tell(TakeUnsent { waiter });
         // If the actor is gone, so is what it had.
         unsent.await.unwrap_or_default()
-    }
-
-    /// What it takes to go on with this session elsewhere, as of now. `None` if there is no session
-    /// that could be gone on with; see [`SessionTicket`].
-    pub async fn session_ticket(&self) -> Option<SessionTicket> {
-        let (waiter, ticket) = guard::channel();
-        self.port.tell(GiveTicket { waiter });
-        ticket.await.ok().flatten()
-    }
-
-    /// An address for [`Emit`] messages, for actors that must know nothing of sockets.
-    ///
-    /// It does not keep the connection alive. The bound of the buffer is checked when the message
-    /// is handled, and the outcome is the message's result: only [`Recipient::send`] gives it, and
-    /// only who waits for it is held back. With `do_send`, an event that is not taken is lost.
-    ///
-    /// Messages are sent in their order. What is emitted with the socket itself behind one of them may
-    /// come before it: who needs the order of all uses one of the two.
-    pub fn recipient(&self) -> Recipient<Emit> {
-        self.port.address().recipient()
     }
 }

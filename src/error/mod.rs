@@ -104,7 +104,7 @@ pub enum Reason {
     ///
     /// The text is cut and escaped, shown and logged: it must have no secrets.
     Provider(String),
-    /// A [middleware](crate::middleware::Middleware::connect) of the application did not let the
+    /// A [middleware](crate::middleware::Middleware::join) of the application did not let the
     /// request to join pass, for this reason. It is shown and logged.
     Middleware(String),
     /// The connection was replaced, because a namespace, maybe another one, could not be joined over
@@ -558,6 +558,19 @@ pub enum NamespaceError {
     /// The name has a comma, a question mark, a `#` or a control character, or is longer than 512
     /// bytes.
     Name(String),
+    /// The client has this namespace already, so there is nothing left to be set for it:
+    /// [`Client::of`](crate::Client::of) gives it as it is. What it needs must be set where it is joined
+    /// first; for the default namespace that is [`Client::builder`](crate::Client::builder).
+    Exists(String),
+    /// The `auth` value is not an object, or could not be serialised.
+    Auth(String),
+    /// An option is out of its range.
+    Option {
+        /// The option's name.
+        name: &'static str,
+        /// What it takes.
+        expected: &'static str,
+    },
     /// The client has ended.
     Closed(Reason),
 }
@@ -572,6 +585,13 @@ impl fmt::Display for NamespaceError {
                     Excerpt(name)
                 )
             }
+            Self::Exists(name) => write!(
+                f,
+                "{} exists already: use Client::of, or set its options where it is joined first (for the default namespace at Client::builder)",
+                Excerpt(name)
+            ),
+            Self::Auth(error) => write!(f, "unusable auth: {error}"),
+            Self::Option { name, expected } => write!(f, "option {name} takes {expected}"),
             Self::Closed(reason) => write!(f, "the client has ended: {reason}"),
         }
     }

@@ -167,6 +167,10 @@ fn other_errors() -> Vec<Shown> {
     all.push(shown(AckError::Unsendable(event), None));
     all.push(shown(ReadyError::TimedOut { last: None }, None));
     all.push(shown(NamespaceError::Name("a,b".to_owned()), None));
+    all.push(shown(NamespaceError::Exists("/shop".to_owned()), None));
+    all.push(shown(NamespaceError::Auth("no".to_owned()), None));
+    let (name, expected) = ("ack_timeout", "more than zero");
+    all.push(shown(NamespaceError::Option { name, expected }, None));
     all.push(shown(BridgeError::SameNamespace, None));
     all.push(shown(BridgeError::ReservedName("connect".to_owned()), None));
     all.push(shown(ProtocolError::Utf8, None));

@@ -405,7 +405,7 @@ impl Disconnected {
 /// Where none follows because a limit on attempts is reached, [`GaveUp`] comes behind it.
 ///
 /// So who wants to hear of each failure subscribes to both, and who wants to know when it is over
-/// looks at [`Socket::ended`](crate::Socket::ended) when this comes.
+/// looks at [`Socket::state`](crate::Socket::state) when this comes.
 #[derive(Debug, Clone, PartialEq, Eq, Message)]
 #[rtype(result = "()")]
 pub struct ConnectError {

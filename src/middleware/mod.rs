@@ -5,7 +5,7 @@
 //! use std::time::Duration;
 //!
 //! use actix_socketio::{
-//!     Client, Emit, Event, Join,
+//!     Client, Emit, Event, JoinContext,
 //!     middleware::{Auth, Flow, Middleware, NameList, RateLimit},
 //! };
 //!
@@ -28,7 +28,7 @@
 //!         }
 //!     }
 //!
-//!     fn connect(&self, join: &Join, auth: &mut Auth) -> Result<(), String> {
+//!     fn join(&self, join: &JoinContext, auth: &mut Auth) -> Result<(), String> {
 //!         auth.insert("namespace".to_owned(), join.namespace().into());
 //!         Ok(())
 //!     }
@@ -37,11 +37,16 @@
 //! let client = Client::builder("http://localhost:3000")
 //!     .middleware(Desk)
 //!     .middleware(RateLimit::outgoing(100, Duration::from_secs(1)));
-//! # fn more(shop: &actix_socketio::Socket) {
-//! // For one namespace, from now on:
-//! shop.middleware(NameList::incoming(["price", "gossip"]));
+//! # fn more(client: &actix_socketio::Client) -> Result<(), actix_socketio::NamespaceError> {
+//! // For one namespace, behind those of the client:
+//! let names = NameList::incoming(["price", "gossip"]);
+//! let shop = client.namespace("/shop").middleware(names).join()?;
+//! # Ok(())
 //! # }
 //! ```
+//!
+//! What a namespace has is settled when it is joined first, so a middleware misses nothing: it sees
+//! the first request to join, and what the server emits as soon as it has let the client in.
 //!
 //! # Where, and in which order
 //!
@@ -66,10 +71,7 @@ use std::{
     borrow::Cow,
     collections::HashSet,
     fmt,
-    sync::{
-        Arc, Mutex, PoisonError, RwLock,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -83,7 +85,7 @@ use crate::{
     runtime::{
         clock,
         guard::{self, Kept, Panicked},
-        provider::Join,
+        provider::JoinContext,
     },
     stats::Counters,
 };
@@ -116,7 +118,7 @@ pub trait Middleware: Send + Sync + 'static {
     /// The request is not made, and the namespace ends with
     /// [`Reason::Middleware`](crate::Reason::Middleware), which has this text and is not tried
     /// again unless the [policy](crate::Reconnect::retry) says so.
-    fn connect(&self, join: &Join, auth: &mut Auth) -> Result<(), String> {
+    fn join(&self, join: &JoinContext, auth: &mut Auth) -> Result<(), String> {
         let _ = (join, auth);
         Ok(())
     }
@@ -351,41 +353,29 @@ impl fmt::Debug for List {
     }
 }
 
-/// What the events of a namespace pass. Where there is nothing, that costs one look.
+/// What the events of a namespace pass.
 #[derive(Debug)]
 pub(crate) struct Chain {
-    any: AtomicBool,
-    list: RwLock<List>,
+    list: List,
     /// Of the namespace.
     name: Name,
     counters: Arc<Counters>,
 }
 
 impl Chain {
-    /// Begins with those of the client.
     pub(crate) fn new(list: List, name: Name, counters: Arc<Counters>) -> Self {
-        Self { any: AtomicBool::new(list.len() > 0), list: RwLock::new(list), name, counters }
+        Self { list, name, counters }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        !self.any.load(Ordering::Acquire)
-    }
-
-    pub(crate) fn push(&self, middleware: impl Middleware) {
-        self.list.write().unwrap_or_else(PoisonError::into_inner).push(middleware);
-        self.any.store(true, Ordering::Release);
-    }
-
-    /// A copy, so that a middleware may add another one.
-    fn list(&self) -> List {
-        self.list.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.list.0.is_empty()
     }
 
     /// Passes on what came in. `None` if it goes no further.
     pub(crate) fn incoming(&self, event: Event) -> Option<Event> {
         let (payload, asked) = (event.payload.clone(), event.answer.clone());
         let about = (&self.name, payload.name());
-        let flow = pass(self.list().0.iter(), about, event, Middleware::incoming);
+        let flow = pass(self.list.0.iter(), about, event, Middleware::incoming);
         match flow {
             Flow::Next(event) => return Some(event),
             Flow::Drop(reason) => {
@@ -405,10 +395,9 @@ impl Chain {
     /// Passes on what is to go out.
     pub(crate) fn outgoing(&self, namespace: &str, emit: Emit) -> Flow<Emit> {
         let payload = emit.payload.clone();
-        let list = self.list();
         let about = (&self.name, payload.name());
         let ask = |one: &dyn Middleware, emit| one.outgoing(namespace, emit);
-        let flow = pass(list.0.iter().rev(), about, emit, ask);
+        let flow = pass(self.list.0.iter().rev(), about, emit, ask);
         if let Flow::Drop(reason) = &flow {
             let (namespace, name) = (&self.name, payload.name());
             log::debug!("{namespace}: the event {name:?} is not emitted: {reason}");
@@ -418,17 +407,17 @@ impl Chain {
     }
 
     /// Passes on a request to join.
-    pub(crate) fn connect(
+    pub(crate) fn join(
         &self,
-        join: &Join,
+        join: &JoinContext,
         auth: Option<&namespace::Auth>,
     ) -> Result<Option<namespace::Auth>, String> {
         let fields = auth.and_then(|auth| serde_json::from_str(&auth.0).ok());
         let mut fields: Auth = fields.unwrap_or_default();
-        for one in self.list().0.iter().rev() {
+        for one in self.list.0.iter().rev() {
             let Some(middleware) = one.middleware.get() else { continue };
-            guard::run(|| middleware.connect(join, &mut fields)).unwrap_or_else(|panicked| {
-                log::warn!("{}: the middleware {} {panicked} (connect)", self.name, one.name);
+            guard::run(|| middleware.join(join, &mut fields)).unwrap_or_else(|panicked| {
+                log::warn!("{}: the middleware {} {panicked} (join)", self.name, one.name);
                 Err(said(&panicked))
             })?;
         }

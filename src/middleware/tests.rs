@@ -45,10 +45,11 @@ fn a_rate_holds_the_way_that_it_was_made_for() {
 
 #[test]
 fn what_goes_out_passes_the_last_one_first_and_what_stops_it_stops_it() {
-    let chain = Chain::new(List::default(), Name::default(), Arc::default());
-    assert!(chain.is_empty());
+    let chain = |list: &List| Chain::new(list.clone(), Name::default(), Arc::default());
+    let mut list = List::default();
+    assert!(chain(&list).is_empty());
     for letter in ["a", "b"] {
-        chain.push(outgoing(move |namespace, emit| {
+        list.push(outgoing(move |namespace, emit| {
             let (name, mut args): (_, Vec<String>) =
                 (emit.name().to_owned(), emit.payload().decode::<(Vec<String>,)>().unwrap().0);
             args.push(format!("{letter}{namespace}"));
@@ -56,14 +57,15 @@ fn what_goes_out_passes_the_last_one_first_and_what_stops_it_stops_it() {
         }));
     }
     let emit = |name| Emit::new(name, (Vec::<String>::new(),)).unwrap();
-    let passed = chain.outgoing("/n", emit("e"));
+    let passed = chain(&list).outgoing("/n", emit("e"));
     assert_eq!(passed, Flow::Next(Emit::new("e", (["b/n", "a/n"].to_vec(),)).unwrap()));
-    chain.push(outgoing(|_, emit| match emit.name() {
+    list.push(outgoing(|_, emit| match emit.name() {
         "panic" => panic!("for the test"),
         "asks" => Flow::answer(7),
         _ => Flow::Next(emit),
     }));
-    chain.push(NameList::outgoing(["e", "panic", "asks"]));
+    list.push(NameList::outgoing(["e", "panic", "asks"]));
+    let chain = chain(&list);
     assert!(matches!(chain.outgoing("/n", emit("e")), Flow::Next(_)));
     assert_eq!(
         chain.outgoing("/n", emit("panic")),

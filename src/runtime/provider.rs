@@ -64,13 +64,13 @@ impl<I, O> Provider<I, O> {
 /// A request to join a namespace that is about to be made; see
 /// [`ClientBuilder::auth_with`](crate::ClientBuilder::auth_with).
 #[derive(Debug, Clone)]
-pub struct Join {
+pub struct JoinContext {
     pub(crate) namespace: ByteString,
     pub(crate) attempt: u32,
     pub(crate) reason: Option<Reason>,
 }
 
-impl Join {
+impl JoinContext {
     /// The namespace that is to be joined.
     pub fn namespace(&self) -> &str {
         &self.namespace
@@ -92,12 +92,12 @@ impl Join {
 /// A dial that is about to be made; see
 /// [`ClientBuilder::headers_with`](crate::ClientBuilder::headers_with).
 #[derive(Debug, Clone)]
-pub struct Dial {
+pub struct DialContext {
     pub(crate) attempt: u32,
     pub(crate) reason: Option<Reason>,
 }
 
-impl Dial {
+impl DialContext {
     /// The number of the attempt to connect again, as in
     /// [`Reconnecting::attempt`](crate::Reconnecting::attempt). 0 for the first dial of a client,
     /// and for one that the application asked for.

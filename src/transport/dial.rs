@@ -25,7 +25,7 @@ use super::{
 use crate::{
     error::{ConnectFailure, Reason, brief},
     proto::engine::Protocol,
-    runtime::provider::Dial,
+    runtime::provider::DialContext,
 };
 
 /// Where to dial, and with what.
@@ -84,7 +84,7 @@ impl Target {
     pub(crate) fn dial(
         &self,
         protocol: Protocol,
-        dial: Dial,
+        dial: DialContext,
     ) -> impl Future<Output = Result<WebSocket, DialFailure>> + use<> {
         let target = self.clone();
         async move {
@@ -101,7 +101,7 @@ impl Target {
 async fn request(
     target: Target,
     protocol: Protocol,
-    dial: Dial,
+    dial: DialContext,
 ) -> Result<WebsocketsRequest, Reason> {
     let Target { base, query, headers, max_message: _ } = target;
     let (query, headers) = try_join(query.of(dial.clone()), headers.of(dial)).await?;

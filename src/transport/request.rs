@@ -6,7 +6,7 @@ use std::fmt;
 use crate::{
     error::{BuildError, Reason, brief},
     proto::namespace::escape,
-    runtime::provider::{Dial, Provider},
+    runtime::provider::{DialContext, Provider},
 };
 use awc::http::header::{self, HeaderName, HeaderValue};
 
@@ -14,7 +14,7 @@ use awc::http::header::{self, HeaderName, HeaderValue};
 pub(crate) type Pairs = Vec<(String, String)>;
 
 /// A function of the application that gives headers or a query for a dial.
-pub(crate) type PairsProvider = Provider<Dial, Pairs>;
+pub(crate) type PairsProvider = Provider<DialContext, Pairs>;
 
 /// The headers that a client has set. Their values may be secrets.
 #[derive(Clone, Default)]
@@ -39,7 +39,10 @@ impl Headers {
     }
 
     /// All headers for this dial. A header of the provider replaces those of the same name.
-    pub(super) async fn of(self, dial: Dial) -> Result<Vec<(HeaderName, HeaderValue)>, Reason> {
+    pub(super) async fn of(
+        self,
+        dial: DialContext,
+    ) -> Result<Vec<(HeaderName, HeaderValue)>, Reason> {
         let Self { mut pairs, provider } = self;
         if let Some(provider) = provider {
             let given = provider.ask(dial).await.map_err(Reason::Provider)?.into_iter().map(header);
@@ -128,7 +131,7 @@ impl Query {
     }
 
     /// `&key=value…` for this dial, with the provider's part.
-    pub(super) async fn of(mut self, dial: Dial) -> Result<String, Reason> {
+    pub(super) async fn of(mut self, dial: DialContext) -> Result<String, Reason> {
         if let Some(provider) = self.provider.take() {
             let given = provider.ask(dial).await.map_err(Reason::Provider)?;
             self.set(given).map_err(|error| Reason::Provider(brief(&error)))?;
@@ -143,8 +146,8 @@ mod tests {
 
     use super::*;
 
-    fn dial() -> Dial {
-        Dial { attempt: 0, reason: None }
+    fn dial() -> DialContext {
+        DialContext { attempt: 0, reason: None }
     }
 
     fn pairs(pairs: &[(&str, &str)]) -> Pairs {

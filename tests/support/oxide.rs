@@ -167,6 +167,7 @@ fn register(io: &SocketIo, counters: &Arc<Counters>) {
         Ok::<(), Infallible>(())
     };
     io.ns("/late", joined.with(slow));
+    io.ns("/eager", async |socket: SocketRef| emit(&socket, "welcome", &(1,)).await);
 }
 
 fn serve(socket: &SocketRef, auth: serde_json::Value, counters: &Arc<Counters>) {

@@ -147,8 +147,8 @@ impl Storm {
             let talk = || self.publish(mem::take(&mut ticks));
             fault.strike(&self.proxy, talk).await;
             for lane in &self.lanes {
-                let ended = lane.socket.ended();
-                assert_eq!(ended, None, "after {fault:?}, which was number {number}");
+                let state = lane.socket.state();
+                assert_eq!(state.reason(), None, "after {fault:?}, which was number {number}");
             }
         }
         self.proxy.delay(Duration::ZERO);

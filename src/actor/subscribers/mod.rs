@@ -32,6 +32,8 @@ const MAX_NAMES: usize = 1_024;
 
 #[derive(Debug, Default)]
 pub(crate) struct Subscribers {
+    /// Of those that do not say.
+    overflow: Overflow,
     seats: Slots,
     hearers: NameIndex,
     /// Somebody hears what is emitted.
@@ -170,6 +172,10 @@ impl NameIndex {
 }
 
 impl Subscribers {
+    pub(crate) fn new(overflow: Overflow) -> Self {
+        Self { overflow, ..Self::default() }
+    }
+
     /// Gives a message that is no event to all who want it.
     pub(crate) fn tell(&mut self, fact: &Notice) {
         for place in 0..self.seats.all.len() {
@@ -219,7 +225,9 @@ impl Subscribers {
     /// Takes out one of the same actor, for more to be added to it.
     pub(crate) fn adopt(&mut self, number: SubscriptionId, interests: Interests) -> Subscriber {
         let Some(known) = self.seats.iter().position(|one| one.can_adopt(&interests)) else {
-            return Subscriber::new(number, interests);
+            let mut subscriber = Subscriber::new(number, interests);
+            subscriber.set_overflow(self.overflow);
+            return subscriber;
         };
         let mut subscriber = self.seats.all.remove(known).subscriber;
         subscriber.adopt(number, interests);

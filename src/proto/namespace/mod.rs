@@ -72,6 +72,16 @@ pub(crate) enum Credentials {
     Provided,
 }
 
+impl Credentials {
+    /// The application is asked from now on. Gives what they were, if they were fixed.
+    pub(crate) fn take_fixed(&mut self) -> Option<Auth> {
+        match std::mem::replace(self, Self::Provided) {
+            Self::Fixed(auth) => auth,
+            Self::Provided => None,
+        }
+    }
+}
+
 /// How a namespace is joined, and what for.
 #[derive(Debug, Clone)]
 pub(crate) struct Config {
@@ -678,15 +688,6 @@ impl<W> Namespace<W> {
     /// Attempts in a row to join.
     pub(crate) fn attempts(&self) -> u32 {
         self.attempts
-    }
-
-    /// From now on the application is asked for the credentials each time. Gives what they were, if
-    /// they were fixed.
-    pub(crate) fn ask_for_auth(&mut self) -> Option<Auth> {
-        match std::mem::replace(&mut self.config.credentials, Credentials::Provided) {
-            Credentials::Fixed(auth) => auth,
-            Credentials::Provided => None,
-        }
     }
 
     /// The application has given the credentials, or says why it does not.

@@ -298,6 +298,8 @@ for (const name of ["/", "/foo", "/bar", "/no", "/late", "/guarded", "/sulky"]) 
   }
   io.of(name).on("connection", serve(name));
 }
+// Emits at once, and nothing else.
+io.of("/eager").on("connection", (socket) => socket.emit("welcome", 1));
 if (config.middleware === "slow") {
   io.use((_, next) => setTimeout(next, 700));
 } else if (config.middleware === "refuse") {

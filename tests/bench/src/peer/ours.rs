@@ -137,7 +137,7 @@ impl Ours {
     async fn emit<E: NamedEvent + Serialize>(&mut self, event: impl Fn(&Spec, u64) -> E) {
         for n in 0..self.spec.count {
             let event = event(&self.spec, n);
-            let written = self.socket.send_event(&event).expect("there is room");
+            let written = self.socket.emit_event(&event).expect("there is room");
             if n % self.spec.chunk() == 0 {
                 written.await.expect("it is written");
             }
@@ -177,7 +177,7 @@ impl Ours {
         let all = self.listen();
         for (block, first, last) in self.spec.blocks() {
             for n in first..last {
-                drop(self.socket.send_event(&Msg(self.spec.message(n))).expect("there is room"));
+                drop(self.socket.emit_event(&Msg(self.spec.message(n))).expect("there is room"));
             }
             let answer: u64 =
                 self.socket.emit_with_ack("msg", self.spec.message(last)).await.expect("it");

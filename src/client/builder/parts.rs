@@ -1,0 +1,175 @@
+//! What the options come to: they are checked, and made into the parts of a client.
+
+use std::{sync::Arc, time::Duration};
+
+use awc::http::Uri;
+
+use crate::{
+    actor::{namespace::Settings, waiters::Patience},
+    backpressure::{receive_window::ReceiveWindow, send_quota},
+    client::{
+        address::Address,
+        builder::ClientBuilder,
+        lifeline::{MessageIds, seed},
+        socket::Defaults,
+    },
+    error::BuildError,
+    proto::{backoff::Range, connection::Config, namespace, packet::Limits, ticket::SessionTicket},
+    transport::{Headers, Query, Target},
+};
+
+/// What a client is made of.
+pub(super) struct Parts {
+    pub(super) config: Config,
+    pub(super) target: Target,
+    pub(super) settings: Settings,
+    pub(super) defaults: Defaults,
+    pub(super) ids: Option<MessageIds>,
+    pub(super) tickets: Vec<SessionTicket>,
+}
+
+impl ClientBuilder {
+    pub(super) fn build(self) -> Result<Parts, BuildError> {
+        self.check_ranges()?;
+        let Address { origin, namespace, query } = Address::parse(&self.url)?;
+        // What is wrong is not repeated: a query that got into the wrong place may have a token in it.
+        let base = format!("{origin}{}", endpoint(&self.path, self.trailing_slash));
+        if !self.path.starts_with('/') || self.path.contains(['?', '#']) || !is_uri(&base) {
+            let expected = "a slash first, and then only what a URL's path can have";
+            return Err(BuildError::Option { name: "path", expected });
+        }
+        let query = Query::new(query, self.query, self.query_with)?;
+        if !is_uri(&format!("{base}?EIO=4&transport=websocket{}", query.text())) {
+            return Err(BuildError::Url("it is too long with the query".to_owned()));
+        }
+        // Not less, or whoever waits hears that time is up, and not why.
+        let ready = self.connect_timeout.saturating_add(self.join_timeout);
+        let defaults = Defaults {
+            ack_timeout: self.ack_timeout,
+            ready_timeout: ready,
+            retries: self.retries,
+            offline: self.offline,
+        };
+        let patience = Patience {
+            is_endless: self.reconnect.is_patient(),
+            has_providers: self.headers_with.is_some() || query.has_provider(),
+        };
+        let (credentials, provider) = self.auth.build().map_err(BuildError::Auth)?;
+        let headers = Headers::new(self.headers, self.headers_with)?;
+        let target = Target { base, query, headers, max_message: self.max_message_size };
+        let link = target.authority();
+        Ok(Parts {
+            config: Config {
+                pin: self.protocol,
+                parser: self.parser,
+                limits: Limits { attachments: self.max_attachments, bytes: self.max_message_size },
+                connect_timeout: self.connect_timeout,
+                join_timeout: self.join_timeout,
+                attachment_timeout: self.attachment_timeout,
+                reconnect: self.reconnect.clone(),
+                seed: seed(),
+            },
+            target,
+            settings: Settings {
+                core: namespace::Config {
+                    namespace,
+                    parser: self.parser,
+                    credentials,
+                    join_timeout: self.join_timeout,
+                    reconnect: self.reconnect,
+                    max_payload: self.max_payload,
+                    retry_window: self.retry_window,
+                    recovery: None,
+                    seed: seed(),
+                },
+                provider,
+                middleware: self.middleware,
+                max_attachments: self.max_attachments,
+                outgoing: send_quota::Limits {
+                    items: self.outgoing.items,
+                    bytes: self.outgoing.bytes,
+                    asks: self.pending_acks,
+                },
+                offline: self.offline,
+                overflow: self.overflow,
+                patience,
+                counters: Arc::default(),
+                window: Arc::new(ReceiveWindow::new(self.receive_window)),
+                link,
+            },
+            defaults,
+            ids: self.message_ids.then(MessageIds::new),
+            tickets: self.tickets,
+        })
+    }
+
+    /// What each option takes. All fields are here, so that a new one is not forgotten.
+    fn check_ranges(&self) -> Result<(), BuildError> {
+        let Self {
+            // They are looked at where they are read.
+            url: _,
+            path: _,
+            query: _,
+            headers: _,
+            auth: _,
+            // They take anything.
+            trailing_slash: _,
+            query_with: _,
+            headers_with: _,
+            protocol: _,
+            parser: _,
+            max_attachments: _,
+            retries: _,
+            message_ids: _,
+            offline: _,
+            overflow: _,
+            middleware: _,
+            tickets: _,
+            reconnect,
+            connect_timeout,
+            join_timeout,
+            ack_timeout,
+            attachment_timeout,
+            max_message_size,
+            max_payload,
+            retry_window,
+            outgoing,
+            pending_acks,
+            receive_window,
+        } = self;
+        let lasts = |name, time: &Duration| Range {
+            name,
+            is_kept: !time.is_zero(),
+            expected: "more than zero",
+        };
+        let counts =
+            |name, count: usize| Range { name, is_kept: count > 0, expected: "at least 1" };
+        let ranges = [
+            lasts("connect_timeout", connect_timeout),
+            lasts("join_timeout", join_timeout),
+            lasts("ack_timeout", ack_timeout),
+            lasts("attachment_timeout", attachment_timeout),
+            counts("max_message_size", *max_message_size),
+            Range { name: "max_payload", is_kept: *max_payload != Some(0), expected: "at least 1" },
+            counts("retry_window", *retry_window),
+            counts("send_buffer", outgoing.items.min(outgoing.bytes)),
+            counts("pending_acks", *pending_acks),
+            counts("receive_window", receive_window.items.min(receive_window.bytes)),
+        ];
+        let broken = ranges.into_iter().chain(reconnect.ranges()).find(|range| !range.is_kept);
+        let error =
+            broken.map(|Range { name, expected, .. }| BuildError::Option { name, expected });
+        error.map_or(Ok(()), Err)
+    }
+}
+
+/// Whether it can be requested. What is not ASCII would have to be percent-encoded.
+fn is_uri(text: &str) -> bool {
+    text.is_ascii() && text.parse::<Uri>().is_ok()
+}
+
+/// The path of the request, by the rule of the official client.
+fn endpoint(path: &str, slash: bool) -> String {
+    let bare = path.strip_suffix('/').unwrap_or(path);
+    format!("{bare}{}", if slash || bare.is_empty() { "/" } else { "" })
+}

@@ -1,0 +1,178 @@
+//! The ways to emit.
+
+use std::{marker::PhantomData, sync::Arc, time::Duration};
+
+use actix::Recipient;
+use serde::Serialize;
+
+use crate::{
+    actor::{
+        namespace::{Asker, Question, Waiter},
+        namespace_ref::Admitted,
+    },
+    backpressure::send_quota::WriteStatus,
+    client::{
+        request::{AckRequest, Written},
+        socket::{Defaults, Socket},
+    },
+    error::{AckError, EmitError},
+    message::contract::{Call, NamedEvent},
+    payload::{Payload, Reply},
+    proto::emit::{Emit, Offline},
+    runtime::guard::Teller,
+};
+
+/// # Emitting
+impl Socket {
+    /// Emits an event: a tuple for several arguments, `()` for none, anything else for one.
+    ///
+    /// Returns at once. The event is sent in the order of the calls, as soon as the namespace is
+    /// joined; until it is written to the connection it holds room in the namespace's buffer.
+    /// Whether it arrives is not told; see [`emit_with_ack`](Self::emit_with_ack).
+    ///
+    /// Who produces more than the connection takes can await what it returns, and is held back.
+    ///
+    /// ```
+    /// # async fn example(socket: &actix_socketio::Socket) -> Result<(), actix_socketio::EmitError> {
+    /// socket.emit("hello", "world")?;
+    /// socket.emit("book", ("JFK", 2))?;
+    /// socket.emit("ping", ())?;
+    /// socket.emit("photo", (7, bytes::Bytes::from_static(b"\xFF\xD8")))?;
+    /// for line in 0..1_000_000 {
+    ///     socket.emit("line", line)?.await?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The event was not taken, and never will be; see [`EmitError`]. When the buffer is full, the
+    /// error has the event.
+    pub fn emit(&self, name: &str, arguments: impl Serialize) -> Result<Written, EmitError> {
+        self.send(Emit::new(name, arguments)?)
+    }
+
+    /// Emits an event and waits for the server's answer.
+    ///
+    /// Like any future it does nothing before it is awaited (or [sent](AckRequest::send)). The
+    /// answer comes as a tuple for several arguments, `()` for none, anything else for the first
+    /// one. Every call has an outcome, within
+    /// [`ack_timeout`](crate::ClientBuilder::ack_timeout) unless it sets a time of its own:
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # async fn example(socket: &actix_socketio::Socket) -> Result<(), actix_socketio::AckError> {
+    /// let room: String = socket
+    ///     .emit_with_ack("book", ("JFK", 2))
+    ///     .timeout(Duration::from_secs(1))
+    ///     .await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn emit_with_ack<R: Reply>(&self, name: &str, arguments: impl Serialize) -> AckRequest<R> {
+        self.ask(Emit::new(name, arguments))
+    }
+
+    /// Emits an event that has a type of its own; see [`contract`](crate::message::contract).
+    ///
+    /// # Errors
+    ///
+    /// As for [`emit`](Self::emit).
+    pub fn emit_event<E: NamedEvent + Serialize>(&self, event: &E) -> Result<Written, EmitError> {
+        self.emit(E::NAME, event)
+    }
+
+    /// Asks the server, and waits for the answer that belongs to the question; see
+    /// [`contract`](crate::message::contract), and [`emit_with_ack`](Self::emit_with_ack) for what it returns.
+    pub fn call<C>(&self, call: C) -> AckRequest<C::Reply>
+    where
+        C: Call + Serialize,
+        C::Reply: Reply,
+    {
+        self.emit_with_ack(C::NAME, call)
+    }
+
+    /// Emits an event that is serialised already, and may have terms of its own; see [`Emit`].
+    /// (`socket.send(…)` of socket.io-client is `emit("message", …)` here.)
+    ///
+    /// # Errors
+    ///
+    /// As for [`emit`](Self::emit), but for those of serialising.
+    pub fn send(&self, emit: Emit) -> Result<Written, EmitError> {
+        let written = |write_status| Written { port: Arc::clone(&self.port), write_status };
+        let Admitted::Room(emit, mut permit) = self.port.take(emit, self.defaults.offline)? else {
+            return Ok(written(WriteStatus::written()));
+        };
+        let write_status = permit.write_status();
+        self.port.post(emit, permit, self.defaults.offline, None)?;
+        Ok(written(write_status))
+    }
+
+    /// Emits an event that is serialised already, and may have terms of its own, and waits for the
+    /// server's answer; see [`Emit`] and [`emit_with_ack`](Self::emit_with_ack).
+    pub fn send_with_ack<R: Reply>(&self, emit: Emit) -> AckRequest<R> {
+        self.ask(Ok(emit))
+    }
+
+    /// A handle to the same namespace, by which events are treated so while it is not joined.
+    ///
+    /// ```
+    /// use actix_socketio::{Offline, Socket};
+    ///
+    /// # fn example(socket: &Socket) -> Result<(), actix_socketio::EmitError> {
+    /// let live = socket.with_offline(Offline::Fail);
+    /// live.emit("key", "w")?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn with_offline(&self, offline: Offline) -> Self {
+        Self { defaults: Defaults { offline, ..self.defaults }, ..self.clone() }
+    }
+
+    /// An address for [`Emit`] messages, for actors that must know nothing of sockets.
+    ///
+    /// It does not keep the connection alive. The bound of the buffer is checked when the message
+    /// is handled, and the outcome is the message's result: only [`Recipient::send`] gives it, and
+    /// only who waits for it is held back. With `do_send`, an event that is not taken is lost.
+    ///
+    /// Messages are sent in their order. What is emitted with the socket itself behind one of them may
+    /// come before it: who needs the order of all uses one of the two.
+    pub fn recipient(&self) -> Recipient<Emit> {
+        self.port.address().recipient()
+    }
+}
+
+impl Socket {
+    pub(super) fn question(
+        &self,
+        emit: Emit,
+        sender: Teller<Result<Payload, AckError>>,
+        timeout: Duration,
+        retries: u32,
+    ) -> Result<(), EmitError> {
+        let Some(room) = self.port.send_quota.ask() else { return Err(EmitError::Full(emit)) };
+        let (emit, permit) = match self.port.take(emit, self.defaults.offline)? {
+            Admitted::Room(emit, permit) => (emit, permit),
+            Admitted::Answered(payload) => {
+                sender.tell(Ok(payload.to_reply()));
+                return Ok(());
+            }
+        };
+        let id = (retries > 0).then(|| self.lifeline.message_id()).flatten();
+        let waiter = Asker::new(Waiter::Handle(sender), room);
+        let question = Question { waiter, timeout, retries, id };
+        self.port.post(emit, permit, self.defaults.offline, Some(question))
+    }
+
+    fn ask<R>(&self, emit: Result<Emit, EmitError>) -> AckRequest<R> {
+        AckRequest {
+            socket: self.clone(),
+            emit,
+            timeout: self.defaults.ack_timeout,
+            retries: self.defaults.retries,
+            reply: PhantomData,
+        }
+    }
+}
