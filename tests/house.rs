@@ -19,7 +19,7 @@ use std::{
 };
 
 /// The rooms, from the top.
-const FLOORS: [&str; 12] = [
+const FLOORS: [&str; 14] = [
     "bridge",
     "client",
     "actor",
@@ -32,21 +32,16 @@ const FLOORS: [&str; 12] = [
     "payload",
     "backpressure",
     "error",
+    "guard",
+    "display",
 ];
 
 /// Who looks up, and where to.
-const UPWARD: [(&str, &str); 7] = [
-    ("backpressure", "runtime"),
-    ("error", "payload"),
-    ("error", "proto"),
-    ("error", "runtime"),
-    ("message", "actor"),
-    ("middleware", "actor"),
-    ("proto", "runtime"),
-];
+const UPWARD: [(&str, &str); 4] =
+    [("error", "payload"), ("error", "proto"), ("message", "actor"), ("middleware", "actor")];
 
 /// Rooms that are tested on virtual time, without IO.
-const PURE: [&str; 2] = ["proto", "payload"];
+const PURE: [&str; 4] = ["proto", "payload", "guard", "display"];
 
 const IMPURE: [&str; 10] = [
     "actix",

@@ -39,13 +39,14 @@ use crate::{
     },
     backpressure::receive_window::{Load, ReceiveWindow},
     proto::{
-        connection::{self as proto, Admission, Event, Outgoing},
+        connection as proto,
+        connection::{Admission, Event, Outgoing},
         engine::{Protocol, later},
         fast_map::FastMap,
         packet::Packet,
         ticket::SessionTicket,
     },
-    runtime::{clock, guard::Teller},
+    runtime::{clock, task::Teller},
     stats::Counters,
     transport::Target,
 };

@@ -15,10 +15,7 @@ use futures::future::LocalBoxFuture;
 use crate::{
     actor::connection::{Connection, Inflow},
     error::Reason,
-    proto::{
-        connection::{self as proto, Action},
-        engine::later,
-    },
+    proto::{connection as proto, connection::Action, engine::later},
     runtime::{
         clock::{self, SuspendWatch, Timer},
         provider::Dial,

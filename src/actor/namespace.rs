@@ -23,7 +23,7 @@ use crate::{
     actor::{
         connection::{self, Connection, ShutdownLatch},
         emit_queue::{EmitQueue, Submission},
-        namespace_ref::{Admitted, Name, NamespaceRef, Status},
+        namespace_ref::{Admitted, NamespaceRef, Status},
         subscribers::{
             Subscribers, Told,
             early_events::EarlyEvents,
@@ -36,6 +36,7 @@ use crate::{
         receive_window::{Backlog, Load, ReceiveWindow},
         send_quota::{AckPermit, Limits, SendPermit, SendQuota},
     },
+    display::Name,
     error::{AckError, EmitError, ReadyError, Reason},
     message::{
         ConnectError, Disconnected, Emitted, Event, GaveUp, Ready, Reconnecting, Responder,
@@ -54,8 +55,8 @@ use crate::{
     },
     runtime::{
         clock::{self, Timer},
-        guard::Teller,
         provider::{Join, Provided, Provider},
+        task::Teller,
     },
     stats::Counters,
 };

@@ -3,16 +3,12 @@
 //! The status is what handles can know without asking. Two write it: the actor, what is; and the
 //! handles, in advance, what they have just asked for, so that the next call sees it.
 
-use std::{
-    fmt,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 use actix::{Addr, Context, Handler, Message, dev::ToEnvelope};
-use bytestring::ByteString;
 
 use crate::{
     actor::{
@@ -21,6 +17,7 @@ use crate::{
         namespace::{Namespace, Question, Submitted},
     },
     backpressure::send_quota::{SendPermit, SendQuota},
+    display::Name,
     error::{EmitError, Reason},
     middleware::{Chain, Flow},
     payload::{AMBIGUOUS, Payload},
@@ -31,22 +28,6 @@ use crate::{
         packet::Parser,
     },
 };
-
-/// What a namespace is called.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Name {
-    /// `host:port` of its connection.
-    pub(crate) link: ByteString,
-    pub(crate) namespace: ByteString,
-}
-
-/// For logs: a process may have many connections, and each a `/`.
-impl fmt::Display for Name {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { link, namespace } = self;
-        write!(f, "{link}{namespace}")
-    }
-}
 
 /// The way to a namespace for handles and responders, on any thread.
 #[derive(Debug, Clone)]

@@ -5,7 +5,7 @@ use std::time::Instant;
 use crate::{
     error::{ConnectFailure, ReadyError, Reason},
     message::Ready,
-    runtime::guard::Teller,
+    runtime::task::Teller,
 };
 
 /// So many failed attempts are waited for.
@@ -120,14 +120,14 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::runtime::guard;
+    use crate::runtime::task;
 
     const DEFAULT: Patience = Patience { is_endless: false, has_providers: false };
 
     /// After how many of these failures in a row somebody waits no more; of ten at most.
     fn patience(patience: Patience, reason: &Reason) -> Option<usize> {
         let mut waiters = Waiters::new(patience);
-        let (sender, mut outcome) = guard::channel();
+        let (sender, mut outcome) = task::channel();
         let deadline = Instant::now() + Duration::from_secs(1);
         waiters.add(deadline, sender, None);
         let failed = (1..=10).find(|_| {
@@ -179,10 +179,10 @@ mod tests {
         let gone = Reason::Connect(ConnectFailure::Status(410));
         let dead = Reason::Connect(ConnectFailure::Unreachable("refused".to_owned()));
         let mut waiters = Waiters::new(DEFAULT);
-        let (sender, mut outcome) = guard::channel();
+        let (sender, mut outcome) = task::channel();
         waiters.add(now, sender, Some(&gone));
         assert_eq!(outcome.try_recv(), Ok(Some(Err(ReadyError::Failing(gone)))));
-        let (sender, mut outcome) = guard::channel();
+        let (sender, mut outcome) = task::channel();
         waiters.add(now, sender, Some(&dead));
         assert_eq!(outcome.try_recv(), Ok(None));
         waiters.handle_timeout(now, Some(&dead));

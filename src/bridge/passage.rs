@@ -26,7 +26,7 @@ use crate::{
     middleware::Flow,
     payload::Payload,
     proto::emit::{Emit, Offline},
-    runtime::{clock, guard::Task},
+    runtime::{clock, task::Task},
     stats::Counter,
 };
 

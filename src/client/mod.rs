@@ -35,7 +35,8 @@ use crate::{
         address::{Address, before_query, namespace_name, shown_url},
         socket::{Defaults, Socket},
     },
-    error::{BuildError, NamespaceError, Reason, StartError, brief},
+    display::brief,
+    error::{BuildError, NamespaceError, Reason, StartError},
     middleware::{List, Middleware},
     proto::{
         backoff::{Range, Reconnect},
@@ -47,8 +48,8 @@ use crate::{
         ticket::SessionTicket,
     },
     runtime::{
-        guard,
         provider::{Dial, Join, Provider},
+        task,
     },
     stats::Stats,
     transport::{Headers, Pairs, PairsProvider, Query, Target},
@@ -197,7 +198,7 @@ impl Client {
         for port in self.inner.close() {
             port.mark(Some(&Reason::Shutdown));
         }
-        let (waiter, done) = guard::channel();
+        let (waiter, done) = task::channel();
         self.inner.connection.do_send(BeginShutdown { deadline, way, waiter });
         // If the client has ended before, there is nothing left to do.
         let tickets = done.await.unwrap_or_default();

@@ -41,7 +41,7 @@ use crate::{
         emit::{Emit, Offline},
         ticket::SessionTicket,
     },
-    runtime::guard::{self, Teller},
+    runtime::task::{self, Teller},
 };
 
 /// A handle to one namespace of one connection.
@@ -607,7 +607,7 @@ impl Socket {
     /// What has been handed to the connection, or was sent before (with
     /// [retries](AckRequest::retries)), is not among them.
     pub async fn take_unsent(&self) -> Vec<Emit> {
-        let (waiter, unsent) = guard::channel();
+        let (waiter, unsent) = task::channel();
         self.port.tell(TakeUnsent { waiter });
         // If the actor is gone, so is what it had.
         unsent.await.unwrap_or_default()
@@ -616,7 +616,7 @@ impl Socket {
     /// What it takes to go on with this session elsewhere, as of now. `None` if there is no session
     /// that could be gone on with; see [`SessionTicket`].
     pub async fn session_ticket(&self) -> Option<SessionTicket> {
-        let (waiter, ticket) = guard::channel();
+        let (waiter, ticket) = task::channel();
         self.port.tell(GiveTicket { waiter });
         ticket.await.ok().flatten()
     }
@@ -725,7 +725,7 @@ impl<R> AckRequest<R> {
 
     /// Sends now, to be awaited later.
     pub fn send(self) -> Ack<R> {
-        let (waiter, answer) = guard::channel();
+        let (waiter, answer) = task::channel();
         let Self { socket, emit, timeout, retries, .. } = self;
         let sent = emit.and_then(|emit| socket.question(emit, waiter, timeout, retries));
         let outcome = match sent {
@@ -815,7 +815,7 @@ impl IntoFuture for ReadyRequest {
     type IntoFuture = WhenReady;
 
     fn into_future(self) -> WhenReady {
-        let (waiter, outcome) = guard::channel();
+        let (waiter, outcome) = task::channel();
         // If the actor is gone, the waiter is dropped, and that is seen below.
         self.port.tell(AwaitReady { waiter, timeout: self.timeout });
         WhenReady { outcome }

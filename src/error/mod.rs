@@ -11,18 +11,15 @@
 //! What a server says is shown escaped and cut, and the data of a [`Refusal`] not at all: servers
 //! like to repeat the credentials that they do not take.
 
-use std::{
-    error::Error,
-    fmt::{self, Write as _},
-    sync::Arc,
-};
+use std::{error::Error, fmt, sync::Arc};
 
 use serde::de::DeserializeOwned;
 
 use crate::{
+    display::{Excerpt, brief},
+    guard::Panicked,
     payload::read,
     proto::{ProtocolError, emit::Emit, engine::Protocol, packet::Parser},
-    runtime::guard::Panicked,
 };
 
 /// Who ended it.
@@ -295,52 +292,6 @@ impl fmt::Debug for Refusal {
             .field("bytes_of_data", &data.as_ref().map_or(0, |data| data.len()))
             .finish()
     }
-}
-
-/// The most characters that are shown of a text that the peer chose.
-const MAX_SHOWN: usize = 200;
-
-/// A text that the peer chose, quoted: escaped, so that it cannot pass for lines of a log, and cut.
-struct Excerpt<'a>(&'a str);
-
-impl fmt::Display for Excerpt<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(text) = *self;
-        match text.char_indices().nth(MAX_SHOWN) {
-            Some((end, _)) => write!(f, "{:?}…", text.get(..end).unwrap_or_default()),
-            None => write!(f, "{text:?}"),
-        }
-    }
-}
-
-/// The text of an error that may quote what the peer sent, which is not all kept: such errors are
-/// cloned, and logged.
-pub(crate) fn brief(error: &impl fmt::Display) -> String {
-    /// Takes so many characters, and then no more.
-    struct Brief {
-        text: String,
-        room: usize,
-    }
-
-    impl fmt::Write for Brief {
-        fn write_str(&mut self, text: &str) -> fmt::Result {
-            for character in text.chars() {
-                self.room = self.room.checked_sub(1).ok_or(fmt::Error)?;
-                if character.is_control() {
-                    self.text.extend(character.escape_default());
-                } else {
-                    self.text.push(character);
-                }
-            }
-            Ok(())
-        }
-    }
-
-    let mut brief = Brief { text: String::new(), room: MAX_SHOWN };
-    if write!(brief, "{error}").is_err() {
-        brief.text.push('…');
-    }
-    brief.text
 }
 
 /// How the text of an error begins where the application's own code has panicked.

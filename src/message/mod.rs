@@ -19,10 +19,8 @@ use bytestring::ByteString;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    actor::{
-        namespace::Answer,
-        namespace_ref::{Name, NamespaceRef},
-    },
+    actor::{namespace::Answer, namespace_ref::NamespaceRef},
+    display::Name,
     error::{AnswerError, DecodeError, EmitError, Reason, Refusal},
     payload::{AMBIGUOUS, Payload, encode_event, encode_reply},
     proto::{emit::Emit, engine::Protocol},

@@ -76,15 +76,12 @@ use std::{
 use serde::Serialize;
 
 use crate::{
-    actor::namespace_ref::Name,
+    display::Name,
+    guard::{self, Kept, Panicked},
     message::Event,
     payload::{Payload, encode_reply},
     proto::{emit::Emit, namespace},
-    runtime::{
-        clock,
-        guard::{self, Kept, Panicked},
-        provider::Join,
-    },
+    runtime::{clock, provider::Join},
     stats::Counters,
 };
 
@@ -144,7 +141,7 @@ impl<T> Flow<T> {
 
     /// It goes no further, because something failed.
     pub fn failed(error: impl fmt::Display) -> Self {
-        Self::Drop(crate::error::brief(&error).into())
+        Self::Drop(crate::display::brief(&error).into())
     }
 
     /// It goes no further, and is answered so: a tuple for several arguments, `()` for none,

@@ -9,7 +9,7 @@ use std::{
 use super::engine::later;
 use crate::{
     error::Reason,
-    runtime::guard::{self, Kept},
+    guard::{self, Kept},
 };
 
 /// What is to be done about an end.

@@ -6,8 +6,10 @@ use bytestring::ByteString;
 use futures::{FutureExt, future::LocalBoxFuture};
 
 use crate::{
-    error::{Reason, brief},
-    runtime::guard::{Kept, Panicked, Task},
+    display::brief,
+    error::Reason,
+    guard::{Kept, Panicked},
+    runtime::task::Task,
 };
 
 /// An asynchronous function of the application, which is told `I` and gives `O`.

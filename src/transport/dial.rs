@@ -23,7 +23,8 @@ use super::{
     request::{Headers, Query},
 };
 use crate::{
-    error::{ConnectFailure, Reason, brief},
+    display::brief,
+    error::{ConnectFailure, Reason},
     proto::engine::Protocol,
     runtime::provider::Dial,
 };

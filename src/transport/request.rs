@@ -4,7 +4,8 @@
 use std::fmt;
 
 use crate::{
-    error::{BuildError, Reason, brief},
+    display::brief,
+    error::{BuildError, Reason},
     proto::namespace::escape,
     runtime::provider::{Dial, Provider},
 };

@@ -19,7 +19,7 @@ use std::{
 
 use futures::task::AtomicWaker;
 
-use crate::{error::EmitError, runtime::guard};
+use crate::{error::EmitError, guard};
 
 /// Room for outgoing events and, apart from it, for answers to the server: who is full of events
 /// can still answer.

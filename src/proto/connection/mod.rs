@@ -62,7 +62,8 @@ use super::{
 };
 use crate::{
     backpressure::send_quota::SendPermit,
-    error::{ConnectFailure, EmitError, Reason, brief},
+    display::brief,
+    error::{ConnectFailure, EmitError, Reason},
     payload::text::Text,
     proto::emit::Terms,
 };

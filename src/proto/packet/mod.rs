@@ -27,7 +27,7 @@ use super::{
     json::Outline,
 };
 use crate::{
-    error::brief,
+    display::brief,
     payload::{Name, Payload, check_placeholders, text::Text, unquoted},
 };
 
