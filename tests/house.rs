@@ -37,8 +37,7 @@ const FLOORS: [&str; 14] = [
 ];
 
 /// Who looks up, and where to.
-const UPWARD: [(&str, &str); 4] =
-    [("error", "payload"), ("error", "proto"), ("message", "actor"), ("middleware", "actor")];
+const UPWARD: [(&str, &str); 3] = [("error", "payload"), ("error", "proto"), ("message", "actor")];
 
 /// Rooms that are tested on virtual time, without IO.
 const PURE: [&str; 4] = ["proto", "payload", "guard", "display"];

@@ -10,5 +10,6 @@ pub(crate) mod emit_queue;
 pub(crate) mod journal;
 pub(crate) mod namespace;
 pub(crate) mod namespace_ref;
+pub(crate) mod responder;
 pub(crate) mod subscribers;
 pub(crate) mod waiters;

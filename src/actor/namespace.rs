@@ -10,7 +10,7 @@ use std::{
     collections::VecDeque,
     fmt,
     pin::Pin,
-    sync::{Arc, atomic::AtomicBool},
+    sync::Arc,
     task::{Context as TaskContext, Poll},
     time::{Duration, Instant},
 };
@@ -24,6 +24,7 @@ use crate::{
         connection::{self, Connection, ShutdownLatch},
         emit_queue::{EmitQueue, Submission},
         namespace_ref::{Admitted, NamespaceRef, Status},
+        responder::Responder,
         subscribers::{
             Subscribers, Told,
             early_events::EarlyEvents,
@@ -39,7 +40,7 @@ use crate::{
     display::Name,
     error::{AckError, EmitError, ReadyError, Reason},
     message::{
-        ConnectError, Disconnected, Emitted, Event, GaveUp, Ready, Reconnecting, Responder,
+        ConnectError, Disconnected, Emitted, Event, GaveUp, Ready, Reconnecting, Respond,
         ServerError,
     },
     middleware::{Chain, List},
@@ -396,10 +397,9 @@ impl Namespace {
     fn received(&mut self, id: Option<u64>, payload: Payload) {
         // It may be over already, if the server left right after it.
         let visit = self.core.visits();
-        let answer = id.filter(|&id| id != FOREIGN_ID).map(|id| {
-            let port = Arc::clone(&self.port);
-            Arc::new(Responder { port, visit, id, used: AtomicBool::new(false) })
-        });
+        let responder =
+            |id| -> Arc<dyn Respond> { Arc::new(Responder::new(&self.port, visit, id)) };
+        let answer = id.filter(|&id| id != FOREIGN_ID).map(responder);
         let event = Event { namespace: self.name().clone(), payload, answer };
         let chain = &self.port.chain;
         let passed = if chain.is_empty() { Some(event) } else { chain.incoming(event) };

@@ -50,6 +50,32 @@ pub(crate) enum Admitted {
     Answered(Payload),
 }
 
+/// Why the server would not take an event or an answer.
+#[derive(Debug)]
+pub(crate) enum Unfit {
+    /// It came from a server with another parser, and cannot be said in this one.
+    Ambiguous,
+    TooManyAttachments {
+        count: usize,
+        limit: usize,
+    },
+    /// In bytes.
+    TooLarge {
+        size: u64,
+        limit: u64,
+    },
+}
+
+impl From<Unfit> for EmitError {
+    fn from(unfit: Unfit) -> Self {
+        match unfit {
+            Unfit::Ambiguous => Self::Encode(AMBIGUOUS.to_owned()),
+            Unfit::TooManyAttachments { count, limit } => Self::TooManyAttachments { count, limit },
+            Unfit::TooLarge { size, limit } => Self::PayloadTooLarge { size, limit },
+        }
+    }
+}
+
 /// What the handles can know without asking the actor.
 #[derive(Debug, Default)]
 pub(crate) struct Status {
@@ -178,24 +204,23 @@ impl NamespaceRef {
         mark
     }
 
-    /// The size of an event or an answer and the server's limit, if the one is known to exceed the
-    /// other. The actor knows the number of a question as well.
-    pub(crate) fn exceeded(&self, id: Option<u64>, payload: &Payload) -> Option<(u64, u64)> {
-        let limit = self.max_payload()?;
-        let size = self.parser.exceeds(Protocol::Eio4, &self.name.namespace, id, payload, limit)?;
-        Some((size, limit))
-    }
-
-    /// How many attachments there are, if these are more than the server takes. One with msgpack takes
-    /// any number.
-    pub(crate) fn too_many_attachments(&self, payload: &Payload) -> Option<usize> {
-        let count = payload.attachments().len();
-        (self.parser == Parser::Json && count > self.max_attachments).then_some(count)
-    }
-
-    /// Whether it came from a server with another parser, and cannot be said in this one.
-    pub(crate) fn is_ambiguous(&self, payload: &Payload) -> bool {
-        self.parser == Parser::Json && payload.is_ambiguous_as_text()
+    /// Whether the server takes an event or an answer of this content. `id` is that of the question,
+    /// as far as it is known: the actor gives an event its own.
+    pub(crate) fn check(&self, id: Option<u64>, payload: &Payload) -> Result<(), Unfit> {
+        if self.parser == Parser::Json && payload.is_ambiguous_as_text() {
+            return Err(Unfit::Ambiguous);
+        }
+        // One with msgpack takes any number.
+        let (count, limit) = (payload.attachments().len(), self.max_attachments);
+        if self.parser == Parser::Json && count > limit {
+            return Err(Unfit::TooManyAttachments { count, limit });
+        }
+        let Some(limit) = self.max_payload() else { return Ok(()) };
+        let namespace = &self.name.namespace;
+        match self.parser.exceeds(Protocol::Eio4, namespace, id, payload, limit) {
+            Some(size) => Err(Unfit::TooLarge { size, limit }),
+            None => Ok(()),
+        }
     }
 
     /// Has an event pass the middleware.
@@ -247,15 +272,7 @@ impl NamespaceRef {
         if offline == Offline::Fail && !self.status.has_begun.load(Ordering::Acquire) {
             return Err(EmitError::Offline);
         }
-        if self.is_ambiguous(&emit.payload) {
-            return Err(EmitError::Encode(AMBIGUOUS.to_owned()));
-        }
-        if let Some(count) = self.too_many_attachments(&emit.payload) {
-            return Err(EmitError::TooManyAttachments { count, limit: self.max_attachments });
-        }
-        if let Some((size, limit)) = self.exceeded(None, &emit.payload) {
-            return Err(EmitError::PayloadTooLarge { size, limit });
-        }
+        self.check(None, &emit.payload)?;
         self.send_quota.reserve(emit.payload.size()).ok_or_else(|| EmitError::Full(emit.clone()))
     }
 

@@ -22,7 +22,7 @@ use crate::{
     },
     backpressure::send_quota::{AckPermit, Observer, WriteOutcome},
     error::{AckError, EmitError, Reason},
-    message::{Event, Responder},
+    message::{Event, Respond},
     middleware::Flow,
     payload::Payload,
     proto::emit::{Emit, Offline},
@@ -137,7 +137,7 @@ pub(super) struct Direction {
 struct PendingEvent {
     /// As the middleware of the other side has let it through.
     emit: Emit,
-    asker: Option<Arc<Responder>>,
+    asker: Option<Arc<dyn Respond>>,
     /// For the question. It is kept while the event waits: giving it back would wake who waits.
     room: Option<AckPermit>,
 }
@@ -179,7 +179,7 @@ impl Direction {
         }
     }
 
-    fn asked(&self, asker: Arc<Responder>) -> Asked {
+    fn asked(&self, asker: Arc<dyn Respond>) -> Asked {
         self.counts.asked.add(1);
         Asked { asker: Some(asker), counts: Arc::clone(&self.counts) }
     }
@@ -298,7 +298,7 @@ impl Drop for WaitForRoom {
 #[derive(Debug)]
 struct Asked {
     /// Until there is an outcome.
-    asker: Option<Arc<Responder>>,
+    asker: Option<Arc<dyn Respond>>,
     counts: Arc<Counts>,
 }
 
@@ -312,7 +312,7 @@ impl Settle for Asked {
                 self.asker = None;
             }
             Err(error) => {
-                log::debug!("{}: an answer was not taken back: {error}", asker.port.name);
+                log::debug!("{}: an answer was not taken back: {error}", asker.name());
             }
         }
     }
