@@ -37,7 +37,7 @@ const FLOORS: [&str; 14] = [
 ];
 
 /// Who looks up, and where to.
-const UPWARD: [(&str, &str); 3] = [("error", "payload"), ("error", "proto"), ("message", "actor")];
+const UPWARD: [(&str, &str); 2] = [("error", "payload"), ("error", "proto")];
 
 /// Rooms that are tested on virtual time, without IO.
 const PURE: [&str; 4] = ["proto", "payload", "guard", "display"];
