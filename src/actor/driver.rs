@@ -14,8 +14,7 @@ use futures::future::LocalBoxFuture;
 
 use crate::{
     actor::connection::{Connection, Inflow},
-    error::Reason,
-    proto::{connection as proto, connection::Action, engine::later},
+    proto::{connection as proto, connection::Action, engine::later, reason::Reason},
     runtime::{
         clock::{self, SuspendWatch, Timer},
         provider::Dial,

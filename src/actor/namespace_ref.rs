@@ -18,14 +18,15 @@ use crate::{
     },
     backpressure::send_quota::{SendPermit, SendQuota},
     display::Name,
-    error::{EmitError, Reason},
     middleware::{Chain, Flow},
     payload::{AMBIGUOUS, Payload},
     proto::{
         emit::{Emit, Offline, check_name},
         engine::Protocol,
+        error::EmitError,
         namespace,
         packet::Parser,
+        reason::Reason,
     },
 };
 

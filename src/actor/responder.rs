@@ -11,8 +11,7 @@ use crate::{
         namespace_ref::{NamespaceRef, Unfit},
     },
     display::Name,
-    error::AnswerError,
-    message::Respond,
+    message::answer::{AnswerError, Respond},
     payload::{AMBIGUOUS, Payload},
 };
 

@@ -1,12 +1,44 @@
 //! Who waits for a namespace to be joined, and for how long that makes sense.
 
-use std::time::Instant;
+use std::{error::Error, fmt, time::Instant};
 
 use crate::{
-    error::{ConnectFailure, ReadyError, Reason},
     message::Ready,
+    proto::reason::{ConnectFailure, Reason},
     runtime::task::Teller,
 };
+
+/// A namespace that did not become ready.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ReadyError {
+    /// Not within the time given. The namespace is still being joined.
+    TimedOut {
+        /// Why there is no connection yet, if it has been tried and is tried again.
+        last: Option<Reason>,
+    },
+    /// There is no connection, for this reason, and no sense in waiting for one: attempts would come
+    /// to the same, or three have failed; see [`Socket::ready`](crate::Socket::ready). The namespace
+    /// is still being joined, by the policy of the client.
+    Failing(Reason),
+    /// It is not being joined (any more), for this reason.
+    /// [`Socket::connect`](crate::Socket::connect) tries again.
+    Ended(Reason),
+}
+
+impl fmt::Display for ReadyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TimedOut { last: None } => f.write_str("the namespace was not ready in time"),
+            Self::TimedOut { last: Some(reason) } => {
+                write!(f, "the namespace was not ready in time: {reason}")
+            }
+            Self::Failing(reason) | Self::Ended(reason) => reason.fmt(f),
+        }
+    }
+}
+
+impl Error for ReadyError {}
 
 /// So many failed attempts are waited for.
 const FEW: u32 = 3;

@@ -69,7 +69,7 @@ mod echo;
 mod passage;
 mod route;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{error::Error, fmt, sync::Arc, time::Duration};
 
 pub use passage::BridgeCounts;
 pub use route::Route;
@@ -77,7 +77,6 @@ pub use route::Route;
 use crate::{
     actor::subscribers::policy::Overflow,
     client::{socket::Socket, subscription::Subscription},
-    error::BridgeError,
     proto::emit::check_name,
 };
 use echo::{Echoes, Span};
@@ -104,6 +103,28 @@ pub struct BridgeBuilder {
     overflow: Overflow,
     span: Span,
 }
+
+/// A [`Bridge`] that cannot be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BridgeError {
+    /// Both sides are the same namespace of the same client.
+    SameNamespace,
+    /// A [`Route`] gives events this name, which belongs to the protocol's own life cycle; see
+    /// [`EmitError::ReservedName`](crate::EmitError::ReservedName). Choose another.
+    ReservedName(String),
+}
+
+impl fmt::Display for BridgeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::SameNamespace => f.write_str("a bridge needs two namespaces"),
+            Self::ReservedName(name) => write!(f, "{name:?} is a reserved event name"),
+        }
+    }
+}
+
+impl Error for BridgeError {}
 
 /// What a bridge did, since it was started; see [`Bridge::stats`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -21,11 +21,14 @@ use crate::{
         subscribers::{listener::Listener, subscriber::Sent},
     },
     backpressure::send_quota::{AckPermit, Observer, WriteOutcome},
-    error::{AckError, EmitError, Reason},
-    message::{Event, Respond},
+    message::{Event, answer::Respond},
     middleware::Flow,
     payload::Payload,
-    proto::emit::{Emit, Offline},
+    proto::{
+        emit::{Emit, Offline},
+        error::{AckError, EmitError},
+        reason::Reason,
+    },
     runtime::{clock, task::Task},
     stats::Counter,
 };

@@ -1,6 +1,7 @@
 //! The handle of one connection, and everything that can be set for it.
 
 mod address;
+pub(crate) mod error;
 pub(crate) mod socket;
 pub(crate) mod subscription;
 
@@ -33,10 +34,10 @@ use crate::{
     },
     client::{
         address::{Address, before_query, namespace_name, shown_url},
+        error::{BuildError, NamespaceError, StartError},
         socket::{Defaults, Socket},
     },
     display::brief,
-    error::{BuildError, NamespaceError, Reason, StartError},
     middleware::{List, Middleware},
     proto::{
         backoff::{Range, Reconnect},
@@ -45,6 +46,7 @@ use crate::{
         engine::Protocol,
         namespace::{self, Credentials},
         packet::{Limits, MAX_ATTACHMENTS, Parser},
+        reason::Reason,
         ticket::SessionTicket,
     },
     runtime::{

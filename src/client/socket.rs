@@ -27,10 +27,10 @@ use crate::{
             policy::{Overflow, SubscriptionId},
             subscriber::{Interests, Owner, Subscribable, interests},
         },
+        waiters::ReadyError,
     },
     backpressure::send_quota::{WriteOutcome, WriteStatus},
     client::{Lifeline, subscription::Subscription},
-    error::{AckError, EmitError, ReadyError, Reason},
     message::{
         Disconnected, Event, Ready,
         contract::{Answer, Call, NamedEvent},
@@ -39,6 +39,8 @@ use crate::{
     payload::{Payload, Reply},
     proto::{
         emit::{Emit, Offline},
+        error::{AckError, EmitError},
+        reason::Reason,
         ticket::SessionTicket,
     },
     runtime::task::{self, Teller},

@@ -3,6 +3,7 @@
 //! Whoever subscribed gets what it asked for, in the order in which it came about. The way back is
 //! [`Emit`].
 
+pub(crate) mod answer;
 pub mod contract;
 
 use std::{fmt, sync::Arc, time::Duration};
@@ -13,9 +14,9 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     display::Name,
-    error::{AnswerError, DecodeError, EmitError, Reason, Refusal},
-    payload::{Payload, encode_event, encode_reply},
-    proto::{emit::Emit, engine::Protocol},
+    message::answer::{AnswerError, Respond},
+    payload::{Payload, encode_event, encode_reply, error::DecodeError},
+    proto::{emit::Emit, engine::Protocol, error::EmitError, reason::Reason, refusal::Refusal},
 };
 
 impl Message for Emit {
@@ -95,14 +96,6 @@ pub struct Event {
     pub(crate) payload: Payload,
     /// If the server asked.
     pub(crate) answer: Option<Arc<dyn Respond>>,
-}
-
-/// The right to answer one event of the server, once, shared by all who got the event.
-pub(crate) trait Respond: fmt::Debug + Send + Sync {
-    fn answer(&self, payload: Payload) -> Result<(), AnswerError>;
-
-    /// The namespace that asks.
-    fn name(&self) -> &Name;
 }
 
 impl Event {

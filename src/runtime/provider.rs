@@ -7,8 +7,8 @@ use futures::{FutureExt, future::LocalBoxFuture};
 
 use crate::{
     display::brief,
-    error::Reason,
     guard::{Kept, Panicked},
+    proto::reason::Reason,
     runtime::task::Task,
 };
 

@@ -24,8 +24,10 @@ use super::{
 };
 use crate::{
     display::brief,
-    error::{ConnectFailure, Reason},
-    proto::engine::Protocol,
+    proto::{
+        engine::Protocol,
+        reason::{ConnectFailure, Reason},
+    },
     runtime::provider::Dial,
 };
 

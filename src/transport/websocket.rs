@@ -19,12 +19,10 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use bytestring::ByteString;
 
 use super::frame::{self, Header, Kind, Masks};
-use crate::{
-    error::Reason,
-    proto::{
-        ProtocolError,
-        engine::{Frame, Message},
-    },
+use crate::proto::{
+    ProtocolError,
+    engine::{Frame, Message},
+    reason::Reason,
 };
 
 /// More fragments than this are no message. Each may be empty, so bytes alone do not end them.

@@ -20,12 +20,13 @@ use crate::{
         subscriber::{Sent, send},
     },
     display::Name,
-    error::{AnswerError, DecodeError},
     guard::{self, Kept},
     message::{
         Event, Undecodable,
+        answer::AnswerError,
         contract::{Answer, Call, Failed},
     },
+    payload::error::DecodeError,
     runtime::task::{self, Task},
 };
 

@@ -63,9 +63,12 @@ use super::{
 use crate::{
     backpressure::send_quota::SendPermit,
     display::brief,
-    error::{ConnectFailure, EmitError, Reason},
     payload::text::Text,
-    proto::emit::Terms,
+    proto::{
+        emit::Terms,
+        error::EmitError,
+        reason::{ConnectFailure, Reason},
+    },
 };
 
 /// How long an undecided server may be silent before it is asked.

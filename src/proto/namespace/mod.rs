@@ -41,9 +41,13 @@ use super::{
 };
 use crate::{
     backpressure::send_quota::SendPermit,
-    error::{AckError, ConnectFailure, EmitError, Reason, Refusal, Unsendable},
     payload::{self, Payload},
-    proto::emit::{Emit, Offline},
+    proto::{
+        emit::{Emit, Offline},
+        error::{AckError, EmitError, Unsendable},
+        reason::{ConnectFailure, Reason},
+        refusal::Refusal,
+    },
 };
 
 /// Volatile events are dropped when more than this wait to be written.
