@@ -1,6 +1,8 @@
 //! Who waits for a namespace to be joined, and for how long that makes sense.
 
-use std::{error::Error, fmt, time::Instant};
+use std::time::Instant;
+
+use thiserror::Error;
 
 use crate::{
     message::Ready,
@@ -9,10 +11,11 @@ use crate::{
 };
 
 /// A namespace that did not become ready.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ReadyError {
     /// Not within the time given. The namespace is still being joined.
+    #[error("the namespace was not ready in time{}", because(last.as_ref()))]
     TimedOut {
         /// Why there is no connection yet, if it has been tried and is tried again.
         last: Option<Reason>,
@@ -20,25 +23,17 @@ pub enum ReadyError {
     /// There is no connection, for this reason, and no sense in waiting for one: attempts would come
     /// to the same, or three have failed; see [`Socket::ready`](crate::Socket::ready). The namespace
     /// is still being joined, by the policy of the client.
+    #[error("{0}")]
     Failing(Reason),
     /// It is not being joined (any more), for this reason.
     /// [`Socket::connect`](crate::Socket::connect) tries again.
+    #[error("{0}")]
     Ended(Reason),
 }
 
-impl fmt::Display for ReadyError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::TimedOut { last: None } => f.write_str("the namespace was not ready in time"),
-            Self::TimedOut { last: Some(reason) } => {
-                write!(f, "the namespace was not ready in time: {reason}")
-            }
-            Self::Failing(reason) | Self::Ended(reason) => reason.fmt(f),
-        }
-    }
+fn because(reason: Option<&Reason>) -> String {
+    reason.map(|reason| format!(": {reason}")).unwrap_or_default()
 }
-
-impl Error for ReadyError {}
 
 /// So many failed attempts are waited for.
 const FEW: u32 = 3;

@@ -69,7 +69,9 @@ mod echo;
 mod passage;
 mod route;
 
-use std::{error::Error, fmt, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
+
+use thiserror::Error;
 
 pub use passage::BridgeCounts;
 pub use route::Route;
@@ -105,26 +107,17 @@ pub struct BridgeBuilder {
 }
 
 /// A [`Bridge`] that cannot be.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum BridgeError {
     /// Both sides are the same namespace of the same client.
+    #[error("a bridge needs two namespaces")]
     SameNamespace,
     /// A [`Route`] gives events this name, which belongs to the protocol's own life cycle; see
     /// [`EmitError::ReservedName`](crate::EmitError::ReservedName). Choose another.
+    #[error("{0:?} is a reserved event name")]
     ReservedName(String),
 }
-
-impl fmt::Display for BridgeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::SameNamespace => f.write_str("a bridge needs two namespaces"),
-            Self::ReservedName(name) => write!(f, "{name:?} is a reserved event name"),
-        }
-    }
-}
-
-impl Error for BridgeError {}
 
 /// What a bridge did, since it was started; see [`Bridge::stats`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

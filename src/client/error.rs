@@ -1,6 +1,8 @@
 //! A client or a namespace that cannot be had.
 
-use std::{error::Error, fmt};
+use std::fmt;
+
+use thiserror::Error;
 
 use crate::{
     actor::waiters::ReadyError, display::Excerpt, proto::reason::Reason, transport::RequestError,
@@ -18,13 +20,15 @@ const RECIPE: &str = "
 ";
 
 /// A client that cannot be built: an option does not make sense.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum BuildError {
     /// The URL cannot be used. The text says why, and does not repeat it.
+    #[error("unusable URL: {0}")]
     Url(String),
     /// A header's name or value is not allowed in HTTP, or it is one that the websocket handshake
     /// sets itself. Its value is not repeated here.
+    #[error("{}", RequestError::Header { name: name.clone(), error })]
     Header {
         /// The header's name.
         name: String,
@@ -33,10 +37,13 @@ pub enum BuildError {
     },
     /// A parameter of the query, set or in the URL, has this name, which belongs to the protocol:
     /// `EIO`, `transport` or `sid`.
+    #[error("{}", RequestError::Query(.0.clone()))]
     Query(String),
     /// The `auth` value is not an object, or could not be serialised.
+    #[error("unusable auth: {0}")]
     Auth(String),
     /// An option is out of its range.
+    #[error("option {name} takes {expected}")]
     Option {
         /// The option's name.
         name: &'static str,
@@ -45,6 +52,9 @@ pub enum BuildError {
     },
     /// There is no actix system on this thread. The text shows how to give it one, as do the docs of
     /// [the crate](crate#where-it-runs).
+    #[error(
+        "no actix system runs on this thread: start one on another, and the client there\n{RECIPE}"
+    )]
     NoArbiter,
 }
 
@@ -68,27 +78,6 @@ impl fmt::Debug for BuildError {
     }
 }
 
-impl fmt::Display for BuildError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Url(error) => write!(f, "unusable URL: {error}"),
-            Self::Header { name, error } => {
-                let name = name.clone();
-                RequestError::Header { name, error }.fmt(f)
-            }
-            Self::Query(name) => RequestError::Query(name.clone()).fmt(f),
-            Self::Auth(error) => write!(f, "unusable auth: {error}"),
-            Self::Option { name, expected } => write!(f, "option {name} takes {expected}"),
-            Self::NoArbiter => write!(
-                f,
-                "no actix system runs on this thread: start one on another, and the client there\n{RECIPE}"
-            ),
-        }
-    }
-}
-
-impl Error for BuildError {}
-
 impl From<RequestError> for BuildError {
     fn from(error: RequestError) -> Self {
         match error {
@@ -99,40 +88,27 @@ impl From<RequestError> for BuildError {
 }
 
 /// A namespace that cannot be had from a client.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum NamespaceError {
     /// The name has a comma, a question mark, a `#` or a control character, or is longer than 512
     /// bytes.
+    #[error("{} cannot be a namespace: it has a comma, a question mark, a #, a control character, or more than 512 bytes", Excerpt(.0))]
     Name(String),
     /// The client has ended.
+    #[error("the client has ended: {0}")]
     Closed(Reason),
 }
 
-impl fmt::Display for NamespaceError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Name(name) => {
-                write!(
-                    f,
-                    "{} cannot be a namespace: it has a comma, a question mark, a #, a control character, or more than 512 bytes",
-                    Excerpt(name)
-                )
-            }
-            Self::Closed(reason) => write!(f, "the client has ended: {reason}"),
-        }
-    }
-}
-
-impl Error for NamespaceError {}
-
 /// A client that was not started, or not joined to its namespace.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum StartError {
     /// The options do not make sense.
+    #[error("{0}")]
     Build(BuildError),
     /// The default namespace was not joined.
+    #[error("namespace {} of {server}: {error}{}", Excerpt(namespace), advice(namespace, error))]
     Ready {
         /// Where the request went: `http://host:port/path/`.
         server: String,
@@ -143,26 +119,17 @@ pub enum StartError {
     },
 }
 
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Build(error) => error.fmt(f),
-            Self::Ready { server, namespace, error } => {
-                write!(f, "namespace {} of {server}: {error}", Excerpt(namespace))?;
-                let unknown = matches!(error, ReadyError::Ended(Reason::Refused(refusal))
-                    if refusal.message() == "Invalid namespace");
-                if unknown && namespace != "/" {
-                    f.write_str(
-                        " (a path in the URL is a namespace; the path of the request is the option path)",
-                    )?;
-                }
-                Ok(())
-            }
+/// What most often is wrong with a namespace that the server does not know.
+fn advice(namespace: &str, error: &ReadyError) -> &'static str {
+    match error {
+        ReadyError::Ended(Reason::Refused(refusal))
+            if refusal.message() == "Invalid namespace" && namespace != "/" =>
+        {
+            " (a path in the URL is a namespace; the path of the request is the option path)"
         }
+        _ => "",
     }
 }
-
-impl Error for StartError {}
 
 impl From<BuildError> for StartError {
     fn from(error: BuildError) -> Self {

@@ -1,6 +1,8 @@
 //! Answers to the server.
 
-use std::{error::Error, fmt};
+use std::fmt;
+
+use thiserror::Error;
 
 use crate::{display::Name, payload::Payload};
 
@@ -13,21 +15,27 @@ pub(crate) trait Respond: fmt::Debug + Send + Sync {
 }
 
 /// An answer to the server that was not taken.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum AnswerError {
     /// The server did not ask for an answer to this event.
+    #[error("the server did not ask for an answer")]
     NotAsked,
     /// It has been answered, by this or by another subscriber.
+    #[error("the event has been answered")]
     AlreadyAnswered,
     /// The answer could not be serialised; see [`EmitError::Encode`](crate::EmitError::Encode).
+    #[error("the answer cannot be serialised: {0}")]
     Encode(String),
     /// The buffer for outgoing events is full. The event can be answered again later.
+    #[error("the buffer for outgoing events is full")]
     Full,
     /// The session that the event came in has ended, and nobody waits for the answer.
+    #[error("the session that the event came in has ended")]
     Closed,
     /// The server would close the connection over a message of this size; see
     /// [`EmitError::PayloadTooLarge`](crate::EmitError::PayloadTooLarge). The event can be answered otherwise.
+    #[error("a message of {size} bytes, and the server takes {limit}")]
     PayloadTooLarge {
         /// Of the largest message that the answer is sent as, in bytes.
         size: u64,
@@ -36,6 +44,7 @@ pub enum AnswerError {
     },
     /// The answer has more attachments than it may have; see [`EmitError::TooManyAttachments`](crate::EmitError::TooManyAttachments). The
     /// event can be answered otherwise.
+    #[error("{count} attachments, and option max_attachments allows {limit}")]
     TooManyAttachments {
         /// How many it has.
         count: usize,
@@ -43,23 +52,3 @@ pub enum AnswerError {
         limit: usize,
     },
 }
-
-impl fmt::Display for AnswerError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotAsked => f.write_str("the server did not ask for an answer"),
-            Self::AlreadyAnswered => f.write_str("the event has been answered"),
-            Self::Encode(error) => write!(f, "the answer cannot be serialised: {error}"),
-            Self::Full => f.write_str("the buffer for outgoing events is full"),
-            Self::Closed => f.write_str("the session that the event came in has ended"),
-            Self::PayloadTooLarge { size, limit } => {
-                write!(f, "a message of {size} bytes, and the server takes {limit}")
-            }
-            Self::TooManyAttachments { count, limit } => {
-                write!(f, "{count} attachments, and option max_attachments allows {limit}")
-            }
-        }
-    }
-}
-
-impl Error for AnswerError {}

@@ -1,6 +1,6 @@
 //! Why there is no session, or no connection.
 
-use std::{error::Error, fmt};
+use thiserror::Error;
 
 use super::{ProtocolError, engine::Protocol, packet::Parser, refusal::Refusal};
 use crate::display::{Excerpt, brief};
@@ -22,56 +22,75 @@ pub enum Initiator {
 ///
 /// The [table](crate::error#reasons) has them all: their official names, what they mean, and what is
 /// tried again by itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum Reason {
     /// [`Socket::disconnect`](crate::Socket::disconnect) was called.
+    #[error("this client left the namespace")]
     ClientDisconnect,
     /// [`Client::shutdown`](crate::Client::shutdown) was called, or every handle was dropped.
+    #[error("the client was shut down, or its last handle was dropped")]
     Shutdown,
     /// The server called `socket.disconnect()` on this client.
+    #[error("the server disconnected this client")]
     ServerDisconnect,
     /// A middleware of the server refused the connection, or there is no such namespace.
+    #[error("the server refused: {0}")]
     Refused(Refusal),
     /// The server did not answer the request to join within
     /// [`join_timeout`](crate::ClientBuilder::join_timeout).
+    #[error("the server did not answer the request to join in time")]
     JoinTimeout,
     /// The heartbeat failed: the server, or the way to it, is gone.
+    #[error("no heartbeat from the server in time")]
     PingTimeout,
     /// The other side closed the connection, with this websocket close code if it gave one.
+    #[error("the connection was closed{}", with_code(*.0))]
     TransportClose(Option<u16>),
     /// The server, or a proxy before it, closed the connection because it goes away (close code 1001)
     /// or restarts (1012).
+    #[error("the server shuts down or restarts")]
     ServerShutdown,
     /// Reading from or writing to the connection failed.
+    #[error("the connection failed: {0}")]
     TransportError(String),
     /// The server closed the connection because a message was larger than it takes (close code
     /// 1009; `maxHttpBufferSize` of the official server, 1 MB unless it is set).
+    #[error("the server refused a message as too large (close code 1009)")]
     TooLargeForServer,
     /// The server sent a message larger than
     /// [`max_message_size`](crate::ClientBuilder::max_message_size).
+    #[error("the server sent a message of more than {limit} bytes")]
     TooLarge {
         /// The limit that was exceeded, in bytes.
         limit: usize,
     },
     /// The server broke the protocol. The text of the error may quote what it sent.
+    #[error("the server broke the protocol: {}", brief(.0))]
     Protocol(ProtocolError),
     /// No connection could be made.
+    #[error("no connection: {0}")]
     Connect(ConnectFailure),
     /// A function of the application that gives what to send failed, with this text, or gave what
     /// cannot be sent; see [`headers_with`](crate::ClientBuilder::headers_with).
     ///
     /// The text is cut and escaped, shown and logged: it must have no secrets.
+    #[error("a provider of the application failed: {0}")]
     Provider(String),
     /// A [middleware](crate::middleware::Middleware::connect) of the application did not let the
     /// request to join pass, for this reason. It is shown and logged.
+    #[error("a middleware stopped the request to join: {}", brief(.0))]
     Middleware(String),
     /// The connection was replaced, because a namespace, maybe another one, could not be joined over
     /// it any more, or the server has joined it twice. That may happen with any server; with one 1.x
     /// or 2.x also when `/`, on which everything depends there, was left or refused.
+    #[error(
+        "the connection was replaced, because a namespace could not be joined over it, or was joined twice"
+    )]
     Reconnect,
     /// More events waited for a subscriber than it allows with
     /// [`Overflow::Disconnect`](crate::Overflow::Disconnect).
+    #[error("a subscriber was too slow")]
     SlowSubscriber,
 }
 
@@ -153,68 +172,44 @@ impl Reason {
     }
 }
 
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::ClientDisconnect => f.write_str("this client left the namespace"),
-            Self::Shutdown => f.write_str("the client was shut down, or its last handle was dropped"),
-            Self::ServerDisconnect => f.write_str("the server disconnected this client"),
-            Self::Refused(refusal) => write!(f, "the server refused: {refusal}"),
-            Self::JoinTimeout => {
-                f.write_str("the server did not answer the request to join in time")
-            }
-            Self::PingTimeout => f.write_str("no heartbeat from the server in time"),
-            Self::TransportClose(None) => f.write_str("the connection was closed"),
-            Self::TransportClose(Some(code)) => {
-                write!(f, "the connection was closed with code {code}")
-            }
-            Self::ServerShutdown => f.write_str("the server shuts down or restarts"),
-            Self::TransportError(error) => write!(f, "the connection failed: {error}"),
-            Self::TooLargeForServer => {
-                f.write_str("the server refused a message as too large (close code 1009)")
-            }
-            Self::TooLarge { limit } => {
-                write!(f, "the server sent a message of more than {limit} bytes")
-            }
-            Self::Protocol(error) => write!(f, "the server broke the protocol: {}", brief(error)),
-            Self::Connect(failure) => write!(f, "no connection: {failure}"),
-            Self::Provider(error) => write!(f, "a provider of the application failed: {error}"),
-            Self::Middleware(reason) => {
-                write!(f, "a middleware stopped the request to join: {}", brief(reason))
-            }
-            Self::Reconnect => f.write_str("the connection was replaced, because a namespace could not be joined over it, or was joined twice"),
-            Self::SlowSubscriber => f.write_str("a subscriber was too slow"),
-        }
-    }
-}
-
-impl Error for Reason {}
-
 /// Why there is no connection.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ConnectFailure {
     /// Nothing listens there, or there is no way to it.
+    #[error("the server cannot be reached: {0}")]
     Unreachable(String),
     /// No address is known for the host's name.
+    #[error("the host is not known: {0}")]
     UnknownHost(String),
     /// No usable answer within [`connect_timeout`](crate::ClientBuilder::connect_timeout).
+    #[error("the server did not answer in time")]
     TimedOut,
     /// The server, or something on the way to it, closed the connection without an answer. Most often
     /// the path is wrong, or the server expects `https`.
+    #[error(
+        "the server closed the connection without an answer: is the path right, and is it http or https?"
+    )]
     NoAnswer,
     /// The server answered the websocket request with this HTTP status. What it says with that is
     /// logged.
+    #[error("the server answered the websocket request with HTTP status {0}{hint}", hint = hint(*.0))]
     Status(u16),
     /// The server has no websockets, and says so with this text. What it may have, HTTP long-polling,
     /// this client does not support yet.
+    #[error("this server does not offer websockets, and HTTP long-polling is not supported yet (it says {})", Excerpt(.0))]
     NoWebsocket(String),
     /// The server's answer is not that of a Socket.IO server. The text may quote it.
+    #[error("not a Socket.IO server: {}", brief(.0))]
     Handshake(String),
     /// The server closes the connection without a word as soon as a namespace asks to join, and has
     /// done so twice in a row. Most likely it has another parser than this client, which has this one.
+    #[error(
+        "the server closes the connection on each request to join: does it have another parser? This client has Parser::{0:?}"
+    )]
     Parser(Parser),
     /// The server speaks another protocol revision than the one it was asked for.
+    #[error("this client asked for {asked}, but {server}")]
     Unsupported {
         /// What this client asked for.
         asked: Protocol,
@@ -223,42 +218,20 @@ pub enum ConnectFailure {
     },
 }
 
-impl fmt::Display for ConnectFailure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unreachable(error) => write!(f, "the server cannot be reached: {error}"),
-            Self::UnknownHost(error) => write!(f, "the host is not known: {error}"),
-            Self::TimedOut => f.write_str("the server did not answer in time"),
-            Self::NoAnswer => f.write_str("the server closed the connection without an answer: is the path right, and is it http or https?"),
-            Self::NoWebsocket(says) => write!(
-                f,
-                "this server does not offer websockets, and HTTP long-polling is not supported yet (it says {})",
-                Excerpt(says)
-            ),
-            Self::Status(status) => {
-                write!(f, "the server answered the websocket request with HTTP status {status}")?;
-                f.write_str(match status {
-                    300..=399 => ": redirects are not followed",
-                    401 | 403 => ": does it want a header? (options header, headers_with)",
-                    200 | 404 | 405 | 426 => {
-                        ": is the path right (option path), and is it a Socket.IO server?"
-                    }
-                    _ => "",
-                })
-            }
-            Self::Handshake(error) => write!(f, "not a Socket.IO server: {}", brief(error)),
-            Self::Parser(ours) => write!(
-                f,
-                "the server closes the connection on each request to join: does it have another parser? This client has Parser::{ours:?}"
-            ),
-            Self::Unsupported { asked, server } => {
-                write!(f, "this client asked for {asked}, but {server}")
-            }
-        }
-    }
+/// A websocket close code, if there is one.
+fn with_code(code: Option<u16>) -> String {
+    code.map(|code| format!(" with code {code}")).unwrap_or_default()
 }
 
-impl Error for ConnectFailure {}
+/// What can be done about a status.
+fn hint(status: u16) -> &'static str {
+    match status {
+        300..=399 => ": redirects are not followed",
+        401 | 403 => ": does it want a header? (options header, headers_with)",
+        200 | 404 | 405 | 426 => ": is the path right (option path), and is it a Socket.IO server?",
+        _ => "",
+    }
+}
 
 #[cfg(test)]
 mod tests {

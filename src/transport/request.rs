@@ -1,40 +1,26 @@
 //! What the request to connect carries: headers and a query, those that are set for the client, and
 //! those that its providers give for each dial.
 
-use std::{error::Error, fmt};
+use std::fmt;
+
+use awc::http::header::{self, HeaderName, HeaderValue};
+use thiserror::Error;
 
 use crate::{
     display::{Excerpt, brief},
     proto::{namespace::escape, reason::Reason},
     runtime::provider::{Dial, Provider},
 };
-use awc::http::header::{self, HeaderName, HeaderValue};
 
 /// Something that cannot be sent with the request. Its value is not repeated.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub(crate) enum RequestError {
-    Header {
-        name: String,
-        error: &'static str,
-    },
+    #[error("header {} cannot be sent: {error}", Excerpt(name))]
+    Header { name: String, error: &'static str },
     /// A parameter of the query that belongs to the protocol.
+    #[error("parameter {0:?} of the query belongs to the protocol: leave it out")]
     Query(String),
 }
-
-impl fmt::Display for RequestError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Header { name, error } => {
-                write!(f, "header {} cannot be sent: {error}", Excerpt(name))
-            }
-            Self::Query(name) => {
-                write!(f, "parameter {name:?} of the query belongs to the protocol: leave it out")
-            }
-        }
-    }
-}
-
-impl Error for RequestError {}
 
 /// Names and values.
 pub(crate) type Pairs = Vec<(String, String)>;
