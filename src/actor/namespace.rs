@@ -8,47 +8,52 @@
 
 use std::{
     collections::VecDeque,
-    fmt,
     pin::Pin,
     sync::Arc,
     task::{Context as TaskContext, Poll},
     time::{Duration, Instant},
 };
 
-use actix::{Actor, ActorContext, ActorFuture, Addr, AsyncContext, Context, Handler, Message};
+use actix::{Actor, ActorContext, ActorFuture, AsyncContext, Context, Handler, Recipient};
 use bytestring::ByteString;
-use futures::{TryFutureExt, future::ready};
 
 use crate::{
     actor::{
-        connection::{self, Connection, ShutdownLatch},
+        credentials::Credentials,
         emit_queue::{EmitQueue, Submission},
-        namespace_ref::{Admitted, NamespaceRef, Status},
+        failure::Failure,
+        held::Held,
+        messages::{Answer, FromConnection, FromHandle, FromNamespace},
+        namespace_ref::{Admitted, NamespaceRef},
+        question::{Asker, Question},
         responder::Responder,
+        settings::Settings,
+        shutdown::{Ending, ShutdownLatch, Stage},
+        status::NamespaceStatus,
         subscribers::{
             Subscribers, Told,
             early_events::EarlyEvents,
-            policy::{Overflow, SubscriptionId},
+            policy::SubscriptionId,
             subscriber::{Interests, Notice, Subscriber},
         },
-        waiters::{Patience, ReadyError, ReadySender, Waiters},
+        waiters::{ReadyError, ReadySender, Waiters},
     },
     backpressure::{
-        receive_window::{Backlog, Load, ReceiveWindow},
-        send_quota::{AckPermit, Limits, SendPermit, SendQuota},
+        receive_window::{Load, ReceiveWindow},
+        send_quota::{SendPermit, SendQuota},
     },
     display::Name,
     message::{
         ConnectError, Disconnected, Emitted, Event, GaveUp, Ready, Reconnecting, ServerError,
         answer::Respond,
     },
-    middleware::{Chain, List},
+    middleware::Chain,
     payload::Payload,
     proto::{
         connection::{Outgoing, Session},
         emit::{Emit, Offline},
         engine::{Protocol, later},
-        error::{AckError, EmitError},
+        error::EmitError,
         namespace,
         packet::{Body, FOREIGN_ID, Packet},
         reason::Reason,
@@ -57,88 +62,17 @@ use crate::{
     },
     runtime::{
         clock::{self, Timer},
-        provider::{Join, Provided, Provider},
+        provider::Join,
         task::Teller,
     },
     stats::Counters,
 };
 
-/// Who waits for an answer, and the room for that.
-#[derive(Debug)]
-pub(crate) struct Asker {
-    waiter: Waiter,
-    _room: AckPermit,
-}
-
-#[derive(Debug)]
-pub(crate) enum Waiter {
-    Handle(Teller<Result<Payload, AckError>>),
-    Other(Box<dyn Settle>),
-}
-
-/// Somebody else who waits, such as the server on the other side of a bridge.
-pub(crate) trait Settle: fmt::Debug + Send {
-    fn settle(self: Box<Self>, outcome: Result<Payload, AckError>);
-}
-
-impl Asker {
-    pub(crate) fn new(waiter: Waiter, room: AckPermit) -> Self {
-        Self { waiter, _room: room }
-    }
-
-    fn settle(self, outcome: Result<Payload, AckError>) {
-        match self.waiter {
-            Waiter::Handle(sender) => sender.tell(outcome),
-            Waiter::Other(other) => other.settle(outcome),
-        }
-    }
-}
-
-/// Gives the credentials for a request to join.
-pub(crate) type AuthProvider = Provider<Join, namespace::Auth>;
-
-/// What a namespace is made of.
-#[derive(Debug, Clone)]
-pub(crate) struct Settings {
-    pub(crate) core: namespace::Config,
-    /// Where the credentials come from, if not from `core`.
-    pub(crate) provider: Option<AuthProvider>,
-    pub(crate) middleware: List,
-    pub(crate) outgoing: Limits,
-    pub(crate) max_attachments: usize,
-    /// For events that come as messages.
-    pub(crate) offline: Offline,
-    pub(crate) patience: Patience,
-    pub(crate) counters: Arc<Counters>,
-    pub(crate) window: Arc<ReceiveWindow>,
-    /// `host:port` of the connection.
-    pub(crate) link: ByteString,
-}
-
-impl Settings {
-    /// The same for another namespace, which may go on with a session.
-    pub(crate) fn of(&self, namespace: &ByteString, ticket: Option<&SessionTicket>) -> Self {
-        let recovery = ticket.map(SessionTicket::recovery);
-        let core =
-            namespace::Config { namespace: namespace.clone(), recovery, ..self.core.clone() };
-        Self { core, ..self.clone() }
-    }
-}
-
-/// How a namespace is ended by a shutdown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Way {
-    /// The server is told.
-    Leave,
-    /// The server is to believe that the connection is lost, and to wait for another one.
-    HandOver,
-}
-
 #[derive(Debug)]
 pub(crate) struct Namespace {
     core: namespace::Namespace<Asker>,
-    port: Arc<NamespaceRef>,
-    connection: Addr<Connection>,
+    namespace_ref: Arc<NamespaceRef>,
+    connection: Recipient<FromNamespace>,
     subscribers: Subscribers,
     /// What the last [`namespace::Event::Ready`] said, while it holds.
     ready: Option<Ready>,
@@ -149,42 +83,17 @@ pub(crate) struct Namespace {
     marks: u64,
     /// The subscribers were told that it was lost, and that it is tried again.
     comes_back: bool,
-    /// Why it is not joined, if it was tried or was once.
-    failure: Option<Reason>,
-    /// The same, since the application last wanted it joined.
-    obstacle: Option<Reason>,
-    provider: Option<AuthProvider>,
-    /// The credentials where there is no provider, and yet a middleware that sees them.
-    fixed: Option<namespace::Auth>,
-    asking: Option<Asking>,
+    failure: Failure,
+    credentials: Credentials,
     offline: Offline,
     counters: Arc<Counters>,
     /// The Connection believes that this namespace is joined or to be joined.
     is_wanted: bool,
-    /// To end so as soon as all is sent and answered.
-    finishing: Option<Way>,
-    /// It has ended for good, and stops as soon as its subscribers have got everything.
-    is_over: bool,
-    /// Dropped when all that was asked of the actor has been handled, for who waits for that.
-    done: Option<Arc<ShutdownLatch>>,
+    stage: Stage,
     window: Arc<ReceiveWindow>,
     /// What of it is here: the packets that came since this was last reported, and what waited for
     /// the subscribers then.
     held: Held,
-}
-
-/// The application is asked for the credentials.
-struct Asking {
-    /// Of the question.
-    number: u64,
-    join: Join,
-    answer: Provided<Option<namespace::Auth>>,
-}
-
-impl fmt::Debug for Asking {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Asking").field("number", &self.number).finish_non_exhaustive()
-    }
 }
 
 impl Namespace {
@@ -194,35 +103,35 @@ impl Namespace {
     /// find the namespace, whether its actor has run by then or not.
     pub(crate) fn start_on(
         arbiter: &actix::ArbiterHandle,
-        connection: &Addr<Connection>,
+        connection: &Recipient<FromNamespace>,
         settings: Settings,
     ) -> NamespaceRef {
         let send_quota = SendQuota::new(settings.outgoing);
-        let status = Arc::new(Status::default());
+        let status = Arc::new(NamespaceStatus::default());
         let (link, namespace) = (settings.link.clone(), settings.core.namespace.clone());
         let (name, parser) = (Name { link, namespace }, settings.core.parser);
         let max_attachments = settings.max_attachments;
         let list = settings.middleware.clone();
         let chain = Arc::new(Chain::new(list, name.clone(), Arc::clone(&settings.counters)));
-        let posts = Arc::new(EmitQueue::default());
+        let emit_queue = Arc::new(EmitQueue::default());
         let (inner_quota, inner_status) = (Arc::clone(&send_quota), Arc::clone(&status));
-        let (inner_chain, inner_posts) = (Arc::clone(&chain), Arc::clone(&posts));
+        let (inner_chain, inner_queue) = (Arc::clone(&chain), Arc::clone(&emit_queue));
         let (inner_connection, inner_name) = (connection.clone(), name.clone());
         let addr = Self::start_in_arbiter(arbiter, move |ctx| {
             let Settings { core, provider, offline, patience, counters, window, .. } = settings;
-            let port = NamespaceRef {
+            let namespace_ref = NamespaceRef {
                 name: inner_name,
                 parser,
                 max_attachments,
                 send_quota: inner_quota,
                 status: inner_status,
                 chain: inner_chain,
-                posts: inner_posts,
+                emit_queue: inner_queue,
                 addr: ctx.address(),
             };
             Self {
                 core: namespace::Namespace::new(core),
-                port: Arc::new(port),
+                namespace_ref: Arc::new(namespace_ref),
                 connection: inner_connection,
                 subscribers: Subscribers::default(),
                 ready: None,
@@ -231,39 +140,42 @@ impl Namespace {
                 early_events: EarlyEvents::default(),
                 marks: 0,
                 comes_back: false,
-                failure: None,
-                obstacle: None,
-                provider,
-                fixed: None,
-                asking: None,
+                failure: Failure::default(),
+                credentials: Credentials::new(provider),
                 offline,
                 counters,
                 is_wanted: true,
-                finishing: None,
-                is_over: false,
-                done: None,
+                stage: Stage::Open,
                 held: Held::new(Arc::clone(&window)),
                 window,
             }
         });
-        let port =
-            NamespaceRef { name, parser, max_attachments, send_quota, status, chain, posts, addr };
-        port.join(connection);
-        port
+        let namespace_ref = NamespaceRef {
+            name,
+            parser,
+            max_attachments,
+            send_quota,
+            status,
+            chain,
+            emit_queue,
+            addr,
+        };
+        namespace_ref.join(connection);
+        namespace_ref
     }
 
     /// Its name in logs.
     fn label(&self) -> &Name {
-        &self.port.name
+        &self.namespace_ref.name
     }
 
     fn name(&self) -> &ByteString {
-        &self.port.name.namespace
+        &self.namespace_ref.name.namespace
     }
 
     /// Passes on what the core has to tell.
     fn publish(&mut self) {
-        self.port.update(&self.core, self.marks);
+        self.namespace_ref.update(&self.core, self.marks);
         let wanted = self.core.ended().is_none();
         if self.is_wanted != wanted {
             self.is_wanted = wanted;
@@ -272,7 +184,7 @@ impl Namespace {
                 self.core.strand();
             }
             let namespace = self.name().clone();
-            self.connection.do_send(connection::Wanted { namespace, wanted });
+            self.connection.do_send(FromNamespace::Wanted { namespace, wanted });
         }
         while let Some(event) = self.core.poll_event() {
             match event {
@@ -306,11 +218,11 @@ impl Namespace {
                     let namespace = self.name().clone();
                     self.subscribers.tell(&Notice::GaveUp(GaveUp { namespace, attempts, reason }));
                 }
-                namespace::Event::Rejoin => self.port.join(&self.connection),
+                namespace::Event::Rejoin => self.namespace_ref.join(&self.connection),
                 namespace::Event::AuthUnused => self.warn_of_auth(),
                 namespace::Event::JoinedTwice { epoch } => {
                     log::warn!("{}: the server has joined it twice", self.label());
-                    self.connection.do_send(connection::Replace { epoch });
+                    self.connection.do_send(FromNamespace::Replace { epoch });
                 }
                 namespace::Event::ServerError(error) => {
                     log::warn!("{}: the server reports an error: {error}", self.label());
@@ -335,7 +247,7 @@ impl Namespace {
 
     /// Also when there is none, the core asks for credentials where a middleware may see them.
     fn warn_of_auth(&self) {
-        if self.provider.is_some() || self.fixed.is_some() || self.port.chain.is_empty() {
+        if self.credentials.are_known() || self.namespace_ref.chain.is_empty() {
             log::warn!(
                 "{}: auth is not sent: servers 1.x and 2.x take none for /; use `query` or `header` (or `query_with`, `headers_with`)",
                 self.label()
@@ -356,8 +268,7 @@ impl Namespace {
     }
 
     fn tell_retrying(&mut self, attempt: u32, delay: Duration, reason: Reason) {
-        self.failure = Some(reason.clone());
-        self.obstacle = Some(reason.clone());
+        self.failure.note(&reason);
         self.waiters.note_failed(&reason);
         let namespace = self.name().clone();
         self.subscribers.tell(&Notice::Reconnecting(Reconnecting {
@@ -375,8 +286,7 @@ impl Namespace {
             self.label(),
             if recovered { ", session recovered" } else { "" }
         );
-        self.failure = None;
-        self.obstacle = None;
+        self.failure = Failure::default();
         self.comes_back = false;
         let ready = Ready { namespace: self.name().clone(), sid, protocol, recovered };
         self.waiters.resolve(&Ok(ready.clone()));
@@ -387,8 +297,7 @@ impl Namespace {
 
     /// It is not joined. Who waits for it goes on waiting if it is tried again.
     fn note_failure(&mut self, reason: &Reason) {
-        self.failure = Some(reason.clone());
-        self.obstacle = Some(reason.clone());
+        self.failure.note(reason);
         if self.core.ended().is_none() {
             return;
         }
@@ -399,22 +308,22 @@ impl Namespace {
         // It may be over already, if the server left right after it.
         let visit = self.core.visits();
         let responder =
-            |id| -> Arc<dyn Respond> { Arc::new(Responder::new(&self.port, visit, id)) };
+            |id| -> Arc<dyn Respond> { Arc::new(Responder::new(&self.namespace_ref, visit, id)) };
         let answer = id.filter(|&id| id != FOREIGN_ID).map(responder);
         let event = Event { namespace: self.name().clone(), payload, answer };
-        let chain = &self.port.chain;
+        let chain = &self.namespace_ref.chain;
         let passed = if chain.is_empty() { Some(event) } else { chain.incoming(event) };
         let Some(event) = passed else { return };
         let early_events = match self.subscribers.tell_event(
             event,
             self.early_events.is_kept(),
-            &self.port.name,
+            &self.namespace_ref.name,
         ) {
             Told::Overrun => return self.leave_overrun(),
             Told::Somebody => return,
             Told::Nobody(event) => event,
         };
-        self.counters.missed.add(self.early_events.keep(early_events, &self.port.name));
+        self.counters.missed.add(self.early_events.keep(early_events, &self.namespace_ref.name));
     }
 
     /// Leaves because of a subscriber that wants it so, unless that has been done: what had been
@@ -446,11 +355,11 @@ impl Namespace {
                 if self.subscribers.hears_emitted() {
                     self.tell_emitted(&batch);
                 }
-                self.connection.do_send(connection::Transmit { epoch, batch });
+                self.connection.do_send(FromNamespace::Transmit { epoch, batch });
             }
         }
         while let Some((epoch, packet)) = self.core.poll_farewell() {
-            self.connection.do_send(connection::Leave { epoch, packet });
+            self.connection.do_send(FromNamespace::Leave { epoch, packet });
         }
     }
 
@@ -468,7 +377,7 @@ impl Namespace {
 
     fn handle_timeout(&mut self, now: Instant) {
         self.core.handle_timeout(now);
-        self.waiters.handle_timeout(now, self.failure.as_ref());
+        self.waiters.handle_timeout(now, self.failure.last());
         self.publish();
     }
 
@@ -492,43 +401,29 @@ impl Namespace {
     /// Asks the application for the credentials, if it is to give them.
     fn ask(&mut self, cx: &mut TaskContext<'_>) {
         while let Some(number) = self.core.wants_auth() {
-            if self.asking.as_ref().is_none_or(|asking| asking.number != number) {
-                let join = Join {
-                    namespace: self.name().clone(),
-                    attempt: self.core.attempts(),
-                    reason: self.failure.clone(),
-                };
-                let answer: Provided<_> = match &self.provider {
-                    Some(provider) => Box::pin(provider.ask(join.clone()).map_ok(Some)),
-                    None => Box::pin(ready(Ok(self.fixed.clone()))),
-                };
-                self.asking = Some(Asking { number, join, answer });
-            }
-            let Some(Asking { join, answer, .. }) = &mut self.asking else { return };
-            let Poll::Ready(auth) = answer.as_mut().poll(cx) else { return };
-            let chain = &self.port.chain;
-            let auth = auth.map_err(Reason::Provider).and_then(|auth| {
-                if chain.is_empty() {
-                    return Ok(auth);
-                }
-                chain.connect(join, auth.as_ref()).map_err(Reason::Middleware)
-            });
+            let join = || Join {
+                namespace: self.namespace_ref.name.namespace.clone(),
+                attempt: self.core.attempts(),
+                reason: self.failure.last().cloned(),
+            };
+            let chain = &self.namespace_ref.chain;
+            let Poll::Ready(auth) = self.credentials.poll(number, join, chain, cx) else { return };
             self.core.handle_auth(clock::now(), auth);
             self.publish();
         }
-        self.asking = None;
+        self.credentials.forget();
     }
 
-    fn finish(&mut self, way: Way) {
-        match way {
-            Way::Leave => self.leave(Reason::Shutdown),
-            Way::HandOver => {
+    fn finish(&mut self, ending: Ending) {
+        match ending {
+            Ending::Leave => self.leave(Reason::Shutdown),
+            Ending::HandOver => {
                 self.transmit();
                 self.core.end(Reason::Shutdown);
                 self.publish();
             }
         }
-        self.connection.do_send(connection::Finished { namespace: self.name().clone() });
+        self.connection.do_send(FromNamespace::Finished { namespace: self.name().clone() });
     }
 
     /// Runs behind the messages each time the actor wakes.
@@ -539,12 +434,15 @@ impl Namespace {
             self.handle_timeout(now);
             self.ask(cx);
         }
-        if let Some(way) = self.finishing.take_if(|_| self.core.is_done()) {
-            self.finish(way);
+        if let Stage::Finishing(ending) = self.stage
+            && self.core.is_done()
+        {
+            self.stage = Stage::Open;
+            self.finish(ending);
         }
         self.transmit();
         self.counters.add_namespace(self.core.tally());
-        self.subscribers.poll(cx, &self.port.name, &self.counters);
+        self.subscribers.poll(cx, &self.namespace_ref.name, &self.counters);
         self.report();
     }
 
@@ -552,53 +450,16 @@ impl Namespace {
     fn report(&mut self) {
         let backlog = self.subscribers.backlog();
         if self.held.turn_into(backlog) {
-            self.connection.do_send(connection::Room {});
+            self.connection.do_send(FromNamespace::Room);
         }
     }
 }
 
 impl Drop for Namespace {
     fn drop(&mut self) {
-        self.port.posts.close();
+        self.namespace_ref.emit_queue.close();
         // There is room for others; and who is dead is to get no more.
-        self.connection.do_send(connection::Room {});
-    }
-}
-
-/// What a namespace, or a message for it, has in the window. It is given back on drop, so that
-/// what is for the dead takes no room.
-#[derive(Debug)]
-pub(crate) struct Held {
-    window: Arc<ReceiveWindow>,
-    backlog: Backlog,
-}
-
-impl Held {
-    /// Nothing yet.
-    fn new(window: Arc<ReceiveWindow>) -> Self {
-        Self { window, backlog: Backlog::default() }
-    }
-
-    /// What was added to the window.
-    pub(crate) fn added(window: &Arc<ReceiveWindow>, load: Load) -> Self {
-        let backlog = Backlog { holding: load, ..Backlog::default() };
-        Self { window: Arc::clone(window), backlog }
-    }
-
-    fn take(&mut self, mut other: Self) {
-        self.backlog = self.backlog.plus(std::mem::take(&mut other.backlog));
-    }
-
-    /// `true` if the Connection is to be told that there is room enough.
-    fn turn_into(&mut self, now: Backlog) -> bool {
-        let before = std::mem::replace(&mut self.backlog, now);
-        before != now && self.window.replace(before, now)
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        self.turn_into(Backlog::default());
+        self.connection.do_send(FromNamespace::Room);
     }
 }
 
@@ -631,88 +492,52 @@ impl ActorFuture<Namespace> for Pump {
         cx: &mut TaskContext<'_>,
     ) -> Poll<()> {
         namespace.pump(cx, &mut self.timer);
-        namespace.done = None;
-        if namespace.is_over && !namespace.subscribers.is_behind() {
-            ctx.stop();
+        // All that was asked of the actor has been handled.
+        if let Stage::Over(latch) = &mut namespace.stage {
+            *latch = None;
+            if !namespace.subscribers.is_behind() {
+                ctx.stop();
+            }
         }
         Poll::Pending
     }
 }
 
-/// A message without a result.
-macro_rules! message {
-    ($(#[$doc:meta])* $name:ident { $($field:ident: $kind:ty),* $(,)? }) => {
-        $(#[$doc])*
-        #[derive(Debug, Message)]
-        #[rtype(result = "()")]
-        pub(crate) struct $name {
-            $(pub(crate) $field: $kind,)*
-        }
-    };
-}
-pub(crate) use message;
-
-// From the Connection.
-
-message!(
-    /// There is a connection that takes requests to join.
-    Opened { session: Session }
-);
-message!(
-    /// Packets of this namespace.
-    Routed { epoch: u64, packets: Vec<Packet>, held: Held }
-);
-message!(
-    /// The connection is gone, or did not come about.
-    Lost { reason: Reason, again: bool, suspect: Option<Suspect> }
-);
-message!(
-    /// What the connection was given, and did not write.
-    Unwritten { batch: Vec<Outgoing> }
-);
-message!(
-    /// Another attempt to connect is to be made.
-    Retrying { attempt: u32, delay: Duration, reason: Reason }
-);
-message!(
-    /// No more attempts to connect are made.
-    GivenUp { attempts: u32, reason: Reason }
-);
-message!(
-    /// An old server refused `/`, and with it whoever waits.
-    Refused { reason: Reason }
-);
-message!(
-    /// Have stuck subscribers, or `all` that are slow, hold up the connection no more.
-    Shed { all: bool, share: Load }
-);
-message!(
-    /// Send what can be sent, wait for the answers, end, and report.
-    Finish { way: Way }
-);
-message!(
-    /// It is over.
-    End { done: Arc<ShutdownLatch> }
-);
-
-impl Handler<Opened> for Namespace {
+impl Handler<FromConnection> for Namespace {
     type Result = ();
 
-    fn handle(&mut self, Opened { session }: Opened, _: &mut Self::Context) {
+    fn handle(&mut self, message: FromConnection, _: &mut Self::Context) {
+        match message {
+            FromConnection::Opened { session } => self.open(session),
+            FromConnection::Routed { epoch, packets, held } => {
+                self.take_packets(epoch, packets, held);
+            }
+            FromConnection::Lost { reason, again, suspect } => self.lose(reason, again, suspect),
+            FromConnection::Unwritten { batch } => self.core.take_back(batch),
+            FromConnection::Retrying { attempt, delay, reason } => {
+                self.note_retry(attempt, delay, reason);
+            }
+            FromConnection::GaveUp { attempts, reason } => self.give_up(attempts, reason),
+            FromConnection::Refused { reason } => self.refuse(reason),
+            FromConnection::Shed { all, share } => self.shed(all, share),
+            FromConnection::Finish { ending } => self.begin_finish(ending),
+            FromConnection::End { latch } => self.end(latch),
+        }
+    }
+}
+
+/// What the Connection says.
+impl Namespace {
+    fn open(&mut self, session: Session) {
         self.protocol = Some(session.protocol);
-        if self.provider.is_none() && !self.port.chain.is_empty() {
-            let fixed = self.core.ask_for_auth();
-            self.fixed = fixed.or_else(|| self.fixed.take());
+        if !self.credentials.has_provider() && !self.namespace_ref.chain.is_empty() {
+            self.credentials.keep(self.core.ask_for_auth());
         }
         self.core.handle_open(clock::now(), session);
         self.publish();
     }
-}
 
-impl Handler<Routed> for Namespace {
-    type Result = ();
-
-    fn handle(&mut self, Routed { epoch, packets, held }: Routed, _: &mut Self::Context) {
+    fn take_packets(&mut self, epoch: u64, packets: Vec<Packet>, held: Held) {
         self.held.take(held);
         let now = clock::now();
         for packet in packets {
@@ -720,151 +545,92 @@ impl Handler<Routed> for Namespace {
         }
         self.publish();
     }
-}
 
-impl Handler<Lost> for Namespace {
-    type Result = ();
-
-    fn handle(&mut self, lost: Lost, _: &mut Self::Context) {
-        let Lost { reason, again, suspect } = lost;
+    fn lose(&mut self, reason: Reason, again: bool, suspect: Option<Suspect>) {
         if let Some(suspect) = suspect {
             self.core.handle_suspect(suspect);
         }
         self.core.handle_lost(clock::now(), reason, again);
         self.publish();
     }
-}
 
-impl Handler<Unwritten> for Namespace {
-    type Result = ();
-
-    fn handle(&mut self, Unwritten { batch }: Unwritten, _: &mut Self::Context) {
-        self.core.take_back(batch);
-    }
-}
-
-impl Handler<Retrying> for Namespace {
-    type Result = ();
-
-    fn handle(&mut self, retrying: Retrying, _: &mut Self::Context) {
-        let Retrying { attempt, delay, reason } = retrying;
+    fn note_retry(&mut self, attempt: u32, delay: Duration, reason: Reason) {
         if self.core.ended().is_none() {
             self.tell_retrying(attempt, delay, reason);
         }
     }
-}
 
-impl Handler<GivenUp> for Namespace {
-    type Result = ();
-
-    fn handle(&mut self, GivenUp { attempts, reason }: GivenUp, _: &mut Self::Context) {
+    fn give_up(&mut self, attempts: u32, reason: Reason) {
         let namespace = self.name().clone();
         self.subscribers.tell(&Notice::GaveUp(GaveUp { namespace, attempts, reason }));
     }
-}
 
-impl Handler<Refused> for Namespace {
-    type Result = ();
-
-    fn handle(&mut self, Refused { reason }: Refused, _: &mut Self::Context) {
+    fn refuse(&mut self, reason: Reason) {
         self.core.handle_refused(clock::now(), reason);
         self.publish();
     }
-}
 
-impl Handler<Shed> for Namespace {
-    type Result = ();
-
-    fn handle(&mut self, Shed { all, share }: Shed, _: &mut Self::Context) {
-        if self.subscribers.shed(all, share, self.window.room_beside(), &self.port.name) {
+    fn shed(&mut self, all: bool, share: Load) {
+        if self.subscribers.shed(all, share, self.window.room_beside(), &self.namespace_ref.name) {
             self.leave_overrun();
         }
     }
-}
 
-impl Handler<Finish> for Namespace {
-    type Result = ();
-
-    fn handle(&mut self, Finish { way }: Finish, _: &mut Self::Context) {
-        self.port.mark(Some(&Reason::Shutdown));
-        self.finishing = Some(way);
+    fn begin_finish(&mut self, ending: Ending) {
+        self.namespace_ref.mark(Some(&Reason::Shutdown));
+        self.stage = Stage::Finishing(ending);
     }
-}
 
-impl Handler<End> for Namespace {
-    type Result = ();
-
-    fn handle(&mut self, End { done }: End, _: &mut Self::Context) {
+    fn end(&mut self, latch: Arc<ShutdownLatch>) {
         self.core.end(Reason::Shutdown);
         self.publish();
         if let Some(ticket) = self.ticket() {
-            done.hand_over(ticket);
+            latch.hand_over(ticket);
         }
-        self.is_over = true;
         // Whoever waits for the end looks at the counters next.
         self.discard_rest();
-        self.done = Some(done);
+        self.stage = Stage::Over(Some(latch));
     }
 }
 
-// From the handles.
+impl Handler<FromHandle> for Namespace {
+    type Result = ();
 
-message!(
-    /// There is a batch of events to be sent.
-    Submitted {}
-);
-
-/// Somebody waits for an answer, for so long; so often the event is sent again.
-#[derive(Debug)]
-pub(crate) struct Question {
-    pub(crate) waiter: Asker,
-    pub(crate) timeout: Duration,
-    pub(crate) retries: u32,
-    /// By which the server recognises it then, in JSON.
-    pub(crate) id: Option<String>,
+    fn handle(&mut self, message: FromHandle, _: &mut Self::Context) {
+        match message {
+            FromHandle::Submitted => self.take_submitted(),
+            FromHandle::TakeUnsent { waiter } => self.take_unsent(waiter),
+            FromHandle::GiveTicket { waiter } => waiter.tell(self.ticket()),
+            FromHandle::Answer(answer) => self.answer(answer),
+            FromHandle::Subscribe { number, interests } => self.subscribe(number, interests),
+            FromHandle::SubscribeOnce { number, interests } => {
+                self.subscribe_once(number, interests);
+            }
+            FromHandle::SetOverflow { number, overflow } => {
+                self.subscribers.set_overflow(number, overflow);
+            }
+            FromHandle::Cancel { number } => self.subscribers.cancel(number),
+            FromHandle::AwaitReady { waiter, timeout } => self.await_ready(waiter, timeout),
+            FromHandle::Rejoin { mark } => self.rejoin(mark),
+            FromHandle::Disconnect { mark } => self.disconnect(mark),
+        }
+    }
 }
 
-message!(
-    /// Give back what was not sent.
-    TakeUnsent { waiter: Teller<Vec<Emit>> }
-);
-message!(
-    /// Somebody wants to go on with this session elsewhere.
-    GiveTicket { waiter: Teller<Option<SessionTicket>> }
-);
-message!(
-    /// An answer to the server.
-    Answer { visit: u64, id: u64, payload: Payload, permit: SendPermit }
-);
-message!(
-    /// Somebody wants to hear.
-    Subscribe { number: SubscriptionId, interests: Interests }
-);
-message!(
-    /// Somebody wants to hear one message.
-    SubscribeOnce { number: SubscriptionId, interests: Interests }
-);
-message!(
-    /// What to do when events come too fast for a subscriber.
-    SetOverflow { number: SubscriptionId, overflow: Overflow }
-);
-message!(
-    /// Somebody wants to hear no more.
-    Cancel { number: SubscriptionId }
-);
-message!(
-    /// Somebody waits until the namespace is joined, for so long.
-    AwaitReady { waiter: ReadySender, timeout: Duration }
-);
-message!(
-    /// Join again, if that does not go on already.
-    Rejoin { mark: u64 }
-);
-message!(
-    /// Leave.
-    Disconnect { mark: u64 }
-);
+impl Handler<Emit> for Namespace {
+    type Result = Result<(), EmitError>;
 
+    fn handle(&mut self, emit: Emit, _: &mut Self::Context) -> Self::Result {
+        let Admitted::Room(emit, permit) = self.namespace_ref.take(emit, self.offline)? else {
+            return Ok(());
+        };
+        let taken = self.emit(emit, permit, self.offline, None);
+        self.publish();
+        taken
+    }
+}
+
+/// What the handles say.
 impl Namespace {
     fn emit(
         &mut self,
@@ -884,13 +650,9 @@ impl Namespace {
         let permit = Some(permit);
         self.core.emit(namespace::Request { emit, permit, offline, expires, ask })
     }
-}
 
-impl Handler<Submitted> for Namespace {
-    type Result = ();
-
-    fn handle(&mut self, _: Submitted, _: &mut Self::Context) {
-        let mut batch = self.port.posts.take();
+    fn take_submitted(&mut self) {
+        let mut batch = self.namespace_ref.emit_queue.take();
         for Submission { emit, permit, offline, question } in batch.drain(..) {
             let waits = question.is_some();
             if let Err(error) = self.emit(emit, permit, offline, question)
@@ -900,56 +662,23 @@ impl Handler<Submitted> for Namespace {
                 log::debug!("{}: an event was not sent: {error}", self.label());
             }
         }
-        self.port.posts.give_back(batch);
+        self.namespace_ref.emit_queue.give_back(batch);
         self.publish();
     }
-}
 
-impl Handler<Emit> for Namespace {
-    type Result = Result<(), EmitError>;
-
-    fn handle(&mut self, emit: Emit, _: &mut Self::Context) -> Self::Result {
-        let Admitted::Room(emit, permit) = self.port.take(emit, self.offline)? else {
-            return Ok(());
-        };
-        let taken = self.emit(emit, permit, self.offline, None);
-        self.publish();
-        taken
-    }
-}
-
-impl Handler<TakeUnsent> for Namespace {
-    type Result = ();
-
-    fn handle(&mut self, TakeUnsent { waiter }: TakeUnsent, _: &mut Self::Context) {
+    fn take_unsent(&mut self, waiter: Teller<Vec<Emit>>) {
         waiter.tell(self.core.take_unsent(&EmitError::Discarded));
         self.publish();
     }
-}
 
-impl Handler<GiveTicket> for Namespace {
-    type Result = ();
-
-    fn handle(&mut self, GiveTicket { waiter }: GiveTicket, _: &mut Self::Context) {
-        waiter.tell(self.ticket());
-    }
-}
-
-impl Handler<Answer> for Namespace {
-    type Result = ();
-
-    fn handle(&mut self, answer: Answer, _: &mut Self::Context) {
+    fn answer(&mut self, answer: Answer) {
         let Answer { visit, id, payload, permit } = answer;
         if !self.core.answer(visit, id, payload, Some(permit)) {
             log::debug!("{}: an answer came too late for its session", self.label());
         }
     }
-}
 
-impl Handler<Subscribe> for Namespace {
-    type Result = ();
-
-    fn handle(&mut self, Subscribe { number, interests }: Subscribe, _: &mut Self::Context) {
+    fn subscribe(&mut self, number: SubscriptionId, interests: Interests) {
         self.subscribers.check();
         if !interests.are_connected() {
             // What is kept is for who lives.
@@ -970,13 +699,8 @@ impl Handler<Subscribe> for Namespace {
         }
         self.subscribers.add(subscriber);
     }
-}
 
-impl Handler<SubscribeOnce> for Namespace {
-    type Result = ();
-
-    fn handle(&mut self, subscribe: SubscribeOnce, _: &mut Self::Context) {
-        let SubscribeOnce { number, interests } = subscribe;
+    fn subscribe_once(&mut self, number: SubscriptionId, interests: Interests) {
         self.subscribers.check();
         if !interests.are_connected() {
             return log::info!("{}: {interests} has subscribed, and is gone already", self.label());
@@ -991,61 +715,32 @@ impl Handler<SubscribeOnce> for Namespace {
         }
         self.subscribers.add(subscriber);
     }
-}
 
-impl Handler<SetOverflow> for Namespace {
-    type Result = ();
-
-    fn handle(&mut self, set: SetOverflow, _: &mut Self::Context) {
-        let SetOverflow { number, overflow } = set;
-        self.subscribers.set_overflow(number, overflow);
-    }
-}
-
-impl Handler<Cancel> for Namespace {
-    type Result = ();
-
-    fn handle(&mut self, Cancel { number }: Cancel, _: &mut Self::Context) {
-        self.subscribers.cancel(number);
-    }
-}
-
-impl Handler<AwaitReady> for Namespace {
-    type Result = ();
-
-    fn handle(&mut self, AwaitReady { waiter, timeout }: AwaitReady, _: &mut Self::Context) {
+    fn await_ready(&mut self, waiter: ReadySender, timeout: Duration) {
         let outcome = match (&self.ready, self.core.ended()) {
             (Some(ready), _) => Ok(ready.clone()),
             (None, Some(reason)) => Err(ReadyError::Ended(reason.clone())),
             (None, None) => {
                 let deadline = later(clock::now(), timeout);
-                return self.waiters.add(deadline, waiter, self.obstacle.as_ref());
+                return self.waiters.add(deadline, waiter, self.failure.in_the_way());
             }
         };
         waiter.tell(outcome);
     }
-}
 
-impl Handler<Rejoin> for Namespace {
-    type Result = ();
-
-    fn handle(&mut self, Rejoin { mark }: Rejoin, _: &mut Self::Context) {
+    fn rejoin(&mut self, mark: u64) {
         self.marks = self.marks.max(mark);
         if self.core.ended().is_some() {
-            self.obstacle = None;
+            self.failure.forgive();
         }
         let unconnected = self.core.join(clock::now());
         self.publish();
         if unconnected {
-            self.port.join(&self.connection);
+            self.namespace_ref.join(&self.connection);
         }
     }
-}
 
-impl Handler<Disconnect> for Namespace {
-    type Result = ();
-
-    fn handle(&mut self, Disconnect { mark }: Disconnect, _: &mut Self::Context) {
+    fn disconnect(&mut self, mark: u64) {
         self.marks = self.marks.max(mark);
         self.leave(Reason::ClientDisconnect);
     }

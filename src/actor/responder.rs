@@ -7,7 +7,7 @@ use std::sync::{
 
 use crate::{
     actor::{
-        namespace::Answer,
+        messages::{Answer, FromHandle},
         namespace_ref::{NamespaceRef, Unfit},
     },
     display::Name,
@@ -19,7 +19,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Responder {
     namespace: Arc<NamespaceRef>,
-    /// The visit that the event came in; see [`NamespaceRef::visit`].
+    /// The visit that the event came in; see [`NamespaceStatus::visit`](crate::actor::status::NamespaceStatus::visit).
     visit: u64,
     id: u64,
     used: AtomicBool,
@@ -33,7 +33,7 @@ impl Responder {
 
 impl Respond for Responder {
     fn answer(&self, payload: Payload) -> Result<(), AnswerError> {
-        if self.namespace.visit() != Some(self.visit) {
+        if self.namespace.status.visit() != Some(self.visit) {
             return Err(AnswerError::Closed);
         }
         self.namespace.check(Some(self.id), &payload)?;
@@ -45,7 +45,11 @@ impl Respond for Responder {
             return Err(AnswerError::Full);
         };
         let answer = Answer { visit: self.visit, id: self.id, payload, permit };
-        if self.namespace.tell(answer) { Ok(()) } else { Err(AnswerError::Closed) }
+        if self.namespace.tell(FromHandle::Answer(answer)) {
+            Ok(())
+        } else {
+            Err(AnswerError::Closed)
+        }
     }
 
     fn name(&self) -> &Name {

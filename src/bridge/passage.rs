@@ -16,8 +16,8 @@ use super::{
 };
 use crate::{
     actor::{
-        namespace::{Asker, Question, Settle, Waiter},
         namespace_ref::NamespaceRef,
+        question::{Asker, Question, Settle, Waiter},
         subscribers::{listener::Listener, subscriber::Sent},
     },
     backpressure::send_quota::{AckPermit, Observer, WriteOutcome},
@@ -158,7 +158,7 @@ enum Submitted {
 impl Direction {
     fn is_echo(&self, event: &Event) -> bool {
         self.received.as_ref().is_some_and(|echoes| {
-            echoes.has(clock::now(), event.name(), event.payload(), self.from.is_stamped())
+            echoes.has(clock::now(), event.name(), event.payload(), self.from.status.is_stamped())
         })
     }
 

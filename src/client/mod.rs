@@ -23,10 +23,9 @@ use serde_json::Value;
 
 use crate::{
     actor::{
-        connection::{Abandoned, BeginShutdown, Connection, SharedStatus},
-        namespace::{AuthProvider, Namespace, Settings, Way},
-        namespace_ref::NamespaceRef,
-        waiters::Patience,
+        connection::Connection, credentials::AuthProvider, messages::FromClient,
+        namespace::Namespace, namespace_ref::NamespaceRef, settings::Settings, shutdown::Ending,
+        status::ConnectionStatus, waiters::Patience,
     },
     backpressure::{
         receive_window::{Load, ReceiveWindow},
@@ -72,7 +71,7 @@ pub struct Client {
 struct Inner {
     connection: Addr<Connection>,
     arbiter: ArbiterHandle,
-    knowledge: Arc<SharedStatus>,
+    status: Arc<ConnectionStatus>,
     settings: Settings,
     /// `http://host:port/path/`
     url: String,
@@ -121,7 +120,7 @@ impl MessageIds {
 
 impl Drop for Lifeline {
     fn drop(&mut self) {
-        self.connection.do_send(Abandoned {});
+        self.connection.do_send(FromClient::Abandoned);
     }
 }
 
@@ -169,7 +168,7 @@ impl Client {
 
     /// What the server speaks, as soon as that is known. It is kept when the connection ends.
     pub fn protocol(&self) -> Option<Protocol> {
-        self.inner.knowledge.protocol()
+        self.inner.status.protocol()
     }
 
     /// Ends the connection cleanly: sends what was emitted (and waits for a namespace that is still
@@ -180,7 +179,7 @@ impl Client {
     /// be emitted. It may be called from any handle, and more than once. What has come by then is
     /// still delivered to the subscribers, also to those that are slow; nobody waits for them.
     pub async fn shutdown(&self, deadline: Duration) -> ShutdownReport {
-        let (report, _) = self.end(deadline, Way::Leave).await;
+        let (report, _) = self.end(deadline, Ending::Leave).await;
         report
     }
 
@@ -192,16 +191,20 @@ impl Client {
     /// [`SessionTicket`]. What has come is not sent again to the next client: subscribers should
     /// have handled it before this process ends.
     pub async fn hand_over(&self, deadline: Duration) -> (ShutdownReport, Vec<SessionTicket>) {
-        self.end(deadline, Way::HandOver).await
+        self.end(deadline, Ending::HandOver).await
     }
 
-    async fn end(&self, deadline: Duration, way: Way) -> (ShutdownReport, Vec<SessionTicket>) {
+    async fn end(
+        &self,
+        deadline: Duration,
+        ending: Ending,
+    ) -> (ShutdownReport, Vec<SessionTicket>) {
         let before = self.stats();
         for port in self.inner.close() {
             port.mark(Some(&Reason::Shutdown));
         }
         let (waiter, done) = task::channel();
-        self.inner.connection.do_send(BeginShutdown { deadline, way, waiter });
+        self.inner.connection.do_send(FromClient::Shutdown { deadline, ending, waiter });
         // If the client has ended before, there is nothing left to do.
         let tickets = done.await.unwrap_or_default();
         (ShutdownReport::between(&before, &self.stats()), tickets)
@@ -259,7 +262,11 @@ impl Inner {
         let Ports { by_name, tickets, .. } = ports;
         let port = by_name.entry(name).or_insert_with_key(|name| {
             let settings = self.settings.of(name, tickets.remove(&**name).as_ref());
-            Arc::new(Namespace::start_on(&self.arbiter, &self.connection, settings))
+            Arc::new(Namespace::start_on(
+                &self.arbiter,
+                &self.connection.clone().recipient(),
+                settings,
+            ))
         });
         Socket::new(Arc::clone(port), Arc::clone(lifeline), self.defaults)
     }
@@ -815,8 +822,8 @@ impl ClientBuilder {
     /// An option does not make sense.
     pub fn start_in(self, arbiter: &ArbiterHandle) -> Result<Client, BuildError> {
         let Parts { config, target, settings, defaults, ids, tickets } = self.build()?;
-        let knowledge = Arc::new(SharedStatus::default());
-        let known = Arc::clone(&knowledge);
+        let status = Arc::new(ConnectionStatus::default());
+        let known = Arc::clone(&status);
         let url = target.base.clone();
         let (counters, window) = (Arc::clone(&settings.counters), Arc::clone(&settings.window));
         let connection = Connection::start_in_arbiter(arbiter, move |_| {
@@ -829,7 +836,7 @@ impl ClientBuilder {
         let inner = Arc::new(Inner {
             connection,
             arbiter: arbiter.clone(),
-            knowledge,
+            status,
             settings,
             url,
             defaults,

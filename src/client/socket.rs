@@ -17,11 +17,9 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     actor::{
-        namespace::{
-            Asker, AwaitReady, Disconnect, GiveTicket, Question, Rejoin, Subscribe, SubscribeOnce,
-            TakeUnsent, Waiter,
-        },
+        messages::FromHandle,
         namespace_ref::{Admitted, NamespaceRef},
+        question::{Asker, Question, Waiter},
         subscribers::{
             listener::{Answering, Events, Filter, FilteredListener, Function, Listener, Typed},
             policy::{Overflow, SubscriptionId},
@@ -355,7 +353,7 @@ impl Socket {
     }
 
     fn listen_once(&self, number: SubscriptionId, interests: Interests) -> Subscription {
-        let taken = self.port.tell(SubscribeOnce { number, interests });
+        let taken = self.port.tell(FromHandle::SubscribeOnce { number, interests });
         self.subscription(number, taken)
     }
 
@@ -397,7 +395,7 @@ impl Socket {
     }
 
     fn listen_as(&self, number: SubscriptionId, interests: Interests) -> Subscription {
-        let taken = self.port.tell(Subscribe { number, interests });
+        let taken = self.port.tell(FromHandle::Subscribe { number, interests });
         self.subscription(number, taken)
     }
 
@@ -561,7 +559,7 @@ impl Socket {
             return;
         }
         let mark = self.port.mark(None);
-        if !self.port.tell(Rejoin { mark }) {
+        if !self.port.tell(FromHandle::Rejoin { mark }) {
             self.port.mark(Some(&Reason::Shutdown));
         }
     }
@@ -575,7 +573,7 @@ impl Socket {
     pub fn disconnect(&self) {
         if self.port.ended().is_none() {
             let mark = self.port.mark(Some(&Reason::ClientDisconnect));
-            self.port.tell(Disconnect { mark });
+            self.port.tell(FromHandle::Disconnect { mark });
         }
     }
 
@@ -583,7 +581,7 @@ impl Socket {
     /// emitted meanwhile waits: to act when it changes, subscribe to [`Ready`] and
     /// [`Disconnected`], or wait with [`ready`](Self::ready).
     pub fn is_joined(&self) -> bool {
-        self.port.ended().is_none() && self.port.is_joined()
+        self.port.ended().is_none() && self.port.status.is_joined()
     }
 
     /// Why the namespace is neither joined nor being joined, if that is so.
@@ -610,7 +608,7 @@ impl Socket {
     /// [retries](AckRequest::retries)), is not among them.
     pub async fn take_unsent(&self) -> Vec<Emit> {
         let (waiter, unsent) = task::channel();
-        self.port.tell(TakeUnsent { waiter });
+        self.port.tell(FromHandle::TakeUnsent { waiter });
         // If the actor is gone, so is what it had.
         unsent.await.unwrap_or_default()
     }
@@ -619,7 +617,7 @@ impl Socket {
     /// that could be gone on with; see [`SessionTicket`].
     pub async fn session_ticket(&self) -> Option<SessionTicket> {
         let (waiter, ticket) = task::channel();
-        self.port.tell(GiveTicket { waiter });
+        self.port.tell(FromHandle::GiveTicket { waiter });
         ticket.await.ok().flatten()
     }
 
@@ -632,7 +630,7 @@ impl Socket {
     /// Messages are sent in their order. What is emitted with the socket itself behind one of them may
     /// come before it: who needs the order of all uses one of the two.
     pub fn recipient(&self) -> Recipient<Emit> {
-        self.port.address().recipient()
+        self.port.recipient()
     }
 }
 
@@ -819,7 +817,7 @@ impl IntoFuture for ReadyRequest {
     fn into_future(self) -> WhenReady {
         let (waiter, outcome) = task::channel();
         // If the actor is gone, the waiter is dropped, and that is seen below.
-        self.port.tell(AwaitReady { waiter, timeout: self.timeout });
+        self.port.tell(FromHandle::AwaitReady { waiter, timeout: self.timeout });
         WhenReady { outcome }
     }
 }
