@@ -14,6 +14,7 @@ pub(crate) mod journal;
 pub(crate) mod messages;
 pub(crate) mod namespace;
 pub(crate) mod namespace_ref;
+pub(crate) mod publisher;
 pub(crate) mod question;
 pub(crate) mod responder;
 pub(crate) mod settings;

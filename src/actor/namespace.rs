@@ -3,11 +3,10 @@
 //! It wraps [`proto::namespace`](crate::proto::namespace): messages of the Connection and of the handles
 //! go in, what comes out goes to the subscribers and, in one batch for each time the actor wakes,
 //! to the Connection. Its mailbox has no bound of its own: what comes from the handles holds room
-//! in the [`SendQuota`], what comes from the Connection is held to its window. Only [`Emit`] takes its
+//! in the [`SendQuota`](crate::backpressure::send_quota::SendQuota), what comes from the Connection is held to its window. Only [`Emit`] takes its
 //! room when it is handled; who sends it in a hurry has to wait for the outcome.
 
 use std::{
-    collections::VecDeque,
     pin::Pin,
     sync::Arc,
     task::{Context as TaskContext, Poll},
@@ -20,42 +19,32 @@ use bytestring::ByteString;
 use crate::{
     actor::{
         credentials::Credentials,
-        emit_queue::{EmitQueue, Submission},
+        emit_queue::Submission,
         failure::Failure,
         held::Held,
         messages::{Answer, FromConnection, FromHandle, FromNamespace},
         namespace_ref::{Admitted, NamespaceRef},
+        publisher::Publisher,
         question::{Asker, Question},
         responder::Responder,
         settings::Settings,
         shutdown::{Ending, ShutdownLatch, Stage},
-        status::NamespaceStatus,
-        subscribers::{
-            Subscribers, Told,
-            early_events::EarlyEvents,
-            policy::SubscriptionId,
-            subscriber::{Interests, Notice, Subscriber},
-        },
         waiters::{ReadyError, ReadySender, Waiters},
     },
     backpressure::{
         receive_window::{Load, ReceiveWindow},
-        send_quota::{SendPermit, SendQuota},
+        send_quota::SendPermit,
     },
     display::Name,
-    message::{
-        ConnectError, Disconnected, Emitted, Event, GaveUp, Ready, Reconnecting, ServerError,
-        answer::Respond,
-    },
-    middleware::Chain,
+    message::{Event, Ready, answer::Respond},
     payload::Payload,
     proto::{
-        connection::{Outgoing, Session},
+        connection::Session,
         emit::{Emit, Offline},
         engine::{Protocol, later},
         error::EmitError,
         namespace,
-        packet::{Body, FOREIGN_ID, Packet},
+        packet::{FOREIGN_ID, Packet},
         reason::Reason,
         suspect::Suspect,
         ticket::SessionTicket,
@@ -73,16 +62,11 @@ pub(crate) struct Namespace {
     core: namespace::Namespace<Asker>,
     namespace_ref: Arc<NamespaceRef>,
     connection: Recipient<FromNamespace>,
-    subscribers: Subscribers,
-    /// What the last [`namespace::Event::Ready`] said, while it holds.
-    ready: Option<Ready>,
+    publisher: Publisher,
     protocol: Option<Protocol>,
     waiters: Waiters,
-    early_events: EarlyEvents,
     /// The last mark of a handle whose message has come.
     marks: u64,
-    /// The subscribers were told that it was lost, and that it is tried again.
-    comes_back: bool,
     failure: Failure,
     credentials: Credentials,
     offline: Offline,
@@ -106,40 +90,21 @@ impl Namespace {
         connection: &Recipient<FromNamespace>,
         settings: Settings,
     ) -> NamespaceRef {
-        let send_quota = SendQuota::new(settings.outgoing);
-        let status = Arc::new(NamespaceStatus::default());
-        let (link, namespace) = (settings.link.clone(), settings.core.namespace.clone());
-        let (name, parser) = (Name { link, namespace }, settings.core.parser);
-        let max_attachments = settings.max_attachments;
-        let list = settings.middleware.clone();
-        let chain = Arc::new(Chain::new(list, name.clone(), Arc::clone(&settings.counters)));
-        let emit_queue = Arc::new(EmitQueue::default());
-        let (inner_quota, inner_status) = (Arc::clone(&send_quota), Arc::clone(&status));
-        let (inner_chain, inner_queue) = (Arc::clone(&chain), Arc::clone(&emit_queue));
-        let (inner_connection, inner_name) = (connection.clone(), name.clone());
+        let reference = NamespaceRef::of(&settings);
+        let inner_reference = reference.clone();
+        let inner_connection = connection.clone();
         let addr = Self::start_in_arbiter(arbiter, move |ctx| {
             let Settings { core, provider, offline, patience, counters, window, .. } = settings;
-            let namespace_ref = NamespaceRef {
-                name: inner_name,
-                parser,
-                max_attachments,
-                send_quota: inner_quota,
-                status: inner_status,
-                chain: inner_chain,
-                emit_queue: inner_queue,
-                addr: ctx.address(),
-            };
+            let namespace_ref = inner_reference(ctx.address());
+            let publisher = Publisher::new(namespace_ref.name.clone(), Arc::clone(&counters));
             Self {
                 core: namespace::Namespace::new(core),
                 namespace_ref: Arc::new(namespace_ref),
                 connection: inner_connection,
-                subscribers: Subscribers::default(),
-                ready: None,
+                publisher,
                 protocol: None,
                 waiters: Waiters::new(patience),
-                early_events: EarlyEvents::default(),
                 marks: 0,
-                comes_back: false,
                 failure: Failure::default(),
                 credentials: Credentials::new(provider),
                 offline,
@@ -150,16 +115,7 @@ impl Namespace {
                 window,
             }
         });
-        let namespace_ref = NamespaceRef {
-            name,
-            parser,
-            max_attachments,
-            send_quota,
-            status,
-            chain,
-            emit_queue,
-            addr,
-        };
+        let namespace_ref = reference(addr);
         namespace_ref.join(connection);
         namespace_ref
     }
@@ -198,16 +154,12 @@ impl Namespace {
                         log::warn!("{}: not joined: {reason}", self.label());
                     }
                     self.note_failure(&reason);
-                    self.tell_not_joined(reason);
+                    self.publisher.not_joined(reason, self.core.ended().is_some());
                 }
                 namespace::Event::Disconnected(reason) => {
                     log::info!("{}: disconnected: {reason}", self.label());
-                    self.ready = None;
-                    self.comes_back = self.core.ended().is_none();
                     self.note_failure(&reason);
-                    let namespace = self.name().clone();
-                    self.subscribers
-                        .tell(&Notice::Disconnected(Disconnected { namespace, reason }));
+                    self.publisher.disconnected(reason, self.core.ended().is_none());
                 }
                 namespace::Event::Retrying { attempt, delay, reason } => {
                     log::info!("{}: attempt {attempt} to join in {delay:?}", self.label());
@@ -215,8 +167,7 @@ impl Namespace {
                 }
                 namespace::Event::GaveUp { attempts, reason } => {
                     log::warn!("{}: gave up after {attempts} attempts: {reason}", self.label());
-                    let namespace = self.name().clone();
-                    self.subscribers.tell(&Notice::GaveUp(GaveUp { namespace, attempts, reason }));
+                    self.publisher.gave_up(attempts, reason);
                 }
                 namespace::Event::Rejoin => self.namespace_ref.join(&self.connection),
                 namespace::Event::AuthUnused => self.warn_of_auth(),
@@ -226,9 +177,7 @@ impl Namespace {
                 }
                 namespace::Event::ServerError(error) => {
                     log::warn!("{}: the server reports an error: {error}", self.label());
-                    self.counters.server_errors.add(1);
-                    let namespace = self.name().clone();
-                    self.subscribers.tell(&Notice::ServerError(ServerError { namespace, error }));
+                    self.publisher.server_error(error);
                 }
                 namespace::Event::Suspected(event) => {
                     let (name, event) = (self.label(), &event.event);
@@ -255,28 +204,10 @@ impl Namespace {
         }
     }
 
-    /// Who was told of the loss only is told how it ends.
-    fn tell_not_joined(&mut self, reason: Reason) {
-        let namespace = self.name().clone();
-        let gone = Disconnected { namespace: namespace.clone(), reason: reason.clone() };
-        let error = Notice::ConnectError(ConnectError { namespace, reason });
-        if self.core.ended().is_some() && std::mem::take(&mut self.comes_back) {
-            self.subscribers.tell_or(&error, &Notice::Disconnected(gone));
-        } else {
-            self.subscribers.tell(&error);
-        }
-    }
-
     fn tell_retrying(&mut self, attempt: u32, delay: Duration, reason: Reason) {
         self.failure.note(&reason);
         self.waiters.note_failed(&reason);
-        let namespace = self.name().clone();
-        self.subscribers.tell(&Notice::Reconnecting(Reconnecting {
-            namespace,
-            attempt,
-            delay,
-            reason,
-        }));
+        self.publisher.retrying(attempt, delay, reason);
     }
 
     fn is_ready(&mut self, sid: ByteString, recovered: bool) {
@@ -287,12 +218,9 @@ impl Namespace {
             if recovered { ", session recovered" } else { "" }
         );
         self.failure = Failure::default();
-        self.comes_back = false;
         let ready = Ready { namespace: self.name().clone(), sid, protocol, recovered };
         self.waiters.resolve(&Ok(ready.clone()));
-        self.early_events.note_ready();
-        self.ready = Some(ready.clone());
-        self.subscribers.tell(&Notice::Ready(ready));
+        self.publisher.joined(ready);
     }
 
     /// It is not joined. Who waits for it goes on waiting if it is tried again.
@@ -314,16 +242,9 @@ impl Namespace {
         let chain = &self.namespace_ref.chain;
         let passed = if chain.is_empty() { Some(event) } else { chain.incoming(event) };
         let Some(event) = passed else { return };
-        let early_events = match self.subscribers.tell_event(
-            event,
-            self.early_events.is_kept(),
-            &self.namespace_ref.name,
-        ) {
-            Told::Overrun => return self.leave_overrun(),
-            Told::Somebody => return,
-            Told::Nobody(event) => event,
-        };
-        self.counters.missed.add(self.early_events.keep(early_events, &self.namespace_ref.name));
+        if self.publisher.event(event) {
+            self.leave_overrun();
+        }
     }
 
     /// Leaves because of a subscriber that wants it so, unless that has been done: what had been
@@ -335,26 +256,13 @@ impl Namespace {
         }
     }
 
-    /// Tells of the events that are handed to the Connection.
-    fn tell_emitted(&mut self, batch: &VecDeque<Outgoing>) {
-        for outgoing in batch {
-            if let Body::Event { id, payload } = &outgoing.packet.body {
-                let (payload, wants_ack) = (payload.clone(), id.is_some());
-                let namespace = self.name().clone();
-                self.subscribers.tell(&Notice::Emitted(Emitted { namespace, payload, wants_ack }));
-            }
-        }
-    }
-
     /// Hands the Connection what is to be sent.
     fn transmit(&mut self) {
         if let Some(epoch) = self.core.epoch() {
             let mut batch = self.core.take_transmit();
             batch.iter_mut().filter_map(|one| one.permit.as_mut()).for_each(SendPermit::hand);
             if !batch.is_empty() {
-                if self.subscribers.hears_emitted() {
-                    self.tell_emitted(&batch);
-                }
+                self.publisher.emitted(&batch);
                 self.connection.do_send(FromNamespace::Transmit { epoch, batch });
             }
         }
@@ -391,7 +299,7 @@ impl Namespace {
         let ended = self.core.ended().cloned().unwrap_or(Reason::Shutdown);
         let lost = self.core.take_unsent(&EmitError::Closed(ended)).len();
         self.publish();
-        self.counters.missed.add(self.early_events.discard());
+        self.publisher.discard_early_events();
         self.counters.add_namespace(self.core.tally());
         if lost > 0 {
             log::warn!("{}: {lost} buffered events were never sent", self.label());
@@ -442,13 +350,13 @@ impl Namespace {
         }
         self.transmit();
         self.counters.add_namespace(self.core.tally());
-        self.subscribers.poll(cx, &self.namespace_ref.name, &self.counters);
+        self.publisher.poll(cx);
         self.report();
     }
 
     /// Reports how far this namespace is, for the window.
     fn report(&mut self) {
-        let backlog = self.subscribers.backlog();
+        let backlog = self.publisher.backlog();
         if self.held.turn_into(backlog) {
             self.connection.do_send(FromNamespace::Room);
         }
@@ -495,7 +403,7 @@ impl ActorFuture<Namespace> for Pump {
         // All that was asked of the actor has been handled.
         if let Stage::Over(latch) = &mut namespace.stage {
             *latch = None;
-            if !namespace.subscribers.is_behind() {
+            if !namespace.publisher.is_behind() {
                 ctx.stop();
             }
         }
@@ -517,7 +425,9 @@ impl Handler<FromConnection> for Namespace {
             FromConnection::Retrying { attempt, delay, reason } => {
                 self.note_retry(attempt, delay, reason);
             }
-            FromConnection::GaveUp { attempts, reason } => self.give_up(attempts, reason),
+            FromConnection::GaveUp { attempts, reason } => {
+                self.publisher.gave_up(attempts, reason);
+            }
             FromConnection::Refused { reason } => self.refuse(reason),
             FromConnection::Shed { all, share } => self.shed(all, share),
             FromConnection::Finish { ending } => self.begin_finish(ending),
@@ -560,25 +470,22 @@ impl Namespace {
         }
     }
 
-    fn give_up(&mut self, attempts: u32, reason: Reason) {
-        let namespace = self.name().clone();
-        self.subscribers.tell(&Notice::GaveUp(GaveUp { namespace, attempts, reason }));
-    }
-
     fn refuse(&mut self, reason: Reason) {
         self.core.handle_refused(clock::now(), reason);
         self.publish();
     }
 
     fn shed(&mut self, all: bool, share: Load) {
-        if self.subscribers.shed(all, share, self.window.room_beside(), &self.namespace_ref.name) {
+        if self.publisher.shed(all, share, self.window.room_beside()) {
             self.leave_overrun();
         }
     }
 
     fn begin_finish(&mut self, ending: Ending) {
         self.namespace_ref.mark(Some(&Reason::Shutdown));
-        self.stage = Stage::Finishing(ending);
+        if !matches!(self.stage, Stage::Over(_)) {
+            self.stage = Stage::Finishing(ending);
+        }
     }
 
     fn end(&mut self, latch: Arc<ShutdownLatch>) {
@@ -602,14 +509,16 @@ impl Handler<FromHandle> for Namespace {
             FromHandle::TakeUnsent { waiter } => self.take_unsent(waiter),
             FromHandle::GiveTicket { waiter } => waiter.tell(self.ticket()),
             FromHandle::Answer(answer) => self.answer(answer),
-            FromHandle::Subscribe { number, interests } => self.subscribe(number, interests),
+            FromHandle::Subscribe { number, interests } => {
+                self.publisher.subscribe(number, interests);
+            }
             FromHandle::SubscribeOnce { number, interests } => {
-                self.subscribe_once(number, interests);
+                self.publisher.subscribe_once(number, interests);
             }
             FromHandle::SetOverflow { number, overflow } => {
-                self.subscribers.set_overflow(number, overflow);
+                self.publisher.set_overflow(number, overflow);
             }
-            FromHandle::Cancel { number } => self.subscribers.cancel(number),
+            FromHandle::Cancel { number } => self.publisher.cancel(number),
             FromHandle::AwaitReady { waiter, timeout } => self.await_ready(waiter, timeout),
             FromHandle::Rejoin { mark } => self.rejoin(mark),
             FromHandle::Disconnect { mark } => self.disconnect(mark),
@@ -678,46 +587,8 @@ impl Namespace {
         }
     }
 
-    fn subscribe(&mut self, number: SubscriptionId, interests: Interests) {
-        self.subscribers.check();
-        if !interests.are_connected() {
-            // What is kept is for who lives.
-            return log::info!("{}: {interests} has subscribed, and is gone already", self.label());
-        }
-        // What it gets now is what it has just subscribed to, and nothing twice.
-        let ready = interests.want_ready();
-        let (before, after) = self.early_events.take(&interests);
-        let mut subscriber = self.subscribers.adopt(number, interests);
-        for event in before {
-            subscriber.offer(&Notice::Event(event));
-        }
-        if let Some(fact) = self.ready.as_ref().filter(|_| ready) {
-            subscriber.offer(&Notice::Ready(fact.clone()));
-        }
-        for event in after {
-            subscriber.offer(&Notice::Event(event));
-        }
-        self.subscribers.add(subscriber);
-    }
-
-    fn subscribe_once(&mut self, number: SubscriptionId, interests: Interests) {
-        self.subscribers.check();
-        if !interests.are_connected() {
-            return log::info!("{}: {interests} has subscribed, and is gone already", self.label());
-        }
-        let ready = interests.want_ready();
-        let mut subscriber = Subscriber::once(number, interests);
-        if let Some(event) = self.early_events.pop(&subscriber) {
-            subscriber.offer(&Notice::Event(event));
-        }
-        if let Some(fact) = self.ready.as_ref().filter(|_| ready) {
-            subscriber.offer(&Notice::Ready(fact.clone()));
-        }
-        self.subscribers.add(subscriber);
-    }
-
     fn await_ready(&mut self, waiter: ReadySender, timeout: Duration) {
-        let outcome = match (&self.ready, self.core.ended()) {
+        let outcome = match (self.publisher.ready(), self.core.ended()) {
             (Some(ready), _) => Ok(ready.clone()),
             (None, Some(reason)) => Err(ReadyError::Ended(reason.clone())),
             (None, None) => {

@@ -10,6 +10,7 @@ use crate::{
         messages::{FromHandle, FromNamespace},
         namespace::Namespace,
         question::Question,
+        settings::Settings,
         status::NamespaceStatus,
     },
     backpressure::send_quota::{SendPermit, SendQuota},
@@ -74,6 +75,30 @@ impl From<Unfit> for EmitError {
 }
 
 impl NamespaceRef {
+    /// Gives the way to the actor of that address. All of them lead to the same namespace.
+    pub(crate) fn of(
+        settings: &Settings,
+    ) -> impl Fn(Addr<Namespace>) -> Self + Clone + Send + use<> {
+        let (link, namespace) = (settings.link.clone(), settings.core.namespace.clone());
+        let (name, parser) = (Name { link, namespace }, settings.core.parser);
+        let max_attachments = settings.max_attachments;
+        let (list, counters) = (settings.middleware.clone(), Arc::clone(&settings.counters));
+        let send_quota = SendQuota::new(settings.outgoing);
+        let status = Arc::new(NamespaceStatus::default());
+        let chain = Arc::new(Chain::new(list, name.clone(), counters));
+        let emit_queue = Arc::new(EmitQueue::default());
+        move |addr| Self {
+            name: name.clone(),
+            parser,
+            max_attachments,
+            send_quota: Arc::clone(&send_quota),
+            status: Arc::clone(&status),
+            chain: Arc::clone(&chain),
+            emit_queue: Arc::clone(&emit_queue),
+            addr,
+        }
+    }
+
     /// Sends a message to the actor. `false` if it is gone.
     pub(crate) fn tell(&self, message: FromHandle) -> bool {
         let alive = self.addr.connected();

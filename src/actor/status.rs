@@ -56,8 +56,8 @@ pub(crate) struct NamespaceStatus {
 #[derive(Debug, Default)]
 struct Told {
     reason: Option<Reason>,
-    /// Counts what handles have noted in advance, by [`mark`](NamespaceStatus::mark). The actor leaves it alone
-    /// until it has come to the message behind it.
+    /// Counts what handles have noted in advance, by [`mark`](NamespaceStatus::mark). The actor leaves it
+    /// alone until it has come to the message behind it.
     marks: u64,
 }
 
