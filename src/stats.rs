@@ -14,8 +14,7 @@ use std::{
 
 use crate::{
     backpressure::receive_window::Load,
-    error::Reason,
-    proto::{connection, namespace, round_trips::RoundTrips},
+    proto::{connection, namespace, reason::Reason, round_trips::RoundTrips},
 };
 
 macro_rules! counters {

@@ -21,31 +21,31 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU8, Ordering},
-    },
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use actix::{Actor, Addr, AsyncContext, Context, Handler, Message};
+use actix::{Actor, AsyncContext, Context, Handler, Recipient};
 use bytestring::ByteString;
 
 use crate::{
     actor::{
         driver::Driver,
+        held::Held,
         journal::Journal,
-        namespace::{self, Held, Namespace, Way, message},
+        messages::{FromClient, FromConnection, FromNamespace},
+        shutdown::{Ending, Shutdown, ShutdownLatch, ShutdownSender},
+        status::ConnectionStatus,
     },
     backpressure::receive_window::{Load, ReceiveWindow},
     proto::{
-        connection::{self as proto, Admission, Event, Outgoing},
-        engine::{Protocol, later},
+        connection as proto,
+        connection::{Admission, Event, Outgoing},
+        engine::later,
         fast_map::FastMap,
         packet::Packet,
-        ticket::SessionTicket,
     },
-    runtime::{clock, guard::Teller},
+    runtime::clock,
     stats::Counters,
     transport::Target,
 };
@@ -72,38 +72,12 @@ pub(crate) enum Inflow {
     NoRoom,
 }
 
-/// What the handles can know without asking the actor.
-#[derive(Debug, Default)]
-pub(crate) struct SharedStatus {
-    /// 0 as long as it is not known.
-    protocol: AtomicU8,
-}
-
-impl SharedStatus {
-    pub(crate) fn protocol(&self) -> Option<Protocol> {
-        match self.protocol.load(Ordering::Acquire) {
-            3 => Some(Protocol::Eio3),
-            4 => Some(Protocol::Eio4),
-            _ => None,
-        }
-    }
-
-    fn set_protocol(&self, protocol: Option<Protocol>) {
-        let number = match protocol {
-            None => 0,
-            Some(Protocol::Eio3) => 3,
-            Some(Protocol::Eio4) => 4,
-        };
-        self.protocol.store(number, Ordering::Release);
-    }
-}
-
 #[derive(Debug)]
 pub(crate) struct Connection {
     pub(crate) core: proto::Connection,
     target: Target,
     pub(crate) journal: Journal,
-    knowledge: Arc<SharedStatus>,
+    status: Arc<ConnectionStatus>,
     counters: Arc<Counters>,
     children: FastMap<ByteString, Child>,
     window: Arc<ReceiveWindow>,
@@ -118,7 +92,7 @@ pub(crate) struct Connection {
 /// A namespace, as its Connection sees it.
 #[derive(Debug)]
 struct Child {
-    addr: Addr<Namespace>,
+    addr: Recipient<FromConnection>,
     /// It is joined, or to be joined, and so needs a connection.
     wanted: bool,
     /// Packets to be routed.
@@ -130,52 +104,19 @@ struct Child {
     finished: bool,
 }
 
-#[derive(Debug)]
-struct Shutdown {
-    until: Instant,
-    way: Way,
-    done: ShutdownLatch,
-}
-
-/// Shared by all who have to end before the end. The last one to drop it tells who waits.
-#[derive(Debug)]
-pub(crate) struct ShutdownLatch {
-    waiters: Vec<ShutdownSender>,
-    tickets: Mutex<Vec<SessionTicket>>,
-}
-
-type ShutdownSender = Teller<Vec<SessionTicket>>;
-
-impl ShutdownLatch {
-    /// A namespace has ended, and may be gone on with.
-    pub(crate) fn hand_over(&self, ticket: SessionTicket) {
-        self.tickets.lock().unwrap_or_else(PoisonError::into_inner).push(ticket);
-    }
-}
-
-impl Drop for ShutdownLatch {
-    fn drop(&mut self) {
-        let tickets =
-            std::mem::take(self.tickets.get_mut().unwrap_or_else(PoisonError::into_inner));
-        for waiter in self.waiters.drain(..) {
-            waiter.tell(tickets.clone());
-        }
-    }
-}
-
 impl Connection {
     pub(crate) fn new(
         config: proto::Config,
         target: Target,
         window: Arc<ReceiveWindow>,
-        knowledge: Arc<SharedStatus>,
+        status: Arc<ConnectionStatus>,
         counters: Arc<Counters>,
     ) -> Self {
         Self {
             core: proto::Connection::new(config),
             journal: Journal::new(&target),
             target,
-            knowledge,
+            status,
             counters,
             children: FastMap::default(),
             window,
@@ -218,7 +159,7 @@ impl Connection {
             self.behind = Some(later(now, SHED_EVERY));
             let all = self.core.strain(DESPERATE).is_some_and(|at| at <= now);
             let share = self.window.holding().divided_by(self.children.len());
-            self.tell(|| namespace::Shed { all, share });
+            self.tell(|| FromConnection::Shed { all, share });
         }
         self.core.handle_timeout(now);
         if let Some(shutdown) = &mut self.shutdown
@@ -243,21 +184,21 @@ impl Connection {
                 }
                 Event::Greeted(session) => {
                     self.journal.greeted();
-                    self.knowledge.set_protocol(self.core.protocol());
+                    self.status.set_protocol(self.core.protocol());
                     if let Some(root) = self.children.get("/") {
-                        root.addr.do_send(namespace::Opened { session });
+                        root.addr.do_send(FromConnection::Opened { session });
                     }
                 }
                 Event::Opened(session) => {
                     self.journal.connected(session.protocol);
                     self.counters.connects.add(1);
-                    self.knowledge.set_protocol(self.core.protocol());
+                    self.status.set_protocol(self.core.protocol());
                     self.dispatch();
-                    self.tell(|| namespace::Opened { session: session.clone() });
+                    self.tell(|| FromConnection::Opened { session: session.clone() });
                 }
                 Event::Refused(reason) => {
                     self.dispatch();
-                    self.tell(|| namespace::Refused { reason: reason.clone() });
+                    self.tell(|| FromConnection::Refused { reason: reason.clone() });
                 }
                 Event::Lost { reason, again, suspect } => {
                     self.journal.lost(&reason, again);
@@ -269,19 +210,23 @@ impl Connection {
                         let again = again || !child.wanted;
                         let suspect = suspect.clone().filter(|one| one.is_of(namespace));
                         let reason = reason.clone();
-                        child.addr.do_send(namespace::Lost { reason, again, suspect });
+                        child.addr.do_send(FromConnection::Lost { reason, again, suspect });
                     }
                 }
                 Event::Retrying { attempt, delay, reason } => {
                     self.journal.retrying(attempt, delay, &reason);
                     self.counters.attempts.add(1);
-                    self.tell(|| namespace::Retrying { attempt, delay, reason: reason.clone() });
+                    self.tell(|| FromConnection::Retrying {
+                        attempt,
+                        delay,
+                        reason: reason.clone(),
+                    });
                 }
                 Event::GaveUp { attempts, reason } => {
                     self.journal.gave_up(attempts, &reason);
                     for child in self.children.values().filter(|child| child.wanted) {
                         let reason = reason.clone();
-                        child.addr.do_send(namespace::GivenUp { attempts, reason });
+                        child.addr.do_send(FromConnection::GaveUp { attempts, reason });
                     }
                 }
             }
@@ -318,7 +263,7 @@ impl Connection {
             let packets = std::mem::take(&mut child.batch);
             child.last = packets.len();
             let held = Held::added(&self.window, std::mem::take(&mut child.batch_load));
-            child.addr.do_send(namespace::Routed { epoch, packets, held });
+            child.addr.do_send(FromConnection::Routed { epoch, packets, held });
         }
     }
 
@@ -330,7 +275,7 @@ impl Connection {
         }
         for (namespace, batch) in unwritten {
             if let Some(child) = self.children.get(&namespace) {
-                child.addr.do_send(namespace::Unwritten { batch });
+                child.addr.do_send(FromConnection::Unwritten { batch });
             }
         }
     }
@@ -355,26 +300,25 @@ impl Connection {
         self.counters.add_connection(self.core.tally());
     }
 
-    fn tell<M>(&self, message: impl Fn() -> M)
-    where
-        M: Message<Result = ()> + Send + 'static,
-        Namespace: Handler<M>,
-    {
+    fn tell(&self, message: impl Fn() -> FromConnection) {
         for child in self.children.values() {
             child.addr.do_send(message());
         }
     }
 
-    fn begin_shutdown(&mut self, deadline: Duration, way: Way, waiter: Option<ShutdownSender>) {
+    fn begin_shutdown(
+        &mut self,
+        deadline: Duration,
+        ending: Ending,
+        waiter: Option<ShutdownSender>,
+    ) {
         let until = later(clock::now(), deadline);
         if let Some(shutdown) = &mut self.shutdown {
             shutdown.until = shutdown.until.min(until);
-            shutdown.done.waiters.extend(waiter);
+            shutdown.latch.add(waiter);
         } else {
-            let (waiters, tickets) = (waiter.into_iter().collect(), Mutex::default());
-            let done = ShutdownLatch { waiters, tickets };
-            self.shutdown = Some(Shutdown { until, way, done });
-            self.tell(|| namespace::Finish { way });
+            self.shutdown = Some(Shutdown { until, ending, latch: ShutdownLatch::new(waiter) });
+            self.tell(|| FromConnection::Finish { ending });
         }
     }
 
@@ -389,9 +333,9 @@ impl Connection {
             return false;
         }
         self.account();
-        if let Some(Shutdown { done, .. }) = self.shutdown.take() {
-            let done = Arc::new(done);
-            self.tell(|| namespace::End { done: Arc::clone(&done) });
+        if let Some(Shutdown { latch, .. }) = self.shutdown.take() {
+            let latch = Arc::new(latch);
+            self.tell(|| FromConnection::End { latch: Arc::clone(&latch) });
         }
         true
     }
@@ -406,51 +350,30 @@ impl Actor for Connection {
     }
 }
 
-// From the Namespaces.
-
-message!(
-    /// A namespace wants to be joined.
-    Join { namespace: ByteString, addr: Addr<Namespace> }
-);
-message!(
-    /// A namespace is joined or to be joined, or neither.
-    Wanted { namespace: ByteString, wanted: bool }
-);
-message!(
-    /// Packets to be sent.
-    Transmit { epoch: u64, batch: VecDeque<Outgoing> }
-);
-message!(
-    /// The packet that leaves a namespace.
-    Leave { epoch: u64, packet: Packet }
-);
-message!(
-    /// There is room in the window again, or a namespace is dead.
-    Room {}
-);
-message!(
-    /// A namespace has nothing to send any more.
-    Finished { namespace: ByteString }
-);
-
-message!(
-    /// The connection of that number is of no use to a namespace any more.
-    Replace { epoch: u64 }
-);
-
-impl Handler<Replace> for Connection {
+impl Handler<FromNamespace> for Connection {
     type Result = ();
 
-    fn handle(&mut self, Replace { epoch }: Replace, _: &mut Self::Context) {
-        self.core.replace(clock::now(), epoch);
+    fn handle(&mut self, message: FromNamespace, _: &mut Self::Context) {
+        match message {
+            FromNamespace::Join { namespace, addr } => self.join(&namespace, &addr),
+            FromNamespace::Wanted { namespace, wanted } => self.want(&namespace, wanted),
+            FromNamespace::Transmit { epoch, batch } => self.transmit(epoch, batch),
+            FromNamespace::Leave { epoch, packet } => self.core.leave(clock::now(), epoch, packet),
+            // It is awake: the driver reads on.
+            FromNamespace::Room => self.let_the_dead_go(),
+            FromNamespace::Finished { namespace } => {
+                if let Some(child) = self.children.get_mut(&namespace) {
+                    child.finished = true;
+                }
+            }
+            FromNamespace::Replace { epoch } => self.core.replace(clock::now(), epoch),
+        }
     }
 }
 
-impl Handler<Join> for Connection {
-    type Result = ();
-
-    fn handle(&mut self, join: Join, _: &mut Self::Context) {
-        let Join { namespace, addr } = join;
+/// What the Namespaces say.
+impl Connection {
+    fn join(&mut self, namespace: &ByteString, addr: &Recipient<FromConnection>) {
         self.children.entry(namespace.clone()).or_insert_with(|| Child {
             addr: addr.clone(),
             wanted: true,
@@ -459,41 +382,33 @@ impl Handler<Join> for Connection {
             batch_load: Load::default(),
             finished: false,
         });
-        self.note_wanted(&namespace, true);
-        if let Some(Shutdown { way, .. }) = self.shutdown {
+        self.note_wanted(namespace, true);
+        if let Some(Shutdown { ending, .. }) = self.shutdown {
             // It joins all the same: something may be to be sent.
-            addr.do_send(namespace::Finish { way });
+            addr.do_send(FromConnection::Finish { ending });
         }
-        match self.core.join(clock::now(), &namespace) {
+        match self.core.join(clock::now(), namespace) {
             Admission::Later => {}
-            Admission::Now(session) => addr.do_send(namespace::Opened { session }),
+            Admission::Now(session) => addr.do_send(FromConnection::Opened { session }),
             Admission::Joined(session) => {
                 let epoch = session.epoch;
-                addr.do_send(namespace::Opened { session });
+                addr.do_send(FromConnection::Opened { session });
                 let packets = vec![proto::joined_root()];
                 let held = Held::added(&self.window, Load::default());
-                addr.do_send(namespace::Routed { epoch, packets, held });
+                addr.do_send(FromConnection::Routed { epoch, packets, held });
             }
         }
     }
-}
 
-impl Handler<Wanted> for Connection {
-    type Result = ();
-
-    fn handle(&mut self, Wanted { namespace, wanted }: Wanted, _: &mut Self::Context) {
-        self.note_wanted(&namespace, wanted);
+    fn want(&mut self, namespace: &str, wanted: bool) {
+        self.note_wanted(namespace, wanted);
         if wanted && self.core.is_idle() {
             // The connection that it was to be joined on is gone meanwhile.
-            self.core.join(clock::now(), &namespace);
+            self.core.join(clock::now(), namespace);
         }
     }
-}
 
-impl Handler<Transmit> for Connection {
-    type Result = ();
-
-    fn handle(&mut self, Transmit { epoch, batch }: Transmit, _: &mut Self::Context) {
+    fn transmit(&mut self, epoch: u64, batch: VecDeque<Outgoing>) {
         let now = clock::now();
         for outgoing in batch {
             self.core.send(now, epoch, outgoing);
@@ -502,57 +417,15 @@ impl Handler<Transmit> for Connection {
     }
 }
 
-impl Handler<Leave> for Connection {
+impl Handler<FromClient> for Connection {
     type Result = ();
 
-    fn handle(&mut self, Leave { epoch, packet }: Leave, _: &mut Self::Context) {
-        self.core.leave(clock::now(), epoch, packet);
-    }
-}
-
-impl Handler<Room> for Connection {
-    type Result = ();
-
-    /// It is awake: the driver reads on.
-    fn handle(&mut self, _: Room, _: &mut Self::Context) {
-        self.let_the_dead_go();
-    }
-}
-
-impl Handler<Finished> for Connection {
-    type Result = ();
-
-    fn handle(&mut self, Finished { namespace }: Finished, _: &mut Self::Context) {
-        if let Some(child) = self.children.get_mut(&namespace) {
-            child.finished = true;
+    fn handle(&mut self, message: FromClient, _: &mut Self::Context) {
+        match message {
+            FromClient::Shutdown { deadline, ending, waiter } => {
+                self.begin_shutdown(deadline, ending, Some(waiter));
+            }
+            FromClient::Abandoned => self.begin_shutdown(FAREWELL, Ending::Leave, None),
         }
-    }
-}
-
-// From the handles.
-
-message!(
-    /// Shut down within the deadline. The answer comes when all namespaces have ended.
-    BeginShutdown { deadline: Duration, way: Way, waiter: ShutdownSender }
-);
-message!(
-    /// The last handle was dropped.
-    Abandoned {}
-);
-
-impl Handler<BeginShutdown> for Connection {
-    type Result = ();
-
-    fn handle(&mut self, shutdown: BeginShutdown, _: &mut Self::Context) {
-        let BeginShutdown { deadline, way, waiter } = shutdown;
-        self.begin_shutdown(deadline, way, Some(waiter));
-    }
-}
-
-impl Handler<Abandoned> for Connection {
-    type Result = ();
-
-    fn handle(&mut self, _: Abandoned, _: &mut Self::Context) {
-        self.begin_shutdown(FAREWELL, Way::Leave, None);
     }
 }

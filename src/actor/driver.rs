@@ -14,11 +14,7 @@ use futures::future::LocalBoxFuture;
 
 use crate::{
     actor::connection::{Connection, Inflow},
-    error::Reason,
-    proto::{
-        connection::{self as proto, Action},
-        engine::later,
-    },
+    proto::{connection as proto, connection::Action, engine::later, reason::Reason},
     runtime::{
         clock::{self, SuspendWatch, Timer},
         provider::DialContext,
@@ -291,7 +287,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        actor::connection::SharedStatus,
+        actor::status::ConnectionStatus,
         backpressure::receive_window::{Load, ReceiveWindow},
         proto::{
             backoff::Reconnect,
@@ -354,9 +350,9 @@ mod tests {
             seed: 7,
         };
         let window = Arc::new(ReceiveWindow::new(Load { items: 10, bytes: 1_000 }));
-        let knowledge = Arc::new(SharedStatus::default());
+        let status = Arc::new(ConnectionStatus::default());
         let mut connection =
-            Connection::new(config, target.clone(), window, knowledge, Arc::default());
+            Connection::new(config, target.clone(), window, status, Arc::default());
         let mut driver = Driver::new(target);
         let mut ctx = Context::new();
         let mut turn = |driver: &mut Driver, connection: &mut Connection| {

@@ -11,7 +11,7 @@ use std::{
 };
 
 use crate::{
-    actor::namespace::Question,
+    actor::question::Question,
     backpressure::send_quota::SendPermit,
     proto::emit::{Emit, Offline},
 };
@@ -53,17 +53,17 @@ impl EmitQueue {
 
     /// Adds an event to the batch, and has that announced if it is a new one. `false` if the actor is
     /// gone.
-    pub(crate) fn push(&self, post: Submission, announce: impl FnOnce()) -> bool {
+    pub(crate) fn push(&self, submission: Submission, announce: impl FnOnce()) -> bool {
         let mut state = self.state();
         if state.is_over {
             return false;
         }
         let is_open = std::mem::replace(&mut state.is_open, true);
         if let Some(batch) = state.batches.back_mut().filter(|_| is_open) {
-            batch.push(post);
+            batch.push(submission);
         } else {
             let mut batch = std::mem::take(&mut state.spare);
-            batch.push(post);
+            batch.push(submission);
             state.batches.push_back(batch);
             // Before anybody else can say something to the actor.
             announce();
@@ -109,7 +109,7 @@ mod tests {
     use super::*;
     use crate::backpressure::send_quota::{Limits, SendQuota};
 
-    fn post(send_quota: &Arc<SendQuota>, name: &str) -> Submission {
+    fn submission(send_quota: &Arc<SendQuota>, name: &str) -> Submission {
         let permit = send_quota.reserve(1).unwrap();
         let emit = Emit::new(name, ()).unwrap();
         Submission { emit, permit, offline: Offline::Buffer, question: None }
@@ -118,15 +118,16 @@ mod tests {
     #[test]
     fn each_batch_is_announced_once_and_ends_with_what_else_is_said() {
         let send_quota = SendQuota::new(Limits { items: 10, bytes: 100, asks: 1 });
-        let (posts, announced) = (EmitQueue::default(), std::cell::Cell::new(0));
-        let emit =
-            |name| posts.push(post(&send_quota, name), || announced.set(announced.get() + 1));
+        let (emit_queue, announced) = (EmitQueue::default(), std::cell::Cell::new(0));
+        let emit = |name| {
+            emit_queue.push(submission(&send_quota, name), || announced.set(announced.get() + 1))
+        };
         let taken = || -> Vec<String> {
-            posts.take().iter().map(|post| post.emit.name().to_owned()).collect()
+            emit_queue.take().iter().map(|one| one.emit.name().to_owned()).collect()
         };
         assert!(emit("a") && emit("b"));
         assert_eq!(announced.get(), 1);
-        posts.seal();
+        emit_queue.seal();
         assert!(emit("c") && emit("d"));
         assert_eq!(announced.get(), 2);
         assert_eq!(taken(), ["a", "b"]);
@@ -135,12 +136,12 @@ mod tests {
         assert_eq!(taken(), ["c", "d", "e"]);
         assert!(emit("f"));
         assert_eq!(announced.get(), 3);
-        posts.seal();
+        emit_queue.seal();
         assert_eq!(taken(), ["f"]);
         assert!(taken().is_empty());
         assert!(emit("g"));
         assert_eq!(announced.get(), 4);
-        posts.close();
+        emit_queue.close();
         assert_eq!((send_quota.waiting(), send_quota.discarded()), (0, 7));
         assert!(!emit("h"));
         assert_eq!((announced.get(), send_quota.waiting()), (4, 0));

@@ -8,8 +8,10 @@ use std::{fmt, time::Duration};
 use bytestring::ByteString;
 
 use crate::{
-    error::{ConnectFailure, Reason},
-    proto::engine::Protocol,
+    proto::{
+        engine::Protocol,
+        reason::{ConnectFailure, Reason},
+    },
     transport::Target,
 };
 

@@ -5,10 +5,20 @@
 //! through a [`namespace_ref`], and what they emit waits in an [`emit_queue`].
 
 pub(crate) mod connection;
+pub(crate) mod credentials;
 pub(crate) mod driver;
 pub(crate) mod emit_queue;
+pub(crate) mod failure;
+pub(crate) mod held;
 pub(crate) mod journal;
+pub(crate) mod messages;
 pub(crate) mod namespace;
 pub(crate) mod namespace_ref;
+pub(crate) mod publisher;
+pub(crate) mod question;
+pub(crate) mod responder;
+pub(crate) mod settings;
+pub(crate) mod shutdown;
+pub(crate) mod status;
 pub(crate) mod subscribers;
 pub(crate) mod waiters;

@@ -1,52 +1,31 @@
 //! The way to a namespace from outside: its address, its room for outgoing events, its status.
-//!
-//! The status is what handles can know without asking. Two write it: the actor, what is; and the
-//! handles, in advance, what they have just asked for, so that the next call sees it.
 
-use std::{
-    fmt,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
-};
+use std::sync::Arc;
 
-use actix::{Addr, Context, Handler, Message, dev::ToEnvelope};
-use bytestring::ByteString;
+use actix::{Addr, Recipient};
 
 use crate::{
     actor::{
-        connection::{self, Connection},
         emit_queue::{EmitQueue, Submission},
-        namespace::{Namespace, Question, Submitted},
+        messages::{FromHandle, FromNamespace},
+        namespace::Namespace,
+        question::Question,
+        settings::Settings,
+        status::NamespaceStatus,
     },
     backpressure::send_quota::{SendPermit, SendQuota},
-    error::{EmitError, Reason},
+    display::Name,
     middleware::{Chain, Flow},
     payload::{AMBIGUOUS, Payload},
     proto::{
         emit::{Emit, Offline, check_name},
         engine::Protocol,
+        error::EmitError,
         namespace,
         packet::Parser,
+        reason::Reason,
     },
 };
-
-/// What a namespace is called.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Name {
-    /// `host:port` of its connection.
-    pub(crate) link: ByteString,
-    pub(crate) namespace: ByteString,
-}
-
-/// For logs: a process may have many connections, and each a `/`.
-impl fmt::Display for Name {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { link, namespace } = self;
-        write!(f, "{link}{namespace}")
-    }
-}
 
 /// The way to a namespace for handles and responders, on any thread.
 #[derive(Debug, Clone)]
@@ -55,9 +34,9 @@ pub(crate) struct NamespaceRef {
     pub(crate) parser: Parser,
     pub(crate) max_attachments: usize,
     pub(crate) send_quota: Arc<SendQuota>,
-    pub(crate) status: Arc<Status>,
+    pub(crate) status: Arc<NamespaceStatus>,
     pub(crate) chain: Arc<Chain>,
-    pub(crate) posts: Arc<EmitQueue>,
+    pub(crate) emit_queue: Arc<EmitQueue>,
     pub(crate) addr: Addr<Namespace>,
 }
 
@@ -69,83 +48,62 @@ pub(crate) enum Admitted {
     Answered(Payload),
 }
 
-/// What the handles can know without asking the actor.
-#[derive(Debug, Default)]
-pub(crate) struct Status {
-    has_ended: AtomicBool,
-    told: Mutex<Told>,
-    /// Counts the times that the namespace was joined, or tried to be; 0 while it is not.
-    visit: AtomicU64,
-    is_joined: AtomicBool,
-    /// The server has let this client in: it is joined, or the server's first events came before its
-    /// answer.
-    has_begun: AtomicBool,
-    /// The server adds an argument of its own to events.
-    is_stamped: AtomicBool,
-    /// The largest message that the server takes, in bytes; 0 as long as that is not known.
-    max_payload: AtomicU64,
+/// Why the server would not take an event or an answer.
+#[derive(Debug)]
+pub(crate) enum Unfit {
+    /// It came from a server with another parser, and cannot be said in this one.
+    Ambiguous,
+    TooManyAttachments {
+        count: usize,
+        limit: usize,
+    },
+    /// In bytes.
+    TooLarge {
+        size: u64,
+        limit: u64,
+    },
 }
 
-#[derive(Debug, Default)]
-struct Told {
-    reason: Option<Reason>,
-    /// Counts what handles have noted in advance, by [`NamespaceRef::mark`]. The actor leaves it alone
-    /// until it has come to the message behind it.
-    marks: u64,
-}
-
-impl Status {
-    fn told(&self) -> MutexGuard<'_, Told> {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn reason(&self) -> Option<Reason> {
-        if !self.has_ended.load(Ordering::Acquire) {
-            return None;
+impl From<Unfit> for EmitError {
+    fn from(unfit: Unfit) -> Self {
+        match unfit {
+            Unfit::Ambiguous => Self::Encode(AMBIGUOUS.to_owned()),
+            Unfit::TooManyAttachments { count, limit } => Self::TooManyAttachments { count, limit },
+            Unfit::TooLarge { size, limit } => Self::PayloadTooLarge { size, limit },
         }
-        self.told().reason.clone()
-    }
-
-    /// What a handle notes, before the actor gets to its message. Nothing follows a shutdown.
-    fn mark(&self, reason: Option<&Reason>) -> u64 {
-        let mut told = self.told();
-        told.marks = told.marks.wrapping_add(1);
-        if told.reason != Some(Reason::Shutdown) {
-            told.reason = reason.cloned();
-            self.has_ended.store(reason.is_some(), Ordering::Release);
-        }
-        told.marks
-    }
-
-    /// Whether that changed it.
-    fn update(&self, reason: Option<&Reason>, seen: u64) -> bool {
-        if reason.is_none() && !self.has_ended.load(Ordering::Acquire) {
-            return false;
-        }
-        let mut told = self.told();
-        let changes = told.marks == seen
-            && told.reason != Some(Reason::Shutdown)
-            && told.reason.as_ref() != reason;
-        if changes {
-            told.reason = reason.cloned();
-            self.has_ended.store(reason.is_some(), Ordering::Release);
-        }
-        changes
     }
 }
 
 impl NamespaceRef {
+    /// Gives the way to the actor of that address. All of them lead to the same namespace.
+    pub(crate) fn of(
+        settings: &Settings,
+    ) -> impl Fn(Addr<Namespace>) -> Self + Clone + Send + use<> {
+        let (link, namespace) = (settings.link.clone(), settings.core.namespace.clone());
+        let (name, parser) = (Name { link, namespace }, settings.core.parser);
+        let max_attachments = settings.max_attachments;
+        let (list, counters) = (settings.middleware.clone(), Arc::clone(&settings.counters));
+        let send_quota = SendQuota::new(settings.outgoing);
+        let status = Arc::new(NamespaceStatus::default());
+        let chain = Arc::new(Chain::new(list, name.clone(), counters));
+        let emit_queue = Arc::new(EmitQueue::default());
+        move |addr| Self {
+            name: name.clone(),
+            parser,
+            max_attachments,
+            send_quota: Arc::clone(&send_quota),
+            status: Arc::clone(&status),
+            chain: Arc::clone(&chain),
+            emit_queue: Arc::clone(&emit_queue),
+            addr,
+        }
+    }
+
     /// Sends a message to the actor. `false` if it is gone.
-    pub(crate) fn tell<M>(&self, message: M) -> bool
-    where
-        M: Message + Send + 'static,
-        M::Result: Send,
-        Namespace: Handler<M>,
-        Context<Namespace>: ToEnvelope<Namespace, M>,
-    {
+    pub(crate) fn tell(&self, message: FromHandle) -> bool {
         let alive = self.addr.connected();
         if alive {
-            self.posts.seal();
+            self.emit_queue.seal();
             self.addr.do_send(message);
         }
         alive
@@ -153,33 +111,9 @@ impl NamespaceRef {
 
     /// What the actor knows, when it has come to mark number `seen`.
     pub(crate) fn update<W>(&self, core: &namespace::Namespace<W>, seen: u64) {
-        self.status.visit.store(core.visit().unwrap_or(0), Ordering::Release);
-        self.status.is_joined.store(core.is_joined(), Ordering::Release);
-        self.status.has_begun.store(core.has_begun(), Ordering::Release);
-        self.status.max_payload.store(core.max_payload().unwrap_or(0), Ordering::Release);
-        self.status.is_stamped.store(core.recovery().is_some(), Ordering::Release);
-        if self.status.update(core.ended(), seen) {
+        if self.status.update(core, seen) {
             self.send_quota.turn_away();
         }
-    }
-
-    /// Whether the server adds an argument of its own to events.
-    pub(crate) fn is_stamped(&self) -> bool {
-        self.status.is_stamped.load(Ordering::Acquire)
-    }
-
-    pub(crate) fn is_joined(&self) -> bool {
-        self.status.is_joined.load(Ordering::Acquire)
-    }
-
-    /// The largest message that the server takes, in bytes, while that is known.
-    pub(crate) fn max_payload(&self) -> Option<u64> {
-        Some(self.status.max_payload.load(Ordering::Acquire)).filter(|&limit| limit != 0)
-    }
-
-    /// The number of the visit that goes on now. Ids of the server's questions are good for one.
-    pub(crate) fn visit(&self) -> Option<u64> {
-        Some(self.status.visit.load(Ordering::Acquire)).filter(|&visit| visit != 0)
     }
 
     /// Why the namespace is neither joined nor to be joined, if so.
@@ -197,24 +131,23 @@ impl NamespaceRef {
         mark
     }
 
-    /// The size of an event or an answer and the server's limit, if the one is known to exceed the
-    /// other. The actor knows the number of a question as well.
-    pub(crate) fn exceeded(&self, id: Option<u64>, payload: &Payload) -> Option<(u64, u64)> {
-        let limit = self.max_payload()?;
-        let size = self.parser.exceeds(Protocol::Eio4, &self.name.namespace, id, payload, limit)?;
-        Some((size, limit))
-    }
-
-    /// How many attachments there are, if these are more than the server takes. One with msgpack takes
-    /// any number.
-    pub(crate) fn too_many_attachments(&self, payload: &Payload) -> Option<usize> {
-        let count = payload.attachments().len();
-        (self.parser == Parser::Json && count > self.max_attachments).then_some(count)
-    }
-
-    /// Whether it came from a server with another parser, and cannot be said in this one.
-    pub(crate) fn is_ambiguous(&self, payload: &Payload) -> bool {
-        self.parser == Parser::Json && payload.is_ambiguous_as_text()
+    /// Whether the server takes an event or an answer of this content. `id` is that of the question,
+    /// as far as it is known: the actor gives an event its own.
+    pub(crate) fn check(&self, id: Option<u64>, payload: &Payload) -> Result<(), Unfit> {
+        if self.parser == Parser::Json && payload.is_ambiguous_as_text() {
+            return Err(Unfit::Ambiguous);
+        }
+        // One with msgpack takes any number.
+        let (count, limit) = (payload.attachments().len(), self.max_attachments);
+        if self.parser == Parser::Json && count > limit {
+            return Err(Unfit::TooManyAttachments { count, limit });
+        }
+        let Some(limit) = self.status.max_payload() else { return Ok(()) };
+        let namespace = &self.name.namespace;
+        match self.parser.exceeds(Protocol::Eio4, namespace, id, payload, limit) {
+            Some(size) => Err(Unfit::TooLarge { size, limit }),
+            None => Ok(()),
+        }
     }
 
     /// Has an event pass the middleware.
@@ -251,8 +184,8 @@ impl NamespaceRef {
         offline: Offline,
         question: Option<Question>,
     ) -> Result<(), EmitError> {
-        let post = Submission { emit, permit, offline, question: question.map(Box::new) };
-        let taken = self.posts.push(post, || self.addr.do_send(Submitted {}));
+        let submission = Submission { emit, permit, offline, question: question.map(Box::new) };
+        let taken = self.emit_queue.push(submission, || self.addr.do_send(FromHandle::Submitted));
         taken.then_some(()).ok_or(EmitError::Closed(Reason::Shutdown))
     }
 
@@ -263,28 +196,22 @@ impl NamespaceRef {
         if let Some(reason) = self.ended() {
             return Err(EmitError::Closed(reason));
         }
-        if offline == Offline::Fail && !self.status.has_begun.load(Ordering::Acquire) {
+        if offline == Offline::Fail && !self.status.has_begun() {
             return Err(EmitError::Offline);
         }
-        if self.is_ambiguous(&emit.payload) {
-            return Err(EmitError::Encode(AMBIGUOUS.to_owned()));
-        }
-        if let Some(count) = self.too_many_attachments(&emit.payload) {
-            return Err(EmitError::TooManyAttachments { count, limit: self.max_attachments });
-        }
-        if let Some((size, limit)) = self.exceeded(None, &emit.payload) {
-            return Err(EmitError::PayloadTooLarge { size, limit });
-        }
+        self.check(None, &emit.payload)?;
         self.send_quota.reserve(emit.payload.size()).ok_or_else(|| EmitError::Full(emit.clone()))
     }
 
-    pub(crate) fn address(&self) -> Addr<Namespace> {
-        self.addr.clone()
+    /// What takes events as messages.
+    pub(crate) fn recipient(&self) -> Recipient<Emit> {
+        self.addr.clone().recipient()
     }
 
     /// Asks the Connection to have the namespace joined.
-    pub(crate) fn join(&self, connection: &Addr<Connection>) {
+    pub(crate) fn join(&self, connection: &Recipient<FromNamespace>) {
         let namespace = self.name.namespace.clone();
-        connection.do_send(connection::Join { namespace, addr: self.address() });
+        let addr = self.addr.clone().recipient();
+        connection.do_send(FromNamespace::Join { namespace, addr });
     }
 }

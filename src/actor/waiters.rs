@@ -2,11 +2,38 @@
 
 use std::time::Instant;
 
+use thiserror::Error;
+
 use crate::{
-    error::{ConnectFailure, ReadyError, Reason},
     message::Ready,
-    runtime::guard::Teller,
+    proto::reason::{ConnectFailure, Reason},
+    runtime::task::Teller,
 };
+
+/// A namespace that did not become ready.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum ReadyError {
+    /// Not within the time given. The namespace is still being joined.
+    #[error("the namespace was not ready in time{}", because(last.as_ref()))]
+    TimedOut {
+        /// Why there is no connection yet, if it has been tried and is tried again.
+        last: Option<Reason>,
+    },
+    /// There is no connection, for this reason, and no sense in waiting for one: attempts would come
+    /// to the same, or three have failed; see [`Socket::ready`](crate::Socket::ready). The namespace
+    /// is still being joined, by the policy of the client.
+    #[error("{0}")]
+    Failing(Reason),
+    /// It is not being joined (any more), for this reason.
+    /// [`Socket::connect`](crate::Socket::connect) tries again.
+    #[error("{0}")]
+    Ended(Reason),
+}
+
+fn because(reason: Option<&Reason>) -> String {
+    reason.map(|reason| format!(": {reason}")).unwrap_or_default()
+}
 
 /// So many failed attempts are waited for.
 const FEW: u32 = 3;
@@ -120,14 +147,14 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::runtime::guard;
+    use crate::runtime::task;
 
     const DEFAULT: Patience = Patience { is_endless: false, has_providers: false };
 
     /// After how many of these failures in a row somebody waits no more; of ten at most.
     fn patience(patience: Patience, reason: &Reason) -> Option<usize> {
         let mut waiters = Waiters::new(patience);
-        let (sender, mut outcome) = guard::channel();
+        let (sender, mut outcome) = task::channel();
         let deadline = Instant::now() + Duration::from_secs(1);
         waiters.add(deadline, sender, None);
         let failed = (1..=10).find(|_| {
@@ -179,10 +206,10 @@ mod tests {
         let gone = Reason::Connect(ConnectFailure::Status(410));
         let dead = Reason::Connect(ConnectFailure::Unreachable("refused".to_owned()));
         let mut waiters = Waiters::new(DEFAULT);
-        let (sender, mut outcome) = guard::channel();
+        let (sender, mut outcome) = task::channel();
         waiters.add(now, sender, Some(&gone));
         assert_eq!(outcome.try_recv(), Ok(Some(Err(ReadyError::Failing(gone)))));
-        let (sender, mut outcome) = guard::channel();
+        let (sender, mut outcome) = task::channel();
         waiters.add(now, sender, Some(&dead));
         assert_eq!(outcome.try_recv(), Ok(None));
         waiters.handle_timeout(now, Some(&dead));

@@ -17,17 +17,20 @@ use super::{
 };
 use crate::{
     actor::{
-        namespace::{Asker, Question, Settle, Waiter},
         namespace_ref::NamespaceRef,
+        question::{Asker, Question, Settle, Waiter},
         subscribers::{listener::Listener, subscriber::Sent},
     },
     backpressure::send_quota::{AckPermit, Observer, WriteOutcome},
-    error::{AckError, EmitError, Reason},
-    message::{Event, Responder},
+    message::{Event, answer::Respond},
     middleware::Flow,
     payload::Payload,
-    proto::emit::{Emit, Offline},
-    runtime::{clock, guard::Task},
+    proto::{
+        emit::{Emit, Offline},
+        error::{AckError, EmitError},
+        reason::Reason,
+    },
+    runtime::{clock, task::Task},
 };
 
 /// Remembers an event when it is written, not when it is taken: it may wait for longer than echoes are
@@ -69,7 +72,7 @@ pub(super) struct Direction {
 struct PendingEvent {
     /// As it came out of the middleware of the other side.
     emit: Emit,
-    asker: Option<Arc<Responder>>,
+    asker: Option<Arc<dyn Respond>>,
     /// Room for the answer. It is held while the event waits: giving it back would wake those who
     /// wait for such room.
     room: Option<AckPermit>,
@@ -88,7 +91,7 @@ enum Outcome {
 impl Direction {
     fn is_echo(&self, event: &Event) -> bool {
         self.received.as_ref().is_some_and(|echoes| {
-            echoes.has(clock::now(), event.name(), event.payload(), self.from.is_stamped())
+            echoes.has(clock::now(), event.name(), event.payload(), self.from.status.is_stamped())
         })
     }
 
@@ -112,7 +115,7 @@ impl Direction {
         }
     }
 
-    fn asked(&self, asker: Arc<Responder>) -> Asked {
+    fn asked(&self, asker: Arc<dyn Respond>) -> Asked {
         self.counts.asked.add(1);
         Asked { asker: Some(asker), counts: Arc::clone(&self.counts) }
     }
@@ -232,7 +235,7 @@ impl Drop for WaitForRoom {
 #[derive(Debug)]
 struct Asked {
     /// `None` once it is answered.
-    asker: Option<Arc<Responder>>,
+    asker: Option<Arc<dyn Respond>>,
     counts: Arc<Counts>,
 }
 
@@ -246,7 +249,7 @@ impl Settle for Asked {
                 self.asker = None;
             }
             Err(error) => {
-                log::debug!("{}: an answer was not taken back: {error}", asker.port.name);
+                log::debug!("{}: an answer was not taken back: {error}", asker.name());
             }
         }
     }

@@ -70,13 +70,14 @@ mod route;
 
 use std::{fmt, sync::Arc, time::Duration};
 
+use thiserror::Error;
+
 pub use counts::BridgeCounts;
 pub use route::Route;
 
 use crate::{
     actor::subscribers::policy::Overflow,
     client::{socket::Socket, subscription::Subscription},
-    error::BridgeError,
     proto::emit::check_name,
 };
 use counts::Counts;
@@ -103,6 +104,19 @@ pub struct BridgeBuilder {
     ack_timeout: Option<Duration>,
     overflow: Overflow,
     span: Span,
+}
+
+/// A [`Bridge`] that cannot be.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum BridgeError {
+    /// Both sides are the same namespace of the same client.
+    #[error("a bridge needs two namespaces")]
+    SameNamespace,
+    /// A [`Route`] gives events this name, which belongs to the protocol's own life cycle; see
+    /// [`EmitError::ReservedName`](crate::EmitError::ReservedName). Choose another.
+    #[error("{0:?} is a reserved event name")]
+    ReservedName(String),
 }
 
 /// What a bridge did, since it was started; see [`Bridge::stats`].

@@ -7,10 +7,10 @@ use std::{
 };
 
 use crate::{
-    actor::namespace_ref::Name,
+    display::Name,
+    guard::{self, Kept},
     message::Event,
     proto::emit::Emit,
-    runtime::guard::{self, Kept},
 };
 
 /// Which events a [`Bridge`](super::Bridge) passes on in one direction, and under which names.

@@ -8,7 +8,7 @@ use bytestring::ByteString;
 use url::{Host, ParseError, Url};
 
 use crate::{
-    error::{BuildError, NamespaceError},
+    client::error::{BuildError, NamespaceError},
     proto::packet::{MAX_NAMESPACE, root},
     transport::{Pairs, is_of_the_protocol},
 };

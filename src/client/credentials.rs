@@ -6,8 +6,8 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::{
-    actor::namespace::AuthProvider,
-    error::brief,
+    actor::credentials::AuthProvider,
+    display::brief,
     proto::namespace::{self, Credentials},
     runtime::provider::{JoinContext, Provider},
 };

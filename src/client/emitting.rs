@@ -7,19 +7,21 @@ use serde::Serialize;
 
 use crate::{
     actor::{
-        namespace::{Asker, Question, Waiter},
         namespace_ref::Admitted,
+        question::{Asker, Question, Waiter},
     },
     backpressure::send_quota::WriteStatus,
     client::{
         request::{AckRequest, Written},
         socket::{Defaults, Socket},
     },
-    error::{AckError, EmitError},
     message::contract::{Call, NamedEvent},
     payload::{Payload, Reply},
-    proto::emit::{Emit, Offline},
-    runtime::guard::Teller,
+    proto::{
+        emit::{Emit, Offline},
+        error::{AckError, EmitError},
+    },
+    runtime::task::Teller,
 };
 
 /// # Emitting
@@ -140,7 +142,7 @@ impl Socket {
     /// Messages are sent in their order. What is emitted with the socket itself behind one of them may
     /// come before it: who needs the order of all uses one of the two.
     pub fn recipient(&self) -> Recipient<Emit> {
-        self.port.address().recipient()
+        self.port.recipient()
     }
 }
 

@@ -8,7 +8,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     actor::{
-        namespace::{Subscribe, SubscribeOnce},
+        messages::FromHandle,
         subscribers::{
             listener::{Answering, Events, Filter, FilteredListener, Function, Listener, Typed},
             policy::{Overflow, SubscriptionId},
@@ -281,7 +281,7 @@ impl Socket {
     }
 
     fn listen_once(&self, number: SubscriptionId, interests: Interests) -> Subscription {
-        let taken = self.port.tell(SubscribeOnce { number, interests });
+        let taken = self.port.tell(FromHandle::SubscribeOnce { number, interests });
         self.subscription(number, taken)
     }
 
@@ -290,7 +290,7 @@ impl Socket {
     }
 
     fn listen_as(&self, number: SubscriptionId, interests: Interests) -> Subscription {
-        let taken = self.port.tell(Subscribe { number, interests });
+        let taken = self.port.tell(FromHandle::Subscribe { number, interests });
         self.subscription(number, taken)
     }
 

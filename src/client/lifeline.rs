@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use actix::Addr;
 
-use crate::actor::connection::{Abandoned, Connection};
+use crate::actor::{connection::Connection, messages::FromClient};
 
 /// Shared by all handles; when it goes, the connection goes.
 #[derive(Debug)]
@@ -50,6 +50,6 @@ impl MessageIds {
 
 impl Drop for Lifeline {
     fn drop(&mut self) {
-        self.connection.do_send(Abandoned {});
+        self.connection.do_send(FromClient::Abandoned);
     }
 }

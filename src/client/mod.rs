@@ -4,6 +4,7 @@ mod address;
 pub(crate) mod builder;
 mod credentials;
 mod emitting;
+pub(crate) mod error;
 mod hearing;
 mod lifeline;
 pub(crate) mod namespace_builder;
@@ -24,21 +25,21 @@ use bytestring::ByteString;
 
 use crate::{
     actor::{
-        connection::{BeginShutdown, Connection, SharedStatus},
-        namespace::{Namespace, Settings, Way},
-        namespace_ref::NamespaceRef,
+        connection::Connection, messages::FromClient, namespace::Namespace,
+        namespace_ref::NamespaceRef, settings::Settings, shutdown::Ending,
+        status::ConnectionStatus,
     },
     backpressure::receive_window::Load,
     client::{
         address::namespace_name,
         builder::ClientBuilder,
+        error::NamespaceError,
         lifeline::Lifeline,
         namespace_builder::NamespaceBuilder,
         socket::{Defaults, Socket},
     },
-    error::{NamespaceError, Reason},
-    proto::{engine::Protocol, ticket::SessionTicket},
-    runtime::guard,
+    proto::{engine::Protocol, reason::Reason, ticket::SessionTicket},
+    runtime::task,
     stats::Stats,
 };
 
@@ -57,7 +58,7 @@ pub struct Client {
 struct Inner {
     connection: Addr<Connection>,
     arbiter: ArbiterHandle,
-    knowledge: Arc<SharedStatus>,
+    status: Arc<ConnectionStatus>,
     settings: Settings,
     /// `http://host:port/path/`
     url: String,
@@ -140,7 +141,7 @@ impl Client {
 
     /// What the server speaks, as soon as that is known. It is kept when the connection ends.
     pub fn protocol(&self) -> Option<Protocol> {
-        self.inner.knowledge.protocol()
+        self.inner.status.protocol()
     }
 
     /// Ends the connection cleanly: sends what was emitted (and waits for a namespace that is still
@@ -151,7 +152,7 @@ impl Client {
     /// be emitted. It may be called from any handle, and more than once. What has come by then is
     /// still delivered to the subscribers, also to those that are slow; nobody waits for them.
     pub async fn shutdown(&self, deadline: Duration) -> ShutdownReport {
-        let (report, _) = self.end(deadline, Way::Leave).await;
+        let (report, _) = self.end(deadline, Ending::Leave).await;
         report
     }
 
@@ -163,16 +164,20 @@ impl Client {
     /// [`SessionTicket`]. What has come is not sent again to the next client: subscribers should
     /// have handled it before this process ends.
     pub async fn hand_over(&self, deadline: Duration) -> (ShutdownReport, Vec<SessionTicket>) {
-        self.end(deadline, Way::HandOver).await
+        self.end(deadline, Ending::HandOver).await
     }
 
-    async fn end(&self, deadline: Duration, way: Way) -> (ShutdownReport, Vec<SessionTicket>) {
+    async fn end(
+        &self,
+        deadline: Duration,
+        ending: Ending,
+    ) -> (ShutdownReport, Vec<SessionTicket>) {
         let before = self.stats();
         for port in self.inner.close() {
             port.mark(Some(&Reason::Shutdown));
         }
-        let (waiter, done) = guard::channel();
-        self.inner.connection.do_send(BeginShutdown { deadline, way, waiter });
+        let (waiter, done) = task::channel();
+        self.inner.connection.do_send(FromClient::Shutdown { deadline, ending, waiter });
         // If the client has ended before, there is nothing left to do.
         let tickets = done.await.unwrap_or_default();
         (ShutdownReport::between(&before, &self.stats()), tickets)
@@ -256,7 +261,11 @@ impl Inner {
         lifeline: &Arc<Lifeline>,
     ) -> Socket {
         let settings = settings.of(&name, ports.tickets.remove(&*name).as_ref());
-        let port = Arc::new(Namespace::start_on(&self.arbiter, &self.connection, settings));
+        let port = Arc::new(Namespace::start_on(
+            &self.arbiter,
+            &self.connection.clone().recipient(),
+            settings,
+        ));
         ports.by_name.insert(name, Known { port: Arc::clone(&port), defaults });
         Socket::new(port, Arc::clone(lifeline), defaults)
     }

@@ -5,14 +5,14 @@ use std::{fmt, time::Duration};
 use serde::Serialize;
 
 use crate::{
-    actor::{namespace::Settings, subscribers::policy::Overflow},
+    actor::{settings::Settings, subscribers::policy::Overflow},
     client::{
         Client,
         address::namespace_name,
         credentials::Auth,
+        error::NamespaceError,
         socket::{Defaults, Socket},
     },
-    error::NamespaceError,
     middleware::Middleware,
     proto::emit::Offline,
     runtime::provider::JoinContext,

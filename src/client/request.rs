@@ -13,14 +13,17 @@ use std::{
 use futures::channel::oneshot;
 
 use crate::{
-    actor::{namespace::AwaitReady, namespace_ref::NamespaceRef},
+    actor::{messages::FromHandle, namespace_ref::NamespaceRef, waiters::ReadyError},
     backpressure::send_quota::{WriteOutcome, WriteStatus},
     client::{lifeline::Lifeline, socket::Socket},
-    error::{AckError, EmitError, ReadyError, Reason},
     message::Ready,
     payload::{Payload, Reply},
-    proto::emit::Emit,
-    runtime::guard,
+    proto::{
+        emit::Emit,
+        error::{AckError, EmitError},
+        reason::Reason,
+    },
+    runtime::task,
 };
 
 /// An event that was taken. Awaited, it resolves when the event is written to the connection;
@@ -121,7 +124,7 @@ impl<R> AckRequest<R> {
 
     /// Sends now, to be awaited later.
     pub fn send(self) -> Ack<R> {
-        let (waiter, answer) = guard::channel();
+        let (waiter, answer) = task::channel();
         let Self { socket, emit, timeout, retries, .. } = self;
         let sent = emit.and_then(|emit| socket.question(emit, waiter, timeout, retries));
         let outcome = match sent {
@@ -218,9 +221,9 @@ impl Future for ReadyRequest {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let Self { port, timeout, outcome } = &mut *self;
         let outcome = outcome.get_or_insert_with(|| {
-            let (waiter, outcome) = guard::channel();
+            let (waiter, outcome) = task::channel();
             // If the actor is gone, the waiter is dropped, and that is seen below.
-            port.tell(AwaitReady { waiter, timeout: *timeout });
+            port.tell(FromHandle::AwaitReady { waiter, timeout: *timeout });
             outcome
         });
         let outcome = ready!(Pin::new(outcome).poll(cx));

@@ -3,17 +3,14 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use crate::{
-    actor::{
-        namespace::{Disconnect, GiveTicket, Rejoin, TakeUnsent},
-        namespace_ref::NamespaceRef,
-    },
+    actor::{messages::FromHandle, namespace_ref::NamespaceRef},
     client::{lifeline::Lifeline, request::ReadyRequest, state::SocketState},
-    error::Reason,
     proto::{
         emit::{Emit, Offline},
+        reason::Reason,
         ticket::SessionTicket,
     },
-    runtime::guard,
+    runtime::task,
 };
 
 /// A handle to one namespace of one connection.
@@ -77,7 +74,7 @@ impl Socket {
     pub fn state(&self) -> SocketState {
         match self.port.ended() {
             Some(reason) => SocketState::Ended(reason),
-            None if self.port.is_joined() => SocketState::Joined,
+            None if self.port.status.is_joined() => SocketState::Joined,
             None => SocketState::Joining,
         }
     }
@@ -117,7 +114,7 @@ impl Socket {
             return;
         }
         let mark = self.port.mark(None);
-        if !self.port.tell(Rejoin { mark }) {
+        if !self.port.tell(FromHandle::Rejoin { mark }) {
             self.port.mark(Some(&Reason::Shutdown));
         }
     }
@@ -132,15 +129,15 @@ impl Socket {
     pub fn disconnect(&self) {
         if self.port.ended().is_none() {
             let mark = self.port.mark(Some(&Reason::ClientDisconnect));
-            self.port.tell(Disconnect { mark });
+            self.port.tell(FromHandle::Disconnect { mark });
         }
     }
 
     /// What it takes to go on with this session elsewhere, as of now. `None` if there is no session
     /// that could be gone on with; see [`SessionTicket`].
     pub async fn session_ticket(&self) -> Option<SessionTicket> {
-        let (waiter, ticket) = guard::channel();
-        self.port.tell(GiveTicket { waiter });
+        let (waiter, ticket) = task::channel();
+        self.port.tell(FromHandle::GiveTicket { waiter });
         ticket.await.ok().flatten()
     }
 }
@@ -165,8 +162,8 @@ impl Socket {
     /// What has been handed to the connection, or was sent before (with
     /// [retries](crate::AckRequest::retries)), is not among them.
     pub async fn take_unsent(&self) -> Vec<Emit> {
-        let (waiter, unsent) = guard::channel();
-        self.port.tell(TakeUnsent { waiter });
+        let (waiter, unsent) = task::channel();
+        self.port.tell(FromHandle::TakeUnsent { waiter });
         // If the actor is gone, so is what it had.
         unsent.await.unwrap_or_default()
     }

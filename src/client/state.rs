@@ -1,6 +1,6 @@
 //! How a namespace is.
 
-use crate::error::Reason;
+use crate::proto::reason::Reason;
 
 /// How a namespace is, as far as is known; see [`Socket::state`](crate::Socket::state).
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use crate::actor::{
-    namespace::{Cancel, SetOverflow},
+    messages::FromHandle,
     namespace_ref::NamespaceRef,
     subscribers::policy::{Overflow, SubscriptionId},
 };
@@ -53,7 +53,7 @@ impl Subscription {
     /// subscription to one message.
     #[expect(clippy::return_self_not_must_use, reason = "the handle need not be kept")]
     pub fn overflow(self, overflow: Overflow) -> Self {
-        self.port.tell(SetOverflow { number: self.number, overflow });
+        self.port.tell(FromHandle::SetOverflow { number: self.number, overflow });
         self
     }
 
@@ -69,7 +69,7 @@ impl Subscription {
     /// Does nothing if the subscription is over. The actor may subscribe again, which is another
     /// subscription.
     pub fn cancel(self) {
-        self.port.tell(Cancel { number: self.number });
+        self.port.tell(FromHandle::Cancel { number: self.number });
     }
 }
 

@@ -3,29 +3,20 @@
 //! Whoever subscribed gets what it asked for, in the order in which it came about. The way back is
 //! [`Emit`].
 
+pub(crate) mod answer;
 pub mod contract;
 
-use std::{
-    fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{fmt, sync::Arc, time::Duration};
 
 use actix::Message;
 use bytestring::ByteString;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    actor::{
-        namespace::Answer,
-        namespace_ref::{Name, NamespaceRef},
-    },
-    error::{AnswerError, DecodeError, EmitError, Reason, Refusal},
-    payload::{AMBIGUOUS, Payload, encode_event, encode_reply},
-    proto::{emit::Emit, engine::Protocol},
+    display::Name,
+    message::answer::{AnswerError, Respond},
+    payload::{Payload, encode_event, encode_reply, error::DecodeError},
+    proto::{emit::Emit, engine::Protocol, error::EmitError, reason::Reason, refusal::Refusal},
 };
 
 impl Message for Emit {
@@ -103,7 +94,8 @@ impl fmt::Debug for Ready {
 pub struct Event {
     pub(crate) namespace: ByteString,
     pub(crate) payload: Payload,
-    pub(crate) answer: Option<Arc<Responder>>,
+    /// If the server asked.
+    pub(crate) answer: Option<Arc<dyn Respond>>,
 }
 
 impl Event {
@@ -116,7 +108,7 @@ impl Event {
     pub(crate) fn whose(&self) -> Name {
         self.answer.as_ref().map_or_else(
             || Name { link: ByteString::new(), namespace: self.namespace.clone() },
-            |answer| answer.port.name.clone(),
+            |asker| asker.name().clone(),
         )
     }
 
@@ -257,43 +249,6 @@ impl fmt::Debug for Event {
             .field("payload", payload)
             .field("wants_ack", &answer.is_some())
             .finish()
-    }
-}
-
-/// The right to answer one event of the server, shared by all who got it.
-#[derive(Debug)]
-pub(crate) struct Responder {
-    pub(crate) port: Arc<NamespaceRef>,
-    /// The visit that the event came in; see [`NamespaceRef::visit`].
-    pub(crate) visit: u64,
-    pub(crate) id: u64,
-    pub(crate) used: AtomicBool,
-}
-
-impl Responder {
-    pub(crate) fn answer(&self, payload: Payload) -> Result<(), AnswerError> {
-        if self.port.visit() != Some(self.visit) {
-            return Err(AnswerError::Closed);
-        }
-        if self.port.is_ambiguous(&payload) {
-            return Err(AnswerError::Encode(AMBIGUOUS.to_owned()));
-        }
-        if let Some(count) = self.port.too_many_attachments(&payload) {
-            let limit = self.port.max_attachments;
-            return Err(AnswerError::TooManyAttachments { count, limit });
-        }
-        if let Some((size, limit)) = self.port.exceeded(Some(self.id), &payload) {
-            return Err(AnswerError::PayloadTooLarge { size, limit });
-        }
-        if self.used.swap(true, Ordering::AcqRel) {
-            return Err(AnswerError::AlreadyAnswered);
-        }
-        let Some(permit) = self.port.send_quota.reserve_answer(payload.size()) else {
-            self.used.store(false, Ordering::Release);
-            return Err(AnswerError::Full);
-        };
-        let answer = Answer { visit: self.visit, id: self.id, payload, permit };
-        if self.port.tell(answer) { Ok(()) } else { Err(AnswerError::Closed) }
     }
 }
 

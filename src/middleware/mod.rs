@@ -45,8 +45,8 @@
 //! # }
 //! ```
 //!
-//! What a namespace has is settled when it is joined first, so a middleware misses nothing: it sees
-//! the first request to join, and what the server emits as soon as it has let the client in.
+//! The middlewares of a namespace are set before it is joined, so they miss nothing: they see the first
+//! request to join, and whatever the server emits as soon as it has let the client in.
 //!
 //! # Where, and in which order
 //!
@@ -66,28 +66,24 @@
 //! `debug` with the reason. One that panics has dropped what it was asked about, and the log names it at
 //! the level `warn`.
 
-use std::{
-    any::type_name,
-    borrow::Cow,
-    collections::HashSet,
-    fmt,
-    sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
-};
+mod chain;
+mod name_list;
+mod rate_limit;
+
+use std::{borrow::Cow, fmt};
 
 use serde::Serialize;
 
+pub(crate) use chain::{Chain, List};
+pub use name_list::NameList;
+pub use rate_limit::RateLimit;
+
 use crate::{
-    actor::namespace_ref::Name,
+    display::brief,
     message::Event,
     payload::{Payload, encode_reply},
-    proto::{emit::Emit, namespace},
-    runtime::{
-        clock,
-        guard::{self, Kept, Panicked},
-        provider::JoinContext,
-    },
-    stats::Counters,
+    proto::emit::Emit,
+    runtime::provider::JoinContext,
 };
 
 /// The credentials of a request to join: the fields of the object that the server gets as
@@ -146,7 +142,7 @@ impl<T> Flow<T> {
 
     /// It goes no further, because something failed.
     pub fn failed(error: impl fmt::Display) -> Self {
-        Self::Drop(crate::error::brief(&error).into())
+        Self::Drop(brief(&error).into())
     }
 
     /// It goes no further, and is answered so: a tuple for several arguments, `()` for none,
@@ -197,13 +193,13 @@ pub fn outgoing(
 
 /// Which way an event goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Way {
+enum Direction {
     In,
     Out,
     Both,
 }
 
-impl Way {
+impl Direction {
     fn is_in(self) -> bool {
         self != Self::Out
     }
@@ -212,247 +208,3 @@ impl Way {
         self != Self::In
     }
 }
-
-/// Drops events whose names are not on a list.
-#[derive(Debug, Clone)]
-pub struct NameList {
-    names: HashSet<String>,
-    way: Way,
-}
-
-impl NameList {
-    fn new<N: Into<String>>(way: Way, names: impl IntoIterator<Item = N>) -> Self {
-        Self { names: names.into_iter().map(Into::into).collect(), way }
-    }
-
-    /// Of what comes in, only events of these names go on.
-    pub fn incoming<N: Into<String>>(names: impl IntoIterator<Item = N>) -> Self {
-        Self::new(Way::In, names)
-    }
-
-    /// Of what goes out, only events of these names go on.
-    pub fn outgoing<N: Into<String>>(names: impl IntoIterator<Item = N>) -> Self {
-        Self::new(Way::Out, names)
-    }
-
-    /// The same both ways.
-    pub fn both<N: Into<String>>(names: impl IntoIterator<Item = N>) -> Self {
-        Self::new(Way::Both, names)
-    }
-
-    fn check<T>(&self, applies: bool, name: &str) -> Option<Flow<T>> {
-        (applies && !self.names.contains(name))
-            .then(|| Flow::dropped("its name is not on the list"))
-    }
-}
-
-impl Middleware for NameList {
-    fn incoming(&self, event: Event) -> Flow<Event> {
-        self.check(self.way.is_in(), event.name()).unwrap_or(Flow::Next(event))
-    }
-
-    fn outgoing(&self, _: &str, emit: Emit) -> Flow<Emit> {
-        self.check(self.way.is_out(), emit.name()).unwrap_or(Flow::Next(emit))
-    }
-}
-
-/// Drops events beyond a rate.
-///
-/// After a rest, so many may come at once; from then on they must keep the distance that makes the
-/// rate. All namespaces that one limit was added for share it. No events in any time let none
-/// through; some in a time of 0 are no limit.
-#[derive(Debug)]
-pub struct RateLimit {
-    way: Way,
-    /// From one event to the next, at the full rate. `None` if there is to be none.
-    distance: Option<Duration>,
-    /// How far ahead of that events may come.
-    burst: Duration,
-    /// When the next one would come at the full rate, if that is not over.
-    next: Mutex<Option<Instant>>,
-}
-
-/// A time that can be added to any.
-const FOREVER: Duration = Duration::from_secs(1 << 32);
-
-impl RateLimit {
-    fn new(way: Way, events: u32, per: Duration) -> Self {
-        let per = per.min(FOREVER);
-        let distance = per.checked_div(events);
-        let burst = per.saturating_sub(distance.unwrap_or(per));
-        Self { way, distance, burst, next: Mutex::new(None) }
-    }
-
-    /// So many events of the server in such a time.
-    pub fn incoming(events: u32, per: Duration) -> Self {
-        Self::new(Way::In, events, per)
-    }
-
-    /// So many events for the server in such a time.
-    pub fn outgoing(events: u32, per: Duration) -> Self {
-        Self::new(Way::Out, events, per)
-    }
-
-    /// So many events in such a time, counted together, whichever way they go.
-    pub fn both(events: u32, per: Duration) -> Self {
-        Self::new(Way::Both, events, per)
-    }
-
-    /// Whether an event may pass now.
-    fn admits(&self, now: Instant) -> bool {
-        let Some(distance) = self.distance else { return false };
-        let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
-        let due = next.map_or(now, |next| next.max(now));
-        let admits = due.saturating_duration_since(now) <= self.burst;
-        if admits {
-            *next = due.checked_add(distance);
-        }
-        admits
-    }
-
-    fn check<T>(&self, applies: bool) -> Option<Flow<T>> {
-        (applies && !self.admits(clock::now())).then(|| Flow::dropped("too many events"))
-    }
-}
-
-impl Middleware for RateLimit {
-    fn incoming(&self, event: Event) -> Flow<Event> {
-        self.check(self.way.is_in()).unwrap_or(Flow::Next(event))
-    }
-
-    fn outgoing(&self, _: &str, emit: Emit) -> Flow<Emit> {
-        self.check(self.way.is_out()).unwrap_or(Flow::Next(emit))
-    }
-}
-
-/// Those of one namespace, in the order in which what comes in passes them.
-#[derive(Clone, Default)]
-pub(crate) struct List(Arc<[Arc<One>]>);
-
-struct One {
-    middleware: Kept<Box<dyn Middleware>>,
-    /// The name of its type.
-    name: &'static str,
-}
-
-impl List {
-    pub(crate) fn push<M: Middleware>(&mut self, middleware: M) {
-        let middleware: Box<dyn Middleware> = Box::new(middleware);
-        let last = Arc::new(One { middleware: Kept::new(middleware), name: type_name::<M>() });
-        self.0 = self.0.iter().cloned().chain([last]).collect();
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.0.len()
-    }
-}
-
-impl fmt::Debug for List {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("List").field("len", &self.len()).finish()
-    }
-}
-
-/// What the events of a namespace pass.
-#[derive(Debug)]
-pub(crate) struct Chain {
-    list: List,
-    /// Of the namespace.
-    name: Name,
-    counters: Arc<Counters>,
-}
-
-impl Chain {
-    pub(crate) fn new(list: List, name: Name, counters: Arc<Counters>) -> Self {
-        Self { list, name, counters }
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.list.0.is_empty()
-    }
-
-    /// Passes on what came in. `None` if it goes no further.
-    pub(crate) fn incoming(&self, event: Event) -> Option<Event> {
-        let (payload, asked) = (event.payload.clone(), event.answer.clone());
-        let about = (&self.name, payload.name());
-        let flow = pass(self.list.0.iter(), about, event, Middleware::incoming);
-        match flow {
-            Flow::Next(event) => return Some(event),
-            Flow::Drop(reason) => {
-                let (namespace, name) = (&self.name, payload.name());
-                log::debug!("{namespace}: the event {name:?} is dropped: {reason}");
-                self.counters.filtered_in.add(1);
-            }
-            Flow::Answer(payload) => {
-                if let Some(Err(error)) = asked.map(|asked| asked.answer(payload.to_reply())) {
-                    log::warn!("{}: an answer was not sent: {error}", self.name);
-                }
-            }
-        }
-        None
-    }
-
-    /// Passes on what is to go out.
-    pub(crate) fn outgoing(&self, namespace: &str, emit: Emit) -> Flow<Emit> {
-        let payload = emit.payload.clone();
-        let about = (&self.name, payload.name());
-        let ask = |one: &dyn Middleware, emit| one.outgoing(namespace, emit);
-        let flow = pass(self.list.0.iter().rev(), about, emit, ask);
-        if let Flow::Drop(reason) = &flow {
-            let (namespace, name) = (&self.name, payload.name());
-            log::debug!("{namespace}: the event {name:?} is not emitted: {reason}");
-            self.counters.filtered_out.add(1);
-        }
-        flow
-    }
-
-    /// Passes on a request to join.
-    pub(crate) fn join(
-        &self,
-        join: &JoinContext,
-        auth: Option<&namespace::Auth>,
-    ) -> Result<Option<namespace::Auth>, String> {
-        let fields = auth.and_then(|auth| serde_json::from_str(&auth.0).ok());
-        let mut fields: Auth = fields.unwrap_or_default();
-        for one in self.list.0.iter().rev() {
-            let Some(middleware) = one.middleware.get() else { continue };
-            guard::run(|| middleware.join(join, &mut fields)).unwrap_or_else(|panicked| {
-                log::warn!("{}: the middleware {} {panicked} (join)", self.name, one.name);
-                Err(said(&panicked))
-            })?;
-        }
-        if auth.is_none() && fields.is_empty() {
-            return Ok(None);
-        }
-        Ok(Some(namespace::Auth(serde_json::Value::Object(fields).to_string().into())))
-    }
-}
-
-fn said(panicked: &Panicked) -> String {
-    format!("a middleware {panicked}")
-}
-
-/// From one to the next. `about` is the namespace and the event's name.
-fn pass<'a, T>(
-    mut list: impl Iterator<Item = &'a Arc<One>>,
-    about: (&Name, &str),
-    event: T,
-    ask: impl Fn(&dyn Middleware, T) -> Flow<T>,
-) -> Flow<T> {
-    let passed = list.try_fold(event, |event, one| {
-        let Some(middleware) = one.middleware.get() else { return Ok(event) };
-        let flow = guard::run(|| ask(&**middleware, event)).unwrap_or_else(|panicked| {
-            let (namespace, name) = about;
-            log::warn!("{namespace}: the middleware {} {panicked} (event {name:?})", one.name);
-            Flow::Drop(said(&panicked).into())
-        });
-        match flow {
-            Flow::Next(event) => Ok(event),
-            flow => Err(flow),
-        }
-    });
-    passed.map_or_else(|flow| flow, Flow::Next)
-}
-
-#[cfg(test)]
-mod tests;

@@ -36,6 +36,7 @@
 //! and that has no place for attachments. What is written in that way is sent well.
 
 mod de;
+pub(crate) mod error;
 mod placeholder;
 mod ser;
 pub(crate) mod text;
@@ -46,7 +47,7 @@ use std::{fmt, ops::Range, sync::Arc};
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
-use crate::{error::DecodeError, payload::text::Text};
+use crate::payload::{error::DecodeError, text::Text};
 
 #[cfg(feature = "msgpack")]
 pub(crate) use placeholder::ESCAPED;

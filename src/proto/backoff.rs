@@ -8,8 +8,8 @@ use std::{
 
 use super::engine::later;
 use crate::{
-    error::Reason,
-    runtime::guard::{self, Kept},
+    guard::{self, Kept},
+    proto::reason::Reason,
 };
 
 /// What is to be done about an end.
@@ -350,10 +350,7 @@ impl Jitter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        error::{ConnectFailure, Refusal},
-        proto::{ProtocolError, engine::Protocol},
-    };
+    use crate::proto::{ProtocolError, engine::Protocol, reason::ConnectFailure, refusal::Refusal};
 
     const SECOND: Duration = Duration::from_secs(1);
 

@@ -6,8 +6,8 @@ use bytestring::ByteString;
 use serde::Serialize;
 
 use crate::{
-    error::EmitError,
     payload::{Payload, encode_event},
+    proto::error::EmitError,
 };
 
 /// An event for the server, ready to be sent: its name checked, its arguments serialised.

@@ -24,7 +24,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::ProtocolError;
-use crate::{error::brief, payload::text::Text};
+use crate::{display::brief, payload::text::Text};
 
 /// A revision of Engine.IO and of the Socket.IO protocol on top of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -23,6 +23,7 @@ pub(crate) mod backoff;
 pub(crate) mod connection;
 pub(crate) mod emit;
 pub(crate) mod engine;
+pub(crate) mod error;
 pub(crate) mod fast_map;
 mod json;
 #[cfg(feature = "msgpack")]
@@ -30,7 +31,9 @@ mod msgpack;
 pub(crate) mod namespace;
 pub(crate) mod packet;
 mod proof;
+pub(crate) mod reason;
 pub(crate) mod recovery;
+pub(crate) mod refusal;
 pub(crate) mod retries;
 pub(crate) mod round_trips;
 pub(crate) mod suspect;

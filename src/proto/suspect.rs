@@ -14,7 +14,7 @@ use super::{
     connection::Outgoing,
     packet::{Body, MAX_ATTACHMENTS, Parser},
 };
-use crate::error::{Reason, Unsendable};
+use crate::proto::{error::Unsendable, reason::Reason};
 
 /// Events below this size, in bytes, are not suspected, unless they have many attachments.
 const LARGE: usize = 64 << 10;

@@ -1,5 +1,6 @@
-//! What the actors need of the world around them: the [clock] and the application's own code.
+//! What the actors need of the world around them: the [clock], and what the application gives to be
+//! awaited or asked.
 
 pub(crate) mod clock;
-pub(crate) mod guard;
 pub(crate) mod provider;
+pub(crate) mod task;

@@ -6,8 +6,10 @@ use bytestring::ByteString;
 use futures::{FutureExt, future::LocalBoxFuture};
 
 use crate::{
-    error::{Reason, brief},
-    runtime::guard::{Kept, Panicked, Task},
+    display::brief,
+    guard::{Kept, Panicked},
+    proto::reason::Reason,
+    runtime::task::Task,
 };
 
 /// An asynchronous function of the application, which is told `I` and gives `O`.

@@ -23,8 +23,11 @@ use super::{
     request::{Headers, Query},
 };
 use crate::{
-    error::{ConnectFailure, Reason, brief},
-    proto::engine::Protocol,
+    display::brief,
+    proto::{
+        engine::Protocol,
+        reason::{ConnectFailure, Reason},
+    },
     runtime::provider::DialContext,
 };
 

@@ -7,5 +7,5 @@ mod request;
 mod websocket;
 
 pub(crate) use dial::{DialFailure, Target};
-pub(crate) use request::{Headers, Pairs, PairsProvider, Query, is_of_the_protocol};
+pub(crate) use request::{Headers, Pairs, PairsProvider, Query, RequestError, is_of_the_protocol};
 pub(crate) use websocket::{Incoming, WebSocket};

@@ -3,12 +3,24 @@
 
 use std::fmt;
 
+use awc::http::header::{self, HeaderName, HeaderValue};
+use thiserror::Error;
+
 use crate::{
-    error::{BuildError, Reason, brief},
-    proto::namespace::escape,
+    display::{Excerpt, brief},
+    proto::{namespace::escape, reason::Reason},
     runtime::provider::{DialContext, Provider},
 };
-use awc::http::header::{self, HeaderName, HeaderValue};
+
+/// Something that cannot be sent with the request. Its value is not repeated.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub(crate) enum RequestError {
+    #[error("header {} cannot be sent: {error}", Excerpt(name))]
+    Header { name: String, error: &'static str },
+    /// A parameter of the query that belongs to the protocol.
+    #[error("parameter {0:?} of the query belongs to the protocol: leave it out")]
+    Query(String),
+}
 
 /// Names and values.
 pub(crate) type Pairs = Vec<(String, String)>;
@@ -33,7 +45,7 @@ impl fmt::Debug for Headers {
 }
 
 impl Headers {
-    pub(crate) fn new(pairs: Pairs, provider: Option<PairsProvider>) -> Result<Self, BuildError> {
+    pub(crate) fn new(pairs: Pairs, provider: Option<PairsProvider>) -> Result<Self, RequestError> {
         let pairs = pairs.into_iter().map(header).collect::<Result<_, _>>()?;
         Ok(Self { pairs, provider })
     }
@@ -59,8 +71,8 @@ const BAD_NAME: &str = "its name is empty or has characters that HTTP does not a
 const BAD_VALUE: &str = "its value has characters that HTTP does not allow there";
 const RESERVED: &str = "the websocket handshake sets it";
 
-fn header((name, value): (String, String)) -> Result<(HeaderName, HeaderValue), BuildError> {
-    let refused = |error| BuildError::Header { name: name.clone(), error };
+fn header((name, value): (String, String)) -> Result<(HeaderName, HeaderValue), RequestError> {
+    let refused = |error| RequestError::Header { name: name.clone(), error };
     let parsed = HeaderName::try_from(name.as_str()).map_err(|_| refused(BAD_NAME))?;
     if is_reserved(&parsed) {
         return Err(refused(RESERVED));
@@ -103,16 +115,16 @@ impl Query {
         url: Pairs,
         options: Pairs,
         provider: Option<PairsProvider>,
-    ) -> Result<Self, BuildError> {
+    ) -> Result<Self, RequestError> {
         let mut query = Self { pairs: url, provider };
         query.set(options)?;
         Ok(query)
     }
 
     /// Adds parameters. They replace all earlier ones of the same names.
-    fn set(&mut self, pairs: Pairs) -> Result<(), BuildError> {
+    fn set(&mut self, pairs: Pairs) -> Result<(), RequestError> {
         if let Some((key, _)) = pairs.iter().find(|(key, _)| is_of_the_protocol(key)) {
-            return Err(BuildError::Query(key.clone()));
+            return Err(RequestError::Query(key.clone()));
         }
         let encoded = pairs.into_iter().map(|(key, value)| (escape(&key), escape(&value)));
         let encoded: Pairs = encoded.collect();
@@ -197,7 +209,7 @@ mod tests {
             let refused = format!("header {name:?} cannot be sent: {error}");
             assert_eq!(headers(&[], &[(name, value)]), Err(Reason::Provider(refused)));
             let set = Headers::new(pairs(&[(name, value)]), None).unwrap_err();
-            assert_eq!(set, BuildError::Header { name: name.to_owned(), error });
+            assert_eq!(set, RequestError::Header { name: name.to_owned(), error });
         }
     }
 
@@ -229,7 +241,7 @@ mod tests {
     fn a_query_of_the_protocol_is_refused_by_name_wherever_it_comes_from() {
         for name in ["EIO", "transport", "sid"] {
             let set = Query::new(Vec::new(), pairs(&[("a", "b"), (name, "s3cret")]), None);
-            assert_eq!(set.unwrap_err(), BuildError::Query(name.to_owned()));
+            assert_eq!(set.unwrap_err(), RequestError::Query(name.to_owned()));
             let refused = query(&[], &[], &[("a", "b"), (name, "s3cret")]).unwrap_err();
             let Reason::Provider(error) = &refused else { panic!("{refused:?}") };
             assert!(error.contains(name) && !error.contains("s3cret"), "{error}");

@@ -19,12 +19,10 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use bytestring::ByteString;
 
 use super::frame::{self, Header, Kind, Masks};
-use crate::{
-    error::Reason,
-    proto::{
-        ProtocolError,
-        engine::{Frame, Message},
-    },
+use crate::proto::{
+    ProtocolError,
+    engine::{Frame, Message},
+    reason::Reason,
 };
 
 /// The most fragments of a message. Fragments may be empty, so a limit on bytes is not enough.

@@ -5,9 +5,9 @@ use std::collections::VecDeque;
 use crate::{
     actor::{
         journal::counted,
-        namespace_ref::Name,
         subscribers::subscriber::{Interests, Subscriber},
     },
+    display::Name,
     message::Event,
 };
 

@@ -15,19 +15,19 @@ use futures::{SinkExt, Stream, channel::mpsc};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    actor::{
-        namespace_ref::Name,
-        subscribers::{
-            policy::SubscriptionId,
-            subscriber::{Sent, send},
-        },
+    actor::subscribers::{
+        policy::SubscriptionId,
+        subscriber::{Sent, send},
     },
-    error::{AnswerError, DecodeError},
+    display::Name,
+    guard::{self, Kept},
     message::{
         Event, Undecodable,
+        answer::AnswerError,
         contract::{Answer, Call, Failed},
     },
-    runtime::guard::{self, Kept, Task},
+    payload::error::DecodeError,
+    runtime::task::{self, Task},
 };
 
 /// Takes events. What it has of the application may panic, the listener does not.
@@ -187,7 +187,7 @@ where
             Err(not) => return not,
         };
         Sent::Asked(Task::new(async move {
-            let handled = guard::catch(asked).await.unwrap_or(Err(MailboxError::Closed));
+            let handled = task::catch(asked).await.unwrap_or(Err(MailboxError::Closed));
             let gone = handled.as_ref().map(drop).map_err(|_| MailboxError::Closed);
             let reply = || {
                 let reply = handled.map_err(|_| GONE.to_owned()).and_then(Answer::into_reply);

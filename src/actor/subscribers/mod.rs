@@ -13,13 +13,13 @@ use std::{collections::HashMap, task::Context};
 use crate::{
     actor::{
         journal::counted,
-        namespace_ref::Name,
         subscribers::{
             policy::{Overflow, SubscriptionId},
             subscriber::{Interests, Notice, Subscriber},
         },
     },
     backpressure::receive_window::{Backlog, Load},
+    display::Name,
     message::{Event, Undecodable},
     stats::Counters,
 };

@@ -6,6 +6,7 @@
 //! can leak room, and no event can vanish uncounted.
 
 use std::{
+    error::Error,
     fmt::Debug,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
@@ -19,7 +20,7 @@ use std::{
 
 use futures::task::AtomicWaker;
 
-use crate::{error::EmitError, runtime::guard};
+use crate::guard;
 
 /// Room for outgoing events and, apart from it, for answers to the server: who is full of events
 /// can still answer.
@@ -223,13 +224,16 @@ impl Gauge {
     }
 }
 
+/// Why an event is given up, as an error of those who know.
+pub(crate) type Cause = Box<dyn Error + Send + Sync>;
+
 /// Wants to know what becomes of an event.
 pub(crate) trait Observer: Debug + Send + Sync {
     /// May come twice: what was stranded is written or given up later.
     fn settle(&self, settled: WriteOutcome);
 
     /// Why it is given up. Comes before that, if it is known.
-    fn explain(&self, _cause: &EmitError) {}
+    fn explain(&self, _cause: Cause) {}
 }
 
 /// Room taken in a [`SendQuota`], given back on drop.
@@ -301,9 +305,9 @@ impl SendPermit {
     }
 
     /// The event is given up, for this reason.
-    pub(crate) fn refuse(self, cause: &EmitError) {
+    pub(crate) fn refuse(self, cause: &(impl Error + Clone + Send + Sync + 'static)) {
         if let Some(observer) = &self.observer {
-            observer.explain(cause);
+            observer.explain(Box::new(cause.clone()));
         }
     }
 
@@ -352,7 +356,7 @@ pub(crate) struct WriteStatus {
     /// One of the states below, or what the event has [settled](WriteOutcome) at.
     state: AtomicU8,
     waker: AtomicWaker,
-    cause: OnceLock<Box<EmitError>>,
+    cause: OnceLock<Cause>,
 }
 
 /// It is open, and nobody waits for it.
@@ -406,8 +410,8 @@ impl WriteStatus {
     }
 
     /// Why the event was given up, if that is known.
-    pub(crate) fn cause(&self) -> Option<&EmitError> {
-        self.cause.get().map(|cause| &**cause)
+    pub(crate) fn cause<E: Error + 'static>(&self) -> Option<&E> {
+        self.cause.get()?.downcast_ref()
     }
 }
 
@@ -428,8 +432,8 @@ impl Observer for WriteStatus {
         }
     }
 
-    fn explain(&self, cause: &EmitError) {
-        self.cause.set(Box::new(cause.clone())).ok();
+    fn explain(&self, cause: Cause) {
+        self.cause.set(cause).ok();
     }
 }
 

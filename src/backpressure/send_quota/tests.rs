@@ -1,6 +1,7 @@
 use futures::task::noop_waker_ref;
 
 use super::*;
+use crate::proto::error::EmitError;
 
 fn send_quota() -> Arc<SendQuota> {
     SendQuota::new(Limits { items: 2, bytes: 100, asks: 1 })

@@ -16,19 +16,16 @@ use std::{
 use actix::{Actor, Arbiter, ArbiterHandle};
 
 use crate::{
-    actor::{
-        connection::{Connection, SharedStatus},
-        subscribers::policy::Overflow,
-    },
+    actor::{connection::Connection, status::ConnectionStatus, subscribers::policy::Overflow},
     backpressure::receive_window::Load,
     client::{
         Client, Inner, Ports,
         address::{before_query, shown_url},
         builder::parts::Parts,
         credentials::Auth,
+        error::{BuildError, StartError},
         lifeline::Lifeline,
     },
-    error::{BuildError, StartError},
     middleware::List,
     proto::{
         backoff::Reconnect,
@@ -224,8 +221,8 @@ impl ClientBuilder {
     /// An option does not make sense.
     pub fn start_in(self, arbiter: &ArbiterHandle) -> Result<Client, BuildError> {
         let Parts { config, target, settings, defaults, ids, tickets } = self.build()?;
-        let knowledge = Arc::new(SharedStatus::default());
-        let known = Arc::clone(&knowledge);
+        let status = Arc::new(ConnectionStatus::default());
+        let known = Arc::clone(&status);
         let url = target.base.clone();
         let (counters, window) = (Arc::clone(&settings.counters), Arc::clone(&settings.window));
         let connection = Connection::start_in_arbiter(arbiter, move |_| {
@@ -238,7 +235,7 @@ impl ClientBuilder {
         let inner = Arc::new(Inner {
             connection,
             arbiter: arbiter.clone(),
-            knowledge,
+            status,
             settings,
             url,
             defaults,

@@ -5,15 +5,15 @@ use std::{sync::Arc, time::Duration};
 use awc::http::Uri;
 
 use crate::{
-    actor::{namespace::Settings, waiters::Patience},
+    actor::{settings::Settings, waiters::Patience},
     backpressure::{receive_window::ReceiveWindow, send_quota},
     client::{
         address::Address,
         builder::ClientBuilder,
+        error::BuildError,
         lifeline::{MessageIds, seed},
         socket::Defaults,
     },
-    error::BuildError,
     proto::{backoff::Range, connection::Config, namespace, packet::Limits, ticket::SessionTicket},
     transport::{Headers, Query, Target},
 };

@@ -62,9 +62,13 @@ use super::{
 };
 use crate::{
     backpressure::send_quota::SendPermit,
-    error::{ConnectFailure, EmitError, Reason, brief},
+    display::brief,
     payload::text::Text,
-    proto::emit::Terms,
+    proto::{
+        emit::Terms,
+        error::EmitError,
+        reason::{ConnectFailure, Reason},
+    },
 };
 
 /// How long an undecided server may be silent before it is asked.

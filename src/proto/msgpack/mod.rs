@@ -38,7 +38,7 @@ use super::packet::{
     Body, FOREIGN_ID, Limits, MAX_NAMESPACE, Packet, Parts, ProtocolError, Refused, event_name,
 };
 use crate::{
-    error::brief,
+    display::brief,
     payload::{ESCAPED, Payload, Token, Tokens, text::Text, unquoted},
 };
 

@@ -22,6 +22,7 @@ use std::{
 };
 
 use bytestring::ByteString;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{
     Deserialize, Deserializer as _,
     de::{IgnoredAny, SeqAccess, Visitor},
@@ -41,9 +42,13 @@ use super::{
 };
 use crate::{
     backpressure::send_quota::SendPermit,
-    error::{AckError, ConnectFailure, EmitError, Reason, Refusal, Unsendable},
     payload::{self, Payload},
-    proto::emit::{Emit, Offline},
+    proto::{
+        emit::{Emit, Offline},
+        error::{AckError, EmitError, Unsendable},
+        reason::{ConnectFailure, Reason},
+        refusal::Refusal,
+    },
 };
 
 /// Volatile events are dropped when more than this wait to be written.
@@ -1208,19 +1213,12 @@ fn query(auth: &str) -> String {
     query
 }
 
-/// Percent-encodes all but the characters that a URL never gives a meaning.
+/// The characters that a URL never gives a meaning stay as they are.
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+
+/// Percent-encoded, for a query.
 pub(crate) fn escape(text: &str) -> String {
-    use std::fmt::Write as _;
-    let mut escaped = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
-            escaped.push(char::from(byte));
-        } else {
-            let written = write!(escaped, "%{byte:02X}");
-            debug_assert!(written.is_ok(), "writing to a string cannot fail");
-        }
-    }
-    escaped
+    utf8_percent_encode(text, ENCODED).to_string()
 }
 
 /// `{"message":…,"data":…}` from servers since 3.0. From older ones it is a string, or whatever the

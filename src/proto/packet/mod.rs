@@ -21,13 +21,14 @@ use std::{fmt, ops::Range};
 use bytes::Bytes;
 use bytestring::ByteString;
 use serde::de::IgnoredAny;
+use thiserror::Error;
 
 use super::{
     engine::{Message, Protocol, binary_prefix},
     json::Outline,
 };
 use crate::{
-    error::brief,
+    display::brief,
     payload::{Name, Payload, check_placeholders, text::Text, unquoted},
 };
 
@@ -63,75 +64,66 @@ pub(crate) const FOREIGN_ID: u64 = u64::MAX;
 /// | a second open packet | begins anew | the first one is in force |
 /// | broken base64 | takes what it can read | an attachment would be another one |
 /// | a namespace of more than 512 bytes, any number of attachments (msgpack), attachments that never come | no limit | what a server can make the client hold has a bound |
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ProtocolError {
     /// An empty message.
+    #[error("an empty message")]
     Empty,
     /// An Engine.IO packet of a type that does not exist.
+    #[error("unknown Engine.IO packet type {0:#04x}")]
     UnknownEngineType(u8),
     /// An attachment in base64 that is not base64.
+    #[error("an attachment in broken base64")]
     Base64,
     /// A handshake that is no JSON object, something else in its place, or a second one. The text
     /// may quote the server.
+    #[error("unusable handshake: {0}")]
     Handshake(String),
     /// Text that is not UTF-8.
+    #[error("text that is not UTF-8")]
     Utf8,
     /// Frames that no websocket may send.
+    #[error("illegal websocket frames: {0}")]
     WebSocket(String),
     /// A packet of a type that does not exist.
+    #[error("unknown packet type {0:#04x}")]
     UnknownType(u8),
     /// The number of attachments is missing or malformed.
+    #[error("malformed number of attachments")]
     Attachments,
     /// More attachments than [`max_attachments`](crate::ClientBuilder::max_attachments).
+    #[error("more than {limit} attachments")]
     TooManyAttachments {
         /// The limit that was exceeded.
         limit: usize,
     },
     /// The attachments of a packet did not come in time.
+    #[error("attachments that never came")]
     AttachmentsMissing,
     /// A namespace longer than 512 bytes.
+    #[error("a namespace of more than {MAX_NAMESPACE} bytes")]
     Namespace,
     /// The payload is not JSON; the text says where, and may quote it.
+    #[error("malformed JSON: {0}")]
     Json(String),
     /// The payload is missing, or JSON of a shape that this type of packet cannot have.
+    #[error("a payload of the wrong shape")]
     Payload,
     /// An attachment without a packet that announced it.
+    #[error("an attachment that no packet announced")]
     UnexpectedBinary,
     /// Another packet where attachments were due.
+    #[error("a packet where attachments were due")]
     UnexpectedText,
     /// A placeholder that names no attachment of its packet.
+    #[error("a placeholder for an attachment that does not exist")]
     Placeholder,
     /// What is no packet in msgpack; the text says why, and may quote it. Only with the
     /// [parser](Parser) for it.
+    #[error("malformed msgpack packet: {0}")]
     Msgpack(String),
 }
-
-impl fmt::Display for ProtocolError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Empty => f.write_str("an empty message"),
-            Self::UnknownEngineType(kind) => write!(f, "unknown Engine.IO packet type {kind:#04x}"),
-            Self::Base64 => f.write_str("an attachment in broken base64"),
-            Self::Handshake(error) => write!(f, "unusable handshake: {error}"),
-            Self::Utf8 => f.write_str("text that is not UTF-8"),
-            Self::WebSocket(error) => write!(f, "illegal websocket frames: {error}"),
-            Self::UnknownType(kind) => write!(f, "unknown packet type {kind:#04x}"),
-            Self::Attachments => f.write_str("malformed number of attachments"),
-            Self::TooManyAttachments { limit } => write!(f, "more than {limit} attachments"),
-            Self::AttachmentsMissing => f.write_str("attachments that never came"),
-            Self::Namespace => write!(f, "a namespace of more than {MAX_NAMESPACE} bytes"),
-            Self::Json(error) => write!(f, "malformed JSON: {error}"),
-            Self::Payload => f.write_str("a payload of the wrong shape"),
-            Self::UnexpectedBinary => f.write_str("an attachment that no packet announced"),
-            Self::UnexpectedText => f.write_str("a packet where attachments were due"),
-            Self::Placeholder => f.write_str("a placeholder for an attachment that does not exist"),
-            Self::Msgpack(error) => write!(f, "malformed msgpack packet: {error}"),
-        }
-    }
-}
-
-impl std::error::Error for ProtocolError {}
 
 /// How packets are written: the `parser` option of the server, and the same for both ends.
 ///

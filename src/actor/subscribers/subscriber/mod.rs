@@ -26,18 +26,19 @@ use futures::{FutureExt, StreamExt, stream::FuturesUnordered};
 use crate::{
     actor::{
         journal::counted,
-        namespace_ref::Name,
         subscribers::{
             listener::{Filter, FilteredListener},
             policy::{Overflow, SubscriptionId},
         },
     },
     backpressure::receive_window::{Backlog, Load},
+    display::Name,
+    guard::Panicked,
     message::{
         ConnectError, Disconnected, Emitted, Event, GaveUp, Lagged, Ready, Reconnecting,
         ServerError, Undecodable,
     },
-    runtime::guard::{Panicked, Task},
+    runtime::task::Task,
 };
 
 /// How many life-cycle messages wait for an actor. Then the oldest one gives way: it tells what was,

@@ -4,7 +4,7 @@ use actix::{Actor, ActorContext};
 use futures::task::noop_waker;
 
 use super::*;
-use crate::{error::Reason, payload::encode_event};
+use crate::{payload::encode_event, proto::reason::Reason};
 
 type Notes = Rc<RefCell<Vec<String>>>;
 

@@ -1,0 +1,31 @@
+//! Why a namespace is not joined.
+
+use crate::proto::reason::Reason;
+
+/// The last failure of a namespace that is not joined, if it was tried or was once.
+#[derive(Debug, Default)]
+pub(crate) struct Failure {
+    last: Option<Reason>,
+    /// The application has asked again since, and whoever waits from then on has hope.
+    is_forgiven: bool,
+}
+
+impl Failure {
+    pub(crate) fn note(&mut self, reason: &Reason) {
+        *self = Self { last: Some(reason.clone()), is_forgiven: false };
+    }
+
+    /// The application wants it joined again.
+    pub(crate) fn forgive(&mut self) {
+        self.is_forgiven = true;
+    }
+
+    pub(crate) fn last(&self) -> Option<&Reason> {
+        self.last.as_ref()
+    }
+
+    /// The last one since the application last wanted the namespace joined.
+    pub(crate) fn in_the_way(&self) -> Option<&Reason> {
+        self.last().filter(|_| !self.is_forgiven)
+    }
+}

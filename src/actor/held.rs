@@ -1,0 +1,42 @@
+//! The share of a namespace in the window.
+
+use std::sync::Arc;
+
+use crate::backpressure::receive_window::{Backlog, Load, ReceiveWindow};
+
+/// What a namespace, or a message for it, has in the window. It is given back on drop, so that
+/// what is for the dead takes no room.
+#[derive(Debug)]
+pub(crate) struct Held {
+    window: Arc<ReceiveWindow>,
+    backlog: Backlog,
+}
+
+impl Held {
+    /// Nothing yet.
+    pub(crate) fn new(window: Arc<ReceiveWindow>) -> Self {
+        Self { window, backlog: Backlog::default() }
+    }
+
+    /// What was added to the window.
+    pub(crate) fn added(window: &Arc<ReceiveWindow>, load: Load) -> Self {
+        let backlog = Backlog { holding: load, ..Backlog::default() };
+        Self { window: Arc::clone(window), backlog }
+    }
+
+    pub(crate) fn take(&mut self, mut other: Self) {
+        self.backlog = self.backlog.plus(std::mem::take(&mut other.backlog));
+    }
+
+    /// `true` if the Connection is to be told that there is room enough.
+    pub(crate) fn turn_into(&mut self, now: Backlog) -> bool {
+        let before = std::mem::replace(&mut self.backlog, now);
+        before != now && self.window.replace(before, now)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.turn_into(Backlog::default());
+    }
+}

@@ -1,0 +1,189 @@
+//! What a namespace tells its subscribers.
+
+use std::{collections::VecDeque, sync::Arc, task::Context, time::Duration};
+
+use crate::{
+    actor::subscribers::{
+        Subscribers, Told,
+        early_events::EarlyEvents,
+        policy::{Overflow, SubscriptionId},
+        subscriber::{Interests, Notice, Subscriber},
+    },
+    backpressure::receive_window::{Backlog, Load},
+    display::Name,
+    message::{
+        ConnectError, Disconnected, Emitted, Event, GaveUp, Ready, Reconnecting, ServerError,
+    },
+    proto::{connection::Outgoing, packet::Body, reason::Reason, refusal::Refusal},
+    stats::Counters,
+};
+
+/// Makes messages of what happens, and gives them to the subscribers. What comes before there are any is
+/// kept for the first.
+#[derive(Debug)]
+pub(crate) struct Publisher {
+    name: Name,
+    counters: Arc<Counters>,
+    subscribers: Subscribers,
+    early_events: EarlyEvents,
+    /// What was said last, while the namespace is joined.
+    ready: Option<Ready>,
+    /// The subscribers were told that it was lost, and that it is tried again.
+    comes_back: bool,
+}
+
+impl Publisher {
+    pub(crate) fn new(name: Name, counters: Arc<Counters>, overflow: Overflow) -> Self {
+        Self {
+            name,
+            counters,
+            subscribers: Subscribers::new(overflow),
+            early_events: EarlyEvents::default(),
+            ready: None,
+            comes_back: false,
+        }
+    }
+
+    /// What new subscribers get, while the namespace is joined.
+    pub(crate) fn ready(&self) -> Option<&Ready> {
+        self.ready.as_ref()
+    }
+
+    pub(crate) fn joined(&mut self, ready: Ready) {
+        self.comes_back = false;
+        self.early_events.note_ready();
+        self.ready = Some(ready.clone());
+        self.subscribers.tell(&Notice::Ready(ready));
+    }
+
+    /// It was joined, and is not any more. `comes_back` if that is tried again.
+    pub(crate) fn disconnected(&mut self, reason: Reason, comes_back: bool) {
+        self.ready = None;
+        self.comes_back = comes_back;
+        let namespace = self.name.namespace.clone();
+        self.subscribers.tell(&Notice::Disconnected(Disconnected { namespace, reason }));
+    }
+
+    /// It was not joined. When that `is_over`, who was told of the loss only is told how it ends.
+    pub(crate) fn not_joined(&mut self, reason: Reason, is_over: bool) {
+        let namespace = self.name.namespace.clone();
+        let gone = Disconnected { namespace: namespace.clone(), reason: reason.clone() };
+        let error = Notice::ConnectError(ConnectError { namespace, reason });
+        if is_over && std::mem::take(&mut self.comes_back) {
+            self.subscribers.tell_or(&error, &Notice::Disconnected(gone));
+        } else {
+            self.subscribers.tell(&error);
+        }
+    }
+
+    pub(crate) fn retrying(&mut self, attempt: u32, delay: Duration, reason: Reason) {
+        let namespace = self.name.namespace.clone();
+        let retrying = Reconnecting { namespace, attempt, delay, reason };
+        self.subscribers.tell(&Notice::Reconnecting(retrying));
+    }
+
+    pub(crate) fn gave_up(&mut self, attempts: u32, reason: Reason) {
+        let namespace = self.name.namespace.clone();
+        self.subscribers.tell(&Notice::GaveUp(GaveUp { namespace, attempts, reason }));
+    }
+
+    pub(crate) fn server_error(&mut self, error: Refusal) {
+        self.counters.server_errors.add(1);
+        let namespace = self.name.namespace.clone();
+        self.subscribers.tell(&Notice::ServerError(ServerError { namespace, error }));
+    }
+
+    /// Events are handed to the Connection.
+    pub(crate) fn emitted(&mut self, batch: &VecDeque<Outgoing>) {
+        if !self.subscribers.hears_emitted() {
+            return;
+        }
+        for outgoing in batch {
+            if let Body::Event { id, payload } = &outgoing.packet.body {
+                let (payload, wants_ack) = (payload.clone(), id.is_some());
+                let namespace = self.name.namespace.clone();
+                self.subscribers.tell(&Notice::Emitted(Emitted { namespace, payload, wants_ack }));
+            }
+        }
+    }
+
+    /// The server emitted something. `true` if that is one too many for a subscriber.
+    pub(crate) fn event(&mut self, event: Event) -> bool {
+        let told = self.subscribers.tell_event(event, self.early_events.is_kept(), &self.name);
+        if let Told::Nobody(event) = told {
+            self.counters.missed.add(self.early_events.keep(event, &self.name));
+            return false;
+        }
+        matches!(told, Told::Overrun)
+    }
+
+    pub(crate) fn subscribe(&mut self, number: SubscriptionId, interests: Interests) {
+        self.subscribers.check();
+        if !interests.are_connected() {
+            // What is kept is for who lives.
+            return log::info!("{}: {interests} has subscribed, and is gone already", self.name);
+        }
+        // What it gets now is what it has just subscribed to, and nothing twice.
+        let ready = interests.want_ready();
+        let (before, after) = self.early_events.take(&interests);
+        let mut subscriber = self.subscribers.adopt(number, interests);
+        for event in before {
+            subscriber.offer(&Notice::Event(event));
+        }
+        if let Some(fact) = self.ready.as_ref().filter(|_| ready) {
+            subscriber.offer(&Notice::Ready(fact.clone()));
+        }
+        for event in after {
+            subscriber.offer(&Notice::Event(event));
+        }
+        self.subscribers.add(subscriber);
+    }
+
+    pub(crate) fn subscribe_once(&mut self, number: SubscriptionId, interests: Interests) {
+        self.subscribers.check();
+        if !interests.are_connected() {
+            return log::info!("{}: {interests} has subscribed, and is gone already", self.name);
+        }
+        let ready = interests.want_ready();
+        let mut subscriber = Subscriber::once(number, interests);
+        if let Some(event) = self.early_events.pop(&subscriber) {
+            subscriber.offer(&Notice::Event(event));
+        }
+        if let Some(fact) = self.ready.as_ref().filter(|_| ready) {
+            subscriber.offer(&Notice::Ready(fact.clone()));
+        }
+        self.subscribers.add(subscriber);
+    }
+
+    pub(crate) fn set_overflow(&mut self, number: SubscriptionId, overflow: Overflow) {
+        self.subscribers.set_overflow(number, overflow);
+    }
+
+    pub(crate) fn cancel(&mut self, number: SubscriptionId) {
+        self.subscribers.cancel(number);
+    }
+
+    /// Has stuck subscribers, or `all` that are slow, hold up the connection no more. `true` if that is
+    /// too much for one of them.
+    pub(crate) fn shed(&mut self, all: bool, share: Load, room: Load) -> bool {
+        self.subscribers.shed(all, share, room, &self.name)
+    }
+
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) {
+        self.subscribers.poll(cx, &self.name, &self.counters);
+    }
+
+    /// What waits for the subscribers.
+    pub(crate) fn backlog(&self) -> Backlog {
+        self.subscribers.backlog()
+    }
+
+    pub(crate) fn is_behind(&self) -> bool {
+        self.subscribers.is_behind()
+    }
+
+    /// Nobody will subscribe any more.
+    pub(crate) fn discard_early_events(&mut self) {
+        self.counters.missed.add(self.early_events.discard());
+    }
+}

@@ -1,0 +1,49 @@
+//! What is asked of the server, and who waits for the answer.
+
+use std::{fmt, time::Duration};
+
+use crate::{
+    backpressure::send_quota::AckPermit, payload::Payload, proto::error::AckError,
+    runtime::task::Teller,
+};
+
+/// Somebody waits for an answer, for so long; so often the event is sent again.
+#[derive(Debug)]
+pub(crate) struct Question {
+    pub(crate) waiter: Asker,
+    pub(crate) timeout: Duration,
+    pub(crate) retries: u32,
+    /// By which the server recognises it then, in JSON.
+    pub(crate) id: Option<String>,
+}
+
+/// Who waits for an answer, and the room for that.
+#[derive(Debug)]
+pub(crate) struct Asker {
+    waiter: Waiter,
+    _room: AckPermit,
+}
+
+#[derive(Debug)]
+pub(crate) enum Waiter {
+    Handle(Teller<Result<Payload, AckError>>),
+    Other(Box<dyn Settle>),
+}
+
+/// Somebody else who waits, such as the server on the other side of a bridge.
+pub(crate) trait Settle: fmt::Debug + Send {
+    fn settle(self: Box<Self>, outcome: Result<Payload, AckError>);
+}
+
+impl Asker {
+    pub(crate) fn new(waiter: Waiter, room: AckPermit) -> Self {
+        Self { waiter, _room: room }
+    }
+
+    pub(crate) fn settle(self, outcome: Result<Payload, AckError>) {
+        match self.waiter {
+            Waiter::Handle(sender) => sender.tell(outcome),
+            Waiter::Other(other) => other.settle(outcome),
+        }
+    }
+}

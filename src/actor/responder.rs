@@ -1,0 +1,68 @@
+//! The right to answer an event of the server.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use crate::{
+    actor::{
+        messages::{Answer, FromHandle},
+        namespace_ref::{NamespaceRef, Unfit},
+    },
+    display::Name,
+    message::answer::{AnswerError, Respond},
+    payload::{AMBIGUOUS, Payload},
+};
+
+/// Goes with each event that asks for an answer.
+#[derive(Debug)]
+pub(crate) struct Responder {
+    namespace: Arc<NamespaceRef>,
+    /// The visit that the event came in; see [`NamespaceStatus::visit`](crate::actor::status::NamespaceStatus::visit).
+    visit: u64,
+    id: u64,
+    used: AtomicBool,
+}
+
+impl Responder {
+    pub(crate) fn new(namespace: &Arc<NamespaceRef>, visit: u64, id: u64) -> Self {
+        Self { namespace: Arc::clone(namespace), visit, id, used: AtomicBool::new(false) }
+    }
+}
+
+impl Respond for Responder {
+    fn answer(&self, payload: Payload) -> Result<(), AnswerError> {
+        if self.namespace.status.visit() != Some(self.visit) {
+            return Err(AnswerError::Closed);
+        }
+        self.namespace.check(Some(self.id), &payload)?;
+        if self.used.swap(true, Ordering::AcqRel) {
+            return Err(AnswerError::AlreadyAnswered);
+        }
+        let Some(permit) = self.namespace.send_quota.reserve_answer(payload.size()) else {
+            self.used.store(false, Ordering::Release);
+            return Err(AnswerError::Full);
+        };
+        let answer = Answer { visit: self.visit, id: self.id, payload, permit };
+        if self.namespace.tell(FromHandle::Answer(answer)) {
+            Ok(())
+        } else {
+            Err(AnswerError::Closed)
+        }
+    }
+
+    fn name(&self) -> &Name {
+        &self.namespace.name
+    }
+}
+
+impl From<Unfit> for AnswerError {
+    fn from(unfit: Unfit) -> Self {
+        match unfit {
+            Unfit::Ambiguous => Self::Encode(AMBIGUOUS.to_owned()),
+            Unfit::TooManyAttachments { count, limit } => Self::TooManyAttachments { count, limit },
+            Unfit::TooLarge { size, limit } => Self::PayloadTooLarge { size, limit },
+        }
+    }
+}

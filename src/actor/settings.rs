@@ -1,0 +1,43 @@
+//! What a namespace is made of.
+
+use std::sync::Arc;
+
+use bytestring::ByteString;
+
+use crate::{
+    actor::{credentials::AuthProvider, subscribers::policy::Overflow, waiters::Patience},
+    backpressure::{receive_window::ReceiveWindow, send_quota::Limits},
+    middleware::List,
+    proto::{emit::Offline, namespace, ticket::SessionTicket},
+    stats::Counters,
+};
+
+/// What a namespace is made of.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) core: namespace::Config,
+    /// Where the credentials come from, if not from `core`.
+    pub(crate) provider: Option<AuthProvider>,
+    pub(crate) middleware: List,
+    pub(crate) outgoing: Limits,
+    pub(crate) max_attachments: usize,
+    /// For events that come as messages.
+    pub(crate) offline: Offline,
+    /// Of subscribers that do not say.
+    pub(crate) overflow: Overflow,
+    pub(crate) patience: Patience,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) window: Arc<ReceiveWindow>,
+    /// `host:port` of the connection.
+    pub(crate) link: ByteString,
+}
+
+impl Settings {
+    /// The same for another namespace, which may go on with a session.
+    pub(crate) fn of(&self, namespace: &ByteString, ticket: Option<&SessionTicket>) -> Self {
+        let recovery = ticket.map(SessionTicket::recovery);
+        let core =
+            namespace::Config { namespace: namespace.clone(), recovery, ..self.core.clone() };
+        Self { core, ..self.clone() }
+    }
+}

@@ -1,0 +1,137 @@
+//! What the handles can know of an actor without asking it.
+//!
+//! Two write the status of a namespace: the actor, what is; and the handles, in advance, what they have
+//! just asked for, so that the next call sees it.
+
+use std::sync::{
+    Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
+};
+
+use crate::proto::{engine::Protocol, namespace::Namespace, reason::Reason};
+
+/// Of a Connection.
+#[derive(Debug, Default)]
+pub(crate) struct ConnectionStatus {
+    /// 0 as long as it is not known.
+    protocol: AtomicU8,
+}
+
+impl ConnectionStatus {
+    pub(crate) fn protocol(&self) -> Option<Protocol> {
+        match self.protocol.load(Ordering::Acquire) {
+            3 => Some(Protocol::Eio3),
+            4 => Some(Protocol::Eio4),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn set_protocol(&self, protocol: Option<Protocol>) {
+        let number = match protocol {
+            None => 0,
+            Some(Protocol::Eio3) => 3,
+            Some(Protocol::Eio4) => 4,
+        };
+        self.protocol.store(number, Ordering::Release);
+    }
+}
+
+/// Of a Namespace.
+#[derive(Debug, Default)]
+pub(crate) struct NamespaceStatus {
+    has_ended: AtomicBool,
+    told: Mutex<Told>,
+    /// Counts the times that the namespace was joined, or tried to be; 0 while it is not.
+    visit: AtomicU64,
+    is_joined: AtomicBool,
+    /// The server has let this client in: it is joined, or the server's first events came before its
+    /// answer.
+    has_begun: AtomicBool,
+    /// The server adds an argument of its own to events.
+    is_stamped: AtomicBool,
+    /// The largest message that the server takes, in bytes; 0 as long as that is not known.
+    max_payload: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Told {
+    reason: Option<Reason>,
+    /// Counts what handles have noted in advance, by [`mark`](NamespaceStatus::mark). The actor leaves it
+    /// alone until it has come to the message behind it.
+    marks: u64,
+}
+
+impl NamespaceStatus {
+    fn told(&self) -> MutexGuard<'_, Told> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn reason(&self) -> Option<Reason> {
+        if !self.has_ended.load(Ordering::Acquire) {
+            return None;
+        }
+        self.told().reason.clone()
+    }
+
+    /// What a handle notes, before the actor gets to its message. Nothing follows a shutdown.
+    pub(crate) fn mark(&self, reason: Option<&Reason>) -> u64 {
+        let mut told = self.told();
+        told.marks = told.marks.wrapping_add(1);
+        if told.reason != Some(Reason::Shutdown) {
+            told.reason = reason.cloned();
+            self.has_ended.store(reason.is_some(), Ordering::Release);
+        }
+        told.marks
+    }
+
+    /// What the actor knows, when it has come to mark number `seen`. `true` if that changed
+    /// whether it has ended, or why.
+    pub(crate) fn update<W>(&self, core: &Namespace<W>, seen: u64) -> bool {
+        self.visit.store(core.visit().unwrap_or(0), Ordering::Release);
+        self.is_joined.store(core.is_joined(), Ordering::Release);
+        self.has_begun.store(core.has_begun(), Ordering::Release);
+        self.max_payload.store(core.max_payload().unwrap_or(0), Ordering::Release);
+        self.is_stamped.store(core.recovery().is_some(), Ordering::Release);
+        self.note_end(core.ended(), seen)
+    }
+
+    /// Whether that changed it.
+    fn note_end(&self, reason: Option<&Reason>, seen: u64) -> bool {
+        if reason.is_none() && !self.has_ended.load(Ordering::Acquire) {
+            return false;
+        }
+        let mut told = self.told();
+        let changes = told.marks == seen
+            && told.reason != Some(Reason::Shutdown)
+            && told.reason.as_ref() != reason;
+        if changes {
+            told.reason = reason.cloned();
+            self.has_ended.store(reason.is_some(), Ordering::Release);
+        }
+        changes
+    }
+
+    /// Whether the server adds an argument of its own to events.
+    pub(crate) fn is_stamped(&self) -> bool {
+        self.is_stamped.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn is_joined(&self) -> bool {
+        self.is_joined.load(Ordering::Acquire)
+    }
+
+    /// The largest message that the server takes, in bytes, while that is known.
+    pub(crate) fn max_payload(&self) -> Option<u64> {
+        Some(self.max_payload.load(Ordering::Acquire)).filter(|&limit| limit != 0)
+    }
+
+    /// The number of the visit that goes on now. Ids of the server's questions are good for one.
+    pub(crate) fn visit(&self) -> Option<u64> {
+        Some(self.visit.load(Ordering::Acquire)).filter(|&visit| visit != 0)
+    }
+
+    /// Whether the server has let this client in, as far as that is known.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.has_begun.load(Ordering::Acquire)
+    }
+}

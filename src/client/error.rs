@@ -1,0 +1,201 @@
+//! A client or a namespace that cannot be had.
+
+use std::fmt;
+
+use thiserror::Error;
+
+use crate::{
+    actor::waiters::ReadyError, display::Excerpt, proto::reason::Reason, transport::RequestError,
+};
+
+/// What to do where there is no system; the docs of the crate have it too.
+const RECIPE: &str = "
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let system = actix::System::new();
+        tell.send(actix::System::current().arbiter().clone()).ok();
+        system.run()
+    });
+    let client = Client::builder(url).start_in(&told.recv()?)?;
+";
+
+/// A client that cannot be built: an option does not make sense.
+#[derive(Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// The URL cannot be used. The text says why, and does not repeat it.
+    #[error("unusable URL: {0}")]
+    Url(String),
+    /// A header's name or value is not allowed in HTTP, or it is one that the websocket handshake
+    /// sets itself. Its value is not repeated here.
+    #[error("{}", RequestError::Header { name: name.clone(), error })]
+    Header {
+        /// The header's name.
+        name: String,
+        /// Which of them it is.
+        error: &'static str,
+    },
+    /// A parameter of the query, set or in the URL, has this name, which belongs to the protocol:
+    /// `EIO`, `transport` or `sid`.
+    #[error("{}", RequestError::Query(.0.clone()))]
+    Query(String),
+    /// The `auth` value is not an object, or could not be serialised.
+    #[error("unusable auth: {0}")]
+    Auth(String),
+    /// An option is out of its range.
+    #[error("option {name} takes {expected}")]
+    Option {
+        /// The option's name.
+        name: &'static str,
+        /// What it takes.
+        expected: &'static str,
+    },
+    /// There is no actix system on this thread. The text shows how to give it one, as do the docs of
+    /// [the crate](crate#where-it-runs).
+    #[error(
+        "no actix system runs on this thread: start one on another, and the client there\n{RECIPE}"
+    )]
+    NoArbiter,
+}
+
+/// Who uses `?` in `main` sees this, so what is not clear from its name has a sentence.
+impl fmt::Debug for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Url(error) => f.debug_tuple("Url").field(error).finish(),
+            Self::Header { name, error } => {
+                f.debug_struct("Header").field("name", name).field("error", error).finish()
+            }
+            Self::Query(name) => f.debug_tuple("Query").field(name).finish(),
+            Self::Auth(error) => f.debug_tuple("Auth").field(error).finish(),
+            Self::Option { name, expected } => {
+                f.debug_struct("Option").field("name", name).field("expected", expected).finish()
+            }
+            Self::NoArbiter => f.write_str(
+                "NoArbiter: no actix system runs on this thread; use #[actix::main], or start a system on another thread and the client there with start_in (see \"Where it runs\" in the docs of the crate)",
+            ),
+        }
+    }
+}
+
+impl From<RequestError> for BuildError {
+    fn from(error: RequestError) -> Self {
+        match error {
+            RequestError::Header { name, error } => Self::Header { name, error },
+            RequestError::Query(name) => Self::Query(name),
+        }
+    }
+}
+
+/// A namespace that cannot be had from a client.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum NamespaceError {
+    /// The name has a comma, a question mark, a `#` or a control character, or is longer than 512
+    /// bytes.
+    #[error("{} cannot be a namespace: it has a comma, a question mark, a #, a control character, or more than 512 bytes", Excerpt(.0))]
+    Name(String),
+    /// The client has this namespace already, so there is nothing left to be set for it:
+    /// [`Client::of`](crate::Client::of) gives it as it is. What it needs must be set where it is joined
+    /// first; for the default namespace that is [`Client::builder`](crate::Client::builder).
+    #[error("{} exists already: use Client::of, or set its options where it is joined first (for the default namespace at Client::builder)", Excerpt(.0))]
+    Exists(String),
+    /// The `auth` value is not an object, or could not be serialised.
+    #[error("unusable auth: {0}")]
+    Auth(String),
+    /// An option is out of its range.
+    #[error("option {name} takes {expected}")]
+    Option {
+        /// The option's name.
+        name: &'static str,
+        /// What it takes.
+        expected: &'static str,
+    },
+    /// The client has ended.
+    #[error("the client has ended: {0}")]
+    Closed(Reason),
+}
+
+/// A client that was not started, or not joined to its namespace.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The options do not make sense.
+    #[error("{0}")]
+    Build(BuildError),
+    /// The default namespace was not joined.
+    #[error("namespace {} of {server}: {error}{}", Excerpt(namespace), advice(namespace, error))]
+    Ready {
+        /// Where the request went: `http://host:port/path/`.
+        server: String,
+        /// Its name.
+        namespace: String,
+        /// Why.
+        error: ReadyError,
+    },
+}
+
+/// What most often is wrong with a namespace that the server does not know.
+fn advice(namespace: &str, error: &ReadyError) -> &'static str {
+    match error {
+        ReadyError::Ended(Reason::Refused(refusal))
+            if refusal.message() == "Invalid namespace" && namespace != "/" =>
+        {
+            " (a path in the URL is a namespace; the path of the request is the option path)"
+        }
+        _ => "",
+    }
+}
+
+impl From<BuildError> for StartError {
+    fn from(error: BuildError) -> Self {
+        Self::Build(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::refusal::Refusal;
+
+    #[test]
+    fn where_there_is_no_system_the_error_shows_what_the_docs_do() {
+        let shown = BuildError::NoArbiter.to_string();
+        let docs = include_str!("../lib.rs");
+        let lines = RECIPE.lines().map(|line| line.trim().replace("(url)", "("));
+        for line in lines.filter(|line| !line.is_empty()) {
+            let (begin, _) = line.split_once("builder(").unwrap_or((&line, ""));
+            assert!(shown.contains(begin) && docs.contains(begin), "{begin}");
+        }
+        assert!(docs.contains(".start_in(&told.recv()?)?;"));
+        // What `main` prints of an error that it returns.
+        let debug = format!("{:?}", StartError::from(BuildError::NoArbiter));
+        assert!(debug.contains("no actix system") && debug.contains("start_in"), "{debug}");
+        assert!(
+            debug.contains("\"Where it runs\"") && docs.contains("//! # Where it runs"),
+            "{debug}"
+        );
+    }
+
+    #[test]
+    fn a_client_that_was_not_joined_names_its_server_and_namespace_and_what_a_path_is_for() {
+        let refused = |message: &str| Reason::Refused(Refusal::new(message.to_owned(), None));
+        let unknown = refused("Invalid namespace");
+        let text = |namespace: &str, reason: &Reason| {
+            let error = ReadyError::Ended(reason.clone());
+            let (server, namespace) = ("http://a:1/socket.io/".to_owned(), namespace.to_owned());
+            StartError::Ready { server, namespace, error }.to_string()
+        };
+        let named = text("/socket.io/", &unknown);
+        let begin = "namespace \"/socket.io/\" of http://a:1/socket.io/: the server refused: ";
+        assert!(named.starts_with(begin), "{named}");
+        assert!(named.contains("path in the URL is a namespace"), "{named}");
+        let plain = |namespace: &str, reason: &Reason| {
+            let shown = format!("namespace \"{namespace}\" of http://a:1/socket.io/: {reason}");
+            assert_eq!(text(namespace, reason), shown);
+        };
+        plain("/", &unknown);
+        plain("/a", &refused("wrong password"));
+        plain("/a", &Reason::JoinTimeout);
+    }
+}

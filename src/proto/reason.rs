@@ -1,0 +1,285 @@
+//! Why there is no session, or no connection.
+
+use thiserror::Error;
+
+use super::{ProtocolError, engine::Protocol, packet::Parser, refusal::Refusal};
+use crate::display::{Excerpt, brief};
+
+/// Who ended it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Initiator {
+    /// The application, by a call on a handle, by dropping the last one, or by a function of its own
+    /// that failed.
+    User,
+    /// This library, because the peer fell silent or broke a rule or a limit, or because a
+    /// subscriber did not keep up.
+    Library,
+    /// The server, or something on the way to it.
+    Remote,
+}
+
+/// Why a namespace is not, or no longer, joined.
+///
+/// The [table](crate::error#reasons) has them all: their official names, what they mean, and what is
+/// tried again by itself.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum Reason {
+    /// [`Socket::disconnect`](crate::Socket::disconnect) was called.
+    #[error("this client left the namespace")]
+    ClientDisconnect,
+    /// [`Client::shutdown`](crate::Client::shutdown) was called, or every handle was dropped.
+    #[error("the client was shut down, or its last handle was dropped")]
+    Shutdown,
+    /// The server called `socket.disconnect()` on this client.
+    #[error("the server disconnected this client")]
+    ServerDisconnect,
+    /// A middleware of the server refused the connection, or there is no such namespace.
+    #[error("the server refused: {0}")]
+    Refused(Refusal),
+    /// The server did not answer the request to join within
+    /// [`join_timeout`](crate::ClientBuilder::join_timeout).
+    #[error("the server did not answer the request to join in time")]
+    JoinTimeout,
+    /// The heartbeat failed: the server, or the way to it, is gone.
+    #[error("no heartbeat from the server in time")]
+    PingTimeout,
+    /// The other side closed the connection, with this websocket close code if it gave one.
+    #[error("the connection was closed{}", with_code(*.0))]
+    TransportClose(Option<u16>),
+    /// The server, or a proxy before it, closed the connection because it goes away (close code 1001)
+    /// or restarts (1012).
+    #[error("the server shuts down or restarts")]
+    ServerShutdown,
+    /// Reading from or writing to the connection failed.
+    #[error("the connection failed: {0}")]
+    TransportError(String),
+    /// The server closed the connection because a message was larger than it takes (close code
+    /// 1009; `maxHttpBufferSize` of the official server, 1 MB unless it is set).
+    #[error("the server refused a message as too large (close code 1009)")]
+    TooLargeForServer,
+    /// The server sent a message larger than
+    /// [`max_message_size`](crate::ClientBuilder::max_message_size).
+    #[error("the server sent a message of more than {limit} bytes")]
+    TooLarge {
+        /// The limit that was exceeded, in bytes.
+        limit: usize,
+    },
+    /// The server broke the protocol. The text of the error may quote what it sent.
+    #[error("the server broke the protocol: {}", brief(.0))]
+    Protocol(ProtocolError),
+    /// No connection could be made.
+    #[error("no connection: {0}")]
+    Connect(ConnectFailure),
+    /// A function of the application that gives what to send failed, with this text, or gave what
+    /// cannot be sent; see [`headers_with`](crate::ClientBuilder::headers_with).
+    ///
+    /// The text is cut and escaped, shown and logged: it must have no secrets.
+    #[error("a provider of the application failed: {0}")]
+    Provider(String),
+    /// A [middleware](crate::middleware::Middleware::join) of the application did not let the
+    /// request to join pass, for this reason. It is shown and logged.
+    #[error("a middleware stopped the request to join: {}", brief(.0))]
+    Middleware(String),
+    /// The connection was replaced, because a namespace, maybe another one, could not be joined over
+    /// it any more, or the server has joined it twice. That may happen with any server; with one 1.x
+    /// or 2.x also when `/`, on which everything depends there, was left or refused.
+    #[error(
+        "the connection was replaced, because a namespace could not be joined over it, or was joined twice"
+    )]
+    Reconnect,
+    /// More events waited for a subscriber than it allows with
+    /// [`Overflow::Disconnect`](crate::Overflow::Disconnect).
+    #[error("a subscriber was too slow")]
+    SlowSubscriber,
+}
+
+impl Reason {
+    /// Who ended it.
+    pub fn initiator(&self) -> Initiator {
+        match self {
+            Self::ClientDisconnect
+            | Self::Shutdown
+            | Self::Provider(_)
+            | Self::Middleware(_)
+            | Self::Reconnect => Initiator::User,
+            Self::JoinTimeout
+            | Self::PingTimeout
+            | Self::TooLarge { .. }
+            | Self::Protocol(_)
+            | Self::SlowSubscriber => Initiator::Library,
+            Self::ServerDisconnect
+            | Self::Refused(_)
+            | Self::TransportClose(_)
+            | Self::ServerShutdown
+            | Self::TransportError(_)
+            | Self::TooLargeForServer
+            | Self::Connect(_) => Initiator::Remote,
+        }
+    }
+
+    /// Whether another attempt would come to the same: the server is what it is.
+    pub(crate) fn is_final(&self) -> bool {
+        matches!(self, Self::Shutdown | Self::Connect(ConnectFailure::Unsupported { .. }))
+    }
+
+    /// A name for the kind of reason, for counters and metrics: lower case with underscores, such as
+    /// `ping_timeout`.
+    ///
+    /// It is the name of the variant, has nothing in it that a server or a user chose, and does not
+    /// change between versions.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::ClientDisconnect => "client_disconnect",
+            Self::Shutdown => "shutdown",
+            Self::ServerDisconnect => "server_disconnect",
+            Self::Refused(_) => "refused",
+            Self::JoinTimeout => "join_timeout",
+            Self::PingTimeout => "ping_timeout",
+            Self::TransportClose(_) => "transport_close",
+            Self::ServerShutdown => "server_shutdown",
+            Self::TransportError(_) => "transport_error",
+            Self::TooLargeForServer => "too_large_for_server",
+            Self::TooLarge { .. } => "too_large",
+            Self::Protocol(_) => "protocol",
+            Self::Connect(_) => "connect",
+            Self::Provider(_) => "provider",
+            Self::Middleware(_) => "middleware",
+            Self::Reconnect => "reconnect",
+            Self::SlowSubscriber => "slow_subscriber",
+        }
+    }
+
+    /// The official client's name for it, where it has one.
+    pub fn official_name(&self) -> Option<&'static str> {
+        match self {
+            Self::ClientDisconnect => Some("io client disconnect"),
+            Self::ServerDisconnect => Some("io server disconnect"),
+            Self::PingTimeout => Some("ping timeout"),
+            Self::TransportClose(_) | Self::ServerShutdown | Self::TooLargeForServer => {
+                Some("transport close")
+            }
+            Self::TransportError(_) | Self::TooLarge { .. } => Some("transport error"),
+            Self::Protocol(_) => Some("parse error"),
+            Self::Shutdown | Self::Reconnect => Some("forced close"),
+            Self::Refused(_)
+            | Self::JoinTimeout
+            | Self::Connect(_)
+            | Self::Provider(_)
+            | Self::Middleware(_)
+            | Self::SlowSubscriber => None,
+        }
+    }
+}
+
+/// Why there is no connection.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum ConnectFailure {
+    /// Nothing listens there, or there is no way to it.
+    #[error("the server cannot be reached: {0}")]
+    Unreachable(String),
+    /// No address is known for the host's name.
+    #[error("the host is not known: {0}")]
+    UnknownHost(String),
+    /// No usable answer within [`connect_timeout`](crate::ClientBuilder::connect_timeout).
+    #[error("the server did not answer in time")]
+    TimedOut,
+    /// The server, or something on the way to it, closed the connection without an answer. Most often
+    /// the path is wrong, or the server expects `https`.
+    #[error(
+        "the server closed the connection without an answer: is the path right, and is it http or https?"
+    )]
+    NoAnswer,
+    /// The server answered the websocket request with this HTTP status. What it says with that is
+    /// logged.
+    #[error("the server answered the websocket request with HTTP status {0}{hint}", hint = hint(*.0))]
+    Status(u16),
+    /// The server has no websockets, and says so with this text. What it may have, HTTP long-polling,
+    /// this client does not support yet.
+    #[error("this server does not offer websockets, and HTTP long-polling is not supported yet (it says {})", Excerpt(.0))]
+    NoWebsocket(String),
+    /// The server's answer is not that of a Socket.IO server. The text may quote it.
+    #[error("not a Socket.IO server: {}", brief(.0))]
+    Handshake(String),
+    /// The server closes the connection without a word as soon as a namespace asks to join, and has
+    /// done so twice in a row. Most likely it has another parser than this client, which has this one.
+    #[error(
+        "the server closes the connection on each request to join: does it have another parser? This client has Parser::{0:?}"
+    )]
+    Parser(Parser),
+    /// The server speaks another protocol revision than the one it was asked for.
+    #[error("this client asked for {asked}, but {server}")]
+    Unsupported {
+        /// What this client asked for.
+        asked: Protocol,
+        /// What is known of the server.
+        server: String,
+    },
+}
+
+/// A websocket close code, if there is one.
+fn with_code(code: Option<u16>) -> String {
+    code.map(|code| format!(" with code {code}")).unwrap_or_default()
+}
+
+/// What can be done about a status.
+fn hint(status: u16) -> &'static str {
+    match status {
+        300..=399 => ": redirects are not followed",
+        401 | 403 => ": does it want a header? (options header, headers_with)",
+        200 | 404 | 405 | 426 => ": is the path right (option path), and is it a Socket.IO server?",
+        _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_is_counted_by_the_name_of_its_variant() {
+        for reason in [
+            Reason::ClientDisconnect,
+            Reason::Shutdown,
+            Reason::ServerDisconnect,
+            Reason::Refused(Refusal::new("no".to_owned(), None)),
+            Reason::JoinTimeout,
+            Reason::PingTimeout,
+            Reason::TransportClose(Some(4_000)),
+            Reason::ServerShutdown,
+            Reason::TransportError("reset".to_owned()),
+            Reason::TooLargeForServer,
+            Reason::TooLarge { limit: 1 },
+            Reason::Protocol(ProtocolError::Utf8),
+            Reason::Connect(ConnectFailure::TimedOut),
+            Reason::Provider("no token".to_owned()),
+            Reason::Middleware("not now".to_owned()),
+            Reason::Reconnect,
+        ] {
+            let debug = format!("{reason:?}");
+            let variant = debug.split(['(', ' ']).next().unwrap();
+            let kind = reason.kind().replace('_', "");
+            assert_eq!(kind, variant.to_lowercase());
+            assert!(!reason.kind().contains(char::is_uppercase));
+        }
+    }
+
+    #[test]
+    fn a_status_is_shown_with_what_can_be_done_about_it() {
+        for (statuses, remedy) in [
+            (&[301, 302, 308][..], ": redirects are not followed"),
+            (&[401, 403], ": does it want a header? (options header, headers_with)"),
+            (
+                &[200, 404, 405, 426],
+                ": is the path right (option path), and is it a Socket.IO server?",
+            ),
+            (&[400, 429, 500, 503], ""),
+        ] {
+            for &status in statuses {
+                let shown = ConnectFailure::Status(status).to_string();
+                assert!(shown.ends_with(&format!(" HTTP status {status}{remedy}")), "{shown}");
+            }
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! Futures and tasks of the application: polled, woken and dropped by way of the [guard](crate::guard).
+
+use std::{
+    future::Future,
+    panic::AssertUnwindSafe,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use futures::{FutureExt, TryFutureExt, channel::oneshot};
+
+use crate::guard::{Panicked, dispose, run};
+
+/// Awaits a future of the application. Whoever may drop it before it is done puts it into a [`Task`].
+pub(crate) fn catch<F: Future>(future: F) -> impl Future<Output = Result<F::Output, Panicked>> {
+    AssertUnwindSafe(future).catch_unwind().map_err(Panicked::new)
+}
+
+/// A future that has something of the application in it: it is polled and dropped here.
+pub(crate) struct Task<T>(Option<Pin<Box<dyn Future<Output = T>>>>);
+
+impl<T> Task<T> {
+    pub(crate) fn new(future: impl Future<Output = T> + 'static) -> Self {
+        Self(Some(Box::pin(future)))
+    }
+}
+
+impl<T> Future for Task<T> {
+    type Output = Result<T, Panicked>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Some(future) = &mut self.0 else { return Poll::Pending };
+        let outcome = match run(|| future.as_mut().poll(cx)) {
+            Ok(poll) => Ok(ready!(poll)),
+            Err(panicked) => Err(panicked),
+        };
+        dispose(self.0.take());
+        Poll::Ready(outcome)
+    }
+}
+
+impl<T> Drop for Task<T> {
+    fn drop(&mut self) {
+        if let Some(future) = self.0.take() {
+            dispose(future);
+        }
+    }
+}
+
+/// Tells a task of the application something once. Its waker is woken here, also if it is told nothing.
+#[derive(Debug)]
+pub(crate) struct Teller<T>(Option<oneshot::Sender<T>>);
+
+pub(crate) fn channel<T>() -> (Teller<T>, oneshot::Receiver<T>) {
+    let (sender, receiver) = oneshot::channel();
+    (Teller(Some(sender)), receiver)
+}
+
+impl<T> Teller<T> {
+    /// Nobody minds if nobody waits for it any more.
+    pub(crate) fn tell(mut self, what: T) {
+        if let Some(sender) = self.0.take()
+            && let Err(panicked) = run(|| drop(sender.send(what)))
+        {
+            log::warn!("a task that waits for an outcome {panicked} (its waker)");
+        }
+    }
+
+    /// Nobody waits for it any more.
+    pub(crate) fn is_canceled(&self) -> bool {
+        self.0.as_ref().is_none_or(oneshot::Sender::is_canceled)
+    }
+}
+
+impl<T> Drop for Teller<T> {
+    fn drop(&mut self) {
+        if let Some(sender) = self.0.take() {
+            dispose(sender);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use super::*;
+    use crate::guard::tests::Bomb;
+
+    #[test]
+    fn a_future_that_panics_when_it_is_dropped_is_dropped_once_and_no_more() {
+        for depth in 0..4 {
+            let drops = Rc::default();
+            let bomb = || Bomb(Rc::clone(&drops), depth);
+            let future = bomb();
+            drop(Task::new(async move { drop(future) }));
+            let future = bomb();
+            let outcome = Task::new(async move { drop(future) }).now_or_never();
+            assert_eq!(outcome.unwrap().unwrap_err().to_string(), "panicked");
+            assert_eq!(drops.get(), 2);
+            let future = bomb();
+            let held = Task::new(async move {
+                let _held = future;
+                std::future::pending::<()>().await;
+            });
+            assert!(held.now_or_never().is_none());
+            assert_eq!(drops.get(), 3);
+        }
+    }
+
+    #[test]
+    fn a_waker_that_panics_costs_nobody_but_its_task() {
+        struct Hostile;
+
+        impl std::task::Wake for Hostile {
+            fn wake(self: std::sync::Arc<Self>) {
+                panic!("for the test");
+            }
+        }
+
+        let waker = std::sync::Arc::new(Hostile).into();
+        for tells in [true, false] {
+            let (teller, mut told) = channel();
+            assert!(told.poll_unpin(&mut Context::from_waker(&waker)).is_pending());
+            if tells {
+                teller.tell(7);
+            } else {
+                drop(teller);
+            }
+            assert_eq!(told.now_or_never().unwrap().ok(), tells.then_some(7));
+        }
+    }
+}
