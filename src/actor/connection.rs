@@ -39,9 +39,11 @@ use crate::{
     },
     backpressure::receive_window::{Load, ReceiveWindow},
     proto::{
-        connection::{self as proto, Admission, Event, Outgoing},
-        engine::{Protocol, later},
+        connection::{self as proto, Admission, Event},
+        deadline::deadline_after,
+        engine::Protocol,
         fast_map::FastMap,
+        outgoing::Outgoing,
         packet::Packet,
         ticket::SessionTicket,
     },
@@ -215,7 +217,7 @@ impl Connection {
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
         // First of all: the server may have pinged long ago.
         if self.shed_at().is_some_and(|at| at <= now) {
-            self.behind = Some(later(now, SHED_EVERY));
+            self.behind = Some(deadline_after(now, SHED_EVERY));
             let all = self.core.strain(DESPERATE).is_some_and(|at| at <= now);
             let share = self.window.holding().divided_by(self.children.len());
             self.tell(|| namespace::Shed { all, share });
@@ -225,7 +227,7 @@ impl Connection {
             && shutdown.until <= now
         {
             // Whoever has not finished by now has had its time.
-            shutdown.until = later(now, FAREWELL);
+            shutdown.until = deadline_after(now, FAREWELL);
             self.children.values_mut().for_each(|child| child.finished = true);
             self.core.close(now);
             self.core.handle_timeout(now);
@@ -366,7 +368,7 @@ impl Connection {
     }
 
     fn begin_shutdown(&mut self, deadline: Duration, way: Way, waiter: Option<ShutdownSender>) {
-        let until = later(clock::now(), deadline);
+        let until = deadline_after(clock::now(), deadline);
         if let Some(shutdown) = &mut self.shutdown {
             shutdown.until = shutdown.until.min(until);
             shutdown.done.waiters.extend(waiter);

@@ -17,7 +17,7 @@ use crate::{
     error::Reason,
     proto::{
         connection::{self as proto, Action},
-        engine::later,
+        deadline::deadline_after,
     },
     runtime::{
         clock::{self, SuspendWatch, Timer},
@@ -62,7 +62,7 @@ impl Watch {
             self.at = None;
             return None;
         };
-        let next = || later(now, Self::look_every(ping_timeout));
+        let next = || deadline_after(now, Self::look_every(ping_timeout));
         Some(*self.at.get_or_insert_with(next))
     }
 
@@ -294,8 +294,8 @@ mod tests {
         actor::connection::SharedStatus,
         backpressure::receive_window::{Load, ReceiveWindow},
         proto::{
-            backoff::Reconnect,
             packet::{Limits, Parser},
+            reconnect::Reconnect,
         },
         transport::{Headers, Query},
     };

@@ -44,11 +44,13 @@ use crate::{
     middleware::{Chain, List},
     payload::Payload,
     proto::{
-        connection::{Outgoing, Session},
+        deadline::deadline_after,
         emit::{Emit, Offline},
-        engine::{Protocol, later},
+        engine::Protocol,
         namespace,
+        outgoing::Outgoing,
         packet::{Body, FOREIGN_ID, Packet},
+        session::Session,
         suspect::Suspect,
         ticket::SessionTicket,
     },
@@ -873,7 +875,7 @@ impl Namespace {
     ) -> Result<(), EmitError> {
         let terms = emit.terms.as_deref();
         let lifetime = terms.and_then(|terms| terms.lifetime).or_else(|| offline.lifetime());
-        let expires = lifetime.map(|lifetime| later(clock::now(), lifetime));
+        let expires = lifetime.map(|lifetime| deadline_after(clock::now(), lifetime));
         let ask = question.map(|question| {
             let Question { waiter, timeout, retries, id } = *question;
             let since = clock::now();
@@ -1016,7 +1018,7 @@ impl Handler<AwaitReady> for Namespace {
             (Some(ready), _) => Ok(ready.clone()),
             (None, Some(reason)) => Err(ReadyError::Ended(reason.clone())),
             (None, None) => {
-                let deadline = later(clock::now(), timeout);
+                let deadline = deadline_after(clock::now(), timeout);
                 return self.waiters.add(deadline, waiter, self.obstacle.as_ref());
             }
         };

@@ -38,12 +38,12 @@ use crate::{
     error::{BuildError, NamespaceError, Reason, StartError, brief},
     middleware::{List, Middleware},
     proto::{
-        backoff::{Range, Reconnect},
         connection::Config,
         emit::Offline,
         engine::Protocol,
         namespace::{self, Credentials},
         packet::{Limits, MAX_ATTACHMENTS, Parser},
+        reconnect::{Range, Reconnect},
         ticket::SessionTicket,
     },
     runtime::{

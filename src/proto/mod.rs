@@ -19,8 +19,9 @@
 //! ```
 
 pub(crate) mod acks;
-pub(crate) mod backoff;
 pub(crate) mod connection;
+pub(crate) mod deadline;
+pub(crate) mod dial_limiter;
 pub(crate) mod emit;
 pub(crate) mod engine;
 pub(crate) mod fast_map;
@@ -28,11 +29,14 @@ mod json;
 #[cfg(feature = "msgpack")]
 mod msgpack;
 pub(crate) mod namespace;
+pub(crate) mod outgoing;
 pub(crate) mod packet;
 mod proof;
+pub(crate) mod reconnect;
 pub(crate) mod recovery;
 pub(crate) mod retries;
 pub(crate) mod round_trips;
+pub(crate) mod session;
 pub(crate) mod suspect;
 pub(crate) mod ticket;
 

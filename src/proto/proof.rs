@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::engine::later;
+use super::deadline::deadline_after;
 
 /// How long an event may go without proof before the server is pinged, and how far apart such pings
 /// are: a connection on which nothing is emitted has none.
@@ -32,7 +32,7 @@ impl Unconfirmed {
     /// An event is on its way to the connection.
     pub(crate) fn expect(&mut self, now: Instant) {
         if self.due.is_none() && self.asked.is_none() {
-            self.due = Some(later(now, INTERVAL));
+            self.due = Some(deadline_after(now, INTERVAL));
         }
     }
 

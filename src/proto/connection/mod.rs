@@ -46,25 +46,26 @@
 
 use std::{
     collections::{HashSet, VecDeque},
-    fmt,
     time::{Duration, Instant},
 };
 
 use bytestring::ByteString;
 
 use super::{
-    backoff::{Jitter, Reconnect, Retry},
-    engine::{self, Due, EnginePacket, Frame, Handshake, Heartbeat, Message, Protocol, later},
+    deadline::deadline_after,
+    engine::{self, Due, EnginePacket, Frame, Handshake, Heartbeat, Message, Protocol},
     namespace::refusal,
+    outgoing::Outgoing,
     packet::{Body, Decoder, Limits, Packet, Parser, ProtocolError, Refused, root},
     proof::Unconfirmed,
+    reconnect::{Jitter, Reconnect, Retry},
+    session::Session,
     suspect::{Suspect, Suspects},
 };
 use crate::{
     backpressure::send_quota::SendPermit,
     error::{ConnectFailure, EmitError, Reason, brief},
     payload::text::Text,
-    proto::emit::Terms,
 };
 
 /// How long an undecided server may be silent before it is asked.
@@ -99,79 +100,6 @@ pub(crate) struct Config {
     pub(crate) reconnect: Reconnect,
     /// For the jitter.
     pub(crate) seed: u64,
-}
-
-/// A packet to be sent, and what goes with it on its way.
-#[derive(Debug)]
-pub(crate) struct Outgoing {
-    pub(crate) packet: Packet,
-    /// The room it holds until it is written.
-    pub(crate) permit: Option<SendPermit>,
-    /// How it may wait.
-    pub(crate) terms: Option<Box<Terms>>,
-    /// When it must not wait any more for its namespace.
-    pub(crate) expires: Option<Instant>,
-    /// Counts what its namespace sends, so that what comes back finds its place.
-    pub(crate) number: u64,
-}
-
-/// It goes from hand to hand. What is larger is moved by a call, which takes as long as much of what
-/// else is done with an event.
-const _: () = assert!(size_of::<Outgoing>() <= 128);
-
-impl Outgoing {
-    /// A packet of the protocol itself.
-    pub(crate) fn bare(packet: Packet) -> Self {
-        Self { packet, permit: None, terms: None, expires: None, number: 0 }
-    }
-
-    /// One of the tries of a message that is sent until it is answered. The room is held by the
-    /// message.
-    fn is_copy(&self) -> bool {
-        self.permit.is_none() && self.is_event()
-    }
-
-    /// It is sent now or never.
-    pub(crate) fn is_volatile(&self) -> bool {
-        self.terms.as_deref().is_some_and(Terms::are_volatile)
-    }
-
-    fn is_event(&self) -> bool {
-        matches!(self.packet.body, Body::Event { .. })
-    }
-
-    /// An event that asks for no answer.
-    fn is_plain(&self) -> bool {
-        matches!(self.packet.body, Body::Event { id: None, .. })
-    }
-
-    /// Whose place among what waits it takes.
-    pub(crate) fn key(&self) -> Option<&ByteString> {
-        self.terms.as_deref().and_then(Terms::key)
-    }
-}
-
-/// What a namespace has to know of an open connection.
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Session {
-    /// Counts connections, so that what belongs to an older one is recognised.
-    pub(crate) epoch: u64,
-    pub(crate) protocol: Protocol,
-    /// The engine session's id, a secret.
-    pub(crate) sid: ByteString,
-    /// The largest message that the server takes, in bytes, if it says.
-    pub(crate) max_payload: Option<u64>,
-}
-
-impl fmt::Debug for Session {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { epoch, protocol, sid: _, max_payload } = self;
-        f.debug_struct("Session")
-            .field("epoch", epoch)
-            .field("protocol", protocol)
-            .field("max_payload", max_payload)
-            .finish_non_exhaustive()
-    }
 }
 
 /// What the driver is to do with the transport.
@@ -544,7 +472,7 @@ impl Connection {
         if let Some(farewell) = self.farewell_of(&name) {
             farewell.back = Some(outgoing);
         } else if self.left.contains(&name) {
-            self.hold(outgoing, later(now, FAREWELL));
+            self.hold(outgoing, deadline_after(now, FAREWELL));
         } else {
             self.enqueue(outgoing);
         }
@@ -578,7 +506,7 @@ impl Connection {
             open.root = Root::Gone;
         }
         let ping = self.ping();
-        let until = later(now, FAREWELL);
+        let until = deadline_after(now, FAREWELL);
         self.farewells.push_back(PendingLeave { packet, ping, until, back: None });
     }
 
@@ -632,7 +560,7 @@ impl Connection {
         self.proof = Unconfirmed::default();
         self.suspects.begin();
         let asked = self.verdict.unwrap_or(Protocol::Eio4);
-        let deadline = later(now, self.config.connect_timeout);
+        let deadline = deadline_after(now, self.config.connect_timeout);
         self.state = State::Dialling { asked, deadline, first: None };
         self.actions.push_back(Action::Dial(asked));
     }
@@ -727,7 +655,7 @@ impl Connection {
         if let State::Dialling { asked, deadline, first } = &mut self.state {
             let (asked, mut deadline, first) = (*asked, *deadline, first.take());
             if first.is_some() {
-                deadline = deadline.min(later(now, SECOND_TRY));
+                deadline = deadline.min(deadline_after(now, SECOND_TRY));
             }
             self.state = State::Opening { asked, deadline, first };
         }
@@ -917,7 +845,8 @@ impl Connection {
         } else if handshake.max_payload.is_some() {
             self.opened(now, Protocol::Eio4, &handshake);
         } else {
-            self.state = State::Undecided { handshake, until: later(now, GRACE), probe: None };
+            self.state =
+                State::Undecided { handshake, until: deadline_after(now, GRACE), probe: None };
         }
     }
 
@@ -933,7 +862,7 @@ impl Connection {
     fn doubt(&mut self, now: Instant) {
         let half = self.config.join_timeout.checked_div(2).unwrap_or_default();
         if let State::Open(Open { root: Root::Pending { doubt, .. }, .. }) = &mut self.state {
-            *doubt = Some(later(now, half));
+            *doubt = Some(deadline_after(now, half));
         }
     }
 
@@ -950,7 +879,7 @@ impl Connection {
         let root = match protocol {
             Protocol::Eio4 => Root::Free,
             Protocol::Eio3 => {
-                Root::Pending { until: later(now, self.config.join_timeout), doubt: None }
+                Root::Pending { until: deadline_after(now, self.config.join_timeout), doubt: None }
             }
         };
         self.events.push_back(match root {
@@ -975,7 +904,7 @@ impl Connection {
         let State::Open(open) = &mut self.state else { return };
         let timeout = self.config.attachment_timeout;
         if self.decoder.is_waiting() {
-            open.attachments.get_or_insert_with(|| later(now, timeout));
+            open.attachments.get_or_insert_with(|| deadline_after(now, timeout));
         } else {
             open.attachments = None;
         }
@@ -1052,7 +981,7 @@ impl Connection {
         {
             // It has read the question. On a way as long as this one, the answer may be behind.
             let trip = now.saturating_duration_since(probe.since);
-            *until = (*until).min(later(now, trip.saturating_mul(2).max(SLACK)));
+            *until = (*until).min(deadline_after(now, trip.saturating_mul(2).max(SLACK)));
         }
         self.proof.handle_pong(now, ping);
         self.suspects.handle_pong(ping);
@@ -1067,7 +996,7 @@ impl Connection {
                 self.left.insert(packet.namespace.clone());
                 self.enqueue(Outgoing::bare(packet));
                 if let Some(request) = back {
-                    self.hold(request, later(until, FAREWELL));
+                    self.hold(request, deadline_after(until, FAREWELL));
                 }
             }
         }
@@ -1184,7 +1113,7 @@ impl Connection {
         let policy = &self.config.reconnect;
         let is_closing = match &self.state {
             State::Open(open) => {
-                if later(open.since, policy.proof()) <= now {
+                if deadline_after(open.since, policy.stable_after()) <= now {
                     self.attempts = 0;
                 }
                 open.closing.is_some()
@@ -1192,7 +1121,7 @@ impl Connection {
             _ => false,
         };
         // New credentials go with the next request anyway, so `WithNewAuth` is nothing special here.
-        if is_closing || !self.wanted || policy.verdict(&reason) == Retry::Stop {
+        if is_closing || !self.wanted || policy.choose(&reason) == Retry::Stop {
             return self.end(reason);
         }
         let attempt = self.attempts.saturating_add(1);
@@ -1206,7 +1135,7 @@ impl Connection {
         }
         self.attempts = attempt;
         let delay = policy.wait(attempt, self.draws.next()).max(pause);
-        self.state = State::Waiting { until: later(now, delay) };
+        self.state = State::Waiting { until: deadline_after(now, delay) };
         self.tell_lost(reason.clone(), true);
         self.events.push_back(Event::Retrying { attempt, delay, reason });
     }
@@ -1302,7 +1231,7 @@ impl Connection {
                 self.queue.push_back(Queued::Heartbeat);
                 let asked = Probe { since: now, ping: self.ping() };
                 if let State::Undecided { until, probe, .. } = &mut self.state {
-                    *until = later(now, PATIENCE);
+                    *until = deadline_after(now, PATIENCE);
                     *probe = Some(asked);
                 }
             }

@@ -1,7 +1,7 @@
 use bytes::Bytes;
 
-use super::{super::backoff::DialLimiter, *};
-use crate::proto::emit::Place;
+use super::{super::dial_limiter::DialLimiter, *};
+use crate::proto::emit::{Place, Terms};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MODERN: &str =

@@ -30,13 +30,15 @@ use serde_json::{Value, value::RawValue};
 
 use super::{
     acks::{Acks, Left},
-    backoff::{Jitter, Reconnect, Retry},
-    connection::{Outgoing, Session},
-    engine::{Protocol, later, session_id},
+    deadline::deadline_after,
+    engine::{Protocol, session_id},
+    outgoing::Outgoing,
     packet::{Body, Packet, Parser},
+    reconnect::{Jitter, Reconnect, Retry},
     recovery::Recovery,
     retries::{Message, Retries},
     round_trips::RoundTrips,
+    session::Session,
     suspect::Suspect,
 };
 use crate::{
@@ -385,7 +387,9 @@ impl<W> Namespace<W> {
             return false;
         }
         self.state = State::Waiting;
-        if let Some(owed) = self.unanswered.take_if(|owed| later(owed.since, patience) > now) {
+        if let Some(owed) =
+            self.unanswered.take_if(|owed| deadline_after(owed.since, patience) > now)
+        {
             self.enter(now, owed);
             return false;
         }
@@ -452,7 +456,7 @@ impl<W> Namespace<W> {
         let id = match ask {
             None => None,
             Some(Ask { waiter, since, timeout, retries: 0, .. }) => {
-                let (id, deadline) = (self.acks.id(), later(since, timeout));
+                let (id, deadline) = (self.acks.id(), deadline_after(since, timeout));
                 let waiter = Asker::Application(waiter);
                 if self.is_joined() {
                     self.acks.insert_sent(id, waiter, deadline, since);
@@ -605,7 +609,7 @@ impl<W> Namespace<W> {
             && let Some((id, message)) = self.retries.next()
         {
             let payload = message.payload();
-            let deadline = later(now, message.timeout);
+            let deadline = deadline_after(now, message.timeout);
             let is_over = message.expires.is_some_and(|at| at <= now);
             let body = Body::Event { id: Some(id), payload };
             let packet = self.packet(body);
@@ -658,7 +662,7 @@ impl<W> Namespace<W> {
         }
         match self.config.credentials.clone() {
             Credentials::Provided if !needs_none => {
-                let deadline = later(now, self.config.join_timeout);
+                let deadline = deadline_after(now, self.config.join_timeout);
                 self.asked = self.asked.wrapping_add(1);
                 self.state = State::Asking { session, deadline, number: self.asked };
             }
@@ -736,7 +740,7 @@ impl<W> Namespace<W> {
     /// Waits for the answer that the server owes.
     fn enter(&mut self, now: Instant, Owed { session, since }: Owed) {
         let unasked = session.protocol == Protocol::Eio3 && self.config.namespace == *"/";
-        let deadline = (!unasked).then(|| later(now, self.config.join_timeout));
+        let deadline = (!unasked).then(|| deadline_after(now, self.config.join_timeout));
         self.visits = self.visits.wrapping_add(1);
         self.state = State::Joining { session, since, deadline, has_begun: false };
     }
@@ -926,8 +930,9 @@ impl<W> Namespace<W> {
 
     /// A session that has lasted begins the count of attempts anew.
     fn note_success(&mut self, now: Instant) {
-        let proof = self.config.reconnect.proof();
-        if matches!(self.state, State::Joined { since, .. } if later(since, proof) <= now) {
+        let proof = self.config.reconnect.stable_after();
+        if matches!(self.state, State::Joined { since, .. } if deadline_after(since, proof) <= now)
+        {
             self.attempts = 0;
         }
     }
@@ -946,7 +951,7 @@ impl<W> Namespace<W> {
     fn stop(&mut self, now: Instant, reason: Reason) {
         self.note_success(now);
         let policy = self.config.reconnect.clone();
-        let verdict = policy.verdict(&reason);
+        let verdict = policy.choose(&reason);
         let wanted = match verdict {
             Retry::Again => true,
             Retry::WithNewAuth => matches!(self.config.credentials, Credentials::Provided),
@@ -978,7 +983,7 @@ impl<W> Namespace<W> {
             }
             _ => policy.wait(attempt, draw),
         };
-        self.state = State::Pausing { until: later(now, delay) };
+        self.state = State::Pausing { until: deadline_after(now, delay) };
         self.events.push_back(Event::Retrying { attempt, delay, reason });
     }
 
@@ -1167,7 +1172,7 @@ impl<W> Namespace<W> {
         }
         let next = self.buffer.iter().filter_map(|waiting| waiting.expires).min();
         let next = next.into_iter().chain(self.retries.expiry()).min();
-        self.sweep = next.map(|next| next.max(later(now, SWEEP)));
+        self.sweep = next.map(|next| next.max(deadline_after(now, SWEEP)));
     }
 
     // What there is to do.
