@@ -39,6 +39,7 @@ use crate::{
     },
     backpressure::receive_window::{Load, ReceiveWindow},
     proto::{
+        config::Config,
         connection::{self as proto, Admission, Event},
         deadline::deadline_after,
         engine::Protocol,
@@ -167,14 +168,15 @@ impl Drop for ShutdownLatch {
 
 impl Connection {
     pub(crate) fn new(
-        config: proto::Config,
+        config: Arc<Config>,
+        seed: u64,
         target: Target,
         window: Arc<ReceiveWindow>,
         knowledge: Arc<SharedStatus>,
         counters: Arc<Counters>,
     ) -> Self {
         Self {
-            core: proto::Connection::new(config),
+            core: proto::Connection::new(config, seed),
             journal: Journal::new(&target),
             target,
             knowledge,

@@ -114,7 +114,7 @@ impl Driver {
             (Action::Dial(protocol), link) => {
                 hang_up(link, cx);
                 log::debug!("{}: dialling", self.target.authority());
-                let dial = Dial { attempt: core.attempt(), reason: core.last().cloned() };
+                let dial = Dial { attempt: core.attempt(), reason: core.last_reason().cloned() };
                 self.link = Link::Dialling(Box::pin(self.target.dial(protocol, dial)));
             }
         }
@@ -294,6 +294,7 @@ mod tests {
         actor::connection::SharedStatus,
         backpressure::receive_window::{Load, ReceiveWindow},
         proto::{
+            config::Config,
             packet::{Limits, Parser},
             reconnect::Reconnect,
         },
@@ -343,20 +344,22 @@ mod tests {
             headers: Headers::default(),
             max_message: 1_000,
         };
-        let config = proto::Config {
+        let config = Config {
             pin: None,
             parser: Parser::default(),
             limits: Limits { attachments: 10, bytes: 1_000 },
             connect_timeout: 1_000 * SECOND,
             join_timeout: SECOND,
             attachment_timeout: SECOND,
+            max_payload: None,
             reconnect: Reconnect::never(),
-            seed: 7,
+            retry_window: 1,
         };
         let window = Arc::new(ReceiveWindow::new(Load { items: 10, bytes: 1_000 }));
         let knowledge = Arc::new(SharedStatus::default());
+        let config = Arc::new(config);
         let mut connection =
-            Connection::new(config, target.clone(), window, knowledge, Arc::default());
+            Connection::new(config, 7, target.clone(), window, knowledge, Arc::default());
         let mut driver = Driver::new(target);
         let mut ctx = Context::new();
         let mut turn = |driver: &mut Driver, connection: &mut Connection| {

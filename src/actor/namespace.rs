@@ -99,12 +99,11 @@ pub(crate) type AuthProvider = Provider<Join, namespace::Auth>;
 /// What a namespace is made of.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
-    pub(crate) core: namespace::Config,
+    pub(crate) core: namespace::Setup,
     /// Where the credentials come from, if not from `core`.
     pub(crate) provider: Option<AuthProvider>,
     pub(crate) middleware: List,
     pub(crate) outgoing: Limits,
-    pub(crate) max_attachments: usize,
     /// For events that come as messages.
     pub(crate) offline: Offline,
     pub(crate) patience: Patience,
@@ -118,8 +117,7 @@ impl Settings {
     /// The same for another namespace, which may go on with a session.
     pub(crate) fn of(&self, namespace: &ByteString, ticket: Option<&SessionTicket>) -> Self {
         let recovery = ticket.map(SessionTicket::recovery);
-        let core =
-            namespace::Config { namespace: namespace.clone(), recovery, ..self.core.clone() };
+        let core = namespace::Setup { namespace: namespace.clone(), recovery, ..self.core.clone() };
         Self { core, ..self.clone() }
     }
 }
@@ -199,8 +197,8 @@ impl Namespace {
         let send_quota = SendQuota::new(settings.outgoing);
         let status = Arc::new(Status::default());
         let (link, namespace) = (settings.link.clone(), settings.core.namespace.clone());
-        let (name, parser) = (Name { link, namespace }, settings.core.parser);
-        let max_attachments = settings.max_attachments;
+        let (name, parser) = (Name { link, namespace }, settings.core.config.parser);
+        let max_attachments = settings.core.config.limits.attachments;
         let list = settings.middleware.clone();
         let chain = Arc::new(Chain::new(list, name.clone(), Arc::clone(&settings.counters)));
         let posts = Arc::new(EmitQueue::default());

@@ -38,7 +38,7 @@ use crate::{
     error::{BuildError, NamespaceError, Reason, StartError, brief},
     middleware::{List, Middleware},
     proto::{
-        connection::Config,
+        config::Config,
         emit::Offline,
         engine::Protocol,
         namespace::{self, Credentials},
@@ -817,7 +817,7 @@ impl ClientBuilder {
         let url = target.base.clone();
         let (counters, window) = (Arc::clone(&settings.counters), Arc::clone(&settings.window));
         let connection = Connection::start_in_arbiter(arbiter, move |_| {
-            Connection::new(config, target, window, known, counters)
+            Connection::new(config, seed(), target, window, known, counters)
         });
         let lifeline = Arc::new(Lifeline { connection: connection.clone(), ids });
         let namespace = settings.core.namespace.clone();
@@ -887,33 +887,30 @@ impl ClientBuilder {
         let headers = Headers::new(self.headers, self.headers_with)?;
         let target = Target { base, query, headers, max_message: self.max_message_size };
         let link = target.authority();
+        let config = Arc::new(Config {
+            pin: self.protocol,
+            parser: self.parser,
+            limits: Limits { attachments: self.max_attachments, bytes: self.max_message_size },
+            max_payload: self.max_payload,
+            connect_timeout: self.connect_timeout,
+            join_timeout: self.join_timeout,
+            attachment_timeout: self.attachment_timeout,
+            reconnect: self.reconnect,
+            retry_window: self.retry_window,
+        });
         Ok(Parts {
-            config: Config {
-                pin: self.protocol,
-                parser: self.parser,
-                limits: Limits { attachments: self.max_attachments, bytes: self.max_message_size },
-                connect_timeout: self.connect_timeout,
-                join_timeout: self.join_timeout,
-                attachment_timeout: self.attachment_timeout,
-                reconnect: self.reconnect.clone(),
-                seed: seed(),
-            },
+            config: Arc::clone(&config),
             target,
             settings: Settings {
-                core: namespace::Config {
+                core: namespace::Setup {
+                    config,
                     namespace,
-                    parser: self.parser,
                     credentials,
-                    join_timeout: self.join_timeout,
-                    reconnect: self.reconnect,
-                    max_payload: self.max_payload,
-                    retry_window: self.retry_window,
                     recovery: None,
                     seed: seed(),
                 },
                 provider,
                 middleware: self.middleware,
-                max_attachments: self.max_attachments,
                 outgoing: send_quota::Limits {
                     items: self.outgoing.items,
                     bytes: self.outgoing.bytes,
@@ -998,7 +995,7 @@ fn seed() -> u64 {
 
 /// What a client is made of.
 struct Parts {
-    config: Config,
+    config: Arc<Config>,
     target: Target,
     settings: Settings,
     defaults: Defaults,

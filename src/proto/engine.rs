@@ -353,12 +353,13 @@ impl Heartbeat {
         }
     }
 
-    /// Anything came. In revision 3 that is as good as the pong.
-    pub(crate) fn handle_any(&mut self) {
-        if let Beat::Asked { since, .. } = self.beat {
-            self.beat = Beat::Rest { until: deadline_after(since, self.interval) };
-            self.late = None;
-        }
+    /// Anything came. In revision 3 that is as good as the pong. `true` if there is another
+    /// deadline now.
+    pub(crate) fn handle_any(&mut self) -> bool {
+        let Beat::Asked { since, .. } = self.beat else { return false };
+        self.beat = Beat::Rest { until: deadline_after(since, self.interval) };
+        self.late = None;
+        true
     }
 
     /// Called whenever this side wakes, and with `is_more` when it has read and not come to the end.

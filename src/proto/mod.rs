@@ -19,6 +19,8 @@
 //! ```
 
 pub(crate) mod acks;
+mod attempts;
+pub(crate) mod config;
 pub(crate) mod connection;
 pub(crate) mod deadline;
 pub(crate) mod dial_limiter;
@@ -31,7 +33,6 @@ mod msgpack;
 pub(crate) mod namespace;
 pub(crate) mod outgoing;
 pub(crate) mod packet;
-mod proof;
 pub(crate) mod reconnect;
 pub(crate) mod recovery;
 pub(crate) mod retries;

@@ -54,6 +54,14 @@ impl Outgoing {
         matches!(self.packet.body, Body::Event { id: None, .. })
     }
 
+    /// The id of its ack, if it is an event that asks for an answer.
+    pub(super) fn ack_id(&self) -> Option<u64> {
+        match self.packet.body {
+            Body::Event { id, .. } => id,
+            _ => None,
+        }
+    }
+
     /// Of the events that wait under one key, the last one counts.
     pub(crate) fn key(&self) -> Option<&ByteString> {
         self.terms.as_deref().and_then(Terms::key)

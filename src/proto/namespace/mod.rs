@@ -18,6 +18,7 @@
 use std::{
     collections::{HashSet, VecDeque},
     fmt,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -30,11 +31,12 @@ use serde_json::{Value, value::RawValue};
 
 use super::{
     acks::{Acks, Left},
+    config::Config,
     deadline::deadline_after,
     engine::{Protocol, session_id},
     outgoing::Outgoing,
-    packet::{Body, Packet, Parser},
-    reconnect::{Jitter, Reconnect, Retry},
+    packet::{Body, Packet},
+    reconnect::{Jitter, Retry},
     recovery::Recovery,
     retries::{Message, Retries},
     round_trips::RoundTrips,
@@ -74,19 +76,12 @@ pub(crate) enum Credentials {
     Provided,
 }
 
-/// How a namespace is joined, and what for.
+/// What a namespace is made of.
 #[derive(Debug, Clone)]
-pub(crate) struct Config {
+pub(crate) struct Setup {
+    pub(crate) config: Arc<Config>,
     pub(crate) namespace: ByteString,
-    pub(crate) parser: Parser,
     pub(crate) credentials: Credentials,
-    /// For the credentials, and then for the server's answer.
-    pub(crate) join_timeout: Duration,
-    pub(crate) reconnect: Reconnect,
-    /// The largest message to send, in bytes, whatever the server says.
-    pub(crate) max_payload: Option<u64>,
-    /// How many emits with retries may be unanswered at a time.
-    pub(crate) retry_window: usize,
     pub(crate) recovery: Option<Recovery>,
     /// For the jitter.
     pub(crate) seed: u64,
@@ -94,7 +89,7 @@ pub(crate) struct Config {
 
 #[derive(Debug)]
 pub(crate) struct Namespace<W> {
-    config: Config,
+    setup: Setup,
     state: State,
     /// The namespace was given up while the server still owes the answer to the request to join.
     unanswered: Option<Owed>,
@@ -275,7 +270,7 @@ pub(crate) struct Tally {
 
 impl<W> Namespace<W> {
     /// A namespace that waits for a connection.
-    pub(crate) fn new(config: Config) -> Self {
+    pub(crate) fn new(setup: Setup) -> Self {
         Self {
             state: State::Waiting,
             unanswered: None,
@@ -284,18 +279,18 @@ impl<W> Namespace<W> {
             visits: 0,
             attempts: 0,
             asked: 0,
-            draws: Jitter::new(config.seed),
+            draws: Jitter::new(setup.seed),
             emitted: 0,
             buffer: VecDeque::new(),
             sweep: None,
             acks: Acks::default(),
-            retries: Retries::new(config.retry_window),
-            recovery: config.recovery.clone(),
+            retries: Retries::new(setup.config.retry_window),
+            recovery: setup.recovery.clone(),
             transmit: VecDeque::new(),
             farewells: VecDeque::new(),
             events: VecDeque::new(),
             tally: Tally::default(),
-            config,
+            setup,
         }
     }
 
@@ -336,7 +331,7 @@ impl<W> Namespace<W> {
     /// The largest message that the server takes, as far as is known.
     pub(crate) fn max_payload(&self) -> Option<u64> {
         let session = self.session()?;
-        self.config.max_payload.or(session.max_payload)
+        self.setup.config.max_payload.or(session.max_payload)
     }
 
     /// Counts the times that this namespace was joined, or tried to be. A connection may see
@@ -378,7 +373,7 @@ impl<W> Namespace<W> {
     /// to be asked for; it does not if the namespace is joined or being joined, or if the server may
     /// answer yet.
     pub(crate) fn join(&mut self, now: Instant) -> bool {
-        self.come_back(now, self.config.join_timeout)
+        self.come_back(now, self.setup.config.join_timeout)
     }
 
     /// The same, if the server had so much time for an answer that it owes.
@@ -409,7 +404,7 @@ impl<W> Namespace<W> {
     }
 
     fn say_farewell(&mut self, epoch: u64) {
-        let packet = Packet::new(self.config.namespace.clone(), Body::Disconnect);
+        let packet = Packet::new(self.setup.namespace.clone(), Body::Disconnect);
         self.farewells.push_back((epoch, packet));
         self.left = Some(epoch);
     }
@@ -483,7 +478,7 @@ impl<W> Namespace<W> {
     }
 
     fn packet(&self, body: Body) -> Packet {
-        Packet::new(self.config.namespace.clone(), body)
+        Packet::new(self.setup.namespace.clone(), body)
     }
 
     /// Why an event is not taken.
@@ -562,7 +557,7 @@ impl<W> Namespace<W> {
     fn too_large(&mut self, packet: &Packet) -> Option<EmitError> {
         let limit = self.max_payload()?;
         let protocol = self.session()?.protocol;
-        let size = packet.exceeds(self.config.parser, protocol, limit)?;
+        let size = packet.exceeds(self.setup.config.parser, protocol, limit)?;
         self.events.push_back(Event::TooLarge { size, limit });
         Some(EmitError::PayloadTooLarge { size, limit })
     }
@@ -656,13 +651,13 @@ impl<W> Namespace<W> {
         if !matches!(self.state, State::Waiting) {
             return;
         }
-        let needs_none = session.protocol == Protocol::Eio3 && self.config.namespace == *"/";
-        if needs_none && !matches!(self.config.credentials, Credentials::Fixed(None)) {
+        let needs_none = session.protocol == Protocol::Eio3 && self.setup.namespace == *"/";
+        if needs_none && !matches!(self.setup.credentials, Credentials::Fixed(None)) {
             self.events.push_back(Event::AuthUnused);
         }
-        match self.config.credentials.clone() {
+        match self.setup.credentials.clone() {
             Credentials::Provided if !needs_none => {
-                let deadline = deadline_after(now, self.config.join_timeout);
+                let deadline = deadline_after(now, self.setup.config.join_timeout);
                 self.asked = self.asked.wrapping_add(1);
                 self.state = State::Asking { session, deadline, number: self.asked };
             }
@@ -687,7 +682,7 @@ impl<W> Namespace<W> {
     /// From now on the application is asked for the credentials each time. Gives what they were, if
     /// they were fixed.
     pub(crate) fn ask_for_auth(&mut self) -> Option<Auth> {
-        match std::mem::replace(&mut self.config.credentials, Credentials::Provided) {
+        match std::mem::replace(&mut self.setup.credentials, Credentials::Provided) {
             Credentials::Fixed(auth) => auth,
             Credentials::Provided => None,
         }
@@ -705,7 +700,7 @@ impl<W> Namespace<W> {
 
     /// Asks the server to let this namespace in.
     fn request(&mut self, now: Instant, session: Session, auth: Option<&Auth>) {
-        let namespace = self.config.namespace.clone();
+        let namespace = self.setup.namespace.clone();
         let packet = match session.protocol {
             Protocol::Eio4 => Some(Packet::new(namespace, Body::Connect(self.connect(auth)))),
             // A server of revision 3 joins `/` by itself, and takes what other namespaces need to
@@ -739,8 +734,8 @@ impl<W> Namespace<W> {
 
     /// Waits for the answer that the server owes.
     fn enter(&mut self, now: Instant, Owed { session, since }: Owed) {
-        let unasked = session.protocol == Protocol::Eio3 && self.config.namespace == *"/";
-        let deadline = (!unasked).then(|| deadline_after(now, self.config.join_timeout));
+        let unasked = session.protocol == Protocol::Eio3 && self.setup.namespace == *"/";
+        let deadline = (!unasked).then(|| deadline_after(now, self.setup.config.join_timeout));
         self.visits = self.visits.wrapping_add(1);
         self.state = State::Joining { session, since, deadline, has_begun: false };
     }
@@ -861,8 +856,8 @@ impl<W> Namespace<W> {
                     .or_else(|| pid.as_str().map(|pid| Recovery::new(pid.into(), String::new())));
                 sid
             }
-            Protocol::Eio3 if self.config.namespace == *"/" => session.sid.clone(),
-            Protocol::Eio3 => format!("{}#{}", self.config.namespace, session.sid).into(),
+            Protocol::Eio3 if self.setup.namespace == *"/" => session.sid.clone(),
+            Protocol::Eio3 => format!("{}#{}", self.setup.namespace, session.sid).into(),
         };
         self.state = State::Joined { session, since: now };
         self.flush(now);
@@ -930,7 +925,7 @@ impl<W> Namespace<W> {
 
     /// A session that has lasted begins the count of attempts anew.
     fn note_success(&mut self, now: Instant) {
-        let proof = self.config.reconnect.stable_after();
+        let proof = self.setup.config.reconnect.stable_after();
         if matches!(self.state, State::Joined { since, .. } if deadline_after(since, proof) <= now)
         {
             self.attempts = 0;
@@ -950,11 +945,11 @@ impl<W> Namespace<W> {
     /// policy says so.
     fn stop(&mut self, now: Instant, reason: Reason) {
         self.note_success(now);
-        let policy = self.config.reconnect.clone();
+        let policy = self.setup.config.reconnect.clone();
         let verdict = policy.choose(&reason);
         let wanted = match verdict {
             Retry::Again => true,
-            Retry::WithNewAuth => matches!(self.config.credentials, Credentials::Provided),
+            Retry::WithNewAuth => matches!(self.setup.credentials, Credentials::Provided),
             Retry::Stop => false,
         };
         let attempt = self.attempts.saturating_add(1);
@@ -1115,7 +1110,7 @@ impl<W> Namespace<W> {
         }
         match self.state {
             State::Pausing { until } if until <= now => {
-                let patience = self.config.join_timeout.saturating_mul(2).max(LATE);
+                let patience = self.setup.config.join_timeout.saturating_mul(2).max(LATE);
                 let rejoin = self.come_back(now, patience).then_some(Event::Rejoin);
                 self.events.extend(rejoin);
             }

@@ -1,12 +1,14 @@
-use std::sync::Arc;
-
 use serde_json::json;
 
 use super::*;
 use crate::{
     backpressure::send_quota::{Limits, SendQuota},
     payload::{encode_event, encode_reply},
-    proto::{engine::Frame, packet::root},
+    proto::{
+        engine::Frame,
+        packet::{self, Parser, root},
+        reconnect::Reconnect,
+    },
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -19,23 +21,33 @@ fn session(protocol: Protocol) -> Session {
     Session { epoch: 1, protocol, sid: "S".into(), max_payload: None }
 }
 
-fn config(namespace: &str) -> Config {
-    let auth = json!({ "token": "a b", "n": 1 }).to_string();
+fn config() -> Config {
     Config {
-        namespace: namespace.into(),
+        pin: None,
         parser: Parser::default(),
-        credentials: Credentials::Fixed(Some(Auth(auth.into()))),
-        join_timeout: 20 * SECOND,
-        reconnect: Reconnect::never(),
+        limits: packet::Limits { attachments: 10, bytes: 1_000 },
         max_payload: None,
+        connect_timeout: 20 * SECOND,
+        join_timeout: 20 * SECOND,
+        attachment_timeout: 30 * SECOND,
+        reconnect: Reconnect::never(),
         retry_window: 2,
+    }
+}
+
+fn setup(namespace: &str, config: Config) -> Setup {
+    let auth = json!({ "token": "a b", "n": 1 }).to_string();
+    Setup {
+        config: Arc::new(config),
+        namespace: namespace.into(),
+        credentials: Credentials::Fixed(Some(Auth(auth.into()))),
         recovery: None,
         seed: 7,
     }
 }
 
 fn socket(namespace: &str) -> Namespace<&'static str> {
-    Namespace::new(config(namespace))
+    Namespace::new(setup(namespace, config()))
 }
 
 /// A namespace that is joined.
@@ -613,9 +625,9 @@ fn what_was_said_to_the_visit_before_does_not_end_the_next() {
 #[test]
 fn a_session_is_gone_on_with_behind_the_last_event() {
     let now = Instant::now();
-    let mut socket = Namespace::<&'static str>::new(Config {
+    let mut socket = Namespace::<&'static str>::new(Setup {
         credentials: Credentials::Fixed(Some(Auth("{}".into()))),
-        ..config("/")
+        ..setup("/", config())
     });
     let event = |offset: &'static str, id| {
         let payload = encode_event("e", &(1, offset)).unwrap();
@@ -674,10 +686,15 @@ fn provided() -> Namespace<&'static str> {
         Reason::Refused(_) => Retry::WithNewAuth,
         other => Retry::default_for(other),
     };
-    Namespace::new(Config {
+    Namespace::new(Setup {
         credentials: Credentials::Provided,
-        reconnect: Reconnect::default().jitter(0.0).attempts(2).retry(retry),
-        ..config("/")
+        ..setup(
+            "/",
+            Config {
+                reconnect: Reconnect::default().jitter(0.0).attempts(2).retry(retry),
+                ..config()
+            },
+        )
     })
 }
 
@@ -766,8 +783,10 @@ fn credentials_have_a_deadline() {
 #[test]
 fn an_answer_that_comes_while_it_is_tried_again_is_taken() {
     let now = Instant::now();
-    let mut socket =
-        Namespace::<&'static str>::new(Config { reconnect: Reconnect::default(), ..config("/") });
+    let mut socket = Namespace::<&'static str>::new(setup(
+        "/",
+        Config { reconnect: Reconnect::default(), ..config() },
+    ));
     socket.handle_open(now, session(Protocol::Eio4));
     written(&mut socket);
     socket.handle_timeout(now + 20 * SECOND);
@@ -816,11 +835,16 @@ fn a_refused_root_owes_no_answer() {
 #[test]
 fn an_answer_that_is_owed_is_not_forgotten_when_there_are_no_credentials() {
     let mut now = Instant::now();
-    let mut socket = Namespace::<&'static str>::new(Config {
-        join_timeout: SECOND,
-        reconnect: Reconnect::default().delay(SECOND, SECOND).jitter(0.0),
+    let mut socket = Namespace::<&'static str>::new(Setup {
         credentials: Credentials::Provided,
-        ..config("/")
+        ..setup(
+            "/",
+            Config {
+                join_timeout: SECOND,
+                reconnect: Reconnect::default().delay(SECOND, SECOND).jitter(0.0),
+                ..config()
+            },
+        )
     });
     let ask = |socket: &mut Namespace<&'static str>, now| {
         socket.handle_open(now, session(Protocol::Eio4));
@@ -929,7 +953,8 @@ fn who_comes_back_before_the_answer_takes_it_for_its_own() {
     assert_eq!(socket.poll_event(), Some(ready("id")));
 
     // And after the time for the answer was over, too.
-    let mut socket = Namespace::<&'static str>::new(Config { join_timeout: SECOND, ..config("/") });
+    let mut socket =
+        Namespace::<&'static str>::new(setup("/", Config { join_timeout: SECOND, ..config() }));
     socket.handle_open(now, session(Protocol::Eio4));
     written(&mut socket);
     socket.handle_timeout(now + SECOND);
@@ -943,11 +968,14 @@ fn who_comes_back_before_the_answer_takes_it_for_its_own() {
 #[test]
 fn a_request_that_is_never_answered_is_made_again() {
     let mut now = Instant::now();
-    let mut socket = Namespace::<&'static str>::new(Config {
-        join_timeout: SECOND,
-        reconnect: Reconnect::default().delay(SECOND, SECOND).jitter(0.0),
-        ..config("/")
-    });
+    let mut socket = Namespace::<&'static str>::new(setup(
+        "/",
+        Config {
+            join_timeout: SECOND,
+            reconnect: Reconnect::default().delay(SECOND, SECOND).jitter(0.0),
+            ..config()
+        },
+    ));
     socket.handle_open(now, session(Protocol::Eio4));
     assert_eq!(written(&mut socket).len(), 1);
     // At first the server may just be slow.
@@ -1040,11 +1068,7 @@ mod operations {
                 Reason::Refused(_) => Retry::WithNewAuth,
                 _ => Retry::Again,
             };
-            let mut socket: Namespace<usize> = Namespace::new(Config {
-                credentials: if provided { Credentials::Provided } else { fixed },
-                reconnect: Reconnect::default().attempts(if patient { 3 } else { 0 }).retry(retry),
-                ..config("/")
-            });
+            let mut socket: Namespace<usize> = Namespace::new(Setup { credentials: if provided { Credentials::Provided } else { fixed }, ..setup("/", Config { reconnect: Reconnect::default().attempts(if patient { 3 } else { 0 }).retry(retry), ..config() }) });
             let (mut epoch, mut asked) = (0, 0_usize);
             let mut outcomes: HashMap<usize, u32> = HashMap::new();
             let mut ready = false;
@@ -1175,11 +1199,7 @@ mod operations {
         ) {
             let mut now = Instant::now();
             let fixed = Credentials::Fixed(None);
-            let mut socket: Namespace<usize> = Namespace::new(Config {
-                credentials: if provided { Credentials::Provided } else { fixed },
-                reconnect: Reconnect::default().retry(|_| Retry::Again),
-                ..config("/")
-            });
+            let mut socket: Namespace<usize> = Namespace::new(Setup { credentials: if provided { Credentials::Provided } else { fixed }, ..setup("/", Config { reconnect: Reconnect::default().retry(|_| Retry::Again), ..config() }) });
             let packet = |body| Packet::new(root(), body);
             let mut epoch = 0;
             for operation in operations {
