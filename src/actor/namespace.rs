@@ -142,8 +142,8 @@ pub(crate) struct Namespace {
     protocol: Option<Protocol>,
     waiters: Waiters,
     early_events: EarlyEvents,
-    /// The last mark of a handle whose message has come.
-    marks: u64,
+    /// The number of the last intent of a handle whose message has come.
+    intent_seq: u64,
     /// The subscribers were told that it was lost, and that it is tried again.
     comes_back: bool,
     /// Why it is not joined, if it was tried or was once.
@@ -226,7 +226,7 @@ impl Namespace {
                 protocol: None,
                 waiters: Waiters::new(patience),
                 early_events: EarlyEvents::default(),
-                marks: 0,
+                intent_seq: 0,
                 comes_back: false,
                 failure: None,
                 obstacle: None,
@@ -260,7 +260,7 @@ impl Namespace {
 
     /// Passes on what the core has to tell.
     fn publish(&mut self) {
-        self.port.update(&self.core, self.marks);
+        self.port.update(&self.core, self.intent_seq);
         let wanted = self.core.ended().is_none();
         if self.is_wanted != wanted {
             self.is_wanted = wanted;
@@ -394,10 +394,10 @@ impl Namespace {
 
     fn received(&mut self, id: Option<u64>, payload: Payload) {
         // It may be over already, if the server left right after it.
-        let visit = self.core.visits();
+        let join_id = self.core.last_join_id();
         let answer = id.filter(|&id| id != FOREIGN_ID).map(|id| {
             let port = Arc::clone(&self.port);
-            Arc::new(Responder { port, visit, id, used: AtomicBool::new(false) })
+            Arc::new(Responder { port, join_id, id, used: AtomicBool::new(false) })
         });
         let event = Event { namespace: self.name().clone(), payload, answer };
         let chain = &self.port.chain;
@@ -447,7 +447,7 @@ impl Namespace {
                 self.connection.do_send(connection::Transmit { epoch, batch });
             }
         }
-        while let Some((epoch, packet)) = self.core.poll_farewell() {
+        while let Some((epoch, packet)) = self.core.poll_leave() {
             self.connection.do_send(connection::Leave { epoch, packet });
         }
     }
@@ -784,7 +784,7 @@ impl Handler<Finish> for Namespace {
     type Result = ();
 
     fn handle(&mut self, Finish { way }: Finish, _: &mut Self::Context) {
-        self.port.mark(Some(&Reason::Shutdown));
+        self.port.note_intent(Some(&Reason::Shutdown));
         self.finishing = Some(way);
     }
 }
@@ -832,7 +832,7 @@ message!(
 );
 message!(
     /// An answer to the server.
-    Answer { visit: u64, id: u64, payload: Payload, permit: SendPermit }
+    Answer { join_id: u64, id: u64, payload: Payload, permit: SendPermit }
 );
 message!(
     /// Somebody wants to hear.
@@ -856,11 +856,11 @@ message!(
 );
 message!(
     /// Join again, if that does not go on already.
-    Rejoin { mark: u64 }
+    Rejoin { intent_seq: u64 }
 );
 message!(
     /// Leave.
-    Disconnect { mark: u64 }
+    Disconnect { intent_seq: u64 }
 );
 
 impl Namespace {
@@ -937,8 +937,8 @@ impl Handler<Answer> for Namespace {
     type Result = ();
 
     fn handle(&mut self, answer: Answer, _: &mut Self::Context) {
-        let Answer { visit, id, payload, permit } = answer;
-        if !self.core.answer(visit, id, payload, Some(permit)) {
+        let Answer { join_id, id, payload, permit } = answer;
+        if !self.core.answer(join_id, id, payload, Some(permit)) {
             log::debug!("{}: an answer came too late for its session", self.label());
         }
     }
@@ -1027,8 +1027,8 @@ impl Handler<AwaitReady> for Namespace {
 impl Handler<Rejoin> for Namespace {
     type Result = ();
 
-    fn handle(&mut self, Rejoin { mark }: Rejoin, _: &mut Self::Context) {
-        self.marks = self.marks.max(mark);
+    fn handle(&mut self, Rejoin { intent_seq }: Rejoin, _: &mut Self::Context) {
+        self.intent_seq = self.intent_seq.max(intent_seq);
         if self.core.ended().is_some() {
             self.obstacle = None;
         }
@@ -1043,8 +1043,8 @@ impl Handler<Rejoin> for Namespace {
 impl Handler<Disconnect> for Namespace {
     type Result = ();
 
-    fn handle(&mut self, Disconnect { mark }: Disconnect, _: &mut Self::Context) {
-        self.marks = self.marks.max(mark);
+    fn handle(&mut self, Disconnect { intent_seq }: Disconnect, _: &mut Self::Context) {
+        self.intent_seq = self.intent_seq.max(intent_seq);
         self.leave(Reason::ClientDisconnect);
     }
 }

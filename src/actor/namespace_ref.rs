@@ -75,7 +75,7 @@ pub(crate) struct Status {
     has_ended: AtomicBool,
     told: Mutex<Told>,
     /// Counts the times that the namespace was joined, or tried to be; 0 while it is not.
-    visit: AtomicU64,
+    join_id: AtomicU64,
     is_joined: AtomicBool,
     /// The server has let this client in: it is joined, or the server's first events came before its
     /// answer.
@@ -89,9 +89,9 @@ pub(crate) struct Status {
 #[derive(Debug, Default)]
 struct Told {
     reason: Option<Reason>,
-    /// Counts what handles have noted in advance, by [`NamespaceRef::mark`]. The actor leaves it alone
-    /// until it has come to the message behind it.
-    marks: u64,
+    /// Counts what handles have noted in advance, by [`NamespaceRef::note_intent`]. The actor leaves the
+    /// reason alone until it has come to the message behind the last one.
+    intent_seq: u64,
 }
 
 impl Status {
@@ -107,14 +107,14 @@ impl Status {
     }
 
     /// What a handle notes, before the actor gets to its message. Nothing follows a shutdown.
-    fn mark(&self, reason: Option<&Reason>) -> u64 {
+    fn note_intent(&self, reason: Option<&Reason>) -> u64 {
         let mut told = self.told();
-        told.marks = told.marks.wrapping_add(1);
+        told.intent_seq = told.intent_seq.wrapping_add(1);
         if told.reason != Some(Reason::Shutdown) {
             told.reason = reason.cloned();
             self.has_ended.store(reason.is_some(), Ordering::Release);
         }
-        told.marks
+        told.intent_seq
     }
 
     /// Whether that changed it.
@@ -123,7 +123,7 @@ impl Status {
             return false;
         }
         let mut told = self.told();
-        let changes = told.marks == seen
+        let changes = told.intent_seq == seen
             && told.reason != Some(Reason::Shutdown)
             && told.reason.as_ref() != reason;
         if changes {
@@ -151,9 +151,9 @@ impl NamespaceRef {
         alive
     }
 
-    /// What the actor knows, when it has come to mark number `seen`.
+    /// What the actor knows, when it has come to intent number `seen`.
     pub(crate) fn update<W>(&self, core: &namespace::Namespace<W>, seen: u64) {
-        self.status.visit.store(core.visit().unwrap_or(0), Ordering::Release);
+        self.status.join_id.store(core.join_id().unwrap_or(0), Ordering::Release);
         self.status.is_joined.store(core.is_joined(), Ordering::Release);
         self.status.has_begun.store(core.has_begun(), Ordering::Release);
         self.status.max_payload.store(core.max_payload().unwrap_or(0), Ordering::Release);
@@ -177,9 +177,10 @@ impl NamespaceRef {
         Some(self.status.max_payload.load(Ordering::Acquire)).filter(|&limit| limit != 0)
     }
 
-    /// The number of the visit that goes on now. Ids of the server's questions are good for one.
-    pub(crate) fn visit(&self) -> Option<u64> {
-        Some(self.status.visit.load(Ordering::Acquire)).filter(|&visit| visit != 0)
+    /// Counts the times that the namespace was joined, while it is. The server numbers its questions anew
+    /// with each of them.
+    pub(crate) fn join_id(&self) -> Option<u64> {
+        Some(self.status.join_id.load(Ordering::Acquire)).filter(|&join_id| join_id != 0)
     }
 
     /// Why the namespace is neither joined nor to be joined, if so.
@@ -188,13 +189,13 @@ impl NamespaceRef {
     }
 
     /// Marks the namespace as ended (or not) at once. The message that makes it so carries the
-    /// number of the mark.
-    pub(crate) fn mark(&self, reason: Option<&Reason>) -> u64 {
-        let mark = self.status.mark(reason);
+    /// number of that intent.
+    pub(crate) fn note_intent(&self, reason: Option<&Reason>) -> u64 {
+        let intent_seq = self.status.note_intent(reason);
         if reason.is_some() {
             self.send_quota.turn_away();
         }
-        mark
+        intent_seq
     }
 
     /// The size of an event or an answer and the server's limit, if the one is known to exceed the

@@ -195,7 +195,7 @@ impl Client {
     async fn end(&self, deadline: Duration, way: Way) -> (ShutdownReport, Vec<SessionTicket>) {
         let before = self.stats();
         for port in self.inner.close() {
-            port.mark(Some(&Reason::Shutdown));
+            port.note_intent(Some(&Reason::Shutdown));
         }
         let (waiter, done) = guard::channel();
         self.inner.connection.do_send(BeginShutdown { deadline, way, waiter });

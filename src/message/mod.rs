@@ -264,15 +264,15 @@ impl fmt::Debug for Event {
 #[derive(Debug)]
 pub(crate) struct Responder {
     pub(crate) port: Arc<NamespaceRef>,
-    /// The visit that the event came in; see [`NamespaceRef::visit`].
-    pub(crate) visit: u64,
+    /// When the event came; see [`NamespaceRef::join_id`].
+    pub(crate) join_id: u64,
     pub(crate) id: u64,
     pub(crate) used: AtomicBool,
 }
 
 impl Responder {
     pub(crate) fn answer(&self, payload: Payload) -> Result<(), AnswerError> {
-        if self.port.visit() != Some(self.visit) {
+        if self.port.join_id() != Some(self.join_id) {
             return Err(AnswerError::Closed);
         }
         if self.port.is_ambiguous(&payload) {
@@ -292,7 +292,7 @@ impl Responder {
             self.used.store(false, Ordering::Release);
             return Err(AnswerError::Full);
         };
-        let answer = Answer { visit: self.visit, id: self.id, payload, permit };
+        let answer = Answer { join_id: self.join_id, id: self.id, payload, permit };
         if self.port.tell(answer) { Ok(()) } else { Err(AnswerError::Closed) }
     }
 }

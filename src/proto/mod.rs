@@ -35,6 +35,7 @@ pub(crate) mod outgoing;
 pub(crate) mod packet;
 pub(crate) mod reconnect;
 pub(crate) mod recovery;
+pub(crate) mod refusal;
 pub(crate) mod retries;
 pub(crate) mod round_trips;
 pub(crate) mod session;

@@ -21,7 +21,7 @@ use awc::{
 use bytes::Bytes;
 use futures::{StreamExt as _, future::LocalBoxFuture};
 
-use crate::{error::brief, proto::namespace::refusal, runtime::clock};
+use crate::{error::brief, proto::refusal::refusal, runtime::clock};
 
 /// How many interim answers (103 Early Hints, say) may come before the one that counts.
 const MAX_INTERIM: usize = 8;

@@ -5,8 +5,8 @@ use crate::{
     error::Reason,
     proto::{
         engine::Protocol,
-        namespace::refusal,
         packet::{Body, Packet},
+        refusal::refusal,
     },
 };
 

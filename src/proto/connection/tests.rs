@@ -6,9 +6,9 @@ use crate::{
     proto::{
         dial_limiter::DialLimiter,
         emit::{Place, Terms},
-        namespace::refusal,
         packet::Limits,
         reconnect::Reconnect,
+        refusal::refusal,
     },
 };
 

@@ -7,7 +7,7 @@ use crate::{
     proto::{
         engine::Frame,
         packet::{self, Parser, root},
-        reconnect::Reconnect,
+        reconnect::{Reconnect, Retry},
     },
 };
 
@@ -182,60 +182,6 @@ fn a_reply_without_an_id_is_not_one_of_revision_4() {
         socket.poll_event(),
         Some(Event::ConnectError(Reason::Connect(ConnectFailure::Unsupported { .. })))
     ));
-}
-
-#[test]
-fn refusals_of_all_servers_are_understood() {
-    let refused = |data: Option<&str>| {
-        let refusal = refusal(data);
-        (refusal.message().to_owned(), refusal.decode::<Value>().ok())
-    };
-    assert_eq!(refused(Some(r#"{"message":"no"}"#)), ("no".into(), None));
-    let data = Some(json!({ "code": 42 }));
-    assert_eq!(
-        refused(Some(r#"{"message":"no","data":{"code":42}}"#)),
-        ("no".into(), data.clone())
-    );
-    assert_eq!(refused(Some(r#"{"code":42}"#)), (String::new(), data));
-    assert_eq!(refused(Some(r#""no""#)), ("no".into(), None));
-    let cut = "cut \u{fffd}";
-    assert_eq!(refused(Some(r#""cut \ud83d""#)), (cut.into(), None));
-    assert_eq!(
-        refused(Some(r#"{"message":"cut \ud83d","data":"\ude00"}"#)),
-        (cut.into(), Some(json!("\u{fffd}")))
-    );
-    assert_eq!(refused(Some("7")), (String::new(), Some(json!(7))));
-    for unspoken in ["[]", "[7]", r#"[{"message":"no"}]"#, r#"[["no"],"no"]"#] {
-        let data = serde_json::from_str(unspoken).ok();
-        assert_eq!(refused(Some(unspoken)), (String::new(), data));
-    }
-    // Of these, the message is a part.
-    for whole in [
-        json!(["no", { "code": 7 }]),
-        json!(["no"]),
-        json!({ "message": "no", "code": "invalid_token", "type": "UnauthorizedError" }),
-        json!({ "message": "no", "data": 1, "code": 7 }),
-    ] {
-        assert_eq!(refused(Some(&whole.to_string())), ("no".into(), Some(whole)));
-    }
-    let odd = json!({ "message": 7, "data": 1 });
-    assert_eq!(refused(Some(&odd.to_string())), (String::new(), Some(odd)));
-    assert_eq!(refused(Some(r#"{"message":"no","data":null}"#)), ("no".into(), None));
-    assert_eq!(refused(Some(" null")), (String::new(), None));
-    assert_eq!(refused(None), (String::new(), None));
-}
-
-#[test]
-fn the_data_of_a_refusal_may_be_nested_as_deep_as_the_server_likes() {
-    let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
-    let said = refusal(Some(&format!(r#"{{"message":"no","data":{deep}}}"#)));
-    assert_eq!((said.message(), said.json()), ("no", Some(&*deep)));
-    said.decode::<Value>().unwrap_err();
-    let list = format!(r#"["no",{deep}]"#);
-    for (json, message) in [(&deep, ""), (&list, "no")] {
-        let said = refusal(Some(json));
-        assert_eq!((said.message(), said.json()), (message, Some(&**json)));
-    }
 }
 
 #[test]
@@ -905,12 +851,12 @@ fn packets_of_an_older_session_and_after_the_end_are_ignored() {
 fn leaving_tells_the_server_only_if_it_knows_us() {
     let mut joined = joined();
     joined.leave(Reason::ClientDisconnect);
-    assert_eq!(joined.poll_farewell(), Some((1, Packet::new(root(), Body::Disconnect))));
+    assert_eq!(joined.poll_leave(), Some((1, Packet::new(root(), Body::Disconnect))));
     joined.leave(Reason::ClientDisconnect);
-    assert_eq!(joined.poll_farewell(), None);
+    assert_eq!(joined.poll_leave(), None);
     let mut waiting = socket("/");
     waiting.leave(Reason::ClientDisconnect);
-    assert_eq!(waiting.poll_farewell(), None);
+    assert_eq!(waiting.poll_leave(), None);
     let now = Instant::now();
     assert!(joined.join(now));
     assert!(!joined.join(now), "that goes on already");
@@ -922,7 +868,7 @@ fn given_up(now: Instant) -> Namespace<&'static str> {
     socket.handle_open(now, session(Protocol::Eio4));
     assert_eq!(written(&mut socket).len(), 1);
     socket.leave(Reason::ClientDisconnect);
-    assert_eq!(socket.poll_farewell(), None, "the server does not know us yet");
+    assert_eq!(socket.poll_leave(), None, "the server does not know us yet");
     events(&mut socket);
     socket
 }
@@ -932,15 +878,15 @@ fn who_leaves_too_early_for_the_server_says_so_when_it_answers() {
     let mut socket = given_up(Instant::now());
     let payload = encode_event("e", &()).unwrap();
     receive(&mut socket, Body::Event { id: None, payload });
-    assert_eq!(socket.poll_farewell(), None);
+    assert_eq!(socket.poll_leave(), None);
     receive(&mut socket, Body::Connect(Some(r#"{"sid":"id"}"#.into())));
-    assert!(socket.poll_farewell().is_some());
+    assert!(socket.poll_leave().is_some());
     assert_eq!(socket.poll_event(), None);
 
     let mut socket = given_up(Instant::now());
     receive(&mut socket, Body::ConnectError(None));
     receive(&mut socket, Body::Connect(Some(r#"{"sid":"id"}"#.into())));
-    assert_eq!(socket.poll_farewell(), None);
+    assert_eq!(socket.poll_leave(), None);
 }
 
 #[test]
@@ -1068,7 +1014,11 @@ mod operations {
                 Reason::Refused(_) => Retry::WithNewAuth,
                 _ => Retry::Again,
             };
-            let mut socket: Namespace<usize> = Namespace::new(Setup { credentials: if provided { Credentials::Provided } else { fixed }, ..setup("/", Config { reconnect: Reconnect::default().attempts(if patient { 3 } else { 0 }).retry(retry), ..config() }) });
+            let reconnect = Reconnect::default().attempts(if patient { 3 } else { 0 }).retry(retry);
+            let mut socket: Namespace<usize> = Namespace::new(Setup {
+                credentials: if provided { Credentials::Provided } else { fixed },
+                ..setup("/", Config { reconnect, ..config() })
+            });
             let (mut epoch, mut asked) = (0, 0_usize);
             let mut outcomes: HashMap<usize, u32> = HashMap::new();
             let mut ready = false;
@@ -1096,7 +1046,7 @@ mod operations {
                         prop_assert_eq!(socket.emit(request).is_err(), was_over);
                     }
                     Operation::Open => {
-                        if socket.session().is_none() {
+                        if socket.epoch().is_none() {
                             epoch += 1;
                             requests = 0;
                             on_the_way.clear();
@@ -1199,13 +1149,17 @@ mod operations {
         ) {
             let mut now = Instant::now();
             let fixed = Credentials::Fixed(None);
-            let mut socket: Namespace<usize> = Namespace::new(Setup { credentials: if provided { Credentials::Provided } else { fixed }, ..setup("/", Config { reconnect: Reconnect::default().retry(|_| Retry::Again), ..config() }) });
+            let reconnect = Reconnect::default().retry(|_| Retry::Again);
+            let mut socket: Namespace<usize> = Namespace::new(Setup {
+                credentials: if provided { Credentials::Provided } else { fixed },
+                ..setup("/", Config { reconnect, ..config() })
+            });
             let packet = |body| Packet::new(root(), body);
             let mut epoch = 0;
             for operation in operations {
                 match operation {
                     Operation::Open => {
-                        epoch += u64::from(socket.session().is_none());
+                        epoch += u64::from(socket.epoch().is_none());
                         socket.handle_open(now, Session { epoch, ..session(Protocol::Eio4) });
                     }
                     Operation::Auth(_) => socket.handle_auth(now, Ok(None)),
