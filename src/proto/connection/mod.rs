@@ -1,17 +1,15 @@
 //! One connection: what the peer is, whether it lives, what goes out and what came in.
 //!
 //! ```text
-//!          connect          dialled            open packet, known revision
-//!   Idle ───────────▶ Dialling ────▶ Opening ─────────────────────▶ Open
-//!    ▲                 ▲ ▲  │           │ unknown revision           │
-//!    │                 │ │  │           ▼                            │
-//!    │                 │ └──┼────── Undecided ──────────────────────▶│
-//!    │       Queued ───┘    ▼                                        ▼
-//!    │         ▲      lost, refused, timed out ◀─── Closing ◀─── close
-//!    │      Waiting         │
-//!    │         ▲            │
-//!    │         └──────┬─────┘
-//!    └────────────────┘ nobody wants it, or not again
+//!        connect                handshake, known revision
+//!   Idle ───────────▶ Opening ─────────────────────────────▶ Open
+//!    ▲                 ▲   │                                   │
+//!    │       Queued ───┘   ▼                                   ▼
+//!    │         ▲      lost, refused, timed out ◀── Closing ◀── close
+//!    │      Waiting        │
+//!    │         ▲           │
+//!    │         └─────┬─────┘
+//!    └───────────────┘ nobody wants it, or not again
 //! ```
 //!
 //! Where somebody still wants the connection and the policy allows it, a loss is followed by a wait
@@ -19,12 +17,16 @@
 //! counted in a row; a session that has lasted begins the count anew. Nothing waits, queues or dials
 //! when nobody wants the connection any more.
 //!
-//! Its parts: [`revision`] finds out what the server speaks, [`send_queue`] holds what is to be
-//! written, [`leaving`] holds back what must wait for a pong, [`unconfirmed`] counts what the server
-//! may not have read, and [`root`] follows what a server of revision 3 does about `/`. All
-//! deadlines are in one table of [`timers`].
+//! Its parts: [`opening`] gets from the dial to a session, [`revision`] knows what the server speaks,
+//! [`reader`] makes packets of messages, [`send_queue`] holds what is to be written, [`leaving`] holds
+//! back what must wait for a pong, [`unconfirmed`] counts what the server may not have read, and
+//! [`root`] follows what a server of revision 3 does about `/`. All deadlines are in one table of
+//! [`timers`].
 
+mod events;
 mod leaving;
+mod opening;
+mod reader;
 mod revision;
 mod root;
 mod send_queue;
@@ -37,9 +39,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub(crate) use self::events::{Action, Admission, Event, Tally};
 use self::{
     leaving::Leaving,
-    revision::{Greeting, Offer, PROBE_AFTER, PROBE_TIMEOUT, Probe, Revision, SECOND_TIMEOUT},
+    opening::{Opening, Step},
+    reader::{Input, Reader},
+    revision::Revision,
     root::{Change, Root},
     send_queue::{SendQueue, Written},
     timers::{Timer, Timers},
@@ -49,81 +54,18 @@ use super::{
     attempts::Attempts,
     config::Config,
     deadline::deadline_after,
-    engine::{self, Due, EnginePacket, Frame, Handshake, Heartbeat, Message, Protocol},
+    engine::{Due, Frame, Handshake, Heartbeat, Message, Protocol},
     outgoing::Outgoing,
-    packet::{Body, Decoder, Packet, Parser, ProtocolError, Refused, root},
+    packet::{Body, Packet, Parser, ProtocolError, Refused, root},
     reconnect::Retry,
     session::Session,
     suspect::{Suspect, Suspects},
 };
-use crate::{
-    error::{ConnectFailure, Reason},
-    payload::text::Text,
-};
+use crate::error::{ConnectFailure, Reason};
 
 /// The longest time for which a server can ask to be left alone: what it says may be a mistake, or
 /// the word of something on the way to it, and nobody is to be parked for ever.
 const LONGEST_PAUSE: Duration = Duration::from_secs(3_600);
-
-/// What the driver is to do with the transport.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Action {
-    /// Drop whatever there is, and dial.
-    Dial(Protocol),
-    /// Write what there is, close, and report the end as lost.
-    Close,
-    /// Drop it now.
-    Drop,
-}
-
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Event {
-    /// A server of revision 3 is there. It joins `/`, or not, and may speak there before; all
-    /// others wait.
-    Greeted(Session),
-    /// Namespaces may join.
-    Opened(Session),
-    /// Of the current session.
-    Packet(Packet),
-    /// An old server sent an event or an answer that is none. It is left out.
-    Unreadable(ProtocolError),
-    /// An old server let nobody into `/`, and with it into no namespace that waits.
-    Refused(Reason),
-    /// The connection is gone, or did not come about. `again`: another is on its way. What was not
-    /// written to it is to be [taken](Connection::take_unwritten). `suspect`: the event over which the
-    /// server may have ended it.
-    Lost { reason: Reason, again: bool, suspect: Option<Suspect> },
-    /// Attempt number `attempt` is made after `delay`, because of `reason`.
-    Retrying { attempt: u32, delay: Duration, reason: Reason },
-    /// As many attempts were made as are allowed.
-    GaveUp { attempts: u32, reason: Reason },
-}
-
-/// The answer to a namespace that wants to join.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Admission {
-    /// Go ahead.
-    Now(Session),
-    /// The server has joined it already.
-    Joined(Session),
-    /// [`Event::Opened`] will say when.
-    Later,
-}
-
-/// What happened, in numbers, since somebody last looked.
-#[derive(Debug, Default)]
-pub(crate) struct Tally {
-    /// Events, handed to the transport.
-    pub(crate) events: u64,
-    /// Answers to the server.
-    pub(crate) answers: u64,
-    pub(crate) bytes_in: u64,
-    pub(crate) bytes_out: u64,
-    /// Events whose place another one has taken.
-    pub(crate) replaced: u64,
-    /// Events that were written to a connection before it was lost, and perhaps not read.
-    pub(crate) in_doubt: u64,
-}
 
 #[derive(Debug)]
 pub(crate) struct Connection {
@@ -132,7 +74,7 @@ pub(crate) struct Connection {
     timers: Timers,
     revision: Revision,
     attempts: Attempts,
-    decoder: Decoder,
+    reader: Reader,
     send_queue: SendQueue,
     leaving: Leaving,
     unconfirmed: Unconfirmed,
@@ -159,15 +101,8 @@ enum State {
     Waiting,
     /// Until it is this client's turn: [`Timer::Dial`].
     Queued,
-    /// [`Timer::Connect`].
-    Dialling(Offer),
-    /// There is a websocket, but no handshake yet: [`Timer::Connect`].
-    Opening(Offer),
-    /// [`Timer::Probe`].
-    Undecided {
-        handshake: Handshake,
-        probe: Option<Probe>,
-    },
+    /// [`Timer::Connect`], [`Timer::Probe`].
+    Opening(Opening),
     /// All others.
     Open(Open),
     /// [`Timer::Close`].
@@ -199,7 +134,7 @@ impl Connection {
             timers: Timers::default(),
             revision: Revision::new(*pin),
             attempts: Attempts::new(reconnect.clone(), seed),
-            decoder: Decoder::new(*parser, *limits),
+            reader: Reader::new(*parser, *limits),
             send_queue: SendQueue::default(),
             leaving: Leaving::default(),
             unconfirmed: Unconfirmed::default(),
@@ -321,11 +256,7 @@ impl Connection {
     fn is_under_way(&self) -> bool {
         match self.state {
             State::Idle | State::Open(_) | State::Closing { .. } => false,
-            State::Waiting
-            | State::Queued
-            | State::Dialling(_)
-            | State::Opening(_)
-            | State::Undecided { .. } => true,
+            State::Waiting | State::Queued | State::Opening(_) => true,
         }
     }
 
@@ -402,14 +333,14 @@ impl Connection {
 
     /// Starts anew.
     fn dial(&mut self, now: Instant) {
-        self.decoder = Decoder::new(self.config.parser, self.config.limits);
+        self.reader = Reader::new(self.config.parser, self.config.limits);
         self.send_queue.clear();
         self.leaving = Leaving::default();
         self.unconfirmed = Unconfirmed::default();
         self.suspects.begin();
         let offer = self.revision.offer();
         self.actions.push_back(Action::Dial(offer.asked));
-        self.enter(State::Dialling(offer));
+        self.enter(State::Opening(Opening::new(offer)));
         self.timers.set(Timer::Connect, deadline_after(now, self.config.connect_timeout));
     }
 
@@ -427,11 +358,8 @@ impl Connection {
 
     /// There is a websocket.
     pub(crate) fn handle_dialled(&mut self, now: Instant) {
-        if let Some(offer) = self.take_offer(|state| matches!(state, State::Dialling(_))) {
-            if offer.is_second() {
-                self.timers.hasten(Timer::Connect, deadline_after(now, SECOND_TIMEOUT));
-            }
-            self.state = State::Opening(offer);
+        if let State::Opening(opening) = &mut self.state {
+            opening.handle_dialled(now, &mut self.timers);
         }
     }
 
@@ -442,39 +370,45 @@ impl Connection {
         reason: Reason,
         retry_after: Option<Duration>,
     ) {
-        if let Some(offer) = self.take_offer(|state| matches!(state, State::Dialling(_))) {
-            let next = self.revision.handle_refusal(offer, reason);
-            self.offer_again(now, next, retry_after.unwrap_or_default().min(LONGEST_PAUSE));
+        if let State::Opening(opening) = &mut self.state
+            && opening.is_dialling()
+        {
+            let next = opening.handle_refusal(reason, &mut self.revision);
+            self.dial_again(now, next, retry_after.unwrap_or_default().min(LONGEST_PAUSE));
         }
     }
 
     /// The connection ended before the handshake.
     fn cut_short(&mut self, now: Instant, reason: Reason) {
-        if let Some(offer) = self.take_offer(|state| matches!(state, State::Opening(_))) {
-            let next = self.revision.handle_cut(offer, reason);
-            self.offer_again(now, next, Duration::ZERO);
+        if let State::Opening(opening) = &mut self.state {
+            let next = opening.handle_cut(reason, &mut self.revision);
+            self.dial_again(now, next, Duration::ZERO);
         }
     }
 
-    /// Takes the offer out of such a state, to go into another one.
-    fn take_offer(&mut self, is_it: impl FnOnce(&State) -> bool) -> Option<Offer> {
-        if !is_it(&self.state) {
-            return None;
-        }
-        match std::mem::replace(&mut self.state, State::Idle) {
-            State::Dialling(offer) | State::Opening(offer) => Some(offer),
-            _ => None,
-        }
-    }
-
-    /// Makes the next offer in the time that is left, or gives up for this reason.
-    fn offer_again(&mut self, now: Instant, next: Result<Offer, Reason>, pause: Duration) {
+    /// Asks for that revision in the time that is left, or gives up for this reason.
+    fn dial_again(&mut self, now: Instant, next: Result<Protocol, Reason>, pause: Duration) {
         match next {
-            Ok(offer) => {
-                self.actions.push_back(Action::Dial(offer.asked));
-                self.state = State::Dialling(offer);
-            }
+            Ok(protocol) => self.actions.push_back(Action::Dial(protocol)),
             Err(reason) => self.lost_for(now, reason, pause),
+        }
+    }
+
+    /// Goes on from the dial to the session.
+    fn step(&mut self, now: Instant, step: Step) {
+        match step {
+            Step::Wait => {}
+            Step::Pong => self.send_queue.pong(),
+            Step::Redial => self.dial(now),
+            Step::Cut(reason) => self.cut_short(now, reason),
+            Step::Lost(reason) => self.lost(now, reason),
+            Step::Open { protocol, handshake, is_doubtful } => {
+                self.opened(now, protocol, &handshake);
+                if is_doubtful {
+                    let half = self.config.join_timeout.checked_div(2).unwrap_or_default();
+                    self.timers.set(Timer::Doubt, deadline_after(now, half));
+                }
+            }
         }
     }
 
@@ -482,7 +416,7 @@ impl Connection {
     pub(crate) fn handle_frame(&mut self, now: Instant, frame: Frame) {
         self.tally.bytes_in = self.tally.bytes_in.saturating_add(frame.size());
         let Err(refused) = self.try_frame(now, frame) else { return };
-        if matches!(self.state, State::Opening(_)) {
+        if matches!(&self.state, State::Opening(opening) if opening.is_greeting()) {
             let failure = match refused {
                 Refused::TooLarge { limit } => Reason::TooLarge { limit },
                 Refused::Protocol(ProtocolError::Handshake(error)) => {
@@ -510,137 +444,47 @@ impl Connection {
 
     fn try_frame(&mut self, now: Instant, frame: Frame) -> Result<(), Refused> {
         match &mut self.state {
-            State::Idle
-            | State::Waiting
-            | State::Queued
-            | State::Dialling(_)
-            | State::Closing { .. } => Ok(()),
-            State::Opening(offer) => match engine::decode(offer.asked, frame)? {
-                EnginePacket::Open(json) => {
-                    let handshake = Handshake::parse(&json)?;
-                    match self.revision.handle_handshake(offer, &handshake) {
-                        Greeting::Known(protocol) => self.opened(now, protocol, &handshake),
-                        Greeting::Misjudged => self.dial(now),
-                        Greeting::Unknown => {
-                            self.enter(State::Undecided { handshake, probe: None });
-                            self.timers.set(Timer::Probe, deadline_after(now, PROBE_AFTER));
-                        }
-                    }
-                    Ok(())
-                }
-                EnginePacket::Close => {
+            State::Idle | State::Waiting | State::Queued | State::Closing { .. } => Ok(()),
+            State::Opening(opening) => {
+                let (reader, revision) = (&mut self.reader, &mut self.revision);
+                let timers = &mut self.timers;
+                let (step, input) = opening.handle_frame(now, frame, reader, revision, timers)?;
+                if matches!(step, Step::Cut(_) | Step::Lost(_)) {
                     self.actions.push_back(Action::Drop);
-                    self.cut_short(now, Reason::TransportClose(None));
-                    Ok(())
                 }
-                _ => Err(ProtocolError::Handshake("no handshake".to_owned()).into()),
-            },
-            State::Undecided { handshake, probe } => {
-                let (handshake, is_asked) = (handshake.clone(), probe.is_some());
-                self.try_undecided(now, &handshake, is_asked, frame)
+                self.step(now, step);
+                input.map_or(Ok(()), |input| self.handle_input(now, input))
             }
             State::Open(open) => {
-                let protocol = open.session.protocol;
                 if open.heartbeat.handle_any() {
                     self.timers.set(Timer::Heartbeat, open.heartbeat.poll_timeout());
                 }
-                match engine::decode(protocol, frame)? {
-                    EnginePacket::Ping => {
-                        open.heartbeat.handle_ping(now);
-                        self.timers.set(Timer::Heartbeat, open.heartbeat.poll_timeout());
-                        self.send_queue.pong();
-                        Ok(())
-                    }
-                    EnginePacket::Pong | EnginePacket::Idle => Ok(()),
-                    EnginePacket::Message(text) => {
-                        let packet = self.read(text, protocol)?;
-                        self.packet(now, packet);
-                        Ok(())
-                    }
-                    EnginePacket::Binary(data) => {
-                        let packet = self.decoder.binary(data)?;
-                        self.packet(now, packet);
-                        Ok(())
-                    }
-                    EnginePacket::Close => {
-                        self.actions.push_back(Action::Drop);
-                        self.handle_lost(now, Reason::TransportClose(None));
-                        Ok(())
-                    }
-                    EnginePacket::Open(_) => Err(second_handshake()),
-                }
+                let input = self.reader.read(open.session.protocol, frame)?;
+                self.handle_input(now, input)
             }
         }
     }
 
-    /// A server says something that has not shown its revision; `is_asked` if it was asked for it.
-    fn try_undecided(
-        &mut self,
-        now: Instant,
-        handshake: &Handshake,
-        is_asked: bool,
-        frame: Frame,
-    ) -> Result<(), Refused> {
-        match engine::decode(Protocol::Eio3, frame)? {
-            // Those of revision 3 never ping.
-            EnginePacket::Ping => {
-                // Once asked, it may still hang up on that.
-                if !is_asked {
-                    self.opened(now, Protocol::Eio4, handshake);
+    /// Something came in this session.
+    fn handle_input(&mut self, now: Instant, input: Input) -> Result<(), Refused> {
+        match input {
+            Input::Packet(packet) => self.handle_packet(now, packet),
+            Input::Ping => {
+                if let State::Open(open) = &mut self.state {
+                    open.heartbeat.handle_ping(now);
+                    self.timers.set(Timer::Heartbeat, open.heartbeat.poll_timeout());
                 }
                 self.send_queue.pong();
-                Ok(())
             }
-            EnginePacket::Pong => {
-                self.opened(now, Protocol::Eio3, handshake);
-                // All that shows that it is an old one is this pong.
-                let half = self.config.join_timeout.checked_div(2).unwrap_or_default();
-                self.timers.set(Timer::Doubt, deadline_after(now, half));
-                Ok(())
+            Input::Pong | Input::Nothing => {}
+            Input::Unreadable(error) => self.events.push_back(Event::Unreadable(error)),
+            Input::Broken(refused) => return Err(refused),
+            Input::Close => {
+                self.actions.push_back(Action::Drop);
+                self.handle_lost(now, Reason::TransportClose(None));
             }
-            EnginePacket::Message(text) => match self.read(text, Protocol::Eio3) {
-                Ok(packet) => {
-                    self.speaks_first(now, handshake, packet);
-                    Ok(())
-                }
-                Err(refused) => {
-                    self.opened(now, Protocol::Eio3, handshake);
-                    Err(refused)
-                }
-            },
-            EnginePacket::Close => {
-                self.fail(now, Reason::TransportClose(None));
-                Ok(())
-            }
-            EnginePacket::Idle => Ok(()),
-            EnginePacket::Binary(data) => {
-                let packet = self.decoder.binary(data)?;
-                self.speaks_first(now, handshake, packet);
-                Ok(())
-            }
-            EnginePacket::Open(_) => Err(second_handshake()),
         }
-    }
-
-    /// Reads a packet. `None` if that is not all of it, or if it is none.
-    fn read(&mut self, text: Text, protocol: Protocol) -> Result<Option<Packet>, Refused> {
-        let is_whole = text.starts_with(['2', '3']);
-        match self.decoder.text(text) {
-            // The clients of these servers go on, and so nobody has noticed what such a server sends.
-            Err(Refused::Protocol(error @ (ProtocolError::Json(_) | ProtocolError::Payload)))
-                if is_whole && protocol == Protocol::Eio3 =>
-            {
-                self.events.push_back(Event::Unreadable(error));
-                Ok(None)
-            }
-            read => read,
-        }
-    }
-
-    /// A server of which nobody has asked anything says something.
-    fn speaks_first(&mut self, now: Instant, handshake: &Handshake, packet: Option<Packet>) {
-        self.opened(now, revision::of_first_packet(packet.as_ref()), handshake);
-        self.packet(now, packet);
+        Ok(())
     }
 
     fn opened(&mut self, now: Instant, protocol: Protocol, handshake: &Handshake) {
@@ -675,9 +519,9 @@ impl Connection {
     }
 
     /// A packet is complete, or (`None`) waits for attachments.
-    fn packet(&mut self, now: Instant, packet: Option<Packet>) {
+    fn handle_packet(&mut self, now: Instant, packet: Option<Packet>) {
         let State::Open(open) = &mut self.state else { return };
-        if self.decoder.is_waiting() {
+        if self.reader.is_waiting() {
             let timeout = self.config.attachment_timeout;
             self.timers.start(Timer::Attachments, || deadline_after(now, timeout));
         } else {
@@ -734,10 +578,8 @@ impl Connection {
 
     /// The pong of the websocket layer to ping number `ping`.
     pub(crate) fn handle_pong(&mut self, now: Instant, ping: u64) {
-        if let State::Undecided { probe: Some(probe), .. } = &self.state
-            && let Some(until) = probe.handle_pong(now, ping)
-        {
-            self.timers.hasten(Timer::Probe, until);
+        if let State::Opening(opening) = &self.state {
+            opening.handle_pong(now, ping, &mut self.timers);
         }
         self.suspects.handle_pong(ping);
         let is_more = self.unconfirmed.handle_pong(ping);
@@ -753,14 +595,12 @@ impl Connection {
     /// The websocket is gone.
     pub(crate) fn handle_lost(&mut self, now: Instant, reason: Reason) {
         match &self.state {
-            State::Idle | State::Waiting | State::Queued | State::Dialling(_) => {}
-            // It hung up on our question, as servers 3.1 to 4.4 do.
-            State::Undecided { probe: Some(_), .. } if self.send_queue.is_empty() => {
-                self.revision.handle_hang_up();
-                self.dial(now);
+            State::Idle | State::Waiting | State::Queued => {}
+            State::Opening(opening) => {
+                let is_written = self.send_queue.is_empty();
+                let step = opening.handle_lost(reason, is_written, &mut self.revision);
+                self.step(now, step);
             }
-            State::Opening(_) => self.cut_short(now, reason),
-            State::Undecided { .. } => self.lost(now, reason),
             State::Open(open) => {
                 let is_limited = open.session.max_payload.is_some();
                 let (reason, suspect) = self.suspects.handle_lost(reason, is_limited);
@@ -791,10 +631,10 @@ impl Connection {
     pub(crate) fn handle_suspended(&mut self, now: Instant, gap: Duration) {
         let (patience, reason) = match &self.state {
             State::Idle | State::Waiting | State::Queued | State::Closing { .. } => return,
-            State::Dialling(_) | State::Opening(_) => {
-                (self.config.connect_timeout, Reason::Connect(ConnectFailure::TimedOut))
-            }
-            State::Undecided { handshake, .. } => (handshake.patience(), Reason::PingTimeout),
+            State::Opening(opening) => match opening.handshake() {
+                Some(handshake) => (handshake.patience(), Reason::PingTimeout),
+                None => (self.config.connect_timeout, Reason::Connect(ConnectFailure::TimedOut)),
+            },
             State::Open(open) => (open.heartbeat.patience(), Reason::PingTimeout),
         };
         if gap > patience {
@@ -883,11 +723,12 @@ impl Connection {
                 Timer::Dial => self.dial(now),
                 Timer::Connect => {
                     let reason = Reason::Connect(ConnectFailure::TimedOut);
-                    if matches!(self.state, State::Opening(_)) {
-                        self.actions.push_back(Action::Drop);
-                        self.cut_short(now, reason);
-                    } else {
-                        self.fail(now, reason);
+                    self.actions.push_back(Action::Drop);
+                    match &self.state {
+                        State::Opening(opening) if opening.is_greeting() => {
+                            self.cut_short(now, reason);
+                        }
+                        _ => self.lost(now, reason),
                     }
                 }
                 Timer::Probe => self.probe(now),
@@ -917,16 +758,11 @@ impl Connection {
         }
     }
 
-    /// The server has been silent since its handshake, or since it was asked what it is.
     fn probe(&mut self, now: Instant) {
-        let State::Undecided { handshake, probe } = &mut self.state else { return };
-        if probe.is_some() {
-            let handshake = handshake.clone();
-            return self.opened(now, Protocol::Eio4, &handshake);
+        if let State::Opening(opening) = &mut self.state {
+            let step = opening.handle_probe(now, &mut self.send_queue, &mut self.timers);
+            self.step(now, step);
         }
-        self.send_queue.heartbeat();
-        *probe = Some(Probe::new(now, self.send_queue.ping()));
-        self.timers.set(Timer::Probe, deadline_after(now, PROBE_TIMEOUT));
     }
 
     fn beat(&mut self, now: Instant) {
@@ -990,10 +826,6 @@ impl Connection {
     pub(crate) fn poll_event(&mut self) -> Option<Event> {
         self.events.pop_front()
     }
-}
-
-fn second_handshake() -> Refused {
-    ProtocolError::Handshake("a second one".to_owned()).into()
 }
 
 /// The packet by which a server of revision 3 says that `/` is joined, for a namespace that was

@@ -126,9 +126,13 @@ impl Revision {
 
     /// The server did not get to a websocket. Gives the offer to be made next, or why there is no
     /// connection.
-    pub(super) fn handle_refusal(&mut self, offer: Offer, reason: Reason) -> Result<Offer, Reason> {
+    pub(super) fn handle_refusal(
+        &mut self,
+        offer: &mut Offer,
+        reason: Reason,
+    ) -> Result<Offer, Reason> {
         let is_400 = reason == Reason::Connect(ConnectFailure::Status(400));
-        match offer.first {
+        match offer.first.take() {
             None if is_400 && self.known.is_none() => Ok(second(reason)),
             None if is_400 && self.pin.is_some() => {
                 let server = "the server refuses that with HTTP status 400".to_owned();
@@ -149,8 +153,12 @@ impl Revision {
     }
 
     /// The connection ended before the handshake. The same as for a refusal.
-    pub(super) fn handle_cut(&mut self, offer: Offer, reason: Reason) -> Result<Offer, Reason> {
-        match offer.first {
+    pub(super) fn handle_cut(
+        &mut self,
+        offer: &mut Offer,
+        reason: Reason,
+    ) -> Result<Offer, Reason> {
+        match offer.first.take() {
             // Perhaps over the revision that it was asked for.
             None if self.known.is_none() && is_cut(&reason) => Ok(second(reason)),
             None => {
@@ -329,26 +337,26 @@ mod tests {
     fn a_server_that_does_not_take_revision_4_is_asked_for_the_other_one_once() {
         let cut = || Reason::TransportClose(None);
         let mut revision = Revision::new(None);
-        let offer = revision.offer();
-        let second = revision.handle_refusal(offer, status(400)).unwrap();
+        let mut offer = revision.offer();
+        let mut second = revision.handle_refusal(&mut offer, status(400)).unwrap();
         assert_eq!((second.asked, second.is_second()), (Protocol::Eio3, true));
-        assert_eq!(revision.handle_refusal(second, status(401)).unwrap_err(), status(401));
-        let offer = revision.offer();
-        assert_eq!(revision.handle_refusal(offer, status(503)).unwrap_err(), status(503));
+        assert_eq!(revision.handle_refusal(&mut second, status(401)).unwrap_err(), status(401));
+        let mut offer = revision.offer();
+        assert_eq!(revision.handle_refusal(&mut offer, status(503)).unwrap_err(), status(503));
 
-        let offer = revision.offer();
-        let second = revision.handle_cut(offer, cut()).unwrap();
+        let mut offer = revision.offer();
+        let second = revision.handle_cut(&mut offer, cut()).unwrap();
         let greeting = revision.handle_handshake(&second, &handshake(Some(1)));
         assert_eq!((greeting, revision.known()), (Greeting::Misjudged, EIO4));
 
         // The application insists on one.
         let mut pinned = Revision::new(EIO3);
         for is_400 in [true, false] {
-            let offer = pinned.offer();
+            let mut offer = pinned.offer();
             let failed = if is_400 {
-                pinned.handle_refusal(offer, status(400))
+                pinned.handle_refusal(&mut offer, status(400))
             } else {
-                pinned.handle_cut(offer, cut())
+                pinned.handle_cut(&mut offer, cut())
             };
             let unsupported = Reason::Connect(ConnectFailure::Unsupported {
                 asked: Protocol::Eio3,
@@ -368,13 +376,13 @@ mod tests {
             if known.is_some() {
                 revision.settle(Protocol::Eio3);
             }
-            let offer = revision.offer();
-            assert!(revision.handle_cut(offer, Reason::TransportClose(None)).is_err());
+            let mut offer = revision.offer();
+            assert!(revision.handle_cut(&mut offer, Reason::TransportClose(None)).is_err());
             assert_eq!(revision.known(), known);
         }
         revision.settle(Protocol::Eio3);
-        let offer = revision.offer();
-        assert!(revision.handle_refusal(offer, status(400)).is_err());
+        let mut offer = revision.offer();
+        assert!(revision.handle_refusal(&mut offer, status(400)).is_err());
         assert_eq!(revision.known(), None, "it does not understand it any more");
     }
 

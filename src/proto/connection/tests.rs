@@ -1,6 +1,10 @@
 use bytes::Bytes;
 
-use super::{leaving::PONG_TIMEOUT, revision::PONG_SLACK, *};
+use super::{
+    leaving::PONG_TIMEOUT,
+    revision::{PONG_SLACK, PROBE_AFTER, PROBE_TIMEOUT, SECOND_TIMEOUT},
+    *,
+};
 use crate::{
     backpressure::send_quota::SendPermit,
     proto::{
