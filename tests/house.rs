@@ -46,7 +46,7 @@ const UPWARD: [(&str, &str); 7] = [
 ];
 
 /// Rooms that are tested on virtual time, without IO.
-const PURE: [&str; 2] = ["proto", "payload"];
+const PURE: [&str; 3] = ["proto", "payload", "backpressure"];
 
 const IMPURE: [&str; 10] = [
     "actix",

@@ -874,13 +874,13 @@ impl Namespace {
         let terms = emit.terms.as_deref();
         let lifetime = terms.and_then(|terms| terms.lifetime).or_else(|| offline.lifetime());
         let expires = lifetime.map(|lifetime| deadline_after(clock::now(), lifetime));
-        let ask = question.map(|question| {
+        let ack = question.map(|question| {
             let Question { waiter, timeout, retries, id } = *question;
             let since = clock::now();
-            namespace::Ask { waiter, since, timeout, retries, id }
+            namespace::PendingAck { waiter, since, timeout, retries, id }
         });
         let permit = Some(permit);
-        self.core.emit(namespace::Request { emit, permit, offline, expires, ask })
+        self.core.emit(namespace::Request { emit, permit, offline, expires, ack })
     }
 }
 

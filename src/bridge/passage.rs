@@ -186,7 +186,7 @@ impl Direction {
 
     fn post(&self, mut parcel: PendingEvent) -> Submitted {
         if parcel.asker.is_some() && parcel.room.is_none() {
-            parcel.room = self.to.send_quota.ask();
+            parcel.room = self.to.send_quota.reserve_ack();
             if parcel.room.is_none() {
                 return Submitted::Full(parcel);
             }

@@ -914,7 +914,7 @@ impl ClientBuilder {
                 outgoing: send_quota::Limits {
                     items: self.outgoing.items,
                     bytes: self.outgoing.bytes,
-                    asks: self.pending_acks,
+                    acks: self.pending_acks,
                 },
                 offline: self.offline,
                 patience,

@@ -590,7 +590,7 @@ fn a_connection_that_is_lost_by_chance_when_it_is_asked_misleads_for_one_connect
 
 fn send_quota() -> Arc<crate::backpressure::send_quota::SendQuota> {
     use crate::backpressure::send_quota::{Limits, SendQuota};
-    SendQuota::new(Limits { items: 10, bytes: 1_000, asks: 0 })
+    SendQuota::new(Limits { items: 10, bytes: 1_000, acks: 0 })
 }
 
 fn event(name: &'static str, permit: Option<SendPermit>, place: Place) -> Outgoing {

@@ -73,7 +73,7 @@ pub(crate) struct Namespace<W> {
     /// Counts what is sent.
     emitted: u64,
     buffer: Buffer,
-    acks: Acks<Asker<W>>,
+    acks: Acks<AckOwner<W>>,
     retries: Retries<W>,
     /// When to look for what has expired, in the buffer and among the retries.
     sweep: Option<Instant>,
@@ -84,9 +84,9 @@ pub(crate) struct Namespace<W> {
     tally: Tally,
 }
 
-/// Who waits for an answer.
+/// What waits for an answer.
 #[derive(Debug)]
-enum Asker<W> {
+enum AckOwner<W> {
     Application(W),
     /// A message of [`Retries`].
     Retries,
@@ -100,12 +100,12 @@ pub(crate) struct Request<W> {
     pub(crate) offline: Offline,
     /// When it must not be sent any more.
     pub(crate) expires: Option<Instant>,
-    pub(crate) ask: Option<Ask<W>>,
+    pub(crate) ack: Option<PendingAck<W>>,
 }
 
-/// Somebody who waits for the answer to an event.
+/// The wait for the answer to an event.
 #[derive(Debug)]
-pub(crate) struct Ask<W> {
+pub(crate) struct PendingAck<W> {
     pub(crate) waiter: W,
     pub(crate) since: Instant,
     pub(crate) timeout: Duration,
@@ -306,7 +306,7 @@ impl<W> Namespace<W> {
     /// It is not taken. Who waits for the answer, if anybody, has been told.
     pub(crate) fn emit(&mut self, request: Request<W>) -> Result<(), EmitError> {
         if let Some(error) = self.refusal(&request) {
-            if let Some(Ask { waiter, .. }) = request.ask {
+            if let Some(PendingAck { waiter, .. }) = request.ack {
                 let outcome = Err(AckError::NeverSent(error.clone()));
                 self.events.push_back(Event::Answered(waiter, outcome));
             }
@@ -315,16 +315,16 @@ impl<W> Namespace<W> {
             }
             return Err(error);
         }
-        let Request { mut emit, permit, offline, expires, ask } = request;
+        let Request { mut emit, permit, offline, expires, ack } = request;
         if offline == Offline::Fail && emit.terms.is_none() {
             // Nor is it to wait for the next session.
             emit = emit.volatile();
         }
-        let id = match ask {
+        let id = match ack {
             None => None,
-            Some(Ask { waiter, since, timeout, retries: 0, .. }) => {
+            Some(PendingAck { waiter, since, timeout, retries: 0, .. }) => {
                 let (id, deadline) = (self.acks.id(), deadline_after(since, timeout));
-                let waiter = Asker::Application(waiter);
+                let waiter = AckOwner::Application(waiter);
                 if self.is_joined() {
                     self.acks.insert_sent(id, waiter, deadline, since);
                 } else {
@@ -332,7 +332,7 @@ impl<W> Namespace<W> {
                 }
                 Some(id)
             }
-            Some(Ask { waiter, since, timeout, retries, id }) => {
+            Some(PendingAck { waiter, since, timeout, retries, id }) => {
                 let timeout = timeout.max(MIN_TRY);
                 let was_sent = false;
                 let message =
@@ -434,7 +434,7 @@ impl<W> Namespace<W> {
             permit.refuse(&error);
         }
         let Some(id) = id else { return };
-        if let Some(Left { waiter: Asker::Application(waiter), .. }) = self.acks.answered(id) {
+        if let Some(Left { waiter: AckOwner::Application(waiter), .. }) = self.acks.answered(id) {
             self.fail(waiter, Err(error));
         }
     }
@@ -483,7 +483,7 @@ impl<W> Namespace<W> {
             if self.retries.note_sent(id) {
                 self.tally.resent = self.tally.resent.saturating_add(1);
             }
-            self.acks.insert_sent(id, Asker::Retries, deadline, now);
+            self.acks.insert_sent(id, AckOwner::Retries, deadline, now);
             self.transmit.push_back(Outgoing::bare(packet));
         }
     }
@@ -630,10 +630,10 @@ impl<W> Namespace<W> {
             self.tally.round_trips.note(trip);
         }
         match waiter {
-            Asker::Application(waiter) => {
+            AckOwner::Application(waiter) => {
                 self.events.push_back(Event::Answered(waiter, Ok(payload)));
             }
-            Asker::Retries => {
+            AckOwner::Retries => {
                 if let Some(Message { waiter, permit, .. }) = self.retries.remove(id) {
                     if let Some(permit) = permit {
                         permit.settled();
@@ -726,7 +726,7 @@ impl<W> Namespace<W> {
             if let Some(Message { waiter, permit, .. }) = self.retries.remove(id) {
                 permit.into_iter().for_each(SendPermit::settled);
                 self.fail(waiter, Ok(error));
-            } else if let Some(Left { waiter: Asker::Application(waiter), .. }) = left {
+            } else if let Some(Left { waiter: AckOwner::Application(waiter), .. }) = left {
                 self.fail(waiter, Ok(error));
             }
         }
@@ -847,7 +847,7 @@ impl<W> Namespace<W> {
 
     fn fail_acks(&mut self, reason: &Reason, all: bool) {
         for Left { waiter, sent, .. } in self.acks.fail(all) {
-            let Asker::Application(waiter) = waiter else { continue };
+            let AckOwner::Application(waiter) = waiter else { continue };
             self.fail(
                 waiter,
                 match sent {
@@ -878,12 +878,12 @@ impl<W> Namespace<W> {
         let mut unsent = false;
         while let Some(Left { id, waiter, sent }) = self.acks.expired(now) {
             match waiter {
-                Asker::Retries => {
+                AckOwner::Retries => {
                     if let Some(message) = self.retries.timed_out(id) {
                         self.fail_message(message, AckError::TimedOut, EmitError::Expired);
                     }
                 }
-                Asker::Application(waiter) => {
+                AckOwner::Application(waiter) => {
                     unsent |= sent.is_none();
                     let outcome = sent.map(|_| AckError::TimedOut).ok_or(EmitError::Expired);
                     self.fail(waiter, outcome);

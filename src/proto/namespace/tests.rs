@@ -14,7 +14,7 @@ use crate::{
 const SECOND: Duration = Duration::from_secs(1);
 
 fn send_quota(items: usize) -> Arc<SendQuota> {
-    SendQuota::new(Limits { items, bytes: 100_000, asks: 0 })
+    SendQuota::new(Limits { items, bytes: 100_000, acks: 0 })
 }
 
 fn session(protocol: Protocol) -> Session {
@@ -70,21 +70,21 @@ fn receive(socket: &mut Namespace<&'static str>, body: Body) {
 
 fn request<W>(name: &'static str) -> Request<W> {
     let emit = Emit::new(name, ()).unwrap();
-    Request { emit, permit: None, offline: Offline::Buffer, expires: None, ask: None }
+    Request { emit, permit: None, offline: Offline::Buffer, expires: None, ack: None }
 }
 
 fn emit(
     socket: &mut Namespace<&'static str>,
     name: &'static str,
-    ask: Option<Ask<&'static str>>,
+    ask: Option<PendingAck<&'static str>>,
 ) -> Result<(), EmitError> {
-    socket.emit(Request { ask, ..request(name) })
+    socket.emit(Request { ack: ask, ..request(name) })
 }
 
 /// Somebody waits for a second.
 #[expect(clippy::unnecessary_wraps, reason = "it is given to what takes an option")]
-fn ask<W>(waiter: W, since: Instant) -> Option<Ask<W>> {
-    Some(Ask { waiter, since, timeout: SECOND, retries: 0, id: None })
+fn ask<W>(waiter: W, since: Instant) -> Option<PendingAck<W>> {
+    Some(PendingAck { waiter, since, timeout: SECOND, retries: 0, id: None })
 }
 
 fn written(socket: &mut Namespace<&'static str>) -> Vec<String> {
@@ -106,7 +106,7 @@ fn events(socket: &mut Namespace<&'static str>) -> Vec<Event<&'static str>> {
 #[test]
 fn who_is_not_to_wait_waits_for_the_answer_where_events_come_before_it() {
     let now = Instant::now();
-    let request = |name, ask| Request { offline: Offline::Fail, ask, ..request(name) };
+    let request = |name, ask| Request { offline: Offline::Fail, ack: ask, ..request(name) };
     let mut socket = socket("/");
     socket.handle_open(now, session(Protocol::Eio4));
     written(&mut socket);
@@ -223,7 +223,7 @@ fn an_emit_that_timed_out_before_it_was_sent_is_not_sent() {
     let send_quota = send_quota(10);
     let mut socket = socket("/");
     let permit = send_quota.reserve(10);
-    socket.emit(Request { permit, ask: ask("a", now), ..request("a") }).unwrap();
+    socket.emit(Request { permit, ack: ask("a", now), ..request("a") }).unwrap();
     emit(&mut socket, "b", None).unwrap();
     socket.handle_timeout(now + SECOND);
     let never = AckError::NeverSent(EmitError::Expired);
@@ -307,7 +307,7 @@ fn emits_may_be_now_or_never() {
     let now = Instant::now();
     let mut socket = socket("/");
     let volatile =
-        |ask| Request { emit: Emit::new("v", ()).unwrap().volatile(), ask, ..request("v") };
+        |ask| Request { emit: Emit::new("v", ()).unwrap().volatile(), ack: ask, ..request("v") };
     assert_eq!(socket.emit(volatile(None)), Err(EmitError::Offline));
     assert_eq!(socket.emit(volatile(ask("v", now))), Err(EmitError::Offline));
     let failing = Request { offline: Offline::Fail, ..request("f") };
@@ -339,7 +339,7 @@ fn of_what_is_buffered_under_one_key_the_last_counts() {
     let mut socket = socket("/");
     let latest =
         |name, key| Request { emit: Emit::new(name, ()).unwrap().latest(key), ..request(name) };
-    socket.emit(Request { ask: ask("a1", now), ..latest("a1", "a") }).unwrap();
+    socket.emit(Request { ack: ask("a1", now), ..latest("a1", "a") }).unwrap();
     emit(&mut socket, "x", None).unwrap();
     socket.emit(latest("b1", "b")).unwrap();
     socket.emit(latest("a2", "a")).unwrap();
@@ -354,11 +354,11 @@ fn what_waits_for_too_long_is_not_sent() {
     let now = Instant::now();
     let send_quota = send_quota(10);
     let mut socket = socket("/");
-    let retries = |waiter| Ask { waiter, since: now, timeout: SECOND, retries: 1, id: None };
+    let retries = |waiter| PendingAck { waiter, since: now, timeout: SECOND, retries: 1, id: None };
     let end = Some(now + 5 * SECOND);
     for request in [
         Request { expires: end, permit: send_quota.reserve(1), ..request("a") },
-        Request { expires: end, ask: Some(retries("b")), ..request("b") },
+        Request { expires: end, ack: Some(retries("b")), ..request("b") },
         Request { expires: Some(now + 9 * SECOND), ..request("c") },
         request("d"),
     ] {
@@ -378,7 +378,7 @@ fn what_waits_for_too_long_is_not_sent() {
 fn what_the_server_would_not_take_is_not_sent() {
     let now = Instant::now();
     let mut socket = socket("/");
-    socket.emit(Request { ask: ask("big", now), ..request("big") }).unwrap();
+    socket.emit(Request { ack: ask("big", now), ..request("big") }).unwrap();
     emit(&mut socket, "a", None).unwrap();
     let limited = Session { max_payload: Some(8), ..session(Protocol::Eio4) };
     socket.handle_open(now, limited);
@@ -398,7 +398,7 @@ fn what_was_not_sent_can_be_taken_back() {
     let mut socket = socket("/");
     emit(&mut socket, "a", None).unwrap();
     emit(&mut socket, "b", ask("b", now)).unwrap();
-    let retries = Ask { waiter: "c", since: now, timeout: SECOND, retries: 1, id: None };
+    let retries = PendingAck { waiter: "c", since: now, timeout: SECOND, retries: 1, id: None };
     emit(&mut socket, "c", Some(retries)).unwrap();
     let names: Vec<_> = socket
         .take_unsent(&EmitError::Discarded)
@@ -412,7 +412,7 @@ fn what_was_not_sent_can_be_taken_back() {
 
 /// Emits with two retries.
 fn emit_surely(socket: &mut Namespace<&'static str>, name: &'static str, now: Instant) {
-    let ask = Ask { waiter: name, since: now, timeout: SECOND, retries: 2, id: None };
+    let ask = PendingAck { waiter: name, since: now, timeout: SECOND, retries: 2, id: None };
     emit(socket, name, Some(ask)).unwrap();
 }
 
@@ -510,8 +510,8 @@ fn what_must_arrive_expires_even_if_it_was_under_way() {
     let now = Instant::now();
     let mut socket = joined();
     let expires = Some(now + 5 * SECOND);
-    let ask = Ask { waiter: "a", since: now, timeout: 9 * SECOND, retries: 9, id: None };
-    socket.emit(Request { expires, ask: Some(ask), ..request("a") }).unwrap();
+    let ask = PendingAck { waiter: "a", since: now, timeout: 9 * SECOND, retries: 9, id: None };
+    socket.emit(Request { expires, ack: Some(ask), ..request("a") }).unwrap();
     socket.handle_timeout(now + 5 * SECOND);
     assert!(events(&mut socket).is_empty(), "it may be answered yet");
     socket.handle_lost(now, Reason::PingTimeout, true);
@@ -1040,9 +1040,9 @@ mod operations {
                     Operation::Ask { retries } => {
                         asked += 1;
                         let timeout = 10 * SECOND;
-                        let ask = Ask { waiter: asked, since: now, timeout, retries, id: None };
+                        let ask = PendingAck { waiter: asked, since: now, timeout, retries, id: None };
                         let permit = send_quota.reserve(5);
-                        let request = Request { permit, ask: Some(ask), ..request("e") };
+                        let request = Request { permit, ack: Some(ask), ..request("e") };
                         prop_assert_eq!(socket.emit(request).is_err(), was_over);
                     }
                     Operation::Open => {
