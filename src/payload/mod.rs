@@ -37,6 +37,7 @@
 
 mod de;
 mod placeholder;
+mod plain;
 mod ser;
 pub(crate) mod text;
 mod tokens;
@@ -51,6 +52,9 @@ use crate::{error::DecodeError, payload::text::Text};
 #[cfg(feature = "msgpack")]
 pub(crate) use placeholder::ESCAPED;
 pub(crate) use placeholder::{AMBIGUOUS, check_placeholders};
+#[cfg(test)]
+pub(crate) use plain::BLOCK;
+pub(crate) use plain::skip_plain;
 pub(crate) use ser::{encode_event, encode_reply};
 use tokens::mended;
 pub(crate) use tokens::{Token, Tokens, read, unquoted};
