@@ -272,7 +272,7 @@ fn number(value: &Value) -> Option<f64> {
 
 impl Handshake {
     /// How long a peer can be silent before it is given up, by either side.
-    pub(crate) fn patience(&self) -> Duration {
+    pub(crate) fn max_silence(&self) -> Duration {
         self.ping_interval.saturating_add(self.ping_timeout)
     }
 }
@@ -335,7 +335,7 @@ impl Heartbeat {
     }
 
     /// How long a peer can be silent before it is given up, by either side.
-    pub(crate) fn patience(&self) -> Duration {
+    pub(crate) fn max_silence(&self) -> Duration {
         self.interval.saturating_add(self.timeout)
     }
 
@@ -583,8 +583,8 @@ mod tests {
             // But a flood is no ping.
             heart.note_lateness(woken + 20 * SECOND, true);
             assert_eq!(heart.poll_timeout(), woken + 20 * SECOND);
-            let verdict = if protocol == Protocol::Eio4 { Due::Dead } else { Due::Ping };
-            assert_eq!(heart.handle_timeout(woken + 20 * SECOND), verdict);
+            let due = if protocol == Protocol::Eio4 { Due::Dead } else { Due::Ping };
+            assert_eq!(heart.handle_timeout(woken + 20 * SECOND), due);
             assert!(!heart.is_late());
         }
         let mut heart = Heartbeat::new(start, Protocol::Eio4, &handshake());

@@ -629,15 +629,15 @@ impl Connection {
     /// The machine was suspended for about `gap`, of which `now` and all deadlines know nothing. If
     /// the server cannot have waited for so long, the connection is gone, and nobody will say so.
     pub(crate) fn handle_suspended(&mut self, now: Instant, gap: Duration) {
-        let (patience, reason) = match &self.state {
+        let (max_silence, reason) = match &self.state {
             State::Idle | State::Waiting | State::Queued | State::Closing { .. } => return,
             State::Opening(opening) => match opening.handshake() {
-                Some(handshake) => (handshake.patience(), Reason::PingTimeout),
+                Some(handshake) => (handshake.max_silence(), Reason::PingTimeout),
                 None => (self.config.connect_timeout, Reason::Connect(ConnectFailure::TimedOut)),
             },
-            State::Open(open) => (open.heartbeat.patience(), Reason::PingTimeout),
+            State::Open(open) => (open.heartbeat.max_silence(), Reason::PingTimeout),
         };
-        if gap > patience {
+        if gap > max_silence {
             self.fail(now, reason);
         }
     }

@@ -130,7 +130,7 @@ mod tests {
         let payload = encode_event("e", &()).unwrap();
         let packet = Packet::new("/".into(), Body::Event { id: None, payload });
         let terms = Some(Box::new(Terms { place, lifetime: None }));
-        Outgoing { number, terms, ..Outgoing::bare(packet) }
+        Outgoing { terms, number, ..Outgoing::bare(packet) }
     }
 
     fn latest(number: u64, key: &'static str) -> Outgoing {
