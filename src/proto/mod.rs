@@ -18,7 +18,6 @@
 //!                        connection: what the peer is, whether it lives, who may speak
 //! ```
 
-pub(crate) mod acks;
 mod attempts;
 pub(crate) mod config;
 pub(crate) mod connection;
@@ -36,7 +35,6 @@ pub(crate) mod packet;
 pub(crate) mod reconnect;
 pub(crate) mod recovery;
 pub(crate) mod refusal;
-pub(crate) mod retries;
 pub(crate) mod round_trips;
 pub(crate) mod session;
 pub(crate) mod suspect;

@@ -20,7 +20,7 @@
 //! Its parts: [`opening`] gets from the dial to a session, [`revision`] knows what the server speaks,
 //! [`reader`] makes packets of messages, [`send_queue`] holds what is to be written, [`leaving`] holds
 //! back what must wait for a pong, [`unconfirmed`] counts what the server may not have read, and
-//! [`root`] follows what a server of revision 3 does about `/`. All deadlines are in one table of
+//! [`mod@root`] follows what a server of revision 3 does about `/`. All deadlines are in one table of
 //! [`timers`].
 
 mod events;

@@ -3,6 +3,7 @@ use serde_json::json;
 use super::*;
 use crate::{
     backpressure::send_quota::{Limits, SendQuota},
+    error::Refusal,
     payload::{encode_event, encode_reply},
     proto::{
         engine::Frame,
