@@ -4,33 +4,32 @@
 /// times as many.
 pub(crate) const BLOCK: usize = 16;
 
-/// Skips what means nothing in a string: up to a quote, a backslash or a control character, or to
-/// the last seven bytes of the text.
+/// What is left of a string without what means nothing in it: up to a quote, a backslash or a control
+/// character, or to the last seven bytes of the text.
 #[inline]
-pub(crate) fn skip_plain(rest: &mut &[u8]) {
+pub(crate) fn skip_plain(mut rest: &[u8]) -> &[u8] {
     // What has one plain block is long, most of the time.
-    while skip_block::<BLOCK>(rest) {
-        while skip_block::<{ 4 * BLOCK }>(rest) {}
+    while let Some(behind) = skip_block::<BLOCK>(rest) {
+        rest = behind;
+        while let Some(behind) = skip_block::<{ 4 * BLOCK }>(rest) {
+            rest = behind;
+        }
     }
     while let Some((word, behind)) = rest.split_first_chunk() {
         let plain = plain_bytes(u64::from_le_bytes(*word));
         if plain < 8 {
-            *rest = rest.get(plain..).unwrap_or_default();
-            return;
+            return rest.get(plain..).unwrap_or_default();
         }
-        *rest = behind;
+        rest = behind;
     }
+    rest
 }
 
-/// Skips that many bytes, if they mean nothing.
+/// The same without that many bytes, if they mean nothing.
 #[inline]
-fn skip_block<const N: usize>(rest: &mut &[u8]) -> bool {
-    let Some((block, behind)) = rest.split_first_chunk::<N>() else { return false };
-    let is_plain = is_plain(block);
-    if is_plain {
-        *rest = behind;
-    }
-    is_plain
+fn skip_block<const N: usize>(rest: &[u8]) -> Option<&[u8]> {
+    let (block, behind) = rest.split_first_chunk::<N>()?;
+    is_plain(block).then_some(behind)
 }
 
 /// Whether there is no quote, no backslash and no control character in it.

@@ -61,8 +61,7 @@ impl<'a> Iterator for Tokens<'a> {
 fn string(text: &str) -> usize {
     let mut rest = text.as_bytes().get(1..).unwrap_or_default();
     loop {
-        skip_plain(&mut rest);
-        rest = match rest {
+        rest = match skip_plain(rest) {
             [] => return text.len(),
             [b'"', behind @ ..] => return text.len().saturating_sub(behind.len()),
             [b'\\', _, behind @ ..] | [_, behind @ ..] => behind,

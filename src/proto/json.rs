@@ -182,7 +182,7 @@ impl Scan<'_> {
     /// The rest of a string, behind its first quote.
     fn string(&mut self) -> Option<()> {
         loop {
-            skip_plain(&mut self.rest);
+            self.rest = skip_plain(self.rest);
             match self.next()? {
                 b'"' => return Some(()),
                 b'\\' => self.escape()?,

@@ -39,6 +39,7 @@ impl Reader {
         self.decoder.is_waiting()
     }
 
+    #[inline]
     pub(super) fn read(&mut self, protocol: Protocol, frame: Frame) -> Result<Input, Refused> {
         Ok(match engine::decode(protocol, frame)? {
             EnginePacket::Message(text) => self.message(protocol, text),
@@ -53,6 +54,7 @@ impl Reader {
         })
     }
 
+    #[inline]
     fn message(&mut self, protocol: Protocol, text: Text) -> Input {
         let is_whole = text.starts_with(['2', '3']);
         match self.decoder.text(text) {

@@ -214,6 +214,7 @@ impl Revision {
     /// A packet came from a server that is taken for one of this revision. Gives the one that it is
     /// of, if that is the other one. `is_sure`: the handshake has told it. `is_pending`: it has not
     /// joined `/`.
+    #[inline]
     pub(super) fn handle_packet(
         &mut self,
         taken_for: Protocol,

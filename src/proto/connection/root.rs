@@ -45,6 +45,7 @@ impl Root {
     }
 
     /// A packet came.
+    #[inline]
     pub(super) fn handle_packet(&mut self, packet: &Packet) -> Option<Change> {
         if *self == Self::Free || packet.namespace != *"/" {
             return None;

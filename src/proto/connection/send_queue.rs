@@ -52,6 +52,7 @@ pub(super) enum Written<'a> {
 impl SendQueue {
     /// Queues a packet, or puts it in the place of an event with the same key. One that somebody
     /// waits for an answer to is not replaced. `true` if it replaced one.
+    #[inline]
     pub(super) fn push(&mut self, outgoing: Outgoing) -> bool {
         if outgoing.is_copy() && self.has_copy_of(&outgoing) {
             return false;
@@ -114,6 +115,7 @@ impl SendQueue {
     }
 
     /// Has the next message written, and says what it is. `false` if there is none.
+    #[inline]
     pub(super) fn transmit(
         &mut self,
         parser: Parser,

@@ -45,6 +45,7 @@ impl Timers {
     }
 
     /// Starts a timer unless it runs.
+    #[inline]
     pub(super) fn start(&mut self, timer: Timer, at: impl FnOnce() -> Instant) {
         if self.find(timer).is_none() {
             self.running.push((timer, at()));
@@ -58,6 +59,7 @@ impl Timers {
         }
     }
 
+    #[inline]
     pub(super) fn stop(&mut self, timer: Timer) {
         if let Some(place) = self.running.iter().position(|(other, _)| *other == timer) {
             self.running.swap_remove(place);
@@ -73,6 +75,7 @@ impl Timers {
     }
 
     /// When the first one is over.
+    #[inline]
     pub(super) fn earliest(&self) -> Option<Instant> {
         self.running.iter().map(|&(_, at)| at).min()
     }
@@ -86,6 +89,7 @@ impl Timers {
         Some(timer)
     }
 
+    #[inline]
     fn find(&mut self, timer: Timer) -> Option<&mut Instant> {
         self.running.iter_mut().find(|(other, _)| *other == timer).map(|(_, at)| at)
     }

@@ -30,6 +30,7 @@ pub(super) struct Unconfirmed {
 
 impl Unconfirmed {
     /// An event is on its way to the connection.
+    #[inline]
     pub(super) fn expect(&mut self, now: Instant, timers: &mut Timers) {
         if self.asked.is_none() {
             timers.start(Timer::Confirm, || deadline_after(now, INTERVAL));

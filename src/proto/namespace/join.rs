@@ -137,6 +137,7 @@ impl Join {
     }
 
     /// The connection that the namespace is joined, or being joined, on.
+    #[inline]
     pub(super) fn session(&self) -> Option<&Session> {
         match &self.state {
             State::Joining { session, .. } | State::Joined { session, .. } => Some(session),
@@ -145,6 +146,7 @@ impl Join {
     }
 
     /// The number of that connection.
+    #[inline]
     pub(super) fn epoch(&self) -> Option<u64> {
         self.session().map(|session| session.epoch)
     }
@@ -157,6 +159,7 @@ impl Join {
         }
     }
 
+    #[inline]
     pub(super) fn is_joined(&self) -> bool {
         matches!(self.state, State::Joined { .. })
     }
@@ -257,6 +260,7 @@ impl Join {
     }
 
     /// An event came.
+    #[inline]
     pub(super) fn handle_event(&mut self) {
         if let State::Joining { has_begun, .. } = &mut self.state {
             *has_begun = true;
@@ -362,6 +366,7 @@ impl Join {
 
     /// A packet came on that connection; it may be the answer that the server owes. `settles`: it says
     /// whether this client is in.
+    #[inline]
     pub(super) fn handle_late(&mut self, now: Instant, epoch: u64, settles: bool) -> Late {
         let is_owed = |owed: &mut Owed| owed.session.epoch == epoch;
         let Some(owed) = self.unanswered.take_if(is_owed) else { return Late::No };
