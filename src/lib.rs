@@ -217,10 +217,11 @@ pub use message::{
 pub use payload::{Payload, Reply};
 pub use proto::{
     ProtocolError,
-    backoff::{DialLimiter, Reconnect, Retry},
+    dial_limiter::DialLimiter,
     emit::{Emit, Offline},
     engine::Protocol,
     packet::Parser,
+    reconnect::{Reconnect, Retry},
     round_trips::RoundTrips,
     ticket::SessionTicket,
 };

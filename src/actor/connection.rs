@@ -39,10 +39,12 @@ use crate::{
     },
     backpressure::receive_window::{Load, ReceiveWindow},
     proto::{
+        config::Config,
         connection as proto,
-        connection::{Admission, Event, Outgoing},
-        engine::later,
+        connection::{Admission, Event},
+        deadline::deadline_after,
         fast_map::FastMap,
+        outgoing::Outgoing,
         packet::Packet,
     },
     runtime::clock,
@@ -106,14 +108,15 @@ struct Child {
 
 impl Connection {
     pub(crate) fn new(
-        config: proto::Config,
+        config: Arc<Config>,
+        seed: u64,
         target: Target,
         window: Arc<ReceiveWindow>,
         status: Arc<ConnectionStatus>,
         counters: Arc<Counters>,
     ) -> Self {
         Self {
-            core: proto::Connection::new(config),
+            core: proto::Connection::new(config, seed),
             journal: Journal::new(&target),
             target,
             status,
@@ -156,7 +159,7 @@ impl Connection {
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
         // First of all: the server may have pinged long ago.
         if self.shed_at().is_some_and(|at| at <= now) {
-            self.behind = Some(later(now, SHED_EVERY));
+            self.behind = Some(deadline_after(now, SHED_EVERY));
             let all = self.core.strain(DESPERATE).is_some_and(|at| at <= now);
             let share = self.window.holding().divided_by(self.children.len());
             self.tell(|| FromConnection::Shed { all, share });
@@ -166,7 +169,7 @@ impl Connection {
             && shutdown.until <= now
         {
             // Whoever has not finished by now has had its time.
-            shutdown.until = later(now, FAREWELL);
+            shutdown.until = deadline_after(now, FAREWELL);
             self.children.values_mut().for_each(|child| child.finished = true);
             self.core.close(now);
             self.core.handle_timeout(now);
@@ -312,7 +315,7 @@ impl Connection {
         ending: Ending,
         waiter: Option<ShutdownSender>,
     ) {
-        let until = later(clock::now(), deadline);
+        let until = deadline_after(clock::now(), deadline);
         if let Some(shutdown) = &mut self.shutdown {
             shutdown.until = shutdown.until.min(until);
             shutdown.latch.add(waiter);

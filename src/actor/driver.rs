@@ -14,7 +14,11 @@ use futures::future::LocalBoxFuture;
 
 use crate::{
     actor::connection::{Connection, Inflow},
-    proto::{connection as proto, connection::Action, engine::later, reason::Reason},
+    proto::{
+        connection::{self as proto, Action},
+        deadline::deadline_after,
+        reason::Reason,
+    },
     runtime::{
         clock::{self, SuspendWatch, Timer},
         provider::DialContext,
@@ -58,7 +62,7 @@ impl Watch {
             self.at = None;
             return None;
         };
-        let next = || later(now, Self::look_every(ping_timeout));
+        let next = || deadline_after(now, Self::look_every(ping_timeout));
         Some(*self.at.get_or_insert_with(next))
     }
 
@@ -110,7 +114,8 @@ impl Driver {
             (Action::Dial(protocol), link) => {
                 hang_up(link, cx);
                 log::debug!("{}: dialling", self.target.authority());
-                let dial = DialContext { attempt: core.attempt(), reason: core.last().cloned() };
+                let dial =
+                    DialContext { attempt: core.attempt(), reason: core.last_reason().cloned() };
                 self.link = Link::Dialling(Box::pin(self.target.dial(protocol, dial)));
             }
         }
@@ -290,8 +295,9 @@ mod tests {
         actor::status::ConnectionStatus,
         backpressure::receive_window::{Load, ReceiveWindow},
         proto::{
-            backoff::Reconnect,
+            config::Config,
             packet::{Limits, Parser},
+            reconnect::Reconnect,
         },
         transport::{Headers, Query},
     };
@@ -339,7 +345,8 @@ mod tests {
             headers: Headers::default(),
             max_message: 1_000,
         };
-        let config = proto::Config {
+        let config = Config {
+            max_payload: None,
             pin: None,
             parser: Parser::default(),
             limits: Limits { attachments: 10, bytes: 1_000 },
@@ -347,12 +354,13 @@ mod tests {
             join_timeout: SECOND,
             attachment_timeout: SECOND,
             reconnect: Reconnect::never(),
-            seed: 7,
+            retry_window: 1,
         };
+        let config = Arc::new(config);
         let window = Arc::new(ReceiveWindow::new(Load { items: 10, bytes: 1_000 }));
         let status = Arc::new(ConnectionStatus::default());
         let mut connection =
-            Connection::new(config, target.clone(), window, status, Arc::default());
+            Connection::new(config, 7, target.clone(), window, status, Arc::default());
         let mut driver = Driver::new(target);
         let mut ctx = Context::new();
         let mut turn = |driver: &mut Driver, connection: &mut Connection| {

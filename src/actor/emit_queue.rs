@@ -117,7 +117,7 @@ mod tests {
 
     #[test]
     fn each_batch_is_announced_once_and_ends_with_what_else_is_said() {
-        let send_quota = SendQuota::new(Limits { items: 10, bytes: 100, asks: 1 });
+        let send_quota = SendQuota::new(Limits { items: 10, bytes: 100, acks: 1 });
         let (emit_queue, announced) = (EmitQueue::default(), std::cell::Cell::new(0));
         let emit = |name| {
             emit_queue.push(submission(&send_quota, name), || announced.set(announced.get() + 1))

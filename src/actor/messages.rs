@@ -21,12 +21,8 @@ use crate::{
     backpressure::{receive_window::Load, send_quota::SendPermit},
     payload::Payload,
     proto::{
-        connection::{Outgoing, Session},
-        emit::Emit,
-        packet::Packet,
-        reason::Reason,
-        suspect::Suspect,
-        ticket::SessionTicket,
+        emit::Emit, outgoing::Outgoing, packet::Packet, reason::Reason, session::Session,
+        suspect::Suspect, ticket::SessionTicket,
     },
     runtime::task::Teller,
 };
@@ -100,15 +96,15 @@ pub(crate) enum FromHandle {
     /// Somebody waits until the namespace is joined, for so long.
     AwaitReady { waiter: ReadySender, timeout: Duration },
     /// Join again, if that does not go on already.
-    Rejoin { mark: u64 },
+    Rejoin { intent_seq: u64 },
     /// Leave.
-    Disconnect { mark: u64 },
+    Disconnect { intent_seq: u64 },
 }
 
-/// An answer to the event of the server that came in this visit with this id.
+/// An answer to the event of the server that came in this join_id with this id.
 #[derive(Debug)]
 pub(crate) struct Answer {
-    pub(crate) visit: u64,
+    pub(crate) join_id: u64,
     pub(crate) id: u64,
     pub(crate) payload: Payload,
     pub(crate) permit: SendPermit,

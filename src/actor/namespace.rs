@@ -39,13 +39,14 @@ use crate::{
     message::{Event, Ready, answer::Respond},
     payload::Payload,
     proto::{
-        connection::Session,
+        deadline::deadline_after,
         emit::{Emit, Offline},
-        engine::{Protocol, later},
+        engine::Protocol,
         error::EmitError,
         namespace,
         packet::{FOREIGN_ID, Packet},
         reason::Reason,
+        session::Session,
         suspect::Suspect,
         ticket::SessionTicket,
     },
@@ -65,8 +66,8 @@ pub(crate) struct Namespace {
     publisher: Publisher,
     protocol: Option<Protocol>,
     waiters: Waiters,
-    /// The last mark of a handle whose message has come.
-    marks: u64,
+    /// The last intent_seq of a handle whose message has come.
+    intent_seq: u64,
     failure: Failure,
     credentials: Credentials,
     offline: Offline,
@@ -112,7 +113,7 @@ impl Namespace {
                 publisher,
                 protocol: None,
                 waiters: Waiters::new(patience),
-                marks: 0,
+                intent_seq: 0,
                 failure: Failure::default(),
                 credentials: Credentials::new(provider, fixed),
                 offline,
@@ -139,7 +140,7 @@ impl Namespace {
 
     /// Passes on what the core has to tell.
     fn publish(&mut self) {
-        self.reference.update(&self.core, self.marks);
+        self.reference.update(&self.core, self.intent_seq);
         let wanted = self.core.ended().is_none();
         if self.is_wanted != wanted {
             self.is_wanted = wanted;
@@ -242,9 +243,9 @@ impl Namespace {
 
     fn received(&mut self, id: Option<u64>, payload: Payload) {
         // It may be over already, if the server left right after it.
-        let visit = self.core.visits();
+        let join_id = self.core.last_join_id();
         let responder =
-            |id| -> Arc<dyn Respond> { Arc::new(Responder::new(&self.reference, visit, id)) };
+            |id| -> Arc<dyn Respond> { Arc::new(Responder::new(&self.reference, join_id, id)) };
         let answer = id.filter(|&id| id != FOREIGN_ID).map(responder);
         let event = Event { namespace: self.name().clone(), payload, answer };
         let chain = &self.reference.chain;
@@ -274,7 +275,7 @@ impl Namespace {
                 self.connection.do_send(FromNamespace::Transmit { epoch, batch });
             }
         }
-        while let Some((epoch, packet)) = self.core.poll_farewell() {
+        while let Some((epoch, packet)) = self.core.poll_leave() {
             self.connection.do_send(FromNamespace::Leave { epoch, packet });
         }
     }
@@ -487,7 +488,7 @@ impl Namespace {
     }
 
     fn begin_finish(&mut self, ending: Ending) {
-        self.reference.mark(Some(&Reason::Shutdown));
+        self.reference.note_intent(Some(&Reason::Shutdown));
         if !matches!(self.stage, Stage::Over(_)) {
             self.stage = Stage::Finishing(ending);
         }
@@ -525,8 +526,8 @@ impl Handler<FromHandle> for Namespace {
             }
             FromHandle::Cancel { number } => self.publisher.cancel(number),
             FromHandle::AwaitReady { waiter, timeout } => self.await_ready(waiter, timeout),
-            FromHandle::Rejoin { mark } => self.rejoin(mark),
-            FromHandle::Disconnect { mark } => self.disconnect(mark),
+            FromHandle::Rejoin { intent_seq } => self.rejoin(intent_seq),
+            FromHandle::Disconnect { intent_seq } => self.disconnect(intent_seq),
         }
     }
 }
@@ -555,14 +556,14 @@ impl Namespace {
     ) -> Result<(), EmitError> {
         let terms = emit.terms.as_deref();
         let lifetime = terms.and_then(|terms| terms.lifetime).or_else(|| offline.lifetime());
-        let expires = lifetime.map(|lifetime| later(clock::now(), lifetime));
-        let ask = question.map(|question| {
+        let expires = lifetime.map(|lifetime| deadline_after(clock::now(), lifetime));
+        let ack = question.map(|question| {
             let Question { waiter, timeout, retries, id } = *question;
             let since = clock::now();
-            namespace::Ask { waiter, since, timeout, retries, id }
+            namespace::PendingAck { waiter, since, timeout, retries, id }
         });
         let permit = Some(permit);
-        self.core.emit(namespace::Request { emit, permit, offline, expires, ask })
+        self.core.emit(namespace::Request { emit, permit, offline, expires, ack })
     }
 
     fn take_submitted(&mut self) {
@@ -586,8 +587,8 @@ impl Namespace {
     }
 
     fn answer(&mut self, answer: Answer) {
-        let Answer { visit, id, payload, permit } = answer;
-        if !self.core.answer(visit, id, payload, Some(permit)) {
+        let Answer { join_id, id, payload, permit } = answer;
+        if !self.core.answer(join_id, id, payload, Some(permit)) {
             log::debug!("{}: an answer came too late for its session", self.label());
         }
     }
@@ -597,15 +598,15 @@ impl Namespace {
             (Some(ready), _) => Ok(ready.clone()),
             (None, Some(reason)) => Err(ReadyError::Ended(reason.clone())),
             (None, None) => {
-                let deadline = later(clock::now(), timeout);
+                let deadline = deadline_after(clock::now(), timeout);
                 return self.waiters.add(deadline, waiter, self.failure.in_the_way());
             }
         };
         waiter.tell(outcome);
     }
 
-    fn rejoin(&mut self, mark: u64) {
-        self.marks = self.marks.max(mark);
+    fn rejoin(&mut self, intent_seq: u64) {
+        self.intent_seq = self.intent_seq.max(intent_seq);
         if self.core.ended().is_some() {
             self.failure.forgive();
         }
@@ -616,8 +617,8 @@ impl Namespace {
         }
     }
 
-    fn disconnect(&mut self, mark: u64) {
-        self.marks = self.marks.max(mark);
+    fn disconnect(&mut self, intent_seq: u64) {
+        self.intent_seq = self.intent_seq.max(intent_seq);
         self.leave(Reason::ClientDisconnect);
     }
 }

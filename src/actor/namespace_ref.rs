@@ -80,8 +80,8 @@ impl NamespaceRef {
         settings: &Settings,
     ) -> impl Fn(Addr<Namespace>) -> Self + Clone + Send + use<> {
         let (link, namespace) = (settings.link.clone(), settings.core.namespace.clone());
-        let (name, parser) = (Name { link, namespace }, settings.core.parser);
-        let max_attachments = settings.max_attachments;
+        let (name, parser) = (Name { link, namespace }, settings.core.config.parser);
+        let max_attachments = settings.core.config.limits.attachments;
         let (list, counters) = (settings.middleware.clone(), Arc::clone(&settings.counters));
         let send_quota = SendQuota::new(settings.outgoing);
         let status = Arc::new(NamespaceStatus::default());
@@ -109,7 +109,7 @@ impl NamespaceRef {
         alive
     }
 
-    /// What the actor knows, when it has come to mark number `seen`.
+    /// What the actor knows, when it has come to intent_seq number `seen`.
     pub(crate) fn update<W>(&self, core: &namespace::Namespace<W>, seen: u64) {
         if self.status.update(core, seen) {
             self.send_quota.turn_away();
@@ -122,13 +122,13 @@ impl NamespaceRef {
     }
 
     /// Marks the namespace as ended (or not) at once. The message that makes it so carries the
-    /// number of the mark.
-    pub(crate) fn mark(&self, reason: Option<&Reason>) -> u64 {
-        let mark = self.status.mark(reason);
+    /// number of the intent_seq.
+    pub(crate) fn note_intent(&self, reason: Option<&Reason>) -> u64 {
+        let intent_seq = self.status.note_intent(reason);
         if reason.is_some() {
             self.send_quota.turn_away();
         }
-        mark
+        intent_seq
     }
 
     /// Whether the server takes an event or an answer of this content. `id` is that of the question,

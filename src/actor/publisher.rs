@@ -14,7 +14,7 @@ use crate::{
     message::{
         ConnectError, Disconnected, Emitted, Event, GaveUp, Ready, Reconnecting, ServerError,
     },
-    proto::{connection::Outgoing, packet::Body, reason::Reason, refusal::Refusal},
+    proto::{outgoing::Outgoing, packet::Body, reason::Reason, refusal::Refusal},
     stats::Counters,
 };
 

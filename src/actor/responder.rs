@@ -19,21 +19,21 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Responder {
     namespace: Arc<NamespaceRef>,
-    /// The visit that the event came in; see [`NamespaceStatus::visit`](crate::actor::status::NamespaceStatus::visit).
-    visit: u64,
+    /// The join_id that the event came in; see [`NamespaceStatus::join_id`](crate::actor::status::NamespaceStatus::join_id).
+    join_id: u64,
     id: u64,
     used: AtomicBool,
 }
 
 impl Responder {
-    pub(crate) fn new(namespace: &Arc<NamespaceRef>, visit: u64, id: u64) -> Self {
-        Self { namespace: Arc::clone(namespace), visit, id, used: AtomicBool::new(false) }
+    pub(crate) fn new(namespace: &Arc<NamespaceRef>, join_id: u64, id: u64) -> Self {
+        Self { namespace: Arc::clone(namespace), join_id, id, used: AtomicBool::new(false) }
     }
 }
 
 impl Respond for Responder {
     fn answer(&self, payload: Payload) -> Result<(), AnswerError> {
-        if self.namespace.status.visit() != Some(self.visit) {
+        if self.namespace.status.join_id() != Some(self.join_id) {
             return Err(AnswerError::Closed);
         }
         self.namespace.check(Some(self.id), &payload)?;
@@ -44,7 +44,7 @@ impl Respond for Responder {
             self.used.store(false, Ordering::Release);
             return Err(AnswerError::Full);
         };
-        let answer = Answer { visit: self.visit, id: self.id, payload, permit };
+        let answer = Answer { join_id: self.join_id, id: self.id, payload, permit };
         if self.namespace.tell(FromHandle::Answer(answer)) {
             Ok(())
         } else {

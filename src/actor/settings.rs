@@ -15,12 +15,11 @@ use crate::{
 /// What a namespace is made of.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
-    pub(crate) core: namespace::Config,
+    pub(crate) core: namespace::Setup,
     /// Where the credentials come from, if not from `core`.
     pub(crate) provider: Option<AuthProvider>,
     pub(crate) middleware: List,
     pub(crate) outgoing: Limits,
-    pub(crate) max_attachments: usize,
     /// For events that come as messages.
     pub(crate) offline: Offline,
     /// Of subscribers that do not say.
@@ -36,8 +35,7 @@ impl Settings {
     /// The same for another namespace, which may go on with a session.
     pub(crate) fn of(&self, namespace: &ByteString, ticket: Option<&SessionTicket>) -> Self {
         let recovery = ticket.map(SessionTicket::recovery);
-        let core =
-            namespace::Config { namespace: namespace.clone(), recovery, ..self.core.clone() };
+        let core = namespace::Setup { namespace: namespace.clone(), recovery, ..self.core.clone() };
         Self { core, ..self.clone() }
     }
 }

@@ -42,7 +42,7 @@ pub(crate) struct NamespaceStatus {
     has_ended: AtomicBool,
     told: Mutex<Told>,
     /// Counts the times that the namespace was joined, or tried to be; 0 while it is not.
-    visit: AtomicU64,
+    join_id: AtomicU64,
     is_joined: AtomicBool,
     /// The server has let this client in: it is joined, or the server's first events came before its
     /// answer.
@@ -56,9 +56,9 @@ pub(crate) struct NamespaceStatus {
 #[derive(Debug, Default)]
 struct Told {
     reason: Option<Reason>,
-    /// Counts what handles have noted in advance, by [`mark`](NamespaceStatus::mark). The actor leaves it
+    /// Counts what handles have noted in advance, by [`intent_seq`](NamespaceStatus::intent_seq). The actor leaves it
     /// alone until it has come to the message behind it.
-    marks: u64,
+    intent_seq: u64,
 }
 
 impl NamespaceStatus {
@@ -74,20 +74,20 @@ impl NamespaceStatus {
     }
 
     /// What a handle notes, before the actor gets to its message. Nothing follows a shutdown.
-    pub(crate) fn mark(&self, reason: Option<&Reason>) -> u64 {
+    pub(crate) fn note_intent(&self, reason: Option<&Reason>) -> u64 {
         let mut told = self.told();
-        told.marks = told.marks.wrapping_add(1);
+        told.intent_seq = told.intent_seq.wrapping_add(1);
         if told.reason != Some(Reason::Shutdown) {
             told.reason = reason.cloned();
             self.has_ended.store(reason.is_some(), Ordering::Release);
         }
-        told.marks
+        told.intent_seq
     }
 
-    /// What the actor knows, when it has come to mark number `seen`. `true` if that changed
+    /// What the actor knows, when it has come to intent_seq number `seen`. `true` if that changed
     /// whether it has ended, or why.
     pub(crate) fn update<W>(&self, core: &Namespace<W>, seen: u64) -> bool {
-        self.visit.store(core.visit().unwrap_or(0), Ordering::Release);
+        self.join_id.store(core.join_id().unwrap_or(0), Ordering::Release);
         self.is_joined.store(core.is_joined(), Ordering::Release);
         self.has_begun.store(core.has_begun(), Ordering::Release);
         self.max_payload.store(core.max_payload().unwrap_or(0), Ordering::Release);
@@ -101,7 +101,7 @@ impl NamespaceStatus {
             return false;
         }
         let mut told = self.told();
-        let changes = told.marks == seen
+        let changes = told.intent_seq == seen
             && told.reason != Some(Reason::Shutdown)
             && told.reason.as_ref() != reason;
         if changes {
@@ -125,9 +125,9 @@ impl NamespaceStatus {
         Some(self.max_payload.load(Ordering::Acquire)).filter(|&limit| limit != 0)
     }
 
-    /// The number of the visit that goes on now. Ids of the server's questions are good for one.
-    pub(crate) fn visit(&self) -> Option<u64> {
-        Some(self.visit.load(Ordering::Acquire)).filter(|&visit| visit != 0)
+    /// The number of the join_id that goes on now. Ids of the server's questions are good for one.
+    pub(crate) fn join_id(&self) -> Option<u64> {
+        Some(self.join_id.load(Ordering::Acquire)).filter(|&join_id| join_id != 0)
     }
 
     /// Whether the server has let this client in, as far as that is known.

@@ -122,7 +122,7 @@ impl Direction {
 
     fn post(&self, mut pending: PendingEvent) -> Outcome {
         if pending.asker.is_some() && pending.room.is_none() {
-            pending.room = self.to.send_quota.ask();
+            pending.room = self.to.send_quota.reserve_ack();
             if pending.room.is_none() {
                 return Outcome::Full(pending);
             }

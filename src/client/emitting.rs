@@ -154,7 +154,9 @@ impl Socket {
         timeout: Duration,
         retries: u32,
     ) -> Result<(), EmitError> {
-        let Some(room) = self.port.send_quota.ask() else { return Err(EmitError::Full(emit)) };
+        let Some(room) = self.port.send_quota.reserve_ack() else {
+            return Err(EmitError::Full(emit));
+        };
         let (emit, permit) = match self.port.take(emit, self.defaults.offline)? {
             Admitted::Room(emit, permit) => (emit, permit),
             Admitted::Answered(payload) => {

@@ -174,7 +174,7 @@ impl Client {
     ) -> (ShutdownReport, Vec<SessionTicket>) {
         let before = self.stats();
         for port in self.inner.close() {
-            port.mark(Some(&Reason::Shutdown));
+            port.note_intent(Some(&Reason::Shutdown));
         }
         let (waiter, done) = task::channel();
         self.inner.connection.do_send(FromClient::Shutdown { deadline, ending, waiter });

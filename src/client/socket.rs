@@ -113,9 +113,9 @@ impl Socket {
         if self.port.ended() == Some(Reason::Shutdown) {
             return;
         }
-        let mark = self.port.mark(None);
-        if !self.port.tell(FromHandle::Rejoin { mark }) {
-            self.port.mark(Some(&Reason::Shutdown));
+        let intent_seq = self.port.note_intent(None);
+        if !self.port.tell(FromHandle::Rejoin { intent_seq }) {
+            self.port.note_intent(Some(&Reason::Shutdown));
         }
     }
 
@@ -128,8 +128,8 @@ impl Socket {
     /// [taken back](Self::take_unsent). The connection stays, for the other namespaces too.
     pub fn disconnect(&self) {
         if self.port.ended().is_none() {
-            let mark = self.port.mark(Some(&Reason::ClientDisconnect));
-            self.port.tell(FromHandle::Disconnect { mark });
+            let intent_seq = self.port.note_intent(Some(&Reason::ClientDisconnect));
+            self.port.tell(FromHandle::Disconnect { intent_seq });
         }
     }
 

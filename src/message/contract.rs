@@ -14,7 +14,7 @@
 //!     const NAME: &'static str = "price";
 //! }
 //!
-//! /// It asks: `socket.emit("stock", "tea", (left) => …)`.
+//! /// It acks: `socket.emit("stock", "tea", (left) => …)`.
 //! #[derive(Serialize, Deserialize, Message)]
 //! #[rtype(result = "Result<u32, String>")]
 //! struct Stock(String);

@@ -38,6 +38,7 @@
 mod de;
 pub(crate) mod error;
 mod placeholder;
+mod plain;
 mod ser;
 pub(crate) mod text;
 mod tokens;
@@ -52,6 +53,9 @@ use crate::payload::{error::DecodeError, text::Text};
 #[cfg(feature = "msgpack")]
 pub(crate) use placeholder::ESCAPED;
 pub(crate) use placeholder::{AMBIGUOUS, check_placeholders};
+#[cfg(test)]
+pub(crate) use plain::BLOCK;
+pub(crate) use plain::skip_plain;
 pub(crate) use ser::{encode_event, encode_reply};
 use tokens::mended;
 pub(crate) use tokens::{Token, Tokens, read, unquoted};

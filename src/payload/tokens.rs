@@ -7,6 +7,8 @@ use std::borrow::Cow;
 
 use serde::de::DeserializeOwned;
 
+use super::plain::skip_plain;
+
 /// What stands between two commas, colons or ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Token<'a> {
@@ -57,13 +59,14 @@ impl<'a> Iterator for Tokens<'a> {
 
 /// The length of the string at the start of `text`, with its quotes.
 fn string(text: &str) -> usize {
-    let mut escaped = false;
-    let end = text.bytes().skip(1).position(|byte| {
-        let ends = byte == b'"' && !escaped;
-        escaped = byte == b'\\' && !escaped;
-        ends
-    });
-    end.map_or(text.len(), |end| end.saturating_add(2))
+    let mut rest = text.as_bytes().get(1..).unwrap_or_default();
+    loop {
+        rest = match skip_plain(rest) {
+            [] => return text.len(),
+            [b'"', behind @ ..] => return text.len().saturating_sub(behind.len()),
+            [b'\\', _, behind @ ..] | [_, behind @ ..] => behind,
+        };
+    }
 }
 
 /// What a string in JSON says. Halves of characters, which JSON can spell, are replaced.
@@ -152,6 +155,18 @@ mod tests {
             End,
         ];
         assert_eq!(tokens, expected);
+    }
+
+    #[test]
+    fn strings_end_where_they_end_however_long_they_are() {
+        for length in 0..100 {
+            for middle in ["", r#"\""#, r"\\", r"\u00e9", "é", "\t"] {
+                let text = format!("\"{}{middle}{}\"", "x".repeat(length), "y".repeat(length / 2));
+                let json = format!("[{text},1]");
+                let tokens: Vec<_> = Tokens::of(&json).collect();
+                assert_eq!(tokens, [Array, Text(&text), Plain("1"), End]);
+            }
+        }
     }
 
     #[test]

@@ -23,7 +23,7 @@ use bytestring::ByteString;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::ProtocolError;
+use super::{ProtocolError, deadline::deadline_after};
 use crate::{display::brief, payload::text::Text};
 
 /// A revision of Engine.IO and of the Socket.IO protocol on top of it.
@@ -272,7 +272,7 @@ fn number(value: &Value) -> Option<f64> {
 
 impl Handshake {
     /// How long a peer can be silent before it is given up, by either side.
-    pub(crate) fn patience(&self) -> Duration {
+    pub(crate) fn max_silence(&self) -> Duration {
         self.ping_interval.saturating_add(self.ping_timeout)
     }
 }
@@ -326,14 +326,16 @@ impl Heartbeat {
     pub(crate) fn new(now: Instant, protocol: Protocol, handshake: &Handshake) -> Self {
         let (interval, timeout) = (handshake.ping_interval, handshake.ping_timeout);
         let beat = match protocol {
-            Protocol::Eio4 => Beat::Listen { until: later(later(now, interval), timeout) },
-            Protocol::Eio3 => Beat::Rest { until: later(now, interval) },
+            Protocol::Eio4 => {
+                Beat::Listen { until: deadline_after(deadline_after(now, interval), timeout) }
+            }
+            Protocol::Eio3 => Beat::Rest { until: deadline_after(now, interval) },
         };
         Self { interval, timeout, beat, late: None }
     }
 
     /// How long a peer can be silent before it is given up, by either side.
-    pub(crate) fn patience(&self) -> Duration {
+    pub(crate) fn max_silence(&self) -> Duration {
         self.interval.saturating_add(self.timeout)
     }
 
@@ -346,17 +348,18 @@ impl Heartbeat {
     /// counts pings only, and so notices a server that talks but does not listen.
     pub(crate) fn handle_ping(&mut self, now: Instant) {
         if let Beat::Listen { until } = &mut self.beat {
-            *until = later(later(now, self.interval), self.timeout);
+            *until = deadline_after(deadline_after(now, self.interval), self.timeout);
             self.late = None;
         }
     }
 
-    /// Anything came. In revision 3 that is as good as the pong.
-    pub(crate) fn handle_any(&mut self) {
-        if let Beat::Asked { since, .. } = self.beat {
-            self.beat = Beat::Rest { until: later(since, self.interval) };
-            self.late = None;
-        }
+    /// Anything came. In revision 3 that is as good as the pong. `true` if there is another
+    /// deadline now.
+    pub(crate) fn handle_any(&mut self) -> bool {
+        let Beat::Asked { since, .. } = self.beat else { return false };
+        self.beat = Beat::Rest { until: deadline_after(since, self.interval) };
+        self.late = None;
+        true
     }
 
     /// Called whenever this side wakes, and with `is_more` when it has read and not come to the end.
@@ -364,11 +367,11 @@ impl Heartbeat {
         if !self.is_late() && !self.is_overdue(now) {
             return;
         }
-        let judge = later(now, ASK_SYSTEM);
+        let judge = deadline_after(now, ASK_SYSTEM);
         match &mut self.late {
             Some(late) if is_more => late.judge = judge.min(late.until),
             Some(_) => {}
-            late => *late = Some(Late { judge, until: later(now, self.timeout) }),
+            late => *late = Some(Late { judge, until: deadline_after(now, self.timeout) }),
         }
     }
 
@@ -381,7 +384,7 @@ impl Heartbeat {
     fn is_overdue(&self, now: Instant) -> bool {
         let end = match self.beat {
             Beat::Listen { until } | Beat::Asked { until, .. } => until,
-            Beat::Rest { until } => later(until, self.timeout),
+            Beat::Rest { until } => deadline_after(until, self.timeout),
         };
         end <= now
     }
@@ -404,7 +407,7 @@ impl Heartbeat {
             Beat::Listen { until } | Beat::Asked { until, .. } => {
                 until.checked_sub(self.timeout.saturating_sub(spent)).unwrap_or(until)
             }
-            Beat::Rest { until } => later(until, spent),
+            Beat::Rest { until } => deadline_after(until, spent),
         }
     }
 
@@ -416,18 +419,11 @@ impl Heartbeat {
         match self.beat {
             Beat::Listen { .. } | Beat::Asked { .. } => Due::Dead,
             Beat::Rest { .. } => {
-                self.beat = Beat::Asked { until: later(now, self.timeout), since: now };
+                self.beat = Beat::Asked { until: deadline_after(now, self.timeout), since: now };
                 Due::Ping
             }
         }
     }
-}
-
-/// `duration` after `now`; the far future where the clock cannot tell.
-pub(crate) fn later(now: Instant, duration: Duration) -> Instant {
-    now.checked_add(duration)
-        .or_else(|| now.checked_add(Duration::from_secs(86_400)))
-        .unwrap_or(now)
 }
 
 #[cfg(test)]
@@ -587,8 +583,8 @@ mod tests {
             // But a flood is no ping.
             heart.note_lateness(woken + 20 * SECOND, true);
             assert_eq!(heart.poll_timeout(), woken + 20 * SECOND);
-            let verdict = if protocol == Protocol::Eio4 { Due::Dead } else { Due::Ping };
-            assert_eq!(heart.handle_timeout(woken + 20 * SECOND), verdict);
+            let due = if protocol == Protocol::Eio4 { Due::Dead } else { Due::Ping };
+            assert_eq!(heart.handle_timeout(woken + 20 * SECOND), due);
             assert!(!heart.is_late());
         }
         let mut heart = Heartbeat::new(start, Protocol::Eio4, &handshake());

@@ -7,6 +7,8 @@
 
 use std::ops::Range;
 
+use crate::payload::skip_plain;
+
 /// An array.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Outline {
@@ -180,7 +182,7 @@ impl Scan<'_> {
     /// The rest of a string, behind its first quote.
     fn string(&mut self) -> Option<()> {
         loop {
-            self.plain();
+            self.rest = skip_plain(self.rest);
             match self.next()? {
                 b'"' => return Some(()),
                 b'\\' => self.escape()?,
@@ -188,32 +190,6 @@ impl Scan<'_> {
                 _ => {}
             }
         }
-    }
-
-    /// Skips what means nothing in a string, up to the last seven bytes of the text.
-    fn plain(&mut self) {
-        // What has one plain block is long, most of the time.
-        while self.plain_block::<BLOCK>() {
-            while self.plain_block::<{ 4 * BLOCK }>() {}
-        }
-        while let Some((word, rest)) = self.rest.split_first_chunk() {
-            let plain = plain_bytes(u64::from_le_bytes(*word));
-            if plain < 8 {
-                self.rest = self.rest.get(plain..).unwrap_or_default();
-                return;
-            }
-            self.rest = rest;
-        }
-    }
-
-    /// Skips so many bytes, if they mean nothing.
-    fn plain_block<const N: usize>(&mut self) -> bool {
-        let Some((block, rest)) = self.rest.split_first_chunk::<N>() else { return false };
-        let is_plain = is_plain(block);
-        if is_plain {
-            self.rest = rest;
-        }
-        is_plain
     }
 
     fn escape(&mut self) -> Option<()> {
@@ -227,32 +203,6 @@ impl Scan<'_> {
             _ => None,
         }
     }
-}
-
-/// So many bytes are looked at as one, in registers that are as wide. In long strings it is four
-/// times as many.
-const BLOCK: usize = 16;
-
-/// Whether there is no quote, no backslash and no control character in it.
-fn is_plain<const N: usize>(block: &[u8; N]) -> bool {
-    // Without a branch for each byte, it is a few comparisons for all of them.
-    let special = |byte| u8::from(byte == b'"') | u8::from(byte == b'\\') | u8::from(byte < b' ');
-    block.iter().fold(0, |found, &byte| found | special(byte)) == 0
-}
-
-/// How many of eight bytes, from the lowest, come before a quote, a backslash or a control
-/// character.
-fn plain_bytes(word: u64) -> usize {
-    const ONES: u64 = u64::from_ne_bytes([1; 8]);
-    const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);
-    const QUOTES: u64 = u64::from_ne_bytes([b'"'; 8]);
-    const BACKSLASHES: u64 = u64::from_ne_bytes([b'\\'; 8]);
-    const SPACES: u64 = u64::from_ne_bytes([b' '; 8]);
-    // The lowest byte that is less than another borrows from its own highest bit first.
-    let below = |word: u64, other: u64| word.wrapping_sub(other) & !word & HIGH;
-    let special =
-        below(word ^ QUOTES, ONES) | below(word ^ BACKSLASHES, ONES) | below(word, SPACES);
-    usize::try_from(special.trailing_zeros() / 8).unwrap_or_default()
 }
 
 /// The objects (`true`) and arrays (`false`) that are open, from the outermost.
@@ -297,6 +247,7 @@ mod tests {
     use serde_json::value::RawValue;
 
     use super::*;
+    use crate::payload::BLOCK;
 
     /// The same as serde sees it.
     fn outline(text: &str) -> Option<(Option<String>, bool)> {
@@ -379,26 +330,6 @@ mod tests {
             "[\"ends here",
         ] {
             check(text);
-        }
-    }
-
-    #[test]
-    fn the_special_bytes_are_found_wherever_they_are() {
-        for special in 0..=u8::MAX {
-            let ends = special < b' ' || special == b'"' || special == b'\\';
-            for place in 0..8 {
-                for other in [b' ', b'!', b'#', b'[', b']', 0x7F, 0x80, 0xA2, 0xDC, 0xFF] {
-                    let mut word = [other; 8];
-                    word[place] = special;
-                    let expected = if ends { place } else { 8 };
-                    assert_eq!(plain_bytes(u64::from_le_bytes(word)), expected, "{word:?}");
-                    for word in 0..BLOCK / 8 {
-                        let mut block = [other; BLOCK];
-                        block[word * 8 + place] = special;
-                        assert_eq!(is_plain(&block), !ends, "{block:?}");
-                    }
-                }
-            }
         }
     }
 

@@ -18,9 +18,11 @@
 //!                        connection: what the peer is, whether it lives, who may speak
 //! ```
 
-pub(crate) mod acks;
-pub(crate) mod backoff;
+mod attempts;
+pub(crate) mod config;
 pub(crate) mod connection;
+pub(crate) mod deadline;
+pub(crate) mod dial_limiter;
 pub(crate) mod emit;
 pub(crate) mod engine;
 pub(crate) mod error;
@@ -29,13 +31,14 @@ mod json;
 #[cfg(feature = "msgpack")]
 mod msgpack;
 pub(crate) mod namespace;
+pub(crate) mod outgoing;
 pub(crate) mod packet;
-mod proof;
 pub(crate) mod reason;
+pub(crate) mod reconnect;
 pub(crate) mod recovery;
 pub(crate) mod refusal;
-pub(crate) mod retries;
 pub(crate) mod round_trips;
+pub(crate) mod session;
 pub(crate) mod suspect;
 pub(crate) mod ticket;
 

@@ -11,7 +11,7 @@
 use bytestring::ByteString;
 
 use super::{
-    connection::Outgoing,
+    outgoing::Outgoing,
     packet::{Body, MAX_ATTACHMENTS, Parser},
 };
 use crate::proto::{error::Unsendable, reason::Reason};

@@ -21,7 +21,7 @@ use awc::{
 use bytes::Bytes;
 use futures::{StreamExt as _, future::LocalBoxFuture};
 
-use crate::{display::brief, proto::namespace::refusal, runtime::clock};
+use crate::{display::brief, proto::refusal::refusal, runtime::clock};
 
 /// The most interim responses (such as 103 Early Hints) before the final one.
 const MAX_INTERIM: usize = 8;

@@ -18,8 +18,6 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use futures::task::AtomicWaker;
-
 use crate::guard;
 
 /// Room for outgoing events and, apart from it, for answers to the server: who is full of events
@@ -31,7 +29,7 @@ pub(crate) struct SendQuota {
     /// Of the events, those that the connection has and has not written.
     handed: Gauge,
     /// Those that wait for an answer.
-    asks: AtomicUsize,
+    acks: AtomicUsize,
     /// Events that were taken and never sent.
     discarded: AtomicU64,
     limits: Limits,
@@ -46,7 +44,7 @@ pub(crate) struct Limits {
     /// Of events, and of answers.
     pub(crate) bytes: usize,
     /// Events that wait for an answer, and answers.
-    pub(crate) asks: usize,
+    pub(crate) acks: usize,
 }
 
 /// What is taken: how many, and their bytes in the lower bits, so that both change at once.
@@ -105,7 +103,7 @@ impl SendQuota {
             events: Room::default(),
             answers: Room::default(),
             handed: Gauge::default(),
-            asks: AtomicUsize::new(0),
+            acks: AtomicUsize::new(0),
             discarded: AtomicU64::new(0),
             limits,
             waiters: Waiters::default(),
@@ -122,7 +120,7 @@ impl SendQuota {
     /// Takes room for an answer to the server, which nobody counts as discarded.
     pub(crate) fn reserve_answer(self: &Arc<Self>, bytes: usize) -> Option<SendPermit> {
         let bytes = bytes.min(narrow(MAX_BYTES));
-        self.answers.take(bytes, self.limits.asks, self.limits.bytes)?;
+        self.answers.take(bytes, self.limits.acks, self.limits.bytes)?;
         Some(self.permit(bytes, Kind::Answer, Stage::WriteOutcome))
     }
 
@@ -132,8 +130,8 @@ impl SendQuota {
     }
 
     /// Takes room for one who waits for an answer.
-    pub(crate) fn ask(self: &Arc<Self>) -> Option<AckPermit> {
-        take(&self.asks, 1, |sum| sum <= self.limits.asks)?;
+    pub(crate) fn reserve_ack(self: &Arc<Self>) -> Option<AckPermit> {
+        take(&self.acks, 1, |sum| sum <= self.limits.acks)?;
         Some(AckPermit { send_quota: Arc::clone(self) })
     }
 
@@ -355,8 +353,37 @@ impl Drop for SendPermit {
 pub(crate) struct WriteStatus {
     /// One of the states below, or what the event has [settled](WriteOutcome) at.
     state: AtomicU8,
-    waker: AtomicWaker,
+    waiter: Waiter,
     cause: OnceLock<Cause>,
+}
+
+/// The task that waits for an event to be written, if one does.
+#[derive(Debug, Default)]
+struct Waiter(Mutex<Option<Waker>>);
+
+impl Waiter {
+    fn waker(&self) -> MutexGuard<'_, Option<Waker>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(&self, waker: &Waker) {
+        let mut known = self.waker();
+        if known.as_ref().is_none_or(|known| !known.will_wake(waker)) {
+            let old = known.replace(waker.clone());
+            drop(known);
+            // It is code of the application, which may want the lock.
+            drop(old);
+        }
+    }
+
+    fn take(&self) -> Option<Waker> {
+        self.waker().take()
+    }
+
+    fn wake(&self) {
+        let waker = self.take();
+        waker.into_iter().for_each(Waker::wake);
+    }
 }
 
 /// It is open, and nobody waits for it.
@@ -391,13 +418,13 @@ impl WriteStatus {
     }
 
     pub(crate) fn poll(&self, cx: &Context<'_>) -> Poll<WriteOutcome> {
-        self.waker.register(cx.waker());
+        self.waiter.set(cx.waker());
         let state = self.state.compare_exchange(OPEN, AWAITED, AcqRel, Acquire);
         let settled = [WriteOutcome::Written, WriteOutcome::Discarded, WriteOutcome::Stranded];
         let settled = settled.into_iter().find(|settled| state == Err(settled.number()));
         if settled.is_some() {
             // It is dropped where it came from.
-            drop(self.waker.take());
+            drop(self.waiter.take());
         }
         settled.map_or(Poll::Pending, Poll::Ready)
     }
@@ -424,7 +451,7 @@ impl Observer for WriteStatus {
         // waits for it.
         if settle(OPEN).is_err() && settle(AWAITED).is_ok() {
             // It is that of a task of the application.
-            if let Err(panicked) = guard::run(|| self.waker.wake()) {
+            if let Err(panicked) = guard::run(|| self.waiter.wake()) {
                 log::warn!("a task that waits for an event to be written {panicked} (its waker)");
             }
         } else {
@@ -445,9 +472,9 @@ pub(crate) struct AckPermit {
 
 impl Drop for AckPermit {
     fn drop(&mut self) {
-        let SendQuota { asks, limits, waiters, .. } = &*self.send_quota;
-        asks.fetch_sub(1, SeqCst);
-        waiters.wake_if(|| asks.load(SeqCst) <= limits.asks / 2);
+        let SendQuota { acks, limits, waiters, .. } = &*self.send_quota;
+        acks.fetch_sub(1, SeqCst);
+        waiters.wake_if(|| acks.load(SeqCst) <= limits.acks / 2);
     }
 }
 

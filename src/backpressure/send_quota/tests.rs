@@ -4,7 +4,7 @@ use super::*;
 use crate::proto::error::EmitError;
 
 fn send_quota() -> Arc<SendQuota> {
-    SendQuota::new(Limits { items: 2, bytes: 100, asks: 1 })
+    SendQuota::new(Limits { items: 2, bytes: 100, acks: 1 })
 }
 
 #[test]
@@ -18,15 +18,15 @@ fn room_is_bounded_in_items_and_bytes_and_comes_back() {
     drop((first, second));
     assert_eq!((send_quota.waiting(), send_quota.waiting_bytes()), (0, 0));
     assert!(send_quota.reserve(1_000).is_some(), "a giant passes alone");
-    let asking = send_quota.ask();
-    assert!(asking.is_some() && send_quota.ask().is_none());
+    let asking = send_quota.reserve_ack();
+    assert!(asking.is_some() && send_quota.reserve_ack().is_none());
     drop(asking);
-    assert!(send_quota.ask().is_some());
+    assert!(send_quota.reserve_ack().is_some());
 }
 
 #[test]
 fn no_limit_and_no_event_is_too_large_for_the_count() {
-    let send_quota = SendQuota::new(Limits { items: usize::MAX, bytes: usize::MAX, asks: 1 });
+    let send_quota = SendQuota::new(Limits { items: usize::MAX, bytes: usize::MAX, acks: 1 });
     let giant = send_quota.reserve(usize::MAX).unwrap();
     assert_eq!(send_quota.waiting(), 1);
     assert!(send_quota.reserve(1).is_none() && send_quota.reserve(usize::MAX).is_none());
@@ -100,7 +100,7 @@ fn answers_have_room_of_their_own() {
 
 #[test]
 fn who_waits_for_room_is_woken_when_half_of_it_is_there_or_all() {
-    let send_quota = SendQuota::new(Limits { items: 4, bytes: 100, asks: 2 });
+    let send_quota = SendQuota::new(Limits { items: 4, bytes: 100, acks: 2 });
     let (first, woken) = count();
     let (second, _) = count();
     let wait = || {
@@ -124,9 +124,9 @@ fn who_waits_for_room_is_woken_when_half_of_it_is_there_or_all() {
     held.pop();
     assert_eq!(woken.get(), 2);
     // So does who waits to ask, and who waits for nothing any more.
-    let asks = (send_quota.ask(), send_quota.ask());
+    let acks = (send_quota.reserve_ack(), send_quota.reserve_ack());
     wait();
-    drop(asks.0);
+    drop(acks.0);
     assert_eq!(woken.get(), 3);
     wait();
     send_quota.turn_away();

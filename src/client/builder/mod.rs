@@ -24,14 +24,14 @@ use crate::{
         builder::parts::Parts,
         credentials::Auth,
         error::{BuildError, StartError},
-        lifeline::Lifeline,
+        lifeline::{Lifeline, seed},
     },
     middleware::List,
     proto::{
-        backoff::Reconnect,
         emit::Offline,
         engine::Protocol,
         packet::{MAX_ATTACHMENTS, Parser},
+        reconnect::Reconnect,
         ticket::SessionTicket,
     },
     transport::{Pairs, PairsProvider},
@@ -226,7 +226,7 @@ impl ClientBuilder {
         let url = target.base.clone();
         let (counters, window) = (Arc::clone(&settings.counters), Arc::clone(&settings.window));
         let connection = Connection::start_in_arbiter(arbiter, move |_| {
-            Connection::new(config, target, window, known, counters)
+            Connection::new(config, seed(), target, window, known, counters)
         });
         let lifeline = Arc::new(Lifeline::new(connection.clone(), ids));
         let namespace = settings.core.namespace.clone();

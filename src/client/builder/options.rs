@@ -10,7 +10,8 @@ use crate::{
     client::{builder::ClientBuilder, credentials::Auth},
     middleware::Middleware,
     proto::{
-        backoff::Reconnect, emit::Offline, engine::Protocol, packet::Parser, ticket::SessionTicket,
+        emit::Offline, engine::Protocol, packet::Parser, reconnect::Reconnect,
+        ticket::SessionTicket,
     },
     runtime::provider::{DialContext, JoinContext, Provider},
 };

@@ -14,13 +14,13 @@ use crate::{
         lifeline::{MessageIds, seed},
         socket::Defaults,
     },
-    proto::{backoff::Range, connection::Config, namespace, packet::Limits, ticket::SessionTicket},
+    proto::{config::Config, namespace, packet::Limits, reconnect::Range, ticket::SessionTicket},
     transport::{Headers, Query, Target},
 };
 
 /// What a client is made of.
 pub(super) struct Parts {
-    pub(super) config: Config,
+    pub(super) config: Arc<Config>,
     pub(super) target: Target,
     pub(super) settings: Settings,
     pub(super) defaults: Defaults,
@@ -58,37 +58,34 @@ impl ClientBuilder {
         let headers = Headers::new(self.headers, self.headers_with)?;
         let target = Target { base, query, headers, max_message: self.max_message_size };
         let link = target.authority();
+        let config = Arc::new(Config {
+            pin: self.protocol,
+            parser: self.parser,
+            limits: Limits { attachments: self.max_attachments, bytes: self.max_message_size },
+            max_payload: self.max_payload,
+            connect_timeout: self.connect_timeout,
+            join_timeout: self.join_timeout,
+            attachment_timeout: self.attachment_timeout,
+            reconnect: self.reconnect,
+            retry_window: self.retry_window,
+        });
         Ok(Parts {
-            config: Config {
-                pin: self.protocol,
-                parser: self.parser,
-                limits: Limits { attachments: self.max_attachments, bytes: self.max_message_size },
-                connect_timeout: self.connect_timeout,
-                join_timeout: self.join_timeout,
-                attachment_timeout: self.attachment_timeout,
-                reconnect: self.reconnect.clone(),
-                seed: seed(),
-            },
+            config: Arc::clone(&config),
             target,
             settings: Settings {
-                core: namespace::Config {
+                core: namespace::Setup {
+                    config,
                     namespace,
-                    parser: self.parser,
                     credentials,
-                    join_timeout: self.join_timeout,
-                    reconnect: self.reconnect,
-                    max_payload: self.max_payload,
-                    retry_window: self.retry_window,
                     recovery: None,
                     seed: seed(),
                 },
                 provider,
                 middleware: self.middleware,
-                max_attachments: self.max_attachments,
                 outgoing: send_quota::Limits {
                     items: self.outgoing.items,
                     bytes: self.outgoing.bytes,
-                    asks: self.pending_acks,
+                    acks: self.pending_acks,
                 },
                 offline: self.offline,
                 overflow: self.overflow,

@@ -1,17 +1,15 @@
 //! One connection: what the peer is, whether it lives, what goes out and what came in.
 //!
 //! ```text
-//!          connect          dialled            open packet, verdict
-//!   Idle ───────────▶ Dialling ────▶ Opening ─────────────────────▶ Open
-//!    ▲                 ▲ ▲  │           │ no verdict yet             │
-//!    │                 │ │  │           ▼                            │
-//!    │                 │ └──┼────── Undecided ──────────────────────▶│
-//!    │       Queued ───┘    ▼                                        ▼
-//!    │         ▲      lost, refused, timed out ◀─── Closing ◀─── close
-//!    │      Waiting         │
-//!    │         ▲            │
-//!    │         └──────┬─────┘
-//!    └────────────────┘ nobody wants it, or not again
+//!        connect                handshake, known revision
+//!   Idle ───────────▶ Opening ─────────────────────────────▶ Open
+//!    ▲                 ▲   │                                   │
+//!    │       Queued ───┘   ▼                                   ▼
+//!    │         ▲      lost, refused, timed out ◀── Closing ◀── close
+//!    │      Waiting        │
+//!    │         ▲           │
+//!    │         └─────┬─────┘
+//!    └───────────────┘ nobody wants it, or not again
 //! ```
 //!
 //! Where somebody still wants the connection and the policy allows it, a loss is followed by a wait
@@ -19,323 +17,98 @@
 //! counted in a row; a session that has lasted begins the count anew. Nothing waits, queues or dials
 //! when nobody wants the connection any more.
 //!
-//! # Which server is it?
-//!
-//! One client speaks to servers of both protocol revisions. On a websocket it always asks for
-//! revision 4, which servers of either revision take, and then:
-//!
-//! 1. `maxPayload` in the handshake: revision 4 (servers since 4.5). Decided at once.
-//! 2. Otherwise it says nothing, since a request to join `/` would make a server 2.x join it
-//!    twice. A Socket.IO packet that comes by itself is one from a server 1.x or 2.x, unless it
-//!    tells a socket id, as the answer to a request does in revision 4; a ping is one from a server
-//!    3.0 to 4.4.
-//! 3. After [`GRACE`] of silence it sends a ping. A server 1.x or 2.x answers it. A server 3.1 to
-//!    4.4 hangs up, without a word to its application; it is dialled again at once, and now known.
-//!    A server 3.0 stays silent. Behind the ping goes one of the websocket layer, whose pong tells
-//!    that the server has read both: it then has [`SLACK`] for its answer, or twice the time that
-//!    the pong took, and without a pong [`PATIENCE`].
-//! 4. The answer to a ping is weak evidence: some servers of revision 4 answer one. If nothing
-//!    follows it for half of the time to join, the server is dialled again and taken for one of
-//!    revision 4. Should it be an old one after all, which thinks for that long, its next packet
-//!    says so.
-//!
-//! A server that refuses with HTTP status 400, or ends the connection before its handshake, is asked
-//! once more, for revision 3: some servers that know no other do one or the other. The verdict is
-//! kept for the next connection. One handshake that was cut short does not change it, a second one
-//! in a row does.
+//! Its parts: [`opening`] gets from the dial to a session, [`revision`] knows what the server speaks,
+//! [`reader`] makes packets of messages, [`send_queue`] holds what is to be written, [`leaving`] holds
+//! back what must wait for a pong, [`unconfirmed`] counts what the server may not have read, and
+//! [`mod@root`] follows what a server of revision 3 does about `/`. All deadlines are in one table of
+//! [`timers`].
+
+mod events;
+mod leaving;
+mod opening;
+mod reader;
+mod revision;
+mod root;
+mod send_queue;
+mod timers;
+mod unconfirmed;
 
 use std::{
-    collections::{HashSet, VecDeque},
-    fmt,
+    collections::VecDeque,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use bytestring::ByteString;
-
+pub(crate) use self::events::{Action, Admission, Event, Tally};
+use self::{
+    leaving::Leaving,
+    opening::{Opening, Step},
+    reader::{Input, Reader},
+    revision::Revision,
+    root::{Change, Root},
+    send_queue::{SendQueue, Written},
+    timers::{Timer, Timers},
+    unconfirmed::Unconfirmed,
+};
 use super::{
-    backoff::{Jitter, Reconnect, Retry},
-    engine::{self, Due, EnginePacket, Frame, Handshake, Heartbeat, Message, Protocol, later},
-    namespace::refusal,
-    packet::{Body, Decoder, Limits, Packet, Parser, ProtocolError, Refused, root},
-    proof::Unconfirmed,
+    attempts::Attempts,
+    config::Config,
+    deadline::deadline_after,
+    engine::{Due, Frame, Handshake, Heartbeat, Message, Protocol},
+    outgoing::Outgoing,
+    packet::{Body, Packet, Parser, ProtocolError, Refused, root},
+    reconnect::Retry,
+    session::Session,
     suspect::{Suspect, Suspects},
 };
-use crate::{
-    backpressure::send_quota::SendPermit,
-    display::brief,
-    payload::text::Text,
-    proto::{
-        emit::Terms,
-        error::EmitError,
-        reason::{ConnectFailure, Reason},
-    },
-};
+use crate::proto::reason::{ConnectFailure, Reason};
 
-/// How long an undecided server may be silent before it is asked.
-pub(crate) const GRACE: Duration = Duration::from_millis(50);
-/// How long it then has for an answer.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
-/// How long it has at least when it is known to have read the question.
-pub(crate) const SLACK: Duration = Duration::from_millis(100);
-/// How long a server that did not take revision 4 has for the handshake of revision 3. An old one
-/// sends it at once; some new ones never say a word.
-const SECOND_TRY: Duration = Duration::from_secs(2);
-/// So many times in a row a server is dialled again at once since it was taken for another one.
-const MAX_MISTAKES: u32 = 2;
-/// How long a farewell waits for the proof that what was sent before it has been read.
-const FAREWELL: Duration = Duration::from_secs(1);
 /// The longest time for which a server can ask to be left alone: what it says may be a mistake, or
 /// the word of something on the way to it, and nobody is to be parked for ever.
 const LONGEST_PAUSE: Duration = Duration::from_secs(3_600);
 
-#[derive(Debug, Clone)]
-pub(crate) struct Config {
-    /// The revision that the application insists on.
-    pub(crate) pin: Option<Protocol>,
-    pub(crate) parser: Parser,
-    pub(crate) limits: Limits,
-    /// From the first dial to the handshake.
-    pub(crate) connect_timeout: Duration,
-    /// For the server to join `/` by itself, in revision 3.
-    pub(crate) join_timeout: Duration,
-    /// For the attachments of a packet to arrive.
-    pub(crate) attachment_timeout: Duration,
-    pub(crate) reconnect: Reconnect,
-    /// For the jitter.
-    pub(crate) seed: u64,
-}
-
-/// A packet to be sent, and what goes with it on its way.
-#[derive(Debug)]
-pub(crate) struct Outgoing {
-    pub(crate) packet: Packet,
-    /// The room it holds until it is written.
-    pub(crate) permit: Option<SendPermit>,
-    /// How it may wait.
-    pub(crate) terms: Option<Box<Terms>>,
-    /// When it must not wait any more for its namespace.
-    pub(crate) expires: Option<Instant>,
-    /// Counts what its namespace sends, so that what comes back finds its place.
-    pub(crate) number: u64,
-}
-
-/// It goes from hand to hand. What is larger is moved by a call, which takes as long as much of what
-/// else is done with an event.
-const _: () = assert!(size_of::<Outgoing>() <= 128);
-
-impl Outgoing {
-    /// A packet of the protocol itself.
-    pub(crate) fn bare(packet: Packet) -> Self {
-        Self { packet, permit: None, terms: None, expires: None, number: 0 }
-    }
-
-    /// One of the tries of a message that is sent until it is answered. The room is held by the
-    /// message.
-    fn is_copy(&self) -> bool {
-        self.permit.is_none() && self.is_event()
-    }
-
-    /// It is sent now or never.
-    pub(crate) fn is_volatile(&self) -> bool {
-        self.terms.as_deref().is_some_and(Terms::are_volatile)
-    }
-
-    fn is_event(&self) -> bool {
-        matches!(self.packet.body, Body::Event { .. })
-    }
-
-    /// An event that asks for no answer.
-    fn is_plain(&self) -> bool {
-        matches!(self.packet.body, Body::Event { id: None, .. })
-    }
-
-    /// Whose place among what waits it takes.
-    pub(crate) fn key(&self) -> Option<&ByteString> {
-        self.terms.as_deref().and_then(Terms::key)
-    }
-}
-
-/// What a namespace has to know of an open connection.
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Session {
-    /// Counts connections, so that what belongs to an older one is recognised.
-    pub(crate) epoch: u64,
-    pub(crate) protocol: Protocol,
-    /// The engine session's id, a secret.
-    pub(crate) sid: ByteString,
-    /// The largest message that the server takes, in bytes, if it says.
-    pub(crate) max_payload: Option<u64>,
-}
-
-impl fmt::Debug for Session {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { epoch, protocol, sid: _, max_payload } = self;
-        f.debug_struct("Session")
-            .field("epoch", epoch)
-            .field("protocol", protocol)
-            .field("max_payload", max_payload)
-            .finish_non_exhaustive()
-    }
-}
-
-/// What the driver is to do with the transport.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Action {
-    /// Drop whatever there is, and dial.
-    Dial(Protocol),
-    /// Write what there is, close, and report the end as lost.
-    Close,
-    /// Drop it now.
-    Drop,
-}
-
-/// What waits to be written. A packet becomes messages when its turn comes: until then it can be
-/// replaced, or given back.
-#[derive(Debug)]
-enum Queued {
-    Packet(Outgoing),
-    Ping(u64),
-    /// A ping of revision 3.
-    Heartbeat,
-}
-
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Event {
-    /// A server of revision 3 is there. It joins `/`, or not, and may speak there before; all
-    /// others wait.
-    Greeted(Session),
-    /// Namespaces may join.
-    Opened(Session),
-    /// Of the current session.
-    Packet(Packet),
-    /// An old server sent an event or an answer that is none. It is left out.
-    Unreadable(ProtocolError),
-    /// An old server let nobody into `/`, and with it into no namespace that waits.
-    Refused(Reason),
-    /// The connection is gone, or did not come about. `again`: another is on its way. What was not
-    /// written to it is to be [taken](Connection::take_unwritten). `suspect`: the event over which the
-    /// server may have ended it.
-    Lost { reason: Reason, again: bool, suspect: Option<Suspect> },
-    /// Attempt number `attempt` is made after `delay`, because of `reason`.
-    Retrying { attempt: u32, delay: Duration, reason: Reason },
-    /// As many attempts were made as are allowed.
-    GaveUp { attempts: u32, reason: Reason },
-}
-
-/// The answer to a namespace that wants to join.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Admission {
-    /// Go ahead.
-    Now(Session),
-    /// The server has joined it already.
-    Joined(Session),
-    /// [`Event::Opened`] will say when.
-    Later,
-}
-
 #[derive(Debug)]
 pub(crate) struct Connection {
-    config: Config,
-    /// What the server is known to speak.
-    verdict: Option<Protocol>,
-    epoch: u64,
+    config: Arc<Config>,
     state: State,
-    /// Handshakes that were cut short, in a row.
-    cut_short: u32,
-    /// Times in a row that the server turned out to be of another revision than it was taken for.
-    mistakes: u32,
-    /// Somebody wants a connection.
-    wanted: bool,
-    /// Attempts in a row, since the last session that lasted.
-    attempts: u32,
-    /// Sessions in a row that the server has closed without a word when a namespace wanted to join.
-    mute: u32,
-    /// Why the last connection ended, or could not be made.
-    last: Option<Reason>,
-    draws: Jitter,
-    decoder: Decoder,
-    queue: VecDeque<Queued>,
-    /// The packet of which only the first messages are written, so many. A server has it when it has
-    /// all of them.
-    writing: Option<(Outgoing, usize)>,
-    /// A buffer for the beginning of messages.
-    head: String,
-    unwritten: Vec<Outgoing>,
-    farewells: VecDeque<PendingLeave>,
-    returns: VecDeque<PendingRejoin>,
-    /// Namespaces that were left on this connection.
-    left: HashSet<ByteString>,
-    pings: u64,
-    /// The last one that was written.
-    pinged: u64,
-    proof: Unconfirmed,
+    timers: Timers,
+    revision: Revision,
+    attempts: Attempts,
+    reader: Reader,
+    send_queue: SendQueue,
+    leaving: Leaving,
+    unconfirmed: Unconfirmed,
     suspects: Suspects,
     /// The one that the connection was lost over, until that is told.
     suspect: Option<Suspect>,
-    /// The server's ping is to be answered. One answer is enough for any number of pings, and
-    /// needs no queue that a flood of them could fill.
-    pong: bool,
+    epoch: u64,
+    /// Somebody wants a connection.
+    wanted: bool,
+    /// Sessions in a row that the server has closed without a word when a namespace wanted to join.
+    mute: u32,
+    /// Why the last connection ended, or could not be made.
+    last_reason: Option<Reason>,
     actions: VecDeque<Action>,
     events: VecDeque<Event>,
     tally: Tally,
 }
 
-/// What happened, in numbers, since somebody last looked.
-#[derive(Debug, Default)]
-pub(crate) struct Tally {
-    /// Events, handed to the transport.
-    pub(crate) events: u64,
-    /// Answers to the server.
-    pub(crate) answers: u64,
-    pub(crate) bytes_in: u64,
-    pub(crate) bytes_out: u64,
-    /// Events whose place another one has taken.
-    pub(crate) replaced: u64,
-    /// Events that were written to a connection before it was lost, and perhaps not read.
-    pub(crate) in_doubt: u64,
-}
-
+/// Each with its timers.
 #[derive(Debug)]
 enum State {
     Idle,
-    /// Until the delay before the next attempt is over.
-    Waiting {
-        until: Instant,
-    },
-    /// Until it is this client's turn.
-    Queued {
-        until: Instant,
-    },
-    /// `first`: why the server did not take revision 4, if this is the second try.
-    Dialling {
-        asked: Protocol,
-        deadline: Instant,
-        first: Option<Reason>,
-    },
-    /// There is a websocket, but no handshake yet.
-    Opening {
-        asked: Protocol,
-        deadline: Instant,
-        first: Option<Reason>,
-    },
-    Undecided {
-        handshake: Handshake,
-        until: Instant,
-        probe: Option<Probe>,
-    },
+    /// Until the delay before the next attempt is over: [`Timer::Delay`].
+    Waiting,
+    /// Until it is this client's turn: [`Timer::Dial`].
+    Queued,
+    /// [`Timer::Connect`], [`Timer::Probe`].
+    Opening(Opening),
+    /// All others.
     Open(Open),
+    /// [`Timer::Close`].
     Closing {
         protocol: Protocol,
-        until: Instant,
     },
-}
-
-/// The question to a server that does not say what it is.
-#[derive(Debug, Clone, Copy)]
-struct Probe {
-    since: Instant,
-    /// The ping of the websocket layer behind it.
-    ping: u64,
 }
 
 #[derive(Debug)]
@@ -348,111 +121,59 @@ struct Open {
     is_heard: bool,
     /// A namespace has asked to join.
     is_asked: bool,
-    /// When the attachments of a half-received packet must be here.
-    attachments: Option<Instant>,
     /// The application is done: close when all is said.
-    closing: Option<Instant>,
-}
-
-/// What a server of revision 3 has done about `/`, on which all else depends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Root {
-    /// Revision 4: nothing, `/` is a namespace like any other.
-    Free,
-    /// `doubt`: when the server is taken for one of revision 4 after all, unless it says something.
-    Pending {
-        until: Instant,
-        doubt: Option<Instant>,
-    },
-    Joined,
-    /// Left or refused. It cannot be joined again on this connection.
-    Gone,
-}
-
-/// A packet that says goodbye, held back until what was sent before it has been read: an official
-/// server may drop events that arrive together with a disconnect.
-#[derive(Debug)]
-struct PendingLeave {
-    packet: Packet,
-    ping: u64,
-    until: Instant,
-    /// The request to join again, if that is wanted already.
-    back: Option<Outgoing>,
-}
-
-/// A request to join a namespace that was left on this connection, held back until the goodbye has
-/// been read: an official server acts on a disconnect a moment later than on a request to join, and
-/// takes one that arrives together with the goodbye for a second one. It closes the connection.
-#[derive(Debug)]
-struct PendingRejoin {
-    request: Outgoing,
-    ping: u64,
-    until: Instant,
+    is_closing: bool,
 }
 
 impl Connection {
-    pub(crate) fn new(config: Config) -> Self {
+    /// `seed` is for the jitter.
+    pub(crate) fn new(config: Arc<Config>, seed: u64) -> Self {
+        let Config { pin, parser, limits, reconnect, .. } = &*config;
         Self {
-            verdict: config.pin,
-            decoder: Decoder::new(config.parser, config.limits),
-            suspects: Suspects::new(config.parser),
-            draws: Jitter::new(config.seed),
-            config,
-            cut_short: 0,
-            mistakes: 0,
-            epoch: 0,
             state: State::Idle,
-            wanted: false,
-            attempts: 0,
-            mute: 0,
-            last: None,
-            queue: VecDeque::new(),
-            writing: None,
-            head: String::new(),
-            unwritten: Vec::new(),
-            farewells: VecDeque::new(),
-            returns: VecDeque::new(),
-            left: HashSet::new(),
-            pings: 0,
-            pinged: 0,
-            proof: Unconfirmed::default(),
+            timers: Timers::default(),
+            revision: Revision::new(*pin),
+            attempts: Attempts::new(reconnect.clone(), seed),
+            reader: Reader::new(*parser, *limits),
+            send_queue: SendQueue::default(),
+            leaving: Leaving::default(),
+            unconfirmed: Unconfirmed::default(),
+            suspects: Suspects::new(*parser),
             suspect: None,
-            pong: false,
+            epoch: 0,
+            wanted: false,
+            mute: 0,
+            last_reason: None,
             actions: VecDeque::new(),
             events: VecDeque::new(),
             tally: Tally::default(),
+            config,
         }
     }
 
     /// What the server speaks, as far as is known.
     pub(crate) fn protocol(&self) -> Option<Protocol> {
-        self.verdict
+        self.revision.known()
     }
 
     /// The number of the attempt to connect again that goes on, or is next; 0 if it is none.
     pub(crate) fn attempt(&self) -> u32 {
-        self.attempts
+        self.attempts.made()
     }
 
     /// Why the last connection ended, or could not be made.
-    pub(crate) fn last(&self) -> Option<&Reason> {
-        self.last.as_ref()
+    pub(crate) fn last_reason(&self) -> Option<&Reason> {
+        self.last_reason.as_ref()
     }
 
     /// When this part of the time is over that the heartbeat may take.
     pub(crate) fn strain(&self, part: f64) -> Option<Instant> {
-        match &self.state {
-            State::Open(open) => Some(open.heartbeat.strain(part)),
-            _ => None,
-        }
+        self.open().map(|open| open.heartbeat.strain(part))
     }
 
     /// How long one of the two waits for an answer to its ping, while there is a connection.
     pub(crate) fn ping_timeout(&self) -> Option<Duration> {
-        match &self.state {
-            State::Open(open) => Some(open.heartbeat.timeout()),
-            _ => None,
-        }
+        self.open().map(|open| open.heartbeat.timeout())
     }
 
     /// The number of the current connection, or of the last one.
@@ -469,6 +190,21 @@ impl Connection {
         matches!(self.state, State::Idle)
     }
 
+    fn open(&self) -> Option<&Open> {
+        match &self.state {
+            State::Open(open) => Some(open),
+            _ => None,
+        }
+    }
+
+    fn is_current(&self, epoch: u64) -> bool {
+        self.open().is_some_and(|open| open.session.epoch == epoch)
+    }
+
+    fn is_closing(&self) -> bool {
+        self.open().is_some_and(|open| open.is_closing)
+    }
+
     // What the application wants.
 
     /// A namespace wants to join.
@@ -479,16 +215,16 @@ impl Connection {
                 self.dial(now);
                 return Admission::Later;
             }
-            State::Open(open) if open.closing.is_none() => open,
+            State::Open(open) if !open.is_closing => open,
             _ => return Admission::Later,
         };
         let session = open.session.clone();
         match open.root {
             Root::Joined if namespace == "/" => Admission::Joined(session),
             Root::Free | Root::Joined => Admission::Now(session),
-            // What comes is for it, up to the server's verdict.
-            Root::Pending { .. } if namespace == "/" => Admission::Now(session),
-            Root::Pending { .. } => Admission::Later,
+            // What comes is for it, up to the server's answer.
+            Root::Pending if namespace == "/" => Admission::Now(session),
+            Root::Pending => Admission::Later,
             Root::Gone => {
                 self.replace(now, session.epoch);
                 Admission::Later
@@ -498,10 +234,8 @@ impl Connection {
 
     /// Has another connection made in the place of the one of that number, for all namespaces.
     pub(crate) fn replace(&mut self, now: Instant, epoch: u64) {
-        if matches!(&self.state, State::Open(open) if open.closing.is_none())
-            && self.is_current(epoch)
-        {
-            self.attempts = 0;
+        if self.is_current(epoch) && !self.is_closing() {
+            self.attempts.reset();
             self.tell_lost(Reason::Reconnect, true);
             self.dial(now);
         }
@@ -511,20 +245,18 @@ impl Connection {
     /// connection that is open stays open.
     pub(crate) fn set_wanted(&mut self, wanted: bool) {
         self.wanted = wanted;
-        if wanted {
-            return;
+        if !wanted && self.is_under_way() {
+            self.actions.push_back(Action::Drop);
+            self.attempts.reset();
+            self.enter(State::Idle);
         }
+    }
+
+    /// Whether there is no connection yet, but to be one.
+    fn is_under_way(&self) -> bool {
         match self.state {
-            State::Idle | State::Open(_) | State::Closing { .. } => {}
-            State::Waiting { .. }
-            | State::Queued { .. }
-            | State::Dialling { .. }
-            | State::Opening { .. }
-            | State::Undecided { .. } => {
-                self.actions.push_back(Action::Drop);
-                self.state = State::Idle;
-                self.attempts = 0;
-            }
+            State::Idle | State::Open(_) | State::Closing { .. } => false,
+            State::Waiting | State::Queued | State::Opening(_) => true,
         }
     }
 
@@ -532,208 +264,102 @@ impl Connection {
     /// [given back](Self::take_unwritten).
     pub(crate) fn send(&mut self, now: Instant, epoch: u64, outgoing: Outgoing) {
         if !self.is_current(epoch) {
-            self.unwritten.extend(Some(outgoing).filter(Outgoing::is_event));
-            return;
+            return self.send_queue.give_back(outgoing);
         }
-        if !matches!(outgoing.packet.body, Body::Connect(_)) {
-            if outgoing.is_plain()
-                || self.suspects.is_open()
-                || self.suspects.is_suspicious(&outgoing)
-            {
-                self.proof.expect(now);
-            }
-            return self.enqueue(outgoing);
+        if matches!(outgoing.packet.body, Body::Connect(_)) {
+            return self.leaving.join(now, outgoing, &mut self.send_queue, &mut self.timers);
         }
-        let name = name(&outgoing.packet);
-        if let Some(farewell) = self.farewell_of(&name) {
-            farewell.back = Some(outgoing);
-        } else if self.left.contains(&name) {
-            self.hold(outgoing, later(now, FAREWELL));
-        } else {
-            self.enqueue(outgoing);
+        if outgoing.is_plain() || self.suspects.is_open() || self.suspects.is_suspicious(&outgoing)
+        {
+            self.unconfirmed.expect(now, &mut self.timers);
         }
-    }
-
-    fn farewell_of(&mut self, name: &str) -> Option<&mut PendingLeave> {
-        self.farewells.iter_mut().find(|farewell| farewell.packet.namespace == *name)
-    }
-
-    /// Holds a request to join back, until what has been said before it has been read.
-    fn hold(&mut self, request: Outgoing, until: Instant) {
-        let ping = self.ping();
-        self.returns.push_back(PendingRejoin { request, ping, until });
-    }
-
-    fn ping(&mut self) -> u64 {
-        self.pings = self.pings.wrapping_add(1);
-        self.queue.push_back(Queued::Ping(self.pings));
-        self.pings
+        if self.send_queue.push(outgoing) {
+            self.tally.replaced = self.tally.replaced.saturating_add(1);
+        }
     }
 
     /// Leaves a namespace that was joined: sends its disconnect when all before it has been read.
     pub(crate) fn leave(&mut self, now: Instant, epoch: u64, packet: Packet) {
-        if !self.is_current(epoch) {
-            return;
-        }
         if let State::Open(open) = &mut self.state
-            && open.root != Root::Free
-            && packet.namespace == *"/"
+            && open.session.epoch == epoch
         {
-            open.root = Root::Gone;
+            open.root.handle_leave(&packet.namespace);
+            if open.root != Root::Pending {
+                self.timers.stop(Timer::Join);
+                self.timers.stop(Timer::Doubt);
+            }
+            self.leaving.leave(now, packet, &mut self.send_queue, &mut self.timers);
         }
-        let ping = self.ping();
-        let until = later(now, FAREWELL);
-        self.farewells.push_back(PendingLeave { packet, ping, until, back: None });
     }
 
     /// Closes when all is said, or at `until`.
     pub(crate) fn close(&mut self, until: Instant) {
-        match &mut self.state {
-            State::Open(open) => {
-                open.closing = Some(until);
-                self.try_close();
-            }
-            State::Idle | State::Closing { .. } => {}
-            State::Waiting { .. }
-            | State::Queued { .. }
-            | State::Dialling { .. }
-            | State::Opening { .. }
-            | State::Undecided { .. } => {
-                self.actions.push_back(Action::Drop);
-                self.end(Reason::Shutdown);
-            }
+        if let State::Open(open) = &mut self.state {
+            open.is_closing = true;
+            self.timers.set(Timer::Close, until);
+            self.try_close();
+        } else if self.is_under_way() {
+            self.actions.push_back(Action::Drop);
+            self.end(Reason::Shutdown);
         }
     }
 
     fn try_close(&mut self) {
-        if let State::Open(Open { closing: Some(until), ref session, .. }) = self.state
-            && self.farewells.is_empty()
+        if let State::Open(Open { is_closing: true, session, .. }) = &self.state
+            && !self.leaving.is_pending()
         {
-            self.state = State::Closing { protocol: session.protocol, until };
+            self.state = State::Closing { protocol: session.protocol };
+            self.timers.stop_all_but(Timer::Close);
             self.actions.push_back(Action::Close);
         }
     }
 
+    /// Goes into a state that begins without timers.
+    fn enter(&mut self, state: State) {
+        self.state = state;
+        self.timers.stop_all();
+    }
+
     /// The delay is over: dials as soon as the limiter lets it.
     fn queue(&mut self, now: Instant) {
-        let until = self.config.reconnect.reserve(now);
+        let until = self.attempts.reserve(now);
         if until <= now {
             self.dial(now);
         } else {
-            self.state = State::Queued { until };
+            self.enter(State::Queued);
+            self.timers.set(Timer::Dial, until);
         }
     }
 
     /// Starts anew.
     fn dial(&mut self, now: Instant) {
-        self.decoder = Decoder::new(self.config.parser, self.config.limits);
-        self.queue.clear();
-        self.writing = None;
-        self.farewells.clear();
-        self.returns.clear();
-        self.left.clear();
-        self.pong = false;
-        self.proof = Unconfirmed::default();
+        self.reader = Reader::new(self.config.parser, self.config.limits);
+        self.send_queue.clear();
+        self.leaving = Leaving::default();
+        self.unconfirmed = Unconfirmed::default();
         self.suspects.begin();
-        let asked = self.verdict.unwrap_or(Protocol::Eio4);
-        let deadline = later(now, self.config.connect_timeout);
-        self.state = State::Dialling { asked, deadline, first: None };
-        self.actions.push_back(Action::Dial(asked));
-    }
-
-    /// Asks for revision 3, since the server did not take the other one for the reason `first`.
-    fn dial_again(&mut self, deadline: Instant, first: Reason) {
-        let asked = Protocol::Eio3;
-        self.state = State::Dialling { asked, deadline, first: Some(first) };
-        self.actions.push_back(Action::Dial(asked));
-    }
-
-    /// Queues a packet, or puts it in the place of one with the same key. One that somebody waits
-    /// for an answer to is not replaced.
-    fn enqueue(&mut self, outgoing: Outgoing) {
-        if outgoing.is_copy() && self.queued(&outgoing.packet) {
-            return;
-        }
-        let place = outgoing.key().and_then(|key| {
-            self.queue.iter_mut().rev().find_map(|queued| match queued {
-                Queued::Packet(other)
-                    if other.key() == Some(key)
-                        && other.packet.namespace == outgoing.packet.namespace
-                        && matches!(other.packet.body, Body::Event { id: None, .. }) =>
-                {
-                    Some(other)
-                }
-                _ => None,
-            })
-        });
-        match place {
-            None => self.queue.push_back(Queued::Packet(outgoing)),
-            Some(place) => {
-                let old = std::mem::replace(place, outgoing);
-                place.number = old.number;
-                self.tally.replaced = self.tally.replaced.saturating_add(1);
-                if let Some(permit) = old.permit {
-                    permit.settled();
-                }
-            }
-        }
-    }
-
-    /// Whether an event of this id waits to be written already.
-    fn queued(&self, packet: &Packet) -> bool {
-        let Body::Event { id: Some(id), .. } = packet.body else { return false };
-        self.queue.iter().any(|queued| match queued {
-            Queued::Packet(other) => {
-                matches!(other.packet.body, Body::Event { id: Some(other), .. } if other == id)
-                    && other.packet.namespace == packet.namespace
-            }
-            Queued::Ping(_) | Queued::Heartbeat => false,
-        })
-    }
-
-    /// Takes note of a packet that is written.
-    fn note(&mut self, packet: &Packet) {
-        match &packet.body {
-            Body::Event { id, .. } => {
-                self.tally.events = self.tally.events.saturating_add(1);
-                if id.is_none() {
-                    self.proof.note_written();
-                }
-            }
-            Body::Ack { .. } => self.tally.answers = self.tally.answers.saturating_add(1),
-            Body::Connect(_) => {
-                if let State::Open(open) = &mut self.state {
-                    open.is_asked = true;
-                }
-            }
-            Body::Disconnect | Body::ConnectError(_) => {}
-        }
+        let offer = self.revision.offer();
+        self.actions.push_back(Action::Dial(offer.asked));
+        self.enter(State::Opening(Opening::new(offer)));
+        self.timers.set(Timer::Connect, deadline_after(now, self.config.connect_timeout));
     }
 
     /// The events that were not written to the connection they were for, and will not be.
     pub(crate) fn take_unwritten(&mut self) -> Vec<Outgoing> {
-        std::mem::take(&mut self.unwritten)
+        self.send_queue.take_unwritten()
     }
 
-    /// For who adds it up to take from.
+    /// To be added up, and set back.
     pub(crate) fn tally(&mut self) -> &mut Tally {
         &mut self.tally
-    }
-
-    fn is_current(&self, epoch: u64) -> bool {
-        matches!(&self.state, State::Open(open) if open.session.epoch == epoch)
     }
 
     // What happened.
 
     /// There is a websocket.
     pub(crate) fn handle_dialled(&mut self, now: Instant) {
-        if let State::Dialling { asked, deadline, first } = &mut self.state {
-            let (asked, mut deadline, first) = (*asked, *deadline, first.take());
-            if first.is_some() {
-                deadline = deadline.min(later(now, SECOND_TRY));
-            }
-            self.state = State::Opening { asked, deadline, first };
+        if let State::Opening(opening) = &mut self.state {
+            opening.handle_dialled(now, &mut self.timers);
         }
     }
 
@@ -744,27 +370,44 @@ impl Connection {
         reason: Reason,
         retry_after: Option<Duration>,
     ) {
-        let State::Dialling { asked, deadline, first } = &mut self.state else { return };
-        let deadline = *deadline;
-        let is_400 = reason == Reason::Connect(ConnectFailure::Status(400));
-        match first.take() {
-            None if self.verdict.is_none() && is_400 => self.dial_again(deadline, reason),
-            None if self.config.pin.is_some() && is_400 => {
-                let asked = *asked;
-                let server = "the server refuses that with HTTP status 400".to_owned();
-                self.lost(now, Reason::Connect(ConnectFailure::Unsupported { asked, server }));
-            }
-            first => {
-                if is_400 {
-                    // It does not understand the revision that it did understand.
-                    self.verdict = self.config.pin;
+        if let State::Opening(opening) = &mut self.state
+            && opening.is_dialling()
+        {
+            let next = opening.handle_refusal(reason, &mut self.revision);
+            self.dial_again(now, next, retry_after.unwrap_or_default().min(LONGEST_PAUSE));
+        }
+    }
+
+    /// The connection ended before the handshake.
+    fn cut_short(&mut self, now: Instant, reason: Reason) {
+        if let State::Opening(opening) = &mut self.state {
+            let next = opening.handle_cut(reason, &mut self.revision);
+            self.dial_again(now, next, Duration::ZERO);
+        }
+    }
+
+    /// Asks for that revision in the time that is left, or gives up for this reason.
+    fn dial_again(&mut self, now: Instant, next: Result<Protocol, Reason>, pause: Duration) {
+        match next {
+            Ok(protocol) => self.actions.push_back(Action::Dial(protocol)),
+            Err(reason) => self.lost_for(now, reason, pause),
+        }
+    }
+
+    /// Goes on from the dial to the session.
+    fn step(&mut self, now: Instant, step: Step) {
+        match step {
+            Step::Wait => {}
+            Step::Pong => self.send_queue.pong(),
+            Step::Redial => self.dial(now),
+            Step::Cut(reason) => self.cut_short(now, reason),
+            Step::Lost(reason) => self.lost(now, reason),
+            Step::Open { protocol, handshake, is_doubtful } => {
+                self.opened(now, protocol, &handshake);
+                if is_doubtful {
+                    let half = self.config.join_timeout.checked_div(2).unwrap_or_default();
+                    self.timers.set(Timer::Doubt, deadline_after(now, half));
                 }
-                let reason = match first {
-                    Some(first) => weightier(first, reason),
-                    None => reason,
-                };
-                let pause = retry_after.unwrap_or_default().min(LONGEST_PAUSE);
-                self.lost_for(now, reason, pause);
             }
         }
     }
@@ -773,7 +416,7 @@ impl Connection {
     pub(crate) fn handle_frame(&mut self, now: Instant, frame: Frame) {
         self.tally.bytes_in = self.tally.bytes_in.saturating_add(frame.size());
         let Err(refused) = self.try_frame(now, frame) else { return };
-        if matches!(self.state, State::Opening { .. }) {
+        if matches!(&self.state, State::Opening(opening) if opening.is_greeting()) {
             let failure = match refused {
                 Refused::TooLarge { limit } => Reason::TooLarge { limit },
                 Refused::Protocol(ProtocolError::Handshake(error)) => {
@@ -801,149 +444,51 @@ impl Connection {
 
     fn try_frame(&mut self, now: Instant, frame: Frame) -> Result<(), Refused> {
         match &mut self.state {
-            State::Idle
-            | State::Waiting { .. }
-            | State::Queued { .. }
-            | State::Dialling { .. }
-            | State::Closing { .. } => Ok(()),
-            State::Opening { asked, first, .. } => {
-                let (asked, was_cut) = (*asked, first.as_ref().is_some_and(is_cut));
-                match engine::decode(asked, frame)? {
-                    EnginePacket::Open(json) => {
-                        let handshake = Handshake::parse(&json)?;
-                        if was_cut && handshake.max_payload.is_some() {
-                            // It takes both revisions: the other one was cut short by chance.
-                            self.verdict = Some(Protocol::Eio4);
-                            self.dial(now);
-                        } else {
-                            self.greeted(now, asked, handshake);
-                        }
-                        Ok(())
-                    }
-                    EnginePacket::Close => {
-                        self.actions.push_back(Action::Drop);
-                        self.cut_short(now, Reason::TransportClose(None));
-                        Ok(())
-                    }
-                    _ => Err(ProtocolError::Handshake("no handshake".to_owned()).into()),
+            State::Idle | State::Waiting | State::Queued | State::Closing { .. } => Ok(()),
+            State::Opening(opening) => {
+                let (reader, revision) = (&mut self.reader, &mut self.revision);
+                let timers = &mut self.timers;
+                let (step, input) = opening.handle_frame(now, frame, reader, revision, timers)?;
+                if matches!(step, Step::Cut(_) | Step::Lost(_)) {
+                    self.actions.push_back(Action::Drop);
                 }
-            }
-            State::Undecided { handshake, probe, .. } => {
-                let (handshake, asked) = (handshake.clone(), probe.is_some());
-                match engine::decode(Protocol::Eio3, frame)? {
-                    // Those of revision 3 never ping.
-                    EnginePacket::Ping => {
-                        // Once asked, it may still hang up on that.
-                        if !asked {
-                            self.opened(now, Protocol::Eio4, &handshake);
-                        }
-                        self.pong = true;
-                        Ok(())
-                    }
-                    EnginePacket::Pong => {
-                        self.opened(now, Protocol::Eio3, &handshake);
-                        self.doubt(now);
-                        Ok(())
-                    }
-                    EnginePacket::Message(text) => match self.read(text, Protocol::Eio3) {
-                        Ok(packet) => {
-                            self.speaks_first(now, &handshake, packet);
-                            Ok(())
-                        }
-                        Err(refused) => {
-                            self.opened(now, Protocol::Eio3, &handshake);
-                            Err(refused)
-                        }
-                    },
-                    EnginePacket::Close => {
-                        self.fail(now, Reason::TransportClose(None));
-                        Ok(())
-                    }
-                    EnginePacket::Idle => Ok(()),
-                    EnginePacket::Binary(data) => {
-                        let packet = self.decoder.binary(data)?;
-                        self.speaks_first(now, &handshake, packet);
-                        Ok(())
-                    }
-                    EnginePacket::Open(_) => Err(second_handshake()),
-                }
+                self.step(now, step);
+                input.map_or(Ok(()), |input| self.handle_input(now, input))
             }
             State::Open(open) => {
-                open.heartbeat.handle_any();
-                match engine::decode(open.session.protocol, frame)? {
-                    EnginePacket::Ping => {
-                        open.heartbeat.handle_ping(now);
-                        self.pong = true;
-                        Ok(())
-                    }
-                    EnginePacket::Pong | EnginePacket::Idle => Ok(()),
-                    EnginePacket::Message(text) => {
-                        let protocol = open.session.protocol;
-                        let packet = self.read(text, protocol)?;
-                        self.packet(now, packet);
-                        Ok(())
-                    }
-                    EnginePacket::Binary(data) => {
-                        let packet = self.decoder.binary(data)?;
-                        self.packet(now, packet);
-                        Ok(())
-                    }
-                    EnginePacket::Close => {
-                        self.actions.push_back(Action::Drop);
-                        self.handle_lost(now, Reason::TransportClose(None));
-                        Ok(())
-                    }
-                    EnginePacket::Open(_) => Err(second_handshake()),
+                if open.heartbeat.handle_any() {
+                    self.timers.set(Timer::Heartbeat, open.heartbeat.poll_timeout());
                 }
+                let input = self.reader.read(open.session.protocol, frame)?;
+                self.handle_input(now, input)
             }
         }
     }
 
-    /// Reads a packet. `None` if that is not all of it, or if it is none.
-    fn read(&mut self, text: Text, protocol: Protocol) -> Result<Option<Packet>, Refused> {
-        let is_whole = text.starts_with(['2', '3']);
-        match self.decoder.text(text) {
-            // The clients of these servers go on, and so nobody has noticed what such a server sends.
-            Err(Refused::Protocol(error @ (ProtocolError::Json(_) | ProtocolError::Payload)))
-                if is_whole && protocol == Protocol::Eio3 =>
-            {
-                self.events.push_back(Event::Unreadable(error));
-                Ok(None)
+    /// Something came in this session.
+    fn handle_input(&mut self, now: Instant, input: Input) -> Result<(), Refused> {
+        match input {
+            Input::Packet(packet) => self.handle_packet(now, packet),
+            Input::Ping => {
+                if let State::Open(open) = &mut self.state {
+                    open.heartbeat.handle_ping(now);
+                    self.timers.set(Timer::Heartbeat, open.heartbeat.poll_timeout());
+                }
+                self.send_queue.pong();
             }
-            read => read,
+            Input::Pong | Input::Nothing => {}
+            Input::Unreadable(error) => self.events.push_back(Event::Unreadable(error)),
+            Input::Broken(refused) => return Err(refused),
+            Input::Close => {
+                self.actions.push_back(Action::Drop);
+                self.handle_lost(now, Reason::TransportClose(None));
+            }
         }
-    }
-
-    /// The server said hello. Decides what it is, or waits for what tells.
-    fn greeted(&mut self, now: Instant, asked: Protocol, handshake: Handshake) {
-        if asked == Protocol::Eio3 || self.verdict.is_some() {
-            self.opened(now, asked, &handshake);
-        } else if handshake.max_payload.is_some() {
-            self.opened(now, Protocol::Eio4, &handshake);
-        } else {
-            self.state = State::Undecided { handshake, until: later(now, GRACE), probe: None };
-        }
-    }
-
-    /// A server of which nobody has asked anything says something.
-    fn speaks_first(&mut self, now: Instant, handshake: &Handshake, packet: Option<Packet>) {
-        let is_new = packet.as_ref().is_some_and(is_answer_of_revision_4);
-        let protocol = if is_new { Protocol::Eio4 } else { Protocol::Eio3 };
-        self.opened(now, protocol, handshake);
-        self.packet(now, packet);
-    }
-
-    /// All that shows that the server is an old one is that it has answered a ping.
-    fn doubt(&mut self, now: Instant) {
-        let half = self.config.join_timeout.checked_div(2).unwrap_or_default();
-        if let State::Open(Open { root: Root::Pending { doubt, .. }, .. }) = &mut self.state {
-            *doubt = Some(later(now, half));
-        }
+        Ok(())
     }
 
     fn opened(&mut self, now: Instant, protocol: Protocol, handshake: &Handshake) {
-        self.verdict = Some(protocol);
-        self.cut_short = 0;
+        self.revision.settle(protocol);
         self.epoch = self.epoch.wrapping_add(1);
         let session = Session {
             epoch: self.epoch,
@@ -951,37 +496,36 @@ impl Connection {
             sid: handshake.sid.clone(),
             max_payload: handshake.max_payload,
         };
-        let root = match protocol {
-            Protocol::Eio4 => Root::Free,
-            Protocol::Eio3 => {
-                Root::Pending { until: later(now, self.config.join_timeout), doubt: None }
-            }
-        };
+        let (heartbeat, root) = (Heartbeat::new(now, protocol, handshake), Root::new(protocol));
         self.events.push_back(match root {
             Root::Free => Event::Opened(session.clone()),
-            Root::Pending { .. } | Root::Joined | Root::Gone => Event::Greeted(session.clone()),
+            Root::Pending | Root::Joined | Root::Gone => Event::Greeted(session.clone()),
         });
-        let heartbeat = Heartbeat::new(now, protocol, handshake);
+        self.timers.stop_all();
+        self.timers.set(Timer::Heartbeat, heartbeat.poll_timeout());
+        if root == Root::Pending {
+            self.timers.set(Timer::Join, deadline_after(now, self.config.join_timeout));
+        }
+        let (is_heard, is_asked, is_closing) = (false, false, false);
         self.state = State::Open(Open {
             session,
             since: now,
             heartbeat,
             root,
-            is_heard: false,
-            is_asked: false,
-            attachments: None,
-            closing: None,
+            is_heard,
+            is_asked,
+            is_closing,
         });
     }
 
     /// A packet is complete, or (`None`) waits for attachments.
-    fn packet(&mut self, now: Instant, packet: Option<Packet>) {
+    fn handle_packet(&mut self, now: Instant, packet: Option<Packet>) {
         let State::Open(open) = &mut self.state else { return };
-        let timeout = self.config.attachment_timeout;
-        if self.decoder.is_waiting() {
-            open.attachments.get_or_insert_with(|| later(now, timeout));
+        if self.reader.is_waiting() {
+            let timeout = self.config.attachment_timeout;
+            self.timers.start(Timer::Attachments, || deadline_after(now, timeout));
         } else {
-            open.attachments = None;
+            self.timers.stop(Timer::Attachments);
         }
         let Some(packet) = packet else { return };
         open.is_heard = true;
@@ -991,42 +535,28 @@ impl Connection {
         {
             self.suspects.handle_answer(&packet.namespace, id);
         }
-        if open.session.protocol == Protocol::Eio4 && matches!(packet.body, Body::Connect(Some(_)))
-        {
-            self.mistakes = 0;
+        let is_pending = open.root == Root::Pending;
+        if is_pending {
+            self.timers.stop(Timer::Doubt);
         }
-        if open.session.protocol == Protocol::Eio4 && packet.body == Body::Connect(None) {
-            // No server of revision 4 answers like that.
-            self.verdict = self.config.pin;
-            if open.session.max_payload.is_none() && self.config.pin.is_none() {
-                return self.mistaken(now, Protocol::Eio3);
-            }
-            // The namespace ends over it.
+        let Session { protocol, max_payload, .. } = open.session;
+        let is_sure = max_payload.is_some();
+        if let Some(other) = self.revision.handle_packet(protocol, is_sure, is_pending, &packet) {
+            return self.mistaken(now, other);
         }
-        if let Root::Pending { doubt, .. } = &mut open.root {
-            *doubt = None;
-            if self.config.pin.is_none() && is_answer_of_revision_4(&packet) {
-                return self.mistaken(now, Protocol::Eio4);
-            }
-        }
-        if open.root != Root::Free && packet.namespace == *"/" {
-            match (&packet.body, open.root) {
-                (Body::Connect(_), Root::Pending { .. }) => {
-                    self.mistakes = 0;
-                    open.root = Root::Joined;
-                    self.events.push_back(Event::Opened(open.session.clone()));
+        match open.root.handle_packet(&packet) {
+            None => {}
+            Some(change) => {
+                self.timers.stop(Timer::Join);
+                match change {
+                    Change::Joined => {
+                        self.revision.confirm();
+                        self.events.push_back(Event::Opened(open.session.clone()));
+                    }
+                    Change::Refused(reason) => {
+                        return self.events.push_back(Event::Refused(reason));
+                    }
                 }
-                (Body::ConnectError(data), Root::Pending { .. }) => {
-                    open.root = Root::Gone;
-                    let reason = Reason::Refused(refusal(data.as_deref()));
-                    return self.events.push_back(Event::Refused(reason));
-                }
-                (Body::Disconnect, Root::Pending { .. }) => {
-                    open.root = Root::Gone;
-                    return self.events.push_back(Event::Refused(Reason::ServerDisconnect));
-                }
-                (Body::Disconnect, _) => open.root = Root::Gone,
-                _ => {}
             }
         }
         self.events.push_back(Event::Packet(packet));
@@ -1035,13 +565,10 @@ impl Connection {
     /// The server speaks this revision after all: it answered a ping as only old ones are known to, or
     /// the connection was lost by chance when it was asked.
     fn mistaken(&mut self, now: Instant, protocol: Protocol) {
-        self.verdict = Some(protocol);
+        let may_dial = self.revision.correct(protocol);
         let failure = format!("it was taken for one of another protocol revision than {protocol}");
         let reason = Reason::Connect(ConnectFailure::Handshake(failure));
-        self.mistakes = self.mistakes.saturating_add(1);
-        let is_closing = matches!(&self.state, State::Open(open) if open.closing.is_some());
-        // One that seems to be both would be dialled without end.
-        if is_closing || !self.wanted || self.mistakes > MAX_MISTAKES {
+        if self.is_closing() || !self.wanted || !may_dial {
             return self.fail(now, reason);
         }
         self.actions.push_back(Action::Drop);
@@ -1051,54 +578,29 @@ impl Connection {
 
     /// The pong of the websocket layer to ping number `ping`.
     pub(crate) fn handle_pong(&mut self, now: Instant, ping: u64) {
-        if let State::Undecided { until, probe: Some(probe), .. } = &mut self.state
-            && probe.ping == ping
-        {
-            // It has read the question. On a way as long as this one, the answer may be behind.
-            let trip = now.saturating_duration_since(probe.since);
-            *until = (*until).min(later(now, trip.saturating_mul(2).max(SLACK)));
+        if let State::Opening(opening) = &self.state {
+            opening.handle_pong(now, ping, &mut self.timers);
         }
-        self.proof.handle_pong(now, ping);
         self.suspects.handle_pong(ping);
-        self.admit_returns(|back| back.ping <= ping);
-        self.say_farewells(|farewell| farewell.ping <= ping);
-    }
-
-    /// Sends the farewells that are due, and closes behind the last one if that is wanted.
-    fn say_farewells(&mut self, due: impl Fn(&PendingLeave) -> bool) {
-        while self.farewells.front().is_some_and(&due) {
-            if let Some(PendingLeave { packet, until, back, .. }) = self.farewells.pop_front() {
-                self.left.insert(packet.namespace.clone());
-                self.enqueue(Outgoing::bare(packet));
-                if let Some(request) = back {
-                    self.hold(request, later(until, FAREWELL));
-                }
+        let is_more = self.unconfirmed.handle_pong(ping);
+        if self.open().is_some() {
+            if is_more {
+                self.unconfirmed.expect(now, &mut self.timers);
             }
-        }
-        self.try_close();
-    }
-
-    /// Sends the requests to join again that are due.
-    fn admit_returns(&mut self, due: impl Fn(&PendingRejoin) -> bool) {
-        while self.returns.front().is_some_and(&due) {
-            if let Some(PendingRejoin { request, .. }) = self.returns.pop_front() {
-                self.enqueue(request);
-            }
+            self.leaving.handle_pong(ping, &mut self.send_queue, &mut self.timers);
+            self.try_close();
         }
     }
 
     /// The websocket is gone.
     pub(crate) fn handle_lost(&mut self, now: Instant, reason: Reason) {
         match &self.state {
-            State::Idle | State::Waiting { .. } | State::Queued { .. } | State::Dialling { .. } => {
+            State::Idle | State::Waiting | State::Queued => {}
+            State::Opening(opening) => {
+                let is_written = self.send_queue.is_empty();
+                let step = opening.handle_lost(reason, is_written, &mut self.revision);
+                self.step(now, step);
             }
-            // It hung up on our question, as servers 3.1 to 4.4 do.
-            State::Undecided { probe: Some(_), .. } if self.queue.is_empty() => {
-                self.verdict = Some(Protocol::Eio4);
-                self.dial(now);
-            }
-            State::Opening { .. } => self.cut_short(now, reason),
-            State::Undecided { .. } => self.lost(now, reason),
             State::Open(open) => {
                 let is_limited = open.session.max_payload.is_some();
                 let (reason, suspect) = self.suspects.handle_lost(reason, is_limited);
@@ -1109,66 +611,35 @@ impl Connection {
         }
     }
 
-    /// The connection ended before the handshake.
-    fn cut_short(&mut self, now: Instant, reason: Reason) {
-        let State::Opening { asked, deadline, first } = &mut self.state else { return };
-        let (asked, deadline, first) = (*asked, *deadline, first.take());
-        match first {
-            // Perhaps over the revision that it was asked for.
-            None if self.verdict.is_none() && is_cut(&reason) => self.dial_again(deadline, reason),
-            None => {
-                // That may happen to any. If it happens again, the server may be another one.
-                self.cut_short = self.cut_short.saturating_add(1);
-                if !is_cut(&reason) || self.cut_short > 1 {
-                    self.verdict = self.config.pin;
-                }
-                let reason = self.silent(asked, reason);
-                self.lost(now, reason);
-            }
-            Some(first) => self.lost(now, weightier(first, reason)),
-        }
-    }
-
     /// Whoever moves the bytes is awake, or has read what there was; `is_more` if there may be more.
     pub(crate) fn note_lateness(&mut self, now: Instant, is_more: bool) {
         if let State::Open(open) = &mut self.state {
             open.heartbeat.note_lateness(now, is_more);
+            if open.heartbeat.is_late() {
+                self.timers.set(Timer::Heartbeat, open.heartbeat.poll_timeout());
+            }
         }
     }
 
     /// Whether nothing is to be written until all that has come is read: the heartbeat is overdue.
     pub(crate) fn is_late(&self) -> bool {
-        matches!(&self.state, State::Open(open) if open.heartbeat.is_late())
+        self.open().is_some_and(|open| open.heartbeat.is_late())
     }
 
     /// The machine was suspended for about `gap`, of which `now` and all deadlines know nothing. If
     /// the server cannot have waited for so long, the connection is gone, and nobody will say so.
     pub(crate) fn handle_suspended(&mut self, now: Instant, gap: Duration) {
-        let (patience, reason) = match &self.state {
-            State::Idle | State::Waiting { .. } | State::Queued { .. } | State::Closing { .. } => {
-                return;
-            }
-            State::Dialling { .. } | State::Opening { .. } => {
-                (self.config.connect_timeout, Reason::Connect(ConnectFailure::TimedOut))
-            }
-            State::Undecided { handshake, .. } => (handshake.patience(), Reason::PingTimeout),
-            State::Open(open) => (open.heartbeat.patience(), Reason::PingTimeout),
+        let (max_silence, reason) = match &self.state {
+            State::Idle | State::Waiting | State::Queued | State::Closing { .. } => return,
+            State::Opening(opening) => match opening.handshake() {
+                Some(handshake) => (handshake.max_silence(), Reason::PingTimeout),
+                None => (self.config.connect_timeout, Reason::Connect(ConnectFailure::TimedOut)),
+            },
+            State::Open(open) => (open.heartbeat.max_silence(), Reason::PingTimeout),
         };
-        if gap > patience {
+        if gap > max_silence {
             self.fail(now, reason);
         }
-    }
-
-    /// What it means that a server that was asked for `asked` does not get to a handshake.
-    fn silent(&self, asked: Protocol, otherwise: Reason) -> Reason {
-        if asked == Protocol::Eio4 || self.config.pin.is_none() {
-            return otherwise;
-        }
-        let server = format!(
-            "the server does not answer that, like one of {} without `allowEIO3`",
-            Protocol::Eio4
-        );
-        Reason::Connect(ConnectFailure::Unsupported { asked, server })
     }
 
     /// Ends the connection from this side.
@@ -1185,41 +656,35 @@ impl Connection {
     /// The same, and waits for `pause` at least.
     fn lost_for(&mut self, now: Instant, reason: Reason, pause: Duration) {
         let reason = self.explained(reason);
-        let policy = &self.config.reconnect;
-        let is_closing = match &self.state {
-            State::Open(open) => {
-                if later(open.since, policy.proof()) <= now {
-                    self.attempts = 0;
-                }
-                open.closing.is_some()
-            }
-            _ => false,
-        };
+        if let State::Open(open) = &self.state {
+            self.attempts.note_session(open.since, now);
+        }
         // New credentials go with the next request anyway, so `WithNewAuth` is nothing special here.
-        if is_closing || !self.wanted || policy.verdict(&reason) == Retry::Stop {
+        if self.is_closing() || !self.wanted || self.attempts.choose(&reason) == Retry::Stop {
             return self.end(reason);
         }
-        let attempt = self.attempts.saturating_add(1);
-        if !policy.allows(attempt) {
-            let attempts = self.attempts;
-            self.end(reason.clone());
-            if attempts > 0 {
-                self.events.push_back(Event::GaveUp { attempts, reason });
+        match self.attempts.next() {
+            Ok(attempt) => {
+                let delay = self.attempts.delay(attempt).max(pause);
+                self.enter(State::Waiting);
+                self.timers.set(Timer::Delay, deadline_after(now, delay));
+                self.tell_lost(reason.clone(), true);
+                self.events.push_back(Event::Retrying { attempt, delay, reason });
             }
-            return;
+            Err(attempts) => {
+                self.end(reason.clone());
+                if attempts > 0 {
+                    self.events.push_back(Event::GaveUp { attempts, reason });
+                }
+            }
         }
-        self.attempts = attempt;
-        let delay = policy.wait(attempt, self.draws.next()).max(pause);
-        self.state = State::Waiting { until: later(now, delay) };
-        self.tell_lost(reason.clone(), true);
-        self.events.push_back(Event::Retrying { attempt, delay, reason });
     }
 
     /// A server that does not understand the request to join closes the connection, and so may others,
     /// once.
     fn explained(&mut self, reason: Reason) -> Reason {
         let State::Open(open) = &self.state else { return reason };
-        let is_mute = open.is_asked && !open.is_heard && open.closing.is_none();
+        let is_mute = open.is_asked && !open.is_heard && !open.is_closing;
         if !is_mute || !matches!(reason, Reason::TransportClose(None | Some(1_000 | 1_005))) {
             self.mute = 0;
             return reason;
@@ -1233,119 +698,81 @@ impl Connection {
 
     /// The connection is gone, and is not tried again by itself.
     fn end(&mut self, reason: Reason) {
-        self.state = State::Idle;
-        self.attempts = 0;
+        self.enter(State::Idle);
+        self.attempts.reset();
         self.tell_lost(reason, false);
     }
 
     fn tell_lost(&mut self, reason: Reason, again: bool) {
         let suspect = self.suspect.take();
-        let mut in_doubt = std::mem::take(&mut self.proof).in_doubt();
-        if let Some((mut writing, _)) = self.writing.take() {
-            // The server has a part of it, and does nothing with that.
-            in_doubt = in_doubt.saturating_sub(u64::from(writing.is_plain()));
-            match suspect.as_ref().filter(|suspect| suspect.has_ended(&writing)) {
-                None => self.unwritten.extend(Some(writing).filter(Outgoing::is_event)),
-                Some(Suspect { event, .. }) => {
-                    let permit = writing.permit.take();
-                    let is_plain = writing.is_plain();
-                    let end = |permit: SendPermit| {
-                        if is_plain {
-                            permit.refuse(&EmitError::Unsendable(event.clone()));
-                        } else {
-                            // It is counted as unanswered.
-                            permit.settled();
-                        }
-                    };
-                    permit.into_iter().for_each(end);
-                }
-            }
-        }
-        self.unwritten.extend(self.queue.drain(..).filter_map(|queued| match queued {
-            Queued::Packet(outgoing) => Some(outgoing).filter(Outgoing::is_event),
-            Queued::Ping(_) | Queued::Heartbeat => None,
-        }));
+        let is_cut = self.send_queue.end(suspect.as_ref());
+        let in_doubt = std::mem::take(&mut self.unconfirmed).in_doubt();
+        let in_doubt = in_doubt.saturating_sub(u64::from(is_cut));
         self.tally.in_doubt = self.tally.in_doubt.saturating_add(in_doubt);
-        self.last = Some(reason.clone());
+        self.last_reason = Some(reason.clone());
         self.events.push_back(Event::Lost { reason, again, suspect });
     }
 
     /// Safe to call early.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
-        match &mut self.state {
-            State::Idle => {}
-            State::Waiting { until } => {
-                if *until <= now {
-                    self.queue(now);
-                }
-            }
-            State::Queued { until } => {
-                if *until <= now {
-                    self.dial(now);
-                }
-            }
-            State::Dialling { deadline, .. } => {
-                if *deadline <= now {
-                    self.fail(now, Reason::Connect(ConnectFailure::TimedOut));
-                }
-            }
-            State::Opening { deadline, .. } => {
-                if *deadline <= now {
+        let mut last = None;
+        while let Some(timer) = self.timers.expire(now, last) {
+            last = Some(timer);
+            match timer {
+                Timer::Delay => self.queue(now),
+                Timer::Dial => self.dial(now),
+                Timer::Connect => {
+                    let reason = Reason::Connect(ConnectFailure::TimedOut);
                     self.actions.push_back(Action::Drop);
-                    self.cut_short(now, Reason::Connect(ConnectFailure::TimedOut));
+                    match &self.state {
+                        State::Opening(opening) if opening.is_greeting() => {
+                            self.cut_short(now, reason);
+                        }
+                        _ => self.lost(now, reason),
+                    }
                 }
-            }
-            State::Undecided { handshake, until, probe } => {
-                if *until > now {
-                    return;
+                Timer::Probe => self.probe(now),
+                Timer::Leave => {
+                    let (queue, timers) = (&mut self.send_queue, &mut self.timers);
+                    self.leaving.handle_timeout(now, queue, timers);
+                    self.try_close();
+                    if self.open().is_none() {
+                        // What is queued is to be written before the time to close is over.
+                        return;
+                    }
                 }
-                if probe.is_some() {
-                    let handshake = handshake.clone();
-                    return self.opened(now, Protocol::Eio4, &handshake);
+                Timer::Confirm => self.unconfirmed.ask(self.send_queue.ping()),
+                Timer::Heartbeat => self.beat(now),
+                Timer::Attachments => {
+                    self.fail(now, Reason::Protocol(ProtocolError::AttachmentsMissing));
                 }
-                self.queue.push_back(Queued::Heartbeat);
-                let asked = Probe { since: now, ping: self.ping() };
-                if let State::Undecided { until, probe, .. } = &mut self.state {
-                    *until = later(now, PATIENCE);
-                    *probe = Some(asked);
+                Timer::Close => self.fail(now, Reason::Shutdown),
+                Timer::Join => {
+                    self.revision.forget();
+                    let reason = Reason::JoinTimeout;
+                    let reason = self.revision.explain_silence(Protocol::Eio3, reason);
+                    self.fail(now, reason);
                 }
-            }
-            State::Open(_) => self.open_timeout(now),
-            State::Closing { until, .. } => {
-                if *until <= now {
-                    self.fail(now, Reason::Shutdown);
-                }
+                Timer::Doubt => self.mistaken(now, Protocol::Eio4),
             }
         }
     }
 
-    fn open_timeout(&mut self, now: Instant) {
-        self.admit_returns(|back| back.until <= now);
-        self.say_farewells(|farewell| farewell.until <= now);
-        if self.proof.is_due(now) {
-            let ping = self.ping();
-            self.proof.ask(ping);
+    fn probe(&mut self, now: Instant) {
+        if let State::Opening(opening) = &mut self.state {
+            let step = opening.handle_probe(now, &mut self.send_queue, &mut self.timers);
+            self.step(now, step);
         }
+    }
+
+    fn beat(&mut self, now: Instant) {
         let State::Open(open) = &mut self.state else { return };
-        match open.heartbeat.handle_timeout(now) {
+        let due = open.heartbeat.handle_timeout(now);
+        self.timers.set(Timer::Heartbeat, open.heartbeat.poll_timeout());
+        match due {
             Due::Nothing => {}
-            Due::Ping => self.queue.push_back(Queued::Heartbeat),
-            Due::Dead => return self.fail(now, Reason::PingTimeout),
-        }
-        if open.attachments.is_some_and(|until| until <= now) {
-            return self.fail(now, Reason::Protocol(ProtocolError::AttachmentsMissing));
-        }
-        if open.closing.is_some_and(|until| until <= now) {
-            return self.fail(now, Reason::Shutdown);
-        }
-        let Root::Pending { until, doubt } = open.root else { return };
-        if until <= now {
-            // What it speaks is found out anew.
-            self.verdict = self.config.pin;
-            let reason = self.silent(Protocol::Eio3, Reason::JoinTimeout);
-            self.fail(now, reason);
-        } else if doubt.is_some_and(|doubt| doubt <= now) {
-            self.mistaken(now, Protocol::Eio4);
+            Due::Ping => self.send_queue.heartbeat(),
+            Due::Dead => self.fail(now, Reason::PingTimeout),
         }
     }
 
@@ -1353,27 +780,7 @@ impl Connection {
 
     /// The one moment at which [`handle_timeout`](Self::handle_timeout) must be called.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        match &self.state {
-            State::Idle => None,
-            State::Dialling { deadline, .. } | State::Opening { deadline, .. } => Some(*deadline),
-            State::Waiting { until }
-            | State::Queued { until }
-            | State::Undecided { until, .. }
-            | State::Closing { until, .. } => Some(*until),
-            State::Open(open) => {
-                let root = match open.root {
-                    Root::Pending { until, doubt } => Some(doubt.unwrap_or(until)),
-                    Root::Free | Root::Joined | Root::Gone => None,
-                };
-                [Some(open.heartbeat.poll_timeout()), open.attachments, open.closing, root]
-                    .into_iter()
-                    .flatten()
-                    .chain(self.farewells.front().map(|farewell| farewell.until))
-                    .chain(self.returns.front().map(|back| back.until))
-                    .chain(self.proof.poll_timeout())
-                    .min()
-            }
-        }
+        self.timers.earliest()
     }
 
     pub(crate) fn poll_action(&mut self) -> Option<Action> {
@@ -1382,95 +789,43 @@ impl Connection {
 
     /// Has the next message written. `false` if there is none.
     pub(crate) fn poll_transmit(&mut self, write: impl FnOnce(Message<'_>)) -> bool {
-        let bytes_out = &mut self.tally.bytes_out;
+        let protocol = match &self.state {
+            State::Open(open) => Some(open.session.protocol),
+            State::Closing { protocol } => Some(*protocol),
+            _ => None,
+        };
+        let Tally { events, answers, bytes_out, .. } = &mut self.tally;
         let write = |message: Message<'_>| {
             *bytes_out = bytes_out.saturating_add(message.size());
             write(message);
         };
-        if std::mem::take(&mut self.pong) {
-            write(engine::PONG);
-            return true;
-        }
-        let (outgoing, n) = match self.writing.take() {
-            Some(writing) => writing,
-            None => match self.queue.pop_front() {
-                None => return false,
-                Some(Queued::Packet(outgoing)) => (outgoing, 0),
-                Some(Queued::Ping(number)) => {
-                    self.proof.note_ping(number);
-                    self.pinged = number;
-                    write(Message::Ping(number));
-                    return true;
+        let note = |written: Written<'_>| match written {
+            Written::Ping(number) => self.unconfirmed.note_ping(number),
+            Written::Packet { outgoing, ping } => {
+                match &outgoing.packet.body {
+                    Body::Event { id, .. } => {
+                        *events = events.saturating_add(1);
+                        if id.is_none() {
+                            self.unconfirmed.note_written();
+                        }
+                    }
+                    Body::Ack { .. } => *answers = answers.saturating_add(1),
+                    Body::Connect(_) => {
+                        if let State::Open(open) = &mut self.state {
+                            open.is_asked = true;
+                        }
+                    }
+                    Body::Disconnect | Body::ConnectError(_) => {}
                 }
-                Some(Queued::Heartbeat) => {
-                    write(engine::PING);
-                    return true;
-                }
-            },
+                self.suspects.note_written(outgoing, ping);
+            }
         };
-        // Nothing is queued before there is a session.
-        let (State::Open(Open { session: Session { protocol, .. }, .. })
-        | State::Closing { protocol, .. }) = self.state
-        else {
-            return false;
-        };
-        let head = &mut self.head;
-        let is_more = self.config.parser.write(&outgoing.packet, n, protocol, head, write);
-        if n == 0 {
-            self.note(&outgoing.packet);
-            self.suspects.note_written(&outgoing, self.pinged);
-        }
-        if is_more {
-            self.writing = Some((outgoing, n.saturating_add(1)));
-        } else if let Some(permit) = outgoing.permit {
-            permit.written();
-        }
-        true
+        self.send_queue.transmit(self.config.parser, protocol, write, note)
     }
 
     pub(crate) fn poll_event(&mut self) -> Option<Event> {
         self.events.pop_front()
     }
-}
-
-/// Of two reasons for which a server has taken neither revision, the one that says more: whoever does
-/// not know a revision closes the connection, or answers with HTTP status 400, whatever else there
-/// is. Names both revisions where neither reason says anything.
-fn weightier(first: Reason, second: Reason) -> Reason {
-    match (&first, &second) {
-        (_, Reason::Connect(ConnectFailure::Status(status))) if *status != 400 => second,
-        (_, Reason::Connect(ConnectFailure::NoWebsocket(_))) => second,
-        _ if is_cut(&first) && is_cut(&second) => {
-            let failure = format!(
-                "the connection ended before the handshake, whether {} or {} was asked for ({})",
-                Protocol::Eio4,
-                Protocol::Eio3,
-                brief(&first)
-            );
-            Reason::Connect(ConnectFailure::Handshake(failure))
-        }
-        _ => first,
-    }
-}
-
-/// Whether the connection ended without a reason that says more.
-fn is_cut(reason: &Reason) -> bool {
-    matches!(reason, Reason::TransportClose(_) | Reason::TransportError(_))
-}
-
-/// Whether this is how a server of revision 4 answers a request to join `/`.
-fn is_answer_of_revision_4(packet: &Packet) -> bool {
-    matches!(&packet.body, Body::Connect(Some(_))) && packet.namespace == *"/"
-}
-
-fn second_handshake() -> Refused {
-    ProtocolError::Handshake("a second one".to_owned()).into()
-}
-
-/// The namespace of a packet. A request to join may have a query behind it.
-fn name(packet: &Packet) -> ByteString {
-    let full = &packet.namespace;
-    full.split_once('?').map_or_else(|| full.clone(), |(name, _)| full.slice_ref(name))
 }
 
 /// The packet by which a server of revision 3 says that `/` is joined, for a namespace that was

@@ -1,7 +1,20 @@
 use bytes::Bytes;
 
-use super::{super::backoff::DialLimiter, *};
-use crate::proto::emit::Place;
+use super::{
+    leaving::PONG_TIMEOUT,
+    revision::{PONG_SLACK, PROBE_AFTER, PROBE_TIMEOUT, SECOND_TIMEOUT},
+    *,
+};
+use crate::{
+    backpressure::send_quota::SendPermit,
+    proto::{
+        dial_limiter::DialLimiter,
+        emit::{Place, Terms},
+        packet::Limits,
+        reconnect::Reconnect,
+        refusal::refusal,
+    },
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MODERN: &str =
@@ -20,17 +33,22 @@ impl Bench {
     }
 
     fn with(pin: Option<Protocol>, reconnect: Reconnect) -> Self {
+        Self::with_parser(pin, reconnect, Parser::default())
+    }
+
+    fn with_parser(pin: Option<Protocol>, reconnect: Reconnect, parser: Parser) -> Self {
         let config = Config {
             pin,
-            parser: Parser::default(),
+            parser,
             limits: Limits { attachments: 10, bytes: 1_000 },
+            max_payload: None,
             connect_timeout: 20 * SECOND,
             join_timeout: 15 * SECOND,
             attachment_timeout: 30 * SECOND,
             reconnect,
-            seed: 7,
+            retry_window: 1,
         };
-        Self { core: Connection::new(config), now: Instant::now() }
+        Self { core: Connection::new(Arc::new(config), 7), now: Instant::now() }
     }
 
     /// Dials, and has the websocket.
@@ -39,8 +57,7 @@ impl Bench {
     }
 
     fn dialled_with(parser: Parser, pin: Option<Protocol>) -> Self {
-        let mut bench = Self::new(pin);
-        bench.core.config.parser = parser;
+        let mut bench = Self::with_parser(pin, Reconnect::never(), parser);
         assert_eq!(bench.core.join(bench.now, "/"), Admission::Later);
         let asked = pin.unwrap_or(Protocol::Eio4);
         assert_eq!(bench.core.poll_action(), Some(Action::Dial(asked)));
@@ -275,9 +292,9 @@ fn with_msgpack_a_packet_is_one_binary_message() {
 fn an_old_server_that_thinks_for_long_is_found_by_a_ping() {
     let mut bench = Bench::dialled(None);
     bench.text(PLAIN);
-    bench.pass(GRACE.mul_f64(0.99));
+    bench.pass(PROBE_AFTER.mul_f64(0.99));
     assert!(bench.written().is_empty());
-    bench.pass(GRACE.mul_f64(0.01));
+    bench.pass(PROBE_AFTER.mul_f64(0.01));
     assert_eq!(bench.written(), ASKED);
     bench.text("3");
     assert_eq!(bench.core.protocol(), Some(Protocol::Eio3));
@@ -291,7 +308,7 @@ fn an_old_server_that_thinks_for_long_is_found_by_a_ping() {
 fn a_server_that_answers_a_ping_and_then_says_nothing_is_a_new_one() {
     let mut bench = Bench::dialled(None);
     bench.text(PLAIN);
-    bench.pass(GRACE);
+    bench.pass(PROBE_AFTER);
     bench.text("3");
     assert_eq!(bench.core.poll_event(), Some(Event::Greeted(session(Protocol::Eio3))));
     bench.pass(bench.core.config.join_timeout / 2);
@@ -305,7 +322,7 @@ fn a_server_that_answers_a_ping_and_then_says_nothing_is_a_new_one() {
     // Anything but that, and it is an old one that thinks for long.
     let mut bench = Bench::dialled(None);
     bench.text(PLAIN);
-    bench.pass(GRACE);
+    bench.pass(PROBE_AFTER);
     bench.text("3");
     bench.text("42[\"early\"]");
     while bench.core.poll_event().is_some() {}
@@ -319,7 +336,7 @@ fn a_server_that_answers_a_ping_and_then_says_nothing_is_a_new_one() {
 fn a_server_that_seems_to_be_both_is_not_dialled_without_end() {
     let mut bench = Bench::dialled(None);
     bench.text(PLAIN);
-    bench.pass(GRACE);
+    bench.pass(PROBE_AFTER);
     bench.text("3");
     // Each time it answers as one of the other revision does.
     for (answer, again) in [(r#"40{"sid":"id"}"#, true), ("40", true), (r#"40{"sid":"id"}"#, false)]
@@ -348,7 +365,7 @@ fn a_server_that_tells_a_socket_id_unasked_is_a_new_one() {
 
     let mut bench = Bench::dialled(None);
     bench.text(PLAIN);
-    bench.pass(GRACE);
+    bench.pass(PROBE_AFTER);
     bench.text("3");
     bench.text(ANSWER);
     assert_eq!(bench.core.poll_event(), Some(Event::Greeted(session(Protocol::Eio3))));
@@ -359,10 +376,10 @@ fn a_server_that_tells_a_socket_id_unasked_is_a_new_one() {
 
 #[test]
 fn a_server_that_has_read_the_ping_has_little_time_to_answer_it() {
-    for (trip, left) in [(Duration::ZERO, SLACK), (SECOND / 10, SECOND / 5)] {
+    for (trip, left) in [(Duration::ZERO, PONG_SLACK), (SECOND / 10, SECOND / 5)] {
         let mut bench = Bench::dialled(None);
         bench.text(PLAIN);
-        bench.pass(GRACE);
+        bench.pass(PROBE_AFTER);
         assert_eq!(bench.written(), ASKED);
         bench.pass(trip);
         bench.core.handle_pong(bench.now, 1);
@@ -377,7 +394,7 @@ fn a_server_that_has_read_the_ping_has_little_time_to_answer_it() {
 fn a_server_that_hangs_up_on_the_ping_is_dialled_again_without_a_word() {
     let mut bench = Bench::dialled(None);
     bench.text(PLAIN);
-    bench.pass(GRACE);
+    bench.pass(PROBE_AFTER);
     assert_eq!(bench.written(), ASKED);
     bench.core.handle_lost(bench.now, Reason::TransportClose(None));
     assert_eq!(bench.core.poll_event(), None);
@@ -391,7 +408,7 @@ fn a_server_that_hangs_up_on_the_ping_is_dialled_again_without_a_word() {
 fn a_server_that_hangs_up_before_the_ping_is_written_says_nothing_about_itself() {
     let mut bench = Bench::dialled(None);
     bench.text(PLAIN);
-    bench.pass(GRACE);
+    bench.pass(PROBE_AFTER);
     bench.core.handle_lost(bench.now, Reason::TransportClose(None));
     bench.expect_lost(Reason::TransportClose(None));
     assert_eq!(bench.core.protocol(), None);
@@ -403,8 +420,8 @@ fn a_server_that_hangs_up_before_the_ping_is_written_says_nothing_about_itself()
 fn a_server_that_stays_silent_is_of_revision_4() {
     let mut bench = Bench::dialled(None);
     bench.text(PLAIN);
-    bench.pass(GRACE);
-    bench.pass(PATIENCE);
+    bench.pass(PROBE_AFTER);
+    bench.pass(PROBE_TIMEOUT);
     assert_eq!(bench.core.poll_event(), Some(Event::Opened(plain())));
 }
 
@@ -459,7 +476,7 @@ fn what_a_server_says_to_the_revision_that_it_speaks_counts_more() {
     bench.core.join(bench.now, "/");
     bench.refused(400);
     bench.core.handle_dialled(bench.now);
-    bench.pass(SECOND_TRY);
+    bench.pass(SECOND_TIMEOUT);
     bench.expect_lost(Reason::Connect(ConnectFailure::Status(400)));
 }
 
@@ -519,7 +536,7 @@ fn one_handshake_that_is_cut_short_does_not_change_what_a_server_is() {
 }
 
 #[test]
-fn the_verdict_is_kept_for_the_next_connection() {
+fn the_known_revision_is_kept_for_the_next_connection() {
     let mut bench = Bench::open(Protocol::Eio3);
     bench.core.handle_lost(bench.now, Reason::TransportClose(None));
     bench.expect_lost(Reason::TransportClose(None));
@@ -553,7 +570,7 @@ fn a_server_that_does_not_understand_any_more_is_asked_anew() {
 fn a_connection_that_is_lost_by_chance_when_it_is_asked_misleads_for_one_connection_only() {
     let mut bench = Bench::dialled(None);
     bench.text(PLAIN);
-    bench.pass(GRACE);
+    bench.pass(PROBE_AFTER);
     assert_eq!(bench.written(), ASKED);
     bench.core.handle_lost(bench.now, Reason::TransportClose(None));
     assert_eq!(bench.core.poll_action(), Some(Action::Dial(Protocol::Eio4)));
@@ -571,9 +588,9 @@ fn a_connection_that_is_lost_by_chance_when_it_is_asked_misleads_for_one_connect
     assert!(matches!(bench.core.poll_event(), Some(Event::Opened(_))));
 }
 
-fn send_quota() -> std::sync::Arc<crate::backpressure::send_quota::SendQuota> {
+fn send_quota() -> Arc<crate::backpressure::send_quota::SendQuota> {
     use crate::backpressure::send_quota::{Limits, SendQuota};
-    SendQuota::new(Limits { items: 10, bytes: 1_000, asks: 0 })
+    SendQuota::new(Limits { items: 10, bytes: 1_000, acks: 0 })
 }
 
 fn event(name: &'static str, permit: Option<SendPermit>, place: Place) -> Outgoing {
@@ -706,7 +723,7 @@ fn nothing_takes_longer_than_its_timeout() {
 
     let mut bench = Bench::dialled(None);
     bench.text(PLAIN);
-    bench.pass(GRACE);
+    bench.pass(PROBE_AFTER);
     bench.text("3");
     assert_eq!(bench.core.poll_event(), Some(Event::Greeted(session(Protocol::Eio3))));
     bench.pass(15 * SECOND);
@@ -794,7 +811,7 @@ fn goodbye_is_said_when_what_was_said_before_has_been_heard() {
     bench.core.handle_pong(bench.now, 1);
     assert_eq!(bench.written(), ["41/foo,"]);
     // No pong: after a while it is said all the same.
-    bench.pass(FAREWELL);
+    bench.pass(PONG_TIMEOUT);
     assert_eq!(bench.written(), ["41/bar,"]);
 }
 
@@ -823,7 +840,7 @@ fn whoever_comes_back_waits_until_the_goodbye_has_been_heard() {
     bench.send(packet("/bar", Body::Connect(None)));
     assert_eq!(bench.written(), ["ping 2", "40/bar,"]);
     // No pong: after a while it is asked all the same.
-    bench.pass(FAREWELL);
+    bench.pass(PONG_TIMEOUT);
     assert_eq!(bench.written(), ["40/foo?a=1,"]);
 }
 
@@ -957,17 +974,20 @@ fn only_a_session_that_has_lasted_begins_the_count_anew() {
 #[test]
 fn who_dials_knows_the_attempt_and_why_there_is_no_connection() {
     let mut bench = Bench::with(None, policy().attempts(2));
-    assert_eq!((bench.core.attempt(), bench.core.last()), (0, None));
+    assert_eq!((bench.core.attempt(), bench.core.last_reason()), (0, None));
     bench.core.join(bench.now, "/");
     for number in [1, 2] {
         let delay = fail(&mut bench, number);
         bench.pass(delay);
-        assert_eq!((bench.core.attempt(), bench.core.last()), (number, Some(&unreachable())));
+        assert_eq!(
+            (bench.core.attempt(), bench.core.last_reason()),
+            (number, Some(&unreachable()))
+        );
     }
     let failed = Reason::Provider("no token".to_owned());
     bench.core.handle_dial_failed(bench.now, failed.clone(), None);
     bench.core.join(bench.now, "/");
-    assert_eq!((bench.core.attempt(), bench.core.last()), (0, Some(&failed)), "it gave up");
+    assert_eq!((bench.core.attempt(), bench.core.last_reason()), (0, Some(&failed)), "it gave up");
 }
 
 #[test]

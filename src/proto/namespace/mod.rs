@@ -1,53 +1,58 @@
 //! One namespace: joining and leaving it, its buffer, its acks.
 //!
-//! ```text
-//!                handle_open             credentials          reply
-//!  Waiting ──────────────────▶ Asking ─────────────▶ Joining ───────▶ Joined
-//!   ▲   ▲                        │                      │                │
-//!   │   └────────────────────────┴──────────────────────┤◀───────────────┤ lost, and tried again
-//!   │ ▲                                                 │                │
-//!   │ └── Pausing ◀── by the policy for the reason ─────┤◀───────────────┤ refused, disconnected,
-//!   │ join                                              │                │ timed out
-//!   └──── Ended ◀─── otherwise, or left ────────────────┴────────────────┘
-//! ```
-//!
 //! What is emitted while it is not joined is buffered, in order; what comes in while joining is
 //! passed on (servers replay a recovered session before they answer, and some let their connect
 //! handler speak first).
+//!
+//! Its parts: [`join`] gets it joined, [`request`] writes the request for that, [`buffer`] holds what
+//! waits to be sent; [`acks`] are the emits that wait for an answer, and [`retries`] those that are
+//! sent again until there is one.
+
+mod acks;
+mod buffer;
+mod events;
+mod join;
+mod request;
+mod retries;
 
 use std::{
-    collections::{HashSet, VecDeque},
-    fmt,
+    collections::VecDeque,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use bytestring::ByteString;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use serde::{
-    Deserialize, Deserializer as _,
-    de::{IgnoredAny, SeqAccess, Visitor},
-};
-use serde_json::{Value, value::RawValue};
+use serde::Deserialize;
+use serde_json::Value;
 
-use super::{
+use self::{
     acks::{Acks, Left},
-    backoff::{Jitter, Reconnect, Retry},
-    connection::{Outgoing, Session},
-    engine::{Protocol, later, session_id},
-    packet::{Body, Packet, Parser},
-    recovery::Recovery,
+    buffer::Buffer,
+    join::{Join, Late, Next, Overdue},
     retries::{Message, Retries},
-    round_trips::RoundTrips,
+};
+pub(crate) use self::{
+    events::{Event, PendingAck, Request, Tally},
+    request::{Auth, Credentials, escape},
+};
+use super::{
+    config::Config,
+    deadline::deadline_after,
+    engine::{Protocol, session_id},
+    outgoing::Outgoing,
+    packet::{Body, Packet},
+    recovery::Recovery,
+    refusal::refusal,
+    session::Session,
     suspect::Suspect,
 };
 use crate::{
     backpressure::send_quota::SendPermit,
-    payload::{self, Payload},
+    payload::Payload,
     proto::{
         emit::{Emit, Offline},
-        error::{AckError, EmitError, Unsendable},
+        error::{AckError, EmitError},
         reason::{ConnectFailure, Reason},
-        refusal::Refusal,
     },
 };
 
@@ -58,48 +63,12 @@ const MIN_TRY: Duration = Duration::from_millis(1);
 /// What has expired is dropped within this time.
 const SWEEP: Duration = Duration::from_millis(100);
 
-/// The credentials, a JSON object.
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Auth(pub(crate) ByteString);
-
-/// Shows nothing of them.
-impl fmt::Debug for Auth {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Auth").finish_non_exhaustive()
-    }
-}
-
-/// Where the credentials come from.
+/// What a namespace is made of.
 #[derive(Debug, Clone)]
-pub(crate) enum Credentials {
-    Fixed(Option<Auth>),
-    /// The application is asked each time.
-    Provided,
-}
-
-impl Credentials {
-    /// The application is asked from now on. Gives what they were, if they were fixed.
-    pub(crate) fn take_fixed(&mut self) -> Option<Auth> {
-        match std::mem::replace(self, Self::Provided) {
-            Self::Fixed(auth) => auth,
-            Self::Provided => None,
-        }
-    }
-}
-
-/// How a namespace is joined, and what for.
-#[derive(Debug, Clone)]
-pub(crate) struct Config {
+pub(crate) struct Setup {
+    pub(crate) config: Arc<Config>,
     pub(crate) namespace: ByteString,
-    pub(crate) parser: Parser,
     pub(crate) credentials: Credentials,
-    /// For the credentials, and then for the server's answer.
-    pub(crate) join_timeout: Duration,
-    pub(crate) reconnect: Reconnect,
-    /// The largest message to send, in bytes, whatever the server says.
-    pub(crate) max_payload: Option<u64>,
-    /// How many emits with retries may be unanswered at a time.
-    pub(crate) retry_window: usize,
     pub(crate) recovery: Option<Recovery>,
     /// For the jitter.
     pub(crate) seed: u64,
@@ -107,260 +76,84 @@ pub(crate) struct Config {
 
 #[derive(Debug)]
 pub(crate) struct Namespace<W> {
-    config: Config,
-    state: State,
-    /// The namespace was given up while the server still owes the answer to the request to join.
-    unanswered: Option<Owed>,
-    /// The connection on which the server was asked a second time, since it did not answer the first
-    /// one.
-    repeated: Option<u64>,
-    /// The connection on which it was left: what the server said to the visit before may still come.
-    left: Option<u64>,
-    /// How often the namespace was joined, or tried to be.
-    visits: u64,
-    /// Attempts in a row to join after the server has ended it.
-    attempts: u32,
-    /// How often the application was asked for the credentials.
-    asked: u64,
-    draws: Jitter,
+    setup: Setup,
+    join: Join,
     /// Counts what is sent.
     emitted: u64,
-    buffer: VecDeque<Outgoing>,
-    /// When to look for what has expired.
-    sweep: Option<Instant>,
-    acks: Acks<Asker<W>>,
+    buffer: Buffer,
+    acks: Acks<AckOwner<W>>,
     retries: Retries<W>,
+    /// When to look for what has expired, in the buffer and among the retries.
+    sweep: Option<Instant>,
     recovery: Option<Recovery>,
     transmit: VecDeque<Outgoing>,
-    farewells: VecDeque<(u64, Packet)>,
+    leaves: VecDeque<(u64, Packet)>,
     events: VecDeque<Event<W>>,
     tally: Tally,
 }
 
+/// What waits for an answer.
 #[derive(Debug)]
-enum State {
-    /// To be joined as soon as there is a connection.
-    Waiting,
-    /// To be joined after a while: the server has ended it, or not let it begin.
-    Pausing {
-        until: Instant,
-    },
-    /// The application is to give the credentials. Counts how often it was asked.
-    Asking {
-        session: Session,
-        deadline: Instant,
-        number: u64,
-    },
-    /// The deadline is for the answer to the request that was made at `since`, and may not be the first
-    /// one; where there is none, the connection has it. `has_begun`: events came before the answer, so
-    /// the server has let this client in.
-    Joining {
-        session: Session,
-        since: Instant,
-        deadline: Option<Instant>,
-        has_begun: bool,
-    },
-    Joined {
-        session: Session,
-        since: Instant,
-    },
-    /// Neither joined nor to be joined.
-    Ended(Reason),
-}
-
-/// The answer to a request to join that a server still owes, on this connection.
-///
-/// It may be slow, so a second request might join the namespace twice, and a disconnect before the
-/// answer would be taken for an error, by which servers close the connection. So the answer is waited
-/// for, for twice the [time to join](Config::join_timeout) and [`LATE`] at least; then the server is
-/// asked again. Should it answer both requests, the connection is replaced.
-#[derive(Debug)]
-struct Owed {
-    session: Session,
-    /// When it was asked.
-    since: Instant,
-}
-
-/// An answer that comes within this time is taken, however short the time to join is.
-const LATE: Duration = Duration::from_secs(4);
-
-/// Who waits for an answer.
-#[derive(Debug)]
-enum Asker<W> {
+enum AckOwner<W> {
     Application(W),
     /// A message of [`Retries`].
     Retries,
 }
 
-/// An event to be sent.
-#[derive(Debug)]
-pub(crate) struct Request<W> {
-    pub(crate) emit: Emit,
-    pub(crate) permit: Option<SendPermit>,
-    pub(crate) offline: Offline,
-    /// When it must not be sent any more.
-    pub(crate) expires: Option<Instant>,
-    pub(crate) ask: Option<Ask<W>>,
-}
-
-/// Somebody who waits for the answer to an event.
-#[derive(Debug)]
-pub(crate) struct Ask<W> {
-    pub(crate) waiter: W,
-    pub(crate) since: Instant,
-    pub(crate) timeout: Duration,
-    /// How often the event is sent again.
-    pub(crate) retries: u32,
-    /// By which the server recognises it then, in JSON.
-    pub(crate) id: Option<String>,
-}
-
-/// What a namespace tells.
-#[derive(Debug, PartialEq)]
-pub(crate) enum Event<W> {
-    /// `recovered`: the server goes on with the session before.
-    Ready {
-        sid: ByteString,
-        recovered: bool,
-    },
-    Received {
-        id: Option<u64>,
-        payload: Payload,
-    },
-    /// It was not joined. Unless it is tried again, it will not be.
-    ConnectError(Reason),
-    /// It was joined, and is not any more.
-    Disconnected(Reason),
-    /// An emit got its outcome.
-    Answered(W, Result<Payload, AckError>),
-    /// Attempt number `attempt` to join is made after `delay`, because of `reason`.
-    Retrying {
-        attempt: u32,
-        delay: Duration,
-        reason: Reason,
-    },
-    /// As many attempts to join were made as are allowed.
-    GaveUp {
-        attempts: u32,
-        reason: Reason,
-    },
-    /// It needs a connection, the one there is or another.
-    Rejoin,
-    /// There may be credentials, and the server does not take any here.
-    AuthUnused,
-    /// The server has joined it twice on the connection of that number, which has to be replaced.
-    JoinedTwice {
-        epoch: u64,
-    },
-    /// The server reported an error, and the namespace stays joined.
-    ServerError(Refusal),
-    /// The connection was lost right behind this event.
-    Suspected(Unsendable),
-    /// An event is not sent any more, since the connection is lost each time.
-    Unsendable(Unsendable),
-    /// An event or an answer was not sent, because the server would close the connection over it.
-    TooLarge {
-        size: u64,
-        limit: u64,
-    },
-}
-
-/// What happened, in numbers, since somebody last looked.
-#[derive(Debug, Default)]
-pub(crate) struct Tally {
-    /// Events that came.
-    pub(crate) received: u64,
-    /// Events that came again after a session was recovered, and were dropped.
-    pub(crate) repeated: u64,
-    /// Answers that nobody waited for any more.
-    pub(crate) late: u64,
-    /// Events whose place another one has taken.
-    pub(crate) replaced: u64,
-    /// Events that were sent once more.
-    pub(crate) resent: u64,
-    /// Emits whose answer never came, though they were sent.
-    pub(crate) unanswered: u64,
-    /// Answers,
-    pub(crate) acked: u64,
-    /// and how long they took.
-    pub(crate) round_trips: RoundTrips,
-}
-
 impl<W> Namespace<W> {
     /// A namespace that waits for a connection.
-    pub(crate) fn new(config: Config) -> Self {
+    pub(crate) fn new(setup: Setup) -> Self {
+        let is_root = setup.namespace == *"/";
         Self {
-            state: State::Waiting,
-            unanswered: None,
-            repeated: None,
-            left: None,
-            visits: 0,
-            attempts: 0,
-            asked: 0,
-            draws: Jitter::new(config.seed),
+            join: Join::new(Arc::clone(&setup.config), is_root, setup.seed),
             emitted: 0,
-            buffer: VecDeque::new(),
-            sweep: None,
+            buffer: Buffer::default(),
             acks: Acks::default(),
-            retries: Retries::new(config.retry_window),
-            recovery: config.recovery.clone(),
+            retries: Retries::new(setup.config.retry_window),
+            sweep: None,
+            recovery: setup.recovery.clone(),
             transmit: VecDeque::new(),
-            farewells: VecDeque::new(),
+            leaves: VecDeque::new(),
             events: VecDeque::new(),
             tally: Tally::default(),
-            config,
-        }
-    }
-
-    /// The connection that the namespace is joined, or being joined, on.
-    fn session(&self) -> Option<&Session> {
-        match &self.state {
-            State::Joining { session, .. } | State::Joined { session, .. } => Some(session),
-            State::Waiting | State::Pausing { .. } | State::Asking { .. } | State::Ended(_) => None,
+            setup,
         }
     }
 
     /// Why this namespace is neither joined nor to be joined, if so.
     pub(crate) fn ended(&self) -> Option<&Reason> {
-        match &self.state {
-            State::Ended(reason) => Some(reason),
-            _ => None,
-        }
-    }
-
-    fn is_old(&self) -> bool {
-        self.session().is_some_and(|session| session.protocol == Protocol::Eio3)
+        self.join.ended()
     }
 
     pub(crate) fn is_joined(&self) -> bool {
-        matches!(self.state, State::Joined { .. })
+        self.join.is_joined()
     }
 
     /// Whether the server has let this client in, as far as can be seen.
     pub(crate) fn has_begun(&self) -> bool {
-        matches!(self.state, State::Joined { .. } | State::Joining { has_begun: true, .. })
+        self.join.has_begun()
     }
 
     /// The number of the connection that this namespace is joined, or being joined, on.
     pub(crate) fn epoch(&self) -> Option<u64> {
-        self.session().map(|session| session.epoch)
+        self.join.epoch()
     }
 
     /// The largest message that the server takes, as far as is known.
     pub(crate) fn max_payload(&self) -> Option<u64> {
-        let session = self.session()?;
-        self.config.max_payload.or(session.max_payload)
+        let session = self.join.session()?;
+        self.setup.config.max_payload.or(session.max_payload)
     }
 
     /// Counts the times that this namespace was joined, or tried to be. A connection may see
     /// several of them, and the server begins anew with each.
-    pub(crate) fn visits(&self) -> u64 {
-        self.visits
+    pub(crate) fn last_join_id(&self) -> u64 {
+        self.join.last_id()
     }
 
-    /// The number of the visit that goes on now.
-    pub(crate) fn visit(&self) -> Option<u64> {
-        self.session().map(|_| self.visits)
+    /// The same, while it is joined or being joined.
+    pub(crate) fn join_id(&self) -> Option<u64> {
+        self.join.session().map(|_| self.join.last_id())
     }
 
     /// Whether nothing waits to be sent, or for an answer, that still can be.
@@ -380,7 +173,7 @@ impl<W> Namespace<W> {
         self.recovery.as_ref()
     }
 
-    /// For who adds it up to take from.
+    /// To be added up, and set back.
     pub(crate) fn tally(&mut self) -> &mut Tally {
         &mut self.tally
     }
@@ -391,56 +184,33 @@ impl<W> Namespace<W> {
     /// to be asked for; it does not if the namespace is joined or being joined, or if the server may
     /// answer yet.
     pub(crate) fn join(&mut self, now: Instant) -> bool {
-        self.come_back(now, self.config.join_timeout)
-    }
-
-    /// The same, if the server had so much time for an answer that it owes.
-    fn come_back(&mut self, now: Instant, patience: Duration) -> bool {
-        if !matches!(self.state, State::Ended(_) | State::Pausing { .. }) {
-            return false;
-        }
-        self.state = State::Waiting;
-        if let Some(owed) = self.unanswered.take_if(|owed| later(owed.since, patience) > now) {
-            self.enter(now, owed);
-            return false;
-        }
-        true
+        self.join.rejoin(now)
     }
 
     /// Leaves. What was emitted before must have been taken with
     /// [`take_transmit`](Self::take_transmit).
     pub(crate) fn leave(&mut self, reason: Reason) {
-        if let State::Joined { session, .. } = &self.state {
-            let epoch = session.epoch;
-            self.say_farewell(epoch);
+        if self.is_joined()
+            && let Some(epoch) = self.epoch()
+        {
+            self.say_goodbye(epoch);
         }
         // No server goes on with a session that its client has left.
         self.recovery = None;
-        self.give_up(reason);
-    }
-
-    fn say_farewell(&mut self, epoch: u64) {
-        let packet = Packet::new(self.config.namespace.clone(), Body::Disconnect);
-        self.farewells.push_back((epoch, packet));
-        self.left = Some(epoch);
-    }
-
-    /// Ends from this side.
-    fn give_up(&mut self, reason: Reason) {
-        let owed = self.owed();
-        self.end(reason);
-        self.unanswered = owed;
-    }
-
-    /// The answer to a request to join that the server owes.
-    fn owed(&mut self) -> Option<Owed> {
-        let asked = !self.transmit.iter().any(|one| matches!(one.packet.body, Body::Connect(_)));
-        match &self.state {
-            State::Joining { session, since, .. } if asked => {
-                Some(Owed { session: session.clone(), since: *since })
-            }
-            _ => self.unanswered.take(),
+        if self.is_asked() {
+            self.join.note_owed();
         }
+        self.end(reason);
+    }
+
+    fn say_goodbye(&mut self, epoch: u64) {
+        self.leaves.push_back((epoch, self.packet(Body::Disconnect)));
+        self.join.leave(epoch);
+    }
+
+    /// Whether the request to join has gone out, if one was made.
+    fn is_asked(&self) -> bool {
+        !self.transmit.iter().any(|one| matches!(one.packet.body, Body::Connect(_)))
     }
 
     /// Sends an event, or buffers it.
@@ -450,7 +220,7 @@ impl<W> Namespace<W> {
     /// It is not taken. Who waits for the answer, if anybody, has been told.
     pub(crate) fn emit(&mut self, request: Request<W>) -> Result<(), EmitError> {
         if let Some(error) = self.refusal(&request) {
-            if let Some(Ask { waiter, .. }) = request.ask {
+            if let Some(PendingAck { waiter, .. }) = request.ack {
                 let outcome = Err(AckError::NeverSent(error.clone()));
                 self.events.push_back(Event::Answered(waiter, outcome));
             }
@@ -459,16 +229,16 @@ impl<W> Namespace<W> {
             }
             return Err(error);
         }
-        let Request { mut emit, permit, offline, expires, ask } = request;
+        let Request { mut emit, permit, offline, expires, ack } = request;
         if offline == Offline::Fail && emit.terms.is_none() {
             // Nor is it to wait for the next session.
             emit = emit.volatile();
         }
-        let id = match ask {
+        let id = match ack {
             None => None,
-            Some(Ask { waiter, since, timeout, retries: 0, .. }) => {
-                let (id, deadline) = (self.acks.id(), later(since, timeout));
-                let waiter = Asker::Application(waiter);
+            Some(PendingAck { waiter, since, timeout, retries: 0, .. }) => {
+                let (id, deadline) = (self.acks.id(), deadline_after(since, timeout));
+                let waiter = AckOwner::Application(waiter);
                 if self.is_joined() {
                     self.acks.insert_sent(id, waiter, deadline, since);
                 } else {
@@ -476,13 +246,13 @@ impl<W> Namespace<W> {
                 }
                 Some(id)
             }
-            Some(Ask { waiter, since, timeout, retries, id }) => {
+            Some(PendingAck { waiter, since, timeout, retries, id }) => {
                 let timeout = timeout.max(MIN_TRY);
                 let was_sent = false;
                 let message =
                     Message { emit, id, waiter, timeout, retries, expires, was_sent, permit };
                 self.retries.push(self.acks.id(), message);
-                self.expect(expires);
+                self.sweep_by(expires);
                 self.send_reliable(since);
                 return Ok(());
             }
@@ -494,38 +264,38 @@ impl<W> Namespace<W> {
     }
 
     fn packet(&self, body: Body) -> Packet {
-        Packet::new(self.config.namespace.clone(), body)
+        Packet::new(self.setup.namespace.clone(), body)
     }
 
     /// Why an event is not taken.
     fn refusal(&self, request: &Request<W>) -> Option<EmitError> {
         let Request { emit, permit, offline, .. } = request;
-        match &self.state {
-            State::Ended(reason) => Some(EmitError::Closed(reason.clone())),
-            State::Joined { .. } => {
-                let handed = permit.as_ref().map_or(0, SendPermit::handed);
-                (emit.is_volatile() && handed > CONGESTED).then_some(EmitError::Discarded)
-            }
-            _ if emit.is_volatile() => Some(EmitError::Offline),
-            _ if *offline == Offline::Fail && !self.has_begun() => Some(EmitError::Offline),
-            _ => None,
+        if let Some(reason) = self.ended() {
+            Some(EmitError::Closed(reason.clone()))
+        } else if self.is_joined() {
+            let handed = permit.as_ref().map_or(0, SendPermit::handed);
+            (emit.is_volatile() && handed > CONGESTED).then_some(EmitError::Discarded)
+        } else {
+            let is_offline = *offline == Offline::Fail && !self.has_begun();
+            (emit.is_volatile() || is_offline).then_some(EmitError::Offline)
         }
     }
 
-    /// Answers an event that came in this visit. `false` if that has ended.
+    /// Answers an event that came since the namespace was joined for that time. `false` if that has
+    /// ended.
     pub(crate) fn answer(
         &mut self,
-        visit: u64,
+        join_id: u64,
         id: u64,
         payload: Payload,
         permit: Option<SendPermit>,
     ) -> bool {
-        let current = self.visit() == Some(visit);
-        if current {
+        let is_current = self.join_id() == Some(join_id);
+        if is_current {
             let packet = self.packet(Body::Ack { id, payload });
             self.push(Outgoing { permit, ..Outgoing::bare(packet) });
         }
-        current
+        is_current
     }
 
     fn push(&mut self, mut outgoing: Outgoing) {
@@ -534,17 +304,9 @@ impl<W> Namespace<W> {
         if self.is_joined() {
             return self.transmit(outgoing);
         }
-        self.expect(outgoing.expires);
-        let same = outgoing.key().and_then(|key| {
-            self.buffer.iter_mut().rev().find(|waiting| waiting.key() == Some(key))
-        });
-        match same {
-            None => self.buffer.push_back(outgoing),
-            Some(same) => {
-                outgoing.number = same.number;
-                let old = std::mem::replace(same, outgoing);
-                self.replaced(old);
-            }
+        self.sweep_by(outgoing.expires);
+        if let Some(old) = self.buffer.push(outgoing) {
+            self.replaced(old);
         }
     }
 
@@ -558,7 +320,7 @@ impl<W> Namespace<W> {
     }
 
     /// Something expires then.
-    fn expect(&mut self, expires: Option<Instant>) {
+    fn sweep_by(&mut self, expires: Option<Instant>) {
         self.sweep = self.sweep.into_iter().chain(expires).min();
     }
 
@@ -572,8 +334,8 @@ impl<W> Namespace<W> {
 
     fn too_large(&mut self, packet: &Packet) -> Option<EmitError> {
         let limit = self.max_payload()?;
-        let protocol = self.session()?.protocol;
-        let size = packet.exceeds(self.config.parser, protocol, limit)?;
+        let protocol = self.join.session()?.protocol;
+        let size = packet.exceeds(self.setup.config.parser, protocol, limit)?;
         self.events.push_back(Event::TooLarge { size, limit });
         Some(EmitError::PayloadTooLarge { size, limit })
     }
@@ -581,11 +343,12 @@ impl<W> Namespace<W> {
     /// This event was never sent, and will not be. Whoever waits for it, or for the answer to it, learns
     /// why.
     fn never_sent(&mut self, outgoing: Outgoing, error: EmitError) {
+        let id = outgoing.ack_id();
         if let Some(permit) = outgoing.permit {
             permit.refuse(&error);
         }
-        let Body::Event { id: Some(id), .. } = outgoing.packet.body else { return };
-        if let Some(Left { waiter: Asker::Application(waiter), .. }) = self.acks.answered(id) {
+        let Some(id) = id else { return };
+        if let Some(Left { waiter: AckOwner::Application(waiter), .. }) = self.acks.answered(id) {
             self.fail(waiter, Err(error));
         }
     }
@@ -620,7 +383,7 @@ impl<W> Namespace<W> {
             && let Some((id, message)) = self.retries.next()
         {
             let payload = message.payload();
-            let deadline = later(now, message.timeout);
+            let deadline = deadline_after(now, message.timeout);
             let is_over = message.expires.is_some_and(|at| at <= now);
             let body = Body::Event { id: Some(id), payload };
             let packet = self.packet(body);
@@ -634,7 +397,7 @@ impl<W> Namespace<W> {
             if self.retries.note_sent(id) {
                 self.tally.resent = self.tally.resent.saturating_add(1);
             }
-            self.acks.insert_sent(id, Asker::Retries, deadline, now);
+            self.acks.insert_sent(id, AckOwner::Retries, deadline, now);
             self.transmit.push_back(Outgoing::bare(packet));
         }
     }
@@ -642,7 +405,7 @@ impl<W> Namespace<W> {
     /// Takes back what was emitted and never sent. Who waits is told that this is the cause.
     pub(crate) fn take_unsent(&mut self, cause: &EmitError) -> Vec<Emit> {
         let mut unsent = Vec::new();
-        for mut outgoing in std::mem::take(&mut self.buffer) {
+        for mut outgoing in self.buffer.drain() {
             if let Body::Event { payload, .. } = &outgoing.packet.body {
                 unsent.push(Emit { payload: payload.clone(), terms: outgoing.terms.take() });
                 self.never_sent(outgoing, cause.clone());
@@ -664,19 +427,15 @@ impl<W> Namespace<W> {
 
     /// There is a connection, and it takes requests to join.
     pub(crate) fn handle_open(&mut self, now: Instant, session: Session) {
-        if !matches!(self.state, State::Waiting) {
+        if !self.join.is_waiting() {
             return;
         }
-        let needs_none = session.protocol == Protocol::Eio3 && self.config.namespace == *"/";
-        if needs_none && !matches!(self.config.credentials, Credentials::Fixed(None)) {
+        let needs_none = self.join.is_implicit(&session);
+        if needs_none && !matches!(self.setup.credentials, Credentials::Fixed(None)) {
             self.events.push_back(Event::AuthUnused);
         }
-        match self.config.credentials.clone() {
-            Credentials::Provided if !needs_none => {
-                let deadline = later(now, self.config.join_timeout);
-                self.asked = self.asked.wrapping_add(1);
-                self.state = State::Asking { session, deadline, number: self.asked };
-            }
+        match self.setup.credentials.clone() {
+            Credentials::Provided if !needs_none => self.join.ask(now, session),
             Credentials::Provided => self.request(now, session, None),
             Credentials::Fixed(auth) => self.request(now, session, auth.as_ref()),
         }
@@ -684,21 +443,17 @@ impl<W> Namespace<W> {
 
     /// The number of the question to the application for the credentials, while there is one.
     pub(crate) fn wants_auth(&self) -> Option<u64> {
-        match self.state {
-            State::Asking { number, .. } => Some(number),
-            _ => None,
-        }
+        self.join.question()
     }
 
     /// Attempts in a row to join.
     pub(crate) fn attempts(&self) -> u32 {
-        self.attempts
+        self.join.attempts()
     }
 
     /// The application has given the credentials, or says why it does not.
     pub(crate) fn handle_auth(&mut self, now: Instant, auth: Result<Option<Auth>, Reason>) {
-        let State::Asking { session, .. } = &self.state else { return };
-        let session = session.clone();
+        let Some(session) = self.join.asking().cloned() else { return };
         match auth {
             Ok(auth) => self.request(now, session, auth.as_ref()),
             Err(reason) => self.stop(now, reason),
@@ -707,54 +462,20 @@ impl<W> Namespace<W> {
 
     /// Asks the server to let this namespace in.
     fn request(&mut self, now: Instant, session: Session, auth: Option<&Auth>) {
-        let namespace = self.config.namespace.clone();
-        let packet = match session.protocol {
-            Protocol::Eio4 => Some(Packet::new(namespace, Body::Connect(self.connect(auth)))),
-            // A server of revision 3 joins `/` by itself, and takes what other namespaces need to
-            // know as a query behind their name.
-            Protocol::Eio3 if namespace == *"/" => None,
-            Protocol::Eio3 => {
-                let query = auth.map(|auth| query(&auth.0)).unwrap_or_default();
-                let namespace = ByteString::from(format!("{namespace}{query}"));
-                Some(Packet::new(namespace, Body::Connect(None)))
-            }
-        };
+        let (protocol, recovery) = (session.protocol, self.recovery.as_ref());
+        let packet = request::request(protocol, &self.setup.namespace, auth, recovery);
         self.transmit.extend(packet.map(Outgoing::bare));
-        let owed = self.unanswered.take();
-        self.repeated = owed.map(|owed| owed.session.epoch).filter(|&epoch| epoch == session.epoch);
-        self.enter(now, Owed { session, since: now });
-    }
-
-    /// What goes with the request: where the last session was lost, and the credentials.
-    fn connect(&self, auth: Option<&Auth>) -> Option<Box<str>> {
-        let Some((pid, offset)) = self.recovery.as_ref().and_then(Recovery::point) else {
-            return auth.map(|auth| (*auth.0).into());
-        };
-        let point = serde_json::json!({ "pid": pid, "offset": offset }).to_string();
-        let Some(fields) = auth.and_then(|auth| auth.0.strip_prefix('{')) else {
-            return Some(point.into());
-        };
-        let point = point.trim_end_matches('}');
-        let comma = if fields.starts_with('}') { "" } else { "," };
-        Some(format!("{point}{comma}{fields}").into())
-    }
-
-    /// Waits for the answer that the server owes.
-    fn enter(&mut self, now: Instant, Owed { session, since }: Owed) {
-        let unasked = session.protocol == Protocol::Eio3 && self.config.namespace == *"/";
-        let deadline = (!unasked).then(|| later(now, self.config.join_timeout));
-        self.visits = self.visits.wrapping_add(1);
-        self.state = State::Joining { session, since, deadline, has_begun: false };
+        self.join.request(now, session);
     }
 
     /// A packet of this namespace came.
     pub(crate) fn handle_packet(&mut self, now: Instant, epoch: u64, packet: Packet) {
-        if let Some(owed) = self.unanswered.take_if(|owed| owed.session.epoch == epoch) {
-            if self.ended().is_some() {
-                return self.handle_late(owed, &packet.body);
+        let settles = !matches!(packet.body, Body::Event { .. } | Body::Ack { .. });
+        if self.join.handle_late(now, epoch, settles) == Late::Ended {
+            if matches!(packet.body, Body::Connect(_)) {
+                self.say_goodbye(epoch);
             }
-            // Late, but it has come to what was wanted.
-            self.enter(now, owed);
+            return;
         }
         if self.epoch() != Some(epoch) {
             return;
@@ -765,7 +486,7 @@ impl<W> Namespace<W> {
             Body::ConnectError(data) if joining => {
                 self.stop(now, Reason::Refused(refusal(data.as_deref())));
             }
-            Body::Connect(_) if self.repeated == Some(epoch) => {
+            Body::Connect(_) if self.join.was_repeated_on(epoch) => {
                 self.events.push_back(Event::JoinedTwice { epoch });
             }
             Body::ConnectError(data) if self.is_old() => {
@@ -773,8 +494,8 @@ impl<W> Namespace<W> {
             }
             // Once joined, neither means anything in revision 4.
             Body::Connect(_) | Body::ConnectError(_) => {}
-            // The server put us out while we left: that was the visit before.
-            Body::Disconnect if joining && self.left == Some(epoch) => {}
+            // The server put us out while we left: that was the time before.
+            Body::Disconnect if joining && self.join.was_left_on(epoch) => {}
             Body::Disconnect => {
                 // Nor does a server go on with a session that it has ended.
                 self.recovery = None;
@@ -785,19 +506,21 @@ impl<W> Namespace<W> {
         }
     }
 
+    fn is_old(&self) -> bool {
+        self.join.session().is_some_and(|session| session.protocol == Protocol::Eio3)
+    }
+
     fn handle_event(&mut self, id: Option<u64>, payload: Payload) {
         if let Some(recovery) = &mut self.recovery
             && id.is_none()
         {
-            if matches!(self.state, State::Joining { .. }) && recovery.has_seen(&payload) {
+            if self.join.is_joining() && recovery.has_seen(&payload) {
                 self.tally.repeated = self.tally.repeated.saturating_add(1);
                 return;
             }
             recovery.note(&payload);
         }
-        if let State::Joining { has_begun, .. } = &mut self.state {
-            *has_begun = true;
-        }
+        self.join.handle_event();
         self.tally.received = self.tally.received.saturating_add(1);
         self.events.push_back(Event::Received { id, payload });
     }
@@ -812,10 +535,10 @@ impl<W> Namespace<W> {
             self.tally.round_trips.note(trip);
         }
         match waiter {
-            Asker::Application(waiter) => {
+            AckOwner::Application(waiter) => {
                 self.events.push_back(Event::Answered(waiter, Ok(payload)));
             }
-            Asker::Retries => {
+            AckOwner::Retries => {
                 if let Some(Message { waiter, permit, .. }) = self.retries.remove(id) {
                     if let Some(permit) = permit {
                         permit.settled();
@@ -827,15 +550,6 @@ impl<W> Namespace<W> {
         }
     }
 
-    /// Something came for a namespace that was given up while it was being joined.
-    fn handle_late(&mut self, owed: Owed, body: &Body) {
-        match body {
-            Body::Event { .. } | Body::Ack { .. } => self.unanswered = Some(owed),
-            Body::Connect(_) => self.say_farewell(owed.session.epoch),
-            Body::ConnectError(_) | Body::Disconnect => {}
-        }
-    }
-
     fn handle_reply(&mut self, now: Instant, reply: Option<&str>) {
         #[derive(Deserialize)]
         struct Reply {
@@ -843,7 +557,7 @@ impl<W> Namespace<W> {
             #[serde(default)]
             pid: Value,
         }
-        let Some(session) = self.session().cloned() else { return };
+        let Some(session) = self.join.session().cloned() else { return };
         let mut recovered = false;
         let sid = match session.protocol {
             Protocol::Eio4 => {
@@ -863,10 +577,10 @@ impl<W> Namespace<W> {
                     .or_else(|| pid.as_str().map(|pid| Recovery::new(pid.into(), String::new())));
                 sid
             }
-            Protocol::Eio3 if self.config.namespace == *"/" => session.sid.clone(),
-            Protocol::Eio3 => format!("{}#{}", self.config.namespace, session.sid).into(),
+            Protocol::Eio3 if self.join.is_implicit(&session) => session.sid,
+            Protocol::Eio3 => format!("{}#{}", self.setup.namespace, session.sid).into(),
         };
-        self.state = State::Joined { session, since: now };
+        self.join.handle_reply(now);
         self.flush(now);
         self.events.push_back(Event::Ready { sid, recovered });
     }
@@ -874,13 +588,9 @@ impl<W> Namespace<W> {
     /// Sends what has waited.
     fn flush(&mut self, now: Instant) {
         self.drop_expired(now);
-        while let Some(outgoing) = self.buffer.pop_front() {
+        while let Some(outgoing) = self.buffer.pop() {
             // Nobody waits any more: the emit has been reported as failed, so it must not happen.
-            let is_wanted = match outgoing.packet.body {
-                Body::Event { id: Some(id), .. } => self.acks.sent(id, now),
-                _ => true,
-            };
-            if is_wanted {
+            if outgoing.ack_id().is_none_or(|id| self.acks.sent(id, now)) {
                 self.transmit(outgoing);
             }
         }
@@ -891,20 +601,18 @@ impl<W> Namespace<W> {
     /// waits for it; if not, it ends. What the connection did not write must have been
     /// [taken back](Self::take_back).
     pub(crate) fn handle_lost(&mut self, now: Instant, reason: Reason, again: bool) {
-        self.note_success(now);
-        self.unanswered = None;
-        match self.state {
-            State::Ended(_) => {}
-            State::Waiting | State::Pausing { .. } if again => {}
-            State::Asking { .. } if again => self.state = State::Waiting,
-            State::Joining { .. } | State::Joined { .. } if again => {
-                self.interrupt(&reason);
-                if self.is_joined() {
-                    self.events.push_back(Event::Disconnected(reason));
-                }
-                self.state = State::Waiting;
+        self.join.handle_lost(now);
+        if !again {
+            return self.end(reason);
+        }
+        if self.join.session().is_some() {
+            self.interrupt(&reason);
+            if self.is_joined() {
+                self.events.push_back(Event::Disconnected(reason));
             }
-            _ => self.end(reason),
+            self.join.wait();
+        } else if self.join.asking().is_some() {
+            self.join.wait();
         }
     }
 
@@ -923,25 +631,16 @@ impl<W> Namespace<W> {
             if let Some(Message { waiter, permit, .. }) = self.retries.remove(id) {
                 permit.into_iter().for_each(SendPermit::settled);
                 self.fail(waiter, Ok(error));
-            } else if let Some(Left { waiter: Asker::Application(waiter), .. }) = left {
+            } else if let Some(Left { waiter: AckOwner::Application(waiter), .. }) = left {
                 self.fail(waiter, Ok(error));
             }
         }
         self.events.push_back(Event::Unsendable(event));
     }
 
-    /// A session that has lasted begins the count of attempts anew.
-    fn note_success(&mut self, now: Instant) {
-        let proof = self.config.reconnect.proof();
-        if matches!(self.state, State::Joined { since, .. } if later(since, proof) <= now) {
-            self.attempts = 0;
-        }
-    }
-
     /// An old server let nobody into `/`, and with it not into this namespace.
     pub(crate) fn handle_refused(&mut self, now: Instant, reason: Reason) {
-        // That was the answer that it owed.
-        self.unanswered = None;
+        self.join.handle_refused();
         if self.ended().is_none() {
             self.stop(now, reason);
         }
@@ -950,42 +649,22 @@ impl<W> Namespace<W> {
     /// The server has ended this namespace, or did not let it begin. It is tried again if the
     /// policy says so.
     fn stop(&mut self, now: Instant, reason: Reason) {
-        self.note_success(now);
-        let policy = self.config.reconnect.clone();
-        let verdict = policy.verdict(&reason);
-        let wanted = match verdict {
-            Retry::Again => true,
-            Retry::WithNewAuth => matches!(self.config.credentials, Credentials::Provided),
-            Retry::Stop => false,
-        };
-        let attempt = self.attempts.saturating_add(1);
-        // What was asked for this time is not sent: an answer from before may come yet.
-        let is_asking = matches!(self.state, State::Asking { .. });
-        let owed = if is_asking || reason == Reason::JoinTimeout { self.owed() } else { None };
-        if !wanted || !policy.allows(attempt) {
-            let attempts = self.attempts;
-            self.end(reason.clone());
-            self.unanswered = owed;
-            if wanted && attempts > 0 {
-                self.events.push_back(Event::GaveUp { attempts, reason });
+        let is_asked = self.is_asked();
+        let can_renew = matches!(self.setup.credentials, Credentials::Provided);
+        match self.join.decide(now, &reason, is_asked, can_renew) {
+            Next::Attempt { attempt, delay } => {
+                self.interrupt(&reason);
+                self.tell_end(&reason);
+                self.join.pause(now, delay);
+                self.events.push_back(Event::Retrying { attempt, delay, reason });
             }
-            return;
+            Next::End { gave_up } => {
+                self.end(reason.clone());
+                if let Some(attempts) = gave_up {
+                    self.events.push_back(Event::GaveUp { attempts, reason });
+                }
+            }
         }
-        self.attempts = attempt;
-        self.unanswered = owed;
-        self.interrupt(&reason);
-        self.tell_end(&reason);
-        let draw = self.draws.next();
-        // New credentials mend a refusal at once. If those do not, it takes patience.
-        let delay = match (&reason, verdict) {
-            (Reason::Refused(_), Retry::WithNewAuth) if attempt == 1 => Duration::ZERO,
-            (Reason::Refused(_), Retry::WithNewAuth) => {
-                policy.wait(attempt.saturating_sub(1), draw)
-            }
-            _ => policy.wait(attempt, draw),
-        };
-        self.state = State::Pausing { until: later(now, delay) };
-        self.events.push_back(Event::Retrying { attempt, delay, reason });
     }
 
     /// The namespace is over, until somebody joins it again. What is buffered and asks for no
@@ -1000,20 +679,15 @@ impl<W> Namespace<W> {
             let closed = EmitError::Closed(reason.clone());
             self.fail_message(message, AckError::Disconnected(reason.clone()), closed);
         }
-        self.buffer
-            .retain(|waiting| !matches!(waiting.packet.body, Body::Event { id: Some(_), .. }));
+        self.buffer.retain_awaited(|_| false);
         self.tell_end(&reason);
-        self.attempts = 0;
-        self.state = State::Ended(reason);
+        self.join.end(reason);
     }
 
     /// What waits now may wait for ever: whoever waits for it is told. To be called after an end, as soon
     /// as they can see it.
     pub(crate) fn strand(&self) {
-        self.buffer
-            .iter()
-            .filter_map(|waiting| waiting.permit.as_ref())
-            .for_each(SendPermit::strand);
+        self.buffer.strand();
     }
 
     fn tell_end(&mut self, reason: &Reason) {
@@ -1026,7 +700,7 @@ impl<W> Namespace<W> {
 
     /// The session is over: what was sent has failed, or goes again.
     fn interrupt(&mut self, reason: &Reason) {
-        self.forget();
+        self.end_session();
         for id in self.retries.lost() {
             self.acks.answered(id);
             // It may have been this one that the server did not take.
@@ -1037,20 +711,16 @@ impl<W> Namespace<W> {
                 self.fail_message(message, AckError::Disconnected(reason.clone()), closed);
             }
         }
-        self.expect(self.retries.expiry());
+        self.sweep_by(self.retries.expiry());
         self.fail_acks(reason, false);
     }
 
     /// What was not written before the session ended waits for the next one, unless it is not to;
     /// answers were for this session and nobody else.
-    fn forget(&mut self) {
+    fn end_session(&mut self) {
         let unwritten = std::mem::take(&mut self.transmit);
-        for waiting in std::mem::take(&mut self.buffer) {
-            if waiting.is_volatile() {
-                self.never_sent(waiting, EmitError::Offline);
-            } else if !matches!(waiting.packet.body, Body::Ack { .. }) {
-                self.buffer.push_back(waiting);
-            }
+        for volatile in self.buffer.end_session() {
+            self.never_sent(volatile, EmitError::Offline);
         }
         self.take_back(unwritten);
     }
@@ -1058,6 +728,7 @@ impl<W> Namespace<W> {
     /// Puts events that the connection did not write among those that wait, where they belong. What
     /// was not to wait is dropped.
     pub(crate) fn take_back(&mut self, unwritten: impl IntoIterator<Item = Outgoing>) {
+        let mut returning = Vec::new();
         for mut outgoing in unwritten {
             let Body::Event { id, .. } = outgoing.packet.body else { continue };
             if let Some(permit) = &mut outgoing.permit {
@@ -1067,37 +738,21 @@ impl<W> Namespace<W> {
                 self.never_sent(outgoing, EmitError::Offline);
             } else if id.is_none_or(|id| self.acks.unsent(id) && !self.retries.contains(id)) {
                 // One with retries has a place of its own.
-                self.expect(outgoing.expires);
-                self.buffer.push_back(outgoing);
+                self.sweep_by(outgoing.expires);
+                returning.push(outgoing);
             }
         }
-        self.buffer.make_contiguous().sort_by_key(|waiting| waiting.number);
-        self.drop_older();
+        for replaced in self.buffer.put_back(returning) {
+            self.replaced(replaced);
+        }
         if self.ended().is_some() {
             self.strand();
         }
     }
 
-    /// Of what waits under one key, the last counts.
-    fn drop_older(&mut self) {
-        if self.buffer.iter().all(|waiting| waiting.key().is_none()) {
-            return;
-        }
-        let mut keys = HashSet::new();
-        let mut kept = VecDeque::new();
-        for waiting in std::mem::take(&mut self.buffer).into_iter().rev() {
-            if waiting.key().is_none_or(|key| keys.insert(key.clone())) {
-                kept.push_front(waiting);
-            } else {
-                self.replaced(waiting);
-            }
-        }
-        self.buffer = kept;
-    }
-
     fn fail_acks(&mut self, reason: &Reason, all: bool) {
         for Left { waiter, sent, .. } in self.acks.fail(all) {
-            let Asker::Application(waiter) = waiter else { continue };
+            let AckOwner::Application(waiter) = waiter else { continue };
             self.fail(
                 waiter,
                 match sent {
@@ -1114,19 +769,13 @@ impl<W> Namespace<W> {
         if self.sweep.is_some_and(|at| at <= now) {
             self.drop_expired(now);
         }
-        match self.state {
-            State::Pausing { until } if until <= now => {
-                let patience = self.config.join_timeout.saturating_mul(2).max(LATE);
-                let rejoin = self.come_back(now, patience).then_some(Event::Rejoin);
-                self.events.extend(rejoin);
-            }
-            State::Asking { deadline, .. } if deadline <= now => {
+        match self.join.handle_timeout(now) {
+            None => {}
+            Some(Overdue::Rejoin) => self.events.push_back(Event::Rejoin),
+            Some(Overdue::Credentials) => {
                 self.stop(now, Reason::Provider("no credentials in time".to_owned()));
             }
-            State::Joining { deadline: Some(deadline), .. } if deadline <= now => {
-                self.stop(now, Reason::JoinTimeout);
-            }
-            _ => {}
+            Some(Overdue::Answer) => self.stop(now, Reason::JoinTimeout),
         }
     }
 
@@ -1134,58 +783,42 @@ impl<W> Namespace<W> {
         let mut unsent = false;
         while let Some(Left { id, waiter, sent }) = self.acks.expired(now) {
             match waiter {
-                Asker::Retries => {
+                AckOwner::Retries => {
                     if let Some(message) = self.retries.timed_out(id) {
                         self.fail_message(message, AckError::TimedOut, EmitError::Expired);
                     }
                 }
-                Asker::Application(waiter) => {
+                AckOwner::Application(waiter) => {
                     unsent |= sent.is_none();
                     let outcome = sent.map(|_| AckError::TimedOut).ok_or(EmitError::Expired);
                     self.fail(waiter, outcome);
                 }
             }
         }
-        self.expect(self.retries.expiry());
+        self.sweep_by(self.retries.expiry());
         self.send_reliable(now);
         if unsent {
-            let acks = &self.acks;
-            self.buffer.retain(|waiting| match waiting.packet.body {
-                Body::Event { id: Some(id), .. } => acks.is_waiting(id),
-                _ => true,
-            });
+            self.buffer.retain_awaited(|id| self.acks.is_waiting(id));
         }
     }
 
     fn drop_expired(&mut self, now: Instant) {
         self.sweep = None;
-        let is_over = |waiting: &Outgoing| waiting.expires.is_some_and(|at| at <= now);
-        if self.buffer.iter().any(is_over) {
-            let (over, kept): (VecDeque<_>, _) =
-                std::mem::take(&mut self.buffer).into_iter().partition(is_over);
-            self.buffer = kept;
-            for outgoing in over {
-                self.never_sent(outgoing, EmitError::Expired);
-            }
+        for outgoing in self.buffer.expired(now) {
+            self.never_sent(outgoing, EmitError::Expired);
         }
         for message in self.retries.expired(now) {
             self.fail_message(message, AckError::TimedOut, EmitError::Expired);
         }
-        let next = self.buffer.iter().filter_map(|waiting| waiting.expires).min();
-        let next = next.into_iter().chain(self.retries.expiry()).min();
-        self.sweep = next.map(|next| next.max(later(now, SWEEP)));
+        let next = self.buffer.expiry().into_iter().chain(self.retries.expiry()).min();
+        self.sweep = next.map(|next| next.max(deadline_after(now, SWEEP)));
     }
 
     // What there is to do.
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        let state = match self.state {
-            State::Joining { deadline, .. } => deadline,
-            State::Asking { deadline, .. } => Some(deadline),
-            State::Pausing { until } => Some(until),
-            State::Waiting | State::Joined { .. } | State::Ended(_) => None,
-        };
-        state.into_iter().chain(self.acks.poll_timeout()).chain(self.sweep).min()
+        let join = self.join.poll_timeout();
+        join.into_iter().chain(self.acks.poll_timeout()).chain(self.sweep).min()
     }
 
     pub(crate) fn poll_event(&mut self) -> Option<Event<W>> {
@@ -1194,93 +827,9 @@ impl<W> Namespace<W> {
 
     /// A packet that leaves the namespace on the connection of that number, to be sent behind all
     /// that is to be transmitted.
-    pub(crate) fn poll_farewell(&mut self) -> Option<(u64, Packet)> {
-        self.farewells.pop_front()
+    pub(crate) fn poll_leave(&mut self) -> Option<(u64, Packet)> {
+        self.leaves.pop_front()
     }
-}
-
-/// `{"a":"x","b":1}` as `?a=x&b=1`.
-fn query(auth: &str) -> String {
-    let Ok(Value::Object(auth)) = serde_json::from_str(auth) else { return String::new() };
-    let mut query = String::new();
-    for (key, value) in &auth {
-        query.push(if query.is_empty() { '?' } else { '&' });
-        let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        query.push_str(&escape(key));
-        query.push('=');
-        query.push_str(&escape(&value));
-    }
-    query
-}
-
-/// The characters that a URL never gives a meaning stay as they are.
-const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
-
-/// Percent-encoded, for a query.
-pub(crate) fn escape(text: &str) -> String {
-    utf8_percent_encode(text, ENCODED).to_string()
-}
-
-/// `{"message":…,"data":…}` from servers since 3.0. From older ones it is a string, or whatever the
-/// application put there: where that has a message, alone at its head or as a member, all of it is
-/// the data. Servers in Python send a string, or a list of it and more.
-///
-/// The data stays text: what nobody asks for is not parsed, nor kept as a tree.
-pub(crate) fn refusal(data: Option<&str>) -> Refusal {
-    #[derive(Deserialize)]
-    #[serde(deny_unknown_fields)]
-    struct Official<'a> {
-        #[serde(borrow)]
-        message: &'a RawValue,
-        #[serde(borrow)]
-        data: Option<&'a RawValue>,
-    }
-    #[derive(Deserialize)]
-    struct Other<'a> {
-        #[serde(borrow)]
-        message: &'a RawValue,
-    }
-
-    let json = data.unwrap_or("null").trim();
-    if json == "null" {
-        return Refusal::new(String::new(), None);
-    }
-    if let Ok(message) = payload::read(json) {
-        return Refusal::new(message, None);
-    }
-    // To serde, an array would do for the fields.
-    if json.starts_with('[') {
-        return Refusal::new(first(json).unwrap_or_default(), Some(json));
-    }
-    if let Ok(Official { message, data }) = serde_json::from_str(json)
-        && let Ok(message) = payload::read(message.get())
-    {
-        return Refusal::new(message, data.map(RawValue::get));
-    }
-    let other = serde_json::from_str(json).ok();
-    let message = other.and_then(|Other { message }| payload::read(message.get()).ok());
-    Refusal::new(message.unwrap_or_default(), Some(json))
-}
-
-/// The first item of an array, if that is a string.
-fn first(json: &str) -> Option<String> {
-    struct First;
-
-    impl<'de> Visitor<'de> for First {
-        type Value = Option<String>;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("an array")
-        }
-
-        fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
-            let first = items.next_element()?;
-            while items.next_element::<IgnoredAny>()?.is_some() {}
-            Ok(first)
-        }
-    }
-
-    serde_json::Deserializer::from_str(json).deserialize_seq(First).ok().flatten()
 }
 
 #[cfg(test)]

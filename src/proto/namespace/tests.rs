@@ -1,41 +1,54 @@
-use std::sync::Arc;
-
 use serde_json::json;
 
 use super::*;
 use crate::{
     backpressure::send_quota::{Limits, SendQuota},
     payload::{encode_event, encode_reply},
-    proto::{engine::Frame, packet::root},
+    proto::{
+        engine::Frame,
+        packet::{self, Parser, root},
+        reconnect::{Reconnect, Retry},
+        refusal::Refusal,
+    },
 };
 
 const SECOND: Duration = Duration::from_secs(1);
 
 fn send_quota(items: usize) -> Arc<SendQuota> {
-    SendQuota::new(Limits { items, bytes: 100_000, asks: 0 })
+    SendQuota::new(Limits { items, bytes: 100_000, acks: 0 })
 }
 
 fn session(protocol: Protocol) -> Session {
     Session { epoch: 1, protocol, sid: "S".into(), max_payload: None }
 }
 
-fn config(namespace: &str) -> Config {
-    let auth = json!({ "token": "a b", "n": 1 }).to_string();
+fn config() -> Config {
     Config {
-        namespace: namespace.into(),
+        pin: None,
         parser: Parser::default(),
-        credentials: Credentials::Fixed(Some(Auth(auth.into()))),
-        join_timeout: 20 * SECOND,
-        reconnect: Reconnect::never(),
+        limits: packet::Limits { attachments: 10, bytes: 1_000 },
         max_payload: None,
+        connect_timeout: 20 * SECOND,
+        join_timeout: 20 * SECOND,
+        attachment_timeout: 30 * SECOND,
+        reconnect: Reconnect::never(),
         retry_window: 2,
+    }
+}
+
+fn setup(namespace: &str, config: Config) -> Setup {
+    let auth = json!({ "token": "a b", "n": 1 }).to_string();
+    Setup {
+        config: Arc::new(config),
+        namespace: namespace.into(),
+        credentials: Credentials::Fixed(Some(Auth(auth.into()))),
         recovery: None,
         seed: 7,
     }
 }
 
 fn socket(namespace: &str) -> Namespace<&'static str> {
-    Namespace::new(config(namespace))
+    Namespace::new(setup(namespace, config()))
 }
 
 /// A namespace that is joined.
@@ -58,21 +71,21 @@ fn receive(socket: &mut Namespace<&'static str>, body: Body) {
 
 fn request<W>(name: &'static str) -> Request<W> {
     let emit = Emit::new(name, ()).unwrap();
-    Request { emit, permit: None, offline: Offline::Buffer, expires: None, ask: None }
+    Request { emit, permit: None, offline: Offline::Buffer, expires: None, ack: None }
 }
 
 fn emit(
     socket: &mut Namespace<&'static str>,
     name: &'static str,
-    ask: Option<Ask<&'static str>>,
+    ask: Option<PendingAck<&'static str>>,
 ) -> Result<(), EmitError> {
-    socket.emit(Request { ask, ..request(name) })
+    socket.emit(Request { ack: ask, ..request(name) })
 }
 
 /// Somebody waits for a second.
 #[expect(clippy::unnecessary_wraps, reason = "it is given to what takes an option")]
-fn ask<W>(waiter: W, since: Instant) -> Option<Ask<W>> {
-    Some(Ask { waiter, since, timeout: SECOND, retries: 0, id: None })
+fn ask<W>(waiter: W, since: Instant) -> Option<PendingAck<W>> {
+    Some(PendingAck { waiter, since, timeout: SECOND, retries: 0, id: None })
 }
 
 fn written(socket: &mut Namespace<&'static str>) -> Vec<String> {
@@ -94,7 +107,7 @@ fn events(socket: &mut Namespace<&'static str>) -> Vec<Event<&'static str>> {
 #[test]
 fn who_is_not_to_wait_waits_for_the_answer_where_events_come_before_it() {
     let now = Instant::now();
-    let request = |name, ask| Request { offline: Offline::Fail, ask, ..request(name) };
+    let request = |name, ask| Request { offline: Offline::Fail, ack: ask, ..request(name) };
     let mut socket = socket("/");
     socket.handle_open(now, session(Protocol::Eio4));
     written(&mut socket);
@@ -173,60 +186,6 @@ fn a_reply_without_an_id_is_not_one_of_revision_4() {
 }
 
 #[test]
-fn refusals_of_all_servers_are_understood() {
-    let refused = |data: Option<&str>| {
-        let refusal = refusal(data);
-        (refusal.message().to_owned(), refusal.decode::<Value>().ok())
-    };
-    assert_eq!(refused(Some(r#"{"message":"no"}"#)), ("no".into(), None));
-    let data = Some(json!({ "code": 42 }));
-    assert_eq!(
-        refused(Some(r#"{"message":"no","data":{"code":42}}"#)),
-        ("no".into(), data.clone())
-    );
-    assert_eq!(refused(Some(r#"{"code":42}"#)), (String::new(), data));
-    assert_eq!(refused(Some(r#""no""#)), ("no".into(), None));
-    let cut = "cut \u{fffd}";
-    assert_eq!(refused(Some(r#""cut \ud83d""#)), (cut.into(), None));
-    assert_eq!(
-        refused(Some(r#"{"message":"cut \ud83d","data":"\ude00"}"#)),
-        (cut.into(), Some(json!("\u{fffd}")))
-    );
-    assert_eq!(refused(Some("7")), (String::new(), Some(json!(7))));
-    for unspoken in ["[]", "[7]", r#"[{"message":"no"}]"#, r#"[["no"],"no"]"#] {
-        let data = serde_json::from_str(unspoken).ok();
-        assert_eq!(refused(Some(unspoken)), (String::new(), data));
-    }
-    // Of these, the message is a part.
-    for whole in [
-        json!(["no", { "code": 7 }]),
-        json!(["no"]),
-        json!({ "message": "no", "code": "invalid_token", "type": "UnauthorizedError" }),
-        json!({ "message": "no", "data": 1, "code": 7 }),
-    ] {
-        assert_eq!(refused(Some(&whole.to_string())), ("no".into(), Some(whole)));
-    }
-    let odd = json!({ "message": 7, "data": 1 });
-    assert_eq!(refused(Some(&odd.to_string())), (String::new(), Some(odd)));
-    assert_eq!(refused(Some(r#"{"message":"no","data":null}"#)), ("no".into(), None));
-    assert_eq!(refused(Some(" null")), (String::new(), None));
-    assert_eq!(refused(None), (String::new(), None));
-}
-
-#[test]
-fn the_data_of_a_refusal_may_be_nested_as_deep_as_the_server_likes() {
-    let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
-    let said = refusal(Some(&format!(r#"{{"message":"no","data":{deep}}}"#)));
-    assert_eq!((said.message(), said.json()), ("no", Some(&*deep)));
-    said.decode::<Value>().unwrap_err();
-    let list = format!(r#"["no",{deep}]"#);
-    for (json, message) in [(&deep, ""), (&list, "no")] {
-        let said = refusal(Some(json));
-        assert_eq!((said.message(), said.json()), (message, Some(&**json)));
-    }
-}
-
-#[test]
 fn a_namespace_that_is_not_answered_ends() {
     let now = Instant::now();
     let mut socket = socket("/");
@@ -265,7 +224,7 @@ fn an_emit_that_timed_out_before_it_was_sent_is_not_sent() {
     let send_quota = send_quota(10);
     let mut socket = socket("/");
     let permit = send_quota.reserve(10);
-    socket.emit(Request { permit, ask: ask("a", now), ..request("a") }).unwrap();
+    socket.emit(Request { permit, ack: ask("a", now), ..request("a") }).unwrap();
     emit(&mut socket, "b", None).unwrap();
     socket.handle_timeout(now + SECOND);
     let never = AckError::NeverSent(EmitError::Expired);
@@ -349,7 +308,7 @@ fn emits_may_be_now_or_never() {
     let now = Instant::now();
     let mut socket = socket("/");
     let volatile =
-        |ask| Request { emit: Emit::new("v", ()).unwrap().volatile(), ask, ..request("v") };
+        |ask| Request { emit: Emit::new("v", ()).unwrap().volatile(), ack: ask, ..request("v") };
     assert_eq!(socket.emit(volatile(None)), Err(EmitError::Offline));
     assert_eq!(socket.emit(volatile(ask("v", now))), Err(EmitError::Offline));
     let failing = Request { offline: Offline::Fail, ..request("f") };
@@ -381,7 +340,7 @@ fn of_what_is_buffered_under_one_key_the_last_counts() {
     let mut socket = socket("/");
     let latest =
         |name, key| Request { emit: Emit::new(name, ()).unwrap().latest(key), ..request(name) };
-    socket.emit(Request { ask: ask("a1", now), ..latest("a1", "a") }).unwrap();
+    socket.emit(Request { ack: ask("a1", now), ..latest("a1", "a") }).unwrap();
     emit(&mut socket, "x", None).unwrap();
     socket.emit(latest("b1", "b")).unwrap();
     socket.emit(latest("a2", "a")).unwrap();
@@ -396,11 +355,11 @@ fn what_waits_for_too_long_is_not_sent() {
     let now = Instant::now();
     let send_quota = send_quota(10);
     let mut socket = socket("/");
-    let retries = |waiter| Ask { waiter, since: now, timeout: SECOND, retries: 1, id: None };
+    let retries = |waiter| PendingAck { waiter, since: now, timeout: SECOND, retries: 1, id: None };
     let end = Some(now + 5 * SECOND);
     for request in [
         Request { expires: end, permit: send_quota.reserve(1), ..request("a") },
-        Request { expires: end, ask: Some(retries("b")), ..request("b") },
+        Request { expires: end, ack: Some(retries("b")), ..request("b") },
         Request { expires: Some(now + 9 * SECOND), ..request("c") },
         request("d"),
     ] {
@@ -420,7 +379,7 @@ fn what_waits_for_too_long_is_not_sent() {
 fn what_the_server_would_not_take_is_not_sent() {
     let now = Instant::now();
     let mut socket = socket("/");
-    socket.emit(Request { ask: ask("big", now), ..request("big") }).unwrap();
+    socket.emit(Request { ack: ask("big", now), ..request("big") }).unwrap();
     emit(&mut socket, "a", None).unwrap();
     let limited = Session { max_payload: Some(8), ..session(Protocol::Eio4) };
     socket.handle_open(now, limited);
@@ -440,7 +399,7 @@ fn what_was_not_sent_can_be_taken_back() {
     let mut socket = socket("/");
     emit(&mut socket, "a", None).unwrap();
     emit(&mut socket, "b", ask("b", now)).unwrap();
-    let retries = Ask { waiter: "c", since: now, timeout: SECOND, retries: 1, id: None };
+    let retries = PendingAck { waiter: "c", since: now, timeout: SECOND, retries: 1, id: None };
     emit(&mut socket, "c", Some(retries)).unwrap();
     let names: Vec<_> = socket
         .take_unsent(&EmitError::Discarded)
@@ -454,7 +413,7 @@ fn what_was_not_sent_can_be_taken_back() {
 
 /// Emits with two retries.
 fn emit_surely(socket: &mut Namespace<&'static str>, name: &'static str, now: Instant) {
-    let ask = Ask { waiter: name, since: now, timeout: SECOND, retries: 2, id: None };
+    let ask = PendingAck { waiter: name, since: now, timeout: SECOND, retries: 2, id: None };
     emit(socket, name, Some(ask)).unwrap();
 }
 
@@ -552,8 +511,8 @@ fn what_must_arrive_expires_even_if_it_was_under_way() {
     let now = Instant::now();
     let mut socket = joined();
     let expires = Some(now + 5 * SECOND);
-    let ask = Ask { waiter: "a", since: now, timeout: 9 * SECOND, retries: 9, id: None };
-    socket.emit(Request { expires, ask: Some(ask), ..request("a") }).unwrap();
+    let ask = PendingAck { waiter: "a", since: now, timeout: 9 * SECOND, retries: 9, id: None };
+    socket.emit(Request { expires, ack: Some(ask), ..request("a") }).unwrap();
     socket.handle_timeout(now + 5 * SECOND);
     assert!(events(&mut socket).is_empty(), "it may be answered yet");
     socket.handle_lost(now, Reason::PingTimeout, true);
@@ -613,9 +572,9 @@ fn what_was_said_to_the_visit_before_does_not_end_the_next() {
 #[test]
 fn a_session_is_gone_on_with_behind_the_last_event() {
     let now = Instant::now();
-    let mut socket = Namespace::<&'static str>::new(Config {
+    let mut socket = Namespace::<&'static str>::new(Setup {
         credentials: Credentials::Fixed(Some(Auth("{}".into()))),
-        ..config("/")
+        ..setup("/", config())
     });
     let event = |offset: &'static str, id| {
         let payload = encode_event("e", &(1, offset)).unwrap();
@@ -674,10 +633,15 @@ fn provided() -> Namespace<&'static str> {
         Reason::Refused(_) => Retry::WithNewAuth,
         other => Retry::default_for(other),
     };
-    Namespace::new(Config {
+    Namespace::new(Setup {
         credentials: Credentials::Provided,
-        reconnect: Reconnect::default().jitter(0.0).attempts(2).retry(retry),
-        ..config("/")
+        ..setup(
+            "/",
+            Config {
+                reconnect: Reconnect::default().jitter(0.0).attempts(2).retry(retry),
+                ..config()
+            },
+        )
     })
 }
 
@@ -766,8 +730,10 @@ fn credentials_have_a_deadline() {
 #[test]
 fn an_answer_that_comes_while_it_is_tried_again_is_taken() {
     let now = Instant::now();
-    let mut socket =
-        Namespace::<&'static str>::new(Config { reconnect: Reconnect::default(), ..config("/") });
+    let mut socket = Namespace::<&'static str>::new(setup(
+        "/",
+        Config { reconnect: Reconnect::default(), ..config() },
+    ));
     socket.handle_open(now, session(Protocol::Eio4));
     written(&mut socket);
     socket.handle_timeout(now + 20 * SECOND);
@@ -816,11 +782,16 @@ fn a_refused_root_owes_no_answer() {
 #[test]
 fn an_answer_that_is_owed_is_not_forgotten_when_there_are_no_credentials() {
     let mut now = Instant::now();
-    let mut socket = Namespace::<&'static str>::new(Config {
-        join_timeout: SECOND,
-        reconnect: Reconnect::default().delay(SECOND, SECOND).jitter(0.0),
+    let mut socket = Namespace::<&'static str>::new(Setup {
         credentials: Credentials::Provided,
-        ..config("/")
+        ..setup(
+            "/",
+            Config {
+                join_timeout: SECOND,
+                reconnect: Reconnect::default().delay(SECOND, SECOND).jitter(0.0),
+                ..config()
+            },
+        )
     });
     let ask = |socket: &mut Namespace<&'static str>, now| {
         socket.handle_open(now, session(Protocol::Eio4));
@@ -881,12 +852,12 @@ fn packets_of_an_older_session_and_after_the_end_are_ignored() {
 fn leaving_tells_the_server_only_if_it_knows_us() {
     let mut joined = joined();
     joined.leave(Reason::ClientDisconnect);
-    assert_eq!(joined.poll_farewell(), Some((1, Packet::new(root(), Body::Disconnect))));
+    assert_eq!(joined.poll_leave(), Some((1, Packet::new(root(), Body::Disconnect))));
     joined.leave(Reason::ClientDisconnect);
-    assert_eq!(joined.poll_farewell(), None);
+    assert_eq!(joined.poll_leave(), None);
     let mut waiting = socket("/");
     waiting.leave(Reason::ClientDisconnect);
-    assert_eq!(waiting.poll_farewell(), None);
+    assert_eq!(waiting.poll_leave(), None);
     let now = Instant::now();
     assert!(joined.join(now));
     assert!(!joined.join(now), "that goes on already");
@@ -898,7 +869,7 @@ fn given_up(now: Instant) -> Namespace<&'static str> {
     socket.handle_open(now, session(Protocol::Eio4));
     assert_eq!(written(&mut socket).len(), 1);
     socket.leave(Reason::ClientDisconnect);
-    assert_eq!(socket.poll_farewell(), None, "the server does not know us yet");
+    assert_eq!(socket.poll_leave(), None, "the server does not know us yet");
     events(&mut socket);
     socket
 }
@@ -908,15 +879,15 @@ fn who_leaves_too_early_for_the_server_says_so_when_it_answers() {
     let mut socket = given_up(Instant::now());
     let payload = encode_event("e", &()).unwrap();
     receive(&mut socket, Body::Event { id: None, payload });
-    assert_eq!(socket.poll_farewell(), None);
+    assert_eq!(socket.poll_leave(), None);
     receive(&mut socket, Body::Connect(Some(r#"{"sid":"id"}"#.into())));
-    assert!(socket.poll_farewell().is_some());
+    assert!(socket.poll_leave().is_some());
     assert_eq!(socket.poll_event(), None);
 
     let mut socket = given_up(Instant::now());
     receive(&mut socket, Body::ConnectError(None));
     receive(&mut socket, Body::Connect(Some(r#"{"sid":"id"}"#.into())));
-    assert_eq!(socket.poll_farewell(), None);
+    assert_eq!(socket.poll_leave(), None);
 }
 
 #[test]
@@ -929,7 +900,8 @@ fn who_comes_back_before_the_answer_takes_it_for_its_own() {
     assert_eq!(socket.poll_event(), Some(ready("id")));
 
     // And after the time for the answer was over, too.
-    let mut socket = Namespace::<&'static str>::new(Config { join_timeout: SECOND, ..config("/") });
+    let mut socket =
+        Namespace::<&'static str>::new(setup("/", Config { join_timeout: SECOND, ..config() }));
     socket.handle_open(now, session(Protocol::Eio4));
     written(&mut socket);
     socket.handle_timeout(now + SECOND);
@@ -943,11 +915,14 @@ fn who_comes_back_before_the_answer_takes_it_for_its_own() {
 #[test]
 fn a_request_that_is_never_answered_is_made_again() {
     let mut now = Instant::now();
-    let mut socket = Namespace::<&'static str>::new(Config {
-        join_timeout: SECOND,
-        reconnect: Reconnect::default().delay(SECOND, SECOND).jitter(0.0),
-        ..config("/")
-    });
+    let mut socket = Namespace::<&'static str>::new(setup(
+        "/",
+        Config {
+            join_timeout: SECOND,
+            reconnect: Reconnect::default().delay(SECOND, SECOND).jitter(0.0),
+            ..config()
+        },
+    ));
     socket.handle_open(now, session(Protocol::Eio4));
     assert_eq!(written(&mut socket).len(), 1);
     // At first the server may just be slow.
@@ -1040,10 +1015,10 @@ mod operations {
                 Reason::Refused(_) => Retry::WithNewAuth,
                 _ => Retry::Again,
             };
-            let mut socket: Namespace<usize> = Namespace::new(Config {
+            let reconnect = Reconnect::default().attempts(if patient { 3 } else { 0 }).retry(retry);
+            let mut socket: Namespace<usize> = Namespace::new(Setup {
                 credentials: if provided { Credentials::Provided } else { fixed },
-                reconnect: Reconnect::default().attempts(if patient { 3 } else { 0 }).retry(retry),
-                ..config("/")
+                ..setup("/", Config { reconnect, ..config() })
             });
             let (mut epoch, mut asked) = (0, 0_usize);
             let mut outcomes: HashMap<usize, u32> = HashMap::new();
@@ -1066,13 +1041,13 @@ mod operations {
                     Operation::Ask { retries } => {
                         asked += 1;
                         let timeout = 10 * SECOND;
-                        let ask = Ask { waiter: asked, since: now, timeout, retries, id: None };
+                        let ask = PendingAck { waiter: asked, since: now, timeout, retries, id: None };
                         let permit = send_quota.reserve(5);
-                        let request = Request { permit, ask: Some(ask), ..request("e") };
+                        let request = Request { permit, ack: Some(ask), ..request("e") };
                         prop_assert_eq!(socket.emit(request).is_err(), was_over);
                     }
                     Operation::Open => {
-                        if socket.session().is_none() {
+                        if socket.epoch().is_none() {
                             epoch += 1;
                             requests = 0;
                             on_the_way.clear();
@@ -1175,17 +1150,17 @@ mod operations {
         ) {
             let mut now = Instant::now();
             let fixed = Credentials::Fixed(None);
-            let mut socket: Namespace<usize> = Namespace::new(Config {
+            let reconnect = Reconnect::default().retry(|_| Retry::Again);
+            let mut socket: Namespace<usize> = Namespace::new(Setup {
                 credentials: if provided { Credentials::Provided } else { fixed },
-                reconnect: Reconnect::default().retry(|_| Retry::Again),
-                ..config("/")
+                ..setup("/", Config { reconnect, ..config() })
             });
             let packet = |body| Packet::new(root(), body);
             let mut epoch = 0;
             for operation in operations {
                 match operation {
                     Operation::Open => {
-                        epoch += u64::from(socket.session().is_none());
+                        epoch += u64::from(socket.epoch().is_none());
                         socket.handle_open(now, Session { epoch, ..session(Protocol::Eio4) });
                     }
                     Operation::Auth(_) => socket.handle_auth(now, Ok(None)),

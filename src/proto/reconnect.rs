@@ -2,11 +2,11 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use super::engine::later;
+use super::dial_limiter::DialLimiter;
 use crate::{
     guard::{self, Kept},
     proto::reason::Reason,
@@ -49,60 +49,6 @@ impl Retry {
             reason if reason.is_final() => Self::Stop,
             _ => Self::Again,
         }
-    }
-}
-
-/// How many lost connections come back per second, evenly spaced; shared by all its clones.
-///
-/// The jitter of a policy spreads the clients of many processes. Those of one process, which can be
-/// thousands, are held to a rate: the server that has just been restarted is not to be hit by all
-/// at once, nor are this process and its name server.
-///
-/// Only attempts to connect *again* take their turn. The first connection of a client, and one that
-/// the application asks for, are made at once.
-///
-/// ```
-/// use actix_socketio::{Client, DialLimiter, Reconnect};
-///
-/// let gentle = Reconnect::default().limiter(DialLimiter::per_second(20));
-/// let clients = ["http://a:3000", "http://b:3000"]
-///     .map(|url| Client::builder(url).reconnect(gentle.clone()));
-/// ```
-#[derive(Debug, Clone)]
-pub struct DialLimiter {
-    /// From one dial to the next; zero where there is no limit.
-    interval: Duration,
-    /// When the next dial may be.
-    next: Arc<Mutex<Option<Instant>>>,
-}
-
-impl DialLimiter {
-    /// So many per second; 0 is taken as 1.
-    pub fn per_second(rate: u32) -> Self {
-        let interval = Duration::from_secs(1).checked_div(rate.max(1)).unwrap_or_default();
-        Self { interval, next: Arc::default() }
-    }
-
-    /// As many as there are.
-    pub fn unlimited() -> Self {
-        Self { interval: Duration::ZERO, next: Arc::default() }
-    }
-
-    /// The one of the whole process.
-    fn shared() -> Self {
-        static SHARED: OnceLock<DialLimiter> = OnceLock::new();
-        SHARED.get_or_init(|| Self::per_second(100)).clone()
-    }
-
-    /// A moment for one dial, not before `now`, and nobody else's.
-    pub(crate) fn reserve(&self, now: Instant) -> Instant {
-        if self.interval.is_zero() {
-            return now;
-        }
-        let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
-        let slot = next.map_or(now, |next| next.max(now));
-        *next = Some(later(slot, self.interval));
-        slot
     }
 }
 
@@ -283,18 +229,18 @@ impl Reconnect {
     }
 
     /// What is to be done about an end with this reason.
-    pub(crate) fn verdict(&self, reason: &Reason) -> Retry {
+    pub(crate) fn choose(&self, reason: &Reason) -> Retry {
         match reason {
             Reason::ClientDisconnect | Reason::Shutdown => Retry::Stop,
             // No end: the next connection is on its way.
             Reason::Reconnect => Retry::Again,
             reason => {
                 let policy = || self.retry.get().map(|retry| retry(reason));
-                let verdict = guard::run(policy).unwrap_or_else(|panicked| {
+                let chosen = guard::run(policy).unwrap_or_else(|panicked| {
                     log::warn!("the policy for reconnecting {panicked}; the default decides");
                     None
                 });
-                verdict.unwrap_or_else(|| Retry::default_for(reason))
+                chosen.unwrap_or_else(|| Retry::default_for(reason))
             }
         }
     }
@@ -321,7 +267,7 @@ impl Reconnect {
 
     /// How long a session must have lasted to count as a success, so that the next loss begins
     /// with the shortest delay again: a server that accepts and drops at once is no success.
-    pub(crate) fn proof(&self) -> Duration {
+    pub(crate) fn stable_after(&self) -> Duration {
         self.max
     }
 }
@@ -408,48 +354,25 @@ mod tests {
             (Reason::Provider("no token".to_owned()), Retry::Again),
             (Reason::Reconnect, Retry::Again),
         ] {
-            assert_eq!(Reconnect::default().verdict(&reason), expected, "{reason:?}");
+            assert_eq!(Reconnect::default().choose(&reason), expected, "{reason:?}");
         }
     }
 
     #[test]
     fn a_function_chooses_but_for_what_the_application_wanted() {
         let policy = Reconnect::default().retry(|_| Retry::WithNewAuth);
-        assert_eq!(policy.verdict(&Reason::ServerDisconnect), Retry::WithNewAuth);
-        assert_eq!(policy.verdict(&Reason::PingTimeout), Retry::WithNewAuth);
-        assert_eq!(policy.verdict(&Reason::ClientDisconnect), Retry::Stop);
-        assert_eq!(policy.verdict(&Reason::Shutdown), Retry::Stop);
+        assert_eq!(policy.choose(&Reason::ServerDisconnect), Retry::WithNewAuth);
+        assert_eq!(policy.choose(&Reason::PingTimeout), Retry::WithNewAuth);
+        assert_eq!(policy.choose(&Reason::ClientDisconnect), Retry::Stop);
+        assert_eq!(policy.choose(&Reason::Shutdown), Retry::Stop);
         let policy = Reconnect::default().retry(|_| Retry::Stop);
-        assert_eq!(policy.verdict(&Reason::PingTimeout), Retry::Stop);
-        assert_eq!(policy.verdict(&Reason::Reconnect), Retry::Again);
+        assert_eq!(policy.choose(&Reason::PingTimeout), Retry::Stop);
+        assert_eq!(policy.choose(&Reason::Reconnect), Retry::Again);
     }
 
     #[test]
-    fn a_limiter_spaces_dials_evenly_and_saves_no_turns_up() {
-        let limiter = DialLimiter::per_second(4);
-        let start = Instant::now();
-        let slots = |now: Instant| [(); 3].map(|()| limiter.clone().reserve(now) - start);
-        assert_eq!(slots(start), [Duration::ZERO, SECOND / 4, SECOND / 2]);
-        assert_eq!(slots(start), [3 * SECOND / 4, SECOND, 5 * SECOND / 4]);
-        let idle = start + 10 * SECOND;
-        assert_eq!(slots(idle), [10 * SECOND, 41 * SECOND / 4, 42 * SECOND / 4]);
-        // A clock that is a little behind gets a turn behind all others.
-        assert_eq!(slots(start)[0], 43 * SECOND / 4);
-    }
-
-    #[test]
-    fn no_rate_is_one_per_second_and_no_limit_is_none() {
-        let now = Instant::now();
-        for (limiter, second) in [
-            (DialLimiter::per_second(0), SECOND),
-            (DialLimiter::per_second(1), SECOND),
-            (DialLimiter::per_second(u32::MAX), Duration::ZERO),
-            (DialLimiter::unlimited(), Duration::ZERO),
-        ] {
-            assert_eq!(limiter.reserve(now), now);
-            assert_eq!(limiter.reserve(now), now + second, "{limiter:?}");
-        }
-        assert!(Arc::ptr_eq(&Reconnect::default().limiter.next, &Reconnect::never().limiter.next));
+    fn policies_share_the_limiter_of_the_process() {
+        assert!(Reconnect::default().limiter.is_same(&Reconnect::never().limiter));
     }
 
     #[test]

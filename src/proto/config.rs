@@ -1,0 +1,29 @@
+//! What the application has chosen, for a connection and all its namespaces.
+
+use std::time::Duration;
+
+use super::{
+    engine::Protocol,
+    packet::{Limits, Parser},
+    reconnect::Reconnect,
+};
+
+#[derive(Debug)]
+pub(crate) struct Config {
+    /// The revision that the application insists on.
+    pub(crate) pin: Option<Protocol>,
+    pub(crate) parser: Parser,
+    /// Of one packet that comes in.
+    pub(crate) limits: Limits,
+    /// The largest message to send, in bytes, whatever the server says.
+    pub(crate) max_payload: Option<u64>,
+    /// From the first dial to the handshake.
+    pub(crate) connect_timeout: Duration,
+    /// For the credentials of a namespace, and then for the server's answer to the request to join.
+    pub(crate) join_timeout: Duration,
+    /// For the attachments of a packet to arrive.
+    pub(crate) attachment_timeout: Duration,
+    pub(crate) reconnect: Reconnect,
+    /// How many emits with retries a namespace may have unanswered at a time.
+    pub(crate) retry_window: usize,
+}

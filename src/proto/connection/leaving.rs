@@ -1,0 +1,242 @@
+//! Namespaces that are left on an open connection, and those of them that are joined again.
+//!
+//! ```text
+//!  leave ──▶ ping ──▶ pong ──▶ disconnect ──▶ left
+//!                                              │ join
+//!                                              ▼
+//!                        request to join ◀── pong ◀── ping
+//! ```
+//!
+//! An official server may drop events that arrive together with a disconnect. And it acts on a
+//! disconnect a moment later than on a request to join: it takes one that arrives together with the
+//! disconnect for a second one, and closes the connection. So each of the two waits until a pong
+//! of the websocket layer tells that what was sent before it has been read, or for [`PONG_TIMEOUT`].
+
+use std::{
+    collections::{HashSet, VecDeque},
+    time::{Duration, Instant},
+};
+
+use bytestring::ByteString;
+
+use super::{
+    send_queue::SendQueue,
+    timers::{Timer, Timers},
+};
+use crate::proto::{deadline::deadline_after, outgoing::Outgoing, packet::Packet};
+
+/// How long a packet is held back for a pong.
+pub(super) const PONG_TIMEOUT: Duration = Duration::from_secs(1);
+
+#[derive(Debug, Default)]
+pub(super) struct Leaving {
+    leaves: VecDeque<PendingLeave>,
+    rejoins: VecDeque<PendingRejoin>,
+    /// Namespaces that were left on this connection.
+    left: HashSet<ByteString>,
+}
+
+/// A disconnect that is held back.
+#[derive(Debug)]
+struct PendingLeave {
+    packet: Packet,
+    pong: Pong,
+    /// The request to join again, if that is wanted already.
+    rejoin: Option<Outgoing>,
+}
+
+/// A request to join that is held back.
+#[derive(Debug)]
+struct PendingRejoin {
+    request: Outgoing,
+    pong: Pong,
+}
+
+/// The pong that is waited for, and until when.
+#[derive(Debug, Clone, Copy)]
+struct Pong {
+    ping: u64,
+    until: Instant,
+}
+
+impl Leaving {
+    /// Leaves a namespace: its disconnect goes when all that is queued before it has been read.
+    pub(super) fn leave(
+        &mut self,
+        now: Instant,
+        packet: Packet,
+        queue: &mut SendQueue,
+        timers: &mut Timers,
+    ) {
+        let pong = Pong { ping: queue.ping(), until: deadline_after(now, PONG_TIMEOUT) };
+        self.leaves.push_back(PendingLeave { packet, pong, rejoin: None });
+        self.set_timer(timers);
+    }
+
+    /// Sends a request to join, as soon as it cannot be taken for a second one.
+    pub(super) fn join(
+        &mut self,
+        now: Instant,
+        request: Outgoing,
+        queue: &mut SendQueue,
+        timers: &mut Timers,
+    ) {
+        let name = namespace_of(&request.packet);
+        if let Some(leave) = self.leaves.iter_mut().find(|leave| leave.packet.namespace == name) {
+            leave.rejoin = Some(request);
+        } else if self.left.contains(&name) {
+            let pong = Pong { ping: queue.ping(), until: deadline_after(now, PONG_TIMEOUT) };
+            self.rejoins.push_back(PendingRejoin { request, pong });
+            self.set_timer(timers);
+        } else {
+            queue.push(request);
+        }
+    }
+
+    /// The server has read all before this ping.
+    pub(super) fn handle_pong(&mut self, ping: u64, queue: &mut SendQueue, timers: &mut Timers) {
+        self.send_due(|pong| pong.ping <= ping, queue, timers);
+    }
+
+    /// Nothing is held back for ever.
+    pub(super) fn handle_timeout(
+        &mut self,
+        now: Instant,
+        queue: &mut SendQueue,
+        timers: &mut Timers,
+    ) {
+        self.send_due(|pong| pong.until <= now, queue, timers);
+    }
+
+    /// Whether a disconnect is held back.
+    pub(super) fn is_pending(&self) -> bool {
+        !self.leaves.is_empty()
+    }
+
+    fn send_due(
+        &mut self,
+        is_due: impl Fn(Pong) -> bool,
+        queue: &mut SendQueue,
+        timers: &mut Timers,
+    ) {
+        while self.rejoins.front().is_some_and(|rejoin| is_due(rejoin.pong))
+            && let Some(PendingRejoin { request, .. }) = self.rejoins.pop_front()
+        {
+            queue.push(request);
+        }
+        while self.leaves.front().is_some_and(|leave| is_due(leave.pong))
+            && let Some(PendingLeave { packet, pong, rejoin }) = self.leaves.pop_front()
+        {
+            self.left.insert(packet.namespace.clone());
+            queue.push(Outgoing::bare(packet));
+            if let Some(request) = rejoin {
+                let until = deadline_after(pong.until, PONG_TIMEOUT);
+                let pong = Pong { ping: queue.ping(), until };
+                self.rejoins.push_back(PendingRejoin { request, pong });
+            }
+        }
+        self.set_timer(timers);
+    }
+
+    fn set_timer(&self, timers: &mut Timers) {
+        let leave = self.leaves.front().map(|leave| leave.pong.until);
+        let rejoin = self.rejoins.front().map(|rejoin| rejoin.pong.until);
+        match leave.into_iter().chain(rejoin).min() {
+            Some(until) => timers.set(Timer::Leave, until),
+            None => timers.stop(Timer::Leave),
+        }
+    }
+}
+
+/// The namespace of a packet. A request to join may have a query behind it.
+fn namespace_of(packet: &Packet) -> ByteString {
+    let full = &packet.namespace;
+    full.split_once('?').map_or_else(|| full.clone(), |(name, _)| full.slice_ref(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::packet::Body;
+
+    /// Namespaces that are left, and what that needs.
+    struct Bench {
+        leaving: Leaving,
+        queue: SendQueue,
+        timers: Timers,
+        now: Instant,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            let (leaving, queue, timers) = Default::default();
+            Self { leaving, queue, timers, now: Instant::now() }
+        }
+
+        fn leave(&mut self, namespace: &'static str) {
+            let packet = Packet::new(namespace.into(), Body::Disconnect);
+            self.leaving.leave(self.now, packet, &mut self.queue, &mut self.timers);
+        }
+
+        fn join(&mut self, namespace: &'static str) {
+            let request = Outgoing::bare(Packet::new(namespace.into(), Body::Connect(None)));
+            self.leaving.join(self.now, request, &mut self.queue, &mut self.timers);
+        }
+
+        fn pong(&mut self, ping: u64) {
+            self.leaving.handle_pong(ping, &mut self.queue, &mut self.timers);
+        }
+
+        /// Waits for the next deadline.
+        fn wait(&mut self) {
+            self.now = self.timers.earliest().expect("something is held back");
+            assert_eq!(self.timers.expire(self.now, None), Some(Timer::Leave));
+            self.leaving.handle_timeout(self.now, &mut self.queue, &mut self.timers);
+        }
+    }
+
+    #[test]
+    fn a_disconnect_waits_for_its_pong_but_not_for_ever() {
+        let mut bench = Bench::new();
+        bench.leave("/a");
+        bench.leave("/b");
+        assert_eq!(bench.queue.written(), ["ping 1", "ping 2"]);
+        bench.pong(1);
+        assert_eq!(bench.queue.written(), ["41/a,"]);
+        assert!(bench.leaving.is_pending());
+        bench.wait();
+        assert_eq!(bench.queue.written(), ["41/b,"]);
+        assert!(!bench.leaving.is_pending());
+        assert_eq!(bench.timers.earliest(), None);
+    }
+
+    #[test]
+    fn a_request_to_join_waits_until_the_disconnect_has_been_read() {
+        let mut bench = Bench::new();
+        bench.join("/a");
+        assert_eq!(bench.queue.written(), ["40/a,"], "it was never left");
+        bench.leave("/a");
+        bench.join("/a?b=1");
+        bench.pong(1);
+        assert_eq!(bench.queue.written(), ["ping 1", "41/a,", "ping 2"]);
+        bench.pong(2);
+        assert_eq!(bench.queue.written(), ["40/a?b=1,"]);
+        // Nor is a later request taken for a second one.
+        bench.join("/a");
+        assert_eq!(bench.queue.written(), ["ping 3"]);
+        bench.wait();
+        assert_eq!(bench.queue.written(), ["40/a,"]);
+        assert_eq!(bench.timers.earliest(), None);
+    }
+
+    #[test]
+    fn without_pongs_both_go_in_order() {
+        let mut bench = Bench::new();
+        bench.leave("/a");
+        bench.join("/a");
+        bench.wait();
+        assert_eq!(bench.queue.written(), ["ping 1", "41/a,", "ping 2"]);
+        bench.wait();
+        assert_eq!(bench.queue.written(), ["40/a,"]);
+    }
+}

@@ -1,0 +1,434 @@
+//! Which server is it?
+//!
+//! One client speaks to servers of both protocol revisions. On a websocket it always asks for
+//! revision 4, which servers of either revision take, and then:
+//!
+//! 1. `maxPayload` in the handshake: revision 4 (servers since 4.5). Decided at once.
+//! 2. Otherwise it says nothing, since a request to join `/` would make a server 2.x join it
+//!    twice. A Socket.IO packet that comes by itself is one from a server 1.x or 2.x, unless it
+//!    tells a socket id, as the answer to a request does in revision 4; a ping is one from a server
+//!    3.0 to 4.4.
+//! 3. After [`PROBE_AFTER`] of silence it sends a ping. A server 1.x or 2.x answers it. A server 3.1
+//!    to 4.4 hangs up, without a word to its application; it is dialled again at once, and now
+//!    known. A server 3.0 stays silent. Behind the ping goes one of the websocket layer, whose pong
+//!    tells that the server has read both: it then has [`PONG_SLACK`] for its answer, or twice the
+//!    time that the pong took, and without a pong [`PROBE_TIMEOUT`].
+//! 4. The answer to a ping is weak evidence: some servers of revision 4 answer one. If nothing
+//!    follows it for half of the time to join, the server is dialled again and taken for one of
+//!    revision 4. Should it be an old one after all, which thinks for that long, its next packet
+//!    says so.
+//!
+//! A server that refuses with HTTP status 400, or ends the connection before its handshake, is asked
+//! once more, for revision 3: some servers that know no other do one or the other. The revision, once
+//! known, is kept for the next connection. One handshake that was cut short does not change it, a
+//! second one in a row does.
+
+use std::time::{Duration, Instant};
+
+use crate::{
+    display::brief,
+    proto::{
+        deadline::deadline_after,
+        engine::{Handshake, Protocol},
+        packet::{Body, Packet},
+        reason::{ConnectFailure, Reason},
+    },
+};
+
+/// How long a server that has not shown its revision may be silent before it is asked.
+pub(super) const PROBE_AFTER: Duration = Duration::from_millis(50);
+/// How long it then has for an answer.
+pub(super) const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long it has at least when it is known to have read the question.
+pub(super) const PONG_SLACK: Duration = Duration::from_millis(100);
+/// How long a server that did not take revision 4 has for the handshake of revision 3. An old one
+/// sends it at once; some new ones never say a word.
+pub(super) const SECOND_TIMEOUT: Duration = Duration::from_secs(2);
+/// How many times in a row a server is dialled again at once since it was taken for another one.
+const MAX_MISTAKES: u32 = 2;
+
+/// What is known of the server.
+#[derive(Debug)]
+pub(super) struct Revision {
+    /// The one that the application insists on.
+    pin: Option<Protocol>,
+    known: Option<Protocol>,
+    /// Handshakes that were cut short, in a row.
+    cut_short: u32,
+    /// Times in a row that the server turned out to be of another revision than it was taken for.
+    mistakes: u32,
+}
+
+/// The revision that a dial asks for.
+#[derive(Debug)]
+pub(super) struct Offer {
+    pub(super) asked: Protocol,
+    /// Why the server did not take revision 4, if this is the second offer.
+    first: Option<Reason>,
+}
+
+impl Offer {
+    pub(super) fn is_second(&self) -> bool {
+        self.first.is_some()
+    }
+}
+
+/// What a handshake tells.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Greeting {
+    /// The server is known to be of this revision.
+    Known(Protocol),
+    Unknown,
+    /// It takes both revisions: the first offer was cut short by chance, and is to be made again.
+    Misjudged,
+}
+
+/// The question to a server that does not say what it is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Probe {
+    since: Instant,
+    /// The ping of the websocket layer behind it.
+    ping: u64,
+}
+
+impl Probe {
+    pub(super) fn new(since: Instant, ping: u64) -> Self {
+        Self { since, ping }
+    }
+
+    /// When the answer must be here, if the server is now known to have read the question.
+    pub(super) fn handle_pong(&self, now: Instant, ping: u64) -> Option<Instant> {
+        // On a way as long as this one, the answer may be behind.
+        let trip = now.saturating_duration_since(self.since);
+        let slack = trip.saturating_mul(2).max(PONG_SLACK);
+        (self.ping == ping).then(|| deadline_after(now, slack))
+    }
+}
+
+impl Revision {
+    pub(super) fn new(pin: Option<Protocol>) -> Self {
+        Self { pin, known: pin, cut_short: 0, mistakes: 0 }
+    }
+
+    /// What the server speaks, as far as is known.
+    pub(super) fn known(&self) -> Option<Protocol> {
+        self.known
+    }
+
+    /// It is found out anew.
+    pub(super) fn forget(&mut self) {
+        self.known = self.pin;
+    }
+
+    /// What to ask for.
+    pub(super) fn offer(&self) -> Offer {
+        Offer { asked: self.known.unwrap_or(Protocol::Eio4), first: None }
+    }
+
+    /// The server did not get to a websocket. Gives the offer to be made next, or why there is no
+    /// connection.
+    pub(super) fn handle_refusal(
+        &mut self,
+        offer: &mut Offer,
+        reason: Reason,
+    ) -> Result<Offer, Reason> {
+        let is_400 = reason == Reason::Connect(ConnectFailure::Status(400));
+        match offer.first.take() {
+            None if is_400 && self.known.is_none() => Ok(second(reason)),
+            None if is_400 && self.pin.is_some() => {
+                let server = "the server refuses that with HTTP status 400".to_owned();
+                let asked = offer.asked;
+                Err(Reason::Connect(ConnectFailure::Unsupported { asked, server }))
+            }
+            first => {
+                if is_400 {
+                    // It does not understand the revision that it did understand.
+                    self.forget();
+                }
+                Err(match first {
+                    Some(first) => weightier(first, reason),
+                    None => reason,
+                })
+            }
+        }
+    }
+
+    /// The connection ended before the handshake. The same as for a refusal.
+    pub(super) fn handle_cut(
+        &mut self,
+        offer: &mut Offer,
+        reason: Reason,
+    ) -> Result<Offer, Reason> {
+        match offer.first.take() {
+            // Perhaps over the revision that it was asked for.
+            None if self.known.is_none() && is_cut(&reason) => Ok(second(reason)),
+            None => {
+                // That may happen to any. If it happens again, the server may be another one.
+                self.cut_short = self.cut_short.saturating_add(1);
+                if !is_cut(&reason) || self.cut_short > 1 {
+                    self.forget();
+                }
+                Err(self.explain_silence(offer.asked, reason))
+            }
+            Some(first) => Err(weightier(first, reason)),
+        }
+    }
+
+    /// What it means that a server that was asked for `asked` does not get any further.
+    pub(super) fn explain_silence(&self, asked: Protocol, otherwise: Reason) -> Reason {
+        if asked == Protocol::Eio4 || self.pin.is_none() {
+            return otherwise;
+        }
+        let server = format!(
+            "the server does not answer that, like one of {} without `allowEIO3`",
+            Protocol::Eio4
+        );
+        Reason::Connect(ConnectFailure::Unsupported { asked, server })
+    }
+
+    /// The server's handshake is there.
+    pub(super) fn handle_handshake(&mut self, offer: &Offer, handshake: &Handshake) -> Greeting {
+        let is_new = handshake.max_payload.is_some();
+        if is_new && offer.first.as_ref().is_some_and(is_cut) {
+            self.known = Some(Protocol::Eio4);
+            Greeting::Misjudged
+        } else if offer.asked == Protocol::Eio3 || self.known.is_some() {
+            Greeting::Known(offer.asked)
+        } else if is_new {
+            Greeting::Known(Protocol::Eio4)
+        } else {
+            Greeting::Unknown
+        }
+    }
+
+    /// The server is of this revision.
+    pub(super) fn settle(&mut self, protocol: Protocol) {
+        self.known = Some(protocol);
+        self.cut_short = 0;
+    }
+
+    /// A server that was asked something has hung up, as those of 3.1 to 4.4 do.
+    pub(super) fn handle_hang_up(&mut self) {
+        self.known = Some(Protocol::Eio4);
+    }
+
+    /// A packet came from a server that is taken for one of this revision. Gives the one that it is
+    /// of, if that is the other one. `is_sure`: the handshake has told it. `is_pending`: it has not
+    /// joined `/`.
+    #[inline]
+    pub(super) fn handle_packet(
+        &mut self,
+        taken_for: Protocol,
+        is_sure: bool,
+        is_pending: bool,
+        packet: &Packet,
+    ) -> Option<Protocol> {
+        let Body::Connect(data) = &packet.body else { return None };
+        match (taken_for, data) {
+            (Protocol::Eio4, Some(_)) => {
+                self.confirm();
+                None
+            }
+            (Protocol::Eio4, None) => {
+                // No server of revision 4 answers like that. If it is one, the namespace ends over it.
+                self.forget();
+                (!is_sure && self.pin.is_none()).then_some(Protocol::Eio3)
+            }
+            (Protocol::Eio3, _) => {
+                let is_other = is_pending && self.pin.is_none() && is_answer_of_revision_4(packet);
+                is_other.then_some(Protocol::Eio4)
+            }
+        }
+    }
+
+    /// It is what it was taken for.
+    pub(super) fn confirm(&mut self) {
+        self.mistakes = 0;
+    }
+
+    /// It is of this revision after all. `true` if it is to be dialled again at once: one that seems
+    /// to be both would be dialled without end.
+    pub(super) fn correct(&mut self, protocol: Protocol) -> bool {
+        self.known = Some(protocol);
+        self.mistakes = self.mistakes.saturating_add(1);
+        self.mistakes <= MAX_MISTAKES
+    }
+}
+
+/// What a server is of that says something before it was asked anything.
+pub(super) fn of_first_packet(packet: Option<&Packet>) -> Protocol {
+    match packet {
+        Some(packet) if is_answer_of_revision_4(packet) => Protocol::Eio4,
+        _ => Protocol::Eio3,
+    }
+}
+
+/// Asks for revision 3, since the server did not take the other one.
+fn second(first: Reason) -> Offer {
+    Offer { asked: Protocol::Eio3, first: Some(first) }
+}
+
+/// Of two reasons for which a server has taken neither revision, the one that says more: a server that
+/// does not know a revision closes the connection, or answers with HTTP status 400, whatever else
+/// there is. Names both revisions where neither reason says anything.
+fn weightier(first: Reason, second: Reason) -> Reason {
+    match (&first, &second) {
+        (_, Reason::Connect(ConnectFailure::Status(status))) if *status != 400 => second,
+        (_, Reason::Connect(ConnectFailure::NoWebsocket(_))) => second,
+        _ if is_cut(&first) && is_cut(&second) => {
+            let failure = format!(
+                "the connection ended before the handshake, whether {} or {} was asked for ({})",
+                Protocol::Eio4,
+                Protocol::Eio3,
+                brief(&first)
+            );
+            Reason::Connect(ConnectFailure::Handshake(failure))
+        }
+        _ => first,
+    }
+}
+
+/// Whether the connection ended without a reason that says more.
+fn is_cut(reason: &Reason) -> bool {
+    matches!(reason, Reason::TransportClose(_) | Reason::TransportError(_))
+}
+
+/// Whether this is how a server of revision 4 answers a request to join `/`.
+fn is_answer_of_revision_4(packet: &Packet) -> bool {
+    matches!(&packet.body, Body::Connect(Some(_))) && packet.namespace == *"/"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EIO3: Option<Protocol> = Some(Protocol::Eio3);
+    const EIO4: Option<Protocol> = Some(Protocol::Eio4);
+
+    fn handshake(max_payload: Option<u64>) -> Handshake {
+        let (ping_interval, ping_timeout) = (Duration::from_secs(25), Duration::from_secs(20));
+        Handshake { sid: "S".into(), ping_interval, ping_timeout, max_payload }
+    }
+
+    fn status(status: u16) -> Reason {
+        Reason::Connect(ConnectFailure::Status(status))
+    }
+
+    fn connect(namespace: &'static str, data: Option<&str>) -> Packet {
+        Packet::new(namespace.into(), Body::Connect(data.map(Into::into)))
+    }
+
+    #[test]
+    fn the_handshake_tells_a_new_server_and_what_was_asked_for_an_old_one() {
+        let mut revision = Revision::new(None);
+        let offer = revision.offer();
+        assert_eq!((offer.asked, offer.is_second()), (Protocol::Eio4, false));
+        let new = revision.handle_handshake(&offer, &handshake(Some(1)));
+        assert_eq!(new, Greeting::Known(Protocol::Eio4));
+        assert_eq!(revision.handle_handshake(&offer, &handshake(None)), Greeting::Unknown);
+        revision.settle(Protocol::Eio3);
+        let offer = revision.offer();
+        let old = revision.handle_handshake(&offer, &handshake(None));
+        assert_eq!((revision.known(), old), (EIO3, Greeting::Known(Protocol::Eio3)));
+        let offer = Revision::new(EIO4).offer();
+        let pinned = Revision::new(EIO4).handle_handshake(&offer, &handshake(None));
+        assert_eq!(pinned, Greeting::Known(Protocol::Eio4));
+    }
+
+    #[test]
+    fn a_server_that_does_not_take_revision_4_is_asked_for_the_other_one_once() {
+        let cut = || Reason::TransportClose(None);
+        let mut revision = Revision::new(None);
+        let mut offer = revision.offer();
+        let mut second = revision.handle_refusal(&mut offer, status(400)).unwrap();
+        assert_eq!((second.asked, second.is_second()), (Protocol::Eio3, true));
+        assert_eq!(revision.handle_refusal(&mut second, status(401)).unwrap_err(), status(401));
+        let mut offer = revision.offer();
+        assert_eq!(revision.handle_refusal(&mut offer, status(503)).unwrap_err(), status(503));
+
+        let mut offer = revision.offer();
+        let second = revision.handle_cut(&mut offer, cut()).unwrap();
+        let greeting = revision.handle_handshake(&second, &handshake(Some(1)));
+        assert_eq!((greeting, revision.known()), (Greeting::Misjudged, EIO4));
+
+        // The application insists on one.
+        let mut pinned = Revision::new(EIO3);
+        for is_400 in [true, false] {
+            let mut offer = pinned.offer();
+            let failed = if is_400 {
+                pinned.handle_refusal(&mut offer, status(400))
+            } else {
+                pinned.handle_cut(&mut offer, cut())
+            };
+            let unsupported = Reason::Connect(ConnectFailure::Unsupported {
+                asked: Protocol::Eio3,
+                server: String::new(),
+            });
+            let is_same = |reason: &Reason| {
+                std::mem::discriminant(reason) == std::mem::discriminant(&unsupported)
+            };
+            assert!(failed.is_err_and(|reason| is_same(&reason)));
+        }
+    }
+
+    #[test]
+    fn what_is_known_is_kept_until_two_handshakes_in_a_row_are_cut_short() {
+        let mut revision = Revision::new(None);
+        for known in [EIO3, None] {
+            if known.is_some() {
+                revision.settle(Protocol::Eio3);
+            }
+            let mut offer = revision.offer();
+            assert!(revision.handle_cut(&mut offer, Reason::TransportClose(None)).is_err());
+            assert_eq!(revision.known(), known);
+        }
+        revision.settle(Protocol::Eio3);
+        let mut offer = revision.offer();
+        assert!(revision.handle_refusal(&mut offer, status(400)).is_err());
+        assert_eq!(revision.known(), None, "it does not understand it any more");
+    }
+
+    #[test]
+    fn a_packet_shows_a_mistake() {
+        let told = connect("/", Some("{}"));
+        let mut revision = Revision::new(None);
+        assert_eq!(of_first_packet(Some(&told)), Protocol::Eio4);
+        for packet in [None, Some(&connect("/", None)), Some(&connect("/a", Some("{}")))] {
+            assert_eq!(of_first_packet(packet), Protocol::Eio3);
+        }
+        for (taken_for, is_sure, is_pending, packet, expected) in [
+            (Protocol::Eio3, false, true, &told, EIO4),
+            (Protocol::Eio3, false, false, &told, None),
+            (Protocol::Eio3, false, true, &connect("/", None), None),
+            (Protocol::Eio4, false, false, &told, None),
+            (Protocol::Eio4, false, false, &connect("/a", None), EIO3),
+            (Protocol::Eio4, true, false, &connect("/a", None), None),
+        ] {
+            let found = revision.handle_packet(taken_for, is_sure, is_pending, packet);
+            assert_eq!(found, expected, "{taken_for:?} {packet:?}");
+        }
+        let mut pinned = Revision::new(EIO3);
+        assert_eq!(pinned.handle_packet(Protocol::Eio3, false, true, &told), None);
+    }
+
+    #[test]
+    fn a_server_that_seems_to_be_both_is_dialled_again_twice() {
+        let mut revision = Revision::new(None);
+        for again in [true, true, false] {
+            assert_eq!(revision.correct(Protocol::Eio3), again);
+        }
+        revision.confirm();
+        assert!(revision.correct(Protocol::Eio4));
+        assert_eq!(revision.known(), EIO4);
+    }
+
+    #[test]
+    fn a_server_that_has_read_the_question_has_little_time_left() {
+        let start = Instant::now();
+        let probe = Probe::new(start, 7);
+        assert_eq!(probe.handle_pong(start, 6), None);
+        assert_eq!(probe.handle_pong(start, 7), Some(start + PONG_SLACK));
+        let now = start + PONG_SLACK;
+        assert_eq!(probe.handle_pong(now, 7), Some(now + 2 * PONG_SLACK));
+    }
+}

@@ -1,0 +1,149 @@
+//! The deadlines of a connection, in one table: `poll_timeout` names the earliest of them, and
+//! `handle_timeout` takes those that are over, so the two cannot disagree.
+
+use std::time::Instant;
+
+/// What a deadline is for. Where several are over at once, the first one here is handled first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Timer {
+    /// The delay before the next attempt is over.
+    Delay,
+    /// The limiter lets this client dial.
+    Dial,
+    /// The handshake must be here.
+    Connect,
+    /// The server is silent: it is asked what it is, or taken for what its silence means.
+    Probe,
+    /// What was held back for a namespace that leaves is sent, whether the pong is here or not.
+    Leave,
+    /// The server is pinged, to confirm what was written.
+    Confirm,
+    Heartbeat,
+    /// The attachments of a packet must be here.
+    Attachments,
+    /// Whatever is still to be said, the connection is closed.
+    Close,
+    /// A server of revision 3 must have joined `/`.
+    Join,
+    /// A server that was taken for one of revision 3 must have said something.
+    Doubt,
+}
+
+/// Those that run. There are few at a time.
+#[derive(Debug, Default)]
+pub(super) struct Timers {
+    running: Vec<(Timer, Instant)>,
+}
+
+impl Timers {
+    /// Starts a timer, or changes when it is over.
+    pub(super) fn set(&mut self, timer: Timer, at: Instant) {
+        match self.find(timer) {
+            Some(running) => *running = at,
+            None => self.running.push((timer, at)),
+        }
+    }
+
+    /// Starts a timer unless it runs.
+    #[inline]
+    pub(super) fn start(&mut self, timer: Timer, at: impl FnOnce() -> Instant) {
+        if self.find(timer).is_none() {
+            self.running.push((timer, at()));
+        }
+    }
+
+    /// Has a timer that runs end at this moment at the latest.
+    pub(super) fn hasten(&mut self, timer: Timer, at: Instant) {
+        if let Some(running) = self.find(timer) {
+            *running = at.min(*running);
+        }
+    }
+
+    #[inline]
+    pub(super) fn stop(&mut self, timer: Timer) {
+        if let Some(place) = self.running.iter().position(|(other, _)| *other == timer) {
+            self.running.swap_remove(place);
+        }
+    }
+
+    pub(super) fn stop_all_but(&mut self, timer: Timer) {
+        self.running.retain(|(other, _)| *other == timer);
+    }
+
+    pub(super) fn stop_all(&mut self) {
+        self.running.clear();
+    }
+
+    /// When the first one is over.
+    #[inline]
+    pub(super) fn earliest(&self) -> Option<Instant> {
+        self.running.iter().map(|&(_, at)| at).min()
+    }
+
+    /// Takes the first timer that is over, of those behind `last`: so each one is handled once at
+    /// a time, even if it is set again at once.
+    pub(super) fn expire(&mut self, now: Instant, last: Option<Timer>) -> Option<Timer> {
+        let over = self.running.iter().filter(|&&(timer, at)| at <= now && Some(timer) > last);
+        let timer = over.map(|&(timer, _)| timer).min()?;
+        self.stop(timer);
+        Some(timer)
+    }
+
+    #[inline]
+    fn find(&mut self, timer: Timer) -> Option<&mut Instant> {
+        self.running.iter_mut().find(|(other, _)| *other == timer).map(|(_, at)| at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn timers_that_are_over_are_taken_once_and_in_order() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut timers = Timers::default();
+        assert_eq!((timers.earliest(), timers.expire(at(9), None)), (None, None));
+        timers.set(Timer::Close, at(1));
+        timers.set(Timer::Heartbeat, at(2));
+        timers.set(Timer::Doubt, at(5));
+        assert_eq!(timers.earliest(), Some(at(1)));
+        assert_eq!(timers.expire(start, None), None);
+        assert_eq!(timers.expire(at(2), None), Some(Timer::Heartbeat));
+        // It is set again at once, and is not handled twice.
+        timers.set(Timer::Heartbeat, at(2));
+        assert_eq!(timers.expire(at(2), Some(Timer::Heartbeat)), Some(Timer::Close));
+        assert_eq!(timers.expire(at(2), Some(Timer::Close)), None);
+        assert_eq!(timers.expire(at(2), None), Some(Timer::Heartbeat));
+        assert_eq!(timers.earliest(), Some(at(5)));
+    }
+
+    #[test]
+    fn a_timer_has_one_deadline() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut timers = Timers::default();
+        timers.hasten(Timer::Connect, at(1));
+        assert_eq!(timers.earliest(), None, "it does not run");
+        for (set, expected) in [(5, 5), (7, 7), (3, 3)] {
+            timers.set(Timer::Connect, at(set));
+            assert_eq!(timers.earliest(), Some(at(expected)));
+        }
+        timers.start(Timer::Connect, || at(1));
+        timers.hasten(Timer::Connect, at(4));
+        assert_eq!(timers.earliest(), Some(at(3)));
+        timers.hasten(Timer::Connect, at(2));
+        assert_eq!(timers.earliest(), Some(at(2)));
+        timers.stop(Timer::Connect);
+        timers.start(Timer::Join, || at(9));
+        timers.set(Timer::Doubt, at(8));
+        assert_eq!(timers.earliest(), Some(at(8)));
+        timers.stop_all_but(Timer::Join);
+        assert_eq!(timers.earliest(), Some(at(9)));
+        timers.stop_all();
+        assert_eq!(timers.earliest(), None);
+    }
+}

@@ -1,0 +1,102 @@
+//! How fast the clients of one process come back.
+
+use std::{
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+    time::{Duration, Instant},
+};
+
+use super::deadline::deadline_after;
+
+/// How many lost connections come back per second, evenly spaced; shared by all its clones.
+///
+/// The jitter of a policy spreads the clients of many processes. Those of one process, which can be
+/// thousands, are held to a rate: the server that has just been restarted is not to be hit by all
+/// at once, nor are this process and its name server.
+///
+/// Only attempts to connect *again* take their turn. The first connection of a client, and one that
+/// the application asks for, are made at once.
+///
+/// ```
+/// use actix_socketio::{Client, DialLimiter, Reconnect};
+///
+/// let gentle = Reconnect::default().limiter(DialLimiter::per_second(20));
+/// let clients = ["http://a:3000", "http://b:3000"]
+///     .map(|url| Client::builder(url).reconnect(gentle.clone()));
+/// ```
+#[derive(Debug, Clone)]
+pub struct DialLimiter {
+    /// From one dial to the next; zero where there is no limit.
+    interval: Duration,
+    /// When the next dial may be.
+    next: Arc<Mutex<Option<Instant>>>,
+}
+
+impl DialLimiter {
+    /// So many per second; 0 is taken as 1.
+    pub fn per_second(rate: u32) -> Self {
+        let interval = Duration::from_secs(1).checked_div(rate.max(1)).unwrap_or_default();
+        Self { interval, next: Arc::default() }
+    }
+
+    /// As many as there are.
+    pub fn unlimited() -> Self {
+        Self { interval: Duration::ZERO, next: Arc::default() }
+    }
+
+    /// The one of the whole process.
+    pub(super) fn shared() -> Self {
+        static SHARED: OnceLock<DialLimiter> = OnceLock::new();
+        SHARED.get_or_init(|| Self::per_second(100)).clone()
+    }
+
+    /// Whether it is a clone of that one.
+    #[cfg(test)]
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.next, &other.next)
+    }
+
+    /// A moment for one dial, not before `now`, and nobody else's.
+    pub(crate) fn reserve(&self, now: Instant) -> Instant {
+        if self.interval.is_zero() {
+            return now;
+        }
+        let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+        let slot = next.map_or(now, |next| next.max(now));
+        *next = Some(deadline_after(slot, self.interval));
+        slot
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn a_limiter_spaces_dials_evenly_and_saves_no_turns_up() {
+        let limiter = DialLimiter::per_second(4);
+        let start = Instant::now();
+        let slots = |now: Instant| [(); 3].map(|()| limiter.clone().reserve(now) - start);
+        assert_eq!(slots(start), [Duration::ZERO, SECOND / 4, SECOND / 2]);
+        assert_eq!(slots(start), [3 * SECOND / 4, SECOND, 5 * SECOND / 4]);
+        let idle = start + 10 * SECOND;
+        assert_eq!(slots(idle), [10 * SECOND, 41 * SECOND / 4, 42 * SECOND / 4]);
+        // A clock that is a little behind gets a turn behind all others.
+        assert_eq!(slots(start)[0], 43 * SECOND / 4);
+    }
+
+    #[test]
+    fn no_rate_is_one_per_second_and_no_limit_is_none() {
+        let now = Instant::now();
+        for (limiter, second) in [
+            (DialLimiter::per_second(0), SECOND),
+            (DialLimiter::per_second(1), SECOND),
+            (DialLimiter::per_second(u32::MAX), Duration::ZERO),
+            (DialLimiter::unlimited(), Duration::ZERO),
+        ] {
+            assert_eq!(limiter.reserve(now), now);
+            assert_eq!(limiter.reserve(now), now + second, "{limiter:?}");
+        }
+    }
+}

@@ -1,0 +1,530 @@
+//! Whether a namespace is joined, and what it takes to get there.
+//!
+//! ```text
+//!                handle_open             credentials          reply
+//!  Waiting ──────────────────▶ Asking ─────────────▶ Joining ───────▶ Joined
+//!   ▲   ▲                        │                      │                │
+//!   │   └────────────────────────┴──────────────────────┤◀───────────────┤ lost, and tried again
+//!   │ ▲                                                 │                │
+//!   │ └── Pausing ◀── by the policy for the reason ─────┤◀───────────────┤ refused, disconnected,
+//!   │ rejoin                                            │                │ timed out
+//!   └──── Ended ◀─── otherwise, or left ────────────────┴────────────────┘
+//! ```
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use crate::proto::{
+    attempts::Attempts, config::Config, deadline::deadline_after, engine::Protocol, reason::Reason,
+    reconnect::Retry, session::Session,
+};
+
+/// An answer that comes within this time is taken, however short the time to join is.
+const LATE: Duration = Duration::from_secs(4);
+
+#[derive(Debug)]
+pub(super) struct Join {
+    config: Arc<Config>,
+    /// It is the namespace `/`.
+    is_root: bool,
+    state: State,
+    /// The namespace was given up while the server still owes the answer to the request to join.
+    unanswered: Option<Owed>,
+    /// The connection on which the server was asked a second time, since it did not answer the first
+    /// one.
+    repeated: Option<u64>,
+    /// The connection on which it was left.
+    left: Option<u64>,
+    /// Counts the times that it was joined, or tried to be.
+    last_id: u64,
+    /// To join after the server has ended it.
+    attempts: Attempts,
+    /// How often the application was asked for the credentials.
+    questions: u64,
+}
+
+#[derive(Debug)]
+enum State {
+    /// To be joined as soon as there is a connection.
+    Waiting,
+    /// To be joined after a while: the server has ended it, or not let it begin.
+    Pausing {
+        until: Instant,
+    },
+    /// The application is to give the credentials. Counts how often it was asked.
+    Asking {
+        session: Session,
+        deadline: Instant,
+        question: u64,
+    },
+    /// The deadline is for the answer to the request that was made at `since`, and may not be the first
+    /// one; where there is none, the connection has it. `has_begun`: events came before the answer, so
+    /// the server has let this client in.
+    Joining {
+        session: Session,
+        since: Instant,
+        deadline: Option<Instant>,
+        has_begun: bool,
+    },
+    Joined {
+        session: Session,
+        since: Instant,
+    },
+    /// Neither joined nor to be joined.
+    Ended(Reason),
+}
+
+/// The answer to a request to join that a server still owes, on this connection.
+///
+/// It may be slow, so a second request might join the namespace twice, and a disconnect before the
+/// answer would be taken for an error, by which servers close the connection. So the answer is waited
+/// for, for twice the [time to join](Config::join_timeout) and [`LATE`] at least; then the server is
+/// asked again. Should it answer both requests, the connection is replaced.
+#[derive(Debug)]
+struct Owed {
+    session: Session,
+    /// When it was asked.
+    since: Instant,
+}
+
+/// What follows when the server has ended a namespace, or not let it begin.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// Attempt number `attempt` to join, after `delay`.
+    Attempt { attempt: u32, delay: Duration },
+    /// Nothing. `gave_up`: so many attempts were made, and no more are allowed.
+    End { gave_up: Option<u32> },
+}
+
+/// A deadline that is over.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Overdue {
+    /// It is tried again, which takes a connection to be asked for.
+    Rejoin,
+    /// The application has not given the credentials.
+    Credentials,
+    /// The server has not answered.
+    Answer,
+}
+
+/// To whom a packet of an earlier request belongs.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Late {
+    /// There was no earlier request, or its answer was taken for that of the one now.
+    No,
+    /// The namespace has ended meanwhile.
+    Ended,
+}
+
+impl Join {
+    pub(super) fn new(config: Arc<Config>, is_root: bool, seed: u64) -> Self {
+        Self {
+            is_root,
+            state: State::Waiting,
+            unanswered: None,
+            repeated: None,
+            left: None,
+            last_id: 0,
+            attempts: Attempts::new(config.reconnect.clone(), seed),
+            questions: 0,
+            config,
+        }
+    }
+
+    /// The connection that the namespace is joined, or being joined, on.
+    #[inline]
+    pub(super) fn session(&self) -> Option<&Session> {
+        match &self.state {
+            State::Joining { session, .. } | State::Joined { session, .. } => Some(session),
+            State::Waiting | State::Pausing { .. } | State::Asking { .. } | State::Ended(_) => None,
+        }
+    }
+
+    /// The number of that connection.
+    #[inline]
+    pub(super) fn epoch(&self) -> Option<u64> {
+        self.session().map(|session| session.epoch)
+    }
+
+    /// Why this namespace is neither joined nor to be joined, if so.
+    pub(super) fn ended(&self) -> Option<&Reason> {
+        match &self.state {
+            State::Ended(reason) => Some(reason),
+            _ => None,
+        }
+    }
+
+    #[inline]
+    pub(super) fn is_joined(&self) -> bool {
+        matches!(self.state, State::Joined { .. })
+    }
+
+    pub(super) fn is_joining(&self) -> bool {
+        matches!(self.state, State::Joining { .. })
+    }
+
+    /// Whether the server has let this client in, as far as can be seen.
+    pub(super) fn has_begun(&self) -> bool {
+        matches!(self.state, State::Joined { .. } | State::Joining { has_begun: true, .. })
+    }
+
+    /// The number of the time that it was joined last, or tried to be.
+    pub(super) fn last_id(&self) -> u64 {
+        self.last_id
+    }
+
+    /// Attempts in a row to join.
+    pub(super) fn attempts(&self) -> u32 {
+        self.attempts.made()
+    }
+
+    /// The number of the question to the application for the credentials, while there is one.
+    pub(super) fn question(&self) -> Option<u64> {
+        match self.state {
+            State::Asking { question, .. } => Some(question),
+            _ => None,
+        }
+    }
+
+    /// Whether what the server says on that connection may be to an earlier time of this namespace.
+    pub(super) fn was_left_on(&self, epoch: u64) -> bool {
+        self.left == Some(epoch)
+    }
+
+    /// Whether the server was asked twice on that connection.
+    pub(super) fn was_repeated_on(&self, epoch: u64) -> bool {
+        self.repeated == Some(epoch)
+    }
+
+    /// The application wants it joined. `true` if that takes a connection to be asked for.
+    pub(super) fn rejoin(&mut self, now: Instant) -> bool {
+        self.come_back(now, self.config.join_timeout)
+    }
+
+    /// The same, if the server has that time for an answer that it owes.
+    fn come_back(&mut self, now: Instant, time_to_answer: Duration) -> bool {
+        if !matches!(self.state, State::Ended(_) | State::Pausing { .. }) {
+            return false;
+        }
+        self.state = State::Waiting;
+        let is_due = |owed: &mut Owed| deadline_after(owed.since, time_to_answer) > now;
+        if let Some(Owed { session, since }) = self.unanswered.take_if(is_due) {
+            self.enter(now, session, since);
+            return false;
+        }
+        true
+    }
+
+    /// Whether it is to be joined as soon as there is a connection.
+    pub(super) fn is_waiting(&self) -> bool {
+        matches!(self.state, State::Waiting)
+    }
+
+    /// The application is asked for the credentials.
+    pub(super) fn ask(&mut self, now: Instant, session: Session) {
+        let deadline = deadline_after(now, self.config.join_timeout);
+        self.questions = self.questions.wrapping_add(1);
+        self.state = State::Asking { session, deadline, question: self.questions };
+    }
+
+    /// The connection for which the application is asked for the credentials.
+    pub(super) fn asking(&self) -> Option<&Session> {
+        match &self.state {
+            State::Asking { session, .. } => Some(session),
+            _ => None,
+        }
+    }
+
+    /// Whether a server of revision 3 joins it by itself. Then the connection waits for that.
+    pub(super) fn is_implicit(&self, session: &Session) -> bool {
+        self.is_root && session.protocol == Protocol::Eio3
+    }
+
+    /// A request to join is made, if it takes one.
+    pub(super) fn request(&mut self, now: Instant, session: Session) {
+        let owed = self.unanswered.take().map(|owed| owed.session.epoch);
+        self.repeated = owed.filter(|&epoch| epoch == session.epoch);
+        self.enter(now, session, now);
+    }
+
+    fn enter(&mut self, now: Instant, session: Session, since: Instant) {
+        let timeout = self.config.join_timeout;
+        let deadline = (!self.is_implicit(&session)).then(|| deadline_after(now, timeout));
+        self.last_id = self.last_id.wrapping_add(1);
+        self.state = State::Joining { session, since, deadline, has_begun: false };
+    }
+
+    /// An event came.
+    #[inline]
+    pub(super) fn handle_event(&mut self) {
+        if let State::Joining { has_begun, .. } = &mut self.state {
+            *has_begun = true;
+        }
+    }
+
+    /// The server has let this client in.
+    pub(super) fn handle_reply(&mut self, now: Instant) {
+        if let Some(session) = self.session().cloned() {
+            self.state = State::Joined { session, since: now };
+        }
+    }
+
+    /// The namespace is left, on that connection.
+    pub(super) fn leave(&mut self, epoch: u64) {
+        self.left = Some(epoch);
+    }
+
+    /// The server was asked, and still owes the answer.
+    pub(super) fn note_owed(&mut self) {
+        if let State::Joining { session, since, .. } = &self.state {
+            self.unanswered = Some(Owed { session: session.clone(), since: *since });
+        }
+    }
+
+    /// The namespace has ended for this reason; decides what is next. `is_asked`: the request to join
+    /// has gone out. `can_renew`: there may be other credentials the next time.
+    pub(super) fn decide(
+        &mut self,
+        now: Instant,
+        reason: &Reason,
+        is_asked: bool,
+        can_renew: bool,
+    ) -> Next {
+        self.note_success(now);
+        let retry = self.attempts.choose(reason);
+        let is_wanted = match retry {
+            Retry::Again => true,
+            Retry::WithNewAuth => can_renew,
+            Retry::Stop => false,
+        };
+        // What was asked for this time is not sent: an answer from before may come yet.
+        if matches!(self.state, State::Asking { .. }) || *reason == Reason::JoinTimeout {
+            if is_asked {
+                self.note_owed();
+            }
+        } else {
+            self.unanswered = None;
+        }
+        if !is_wanted {
+            return Next::End { gave_up: None };
+        }
+        let attempt = match self.attempts.next() {
+            Ok(attempt) => attempt,
+            Err(attempts) => {
+                return Next::End { gave_up: Some(attempts).filter(|&attempts| attempts > 0) };
+            }
+        };
+        // New credentials mend a refusal at once. If those do not, it takes patience.
+        let delay = match (reason, retry) {
+            (Reason::Refused(_), Retry::WithNewAuth) if attempt == 1 => Duration::ZERO,
+            (Reason::Refused(_), Retry::WithNewAuth) => {
+                self.attempts.delay(attempt.saturating_sub(1))
+            }
+            _ => self.attempts.delay(attempt),
+        };
+        Next::Attempt { attempt, delay }
+    }
+
+    /// Waits for that time, and tries again.
+    pub(super) fn pause(&mut self, now: Instant, delay: Duration) {
+        self.state = State::Pausing { until: deadline_after(now, delay) };
+    }
+
+    /// It is over, until somebody joins it again.
+    pub(super) fn end(&mut self, reason: Reason) {
+        self.attempts.reset();
+        self.state = State::Ended(reason);
+    }
+
+    /// Waits for another connection.
+    pub(super) fn wait(&mut self) {
+        self.state = State::Waiting;
+    }
+
+    /// A session that has lasted begins the count of attempts anew.
+    fn note_success(&mut self, now: Instant) {
+        if let State::Joined { since, .. } = self.state {
+            self.attempts.note_session(since, now);
+        }
+    }
+
+    /// The connection is gone, or there never was one.
+    pub(super) fn handle_lost(&mut self, now: Instant) {
+        self.note_success(now);
+        self.unanswered = None;
+    }
+
+    /// The server let nobody in: that was the answer that it owed.
+    pub(super) fn handle_refused(&mut self) {
+        self.unanswered = None;
+    }
+
+    /// A packet came on that connection; it may be the answer that the server owes. `settles`: it says
+    /// whether this client is in.
+    #[inline]
+    pub(super) fn handle_late(&mut self, now: Instant, epoch: u64, settles: bool) -> Late {
+        let is_owed = |owed: &mut Owed| owed.session.epoch == epoch;
+        let Some(owed) = self.unanswered.take_if(is_owed) else { return Late::No };
+        if self.ended().is_some() {
+            if !settles {
+                self.unanswered = Some(owed);
+            }
+            return Late::Ended;
+        }
+        // It has come to what was wanted.
+        self.enter(now, owed.session, owed.since);
+        Late::No
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        match self.state {
+            State::Joining { deadline, .. } => deadline,
+            State::Asking { deadline, .. } => Some(deadline),
+            State::Pausing { until } => Some(until),
+            State::Waiting | State::Joined { .. } | State::Ended(_) => None,
+        }
+    }
+
+    /// What is over, if anything. Safe to call early.
+    pub(super) fn handle_timeout(&mut self, now: Instant) -> Option<Overdue> {
+        self.poll_timeout().filter(|&at| at <= now)?;
+        match self.state {
+            State::Pausing { .. } => {
+                let time_to_answer = self.config.join_timeout.saturating_mul(2).max(LATE);
+                self.come_back(now, time_to_answer).then_some(Overdue::Rejoin)
+            }
+            State::Asking { .. } => Some(Overdue::Credentials),
+            State::Joining { .. } => Some(Overdue::Answer),
+            State::Waiting | State::Joined { .. } | State::Ended(_) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::{
+        packet::{Limits, Parser},
+        reconnect::Reconnect,
+        refusal::refusal,
+    };
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn join(is_root: bool, reconnect: Reconnect) -> Join {
+        let config = Config {
+            pin: None,
+            parser: Parser::default(),
+            limits: Limits { attachments: 10, bytes: 1_000 },
+            max_payload: None,
+            connect_timeout: SECOND,
+            join_timeout: 3 * SECOND,
+            attachment_timeout: SECOND,
+            reconnect,
+            retry_window: 1,
+        };
+        Join::new(Arc::new(config), is_root, 7)
+    }
+
+    fn policy() -> Reconnect {
+        Reconnect::default().delay(SECOND, SECOND).jitter(0.0).attempts(2)
+    }
+
+    fn session(epoch: u64, protocol: Protocol) -> Session {
+        Session { epoch, protocol, sid: "S".into(), max_payload: None }
+    }
+
+    #[test]
+    fn a_request_has_a_deadline_unless_the_server_joins_by_itself() {
+        let now = Instant::now();
+        for (is_root, protocol, deadline) in [
+            (true, Protocol::Eio4, Some(now + 3 * SECOND)),
+            (false, Protocol::Eio3, Some(now + 3 * SECOND)),
+            (true, Protocol::Eio3, None),
+        ] {
+            let mut join = join(is_root, policy());
+            assert!(join.is_waiting());
+            join.request(now, session(1, protocol));
+            assert_eq!((join.last_id(), join.epoch()), (1, Some(1)));
+            assert_eq!(join.poll_timeout(), deadline);
+            assert_eq!(join.handle_timeout(now), None);
+            assert_eq!(join.handle_timeout(now + 3 * SECOND), deadline.map(|_| Overdue::Answer));
+            assert!(!join.has_begun());
+            join.handle_event();
+            assert!(join.has_begun() && !join.is_joined());
+            join.handle_reply(now);
+            assert!(join.is_joined());
+            assert_eq!(join.poll_timeout(), None);
+        }
+    }
+
+    #[test]
+    fn the_credentials_have_a_deadline_of_their_own() {
+        let now = Instant::now();
+        let mut join = join(true, policy());
+        for number in [1, 2] {
+            join.ask(now, session(1, Protocol::Eio4));
+            assert_eq!((join.question(), join.epoch()), (Some(number), None));
+            assert_eq!(join.handle_timeout(now + 3 * SECOND), Some(Overdue::Credentials));
+        }
+    }
+
+    #[test]
+    fn attempts_follow_the_policy() {
+        let now = Instant::now();
+        let refused = Reason::Refused(refusal(None));
+        let policy = policy().retry(|reason| match reason {
+            Reason::Refused(_) => Retry::WithNewAuth,
+            other => Retry::default_for(other),
+        });
+        let mut join = join(true, policy);
+        join.request(now, session(1, Protocol::Eio4));
+        let end = |gave_up| Next::End { gave_up };
+        assert_eq!(join.decide(now, &Reason::ServerDisconnect, true, true), end(None));
+        assert_eq!(join.decide(now, &refused, true, false), end(None), "it has no others");
+        for (attempt, delay) in [(1, Duration::ZERO), (2, SECOND)] {
+            let next = Next::Attempt { attempt, delay };
+            assert_eq!(join.decide(now, &refused, true, true), next);
+            join.pause(now, delay);
+            assert_eq!(join.handle_timeout(now + delay), Some(Overdue::Rejoin));
+            assert!(join.is_waiting());
+        }
+        assert_eq!(join.decide(now, &refused, true, true), end(Some(2)));
+        join.end(refused.clone());
+        assert_eq!((join.ended(), join.attempts()), (Some(&refused), 0));
+        assert!(join.rejoin(now));
+    }
+
+    #[test]
+    fn an_answer_that_is_owed_is_waited_for() {
+        let start = Instant::now();
+        let mut join = join(true, policy());
+        join.request(start, session(1, Protocol::Eio4));
+        let now = start + 3 * SECOND;
+        let next = join.decide(now, &Reason::JoinTimeout, true, false);
+        assert_eq!(next, Next::Attempt { attempt: 1, delay: SECOND });
+        join.pause(now, SECOND);
+        // It may come yet, so that the server is not asked again.
+        assert_eq!(join.handle_timeout(now + SECOND), None);
+        assert!(join.is_joining());
+
+        // What comes for a namespace that has ended is not for it.
+        join.note_owed();
+        join.end(Reason::ClientDisconnect);
+        assert_eq!(join.handle_late(now, 2, true), Late::No, "it is of another connection");
+        assert_eq!(join.handle_late(now, 1, false), Late::Ended);
+        assert_eq!(join.handle_late(now, 1, true), Late::Ended);
+        assert_eq!(join.handle_late(now, 1, true), Late::No, "it is owed no more");
+
+        // After a while, the server is asked again.
+        join.wait();
+        join.request(start, session(1, Protocol::Eio4));
+        join.note_owed();
+        join.end(Reason::ClientDisconnect);
+        assert!(join.rejoin(start + 3 * SECOND));
+        join.request(start + 3 * SECOND, session(1, Protocol::Eio4));
+        assert!(join.was_repeated_on(1) && !join.was_repeated_on(2));
+    }
+}

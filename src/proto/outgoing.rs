@@ -1,0 +1,69 @@
+//! A packet on its way out.
+
+use std::time::Instant;
+
+use bytestring::ByteString;
+
+use super::{
+    emit::Terms,
+    packet::{Body, Packet},
+};
+use crate::backpressure::send_quota::SendPermit;
+
+/// A packet to be sent, and what goes with it on its way.
+#[derive(Debug)]
+pub(crate) struct Outgoing {
+    pub(crate) packet: Packet,
+    /// The room it holds until it is written.
+    pub(crate) permit: Option<SendPermit>,
+    /// How it may wait.
+    pub(crate) terms: Option<Box<Terms>>,
+    /// When it must not wait any more for its namespace.
+    pub(crate) expires: Option<Instant>,
+    /// Counts what its namespace sends, so that what comes back finds its place.
+    pub(crate) number: u64,
+}
+
+/// It goes from hand to hand. What is larger is moved by a call, which takes as long as much of what
+/// else is done with an event.
+const _: () = assert!(size_of::<Outgoing>() <= 128);
+
+impl Outgoing {
+    /// A packet of the protocol itself.
+    pub(crate) fn bare(packet: Packet) -> Self {
+        Self { packet, permit: None, terms: None, expires: None, number: 0 }
+    }
+
+    /// One of the tries of a message that is sent until it is answered. The room is held by the
+    /// message.
+    pub(super) fn is_copy(&self) -> bool {
+        self.permit.is_none() && self.is_event()
+    }
+
+    /// It is sent now or never.
+    pub(crate) fn is_volatile(&self) -> bool {
+        self.terms.as_deref().is_some_and(Terms::are_volatile)
+    }
+
+    pub(super) fn is_event(&self) -> bool {
+        matches!(self.packet.body, Body::Event { .. })
+    }
+
+    /// An event that asks for no answer.
+    pub(super) fn is_plain(&self) -> bool {
+        matches!(self.packet.body, Body::Event { id: None, .. })
+    }
+
+    /// The id of its ack, if it is an event that asks for an answer.
+    pub(super) fn ack_id(&self) -> Option<u64> {
+        match self.packet.body {
+            Body::Event { id, .. } => id,
+            _ => None,
+        }
+    }
+
+    /// Of the events that wait under one key, the last one counts.
+    pub(crate) fn key(&self) -> Option<&ByteString> {
+        self.terms.as_deref().and_then(Terms::key)
+    }
+}

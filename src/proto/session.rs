@@ -1,0 +1,30 @@
+//! An open connection, as its namespaces see it.
+
+use std::fmt;
+
+use bytestring::ByteString;
+
+use super::engine::Protocol;
+
+/// What a namespace has to know of an open connection.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Session {
+    /// Counts connections, so that what belongs to an older one is recognised.
+    pub(crate) epoch: u64,
+    pub(crate) protocol: Protocol,
+    /// The engine session's id, a secret.
+    pub(crate) sid: ByteString,
+    /// The largest message that the server takes, in bytes, if it says.
+    pub(crate) max_payload: Option<u64>,
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { epoch, protocol, sid: _, max_payload } = self;
+        f.debug_struct("Session")
+            .field("epoch", epoch)
+            .field("protocol", protocol)
+            .field("max_payload", max_payload)
+            .finish_non_exhaustive()
+    }
+}
