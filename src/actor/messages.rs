@@ -101,7 +101,8 @@ pub(crate) enum FromHandle {
     Disconnect { intent_seq: u64 },
 }
 
-/// An answer to the event of the server that came in this join_id with this id.
+/// The answer to the question with this id, which the server asked while the namespace was joined for the time
+/// `join_id`.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) join_id: u64,

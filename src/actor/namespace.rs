@@ -66,7 +66,7 @@ pub(crate) struct Namespace {
     publisher: Publisher,
     protocol: Option<Protocol>,
     waiters: Waiters,
-    /// The last intent_seq of a handle whose message has come.
+    /// The number of the last intent of a handle whose message has come.
     intent_seq: u64,
     failure: Failure,
     credentials: Credentials,

@@ -109,7 +109,7 @@ impl NamespaceRef {
         alive
     }
 
-    /// What the actor knows, when it has come to intent_seq number `seen`.
+    /// What the actor knows, when it has come to intent number `seen`.
     pub(crate) fn update<W>(&self, core: &namespace::Namespace<W>, seen: u64) {
         if self.status.update(core, seen) {
             self.send_quota.turn_away();
@@ -122,7 +122,7 @@ impl NamespaceRef {
     }
 
     /// Marks the namespace as ended (or not) at once. The message that makes it so carries the
-    /// number of the intent_seq.
+    /// number of that intent.
     pub(crate) fn note_intent(&self, reason: Option<&Reason>) -> u64 {
         let intent_seq = self.status.note_intent(reason);
         if reason.is_some() {

@@ -56,7 +56,7 @@ pub(crate) struct NamespaceStatus {
 #[derive(Debug, Default)]
 struct Told {
     reason: Option<Reason>,
-    /// Counts what handles have noted in advance, by [`intent_seq`](NamespaceStatus::intent_seq). The actor leaves it
+    /// Counts what handles have noted in advance, by [`note_intent`](NamespaceStatus::note_intent). The actor leaves it
     /// alone until it has come to the message behind it.
     intent_seq: u64,
 }
@@ -84,7 +84,7 @@ impl NamespaceStatus {
         told.intent_seq
     }
 
-    /// What the actor knows, when it has come to intent_seq number `seen`. `true` if that changed
+    /// What the actor knows, when it has come to intent number `seen`. `true` if that changed
     /// whether it has ended, or why.
     pub(crate) fn update<W>(&self, core: &Namespace<W>, seen: u64) -> bool {
         self.join_id.store(core.join_id().unwrap_or(0), Ordering::Release);
@@ -125,7 +125,7 @@ impl NamespaceStatus {
         Some(self.max_payload.load(Ordering::Acquire)).filter(|&limit| limit != 0)
     }
 
-    /// The number of the join_id that goes on now. Ids of the server's questions are good for one.
+    /// The number of the time of being joined that goes on now. Ids of the server's questions are good for one.
     pub(crate) fn join_id(&self) -> Option<u64> {
         Some(self.join_id.load(Ordering::Acquire)).filter(|&join_id| join_id != 0)
     }

@@ -139,7 +139,7 @@ fn check_host(host: &Host<&str>, authority: &str) -> Result<(), &'static str> {
 
 /// With its slash, or why not.
 ///
-/// A comma ends a namespace on the wire. A question intent_seq begins a query for servers 1.x and 2.x,
+/// A comma ends a namespace on the wire. A question mark begins a query for servers 1.x and 2.x,
 /// which answer in the name of what stands before it; official clients never send one in a name,
 /// nor what begins a fragment, because they take the name from a URL.
 pub(crate) fn namespace_name(name: &str) -> Result<ByteString, NamespaceError> {

@@ -91,9 +91,9 @@ impl From<RequestError> for BuildError {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum NamespaceError {
-    /// The name has a comma, a question intent_seq, a `#` or a control character, or is longer than 512
+    /// The name has a comma, a question mark, a `#` or a control character, or is longer than 512
     /// bytes.
-    #[error("{} cannot be a namespace: it has a comma, a question intent_seq, a #, a control character, or more than 512 bytes", Excerpt(.0))]
+    #[error("{} cannot be a namespace: it has a comma, a question mark, a #, a control character, or more than 512 bytes", Excerpt(.0))]
     Name(String),
     /// The client has this namespace already, so there is nothing left to be set for it:
     /// [`Client::of`](crate::Client::of) gives it as it is. What it needs must be set where it is joined
