@@ -191,7 +191,7 @@ mod runtime;
 mod stats;
 mod transport;
 
-pub use actor::subscribers::{listener::Events, policy::Overflow, subscriber::Subscribable};
+pub use actor::subscribers::{interests::Subscribable, policy::Overflow, stream::Events};
 pub use bridge::{Bridge, BridgeBuilder, BridgeCounts, BridgeStats, Route};
 pub use client::{
     Client, ShutdownReport,

@@ -27,8 +27,9 @@ use crate::{
         subscribers::{
             Subscribers, Told,
             early_events::EarlyEvents,
+            interests::{Interests, Notice},
             policy::{Overflow, SubscriptionId},
-            subscriber::{Interests, Notice, Subscriber},
+            subscriber::Subscriber,
         },
         waiters::{Patience, ReadySender, Waiters},
     },

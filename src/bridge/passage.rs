@@ -18,7 +18,7 @@ use crate::{
     actor::{
         namespace::{Asker, Question, Settle, Waiter},
         namespace_ref::NamespaceRef,
-        subscribers::{listener::Listener, subscriber::Sent},
+        subscribers::{listener::Listener, sent::Sent},
     },
     backpressure::send_quota::{AckPermit, Observer, WriteOutcome},
     error::{AckError, EmitError, Reason},

@@ -10,9 +10,12 @@ use crate::{
     actor::{
         namespace::{Subscribe, SubscribeOnce},
         subscribers::{
-            listener::{Answering, Events, Filter, FilteredListener, Function, Listener, Typed},
+            function::Function,
+            interests::{Interests, Owner, Subscribable, interests},
+            listener::{Filter, FilteredListener, Listener},
             policy::{Overflow, SubscriptionId},
-            subscriber::{Interests, Owner, Subscribable, interests},
+            stream::Events,
+            typed::{Answering, Typed},
         },
     },
     client::{socket::Socket, subscription::Subscription},

@@ -6,7 +6,7 @@ use crate::{
     actor::{
         journal::counted,
         namespace_ref::Name,
-        subscribers::subscriber::{Interests, Subscriber},
+        subscribers::{interests::Interests, subscriber::Subscriber},
     },
     message::Event,
 };

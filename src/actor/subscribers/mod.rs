@@ -4,9 +4,14 @@
 //! done, however many others there are.
 
 pub(crate) mod early_events;
+pub(crate) mod function;
+pub(crate) mod interests;
 pub(crate) mod listener;
 pub(crate) mod policy;
+pub(crate) mod sent;
+pub(crate) mod stream;
 pub(crate) mod subscriber;
+pub(crate) mod typed;
 
 use std::{collections::HashMap, task::Context};
 
@@ -15,8 +20,9 @@ use crate::{
         journal::counted,
         namespace_ref::Name,
         subscribers::{
+            interests::{Interests, Notice},
             policy::{Overflow, SubscriptionId},
-            subscriber::{Interests, Notice, Subscriber},
+            subscriber::Subscriber,
         },
     },
     backpressure::receive_window::{Backlog, Load},

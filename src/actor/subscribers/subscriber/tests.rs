@@ -1,10 +1,18 @@
 use std::{cell::RefCell, rc::Rc};
 
-use actix::{Actor, ActorContext};
+use actix::{Actor, ActorContext, Addr, Handler, Message};
 use futures::task::noop_waker;
 
 use super::*;
-use crate::{error::Reason, payload::encode_event};
+use crate::{
+    actor::subscribers::{
+        interests::{Owner, interests},
+        listener::{Filter, FilteredListener},
+    },
+    error::Reason,
+    message::{Disconnected, Ready},
+    payload::encode_event,
+};
 
 type Notes = Rc<RefCell<Vec<String>>>;
 
