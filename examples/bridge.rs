@@ -67,10 +67,10 @@ impl Actor for Viewer {
         let ended = self.upstream.ended();
         let state = ended.map_or_else(|| "not connected".to_owned(), |reason| reason.to_string());
         Self::show(ctx, "state", &state);
-        let subscription = self.upstream.subscribe(ctx.address());
-        self.upstream.subscribe_to::<ConnectError>(ctx.address().recipient());
-        self.upstream.subscribe_to::<Lagged>(ctx.address().recipient());
-        subscription.overflow(Overflow::DropNewest { waiting: 1_000 });
+        let upstream = self.upstream.with_overflow(Overflow::DropNewest { waiting: 1_000 });
+        upstream.subscribe(ctx.address());
+        upstream.subscribe_to::<ConnectError>(ctx.address());
+        upstream.subscribe_to::<Lagged>(ctx.address());
     }
 }
 

@@ -25,11 +25,10 @@ use crate::{
         emit_queue::{EmitQueue, Submission},
         namespace_ref::{Admitted, Name, NamespaceRef, Status},
         subscribers::{
-            Subscribers, Told,
+            NewSubscription, Subscribers, Told,
             early_events::EarlyEvents,
-            interests::{Interests, Notice},
+            interests::Notice,
             policy::{Overflow, SubscriptionId},
-            subscriber::Subscriber,
         },
         waiters::{Patience, ReadySender, Waiters},
     },
@@ -222,7 +221,7 @@ impl Namespace {
                 core: namespace::Namespace::new(core),
                 port: Arc::new(port),
                 connection: inner_connection,
-                subscribers: Subscribers::default(),
+                subscribers: Subscribers::new(Overflow::default()),
                 ready: None,
                 protocol: None,
                 waiters: Waiters::new(patience),
@@ -837,15 +836,7 @@ message!(
 );
 message!(
     /// Somebody wants to hear.
-    Subscribe { number: SubscriptionId, interests: Interests }
-);
-message!(
-    /// Somebody wants to hear one message.
-    SubscribeOnce { number: SubscriptionId, interests: Interests }
-);
-message!(
-    /// What to do when events come too fast for a subscriber.
-    SetOverflow { number: SubscriptionId, overflow: Overflow }
+    Subscribe { subscription: NewSubscription }
 );
 message!(
     /// Somebody wants to hear no more.
@@ -948,56 +939,9 @@ impl Handler<Answer> for Namespace {
 impl Handler<Subscribe> for Namespace {
     type Result = ();
 
-    fn handle(&mut self, Subscribe { number, interests }: Subscribe, _: &mut Self::Context) {
-        self.subscribers.check();
-        if !interests.are_connected() {
-            // What is kept is for who lives.
-            return log::info!("{}: {interests} has subscribed, and is gone already", self.label());
-        }
-        // What it gets now is what it has just subscribed to, and nothing twice.
-        let ready = interests.want_ready();
-        let (before, after) = self.early_events.take(&interests);
-        let mut subscriber = self.subscribers.adopt(number, interests);
-        for event in before {
-            subscriber.offer(&Notice::Event(event));
-        }
-        if let Some(fact) = self.ready.as_ref().filter(|_| ready) {
-            subscriber.offer(&Notice::Ready(fact.clone()));
-        }
-        for event in after {
-            subscriber.offer(&Notice::Event(event));
-        }
-        self.subscribers.add(subscriber);
-    }
-}
-
-impl Handler<SubscribeOnce> for Namespace {
-    type Result = ();
-
-    fn handle(&mut self, subscribe: SubscribeOnce, _: &mut Self::Context) {
-        let SubscribeOnce { number, interests } = subscribe;
-        self.subscribers.check();
-        if !interests.are_connected() {
-            return log::info!("{}: {interests} has subscribed, and is gone already", self.label());
-        }
-        let ready = interests.want_ready();
-        let mut subscriber = Subscriber::once(number, interests);
-        if let Some(event) = self.early_events.pop(&subscriber) {
-            subscriber.offer(&Notice::Event(event));
-        }
-        if let Some(fact) = self.ready.as_ref().filter(|_| ready) {
-            subscriber.offer(&Notice::Ready(fact.clone()));
-        }
-        self.subscribers.add(subscriber);
-    }
-}
-
-impl Handler<SetOverflow> for Namespace {
-    type Result = ();
-
-    fn handle(&mut self, set: SetOverflow, _: &mut Self::Context) {
-        let SetOverflow { number, overflow } = set;
-        self.subscribers.set_overflow(number, overflow);
+    fn handle(&mut self, Subscribe { subscription }: Subscribe, _: &mut Self::Context) {
+        let (kept, ready) = (&mut self.early_events, self.ready.as_ref());
+        self.subscribers.subscribe(subscription, kept, ready, &self.port.name);
     }
 }
 

@@ -4,6 +4,7 @@ mod address;
 pub(crate) mod builder;
 mod hearing;
 mod lifeline;
+pub(crate) mod listen;
 pub(crate) mod request;
 pub(crate) mod socket;
 pub(crate) mod subscription;

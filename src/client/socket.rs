@@ -9,6 +9,7 @@ use crate::{
     actor::{
         namespace::{Asker, Disconnect, GiveTicket, Question, Rejoin, TakeUnsent, Waiter},
         namespace_ref::{Admitted, NamespaceRef},
+        subscribers::policy::Overflow,
     },
     backpressure::send_quota::WriteStatus,
     client::{
@@ -38,6 +39,8 @@ pub struct Socket {
     pub(super) port: Arc<NamespaceRef>,
     pub(super) lifeline: Arc<Lifeline>,
     defaults: Defaults,
+    /// Of its subscriptions, if it is another one than that of the namespace.
+    pub(super) overflow: Option<Overflow>,
 }
 
 /// What holds where the call does not say.
@@ -61,7 +64,7 @@ impl Socket {
         lifeline: Arc<Lifeline>,
         defaults: Defaults,
     ) -> Self {
-        Self { port, lifeline, defaults }
+        Self { port, lifeline, defaults, overflow: None }
     }
 
     pub(crate) fn port(&self) -> &Arc<NamespaceRef> {

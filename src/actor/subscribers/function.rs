@@ -1,15 +1,12 @@
-//! A function of the application that hears events.
+//! A function of the application that hears messages.
 
 use std::{any::type_name, cell::RefCell};
-
-use bytestring::ByteString;
 
 use crate::{
     actor::{
         namespace_ref::Name,
         subscribers::{listener::Listener, sent::Sent},
     },
-    message::Event,
     runtime::guard,
 };
 
@@ -17,23 +14,23 @@ use crate::{
 pub(crate) struct Function<F> {
     call: RefCell<Option<F>>,
     namespace: Name,
-    name: ByteString,
+    /// What it is for.
+    what: String,
 }
 
 impl<F> Function<F> {
-    /// One for events of this name.
-    pub(crate) fn new(function: F, namespace: Name, name: ByteString) -> Self {
-        Self { call: RefCell::new(Some(function)), namespace, name }
+    pub(crate) fn new(function: F, namespace: Name, what: String) -> Self {
+        Self { call: RefCell::new(Some(function)), namespace, what }
     }
 }
 
-impl<F: FnMut(Event) + Send> Listener for Function<F> {
-    fn send(&self, event: Event) -> Sent {
+impl<M, F: FnMut(M) + Send> Listener<M> for Function<F> {
+    fn send(&self, message: M) -> Sent {
         let mut function = self.call.borrow_mut();
         let Some(call) = function.as_mut() else { return Sent::Gone };
-        let Err(panicked) = guard::run(|| call(event)) else { return Sent::Taken };
-        let (namespace, name, kind) = (&self.namespace, &self.name, self.kind());
-        log::warn!("{namespace}: the function for {name:?} ({kind}) {panicked}; it is forgotten");
+        let Err(panicked) = guard::run(|| call(message)) else { return Sent::Taken };
+        let (namespace, what, kind) = (&self.namespace, &self.what, type_name::<F>());
+        log::warn!("{namespace}: the function for {what} ({kind}) {panicked}; it is forgotten");
         guard::dispose(function.take());
         Sent::Failed
     }

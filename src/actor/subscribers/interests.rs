@@ -7,16 +7,18 @@ use std::{
 };
 
 use actix::{Addr, Handler, Message, Recipient, dev::ToEnvelope};
+use serde::de::DeserializeOwned;
 
 use crate::{
     actor::subscribers::{
-        listener::{Filter, FilteredListener},
+        filter::Filter,
+        listener::{FilteredListener, Listener, Outlet},
         policy::SubscriptionId,
-        sent::{Sent, send},
+        sent::Sent,
     },
     message::{
         ConnectError, Disconnected, Emitted, Event, GaveUp, Lagged, Ready, Reconnecting,
-        ServerError, Undecodable,
+        ServerError, Undecodable, contract::NamedEvent,
     },
 };
 
@@ -34,7 +36,7 @@ macro_rules! facts {
         pub(crate) struct Interests {
             /// What an actor subscribes to one by one is one subscription.
             pub(super) owner: Owner,
-            $(pub(super) $field: Option<Recipient<$message>>,)*
+            $(pub(super) $field: Option<Outlet<$message>>,)*
             /// Who hears events by their names.
             pub(super) named: Vec<FilteredListener>,
         }
@@ -49,18 +51,20 @@ macro_rules! facts {
 
             fn send_fact(&self, fact: Notice) -> Sent {
                 match fact {
-                    $(Notice::$message(message) => send(self.$field.as_ref(), message),)*
+                    $(Notice::$message(message) => {
+                        self.$field.as_ref().map_or(Sent::Taken, |outlet| outlet.send(message))
+                    })*
                 }
             }
 
             /// Whether the actor lives. Recipients of one actor live and die together.
             pub(crate) fn are_connected(&self) -> bool {
                 if let Some(named) = self.named.first() {
-                    return named.is_connected();
+                    return named.outlet.is_connected();
                 }
                 $(
-                    if let Some(recipient) = &self.$field {
-                        return recipient.connected();
+                    if let Some(outlet) = &self.$field {
+                        return outlet.is_connected();
                     }
                 )*
                 true
@@ -70,6 +74,16 @@ macro_rules! facts {
             pub(super) fn complement(&self, other: &Self) -> bool {
                 self.owner.id == other.owner.id
                     $(&& !(self.$field.is_some() && other.$field.is_some()))*
+            }
+
+            /// Takes away what came from the call of this number, if that can end alone. Whether there
+            /// was something.
+            pub(super) fn cancel(&mut self, number: SubscriptionId) -> bool {
+                let before = self.named.len();
+                self.named.retain(|named| !named.outlet.is_part(number));
+                let mut found = self.named.len() < before;
+                $(found |= self.$field.take_if(|outlet| outlet.is_part(number)).is_some();)*
+                found
             }
 
             pub(super) fn merge(mut self, other: Self) -> Self {
@@ -85,22 +99,77 @@ macro_rules! facts {
         $(
             impl Subscribable for $message {}
 
-            impl sealed::Sealed for $message {
-                #[expect(private_interfaces, reason = "sealed: nobody outside can name the trait")]
-                fn interests(recipient: Recipient<Self>) -> Interests {
-                    let (owner, recipient) = Owner::of(recipient);
-                    Interests { owner, $field: Some(recipient), ..Interests::default() }
+            impl sealed::Kind for $message {
+                #[expect(private_interfaces, reason = "nobody outside can name the trait")]
+                fn place(interests: &mut Interests) -> &mut Option<Outlet<Self>> {
+                    &mut interests.$field
                 }
             }
+
+            facts!(@listen $message);
         )*
 
         /// Who it is, and what is heard.
         impl fmt::Display for Interests {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                let kinds = [$(self.$field.as_ref().map(|_| stringify!($message))),*];
-                let kinds = kinds.into_iter().flatten().map(str::to_owned);
+                let owner = self.owner.name;
+                let kinds = [$(self.$field.as_ref().map(|outlet| match owner {
+                    Some(_) => stringify!($message).to_owned(),
+                    None => format!("{} as {}", stringify!($message), outlet.kind()),
+                })),*];
+                let kinds = kinds.into_iter().flatten();
                 let all: Vec<String> = kinds.chain(self.named.iter().map(FilteredListener::to_string)).collect();
-                write!(f, "{} ({})", self.owner.name.unwrap_or("a subscriber"), all.join(", "))
+                write!(f, "{} ({})", owner.unwrap_or("a subscriber"), all.join(", "))
+            }
+        }
+    };
+
+    // Events are heard by their names.
+    (@listen Event) => {
+        impl Listenable for Event {}
+
+        impl sealed::Heard for Event {
+            fn filter() -> Filter {
+                Filter::all()
+            }
+
+            fn what(filter: &Filter) -> String {
+                filter.to_string()
+            }
+
+            #[expect(private_bounds, private_interfaces, reason = "nobody outside can name the trait")]
+            fn listen(
+                number: SubscriptionId,
+                owner: Owner,
+                filter: Filter,
+                listener: impl Listener<Self> + 'static,
+            ) -> Interests {
+                Interests::of_named(owner, FilteredListener::new(number, filter, listener))
+            }
+        }
+    };
+
+    // All else is heard by its kind.
+    (@listen $message:ident) => {
+        impl Listenable for $message {}
+
+        impl sealed::Heard for $message {
+            fn filter() -> Filter {
+                Filter::all()
+            }
+
+            fn what(_: &Filter) -> String {
+                stringify!($message).to_owned()
+            }
+
+            #[expect(private_bounds, private_interfaces, reason = "nobody outside can name the trait")]
+            fn listen(
+                number: SubscriptionId,
+                owner: Owner,
+                _: Filter,
+                listener: impl Listener<Self> + 'static,
+            ) -> Interests {
+                Interests::of(owner, Outlet::part(number, listener))
             }
         }
     };
@@ -138,19 +207,35 @@ impl Notice {
 
 impl Interests {
     /// Those of an actor that handles the three that everybody needs.
-    pub(crate) fn of_actor<A>(addr: Addr<A>) -> Self
+    pub(crate) fn of_actor<A>(number: SubscriptionId, addr: Addr<A>) -> Self
     where
         A: Handler<Ready> + Handler<Event> + Handler<Disconnected>,
         A::Context: ToEnvelope<A, Ready> + ToEnvelope<A, Event> + ToEnvelope<A, Disconnected>,
     {
-        let (owner, ready) = Owner::of(addr.clone());
+        let (owner, ready) = Owner::of::<_, Ready>(addr.clone());
+        let (event, disconnected) = (addr.clone().recipient(), addr.recipient());
         Self {
             owner,
-            ready: Some(ready),
-            event: Some(addr.clone().recipient()),
-            disconnected: Some(addr.recipient()),
+            ready: Some(Outlet::whole(number, ready)),
+            event: Some(Outlet::whole(number, event)),
+            disconnected: Some(Outlet::whole(number, disconnected)),
             ..Self::default()
         }
+    }
+
+    /// Those of an actor that hears one kind of message.
+    pub(crate) fn of_kind<M: Subscribable>(
+        number: SubscriptionId,
+        actor: impl Into<Recipient<M>>,
+    ) -> Self {
+        let (owner, recipient) = Owner::of(actor);
+        Self::of(owner, Outlet::whole(number, recipient))
+    }
+
+    fn of<M: sealed::Kind>(owner: Owner, outlet: Outlet<M>) -> Self {
+        let mut interests = Self { owner, ..Self::default() };
+        *M::place(&mut interests) = Some(outlet);
+        interests
     }
 
     /// Those of somebody who hears some events.
@@ -160,14 +245,14 @@ impl Interests {
 
     /// Whether some listener is for events of this name.
     fn hear(&self, name: &str) -> bool {
-        self.named.iter().any(|named| named.filter.fits(name))
+        self.named.iter().any(|named| named.filter.matches(name))
     }
 
     /// Whether this is a question that the actor is to answer.
     pub(super) fn answer(&self, fact: &Notice) -> bool {
         let Notice::Event(event) = fact else { return false };
         let mut named = self.named.iter();
-        named.any(|named| named.answers() && named.filter.fits(event.name()))
+        named.any(|named| named.answers() && named.filter.matches(event.name()))
     }
 
     /// Sends a message to whom it concerns: an event may be for several listeners. The last one gets
@@ -176,14 +261,14 @@ impl Interests {
     pub(super) fn send(&self, fact: Notice, mut note: impl FnMut(Sent)) {
         let Notice::Event(event) = fact else { return note(self.send_fact(fact)) };
         let mut note = |sent| {
-            if let (Sent::Undecodable(what), Some(_)) = (&sent, &self.undecodable) {
-                note(send(self.undecodable.as_ref(), what.clone()));
+            if let (Sent::Undecodable(what), Some(outlet)) = (&sent, &self.undecodable) {
+                note(outlet.send(what.clone()));
             }
             note(sent);
         };
         let mut last: Option<&FilteredListener> = None;
         let name = event.name();
-        for named in self.named.iter().filter(|named| named.filter.fits(name)) {
+        for named in self.named.iter().filter(|named| named.filter.matches(name)) {
             if let Some(before) = last.replace(named) {
                 note(before.send(event.clone()));
             }
@@ -199,11 +284,16 @@ impl Interests {
 
     /// Whether all events are wanted.
     pub(crate) fn want_all_events(&self) -> bool {
-        self.event.is_some() || self.named.iter().any(|named| matches!(named.filter, Filter::All))
+        self.event.is_some() || self.named.iter().any(|named| named.filter.is_all())
     }
 
     pub(crate) fn want_event(&self, event: &Event) -> bool {
         self.event.is_some() || self.hear(event.name())
+    }
+
+    /// Whether this hears what the others in the namespace miss, as far as they do not hear that.
+    pub(super) fn want_all_lagged(&self) -> bool {
+        self.owner.is_alone && self.lagged.is_some()
     }
 
     pub(crate) fn want_ready(&self) -> bool {
@@ -219,6 +309,8 @@ pub(crate) struct Owner {
     id: u64,
     /// The name of its type, as far as that is known. `None` if it is no actor.
     pub(super) name: Option<&'static str>,
+    /// Nothing else is ever heard in this subscription.
+    is_alone: bool,
 }
 
 impl Owner {
@@ -233,17 +325,17 @@ impl Owner {
         let name = name.and_then(|name| name.strip_suffix('>')).unwrap_or("an actor");
         let recipient = actor.into();
         let id = BuildHasherDefault::<DefaultHasher>::default().hash_one(&recipient);
-        (Self { id, name: Some(name) }, recipient)
+        (Self { id, name: Some(name), is_alone: false }, recipient)
     }
 
     /// Where there is no actor.
     pub(crate) fn alone(number: SubscriptionId) -> Self {
-        Self { id: number.alone(), name: None }
+        Self { id: number.alone(), name: None, is_alone: true }
     }
 
     /// The same, in a subscription of its own.
     pub(crate) fn apart(self, number: SubscriptionId) -> Self {
-        Self { id: number.alone(), ..self }
+        Self { id: number.alone(), is_alone: true, ..self }
     }
 }
 
@@ -258,24 +350,73 @@ impl fmt::Debug for Interests {
 ///
 /// It is implemented for [`Ready`], [`Event`], [`Disconnected`], [`ConnectError`], [`Lagged`],
 /// [`Reconnecting`], [`GaveUp`], [`ServerError`], [`Undecodable`] and [`Emitted`], and for nothing else.
-pub trait Subscribable: Message<Result = ()> + Send + sealed::Sealed {}
+pub trait Subscribable: Message<Result = ()> + Listenable + sealed::Kind {}
+
+/// What can be heard with [`Socket::listen_to`](crate::Socket::listen_to): each
+/// [`Subscribable`] message, and each type of the application that is a [`NamedEvent`] and can be
+/// deserialised.
+pub trait Listenable: Sized + Send + sealed::Heard + 'static {}
+
+impl<E: NamedEvent + DeserializeOwned + Send + 'static> Listenable for E {}
 
 mod sealed {
-    use actix::Recipient;
+    use serde::de::DeserializeOwned;
 
-    use super::Interests;
+    use super::{Interests, Owner};
+    use crate::{
+        actor::subscribers::{
+            filter::Filter,
+            listener::{FilteredListener, Listener, Outlet},
+            policy::SubscriptionId,
+            typed::Typed,
+        },
+        message::contract::NamedEvent,
+    };
 
-    /// What a subscriber to one message wants.
+    /// A kind of message.
     #[expect(unnameable_types, reason = "nobody outside is to implement it")]
-    pub trait Sealed: actix::Message + Send + Sized
-    where
-        Self::Result: Send,
-    {
-        #[expect(private_interfaces, reason = "sealed: nobody outside can name the trait")]
-        fn interests(recipient: Recipient<Self>) -> Interests;
+    pub trait Kind: Sized {
+        /// Where it goes.
+        #[expect(private_interfaces, reason = "nobody outside can name the trait")]
+        fn place(interests: &mut Interests) -> &mut Option<Outlet<Self>>;
     }
-}
 
-pub(crate) fn interests<M: Subscribable>(recipient: Recipient<M>) -> Interests {
-    <M as sealed::Sealed>::interests(recipient)
+    /// What can be listened to.
+    #[expect(unnameable_types, reason = "nobody outside is to implement it")]
+    pub trait Heard: Sized {
+        /// Which events these are, if these are events.
+        fn filter() -> Filter;
+
+        /// For the log.
+        fn what(filter: &Filter) -> String;
+
+        #[expect(private_bounds, private_interfaces, reason = "nobody outside can name the trait")]
+        fn listen(
+            number: SubscriptionId,
+            owner: Owner,
+            filter: Filter,
+            listener: impl Listener<Self> + 'static,
+        ) -> Interests;
+    }
+
+    impl<E: NamedEvent + DeserializeOwned + 'static> Heard for E {
+        fn filter() -> Filter {
+            E::NAME.into()
+        }
+
+        fn what(filter: &Filter) -> String {
+            filter.to_string()
+        }
+
+        #[expect(private_bounds, private_interfaces, reason = "nobody outside can name the trait")]
+        fn listen(
+            number: SubscriptionId,
+            owner: Owner,
+            filter: Filter,
+            listener: impl Listener<Self> + 'static,
+        ) -> Interests {
+            let listener = Typed::<E, _>::new(listener);
+            Interests::of_named(owner, FilteredListener::new(number, filter, listener))
+        }
+    }
 }

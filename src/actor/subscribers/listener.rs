@@ -1,12 +1,12 @@
-//! Who takes messages, and which of the events.
+//! Who takes messages: something of the application that may panic, kept where that does no harm.
 
-use std::fmt;
+use std::{any::type_name, fmt};
 
-use actix::Recipient;
-use bytestring::ByteString;
+use actix::{Message, Recipient};
 
 use crate::{
     actor::subscribers::{
+        filter::Filter,
         policy::SubscriptionId,
         sent::{Sent, send},
     },
@@ -14,9 +14,9 @@ use crate::{
     runtime::guard::Kept,
 };
 
-/// Takes events. What it has of the application may panic, the listener does not.
-pub(crate) trait Listener: Send {
-    fn send(&self, event: Event) -> Sent;
+/// Takes messages of one kind. What it has of the application may panic, the listener does not.
+pub(crate) trait Listener<M = Event>: Send {
+    fn send(&self, message: M) -> Sent;
 
     /// Whether somebody is still there.
     fn is_connected(&self) -> bool;
@@ -29,16 +29,69 @@ pub(crate) trait Listener: Send {
         false
     }
 
-    /// So many events were discarded because it took them too slowly.
+    /// This many events were discarded because it took them too slowly.
     fn note_missed(&self, _events: u64) {}
 }
 
-/// Somebody who hears some of the events.
+impl<M> Listener<M> for Recipient<M>
+where
+    M: Message<Result = ()> + Send + 'static,
+{
+    fn send(&self, message: M) -> Sent {
+        send(self, message)
+    }
+
+    fn is_connected(&self) -> bool {
+        self.connected()
+    }
+
+    fn kind(&self) -> &'static str {
+        let name = type_name::<M>();
+        name.rsplit("::").next().unwrap_or(name)
+    }
+}
+
+/// A listener, and the call that it came from.
+pub(crate) struct Outlet<M> {
+    number: SubscriptionId,
+    /// It can be cancelled alone, whatever else its owner hears.
+    is_part: bool,
+    listener: Kept<Box<dyn Listener<M>>>,
+}
+
+impl<M> Outlet<M> {
+    /// One that ends with all else that its owner hears.
+    pub(super) fn whole(number: SubscriptionId, listener: impl Listener<M> + 'static) -> Self {
+        Self { number, is_part: false, listener: Kept::new(Box::new(listener)) }
+    }
+
+    /// One that can end alone.
+    pub(super) fn part(number: SubscriptionId, listener: impl Listener<M> + 'static) -> Self {
+        Self { is_part: true, ..Self::whole(number, listener) }
+    }
+
+    pub(super) fn send(&self, message: M) -> Sent {
+        self.listener.get().map_or(Sent::Gone, |listener| listener.send(message))
+    }
+
+    pub(super) fn is_connected(&self) -> bool {
+        self.listener.get().is_some_and(|listener| listener.is_connected())
+    }
+
+    pub(super) fn kind(&self) -> &'static str {
+        self.listener.get().map_or("nothing", |listener| listener.kind())
+    }
+
+    /// Whether it ends, when the call of this number is cancelled, and the rest goes on.
+    pub(super) fn is_part(&self, number: SubscriptionId) -> bool {
+        self.is_part && self.number == number
+    }
+}
+
+/// A listener to some of the events.
 pub(crate) struct FilteredListener {
-    /// Of the call that this came from.
-    pub(crate) number: SubscriptionId,
-    pub(crate) filter: Filter,
-    listener: Kept<Box<dyn Listener>>,
+    pub(super) filter: Filter,
+    pub(super) outlet: Outlet<Event>,
 }
 
 impl FilteredListener {
@@ -47,23 +100,19 @@ impl FilteredListener {
         filter: Filter,
         listener: impl Listener + 'static,
     ) -> Self {
-        Self { number, filter, listener: Kept::new(Box::new(listener)) }
+        Self { filter, outlet: Outlet::part(number, listener) }
     }
 
-    pub(crate) fn send(&self, event: Event) -> Sent {
-        self.listener.get().map_or(Sent::Gone, |listener| listener.send(event))
+    pub(super) fn send(&self, event: Event) -> Sent {
+        self.outlet.send(event)
     }
 
-    pub(crate) fn is_connected(&self) -> bool {
-        self.listener.get().is_some_and(|listener| listener.is_connected())
+    pub(super) fn answers(&self) -> bool {
+        self.outlet.listener.get().is_some_and(|listener| listener.answers())
     }
 
-    pub(crate) fn answers(&self) -> bool {
-        self.listener.get().is_some_and(|listener| listener.answers())
-    }
-
-    pub(crate) fn note_missed(&self, events: u64) {
-        if let Some(listener) = self.listener.get() {
+    pub(super) fn note_missed(&self, events: u64) {
+        if let Some(listener) = self.outlet.listener.get() {
             listener.note_missed(events);
         }
     }
@@ -72,43 +121,6 @@ impl FilteredListener {
 /// What is heard, and as what.
 impl fmt::Display for FilteredListener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.filter {
-            Filter::All => f.write_str("all events")?,
-            Filter::Name(name) => write!(f, "{:?}", &**name)?,
-            Filter::Prefix(prefix) => write!(f, "{:?}…", &**prefix)?,
-        }
-        write!(f, " as {}", self.listener.get().map_or("nothing", |listener| listener.kind()))
-    }
-}
-
-/// Which events, by their name.
-#[derive(Debug, Clone)]
-pub(crate) enum Filter {
-    All,
-    Name(ByteString),
-    Prefix(ByteString),
-}
-
-impl Filter {
-    pub(crate) fn fits(&self, name: &str) -> bool {
-        match self {
-            Self::All => true,
-            Self::Name(wanted) => *wanted == *name,
-            Self::Prefix(prefix) => name.starts_with(&**prefix),
-        }
-    }
-}
-
-impl Listener for Recipient<Event> {
-    fn send(&self, event: Event) -> Sent {
-        send(Some(self), event)
-    }
-
-    fn is_connected(&self) -> bool {
-        self.connected()
-    }
-
-    fn kind(&self) -> &'static str {
-        "Event"
+        write!(f, "{} as {}", self.filter, self.outlet.kind())
     }
 }

@@ -26,11 +26,10 @@ pub(crate) enum Sent {
     Failed,
 }
 
-pub(crate) fn send<M>(recipient: Option<&Recipient<M>>, message: M) -> Sent
+pub(crate) fn send<M>(recipient: &Recipient<M>, message: M) -> Sent
 where
     M: Message<Result = ()> + Send + 'static,
 {
-    let Some(recipient) = recipient else { return Sent::Taken };
     match recipient.try_send(message) {
         Ok(()) => Sent::Taken,
         Err(SendError::Closed(_)) => Sent::Gone,

@@ -2,6 +2,7 @@
 
 use std::{
     cell::RefCell,
+    fmt,
     pin::Pin,
     task::{Context, Poll},
 };
@@ -15,22 +16,28 @@ use crate::{
     runtime::guard::{self, Task},
 };
 
-/// The way into an [`Events`].
-pub(crate) struct Channel(pub(crate) RefCell<mpsc::Sender<Event>>);
+/// The way into [`Messages`].
+pub(crate) struct Channel<M>(RefCell<mpsc::Sender<M>>);
 
-impl Listener for Channel {
-    fn send(&self, event: Event) -> Sent {
+impl<M: Send + 'static> Listener<M> for Channel<M> {
+    fn send(&self, message: M) -> Sent {
         let mut sender = self.0.borrow_mut();
-        // Whoever polls the stream is woken.
-        match guard::run(|| sender.try_send(event)) {
+        // Whoever polls the stream is woken; and a message for nobody is dropped.
+        let sent = guard::run(|| match sender.try_send(message) {
+            Ok(()) => Ok(()),
+            Err(full) if full.is_full() => Err(Some(full.into_inner())),
+            Err(_) => Err(None),
+        });
+        match sent {
             Ok(Ok(())) => Sent::Taken,
-            Ok(Err(full)) if full.is_full() => {
-                let (event, mut sender) = (full.into_inner(), sender.clone());
+            Ok(Err(Some(message))) => {
+                let mut sender = sender.clone();
                 Sent::Full(Task::new(async move {
-                    sender.send(event).await.map_err(|_| MailboxError::Closed)
+                    sender.send(message).await.map_err(|_| MailboxError::Closed)
                 }))
             }
-            Ok(Err(_)) => Sent::Gone,
+            Ok(Err(None)) => Sent::Gone,
+            Err(_) if sender.is_closed() => Sent::Gone,
             Err(panicked) => {
                 log::warn!("a task that polls a stream of events {panicked} (its waker)");
                 Sent::Failed
@@ -47,32 +54,41 @@ impl Listener for Channel {
     }
 }
 
-/// The events of a namespace, as a stream; see [`Socket::events`](crate::Socket::events).
+/// Messages of a namespace, as a stream; see [`Listen::stream`](crate::Listen::stream).
 ///
-/// It holds 16 of them; when it is not polled, more wait in the namespace, as for an actor whose
-/// mailbox is full, and hold the connection up. What is missed then is missing here without a
-/// word: only [`Stats::missed`](crate::Stats::missed) counts it. It ends with the client. Drop it to
-/// hear no more.
-#[derive(Debug)]
+/// It holds 16 of them. When it is not polled, more wait in the namespace, as for an actor whose
+/// mailbox is full: events hold the connection up, or what [`Overflow`](crate::Overflow) says; of
+/// life-cycle messages, the newest 64 wait. What is missed is missing here without a word:
+/// [`Stats::missed`](crate::Stats::missed) counts events, and
+/// [`listen_to::<Lagged>()`](crate::Socket::listen_to) tells of them.
+///
+/// It ends with the client, or behind its one message ([`Listen::once`](crate::Listen::once)).
+/// Drop it to hear no more.
 #[must_use = "streams do nothing unless polled"]
-pub struct Events {
-    events: mpsc::Receiver<Event>,
+pub struct Messages<M = Event> {
+    messages: mpsc::Receiver<M>,
 }
 
-/// How many events a stream holds.
+/// How many messages a stream holds.
 const STREAM: usize = 16;
 
-impl Events {
-    pub(crate) fn new() -> (Channel, Self) {
-        let (sender, events) = mpsc::channel(STREAM);
-        (Channel(RefCell::new(sender)), Self { events })
+impl<M> Messages<M> {
+    pub(crate) fn new() -> (Channel<M>, Self) {
+        let (sender, messages) = mpsc::channel(STREAM);
+        (Channel(RefCell::new(sender)), Self { messages })
     }
 }
 
-impl Stream for Events {
-    type Item = Event;
+impl<M> Stream for Messages<M> {
+    type Item = M;
 
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Event>> {
-        Pin::new(&mut self.events).poll_next(cx)
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<M>> {
+        Pin::new(&mut self.messages).poll_next(cx)
+    }
+}
+
+impl<M> fmt::Debug for Messages<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Messages").finish_non_exhaustive()
     }
 }

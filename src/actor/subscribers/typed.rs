@@ -1,15 +1,12 @@
-//! Actors that hear events as messages of their own, and answer them.
+//! Events as messages of their own type, and answered by what a handler returns.
 
-use std::any::type_name;
+use std::{any::type_name, marker::PhantomData};
 
 use actix::{MailboxError, Message, Recipient};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    actor::subscribers::{
-        listener::Listener,
-        sent::{Sent, send},
-    },
+    actor::subscribers::{listener::Listener, sent::Sent},
     error::{AnswerError, DecodeError},
     message::{
         Event, Undecodable,
@@ -35,22 +32,31 @@ fn read<M: DeserializeOwned, T>(
     Err(Sent::Undecodable(Undecodable { event, error, wanted: type_name::<M>() }))
 }
 
-/// An actor that gets a message of its own.
-pub(crate) struct Typed<E: Message + Send>(pub(crate) Recipient<E>)
-where
-    E::Result: Send;
+/// Reads events for somebody who hears messages of their own type.
+pub(crate) struct Typed<E, L> {
+    listener: L,
+    kind: PhantomData<fn(E)>,
+}
 
-impl<E> Listener for Typed<E>
+impl<E, L> Typed<E, L> {
+    pub(crate) fn new(listener: L) -> Self {
+        Self { listener, kind: PhantomData }
+    }
+}
+
+impl<E, L> Listener for Typed<E, L>
 where
-    E: DeserializeOwned + Message<Result = ()> + Send + 'static,
+    E: DeserializeOwned,
+    L: Listener<E>,
 {
     fn send(&self, event: Event) -> Sent {
-        let taken = read(event, || self.is_connected(), |message: E| send(Some(&self.0), message));
+        let listener = &self.listener;
+        let taken = read(event, || listener.is_connected(), |message: E| listener.send(message));
         taken.map_or_else(|not| not, |(_, sent)| sent)
     }
 
     fn is_connected(&self) -> bool {
-        self.0.connected()
+        self.listener.is_connected()
     }
 
     fn kind(&self) -> &'static str {

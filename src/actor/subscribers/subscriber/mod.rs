@@ -108,6 +108,8 @@ pub(crate) struct Subscriber {
     /// What the actor is answering.
     answers: FuturesUnordered<Fence>,
     undecodable: Vec<Undecodable>,
+    /// What it missed, if it does not hear that itself.
+    lagged: Vec<Lagged>,
     /// The actor has got something done since the last time that events were to be discarded.
     lively: bool,
     /// What comes now is discarded, until it gets something done.
@@ -130,6 +132,7 @@ impl fmt::Debug for Subscriber {
             lost: _,
             answers,
             undecodable: _,
+            lagged: _,
             lively: _,
             sheds,
         } = self;
@@ -171,6 +174,7 @@ impl Subscriber {
             lost: 0,
             answers: FuturesUnordered::new(),
             undecodable: Vec::new(),
+            lagged: Vec::new(),
             lively: true,
             sheds: false,
         }
@@ -208,9 +212,7 @@ impl Subscriber {
 
     /// Takes away what came from the call of that number, if that is a part of the whole only.
     pub(crate) fn cancel(&mut self, number: SubscriptionId) {
-        let before = self.interests.named.len();
-        self.interests.named.retain(|named| named.number != number);
-        if self.interests.named.len() < before && self.numbers.len() > 1 {
+        if self.interests.cancel(number) && self.numbers.len() > 1 {
             self.numbers.retain(|one| *one != number);
         }
     }
@@ -232,6 +234,16 @@ impl Subscriber {
     /// What had another shape than the actor asked for, since somebody asked.
     pub(crate) fn take_undecodable(&mut self) -> Vec<Undecodable> {
         std::mem::take(&mut self.undecodable)
+    }
+
+    /// What it missed without hearing of that, since somebody asked.
+    pub(crate) fn take_lagged(&mut self) -> Vec<Lagged> {
+        std::mem::take(&mut self.lagged)
+    }
+
+    /// Whether it hears what others miss.
+    pub(crate) fn hears_all_lagged(&self) -> bool {
+        self.interests.want_all_lagged()
     }
 
     /// Whether the actor is told of that by [`deliver`](Self::deliver).
@@ -529,7 +541,11 @@ impl Subscriber {
                 log::debug!("{namespace}: {} missed {missed_states} old states", self.interests);
             }
             let namespace = namespace.namespace.clone();
-            return Some(Notice::Lagged(Lagged { namespace, missed, missed_states }));
+            let lagged = Lagged { namespace, missed, missed_states };
+            if self.interests.lagged.is_none() {
+                self.lagged.push(lagged.clone());
+            }
+            return Some(Notice::Lagged(lagged));
         }
         let Waiting { fact, .. } = self.queue.pop_front()?;
         self.events = self.events.saturating_sub(usize::from(fact.is_event()));
