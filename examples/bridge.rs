@@ -68,10 +68,10 @@ impl Actor for Viewer {
         let ended = state.reason().map(ToString::to_string);
         let state = ended.unwrap_or_else(|| "not connected".to_owned());
         Self::show(ctx, "state", &state);
-        let subscription = self.upstream.subscribe(ctx.address());
-        self.upstream.subscribe_to::<ConnectError>(ctx.address().recipient());
-        self.upstream.subscribe_to::<Lagged>(ctx.address().recipient());
-        subscription.overflow(Overflow::DropNewest { waiting: 1_000 });
+        let upstream = self.upstream.with_overflow(Overflow::DropNewest { waiting: 1_000 });
+        upstream.subscribe(ctx.address());
+        upstream.subscribe_to::<ConnectError>(ctx.address());
+        upstream.subscribe_to::<Lagged>(ctx.address());
     }
 }
 

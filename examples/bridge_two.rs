@@ -25,10 +25,10 @@ struct Watch {
 impl Watch {
     fn start(side: &'static str, client: &Client) {
         let (watch, socket) = (Actor::start(Self { side }), client.socket());
-        socket.subscribe_to::<Ready>(watch.clone().recipient());
-        socket.subscribe_to::<Disconnected>(watch.clone().recipient());
-        socket.subscribe_to::<Reconnecting>(watch.clone().recipient());
-        socket.subscribe_to::<ConnectError>(watch.recipient());
+        socket.subscribe_to::<Ready>(watch.clone());
+        socket.subscribe_to::<Disconnected>(watch.clone());
+        socket.subscribe_to::<Reconnecting>(watch.clone());
+        socket.subscribe_to::<ConnectError>(watch);
     }
 }
 

@@ -150,11 +150,11 @@ async fn run() -> Result<(), Box<dyn Error>> {
         .start()?;
     let socket = client.socket();
 
-    socket.on_fn("price", |event| match event.args::<(String, f64)>() {
+    socket.listen("price").call(|event| match event.args::<(String, f64)>() {
         Ok((what, price)) => println!("{what} costs {price} dollars"),
         Err(error) => println!("not a price: {error}"),
     });
-    socket.on_fn("notice", |event| println!("notice: {}", event.payload().to_json()));
+    socket.listen("notice").call(|event| println!("notice: {}", event.payload().to_json()));
     socket.ready().await?;
 
     let dollars: f64 = socket.emit_with_ack("dollars", ()).await?;

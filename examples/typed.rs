@@ -118,7 +118,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let socket = client.socket();
 
     let traveller = Traveller { flights: Vec::new() }.start();
-    socket.subscribe_to::<Ready>(traveller.clone().recipient());
+    socket.subscribe_to::<Ready>(traveller.clone());
     socket.on::<Flight>(traveller.clone());
     socket.answer::<Offer>(traveller);
 

@@ -70,10 +70,10 @@
 //! | connect, set options | [`Client::builder`], [`ClientBuilder`] |
 //! | join a namespace with credentials, middleware or options of its own | [`Client::namespace`], [`NamespaceBuilder`] |
 //! | join and leave namespaces | [`Client::of`], [`Socket::ready`], [`Socket::state`], [`Socket::disconnect`], [`Socket::connect`] |
-//! | hear | [`Socket::subscribe`], [`Socket::subscribe_to`], [`Socket::subscribe_once`], [`message`] |
-//! | stop hearing, hear too much | [`Subscription`], [`Overflow`] |
-//! | hear and send events as types of your own | [`message::contract`], [`Socket::on`], [`Socket::once`], [`Socket::answer`], [`Socket::emit_event`], [`Socket::call`], [`Undecodable`] |
-//! | hear some of them, as a stream or with a function | [`Socket::on_name`], [`Socket::once_name`], [`Socket::on_prefix`], [`Socket::events`], [`Socket::on_fn`] |
+//! | hear | [`Socket::subscribe`], [`Socket::subscribe_to`], [`message`] |
+//! | stop hearing, hear too much | [`Subscription`], [`Overflow`], [`Socket::with_overflow`] |
+//! | hear and send events as types of your own | [`message::contract`], [`Socket::on`], [`Socket::answer`], [`Socket::emit_event`], [`Socket::call`], [`Undecodable`] |
+//! | hear with a function or as a stream, by name, or once | [`Socket::listen`], [`Socket::listen_to`], [`Filter`] |
 //! | see, change, drop or answer what comes and goes | [`middleware`], [`Emitted`] |
 //! | pass events on, as they are | [`Bridge`], [`Event::to_emit`], [`Event::ack_with`] |
 //! | read arguments, answer the server | [`Event::args`], [`Event::ack`], [`Payload`] |
@@ -138,7 +138,7 @@
 //!         system.run()
 //!     });
 //!     let client = Client::builder("http://localhost:3000").start_in(&told.recv()?)?;
-//!     client.socket().on_fn("price", |event| println!("{event:?}"));
+//!     client.socket().listen("price").call(|event| println!("{event:?}"));
 //!     client.socket().emit("find", "tea")?;
 //!     client.shutdown(Duration::from_secs(1)).await;
 //!     Ok(())
@@ -194,11 +194,17 @@ mod runtime;
 mod stats;
 mod transport;
 
-pub use actor::subscribers::{listener::Events, policy::Overflow, subscriber::Subscribable};
+pub use actor::subscribers::{
+    filter::Filter,
+    interests::{Listenable, Subscribable},
+    policy::Overflow,
+    stream::Messages,
+};
 pub use bridge::{Bridge, BridgeBuilder, BridgeCounts, BridgeStats, Route};
 pub use client::{
     Client, ShutdownReport,
     builder::ClientBuilder,
+    listen::Listen,
     namespace_builder::NamespaceBuilder,
     request::{Ack, AckRequest, ReadyRequest, Written},
     socket::Socket,

@@ -23,7 +23,8 @@ use actix::{
     WrapFuture,
 };
 use actix_socketio::{
-    Call, Client, Disconnected, Event, Lagged, NamedEvent, Payload, Ready, Socket, Undecodable,
+    Call, Client, Disconnected, Event, Filter, Lagged, NamedEvent, Payload, Ready, Socket,
+    Undecodable,
     middleware::{self, Flow},
 };
 use bytes::Bytes;
@@ -88,7 +89,7 @@ async fn what_is_passed_on_comes_as_it_was() {
     let (old, new) = (node::server(Line::V2_5_1), node::server(Line::V4));
     let from = Client::builder(old.url()).connect().await.unwrap();
     let to = Client::builder(new.url()).connect().await.unwrap();
-    from.socket().on_name("echo", Relay { to: to.socket().clone() }.start());
+    from.socket().listen("echo").actor(Relay { to: to.socket().clone() }.start());
     let mut recorder = Recorder::of(to.socket());
     recorder.next_ready().await;
     let hostile = json!([
@@ -135,7 +136,7 @@ async fn what_is_passed_on_is_not_decoded() {
     left.greet().await;
     right.greet().await;
     let [from, to] = clients.each_ref().map(Client::socket);
-    from.on_name("e", Relay { to: to.clone() }.start());
+    from.listen("e").actor(Relay { to: to.clone() }.start());
     let huge = format!("[\"e\",1{}, 1e999 ,{{\"a\":0.{}}}]", "0".repeat(400), "9".repeat(400));
     left.send_text(&format!("42{huge}")).await;
     right.expect_text(&format!("42{huge}")).await;
@@ -371,8 +372,8 @@ async fn an_actor_hears_events_as_messages_of_its_own_in_one_order(server: &Targ
     let socket = shop.client.socket().clone();
     socket.on::<Price>(shop.desk.clone());
     socket.on::<Sold>(shop.desk.clone());
-    socket.on_name("other", shop.desk.clone());
-    socket.subscribe_to::<Disconnected>(shop.desk.clone().recipient());
+    socket.listen("other").actor(shop.desk.clone());
+    socket.subscribe_to::<Disconnected>(shop.desk.clone());
     for number in 0..50_u32 {
         socket.emit("say", ("price", "tea", number)).unwrap();
         shop.say("sold", Sold { what: number.to_string() });
@@ -478,7 +479,7 @@ async fn what_has_another_shape_comes_as_it_is(server: &Target) {
     let socket = shop.client.socket().clone();
     socket.on::<Price>(shop.desk.clone());
     socket.answer::<Stock>(shop.desk.clone());
-    socket.subscribe_to::<Undecodable>(shop.desk.clone().recipient());
+    socket.subscribe_to::<Undecodable>(shop.desk.clone());
     shop.say("price", 7);
     shop.hears("not price").await;
     assert_eq!(shop.answer_to("stock", 7).await, r#"["never mind"]"#);
@@ -505,10 +506,10 @@ async fn what_has_another_shape_is_told_to_all_who_want_to_know(server: &Target)
     let (told, mut hears) = mpsc::unbounded_channel();
     let (slow, _) = mpsc::unbounded_channel();
     let other = Desk { heard: told, slow }.start();
-    socket.subscribe_to::<Undecodable>(other.clone().recipient());
-    socket.subscribe_to::<Undecodable>(shop.desk.clone().recipient());
+    socket.subscribe_to::<Undecodable>(other.clone());
+    socket.subscribe_to::<Undecodable>(shop.desk.clone());
     // Another type that it does not fit, once.
-    socket.once::<OtherPrice>(other);
+    socket.listen_to::<OtherPrice>().once().actor(other);
     shop.say("price", 2);
     socket.emit("say", ("price", "tea", 3)).unwrap();
     shop.hears("not price").await;
@@ -532,7 +533,7 @@ async fn what_has_another_shape_comes_in_its_place() {
     peer.greet().await;
     let mut shop = Shop::of(client).await;
     shop.client.socket().on::<Price>(shop.desk.clone());
-    shop.client.socket().subscribe_to::<Undecodable>(shop.desk.clone().recipient());
+    shop.client.socket().subscribe_to::<Undecodable>(shop.desk.clone());
     // Websocket frames, in one write.
     let frames = (0..100).flat_map(|number| {
         [format!("42[\"price\",{number}]"), format!("42[\"price\",\"tea\",{number}]")]
@@ -551,12 +552,12 @@ async fn what_has_another_shape_comes_in_its_place() {
 async fn names_prefixes_functions_and_streams_hear_their_part(server: &Target) {
     let mut shop = Shop::open(server).await;
     let socket = shop.client.socket().clone();
-    socket.on_prefix("price", shop.desk.clone());
+    socket.listen(Filter::prefix("price")).actor(shop.desk.clone());
     let (told, mut called) = mpsc::unbounded_channel();
-    socket.on_fn("price.tea", move |event| {
+    socket.listen("price.tea").call(move |event| {
         told.send(event.args::<u32>().unwrap()).unwrap();
     });
-    let mut events = socket.events();
+    let mut events = socket.listen(Filter::all()).stream();
     for (number, name) in ["price.tea", "pric", "price", "other", "price.tea"].iter().enumerate() {
         shop.say(name, number);
     }
@@ -583,11 +584,11 @@ async fn many_hear_each_what_is_theirs_whatever_names_there_are(server: &Target)
     let (told, mut called) = mpsc::unbounded_channel();
     for own in 0..10 {
         let told = told.clone();
-        socket.on_fn(&format!("n{own}"), move |event| {
+        socket.listen(format!("n{own}")).call(move |event| {
             told.send((own, event.name().to_owned(), event.args::<usize>().unwrap())).unwrap();
         });
     }
-    socket.on_prefix("n1", shop.desk.clone());
+    socket.listen(Filter::prefix("n1")).actor(shop.desk.clone());
     for number in (0..NAMES).chain(0..10) {
         shop.say(&format!("n{number}"), number);
     }
@@ -600,7 +601,7 @@ async fn many_hear_each_what_is_theirs_whatever_names_there_are(server: &Target)
     }
     // One more, and one less, for a name that is known.
     let (told_late, mut called_late) = mpsc::unbounded_channel();
-    let late = socket.on_fn("n7", move |event| {
+    let late = socket.listen("n7").call(move |event| {
         told_late.send(event.args::<usize>().unwrap()).unwrap();
     });
     shop.say("n7", 70);
@@ -630,13 +631,13 @@ async fn a_thread_that_is_no_arbiter_listens_and_stops_in_the_middle_of_a_burst(
     let thread = std::thread::spawn(move || {
         let collect = || {
             let (told, numbers) = std::sync::mpsc::channel();
-            let subscription = socket.on_fn("n", move |event| {
+            let subscription = socket.listen("n").call(move |event| {
                 told.send(event.args::<u32>().unwrap()).unwrap();
             });
             (subscription, numbers)
         };
         let ((_, all), (short, some)) = (collect(), collect());
-        let mut events = socket.events();
+        let mut events = socket.listen(Filter::all()).stream();
         let mut streamed = Vec::new();
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {
@@ -701,7 +702,7 @@ async fn one_of_several_subscriptions_can_be_cancelled(server: &Target) {
     let mut shop = Shop::open(server).await;
     let socket = shop.client.socket().clone();
     let prices = socket.on::<Price>(shop.desk.clone());
-    let other = socket.on_name("other", shop.desk.clone());
+    let other = socket.listen("other").actor(shop.desk.clone());
     prices.cancel();
     socket.emit("say", ("price", "tea", 1)).unwrap();
     shop.say("other", 1);
@@ -717,12 +718,12 @@ async fn a_function_that_panics_is_forgotten_and_nobody_else_minds(server: &Targ
     let mut shop = Shop::open(server).await;
     let socket = shop.client.socket().clone();
     let (told, mut called) = mpsc::unbounded_channel();
-    socket.on_fn("other", move |event| {
+    socket.listen("other").call(move |event| {
         let number = event.args::<u32>().unwrap();
         told.send(number).unwrap();
         assert_ne!(number, 1, "on purpose");
     });
-    socket.on_name("other", shop.desk.clone());
+    socket.listen("other").actor(shop.desk.clone());
     for number in 0..3_u32 {
         shop.say("other", number);
     }
@@ -738,7 +739,7 @@ async fn a_function_that_panics_is_forgotten_and_nobody_else_minds(server: &Targ
 async fn a_stream_that_is_not_polled_holds_back_what_it_hears(server: &Target) {
     let shop = Shop::open(server).await;
     let socket = shop.client.socket();
-    let mut events = socket.events();
+    let mut events = socket.listen(Filter::all()).stream();
     shop.recorder.stop().await;
     socket.emit("burst", 200).unwrap();
     // Behind all of it.

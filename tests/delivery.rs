@@ -183,7 +183,7 @@ impl Handler<Event> for Fragile {
 fn fragile(arbiter: &ArbiterHandle, socket: &Socket, last: u64) -> mpsc::UnboundedReceiver<u64> {
     let (sender, heard) = mpsc::unbounded_channel();
     let actor = Fragile::start_in_arbiter(arbiter, move |_| Fragile { heard: sender, last });
-    socket.subscribe_to::<Event>(actor.recipient());
+    socket.subscribe_to::<Event>(actor);
     heard
 }
 

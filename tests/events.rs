@@ -309,7 +309,7 @@ impl Slow {
         let (stop, count) = (Arc::clone(&permits), Arc::clone(&missed));
         let addr = Self { permits: stop, heard, missed: count }.start();
         socket.subscribe(addr.clone());
-        socket.subscribe_to::<Lagged>(addr.recipient());
+        socket.subscribe_to::<Lagged>(addr);
         (permits, numbers, missed)
     }
 }

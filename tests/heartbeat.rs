@@ -421,7 +421,7 @@ async fn a_connect_error_says_which_namespace_it_is_about() {
     server.refuse_next(503, "no");
     let (sender, mut errors) = tokio::sync::mpsc::unbounded_channel();
     let client = support::builder(format!("{}/shop", server.url())).start().unwrap();
-    client.socket().subscribe_to::<ConnectError>(Lone(sender).start().recipient());
+    client.socket().subscribe_to::<ConnectError>(Lone(sender).start());
     let error = tokio::time::timeout(PATIENCE, errors.recv()).await.unwrap().unwrap();
     assert_eq!(error.namespace(), "/shop");
     assert_eq!(error.reason(), &Reason::Connect(ConnectFailure::Status(503)));
@@ -474,7 +474,8 @@ async fn an_arbiter_that_is_blocked_for_longer_than_the_heartbeat_allows_is_told
     let (_server, mut peer, client, _watch) = joined(100 * timeout, timeout).await;
     client
         .socket()
-        .on_fn("work", move |event| std::thread::sleep(event.args::<u32>().unwrap() * timeout));
+        .listen("work")
+        .call(move |event| std::thread::sleep(event.args::<u32>().unwrap() * timeout));
     for (times, expected) in [(0, 0), (1, 1), (0, 1), (2, 2)] {
         peer.send_text(format!(r#"42["work",{times}]"#)).await;
         let answer = client.socket().emit_with_ack::<()>("q", ()).send();

@@ -285,7 +285,7 @@ async fn overrun(frames: &[Bytes], events: u64, rounds: usize) -> u64 {
     let (_server, mut peer, client) = joined(|builder| builder, interval, timeout).await;
     let (slow, release, mut begun) = Slow::start();
     client.socket().subscribe(slow.clone());
-    client.socket().subscribe_to::<Lagged>(slow.clone().recipient());
+    client.socket().subscribe_to::<Lagged>(slow.clone());
     peer.send_text(r#"42["x"]"#).await;
     tokio::time::timeout(PATIENCE, begun.recv()).await.unwrap().unwrap();
 

@@ -302,7 +302,7 @@ async fn what_is_emitted_is_told_in_the_order_in_which_it_is_sent(server: &Targe
     let socket = client.socket();
     let (heard_by, mut heard) = mpsc::unbounded_channel();
     let watch = Watch { heard: heard_by, held: None }.start();
-    let watching = socket.subscribe_to::<Emitted>(watch.recipient());
+    let watching = socket.subscribe_to::<Emitted>(watch);
     // These wait for the namespace.
     for number in 0..3 {
         socket.emit("count", number).unwrap();
@@ -328,8 +328,8 @@ async fn who_is_slow_to_hear_what_is_emitted_holds_up_nobody(server: &Target) {
     let (release, held) = oneshot::channel();
     let watch = Watch { heard: heard_by, held: Some(held) }.start();
     // Full with the first message, and one more.
-    socket.subscribe_to::<Emitted>(watch.clone().recipient()).overflow(Overflow::Pause);
-    socket.subscribe_to::<actix_socketio::Lagged>(watch.recipient());
+    socket.with_overflow(Overflow::Pause).subscribe_to::<Emitted>(watch.clone());
+    socket.subscribe_to::<actix_socketio::Lagged>(watch);
     within(socket.ready()).await.unwrap();
     let stream = support::every::unique("watched");
     for number in 0..5_000_u32 {
@@ -390,9 +390,9 @@ async fn the_next_event_of_a_name_and_no_more(server: &Target) {
     let socket = client.socket();
     let (heard_by, mut heard) = mpsc::unbounded_channel();
     let listener = Listener { heard: heard_by }.start();
-    socket.once::<Number>(listener.clone());
-    socket.once_name("other", listener.clone());
-    socket.once::<Number>(listener.clone()).cancel();
+    socket.listen_to::<Number>().once().actor(listener.clone());
+    socket.listen("other").once().actor(listener.clone());
+    socket.listen_to::<Number>().once().actor(listener.clone()).cancel();
     for number in 0..3 {
         for name in ["else", "number", "other"] {
             socket.emit("say", (name, number)).unwrap();
@@ -406,7 +406,7 @@ async fn the_next_event_of_a_name_and_no_more(server: &Target) {
     assert_eq!(all, ["Number(0)", "other[0]"]);
     assert!(heard.try_recv().is_err());
     // One of another shape is the next one, too.
-    socket.once::<Number>(listener);
+    socket.listen_to::<Number>().once().actor(listener);
     for value in [json!("no number"), json!(4)] {
         socket.emit("say", ("number", value)).unwrap();
         recorder.next_event("number").await;

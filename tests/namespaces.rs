@@ -14,7 +14,7 @@ mod support;
 
 use actix::Arbiter;
 use actix_socketio::{
-    AckError, AnswerError, BuildError, Client, ConnectFailure, EmitError, Initiator,
+    AckError, AnswerError, BuildError, Client, ConnectFailure, EmitError, Filter, Initiator,
     NamespaceError, Protocol, ReadyError, Reason, Reconnect, Refusal, Socket, SocketState,
     StartError,
 };
@@ -689,7 +689,7 @@ async fn a_client_runs_beside_a_runtime_of_another_kind(server: &Target) {
             system.run()
         });
         let client = builder.start_in(&told.recv().unwrap()).unwrap();
-        let mut events = client.socket().events();
+        let mut events = client.socket().listen(Filter::all()).stream();
         client.socket().emit("echo", "from elsewhere").unwrap();
         let event = within(events.next()).await.unwrap();
         is_alive(client.socket()).await;

@@ -1175,9 +1175,7 @@ async fn what_waits_for_a_subscriber_is_counted() {
     const TAKEN: usize = 17;
     let (_server, peer, client) = waiting(|builder| builder).await;
     let arbiter = Arbiter::new();
-    client
-        .socket()
-        .subscribe_to::<Event>(Idle::start_in_arbiter(&arbiter.handle(), |_| Idle).recipient());
+    client.socket().subscribe_to::<Event>(Idle::start_in_arbiter(&arbiter.handle(), |_| Idle));
     let (go, held) = std::sync::mpsc::channel::<()>();
     let (holds, is_held) = oneshot::channel();
     arbiter.spawn_fn(move || {
@@ -1423,7 +1421,7 @@ async fn what_is_emitted_in_the_handler_of_an_early_event_is_sent_when_the_names
     assert_eq!(socket.emit("a", ()).map(drop), Err(EmitError::Offline));
     let (sender, outcome) = oneshot::channel();
     let mut sender = Some(sender);
-    client.socket().on_fn("hello", move |event| {
+    client.socket().listen("hello").call(move |event| {
         let answered = event.ack("yes");
         let outcome = (answered, socket.state().is_joined(), socket.emit("b", ()).map(drop));
         sender.take().map(|sender| sender.send(outcome));

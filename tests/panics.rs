@@ -23,8 +23,8 @@ use std::{
 
 use actix::prelude::*;
 use actix_socketio::{
-    Bridge, Call, Client, ClientBuilder, Emit, EmitError, Event, NamedEvent, Reason, Reconnect,
-    Retry, Route, Socket, SocketState,
+    Bridge, Call, Client, ClientBuilder, Emit, EmitError, Event, Filter, NamedEvent, Reason,
+    Reconnect, Retry, Route, Socket, SocketState,
     middleware::{Flow, Middleware},
 };
 use futures::{FutureExt, Stream};
@@ -291,7 +291,7 @@ async fn functions_that_panic_and_all_that_they_hold_are_forgotten(server: &Targ
     let mut bench = Bench::of(server.builder()).await;
     // One that panics, and again when it is dropped.
     let (bomb, drops) = Bomb::new();
-    bench.foo.on_fn("a", move |_| {
+    bench.foo.listen("a").call(move |_| {
         let _held = &bomb;
         panic_any(Payload(3));
     });
@@ -304,18 +304,18 @@ async fn functions_that_panic_and_all_that_they_hold_are_forgotten(server: &Targ
     // One that is cancelled, and one that nobody needs any more.
     let (bomb, cancelled) = Bomb::new();
     let subscription =
-        bench.foo.on_fn("b", move |_| assert_eq!(bomb.drops.load(Ordering::SeqCst), 0));
+        bench.foo.listen("b").call(move |_| assert_eq!(bomb.drops.load(Ordering::SeqCst), 0));
     bench.say("b", 1).await;
     subscription.cancel();
     eventually("it is dropped", || cancelled.load(Ordering::SeqCst) == 1).await;
     let (bomb, left) = Bomb::new();
-    bench.foo.on_fn("b", move |_| assert_eq!(bomb.drops.load(Ordering::SeqCst), 0));
+    bench.foo.listen("b").call(move |_| assert_eq!(bomb.drops.load(Ordering::SeqCst), 0));
     bench.holds().await;
     bench.client.shutdown(Duration::from_secs(5)).await;
     eventually("it is dropped", || left.load(Ordering::SeqCst) == 1).await;
     // It comes too late, and is dropped where it came from.
     let (bomb, late) = Bomb::new();
-    bench.foo.on_fn("b", move |_| assert_eq!(bomb.drops.load(Ordering::SeqCst), 0));
+    bench.foo.listen("b").call(move |_| assert_eq!(bomb.drops.load(Ordering::SeqCst), 0));
     eventually("it is dropped", || late.load(Ordering::SeqCst) == 1).await;
 }
 
@@ -561,7 +561,7 @@ async fn tasks_that_panic_when_they_are_woken_cost_nobody_but_themselves() {
     woken(3).await;
     assert_eq!(within(written).await, Ok(()));
     // A stream is forgotten with its task.
-    let mut events = foo.events();
+    let mut events = foo.listen(Filter::all()).stream();
     assert!(Pin::new(&mut events).poll_next(&mut cx).is_pending());
     bench.say("a", 1).await;
     woken(4).await;

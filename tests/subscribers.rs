@@ -89,8 +89,8 @@ impl Gate {
 
     /// Subscribes to all but what tells of attempts to connect.
     fn subscribe(&self, socket: &Socket) -> Subscription {
-        socket.subscribe_to::<Lagged>(self.addr.clone().recipient());
-        socket.subscribe_to::<ConnectError>(self.addr.clone().recipient());
+        socket.subscribe_to::<Lagged>(self.addr.clone());
+        socket.subscribe_to::<ConnectError>(self.addr.clone());
         socket.subscribe(self.addr.clone())
     }
 
@@ -125,7 +125,7 @@ async fn who_has_cancelled_hears_no_more(server: &Target) {
     gate.open();
     // Any of the handles is good for all.
     gate.subscribe(socket);
-    let first = socket.subscribe_to::<Reconnecting>(gate.addr.clone().recipient());
+    let first = socket.subscribe_to::<Reconnecting>(gate.addr.clone());
     gate.next_ready().await;
     socket.emit("echo", 1).unwrap();
     assert_eq!(gate.next_number("echo").await, 1);
@@ -217,8 +217,8 @@ async fn a_thousand_that_have_cancelled_leave_nothing_behind() {
     let subscriptions: Vec<_> = (0..1_000)
         .flat_map(|_| {
             let addr = Listener { _alive: Arc::clone(&alive) }.start();
-            let lagged = client.socket().subscribe_to::<Lagged>(addr.clone().recipient());
-            [lagged, client.socket().subscribe_to::<Event>(addr.recipient())]
+            let lagged = client.socket().subscribe_to::<Lagged>(addr.clone());
+            [lagged, client.socket().subscribe_to::<Event>(addr)]
         })
         .collect();
     client.socket().emit("echo", 1).unwrap();
@@ -238,7 +238,7 @@ async fn who_lets_the_newest_drop_holds_nobody_up_and_is_told_exactly(server: &T
     let mut recorder = Recorder::of(client.socket());
     recorder.next_ready().await;
     let mut gate = Gate::closed();
-    gate.subscribe(client.socket()).overflow(Overflow::DropNewest { waiting: 50 });
+    gate.subscribe(&client.socket().with_overflow(Overflow::DropNewest { waiting: 50 }));
     client.socket().emit("burst", 20_000).unwrap();
     recorder.burst(20_000).await;
     gate.open();
@@ -266,7 +266,7 @@ async fn who_wants_each_event_or_none_has_the_namespace_left(server: &Target) {
     let mut recorder = Recorder::of(socket);
     recorder.next_ready().await;
     let mut gate = Gate::closed();
-    gate.subscribe(socket).overflow(Overflow::Disconnect { waiting: 100 });
+    gate.subscribe(&socket.with_overflow(Overflow::Disconnect { waiting: 100 }));
     let key = every::unique("before");
     socket.emit("burst", 200).unwrap();
     for _ in 0..2_000 {
@@ -319,7 +319,7 @@ async fn who_wants_each_event_or_none_does_not_lose_some_to_the_heartbeat() {
     let mut recorder = Recorder::of(client.socket());
     recorder.next_ready().await;
     let gate = Gate::closed();
-    gate.subscribe(client.socket()).overflow(Overflow::Disconnect { waiting: 1 << 20 });
+    gate.subscribe(&client.socket().with_overflow(Overflow::Disconnect { waiting: 1 << 20 }));
     client.socket().emit("burst", 20_000).unwrap();
     let mut heard = 0;
     loop {
@@ -340,15 +340,15 @@ async fn one_message_comes_once_whatever_else_its_actor_hears(server: &Target) {
     gate.open();
     let event = || gate.addr.clone().recipient::<Event>();
     // Never merged, whichever was there before.
-    socket.subscribe_once::<Disconnected>(gate.addr.clone().recipient());
-    let lasting = socket.subscribe_to(event());
-    socket.subscribe_once(event());
-    socket.subscribe_once(event()).cancel();
+    socket.listen_to::<Disconnected>().once().actor(gate.addr.clone());
+    let lasting = socket.subscribe_to::<Event>(event());
+    socket.listen_to::<Event>().once().actor(event());
+    socket.listen_to::<Event>().once().actor(event()).cancel();
     for number in [1, 2] {
         socket.emit("echo", number).unwrap();
         recorder.next_event("echo").await;
     }
-    let last = socket.subscribe_once(event());
+    let last = socket.listen_to::<Event>().once().actor(event());
     lasting.cancel();
     for number in [3, 4] {
         socket.emit("echo", number).unwrap();
@@ -367,12 +367,12 @@ async fn one_ready_comes_at_once_where_it_is_so(server: &Target) {
     let socket = client.socket();
     let mut gate = Gate::closed();
     gate.open();
-    socket.subscribe_once::<Ready>(gate.addr.clone().recipient());
+    socket.listen_to::<Ready>().once().actor(gate.addr.clone());
     gate.next_ready().await;
-    socket.subscribe_once::<Disconnected>(gate.addr.clone().recipient());
+    socket.listen_to::<Disconnected>().once().actor(gate.addr.clone());
     socket.disconnect();
     recorder.next_disconnected().await;
-    socket.subscribe_once::<Ready>(gate.addr.clone().recipient());
+    socket.listen_to::<Ready>().once().actor(gate.addr.clone());
     let next = gate.next().await;
     assert!(matches!(next, Fact::Disconnected(_)), "{next:?}");
     socket.connect();
@@ -383,7 +383,7 @@ async fn one_ready_comes_at_once_where_it_is_so(server: &Target) {
     socket.connect();
     recorder.next_disconnected().await;
     recorder.next_ready().await;
-    socket.subscribe_to::<Event>(gate.addr.clone().recipient());
+    socket.subscribe_to::<Event>(gate.addr.clone());
     socket.emit("echo", 7).unwrap();
     assert_eq!(gate.next_number("echo").await, 7);
 }
@@ -399,7 +399,7 @@ async fn one_kept_event_is_taken_and_the_rest_is_kept_on(server: &Target) {
     let mut gate = Gate::closed();
     gate.open();
     for number in [1, 2] {
-        socket.subscribe_once::<Event>(gate.addr.clone().recipient());
+        socket.listen_to::<Event>().once().actor(gate.addr.clone());
         assert_eq!(gate.next_number("echo").await, number);
     }
     let mut recorder = Recorder::of(socket);
@@ -434,12 +434,12 @@ async fn what_nobody_else_hears_is_for_who_waits_for_it_and_lives() {
     let socket = client.socket();
     let mut gate = Gate::closed();
     gate.open();
-    socket.subscribe_once::<Event>(gate.addr.clone().recipient());
+    socket.listen_to::<Event>().once().actor(gate.addr.clone());
     socket.emit("echo", 1).unwrap();
     assert_eq!(gate.next_number("echo").await, 1);
 
     let dying = Dying.start();
-    socket.subscribe_once::<Event>(dying.clone().recipient());
+    socket.listen_to::<Event>().once().actor(dying.clone());
     eventually("it is dead", || !dying.connected()).await;
     socket.emit("echo", 2).unwrap();
     within(socket.emit_with_ack::<u8>("number", ())).await.unwrap();
@@ -466,7 +466,7 @@ async fn one_event_that_is_taken_leaves_the_others_on_their_side_of_ready() {
 
     let mut gate = Gate::closed();
     gate.open();
-    client.socket().subscribe_once::<Event>(gate.addr.clone().recipient());
+    client.socket().listen_to::<Event>().once().actor(gate.addr.clone());
     assert_eq!(gate.next_number("e").await, 1);
     gate.subscribe(client.socket());
     assert_eq!(gate.next_number("e").await, 2);
@@ -481,7 +481,7 @@ async fn a_thousand_that_have_heard_their_message_leave_nothing_behind() {
     let addresses: Vec<_> = gates.iter().map(|gate| gate.addr.downgrade()).collect();
     for gate in gates {
         gate.open();
-        client.socket().subscribe_once::<Event>(gate.addr.recipient());
+        client.socket().listen_to::<Event>().once().actor(gate.addr);
     }
     client.socket().emit("echo", 1).unwrap();
     recorder.next_event("echo").await;
@@ -520,7 +520,10 @@ async fn who_panics_is_forgotten(server: &Target, arbiter: &ArbiterHandle) {
     logged::start();
     let (client, mut recorder) = Recorder::joined(server).await;
     let faulty = Faulty::start_in_arbiter(arbiter, |_| Faulty);
-    client.socket().subscribe(faulty.clone()).overflow(Overflow::Disconnect { waiting: 10_000 });
+    client
+        .socket()
+        .with_overflow(Overflow::Disconnect { waiting: 10_000 })
+        .subscribe(faulty.clone());
     // More than its mailbox takes, so that some of it waits for who does not live to see it.
     client.socket().emit("burst", 1_000).unwrap();
     recorder.burst(1_000).await;
@@ -593,8 +596,8 @@ async fn who_is_slow_keeps_what_waits_and_misses_the_newest_of_a_burst() {
     let steady = Steady { time: Duration::from_millis(4), heard }.start();
     let mut recorder = Recorder::of(client.socket());
     recorder.next_ready().await;
-    client.socket().subscribe_to::<Lagged>(steady.clone().recipient());
-    client.socket().subscribe_to::<Event>(steady.recipient());
+    client.socket().subscribe_to::<Lagged>(steady.clone());
+    client.socket().subscribe_to::<Event>(steady);
     client.socket().emit("burst", BURST).unwrap();
     let (mut events, mut next, mut missed) = (0, 0, 0);
     while events + missed <= BURST {

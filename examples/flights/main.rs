@@ -187,8 +187,8 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let (leave, left) = oneshot::channel();
     let traveller = Traveller { airline: airline.clone(), leave: Some(leave) }.start();
     airline.subscribe(traveller.clone());
-    airline.subscribe_to::<ConnectError>(traveller.clone().recipient());
-    airline.subscribe_to::<Reconnecting>(traveller.recipient());
+    airline.subscribe_to::<ConnectError>(traveller.clone());
+    airline.subscribe_to::<Reconnecting>(traveller);
 
     println!("leaving: {}", left.await?);
     let report = client.shutdown(Duration::from_secs(2)).await;

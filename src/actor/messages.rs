@@ -12,10 +12,7 @@ use crate::{
     actor::{
         held::Held,
         shutdown::{Ending, ShutdownLatch, ShutdownSender},
-        subscribers::{
-            policy::{Overflow, SubscriptionId},
-            subscriber::Interests,
-        },
+        subscribers::{NewSubscription, policy::SubscriptionId},
         waiters::ReadySender,
     },
     backpressure::{receive_window::Load, send_quota::SendPermit},
@@ -86,11 +83,7 @@ pub(crate) enum FromHandle {
     /// An answer to the server.
     Answer(Answer),
     /// Somebody wants to hear.
-    Subscribe { number: SubscriptionId, interests: Interests },
-    /// Somebody wants to hear one message.
-    SubscribeOnce { number: SubscriptionId, interests: Interests },
-    /// What to do when events come too fast for a subscriber.
-    SetOverflow { number: SubscriptionId, overflow: Overflow },
+    Subscribe { subscription: Box<NewSubscription> },
     /// Somebody wants to hear no more.
     Cancel { number: SubscriptionId },
     /// Somebody waits until the namespace is joined, for so long.

@@ -515,15 +515,7 @@ impl Handler<FromHandle> for Namespace {
             FromHandle::TakeUnsent { waiter } => self.take_unsent(waiter),
             FromHandle::GiveTicket { waiter } => waiter.tell(self.ticket()),
             FromHandle::Answer(answer) => self.answer(answer),
-            FromHandle::Subscribe { number, interests } => {
-                self.publisher.subscribe(number, interests);
-            }
-            FromHandle::SubscribeOnce { number, interests } => {
-                self.publisher.subscribe_once(number, interests);
-            }
-            FromHandle::SetOverflow { number, overflow } => {
-                self.publisher.set_overflow(number, overflow);
-            }
+            FromHandle::Subscribe { subscription } => self.publisher.subscribe(*subscription),
             FromHandle::Cancel { number } => self.publisher.cancel(number),
             FromHandle::AwaitReady { waiter, timeout } => self.await_ready(waiter, timeout),
             FromHandle::Rejoin { intent_seq } => self.rejoin(intent_seq),

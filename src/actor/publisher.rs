@@ -4,10 +4,10 @@ use std::{collections::VecDeque, sync::Arc, task::Context, time::Duration};
 
 use crate::{
     actor::subscribers::{
-        Subscribers, Told,
+        NewSubscription, Subscribers, Told,
         early_events::EarlyEvents,
+        interests::Notice,
         policy::{Overflow, SubscriptionId},
-        subscriber::{Interests, Notice, Subscriber},
     },
     backpressure::receive_window::{Backlog, Load},
     display::Name,
@@ -117,46 +117,9 @@ impl Publisher {
         matches!(told, Told::Overrun)
     }
 
-    pub(crate) fn subscribe(&mut self, number: SubscriptionId, interests: Interests) {
-        self.subscribers.check();
-        if !interests.are_connected() {
-            // What is kept is for who lives.
-            return log::info!("{}: {interests} has subscribed, and is gone already", self.name);
-        }
-        // What it gets now is what it has just subscribed to, and nothing twice.
-        let ready = interests.want_ready();
-        let (before, after) = self.early_events.take(&interests);
-        let mut subscriber = self.subscribers.adopt(number, interests);
-        for event in before {
-            subscriber.offer(&Notice::Event(event));
-        }
-        if let Some(fact) = self.ready.as_ref().filter(|_| ready) {
-            subscriber.offer(&Notice::Ready(fact.clone()));
-        }
-        for event in after {
-            subscriber.offer(&Notice::Event(event));
-        }
-        self.subscribers.add(subscriber);
-    }
-
-    pub(crate) fn subscribe_once(&mut self, number: SubscriptionId, interests: Interests) {
-        self.subscribers.check();
-        if !interests.are_connected() {
-            return log::info!("{}: {interests} has subscribed, and is gone already", self.name);
-        }
-        let ready = interests.want_ready();
-        let mut subscriber = Subscriber::once(number, interests);
-        if let Some(event) = self.early_events.pop(&subscriber) {
-            subscriber.offer(&Notice::Event(event));
-        }
-        if let Some(fact) = self.ready.as_ref().filter(|_| ready) {
-            subscriber.offer(&Notice::Ready(fact.clone()));
-        }
-        self.subscribers.add(subscriber);
-    }
-
-    pub(crate) fn set_overflow(&mut self, number: SubscriptionId, overflow: Overflow) {
-        self.subscribers.set_overflow(number, overflow);
+    pub(crate) fn subscribe(&mut self, subscription: NewSubscription) {
+        let Self { subscribers, early_events, ready, name, .. } = self;
+        subscribers.subscribe(subscription, early_events, ready.as_ref(), name);
     }
 
     pub(crate) fn cancel(&mut self, number: SubscriptionId) {

@@ -19,7 +19,7 @@ use crate::{
     actor::{
         namespace_ref::NamespaceRef,
         question::{Asker, Question, Settle, Waiter},
-        subscribers::{listener::Listener, subscriber::Sent},
+        subscribers::{listener::Listener, sent::Sent},
     },
     backpressure::send_quota::{AckPermit, Observer, WriteOutcome},
     message::{Event, answer::Respond},

@@ -1,27 +1,33 @@
 //! The ways to hear what comes to a namespace.
 
-use std::sync::Arc;
-
 use actix::{Actor, Addr, Handler, Message, Recipient, dev::ToEnvelope};
-use bytestring::ByteString;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    actor::{
-        messages::FromHandle,
-        subscribers::{
-            listener::{Answering, Events, Filter, FilteredListener, Function, Listener, Typed},
-            policy::{Overflow, SubscriptionId},
-            subscriber::{Interests, Owner, Subscribable, interests},
-        },
+    actor::subscribers::{
+        NewSubscription,
+        filter::Filter,
+        interests::{Interests, Listenable, Owner, Subscribable},
+        listener::{FilteredListener, Listener},
+        policy::{Overflow, SubscriptionId},
+        typed::{Answering, Typed},
     },
-    client::{socket::Socket, subscription::Subscription},
+    client::{listen::Listen, socket::Socket, subscription::Subscription},
     message::{
         Disconnected, Event, Ready,
         contract::{Answer, Call, NamedEvent},
     },
 };
 
+/// # Hearing
+///
+/// | to hear | |
+/// |---|---|
+/// | what every client needs, in one actor | [`subscribe`](Self::subscribe) |
+/// | one kind of message | [`subscribe_to`](Self::subscribe_to) |
+/// | events as a type of the application | [`on`](Self::on), and with their answers [`answer`](Self::answer) |
+/// | events by their names: in an actor, a function, a stream; or one of them | [`listen`](Self::listen) |
+/// | any kind of message in these ways | [`listen_to`](Self::listen_to) |
 impl Socket {
     /// Subscribes an actor to [`Ready`], [`Event`] and [`Disconnected`].
     ///
@@ -87,32 +93,21 @@ impl Socket {
         A: Actor + Handler<Ready> + Handler<Event> + Handler<Disconnected>,
         A::Context: ToEnvelope<A, Ready> + ToEnvelope<A, Event> + ToEnvelope<A, Disconnected>,
     {
-        self.listen(Interests::of_actor(addr))
+        let number = SubscriptionId::next();
+        self.begin(number, Interests::of_actor(number, addr))
     }
 
-    /// Subscribes to one kind of message: [`Ready`], [`Event`], [`Disconnected`],
+    /// Subscribes an actor to one kind of message: [`Ready`], [`Event`], [`Disconnected`],
     /// [`ConnectError`](crate::ConnectError), [`Reconnecting`](crate::Reconnecting),
     /// [`GaveUp`](crate::GaveUp), [`ServerError`](crate::ServerError), [`Lagged`](crate::Lagged),
     /// [`Undecodable`](crate::Undecodable) or [`Emitted`](crate::Emitted).
     ///
-    /// What one actor subscribes to, here and with [`subscribe`](Self::subscribe), is one
-    /// subscription, with one order. So `Lagged` is of the events that the same actor missed.
-    pub fn subscribe_to<M: Subscribable>(&self, recipient: Recipient<M>) -> Subscription {
-        self.listen(interests(recipient))
-    }
-
-    /// Subscribes to the next message of one kind, and to none after it.
-    ///
-    /// If the namespace is joined already, its [`Ready`] comes at once. Of the events that came
-    /// before anybody had subscribed, it takes the first; the rest is kept on.
-    ///
-    /// It is a subscription of its own: an actor that has another one gets the message from both,
-    /// and its place in the order of the other's is not kept. It never misses anything, so there is
-    /// no [`Lagged`](crate::Lagged) to be had.
+    /// What one actor subscribes to, here and in the other ways, is one subscription, with one order.
+    /// So `Lagged` is of the events that the same actor missed.
     ///
     /// ```
     /// use actix::prelude::*;
-    /// use actix_socketio::{Disconnected, Socket};
+    /// use actix_socketio::{ConnectError, Socket};
     ///
     /// struct Alarm;
     ///
@@ -120,20 +115,20 @@ impl Socket {
     ///     type Context = Context<Self>;
     /// }
     ///
-    /// impl Handler<Disconnected> for Alarm {
+    /// impl Handler<ConnectError> for Alarm {
     ///     type Result = ();
-    ///     fn handle(&mut self, gone: Disconnected, ctx: &mut Context<Self>) {
-    ///         println!("gone for the first time: {}", gone.reason());
-    ///         ctx.stop();
+    ///     fn handle(&mut self, error: ConnectError, _: &mut Context<Self>) {
+    ///         println!("not joined: {}", error.reason());
     ///     }
     /// }
     ///
     /// fn arm(socket: &Socket) {
-    ///     socket.subscribe_once::<Disconnected>(Alarm.start().recipient());
+    ///     socket.subscribe_to::<ConnectError>(Alarm.start());
     /// }
     /// ```
-    pub fn subscribe_once<M: Subscribable>(&self, recipient: Recipient<M>) -> Subscription {
-        self.listen_once(SubscriptionId::next(), interests(recipient))
+    pub fn subscribe_to<M: Subscribable>(&self, actor: impl Into<Recipient<M>>) -> Subscription {
+        let number = SubscriptionId::next();
+        self.begin(number, Interests::of_kind(number, actor))
     }
 
     /// Subscribes an actor to events of one name, which it gets as messages of its own type: decoded,
@@ -147,26 +142,8 @@ impl Socket {
     where
         E: NamedEvent + DeserializeOwned + Message<Result = ()> + Send + 'static,
     {
-        let (owner, recipient) = Owner::of(actor);
-        self.hear(Some(owner), Filter::Name(E::NAME.into()), Typed(recipient))
-    }
-
-    /// Subscribes an actor to the next event of one name, which it gets as a message of its own type,
-    /// and to none after it. One of another shape counts as well; see [`on`](Self::on).
-    ///
-    /// It is a subscription of its own, as [`subscribe_once`](Self::subscribe_once) has it.
-    pub fn once<E>(&self, actor: impl Into<Recipient<E>>) -> Subscription
-    where
-        E: NamedEvent + DeserializeOwned + Message<Result = ()> + Send + 'static,
-    {
-        let (owner, recipient) = Owner::of(actor);
-        self.hear_once(owner, Filter::Name(E::NAME.into()), Typed(recipient))
-    }
-
-    /// The same for events that have no type of their own.
-    pub fn once_name(&self, name: &str, actor: impl Into<Recipient<Event>>) -> Subscription {
-        let (owner, recipient) = Owner::of::<_, Event>(actor);
-        self.hear_once(owner, Filter::Name(name.into()), recipient)
+        let (owner, recipient) = Owner::of::<_, E>(actor);
+        self.hear(SubscriptionId::next(), owner, E::NAME, Typed::<E, _>::new(recipient))
     }
 
     /// Has an actor answer what the server asks with events of one name: what its handler returns
@@ -187,60 +164,70 @@ impl Socket {
         C::Reply: Serialize,
     {
         let (owner, recipient) = Owner::of(actor);
-        self.hear(Some(owner), Filter::Name(C::NAME.into()), Answering(recipient))
+        self.hear(SubscriptionId::next(), owner, C::NAME, Answering(recipient))
     }
 
-    /// Subscribes an actor to events of one name.
-    pub fn on_name(&self, name: &str, actor: impl Into<Recipient<Event>>) -> Subscription {
-        let (owner, recipient) = Owner::of(actor);
-        self.hear(Some(owner), Filter::Name(name.into()), recipient)
-    }
-
-    /// Subscribes an actor to events whose names begin so.
-    pub fn on_prefix(&self, prefix: &str, actor: impl Into<Recipient<Event>>) -> Subscription {
-        let (owner, recipient) = Owner::of(actor);
-        self.hear(Some(owner), Filter::Prefix(prefix.into()), recipient)
-    }
-
-    /// Calls a function with each event of one name. It runs on the arbiter of the client, and must
-    /// not block it: what takes long is for another arbiter, or the heartbeat is missed. One that panics
-    /// is forgotten, and the log says which.
+    /// Begins to hear events by their names, without a type of their own: those of one name, of a
+    /// [prefix](Filter::prefix), or [all](Filter::all). [`Listen`] has the properties, and who can get
+    /// them: an actor, a function or a stream.
     ///
     /// ```
-    /// # fn example(socket: &actix_socketio::Socket) {
-    /// socket.on_fn("price", |event| {
-    ///     if let Ok((what, price)) = event.args::<(String, f64)>() {
-    ///         println!("{what} costs {price}");
-    ///     }
-    /// });
+    /// # use actix_socketio::{Filter, Socket};
+    /// # fn example(socket: &Socket) {
+    /// socket.listen("price").call(|event| println!("{event:?}"));
+    /// let orders = socket.listen(Filter::prefix("order:")).stream();
+    /// # drop(orders);
     /// # }
     /// ```
-    pub fn on_fn<F>(&self, name: &str, function: F) -> Subscription
-    where
-        F: FnMut(Event) + Send + 'static,
-    {
-        let name = ByteString::from(name);
-        let function = Function::new(function, self.port.name.clone(), name.clone());
-        self.hear(None, Filter::Name(name), function)
+    pub fn listen(&self, filter: impl Into<Filter>) -> Listen {
+        Listen::new(self, filter.into())
     }
 
-    /// All events from now on, as a stream; and those that came before anybody had subscribed, if
-    /// this is the first to do so.
+    /// Begins to hear any kind of message, in the same ways: each that can be
+    /// [subscribed to](Self::subscribe_to), and each event that has a [type](NamedEvent) of its own.
     ///
     /// ```
-    /// use futures::StreamExt;
+    /// # use actix_socketio::{NamedEvent, Ready, Reconnecting, Socket};
+    /// #[derive(serde::Deserialize)]
+    /// struct Price(String, f64);
     ///
-    /// # async fn example(socket: &actix_socketio::Socket) {
-    /// let mut events = socket.events();
-    /// while let Some(event) = events.next().await {
-    ///     println!("{event:?}");
+    /// impl NamedEvent for Price {
+    ///     const NAME: &'static str = "price";
     /// }
+    ///
+    /// # fn example(socket: &Socket) {
+    /// socket.listen_to::<Reconnecting>().call(|attempt| println!("in {:?}", attempt.delay()));
+    /// socket.listen_to::<Price>().call(|Price(what, price)| println!("{what} costs {price}"));
+    /// let joined = socket.listen_to::<Ready>().once().stream();
+    /// # drop(joined);
     /// # }
     /// ```
-    pub fn events(&self) -> Events {
-        let (channel, events) = Events::new();
-        self.hear(None, Filter::All, channel);
-        events
+    ///
+    /// Whoever hears [`Lagged`](crate::Lagged) in this way without being an actor, or once, hears of
+    /// the events that others in the namespace missed and were not told of: actors that have not
+    /// subscribed to it, functions and streams.
+    pub fn listen_to<M: Listenable>(&self) -> Listen<M> {
+        Listen::new(self, M::filter())
+    }
+
+    /// A handle to the same namespace, whose subscriptions are treated so when events come too fast,
+    /// from the first one on.
+    ///
+    /// What one actor hears of a namespace is one subscription: the last call that sets an
+    /// [`Overflow`] counts, here or with [`Listen::overflow`]. One that sets none leaves it as it is.
+    ///
+    /// ```
+    /// # use actix_socketio::{Event, Overflow, Socket};
+    /// # fn example(socket: &Socket, prices: actix::Recipient<Event>) {
+    /// let newest = Overflow::DropNewest { waiting: 100 };
+    /// socket.with_overflow(newest).subscribe_to::<Event>(prices);
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn with_overflow(&self, overflow: Overflow) -> Self {
+        let mut socket = self.clone();
+        socket.overflow = Some(overflow);
+        socket
     }
 
     /// Has events go to something that is no actor.
@@ -249,55 +236,26 @@ impl Socket {
         listener: impl Listener + 'static,
         overflow: Overflow,
     ) -> Subscription {
-        self.hear(None, Filter::All, listener).overflow(overflow)
+        let number = SubscriptionId::next();
+        let listener = FilteredListener::new(number, Filter::all(), listener);
+        let interests = Interests::of_named(Owner::alone(number), listener);
+        self.with_overflow(overflow).begin(number, interests)
     }
 
     fn hear(
         &self,
-        owner: Option<Owner>,
-        filter: Filter,
-        listener: impl Listener + 'static,
-    ) -> Subscription {
-        let number = SubscriptionId::next();
-        let owner = owner.unwrap_or_else(|| Owner::alone(number));
-        self.listen_as(
-            number,
-            Interests::of_named(owner, FilteredListener::new(number, filter, listener)),
-        )
-    }
-
-    fn hear_once(
-        &self,
+        number: SubscriptionId,
         owner: Owner,
-        filter: Filter,
+        name: &str,
         listener: impl Listener + 'static,
     ) -> Subscription {
-        let number = SubscriptionId::next();
-        let owner = owner.apart(number);
-        self.listen_once(
-            number,
-            Interests::of_named(owner, FilteredListener::new(number, filter, listener)),
-        )
+        let listener = FilteredListener::new(number, name.into(), listener);
+        self.begin(number, Interests::of_named(owner, listener))
     }
 
-    fn listen_once(&self, number: SubscriptionId, interests: Interests) -> Subscription {
-        let taken = self.port.tell(FromHandle::SubscribeOnce { number, interests });
-        self.subscription(number, taken)
-    }
-
-    fn listen(&self, interests: Interests) -> Subscription {
-        self.listen_as(SubscriptionId::next(), interests)
-    }
-
-    fn listen_as(&self, number: SubscriptionId, interests: Interests) -> Subscription {
-        let taken = self.port.tell(FromHandle::Subscribe { number, interests });
-        self.subscription(number, taken)
-    }
-
-    fn subscription(&self, number: SubscriptionId, taken: bool) -> Subscription {
-        if !taken {
-            log::debug!("{}: too late to subscribe", self.port.name);
-        }
-        Subscription::new(Arc::clone(&self.port), number)
+    fn begin(&self, number: SubscriptionId, interests: Interests) -> Subscription {
+        let overflow = self.overflow;
+        let subscription = NewSubscription { number, interests, is_once: false, overflow };
+        Subscription::begin(&self.port, subscription)
     }
 }

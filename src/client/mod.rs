@@ -7,6 +7,7 @@ mod emitting;
 pub(crate) mod error;
 mod hearing;
 mod lifeline;
+pub(crate) mod listen;
 pub(crate) mod namespace_builder;
 pub(crate) mod request;
 pub(crate) mod socket;

@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use crate::{
-    actor::{messages::FromHandle, namespace_ref::NamespaceRef},
+    actor::{messages::FromHandle, namespace_ref::NamespaceRef, subscribers::policy::Overflow},
     client::{lifeline::Lifeline, request::ReadyRequest, state::SocketState},
     proto::{
         emit::{Emit, Offline},
@@ -25,6 +25,8 @@ pub struct Socket {
     pub(super) port: Arc<NamespaceRef>,
     pub(super) lifeline: Arc<Lifeline>,
     pub(super) defaults: Defaults,
+    /// Of its subscriptions, if it is another one than that of the namespace.
+    pub(super) overflow: Option<Overflow>,
 }
 
 /// What holds where the call does not say.
@@ -48,7 +50,7 @@ impl Socket {
         lifeline: Arc<Lifeline>,
         defaults: Defaults,
     ) -> Self {
-        Self { port, lifeline, defaults }
+        Self { port, lifeline, defaults, overflow: None }
     }
 
     pub(crate) fn port(&self) -> &Arc<NamespaceRef> {

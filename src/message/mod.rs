@@ -279,7 +279,7 @@ impl fmt::Debug for Event {
 /// }
 ///
 /// fn watch(socket: &Socket) {
-///     socket.subscribe_to::<Emitted>(Audit.start().recipient());
+///     socket.subscribe_to::<Emitted>(Audit.start());
 /// }
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Message)]
@@ -395,6 +395,10 @@ impl ConnectError {
 /// [`Overflow`](crate::Overflow) has other ways to deal with a slow subscriber.
 ///
 /// That is about events. Of the other messages no more than 64 wait, the newest ones.
+///
+/// An actor that subscribes to this hears of what it missed itself. What streams, functions and
+/// actors without it missed is told to those who
+/// [listen to it](crate::Socket::listen_to) and are no actors.
 #[derive(Debug, Clone, PartialEq, Eq, Message)]
 #[rtype(result = "()")]
 pub struct Lagged {

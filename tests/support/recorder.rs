@@ -49,11 +49,11 @@ impl Recorder {
 
     fn new(socket: &Socket, facts: mpsc::UnboundedReceiver<Fact>, addr: Addr<Recording>) -> Self {
         socket.subscribe(addr.clone());
-        socket.subscribe_to::<ConnectError>(addr.clone().recipient());
-        socket.subscribe_to::<Lagged>(addr.clone().recipient());
-        socket.subscribe_to::<Reconnecting>(addr.clone().recipient());
-        socket.subscribe_to::<GaveUp>(addr.clone().recipient());
-        socket.subscribe_to::<ServerError>(addr.clone().recipient());
+        socket.subscribe_to::<ConnectError>(addr.clone());
+        socket.subscribe_to::<Lagged>(addr.clone());
+        socket.subscribe_to::<Reconnecting>(addr.clone());
+        socket.subscribe_to::<GaveUp>(addr.clone());
+        socket.subscribe_to::<ServerError>(addr.clone());
         Self { facts, addr }
     }
 

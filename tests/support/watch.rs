@@ -33,8 +33,8 @@ impl Watch {
         let (sender, heard) = mpsc::unbounded_channel();
         let watcher = Watcher { heard: sender }.start();
         socket.subscribe(watcher.clone());
-        socket.subscribe_to::<ConnectError>(watcher.clone().recipient());
-        socket.subscribe_to::<Lagged>(watcher.recipient());
+        socket.subscribe_to::<ConnectError>(watcher.clone());
+        socket.subscribe_to::<Lagged>(watcher);
         Self { heard }
     }
 

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use crate::{
     actor::{
         journal::counted,
-        subscribers::subscriber::{Interests, Subscriber},
+        subscribers::{interests::Interests, subscriber::Subscriber},
     },
     display::Name,
     message::Event,

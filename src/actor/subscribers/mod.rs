@@ -4,23 +4,34 @@
 //! done, however many others there are.
 
 pub(crate) mod early_events;
+pub(crate) mod filter;
+pub(crate) mod function;
+pub(crate) mod interests;
 pub(crate) mod listener;
 pub(crate) mod policy;
+pub(crate) mod sent;
+pub(crate) mod stream;
 pub(crate) mod subscriber;
+pub(crate) mod typed;
 
-use std::{collections::HashMap, task::Context};
+use std::{
+    collections::{HashMap, VecDeque},
+    task::Context,
+};
 
 use crate::{
     actor::{
         journal::counted,
         subscribers::{
+            early_events::EarlyEvents,
+            interests::{Interests, Notice},
             policy::{Overflow, SubscriptionId},
-            subscriber::{Interests, Notice, Subscriber},
+            subscriber::Subscriber,
         },
     },
     backpressure::receive_window::{Backlog, Load},
     display::Name,
-    message::{Event, Undecodable},
+    message::{Event, Lagged, Ready, Undecodable},
     stats::Counters,
 };
 
@@ -30,9 +41,9 @@ const FEW: [usize; 8] = [0, 1, 2, 3, 4, 5, 6, 7];
 /// For so many names it is remembered who hears them. The server makes them up.
 const MAX_NAMES: usize = 1_024;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Subscribers {
-    /// Of those that do not say.
+    /// Of those whose call does not say.
     overflow: Overflow,
     seats: Slots,
     hearers: NameIndex,
@@ -65,6 +76,17 @@ struct Slot {
 #[derive(Debug, Default)]
 struct NameIndex {
     known: HashMap<Box<str>, Vec<usize>>,
+}
+
+/// Somebody wants to hear.
+#[derive(Debug)]
+pub(crate) struct NewSubscription {
+    pub(crate) number: SubscriptionId,
+    pub(crate) interests: Interests,
+    /// One message, and no more.
+    pub(crate) is_once: bool,
+    /// What to do when events come too fast for it, if the call says so.
+    pub(crate) overflow: Option<Overflow>,
 }
 
 /// What became of an event.
@@ -141,6 +163,15 @@ impl Slots {
         }
     }
 
+    /// Tells who hears what others miss.
+    fn tell_lagged(&mut self, lagged: Vec<Lagged>) {
+        for fact in lagged.into_iter().map(Notice::Lagged) {
+            for place in 0..self.all.len() {
+                self.with(place, |one| one.hears_all_lagged() && one.offer(&fact));
+            }
+        }
+    }
+
     fn busy(&self) -> impl Iterator<Item = &Subscriber> {
         self.busy.iter().filter_map(|&place| self.all.get(place)).map(|seat| &seat.subscriber)
     }
@@ -172,8 +203,10 @@ impl NameIndex {
 }
 
 impl Subscribers {
+    /// Nobody yet. `overflow` is for those whose call does not say.
     pub(crate) fn new(overflow: Overflow) -> Self {
-        Self { overflow, ..Self::default() }
+        let (seats, hearers) = (Slots::default(), NameIndex::default());
+        Self { overflow, seats, hearers, hears_emitted: false }
     }
 
     /// Gives a message that is no event to all who want it.
@@ -222,8 +255,44 @@ impl Subscribers {
         }
     }
 
+    /// Takes up a subscriber, or more that a known one hears. It gets what is kept for it, and
+    /// [`Ready`] where that holds.
+    pub(crate) fn subscribe(
+        &mut self,
+        subscription: NewSubscription,
+        kept: &mut EarlyEvents,
+        ready: Option<&Ready>,
+        namespace: &Name,
+    ) {
+        let NewSubscription { number, interests, is_once, overflow } = subscription;
+        self.check();
+        if !interests.are_connected() {
+            // What is kept is for who lives.
+            return log::info!("{namespace}: {interests} has subscribed, and is gone already");
+        }
+        // What it gets now is what it has just subscribed to, and nothing twice.
+        let ready = ready.filter(|_| interests.want_ready());
+        let ready = ready.map(|ready| Notice::Ready(ready.clone()));
+        let (mut subscriber, before, behind) = if is_once {
+            let subscriber = Subscriber::once(number, interests);
+            let before = kept.pop(&subscriber).into_iter().collect();
+            (subscriber, before, VecDeque::new())
+        } else {
+            let (before, behind) = kept.take(&interests);
+            (self.adopt(number, interests), before, behind)
+        };
+        if let Some(overflow) = overflow {
+            subscriber.set_overflow(overflow);
+        }
+        let events = |events: VecDeque<Event>| events.into_iter().map(Notice::Event);
+        for fact in events(before).chain(ready).chain(events(behind)) {
+            subscriber.offer(&fact);
+        }
+        self.add(subscriber);
+    }
+
     /// Takes out one of the same actor, for more to be added to it.
-    pub(crate) fn adopt(&mut self, number: SubscriptionId, interests: Interests) -> Subscriber {
+    fn adopt(&mut self, number: SubscriptionId, interests: Interests) -> Subscriber {
         let Some(known) = self.seats.iter().position(|one| one.can_adopt(&interests)) else {
             let mut subscriber = Subscriber::new(number, interests);
             subscriber.set_overflow(self.overflow);
@@ -235,18 +304,12 @@ impl Subscribers {
         subscriber
     }
 
-    pub(crate) fn add(&mut self, subscriber: Subscriber) {
+    fn add(&mut self, subscriber: Subscriber) {
         let place = self.seats.all.len();
         self.hears_emitted |= subscriber.hears_emitted();
         self.seats.all.push(Slot { subscriber, misfits: 0, is_busy: false });
         self.seats.with(place, |_| ());
         self.hearers = NameIndex::default();
-    }
-
-    pub(crate) fn set_overflow(&mut self, number: SubscriptionId, overflow: Overflow) {
-        for subscriber in self.seats.iter_mut().filter(|one| one.goes_by(number)) {
-            subscriber.set_overflow(overflow);
-        }
     }
 
     pub(crate) fn cancel(&mut self, number: SubscriptionId) {
@@ -297,7 +360,7 @@ impl Subscribers {
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>, namespace: &Name, counters: &Counters) {
         loop {
             let Slots { all, busy, undecodable, .. } = &mut self.seats;
-            let mut is_done = false;
+            let (mut is_done, mut lagged) = (false, Vec::new());
             busy.retain(|&place| {
                 let Some(Slot { subscriber, is_busy, .. }) = all.get_mut(place) else {
                     return false;
@@ -306,12 +369,14 @@ impl Subscribers {
                 counters.missed.add(subscriber.take_missed());
                 let taken = subscriber.take_undecodable();
                 undecodable.extend(taken.into_iter().map(|what| (place, what)));
+                lagged.append(&mut subscriber.take_lagged());
                 is_done |= subscriber.is_done();
                 *is_busy = subscriber.is_busy();
                 *is_busy
             });
-            let has_told = !undecodable.is_empty();
+            let has_told = !undecodable.is_empty() || !lagged.is_empty();
             self.seats.tell_undecodable(namespace);
+            self.seats.tell_lagged(lagged);
             counters.undecodable.add(std::mem::take(&mut self.seats.misfits));
             if is_done {
                 self.seats.all.retain_mut(|Slot { subscriber, .. }| {

@@ -29,13 +29,20 @@ impl SubscriptionId {
 /// [`receive_window`](crate::ClientBuilder::receive_window) as well, so a connection with slow
 /// subscribers only pauses where that comes first: keep `waiting` well below it.
 ///
+/// It is said before anything can come: by the handle that subscribes
+/// ([`Socket::with_overflow`](crate::Socket::with_overflow)), or for a function, a stream or a filter
+/// by [`Listen::overflow`](crate::Listen::overflow). What one actor hears of a namespace is one
+/// subscription with one of these: of several calls, the last one that sets it counts, and what
+/// waits already stays.
+///
 /// ```
 /// use actix::Recipient;
 /// use actix_socketio::{Event, Overflow, Socket};
 ///
 /// fn follow(socket: &Socket, prices: Recipient<Event>) {
 ///     // Who comes late for a price may miss it, and must not hold up the others.
-///     socket.subscribe_to(prices).overflow(Overflow::DropNewest { waiting: 100 });
+///     let newest = Overflow::DropNewest { waiting: 100 };
+///     socket.with_overflow(newest).subscribe_to::<Event>(prices);
 /// }
 /// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

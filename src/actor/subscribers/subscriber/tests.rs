@@ -1,10 +1,15 @@
 use std::{cell::RefCell, rc::Rc};
 
-use actix::{Actor, ActorContext};
+use actix::{Actor, ActorContext, Addr, Handler, Message};
 use futures::task::noop_waker;
 
 use super::*;
-use crate::{payload::encode_event, proto::reason::Reason};
+use crate::{
+    actor::subscribers::{filter::Filter, interests::Owner, listener::FilteredListener},
+    message::{Disconnected, Ready},
+    payload::encode_event,
+    proto::reason::Reason,
+};
 
 type Notes = Rc<RefCell<Vec<String>>>;
 
@@ -57,8 +62,14 @@ fn taker() -> (Subscriber, Addr<Taker>, Notes) {
         ctx.set_mailbox_capacity(1);
         taker
     });
-    let mut subscriber = Subscriber::new(SubscriptionId::next(), Interests::of_actor(addr.clone()));
-    subscriber.adopt(SubscriptionId::next(), interests::<Lagged>(addr.clone().recipient()));
+    let mut subscriber = Subscriber::new(
+        SubscriptionId::next(),
+        Interests::of_actor(SubscriptionId::next(), addr.clone()),
+    );
+    subscriber.adopt(
+        SubscriptionId::next(),
+        Interests::of_kind::<Lagged>(SubscriptionId::next(), addr.clone()),
+    );
     (subscriber, addr, notes)
 }
 
@@ -101,7 +112,7 @@ async fn settle(subscriber: &mut Subscriber) {
 async fn an_event_for_several_ears_of_a_full_mailbox_comes_to_each_of_them() {
     let (mut subscriber, addr, notes) = taker();
     for prefix in ["", "1"] {
-        let (number, filter) = (SubscriptionId::next(), Filter::Prefix(prefix.into()));
+        let (number, filter) = (SubscriptionId::next(), Filter::prefix(prefix));
         let named = FilteredListener::new(number, filter, addr.clone().recipient::<Event>());
         let (same, _) = Owner::of::<_, Ready>(addr.clone());
         let interests = Interests::of_named(same, named);
@@ -323,8 +334,10 @@ async fn an_actor_that_drops_its_response_is_not_dead() {
 
     let heard = Rc::default();
     let addr = Mute { heard: Rc::clone(&heard) }.start();
-    let mut subscriber =
-        Subscriber::new(SubscriptionId::next(), interests::<Event>(addr.recipient()));
+    let mut subscriber = Subscriber::new(
+        SubscriptionId::next(),
+        Interests::of_kind::<Event>(SubscriptionId::next(), addr),
+    );
     for number in 0..100 {
         subscriber.offer(&event(number));
     }

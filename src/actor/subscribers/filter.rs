@@ -1,0 +1,105 @@
+//! Which events, by their name.
+
+use std::fmt;
+
+use bytestring::ByteString;
+
+/// Which events a [listener](crate::Socket::listen) gets: those of one name, those whose names begin
+/// alike, or all. A text is a name.
+///
+/// ```
+/// use actix_socketio::{Filter, Socket};
+///
+/// fn watch(socket: &Socket) {
+///     socket.listen("price").call(|event| println!("{event:?}"));
+///     socket.listen(Filter::prefix("order:")).call(|event| println!("{event:?}"));
+///     socket.listen(Filter::all()).call(|event| println!("{event:?}"));
+/// }
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Filter(Kind);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Kind {
+    All,
+    Name(ByteString),
+    Prefix(ByteString),
+}
+
+impl Filter {
+    /// All events.
+    pub fn all() -> Self {
+        Self(Kind::All)
+    }
+
+    /// Events of this name.
+    pub fn name(name: impl Into<String>) -> Self {
+        Self(Kind::Name(name.into().into()))
+    }
+
+    /// Events whose names begin with this text, also the one that consists of nothing else.
+    pub fn prefix(prefix: impl Into<String>) -> Self {
+        Self(Kind::Prefix(prefix.into().into()))
+    }
+
+    /// Whether an event of this name passes.
+    pub fn matches(&self, name: &str) -> bool {
+        match &self.0 {
+            Kind::All => true,
+            Kind::Name(wanted) => *wanted == *name,
+            Kind::Prefix(prefix) => name.starts_with(&**prefix),
+        }
+    }
+
+    pub(super) fn is_all(&self) -> bool {
+        self.0 == Kind::All
+    }
+}
+
+impl From<&str> for Filter {
+    fn from(name: &str) -> Self {
+        Self::name(name)
+    }
+}
+
+impl From<String> for Filter {
+    fn from(name: String) -> Self {
+        Self::name(name)
+    }
+}
+
+impl From<&String> for Filter {
+    fn from(name: &String) -> Self {
+        Self::name(name)
+    }
+}
+
+/// For logs.
+impl fmt::Display for Filter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Kind::All => f.write_str("all events"),
+            Kind::Name(name) => write!(f, "{:?}", &**name),
+            Kind::Prefix(prefix) => write!(f, "{:?}…", &**prefix),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_passes_what_it_says() {
+        for (filter, passing, others) in [
+            (Filter::from("a"), vec!["a"], vec!["", "b", "ab", "A"]),
+            (Filter::from(String::new()), vec![""], vec!["a"]),
+            (Filter::prefix("a:"), vec!["a:", "a:b"], vec!["", "a", "b:a:"]),
+            (Filter::prefix(""), vec!["", "a"], vec![]),
+            (Filter::all(), vec!["", "a"], vec![]),
+        ] {
+            assert!(passing.iter().all(|name| filter.matches(name)), "{filter}");
+            assert!(!others.iter().any(|name| filter.matches(name)), "{filter}");
+        }
+    }
+}

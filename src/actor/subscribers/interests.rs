@@ -1,0 +1,422 @@
+//! What there is to hear, and what a subscriber wants of it.
+
+use std::{
+    any::type_name,
+    fmt,
+    hash::{BuildHasher, BuildHasherDefault, DefaultHasher},
+};
+
+use actix::{Addr, Handler, Message, Recipient, dev::ToEnvelope};
+use serde::de::DeserializeOwned;
+
+use crate::{
+    actor::subscribers::{
+        filter::Filter,
+        listener::{FilteredListener, Listener, Outlet},
+        policy::SubscriptionId,
+        sent::Sent,
+    },
+    message::{
+        ConnectError, Disconnected, Emitted, Event, GaveUp, Lagged, Ready, Reconnecting,
+        ServerError, Undecodable, contract::NamedEvent,
+    },
+};
+
+/// All that depends on which messages there are, so that each is named once.
+macro_rules! facts {
+    ($($message:ident: $field:ident),* $(,)?) => {
+        /// A message that a subscriber may get.
+        #[derive(Debug, Clone)]
+        pub(crate) enum Notice {
+            $($message($message),)*
+        }
+
+        /// Where the messages go; `None` for those that the subscriber does not want.
+        #[derive(Default)]
+        pub(crate) struct Interests {
+            /// What an actor subscribes to one by one is one subscription.
+            pub(super) owner: Owner,
+            $(pub(super) $field: Option<Outlet<$message>>,)*
+            /// Who hears events by their names.
+            pub(super) named: Vec<FilteredListener>,
+        }
+
+        impl Interests {
+            pub(super) fn want(&self, fact: &Notice) -> bool {
+                match fact {
+                    Notice::Event(event) if self.hear(event.name()) => true,
+                    $(Notice::$message(_) => self.$field.is_some(),)*
+                }
+            }
+
+            fn send_fact(&self, fact: Notice) -> Sent {
+                match fact {
+                    $(Notice::$message(message) => {
+                        self.$field.as_ref().map_or(Sent::Taken, |outlet| outlet.send(message))
+                    })*
+                }
+            }
+
+            /// Whether the actor lives. Recipients of one actor live and die together.
+            pub(crate) fn are_connected(&self) -> bool {
+                if let Some(named) = self.named.first() {
+                    return named.outlet.is_connected();
+                }
+                $(
+                    if let Some(outlet) = &self.$field {
+                        return outlet.is_connected();
+                    }
+                )*
+                true
+            }
+
+            /// Whether these are of the same actor, for other messages.
+            pub(super) fn complement(&self, other: &Self) -> bool {
+                self.owner.id == other.owner.id
+                    $(&& !(self.$field.is_some() && other.$field.is_some()))*
+            }
+
+            /// Takes away what came from the call of this number, if that can end alone. Whether there
+            /// was something.
+            pub(super) fn cancel(&mut self, number: SubscriptionId) -> bool {
+                let before = self.named.len();
+                self.named.retain(|named| !named.outlet.is_part(number));
+                let mut found = self.named.len() < before;
+                $(found |= self.$field.take_if(|outlet| outlet.is_part(number)).is_some();)*
+                found
+            }
+
+            pub(super) fn merge(mut self, other: Self) -> Self {
+                self.named.extend(other.named);
+                Self {
+                    owner: self.owner,
+                    $($field: self.$field.or(other.$field),)*
+                    named: self.named,
+                }
+            }
+        }
+
+        $(
+            impl Subscribable for $message {}
+
+            impl sealed::Kind for $message {
+                #[expect(private_interfaces, reason = "nobody outside can name the trait")]
+                fn place(interests: &mut Interests) -> &mut Option<Outlet<Self>> {
+                    &mut interests.$field
+                }
+            }
+
+            facts!(@listen $message);
+        )*
+
+        /// Who it is, and what is heard.
+        impl fmt::Display for Interests {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                let owner = self.owner.name;
+                let kinds = [$(self.$field.as_ref().map(|outlet| match owner {
+                    Some(_) => stringify!($message).to_owned(),
+                    None => format!("{} as {}", stringify!($message), outlet.kind()),
+                })),*];
+                let kinds = kinds.into_iter().flatten();
+                let all: Vec<String> = kinds.chain(self.named.iter().map(FilteredListener::to_string)).collect();
+                write!(f, "{} ({})", owner.unwrap_or("a subscriber"), all.join(", "))
+            }
+        }
+    };
+
+    // Events are heard by their names.
+    (@listen Event) => {
+        impl Listenable for Event {}
+
+        impl sealed::Heard for Event {
+            fn filter() -> Filter {
+                Filter::all()
+            }
+
+            fn what(filter: &Filter) -> String {
+                filter.to_string()
+            }
+
+            #[expect(private_bounds, private_interfaces, reason = "nobody outside can name the trait")]
+            fn listen(
+                number: SubscriptionId,
+                owner: Owner,
+                filter: Filter,
+                listener: impl Listener<Self> + 'static,
+            ) -> Interests {
+                Interests::of_named(owner, FilteredListener::new(number, filter, listener))
+            }
+        }
+    };
+
+    // All else is heard by its kind.
+    (@listen $message:ident) => {
+        impl Listenable for $message {}
+
+        impl sealed::Heard for $message {
+            fn filter() -> Filter {
+                Filter::all()
+            }
+
+            fn what(_: &Filter) -> String {
+                stringify!($message).to_owned()
+            }
+
+            #[expect(private_bounds, private_interfaces, reason = "nobody outside can name the trait")]
+            fn listen(
+                number: SubscriptionId,
+                owner: Owner,
+                _: Filter,
+                listener: impl Listener<Self> + 'static,
+            ) -> Interests {
+                Interests::of(owner, Outlet::part(number, listener))
+            }
+        }
+    };
+}
+
+facts!(
+    Ready: ready,
+    Event: event,
+    Disconnected: disconnected,
+    ConnectError: connect_error,
+    Lagged: lagged,
+    Reconnecting: reconnecting,
+    GaveUp: gave_up,
+    ServerError: server_error,
+    Undecodable: undecodable,
+    Emitted: emitted,
+);
+
+impl Notice {
+    pub(super) fn is_event(&self) -> bool {
+        matches!(self, Self::Event(_) | Self::Undecodable(_) | Self::Emitted(_))
+    }
+
+    /// What it counts for in a queue, in bytes.
+    pub(crate) fn size(&self) -> usize {
+        match self {
+            Self::Event(event) | Self::Undecodable(Undecodable { event, .. }) => {
+                event.payload.size()
+            }
+            Self::Emitted(emitted) => emitted.payload.size(),
+            _ => 0,
+        }
+    }
+}
+
+impl Interests {
+    /// Those of an actor that handles the three that everybody needs.
+    pub(crate) fn of_actor<A>(number: SubscriptionId, addr: Addr<A>) -> Self
+    where
+        A: Handler<Ready> + Handler<Event> + Handler<Disconnected>,
+        A::Context: ToEnvelope<A, Ready> + ToEnvelope<A, Event> + ToEnvelope<A, Disconnected>,
+    {
+        let (owner, ready) = Owner::of::<_, Ready>(addr.clone());
+        let (event, disconnected) = (addr.clone().recipient(), addr.recipient());
+        Self {
+            owner,
+            ready: Some(Outlet::whole(number, ready)),
+            event: Some(Outlet::whole(number, event)),
+            disconnected: Some(Outlet::whole(number, disconnected)),
+            ..Self::default()
+        }
+    }
+
+    /// Those of an actor that hears one kind of message.
+    pub(crate) fn of_kind<M: Subscribable>(
+        number: SubscriptionId,
+        actor: impl Into<Recipient<M>>,
+    ) -> Self {
+        let (owner, recipient) = Owner::of(actor);
+        Self::of(owner, Outlet::whole(number, recipient))
+    }
+
+    fn of<M: sealed::Kind>(owner: Owner, outlet: Outlet<M>) -> Self {
+        let mut interests = Self { owner, ..Self::default() };
+        *M::place(&mut interests) = Some(outlet);
+        interests
+    }
+
+    /// Those of somebody who hears some events.
+    pub(crate) fn of_named(owner: Owner, named: FilteredListener) -> Self {
+        Self { owner, named: vec![named], ..Self::default() }
+    }
+
+    /// Whether some listener is for events of this name.
+    fn hear(&self, name: &str) -> bool {
+        self.named.iter().any(|named| named.filter.matches(name))
+    }
+
+    /// Whether this is a question that the actor is to answer.
+    pub(super) fn answer(&self, fact: &Notice) -> bool {
+        let Notice::Event(event) = fact else { return false };
+        let mut named = self.named.iter();
+        named.any(|named| named.answers() && named.filter.matches(event.name()))
+    }
+
+    /// Sends a message to whom it concerns: an event may be for several listeners. The last one gets
+    /// it without a copy. An actor that hears of what it cannot decode is told at once, before what came
+    /// later.
+    pub(super) fn send(&self, fact: Notice, mut note: impl FnMut(Sent)) {
+        let Notice::Event(event) = fact else { return note(self.send_fact(fact)) };
+        let mut note = |sent| {
+            if let (Sent::Undecodable(what), Some(outlet)) = (&sent, &self.undecodable) {
+                note(outlet.send(what.clone()));
+            }
+            note(sent);
+        };
+        let mut last: Option<&FilteredListener> = None;
+        let name = event.name();
+        for named in self.named.iter().filter(|named| named.filter.matches(name)) {
+            if let Some(before) = last.replace(named) {
+                note(before.send(event.clone()));
+            }
+        }
+        let Some(last) = last else { return note(self.send_fact(Notice::Event(event))) };
+        if self.event.is_some() {
+            note(last.send(event.clone()));
+            note(self.send_fact(Notice::Event(event)));
+        } else {
+            note(last.send(event));
+        }
+    }
+
+    /// Whether all events are wanted.
+    pub(crate) fn want_all_events(&self) -> bool {
+        self.event.is_some() || self.named.iter().any(|named| named.filter.is_all())
+    }
+
+    pub(crate) fn want_event(&self, event: &Event) -> bool {
+        self.event.is_some() || self.hear(event.name())
+    }
+
+    /// Whether this hears what the others in the namespace miss, as far as they do not hear that.
+    pub(super) fn want_all_lagged(&self) -> bool {
+        self.owner.is_alone && self.lagged.is_some()
+    }
+
+    pub(crate) fn want_ready(&self) -> bool {
+        self.ready.is_some()
+    }
+}
+
+/// Whose they are.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Owner {
+    /// Tells actors apart: the same for all recipients of one, whatever their message. As long as
+    /// there is a recipient, no other actor can have it.
+    id: u64,
+    /// The name of its type, as far as that is known. `None` if it is no actor.
+    pub(super) name: Option<&'static str>,
+    /// Nothing else is ever heard in this subscription.
+    is_alone: bool,
+}
+
+impl Owner {
+    /// An actor, and its way for messages.
+    pub(crate) fn of<G, M>(actor: G) -> (Self, Recipient<M>)
+    where
+        G: Into<Recipient<M>>,
+        M: Message + Send,
+        M::Result: Send,
+    {
+        let name = type_name::<G>().strip_prefix("actix::address::Addr<");
+        let name = name.and_then(|name| name.strip_suffix('>')).unwrap_or("an actor");
+        let recipient = actor.into();
+        let id = BuildHasherDefault::<DefaultHasher>::default().hash_one(&recipient);
+        (Self { id, name: Some(name), is_alone: false }, recipient)
+    }
+
+    /// Where there is no actor.
+    pub(crate) fn alone(number: SubscriptionId) -> Self {
+        Self { id: number.alone(), name: None, is_alone: true }
+    }
+
+    /// The same, in a subscription of its own.
+    pub(crate) fn apart(self, number: SubscriptionId) -> Self {
+        Self { id: number.alone(), is_alone: true, ..self }
+    }
+}
+
+impl fmt::Debug for Interests {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Interests").finish_non_exhaustive()
+    }
+}
+
+/// A message that an actor can subscribe to by itself, with
+/// [`Socket::subscribe_to`](crate::Socket::subscribe_to).
+///
+/// It is implemented for [`Ready`], [`Event`], [`Disconnected`], [`ConnectError`], [`Lagged`],
+/// [`Reconnecting`], [`GaveUp`], [`ServerError`], [`Undecodable`] and [`Emitted`], and for nothing else.
+pub trait Subscribable: Message<Result = ()> + Listenable + sealed::Kind {}
+
+/// What can be heard with [`Socket::listen_to`](crate::Socket::listen_to): each
+/// [`Subscribable`] message, and each type of the application that is a [`NamedEvent`] and can be
+/// deserialised.
+pub trait Listenable: Sized + Send + sealed::Heard + 'static {}
+
+impl<E: NamedEvent + DeserializeOwned + Send + 'static> Listenable for E {}
+
+mod sealed {
+    use serde::de::DeserializeOwned;
+
+    use super::{Interests, Owner};
+    use crate::{
+        actor::subscribers::{
+            filter::Filter,
+            listener::{FilteredListener, Listener, Outlet},
+            policy::SubscriptionId,
+            typed::Typed,
+        },
+        message::contract::NamedEvent,
+    };
+
+    /// A kind of message.
+    #[expect(unnameable_types, reason = "nobody outside is to implement it")]
+    pub trait Kind: Sized {
+        /// Where it goes.
+        #[expect(private_interfaces, reason = "nobody outside can name the trait")]
+        fn place(interests: &mut Interests) -> &mut Option<Outlet<Self>>;
+    }
+
+    /// What can be listened to.
+    #[expect(unnameable_types, reason = "nobody outside is to implement it")]
+    pub trait Heard: Sized {
+        /// Which events these are, if these are events.
+        fn filter() -> Filter;
+
+        /// For the log.
+        fn what(filter: &Filter) -> String;
+
+        #[expect(private_bounds, private_interfaces, reason = "nobody outside can name the trait")]
+        fn listen(
+            number: SubscriptionId,
+            owner: Owner,
+            filter: Filter,
+            listener: impl Listener<Self> + 'static,
+        ) -> Interests;
+    }
+
+    impl<E: NamedEvent + DeserializeOwned + 'static> Heard for E {
+        fn filter() -> Filter {
+            E::NAME.into()
+        }
+
+        fn what(filter: &Filter) -> String {
+            filter.to_string()
+        }
+
+        #[expect(private_bounds, private_interfaces, reason = "nobody outside can name the trait")]
+        fn listen(
+            number: SubscriptionId,
+            owner: Owner,
+            filter: Filter,
+            listener: impl Listener<Self> + 'static,
+        ) -> Interests {
+            let listener = Typed::<E, _>::new(listener);
+            Interests::of_named(owner, FilteredListener::new(number, filter, listener))
+        }
+    }
+}
