@@ -1,8 +1,9 @@
 //! The actors: one for the connection, one for each namespace, and the ways to them.
 //!
 //! The [`connection`] owns the websocket, by way of its [`driver`], and routes packets. Each
-//! [`namespace`] wraps one namespace of the core, and publishes to its [`subscribers`]. Handles reach it
-//! through a [`namespace_ref`], and what they emit waits in an [`emit_queue`].
+//! [`namespace`] wraps one namespace of the core, and its [`publisher`] gives what happens to the
+//! [`subscribers`]. What they say to each other is in [`messages`]. Handles reach a namespace through a
+//! [`namespace_ref`], and what they emit waits in an [`emit_queue`].
 
 pub(crate) mod connection;
 pub(crate) mod credentials;

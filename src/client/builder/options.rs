@@ -241,7 +241,7 @@ impl ClientBuilder {
     }
 
     /// What to do when events come too fast for a subscriber, where the
-    /// [subscription](crate::Subscription::overflow) does not say. Default: [`Overflow::Pause`].
+    /// [handle](crate::Socket::with_overflow) does not say. Default: [`Overflow::Pause`].
     #[must_use]
     pub fn overflow(mut self, overflow: Overflow) -> Self {
         self.overflow = overflow;
