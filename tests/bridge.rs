@@ -405,7 +405,9 @@ async fn more_questions_than_may_wait_for_an_answer_wait_for_their_turn() {
     let bridge = Bridge::between(one.socket(), other.socket()).start().unwrap();
     from.pump("more", COUNT * 10);
     eventually("all are answered", || bridge.stats().forward.answered == COUNT).await;
-    assert_eq!(to.recorded("more"), (0..COUNT * 10).collect::<Vec<_>>());
+    // The last events ask for no answer, and may still be on their way.
+    eventually("all have come", || to.recorded("more").len() >= 1_000).await;
+    assert!(to.recorded("more").into_iter().eq(0..COUNT * 10));
     eventually("all answers are back", || from.pumped("more").1.len() == 100).await;
     let right = from.pumped("more").1.into_iter().all(|(number, answer)| number == answer);
     assert!(right, "the answer to another question");
