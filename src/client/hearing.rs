@@ -126,7 +126,6 @@ impl Socket {
     ///     socket.subscribe_to::<ConnectError>(Alarm.start());
     /// }
     /// ```
-    #[expect(clippy::must_use_candidate, reason = "the handle need not be kept")]
     pub fn subscribe_to<M: Subscribable>(&self, actor: impl Into<Recipient<M>>) -> Subscription {
         let number = SubscriptionId::next();
         self.begin(number, Interests::of_kind(number, actor))

@@ -104,7 +104,6 @@ impl<M: Listenable> Listen<M> {
     ///
     /// What one actor hears of a namespace is one subscription, with one order, however many calls
     /// it takes: but for [`once`](Self::once), these messages come in the order of all others.
-    #[expect(clippy::must_use_candidate, reason = "the handle need not be kept")]
     pub fn actor(self, actor: impl Into<Recipient<M>>) -> Subscription
     where
         M: Message<Result = ()>,

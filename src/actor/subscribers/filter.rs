@@ -93,7 +93,7 @@ mod tests {
     fn a_filter_passes_what_it_says() {
         for (filter, passing, others) in [
             (Filter::from("a"), vec!["a"], vec!["", "b", "ab", "A"]),
-            (Filter::from(String::from("")), vec![""], vec!["a"]),
+            (Filter::from(String::new()), vec![""], vec!["a"]),
             (Filter::prefix("a:"), vec!["a:", "a:b"], vec!["", "a", "b:a:"]),
             (Filter::prefix(""), vec!["", "a"], vec![]),
             (Filter::all(), vec!["", "a"], vec![]),
