@@ -76,7 +76,8 @@
 //! | hear with a function or as a stream, by name, or once | [`Socket::listen`], [`Socket::listen_to`], [`Filter`] |
 //! | see, change, drop or answer what comes and goes | [`middleware`], [`Emitted`] |
 //! | pass events on, as they are | [`Bridge`], [`Event::to_emit`], [`Event::ack_with`] |
-//! | read arguments, answer the server | [`Event::args`], [`Event::ack`], [`Payload`] |
+//! | read arguments, answer the server | [`Event::args`], [`Event::ack`], [`payload`], [`Payload`] |
+//! | read and send arguments whose type is not known | [`Value`], [`Args`] |
 //! | talk | [`Socket::emit`], [`Socket::emit_with_ack`], [`Emit`], [`Socket::recipient`] |
 //! | say how an event may wait | [`Emit`], [`Offline`], [`Written`] |
 //! | be sure that it arrives, or know that it did not | [`guide::delivery`], [`AckRequest::retries`] |
@@ -220,7 +221,10 @@ pub use message::{
     Undecodable,
     contract::{Answer, Call, NamedEvent},
 };
-pub use payload::{Payload, Reply};
+pub use payload::{
+    Payload, Reply,
+    value::{Args, Value},
+};
 pub use proto::{
     ProtocolError,
     dial_limiter::DialLimiter,

@@ -13,7 +13,8 @@
 mod support;
 
 use actix_socketio::{
-    AckError, AnswerError, Bridge, Client, Emit, EmitError, Parser, Payload, Reason, Route, Socket,
+    AckError, AnswerError, Args, Bridge, Client, Emit, EmitError, Parser, Payload, Reason, Route,
+    Socket,
 };
 use bytes::Bytes;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -31,6 +32,7 @@ use support::{
 
 on_every_server_in_both_parsers!(
     any_data_comes_back_as_it_went,
+    a_list_made_at_run_time_comes_back_value_by_value,
     every_kind_of_value_stands_at_any_depth,
     binary_is_what_it_was_wherever_it_stands,
     text_that_grows_on_the_wire_arrives_whole,
@@ -39,6 +41,7 @@ on_every_server_in_both_parsers!(
 );
 
 on_official_servers_in_both_parsers!(
+    an_answer_with_the_error_first_is_read_as_a_pair,
     javascript_has_its_own_idea_of_numbers_and_keys,
     half_a_character_is_replaced_for_who_wants_text_and_for_nobody_else,
     what_looks_like_a_placeholder_may_come_beside_an_attachment,
@@ -67,6 +70,85 @@ async fn there_and_back(
         ("question", question.payload().clone()),
         ("answered", answered.payload().clone()),
     ]
+}
+
+async fn a_list_made_at_run_time_comes_back_value_by_value(server: &Target) {
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Post {
+        title: String,
+        body: actix_socketio::Value,
+    }
+
+    let (client, mut recorder) = Recorder::joined(server).await;
+    let socket = client.socket();
+    let bytes = |byte: u8| Bytes::from(vec![byte, 0, 255]);
+    let mut list: Vec<actix_socketio::Value> = vec![
+        "text".into(),
+        bytes(1).into(),
+        json!({ "a": [1, -2, 0.5, true, null], "b": { "c": "é" } }).into(),
+        vec![bytes(2), bytes(3)].into(),
+        ().into(),
+        json!({ "_num": 0, "num": 0 }).into(),
+        7.into(),
+    ];
+    while let Some(last) = list.last().cloned() {
+        let sent = Args(list.clone());
+        socket.emit("echo", &sent).unwrap();
+        let event = recorder.next_event("echo").await;
+        assert_eq!(event.args::<Args>().unwrap(), sent);
+        assert_eq!(event.args::<actix_socketio::Value>().unwrap(), sent.0[0]);
+        let answer: Args = within(socket.emit_with_ack("echo", &sent)).await.unwrap();
+        assert_eq!(answer, sent);
+
+        // What the server asks is answered in the same way.
+        let question = Args([&["question".into()], &list[..]].concat());
+        socket.emit("ask", question).unwrap();
+        let question = recorder.next_event("question").await;
+        question.ack(question.args::<Args>().unwrap()).unwrap();
+        assert_eq!(recorder.next_event("answered").await.args::<Args>().unwrap(), sent);
+
+        // One argument, which is a list; and one with a value in it.
+        let one: actix_socketio::Value = list.clone().into();
+        let answer = within(socket.emit_with_ack("echo", &one)).await;
+        assert_eq!(answer, Ok(one));
+        let post = Post { title: "it".into(), body: last };
+        let answer = within(socket.emit_with_ack("echo", &post)).await;
+        assert_eq!(answer, Ok(post));
+        list.pop();
+    }
+    let none: Args = within(socket.emit_with_ack("none", ())).await.unwrap();
+    assert_eq!(none, Args(vec![]));
+    let several: Args = within(socket.emit_with_ack("several", ())).await.unwrap();
+    assert_eq!(several.0, [1.into(), "two".into(), vec![3].into()]);
+}
+
+async fn an_answer_with_the_error_first_is_read_as_a_pair(server: &Target) {
+    #[derive(Debug, PartialEq, Deserialize)]
+    struct Failure {
+        message: String,
+        code: u16,
+    }
+    #[derive(Debug, PartialEq, Deserialize)]
+    struct Flight {
+        number: u32,
+        seats: Vec<u32>,
+    }
+    type Outcome = (Option<Failure>, Option<Flight>);
+
+    let client = server.connected().await;
+    let socket = client.socket();
+    let find = |number: u32| within(socket.emit_with_ack::<Outcome>("find", number));
+    assert_eq!(find(7).await, Ok((None, Some(Flight { number: 7, seats: vec![1, 2] }))));
+    let failure = Failure { message: "no such flight".into(), code: 404 };
+    assert_eq!(find(1).await, Ok((Some(failure), None)));
+    assert_eq!(find(0).await, Ok((None, None)));
+    let none: Outcome = within(socket.emit_with_ack("none", ())).await.unwrap();
+    assert_eq!(none, (None, None));
+
+    // JavaScript makes an empty object of an `Error`: that there is one is all that arrives.
+    let lost: (Option<Value>, Option<Value>) =
+        within(socket.emit_with_ack("fail", ())).await.unwrap();
+    assert_eq!(lost, (Some(json!({})), None));
 }
 
 /// What arrives of a value, and [`as_it_came`] of what does: JavaScript knows no numbers but `f64`.

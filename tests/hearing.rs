@@ -55,8 +55,8 @@ struct Both<M> {
 }
 
 fn both<M: Listenable>(socket: &Socket) -> Both<M> {
-    let (notes, called) = mpsc::unbounded_channel();
-    socket.listen_to::<M>().call(move |message| drop(notes.send(message)));
+    let (tell, called) = mpsc::unbounded_channel();
+    socket.listen_to::<M>().call(move |message| drop(tell.send(message)));
     Both { called, stream: socket.listen_to::<M>().stream() }
 }
 
@@ -155,9 +155,9 @@ async fn one_message_comes_in_each_way_and_no_more(server: &Target) {
     let client = server.client();
     let socket = client.socket();
     let (addr, mut acted) = desk::<Ready>();
-    let (notes, mut called) = mpsc::unbounded_channel();
+    let (tell, mut called) = mpsc::unbounded_channel();
     socket.listen_to::<Ready>().once().actor(addr);
-    socket.listen_to::<Ready>().once().call(move |ready| drop(notes.send(ready)));
+    socket.listen_to::<Ready>().once().call(move |ready| drop(tell.send(ready)));
     let mut stream = socket.listen_to::<Ready>().once().stream();
     assert_eq!(within(acted.recv()).await.unwrap().namespace(), "/");
     assert_eq!(within(called.recv()).await.unwrap().namespace(), "/");
@@ -165,11 +165,11 @@ async fn one_message_comes_in_each_way_and_no_more(server: &Target) {
 
     let (addr, mut acted_event) = desk::<Event>();
     let (price, mut acted_price) = desk::<Price>();
-    let (notes, mut called_event) = mpsc::unbounded_channel();
+    let (tell, mut called_event) = mpsc::unbounded_channel();
     socket.listen("price").once().actor(addr.clone());
     socket.listen("price").once().actor(addr.clone()).cancel();
     socket.listen_to::<Price>().once().actor(price);
-    socket.listen(Filter::prefix("pri")).once().call(move |event| drop(notes.send(event)));
+    socket.listen(Filter::prefix("pri")).once().call(move |event| drop(tell.send(event)));
     let mut events = socket.listen(Filter::all()).once().stream();
     let mut prices = socket.listen_to::<Price>().once().stream();
     for price in [1.5, 2.5] {
@@ -186,7 +186,7 @@ async fn one_message_comes_in_each_way_and_no_more(server: &Target) {
     assert_eq!(within(acted_price.recv()).await, Some(first.clone()));
     assert_eq!(within(prices.next()).await, Some(first));
 
-    // Streams end, functions are dropped, and an actor rest of no second one.
+    // Streams end, functions are dropped, and an actor hears of no second one.
     assert!(within(stream.next()).await.is_none());
     assert!(within(events.next()).await.is_none());
     assert!(within(prices.next()).await.is_none());
@@ -199,13 +199,12 @@ async fn one_message_comes_in_each_way_and_no_more(server: &Target) {
     assert!(acted.try_recv().is_err() && acted_event.try_recv().is_err());
 }
 
-/// The names of the next events.
-async fn heard(stream: &mut Messages, count: usize) -> Vec<String> {
-    let events: Vec<Event> = within(stream.by_ref().take(count).collect()).await;
-    events.iter().map(|event| event.name().to_owned()).collect()
-}
-
 async fn a_filter_picks_events_by_their_names(server: &Target) {
+    async fn heard(stream: &mut Messages, count: usize) -> Vec<String> {
+        let events: Vec<Event> = within(stream.by_ref().take(count).collect()).await;
+        events.iter().map(|event| event.name().to_owned()).collect()
+    }
+
     let client = server.connected().await;
     let socket = client.socket();
     let mut one = socket.listen("order").stream();
@@ -301,7 +300,7 @@ async fn the_last_call_that_sets_an_overflow_counts(server: &Target) {
     let client = server.connected().await;
     let socket = client.socket();
     let (go, go_on) = futures::channel::oneshot::channel();
-    let (heard, mut rest) = mpsc::unbounded_channel();
+    let (heard, mut told) = mpsc::unbounded_channel();
     let slow = Slow { go_on: Some(go_on), heard }.start();
     // One subscription, whatever is in it.
     socket.with_overflow(Overflow::DropNewest { waiting: 50 }).subscribe_to::<Lagged>(slow.clone());
@@ -316,7 +315,7 @@ async fn the_last_call_that_sets_an_overflow_counts(server: &Target) {
     socket.emit("say", ("n", 1000)).unwrap();
     let mut numbers = Vec::new();
     let missed = loop {
-        match within(rest.recv()).await.unwrap() {
+        match within(told.recv()).await.unwrap() {
             Ok(number) => numbers.push(number),
             Err(missed) => break missed,
         }
@@ -325,7 +324,7 @@ async fn the_last_call_that_sets_an_overflow_counts(server: &Target) {
     let taken = u64::try_from(numbers.len()).unwrap();
     assert!((5..10).contains(&taken), "{numbers:?}");
     assert_eq!(numbers, (0..taken).collect::<Vec<_>>());
-    assert_eq!((missed, within(rest.recv()).await), (100 - taken, Some(Ok(1000))));
+    assert_eq!((missed, within(told.recv()).await), (100 - taken, Some(Ok(1000))));
 }
 
 async fn what_streams_miss_is_told_to_others_that_listen_for_it(server: &Target) {
@@ -340,7 +339,7 @@ async fn what_streams_miss_is_told_to_others_that_listen_for_it(server: &Target)
     }
     let told = lagged.next().await;
     assert_eq!((told.missed(), told.missed_states()), (100 - STREAM - 3, 0));
-    // An actor rest of its own.
+    // An actor hears of its own.
     settled(socket).await;
     assert!(lagged.is_empty() && recorder.rest().is_empty());
 }
@@ -404,8 +403,8 @@ async fn functions_and_streams_end_with_the_client(server: &Target) {
 async fn what_is_cancelled_is_heard_no_more_and_the_rest_is(server: &Target) {
     let (client, mut recorder) = Recorder::joined(server).await;
     let socket = client.socket();
-    let (notes, mut called) = mpsc::unbounded_channel();
-    let function = socket.listen("echo").call(move |event| drop(notes.send(event)));
+    let (tell, mut called) = mpsc::unbounded_channel();
+    let function = socket.listen("echo").call(move |event| drop(tell.send(event)));
     let stream = socket.listen("echo").stream();
     let (addr, mut acted) = desk::<Event>();
     let part = socket.listen("echo").actor(addr.clone());
@@ -429,7 +428,7 @@ async fn what_is_cancelled_is_heard_no_more_and_the_rest_is(server: &Target) {
     recorder.next_event("other").await;
     assert_eq!(within(acted.recv()).await.unwrap().args::<u32>().unwrap(), 3);
 
-    // It may subscribe again, and rest what is.
+    // It may subscribe again, and hears what is.
     socket.listen_to::<Ready>().actor(addr);
     assert_eq!(within(acted_ready.recv()).await.unwrap().namespace(), "/");
     assert!(acted_ready.try_recv().is_err());
@@ -438,9 +437,9 @@ async fn what_is_cancelled_is_heard_no_more_and_the_rest_is(server: &Target) {
 async fn a_function_that_panics_is_called_no_more(server: &Target) {
     let client = server.client();
     let socket = client.socket();
-    let (notes, mut called) = mpsc::unbounded_channel::<()>();
+    let (tell, mut called) = mpsc::unbounded_channel::<()>();
     socket.listen_to::<Ready>().call(move |ready| {
-        notes.send(()).ok();
+        tell.send(()).unwrap();
         panic!("{}", ready.namespace());
     });
     let mut ready = socket.listen_to::<Ready>().stream();

@@ -72,6 +72,51 @@ impl Socket {
     /// # Ok(())
     /// # }
     /// ```
+    ///
+    /// Which type reads which answer is in the [table](crate::payload). Among others, a `Vec` is one
+    /// argument that is an array, [`Args`](crate::Args) is all arguments, and
+    /// [`Payload`](crate::Payload) is the answer as it came.
+    ///
+    /// # Answers with the error first
+    ///
+    /// Feathers and many other services in JavaScript call back with the error first, and the result
+    /// behind it. That is a pair, in which both may be missing:
+    ///
+    /// ```
+    /// use actix_socketio::Socket;
+    /// use serde::Deserialize;
+    ///
+    /// #[derive(Deserialize)]
+    /// struct Failure {
+    ///     message: String,
+    ///     code: u16,
+    /// }
+    ///
+    /// #[derive(Deserialize)]
+    /// struct Flight {
+    ///     number: u32,
+    /// }
+    ///
+    /// async fn find(socket: &Socket) -> Result<(), Box<dyn std::error::Error>> {
+    ///     let (error, flight): (Option<Failure>, Option<Flight>) =
+    ///         socket.emit_with_ack("find", ("flights", 7)).await?;
+    ///     match (error, flight) {
+    ///         (Some(error), _) => println!("{}: {}", error.code, error.message),
+    ///         (None, Some(flight)) => println!("flight {}", flight.number),
+    ///         (None, None) => println!("done"), // callback(null)
+    ///     }
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
+    /// | JavaScript | here |
+    /// |---|---|
+    /// | `callback(null, flight)` | `(None, Some(flight))` |
+    /// | `callback({ message, code })` | `(Some(failure), None)` |
+    /// | `callback(null)`, `callback()` | `(None, None)` |
+    /// | `callback(new Error("lost"))` | an error that is an empty object: JavaScript sends no message of an `Error`. [`serde_json::Value`] reads it, or a type all of whose fields may be missing |
+    ///
+    /// The other way, `event.ack((None::<Failure>, flight))` answers so.
     pub fn emit_with_ack<R: Reply>(&self, name: &str, arguments: impl Serialize) -> AckRequest<R> {
         self.ask(Emit::new(name, arguments))
     }

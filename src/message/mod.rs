@@ -135,7 +135,8 @@ impl Event {
     }
 
     /// The arguments in a type of the application: a tuple for several, `()` for none, anything
-    /// else for one. See [`Payload::decode`].
+    /// else for one. Without a type, [`Args`](crate::Args) is all of them, as [`Value`](crate::Value)s.
+    /// See [`Payload::decode`], and the [table](crate::payload).
     ///
     /// ```
     /// # use actix_socketio::Event;

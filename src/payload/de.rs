@@ -13,7 +13,10 @@ use serde::{
 };
 use serde_json::{Error, de::StrRead};
 
-use super::Payload;
+use super::{
+    Payload,
+    value::{ARGS, Build, VALUE, hand_over},
+};
 
 pub(super) fn decode<T: DeserializeOwned>(payload: &Payload) -> Result<T, Error> {
     T::deserialize(Arguments(payload))
@@ -49,9 +52,29 @@ impl<'a> Arguments<'a> {
     }
 
     fn several<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Error> {
-        let several =
-            Several { visitor, named: self.0.is_named(), attachments: self.0.attachments() };
+        self.list(visitor, false)
+    }
+
+    fn list<V: Visitor<'a>>(self, visitor: V, is_open: bool) -> Result<V::Value, Error> {
+        let (named, attachments) = (self.0.is_named(), self.0.attachments());
+        let several = Several { visitor, named, is_open, attachments };
         serde_json::Deserializer::from_str(self.0.json()).deserialize_seq(several)
+    }
+}
+
+/// All arguments, however many there are.
+struct All<'a>(Arguments<'a>);
+
+impl<'de> Deserializer<'de> for All<'de> {
+    type Error = Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        self.0.list(visitor, true)
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option
+        unit unit_struct newtype_struct seq tuple tuple_struct map struct enum identifier ignored_any
     }
 }
 
@@ -154,10 +177,14 @@ impl<'a> Deserializer<'a> for Arguments<'a> {
 
     fn deserialize_newtype_struct<V: Visitor<'a>>(
         self,
-        _: &'static str,
+        name: &'static str,
         visitor: V,
     ) -> Result<V::Value, Error> {
-        visitor.visit_newtype_struct(self)
+        match name {
+            ARGS => visitor.visit_newtype_struct(All(self)),
+            VALUE => self.first(|argument| argument.deserialize_newtype_struct(name, visitor)),
+            _ => visitor.visit_newtype_struct(self),
+        }
     }
 
     fn deserialize_tuple<V: Visitor<'a>>(self, _: usize, visitor: V) -> Result<V::Value, Error> {
@@ -182,6 +209,8 @@ impl<'a> Deserializer<'a> for Arguments<'a> {
 struct Several<'a, V> {
     visitor: V,
     named: bool,
+    /// Behind the last argument it ends.
+    is_open: bool,
     attachments: &'a [Bytes],
 }
 
@@ -196,8 +225,12 @@ impl<'a, V: Visitor<'a>> Visitor<'a> for Several<'a, V> {
         if self.named {
             inner.next_element::<IgnoredAny>()?;
         }
-        let elements = Elements { inner: &mut inner, attachments: self.attachments, ended: false };
-        let value = self.visitor.visit_seq(elements)?;
+        let attachments = self.attachments;
+        let value = if self.is_open {
+            self.visitor.visit_seq(Inside { inner: &mut inner, attachments })?
+        } else {
+            self.visitor.visit_seq(Elements { inner: &mut inner, attachments, ended: false })?
+        };
         while inner.next_element::<IgnoredAny>()?.is_some() {}
         Ok(value)
     }
@@ -313,7 +346,6 @@ impl<'a, D: Deserializer<'a>> Deserializer<'a> for Argument<'a, D> {
         deserialize_option();
         deserialize_unit();
         deserialize_unit_struct(name: &'static str);
-        deserialize_newtype_struct(name: &'static str);
         deserialize_seq();
         deserialize_tuple(len: usize);
         deserialize_tuple_struct(name: &'static str, len: usize);
@@ -322,6 +354,21 @@ impl<'a, D: Deserializer<'a>> Deserializer<'a> for Argument<'a, D> {
         deserialize_enum(name: &'static str, variants: &'static [&'static str]);
         deserialize_identifier();
         deserialize_ignored_any();
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'a>>(
+        self,
+        name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, D::Error> {
+        let Self { inner, attachments } = self;
+        if attachments.is_empty() {
+            inner.deserialize_newtype_struct(name, visitor)
+        } else if name == VALUE {
+            hand_over(inner.deserialize_any(Build { attachments })?, visitor)
+        } else {
+            inner.deserialize_newtype_struct(name, Inside { inner: visitor, attachments })
+        }
     }
 
     fn deserialize_bytes<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, D::Error> {

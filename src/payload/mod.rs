@@ -11,8 +11,25 @@
 //! |---|---|
 //! | `()`, a unit struct | none |
 //! | a tuple, an array `[T; N]`, a tuple struct | one for each element |
-//! | anything else (a struct, a `Vec`, a `String`, …) | one |
+//! | [`Args`](crate::Args) | as many as there are in the list |
+//! | anything else (a struct, a `Vec`, a `String`, a [`Value`](crate::Value) …) | one |
 //! | [`Bytes`] anywhere inside | an attachment |
+//!
+//! What each type reads of an event or an answer, and of which text between brackets:
+//!
+//! | Rust | reads | of `[]` | of `[1]` | of `[1,2]` | of `[[1,2]]` |
+//! |---|---|---|---|---|---|
+//! | `()` | nothing | `()` | `()` | `()` | `()` |
+//! | `u8`, and any type that is none of these | the first argument | error | `1` | `1` | error |
+//! | `Vec<u8>` | the first one, an array | error | error | error | `[1, 2]` |
+//! | `((u8, u8),)` | the first one, an array of two | error | error | error | `((1, 2),)` |
+//! | `Option<u8>` | the first one, if there is one and it is not null | `None` | `Some(1)` | `Some(1)` | error |
+//! | `(u8, u8)`, `[u8; 2]`, a tuple struct | the first two | error | error | `(1, 2)` | error |
+//! | `(u8, Option<u8>)` | the first, and the second if there is one | error | `(1, None)` | `(1, Some(2))` | error |
+//! | `Args<u8>` | all | `[]` | `[1]` | `[1, 2]` | error |
+//! | [`Value`](crate::Value) | the first one, whatever it is | error | `1` | `1` | `[1, 2]` |
+//! | `Args`, a list of `Value` | all, whatever they are | `[]` | `[1]` | `[1, 2]` | `[[1, 2]]` |
+//! | [`Payload`], for answers | all, as they came | | | | |
 //!
 //! A null alone is `None` of any type, or `(Value::Null,)`: to serde, a bare
 //! [`Value::Null`](serde_json::Value::Null) is the same as `()`, which is no argument at all.
@@ -42,6 +59,7 @@ mod plain;
 mod ser;
 pub(crate) mod text;
 mod tokens;
+pub(crate) mod value;
 
 use std::{fmt, ops::Range, sync::Arc};
 
@@ -121,8 +139,8 @@ impl Payload {
     /// them; ones that are missing are `None` where the type says `Option`.
     ///
     /// An attachment can be had as [`Bytes`], as a `Vec<u8>` by way of `serde_bytes`, or as
-    /// whatever else asks serde for bytes. A type that takes anything, such as
-    /// [`serde_json::Value`], sees the place that an attachment has in the text:
+    /// whatever else asks serde for bytes, or in a [`Value`](crate::Value). Another type that takes
+    /// anything, such as [`serde_json::Value`], sees the place that an attachment has in the text:
     /// `{"_placeholder":true,"num":N}`, for [`attachments`](Self::attachments)`()[N]`.
     ///
     /// # Errors

@@ -15,6 +15,7 @@ use serde_json::{
 use super::{
     Name, Payload,
     placeholder::{AMBIGUOUS, count_placeholders},
+    value::ARGS,
 };
 
 /// What a short event takes. Allocators keep blocks of less than 128 bytes, with what they note of
@@ -189,10 +190,10 @@ impl ser::Serializer for Probe {
 
     fn serialize_newtype_struct<T: Serialize + ?Sized>(
         self,
-        _: &'static str,
+        name: &'static str,
         value: &T,
     ) -> Result<Form, Form> {
-        value.serialize(self)
+        if name == ARGS { Ok(Form::Several) } else { value.serialize(self) }
     }
 
     fn serialize_newtype_variant<T: Serialize + ?Sized>(

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json, value::RawValue};
 
-use super::*;
+use super::{value::Args, *};
 
 #[derive(Serialize, Deserialize, PartialEq, Debug)]
 struct Shot {
@@ -333,4 +333,39 @@ fn debug_and_json_forms() {
     assert!(!format!("{payload:?}").contains("secret"));
     assert_eq!(encode_event("e", &()).unwrap().to_json(), "[]");
     assert_eq!(payload.detach(), payload);
+}
+
+#[test]
+fn each_type_reads_what_the_table_says() {
+    fn read<T: DeserializeOwned>(wire: &str) -> Result<T, DecodeError> {
+        let reply = Payload::answer(wire, vec![]);
+        let json = wire.strip_prefix('[').unwrap();
+        let comma = if json == "]" { "" } else { "," };
+        let event = event_e(&format!("[\"e\"{comma}{json}"), vec![]);
+        assert_eq!(event.decode::<T>().is_ok(), reply.decode::<T>().is_ok(), "{wire}");
+        reply.decode()
+    }
+    /// What becomes of `[]`, `[1]`, `[1,2]` and `[[1,2]]`, as JSON.
+    fn row<T: DeserializeOwned + Serialize>(expected: [Option<&str>; 4]) {
+        let wires = ["[]", "[1]", "[1,2]", "[[1,2]]"];
+        let json = |wire| read::<T>(wire).ok().map(|value| serde_json::to_string(&value).unwrap());
+        assert_eq!(wires.map(json), expected.map(|json| json.map(str::to_owned)));
+    }
+    #[derive(Deserialize, Serialize)]
+    struct Two(u8, u8);
+
+    row::<()>([Some("null"); 4]);
+    row::<u8>([None, Some("1"), Some("1"), None]);
+    row::<Vec<u8>>([None, None, None, Some("[1,2]")]);
+    row::<((u8, u8),)>([None, None, None, Some("[[1,2]]")]);
+    row::<Option<u8>>([Some("null"), Some("1"), Some("1"), None]);
+    row::<(u8, u8)>([None, None, Some("[1,2]"), None]);
+    row::<[u8; 2]>([None, None, Some("[1,2]"), None]);
+    row::<Two>([None, None, Some("[1,2]"), None]);
+    row::<(u8, Option<u8>)>([None, Some("[1,null]"), Some("[1,2]"), None]);
+    row::<Args<u8>>([Some("[]"), Some("[1]"), Some("[1,2]"), None]);
+    row::<value::Value>([None, Some("1"), Some("1"), Some("[1,2]")]);
+    row::<Args>([Some("[]"), Some("[1]"), Some("[1,2]"), Some("[[1,2]]")]);
+    assert_eq!(read::<Option<u8>>("[null]").unwrap(), None);
+    assert_eq!(read::<[u8; 2]>("[1,2,3]").unwrap(), [1, 2], "the rest is ignored");
 }

@@ -156,6 +156,18 @@ function serve(name) {
       }
     });
 
+    // As Feathers and many other services answer: the error first, and nothing behind it.
+    socket.on("find", (number, callback) => {
+      if (number === 7) {
+        callback(null, { number, seats: [1, 2] });
+      } else if (number === 0) {
+        callback(null);
+      } else {
+        callback({ name: "NotFound", message: "no such flight", code: 404 });
+      }
+    });
+    socket.on("fail", (callback) => callback(new Error("lost"), undefined));
+
     socket.on("silent", () => {});
     socket.on("number", (ack) => ack(7));
     socket.on("several", (ack) => ack(1, "two", [3]));
