@@ -75,7 +75,7 @@ impl Socket {
     ///
     /// Which type reads which answer is in the [table](crate::payload). Among others, a `Vec` is one
     /// argument that is an array, [`Args`](crate::Args) is all arguments, and
-    /// [`Payload`](crate::Payload) is the answer as it came.
+    /// [`Payload`] is the answer as it came.
     ///
     /// # Answers with the error first
     ///

@@ -10,7 +10,7 @@ use serde::{
 use serde_json::Number;
 
 use super::encode_reply;
-use crate::error::DecodeError;
+use crate::payload::error::DecodeError;
 
 /// What an argument can be: a JSON value, or an attachment in the place of one.
 ///
