@@ -578,7 +578,7 @@ async fn many_hear_each_what_is_theirs_whatever_names_there_are(server: &Target)
     let (told, mut called) = mpsc::unbounded_channel();
     for own in 0..10 {
         let told = told.clone();
-        socket.listen(&format!("n{own}")).call(move |event| {
+        socket.listen(format!("n{own}")).call(move |event| {
             told.send((own, event.name().to_owned(), event.args::<usize>().unwrap())).unwrap();
         });
     }
