@@ -28,11 +28,12 @@ use crate::{
 impl Socket {
     /// Emits an event: a tuple for several arguments, `()` for none, anything else for one.
     ///
-    /// Returns at once. The event is sent in the order of the calls, as soon as the namespace is
-    /// joined; until it is written to the connection it holds room in the namespace's buffer.
-    /// Whether it arrives is not told; see [`emit_with_ack`](Self::emit_with_ack).
+    /// Returns at once. Events are sent in the order of the calls, as soon as the namespace is
+    /// joined. An event holds room in the namespace's buffer until it is written to the connection.
+    /// `emit` does not tell whether the event arrives; [`emit_with_ack`](Self::emit_with_ack) does.
     ///
-    /// Who produces more than the connection takes can await what it returns, and is held back.
+    /// A producer that is faster than the connection can await the [`Written`] that this returns,
+    /// and is held back.
     ///
     /// ```
     /// # async fn example(socket: &actix_socketio::Socket) -> Result<(), actix_socketio::EmitError> {
@@ -49,18 +50,18 @@ impl Socket {
     ///
     /// # Errors
     ///
-    /// The event was not taken, and never will be; see [`EmitError`]. When the buffer is full, the
-    /// error has the event.
+    /// The event was not taken and will not be sent; see [`EmitError`]. If the buffer is full, the
+    /// error gives the event back.
     pub fn emit(&self, name: &str, arguments: impl Serialize) -> Result<Written, EmitError> {
         self.send(Emit::new(name, arguments)?)
     }
 
     /// Emits an event and waits for the server's answer.
     ///
-    /// Like any future it does nothing before it is awaited (or [sent](AckRequest::send)). The
-    /// answer comes as a tuple for several arguments, `()` for none, anything else for the first
-    /// one. Every call has an outcome, within
-    /// [`ack_timeout`](crate::ClientBuilder::ack_timeout) unless it sets a time of its own:
+    /// Like any future, it does nothing until it is awaited (or [sent](AckRequest::send)). The
+    /// answer is read as a tuple for several arguments, as `()` for none, and as anything else for
+    /// the first one. Every call resolves within
+    /// [`ack_timeout`](crate::ClientBuilder::ack_timeout), unless it sets its own:
     ///
     /// ```
     /// # use std::time::Duration;
@@ -73,14 +74,14 @@ impl Socket {
     /// # }
     /// ```
     ///
-    /// Which type reads which answer is in the [table](crate::payload). Among others, a `Vec` is one
-    /// argument that is an array, [`Args`](crate::Args) is all arguments, and
-    /// [`Payload`] is the answer as it came.
+    /// A [table](crate::payload) shows which type reads which answer. For example, a `Vec` reads
+    /// one argument that is an array, [`Args`](crate::Args) reads all arguments, and [`Payload`] is
+    /// the answer as it came.
     ///
     /// # Answers with the error first
     ///
-    /// Feathers and many other services in JavaScript call back with the error first, and the result
-    /// behind it. That is a pair, in which both may be missing:
+    /// Feathers and many other services in JavaScript call back with the error first and the result
+    /// second. Read that as a pair in which both may be missing:
     ///
     /// ```
     /// use actix_socketio::Socket;
@@ -116,12 +117,12 @@ impl Socket {
     /// | `callback(null)`, `callback()` | `(None, None)` |
     /// | `callback(new Error("lost"))` | an error that is an empty object: JavaScript sends no message of an `Error`. [`serde_json::Value`] reads it, or a type all of whose fields may be missing |
     ///
-    /// The other way, `event.ack((None::<Failure>, flight))` answers so.
+    /// To answer a server in this way, use `event.ack((None::<Failure>, flight))`.
     pub fn emit_with_ack<R: Reply>(&self, name: &str, arguments: impl Serialize) -> AckRequest<R> {
         self.ask(Emit::new(name, arguments))
     }
 
-    /// Emits an event that has a type of its own; see [`contract`](crate::message::contract).
+    /// Emits an event of a type of your own; see [`contract`](crate::message::contract).
     ///
     /// # Errors
     ///
@@ -130,8 +131,9 @@ impl Socket {
         self.emit(E::NAME, event)
     }
 
-    /// Asks the server, and waits for the answer that belongs to the question; see
-    /// [`contract`](crate::message::contract), and [`emit_with_ack`](Self::emit_with_ack) for what it returns.
+    /// Emits a question of a type of your own and waits for its reply; see
+    /// [`contract`](crate::message::contract). It returns the same as
+    /// [`emit_with_ack`](Self::emit_with_ack).
     pub fn call<C>(&self, call: C) -> AckRequest<C::Reply>
     where
         C: Call + Serialize,
@@ -140,12 +142,13 @@ impl Socket {
         self.emit_with_ack(C::NAME, call)
     }
 
-    /// Emits an event that is serialised already, and may have terms of its own; see [`Emit`].
+    /// Emits an event that is serialised already and may have options of its own; see [`Emit`].
+    ///
     /// (`socket.send(…)` of socket.io-client is `emit("message", …)` here.)
     ///
     /// # Errors
     ///
-    /// As for [`emit`](Self::emit), but for those of serialising.
+    /// The same as those of [`emit`](Self::emit), except for those of serialising.
     pub fn send(&self, emit: Emit) -> Result<Written, EmitError> {
         let written = |write_status| Written { port: Arc::clone(&self.port), write_status };
         let Admitted::Room(emit, mut permit) = self.port.take(emit, self.defaults.offline)? else {
@@ -156,13 +159,14 @@ impl Socket {
         Ok(written(write_status))
     }
 
-    /// Emits an event that is serialised already, and may have terms of its own, and waits for the
+    /// Emits an event that is serialised already and may have options of its own, and waits for the
     /// server's answer; see [`Emit`] and [`emit_with_ack`](Self::emit_with_ack).
     pub fn send_with_ack<R: Reply>(&self, emit: Emit) -> AckRequest<R> {
         self.ask(Ok(emit))
     }
 
-    /// A handle to the same namespace, by which events are treated so while it is not joined.
+    /// Returns another handle to the same namespace, which applies `offline` to its events while
+    /// the namespace is not joined.
     ///
     /// ```
     /// use actix_socketio::{Offline, Socket};
@@ -178,14 +182,15 @@ impl Socket {
         Self { defaults: Defaults { offline, ..self.defaults }, ..self.clone() }
     }
 
-    /// An address for [`Emit`] messages, for actors that must know nothing of sockets.
+    /// Returns an address for [`Emit`] messages, for actors that should not know about sockets.
     ///
     /// It does not keep the connection alive. The bound of the buffer is checked when the message
-    /// is handled, and the outcome is the message's result: only [`Recipient::send`] gives it, and
-    /// only who waits for it is held back. With `do_send`, an event that is not taken is lost.
+    /// is handled, and the result of the message says whether the event was taken. Only
+    /// [`Recipient::send`] gives that result and holds the sender back. With `do_send`, an event
+    /// that is not taken is lost.
     ///
-    /// Messages are sent in their order. What is emitted with the socket itself behind one of them may
-    /// come before it: who needs the order of all uses one of the two.
+    /// Messages are sent in their order. An event that is emitted with the socket itself may
+    /// overtake an earlier message: if the order of all events matters, use one of the two only.
     pub fn recipient(&self) -> Recipient<Emit> {
         self.port.recipient()
     }

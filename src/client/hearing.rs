@@ -31,28 +31,28 @@ use crate::{
 impl Socket {
     /// Subscribes an actor to [`Ready`], [`Event`] and [`Disconnected`].
     ///
-    /// It gets them in the order in which they came about, through its mailbox. When that is full,
-    /// messages wait for it, in order; when too many wait, the connection pauses, and the server
-    /// has to hold back; if that lasts too long, the newest events are dropped for this actor, and
-    /// [`Lagged`](crate::Lagged) says so. [`Overflow`] has other ways. An actor
-    /// that expects bursts does well to
-    /// [enlarge its mailbox](actix::Context::set_mailbox_capacity).
+    /// The messages go through the actor's mailbox, in the order in which they came about. When the
+    /// mailbox is full, further messages wait, in order. When too many wait, the connection pauses,
+    /// and the server has to hold back. If that lasts too long, the newest events are dropped for
+    /// this actor, and [`Lagged`](crate::Lagged) says so. [`Overflow`] has other ways. If you
+    /// expect bursts, [enlarge the mailbox](actix::Context::set_mailbox_capacity).
     ///
-    /// A handler that returns a future counts as busy until that is done: answer quickly, and spawn
-    /// what takes long. Above all, do not await an answer of the server in it.
+    /// A handler that returns a future counts as busy until the future is done. Return quickly, and
+    /// spawn long work. Above all, do not await an answer of the server in a handler.
     ///
-    /// If the namespace is joined already, `Ready` comes at once; some servers send events before it.
-    /// `Disconnected` may come twice: when the namespace is lost, and when it is certain that it stays
-    /// so. Whatever else there is to hear, such as a first attempt to join that fails, takes
-    /// [`subscribe_to`](Self::subscribe_to). Events that came before anybody
-    /// had subscribed are kept for the first subscriber; when there are more than 1024 of them, or
-    /// 1 MiB, they are discarded, and the log says so. [`Stats::missed`](crate::Stats::missed) counts
-    /// them, as all that nobody hears.
+    /// If the namespace is joined already, `Ready` comes at once. Some servers send events before
+    /// it. `Disconnected` may come twice: when the namespace is lost, and when it turns out that it
+    /// stays so. For all other messages, such as the failure of the first attempt to join, use
+    /// [`subscribe_to`](Self::subscribe_to).
     ///
-    /// Subscribe once: twice is two subscriptions, and each event comes twice. A subscriber that has
-    /// stopped or panicked is forgotten: the log says which one, and how many events that waited for it
-    /// are lost. (Those in its mailbox are lost as well, and nobody can count them.) A subscription keeps its actor alive, as any address does, until
-    /// it is [cancelled](Subscription::cancel).
+    /// Events that come before the first subscriber are kept for it, up to 1024 events or 1 MiB.
+    /// Beyond that they are discarded, logged, and counted in
+    /// [`Stats::missed`](crate::Stats::missed), like all events without a subscriber.
+    ///
+    /// Subscribe an actor once: after two calls, each event comes twice. A subscriber that has
+    /// stopped or panicked is removed. The log names it and counts the waiting events that are lost
+    /// (not those in its mailbox). Like any address, a subscription keeps its actor alive until it
+    /// is [cancelled](Subscription::cancel).
     ///
     /// ```
     /// use actix::prelude::*;
@@ -102,8 +102,8 @@ impl Socket {
     /// [`GaveUp`](crate::GaveUp), [`ServerError`](crate::ServerError), [`Lagged`](crate::Lagged),
     /// [`Undecodable`](crate::Undecodable) or [`Emitted`](crate::Emitted).
     ///
-    /// What one actor subscribes to, here and in the other ways, is one subscription, with one order.
-    /// So `Lagged` is of the events that the same actor missed.
+    /// All calls of one actor make one subscription, with one order. So its `Lagged` tells of the
+    /// events that it missed itself.
     ///
     /// ```
     /// use actix::prelude::*;
@@ -131,13 +131,13 @@ impl Socket {
         self.begin(number, Interests::of_kind(number, actor))
     }
 
-    /// Subscribes an actor to events of one name, which it gets as messages of its own type: decoded,
-    /// and in one order with all else that it has subscribed to. See [`contract`](crate::message::contract)
-    /// for an example.
+    /// Subscribes an actor to events of one name as messages of a type of your own. They are
+    /// decoded before they are delivered, and come in order with all other messages of the actor.
+    /// See [`contract`](crate::message::contract) for an example.
     ///
-    /// An event that does not have this shape comes as [`Undecodable`](crate::Undecodable) to who
-    /// has subscribed to that, and otherwise to the log. The actor may have several of these, and
-    /// other subscriptions beside them; [`cancel`](Subscription::cancel) ends this one.
+    /// An event that does not fit the type goes to the subscribers of
+    /// [`Undecodable`](crate::Undecodable), or else to the log. An actor may have several of these
+    /// beside other subscriptions; [`cancel`](Subscription::cancel) ends this one only.
     pub fn on<E>(&self, actor: impl Into<Recipient<E>>) -> Subscription
     where
         E: NamedEvent + DeserializeOwned + Message<Result = ()> + Send + 'static,
@@ -146,17 +146,15 @@ impl Socket {
         self.hear(SubscriptionId::next(), owner, E::NAME, Typed::<E, _>::new(recipient))
     }
 
-    /// Has an actor answer what the server asks with events of one name: what its handler returns
-    /// is the answer, also by way of a future, also if it is an error; see
-    /// [`contract`](crate::message::contract).
+    /// Has an actor answer the server's questions of one name. The answer is what its handler
+    /// returns: a value, a future or an error. See [`contract`](crate::message::contract).
     ///
-    /// The actor answers up to 64 of them at a time; further ones wait, and all behind them. An
-    /// event that does not ask for an answer is handled as well.
+    /// An actor answers up to 64 questions at a time; further ones wait, with all messages behind
+    /// them. Events that do not ask for an answer are handled as well.
     ///
-    /// The server gets an error as the answer, `{"error":"…"}`, where there is no other: the actor
-    /// stops or panics before it has answered, or what it returns cannot be serialised (or panics
-    /// then) or is too large for the server. A subscription that is [cancelled](Subscription::cancel) still answers
-    /// what it has been asked.
+    /// If there is no answer, the server gets the error `{"error":"…"}`: if the actor stops or
+    /// panics before it has answered, or if its answer cannot be serialised or is too large for the
+    /// server. After [`cancel`](Subscription::cancel), open questions are still answered.
     pub fn answer<C>(&self, actor: impl Into<Recipient<C>>) -> Subscription
     where
         C: Call + DeserializeOwned + Message + Send + 'static,
@@ -167,9 +165,9 @@ impl Socket {
         self.hear(SubscriptionId::next(), owner, C::NAME, Answering(recipient))
     }
 
-    /// Begins to hear events by their names, without a type of their own: those of one name, of a
-    /// [prefix](Filter::prefix), or [all](Filter::all). [`Listen`] has the properties, and who can get
-    /// them: an actor, a function or a stream.
+    /// Selects events by name, without a type: events of one name, of a [prefix](Filter::prefix),
+    /// or [all](Filter::all). The returned [`Listen`] sets properties and the receiver: an actor, a
+    /// function or a stream.
     ///
     /// ```
     /// # use actix_socketio::{Filter, Socket};
@@ -183,8 +181,8 @@ impl Socket {
         Listen::new(self, filter.into())
     }
 
-    /// Begins to hear any kind of message, in the same ways: each that can be
-    /// [subscribed to](Self::subscribe_to), and each event that has a [type](NamedEvent) of its own.
+    /// Selects any kind of message in the same way: every kind that can be [subscribed
+    /// to](Self::subscribe_to), and every event with a [type](NamedEvent) of your own.
     ///
     /// ```
     /// # use actix_socketio::{NamedEvent, Ready, Reconnecting, Socket};
@@ -203,18 +201,18 @@ impl Socket {
     /// # }
     /// ```
     ///
-    /// Whoever hears [`Lagged`](crate::Lagged) in this way without being an actor, or once, hears of
-    /// the events that others in the namespace missed and were not told of: actors that have not
-    /// subscribed to it, functions and streams.
+    /// [`Lagged`](crate::Lagged) has a special meaning here. A function, a stream or a call with
+    /// `once` gets the losses of other subscribers in the namespace that were not told themselves:
+    /// actors that have not subscribed to it, functions and streams.
     pub fn listen_to<M: Listenable>(&self) -> Listen<M> {
         Listen::new(self, M::filter())
     }
 
-    /// A handle to the same namespace, whose subscriptions are treated so when events come too fast,
-    /// from the first one on.
+    /// Returns another handle to the same namespace, whose subscriptions handle too many events by
+    /// `overflow`, from the first event on.
     ///
-    /// What one actor hears of a namespace is one subscription: the last call that sets an
-    /// [`Overflow`] counts, here or with [`Listen::overflow`]. One that sets none leaves it as it is.
+    /// An actor has one subscription to a namespace: the last call that sets an [`Overflow`]
+    /// counts, here or with [`Listen::overflow`]. Calls that set none change nothing.
     ///
     /// ```
     /// # use actix_socketio::{Event, Overflow, Socket};

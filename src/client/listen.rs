@@ -21,7 +21,7 @@ use crate::{
     message::Event,
 };
 
-/// Begins to hear messages of one kind: properties first, and at the end whoever gets them, which is
+/// A subscription that is being set up: first its properties, and at the end its receiver, which is
 /// an actor, a function or a stream. See [`Socket::listen`] and [`Socket::listen_to`].
 ///
 /// | property | |
@@ -53,10 +53,10 @@ use crate::{
 /// }
 /// ```
 ///
-/// A function or a stream is a subscriber of its own, with the bounds of an actor: events that it
-/// takes too slowly wait in the namespace and hold the connection up, unless the
-/// [`Overflow`](Self::overflow) says otherwise; of other messages, no more than 64 wait, and the oldest
-/// one gives way.
+/// A function or a stream is a subscriber of its own, with the bounds of an actor. Events that it
+/// handles too slowly wait in the namespace and hold the connection back, unless
+/// [`overflow`](Self::overflow) says otherwise. Of life-cycle messages, at most 64 wait; then the
+/// oldest is dropped.
 #[must_use = "nothing is heard before it is said who hears it: `.actor(…)`, `.call(…)` or `.stream()`"]
 pub struct Listen<M = Event> {
     port: Arc<NamespaceRef>,
@@ -77,33 +77,34 @@ impl<M: Listenable> Listen<M> {
         }
     }
 
-    /// One message, and none after it.
+    /// Ends the subscription after one message.
     ///
     /// If the namespace is joined already, its [`Ready`](crate::Ready) comes at once. Of the events
-    /// that came before anybody had subscribed, it takes the first one that fits; the others are kept
-    /// on. An event that does not have the shape of the type that was asked for counts as well.
+    /// that came before the first subscriber, this takes the first one that fits; the others are
+    /// kept. An event that does not fit the type counts as well.
     ///
-    /// This is a subscription of its own: an actor that has another one gets the message from both,
-    /// and its place in the order of the other's is not kept. It never misses anything.
+    /// This makes a subscription of its own. An actor that has another one gets the message from
+    /// both, and the order between the two is not kept. It never misses a message.
     pub fn once(mut self) -> Self {
         self.is_once = true;
         self
     }
 
-    /// What to do when events come faster than they are taken, from the first one on. Default: what the
-    /// [handle](Socket::with_overflow) says, and then [`Overflow::Pause`].
+    /// Sets what to do when events come faster than they are handled, from the first one on.
+    /// Default: that of the [handle](Socket::with_overflow), then that of the namespace, which is
+    /// [`Overflow::Pause`] unless set.
     ///
-    /// Of an actor it is the property of its whole subscription to the namespace: the last call that
-    /// sets one counts. It means nothing to one message.
+    /// For an actor, it applies to its whole subscription to the namespace: the last call that sets
+    /// one counts. It has no effect on [`once`](Self::once).
     pub fn overflow(mut self, overflow: Overflow) -> Self {
         self.overflow = Some(overflow);
         self
     }
 
-    /// The messages go to an actor.
+    /// Sends the messages to an actor.
     ///
-    /// What one actor hears of a namespace is one subscription, with one order, however many calls
-    /// it takes: but for [`once`](Self::once), these messages come in the order of all others.
+    /// An actor has one subscription to a namespace, with one order, however many calls made it. So
+    /// these messages come in order with all its others, except with [`once`](Self::once).
     pub fn actor(self, actor: impl Into<Recipient<M>>) -> Subscription
     where
         M: Message<Result = ()>,
@@ -114,9 +115,9 @@ impl<M: Listenable> Listen<M> {
         self.begin(number, owner, recipient)
     }
 
-    /// A function is called with each message. It runs on the arbiter of the client, and must not
-    /// block it: what takes long is for another arbiter, or the heartbeat is missed. One that panics
-    /// is forgotten, and the log says which.
+    /// Calls a function with each message. It runs on the arbiter of the client and must not block
+    /// it, or heartbeats are missed: move long work to another arbiter. A function that panics is
+    /// removed, and the log names it.
     ///
     /// ```
     /// # fn example(socket: &actix_socketio::Socket) {
@@ -137,7 +138,8 @@ impl<M: Listenable> Listen<M> {
         self.begin(number, Owner::alone(number), function)
     }
 
-    /// The messages come as a stream, which ends with the client. Drop it to hear no more.
+    /// Returns the messages as a stream, which ends with the client. Dropping the stream ends the
+    /// subscription.
     ///
     /// ```
     /// use actix_socketio::{Event, Filter};

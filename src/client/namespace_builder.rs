@@ -1,28 +1,8 @@
-//! Everything that can be set for one namespace.
-
-use std::{fmt, time::Duration};
-
-use serde::Serialize;
-
-use crate::{
-    actor::{settings::Settings, subscribers::policy::Overflow},
-    client::{
-        Client,
-        address::namespace_name,
-        credentials::Auth,
-        error::NamespaceError,
-        socket::{Defaults, Socket},
-    },
-    middleware::Middleware,
-    proto::emit::Offline,
-    runtime::provider::JoinContext,
-};
-
-/// Everything that can be set for one namespace before it is joined; see [`Client::namespace`].
+//! The options of one namespace, set before it is joined; see [`Client::namespace`].
 ///
-/// What is not set here is as the [`ClientBuilder`](crate::ClientBuilder) has it. It holds from the
-/// first moment: the first request to join has these credentials, and the first event that the server
-/// emits passes this middleware.
+/// The defaults are those of the [`ClientBuilder`](crate::ClientBuilder). Options hold from the
+/// first moment: the first request to join has these credentials, and the first event of the server
+/// passes this middleware.
 ///
 /// ```
 /// use actix_socketio::{
@@ -83,8 +63,8 @@ impl NamespaceBuilder {
         self
     }
 
-    /// The credentials for this namespace, asked for before each request to join it, in place of those
-    /// of the client; see [`ClientBuilder::auth_with`](crate::ClientBuilder::auth_with).
+    /// A provider of credentials for this namespace, asked before each request to join it, instead
+    /// of those of the client; see [`ClientBuilder::auth_with`](crate::ClientBuilder::auth_with).
     pub fn auth_with<P, F, T, E>(mut self, provider: P) -> Self
     where
         P: Fn(JoinContext) -> F + Send + Sync + 'static,

@@ -26,8 +26,8 @@ use crate::{
     runtime::task,
 };
 
-/// An event that was taken. Awaited, it resolves when the event is written to the connection;
-/// dropped, it does nothing.
+/// An event that was taken. It resolves when the event is written to the connection. It need not be
+/// awaited: dropping it changes nothing.
 ///
 /// It can be kept, and awaited later:
 ///
@@ -52,10 +52,10 @@ use crate::{
 /// }
 /// ```
 ///
-/// It is an error if that does not happen: the event is dropped, for the same reasons as one that
-/// [asks for an answer](Socket::emit_with_ack), or its namespace ends ([`EmitError::Closed`]). In the
-/// latter case the event may still wait in the buffer, for [`Socket::connect`]; after that call, it
-/// can be waited for as before.
+/// It resolves to an error if the event is dropped, for the same reasons as an event that [asks for
+/// an answer](Socket::emit_with_ack), or if its namespace ends ([`EmitError::Closed`]). In the
+/// latter case the event may still be in the buffer, for [`Socket::connect`]; after that call, it
+/// can be awaited again.
 #[derive(Debug)]
 pub struct Written {
     pub(super) port: Arc<NamespaceRef>,
@@ -96,8 +96,9 @@ pub struct AckRequest<R> {
 }
 
 impl<R> AckRequest<R> {
-    /// How long to wait for the answer. The time counts from the emit, joined or not; with
-    /// [retries](Self::retries) it is the time for each try, and counts from when that is sent.
+    /// How long to wait for the answer. The time counts from the emit, even if the namespace is not
+    /// joined. With [retries](Self::retries), it is the time for each try, and counts from when
+    /// that is sent.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
@@ -105,24 +106,24 @@ impl<R> AckRequest<R> {
 
     /// Sends the event again until the server has answered: at least once.
     ///
-    /// An answer that does not come in [time](Self::timeout) takes one of so many retries; a
-    /// connection that is lost takes none, and the event goes again on the next one. So it arrives,
-    /// unless the namespace ends: who waits then gets [`AckError::Disconnected`], or
-    /// [`AckError::NeverSent`]. Until there is an outcome the event holds room in the buffer.
+    /// An answer that does not come in [time](Self::timeout) uses up one retry. A lost connection
+    /// uses up none: the event is sent again on the next one. So the event arrives, unless the
+    /// namespace ends; the request then resolves to [`AckError::Disconnected`] or
+    /// [`AckError::NeverSent`]. Until then the event holds room in the buffer.
     ///
-    /// Such events go in order, in a lane of their own: one at a time, unless
-    /// [`retry_window`](crate::ClientBuilder::retry_window) is larger; other events may overtake
-    /// them. The server may get one more than once;
-    /// [`message_ids`](crate::ClientBuilder::message_ids) are for servers that want to know.
+    /// Events with retries are sent in order, one at a time unless
+    /// [`retry_window`](crate::ClientBuilder::retry_window) is larger. Other events may overtake
+    /// them. The server may get an event more than once;
+    /// [`message_ids`](crate::ClientBuilder::message_ids) let it recognise repeats.
     ///
-    /// The default is [`ClientBuilder::retries`](crate::ClientBuilder::retries); 0 is an event that
-    /// is sent once.
+    /// Default: [`ClientBuilder::retries`](crate::ClientBuilder::retries). With 0, the event is
+    /// sent once.
     pub fn retries(mut self, retries: u32) -> Self {
         self.retries = retries;
         self
     }
 
-    /// Sends now, to be awaited later.
+    /// Sends the event now. The answer can be awaited later.
     pub fn send(self) -> Ack<R> {
         let (waiter, answer) = task::channel();
         let Self { socket, emit, timeout, retries, .. } = self;
@@ -156,7 +157,7 @@ impl<R> fmt::Debug for AckRequest<R> {
     }
 }
 
-/// The answer of the server to an emit, when it comes. It always resolves.
+/// The future answer of the server to an emit. It always resolves.
 #[derive(Debug)]
 #[must_use = "the answer is here"]
 pub struct Ack<R> {
@@ -193,7 +194,7 @@ impl<R: Reply> Future for Ack<R> {
     }
 }
 
-/// Waits for a namespace, from when it is polled first. See [`Socket::ready`].
+/// Waits for a namespace to be joined, starting with the first poll. See [`Socket::ready`].
 #[derive(Debug)]
 #[must_use = "futures do nothing unless awaited"]
 pub struct ReadyRequest {
@@ -208,7 +209,7 @@ impl ReadyRequest {
         Self { port, timeout, outcome: None }
     }
 
-    /// How long to wait.
+    /// How long to wait. Default: the time for connecting and for joining together.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self

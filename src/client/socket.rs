@@ -15,11 +15,11 @@ use crate::{
 
 /// A handle to one namespace of one connection.
 ///
-/// Cheap to clone, and usable from any thread: from actors of any arbiter, from plain async code,
-/// from none. All handles of a [`Client`](crate::Client) together keep its connection alive.
+/// It is cheap to clone and may be used from any thread, inside and outside of actors. The handles
+/// of a [`Client`](crate::Client) together keep its connection alive.
 ///
-/// The namespace is joined as soon as there is a handle. Nothing has to be waited for: what is
-/// emitted before it is joined waits in a buffer, in order.
+/// The namespace is joined as soon as a handle exists. There is no need to wait for it: events that
+/// are emitted before wait in a buffer, in order.
 #[derive(Clone)]
 pub struct Socket {
     pub(super) port: Arc<NamespaceRef>,
@@ -69,9 +69,10 @@ impl Socket {
         &self.port.name.namespace
     }
 
-    /// Whether the namespace is joined, is being joined, or has ended, as far as is known. That may be
-    /// over in a moment, and what is emitted meanwhile waits: to act when it changes, subscribe to
-    /// [`Ready`](crate::Ready) and [`Disconnected`](crate::Disconnected), or wait with
+    /// The state of the namespace, as far as it is known: joining, joined, or ended.
+    ///
+    /// It may change at any moment, and events that are emitted meanwhile wait. To act on a change,
+    /// subscribe to [`Ready`](crate::Ready) and [`Disconnected`](crate::Disconnected), or wait with
     /// [`ready`](Self::ready).
     pub fn state(&self) -> SocketState {
         match self.port.ended() {
@@ -83,15 +84,19 @@ impl Socket {
 
     /// Waits until the namespace is joined.
     ///
-    /// Nothing depends on it: emits wait by themselves. It tells whether joining worked.
+    /// There is no need to call this before emitting. It tells whether joining worked.
     ///
-    /// The wait ends at once when there is no sense in it
-    /// ([`ReadyError::Failing`](crate::ReadyError::Failing)): the host is not known; or the server
-    /// answers the request to connect with a status that will not change by itself, such as 401, 403,
-    /// 404 or 410 (but for 401 and 403 where [headers](crate::ClientBuilder::headers_with) or the query
-    /// are asked for anew each time). And it ends when three attempts have failed in a row, for
-    /// instance because nothing listens there. The client goes on trying by its policy, and
-    /// [`Reconnect::patient`](crate::Reconnect::patient) makes `ready` go on waiting as well.
+    /// The wait ends early ([`ReadyError::Failing`](crate::ReadyError::Failing)) when a failure
+    /// will not go away by itself:
+    ///
+    /// * the host is not known;
+    /// * the server answers the request to connect with a status that will not change, such as 401,
+    ///   403, 404 or 410 (401 and 403 only if neither [headers](crate::ClientBuilder::headers_with)
+    ///   nor the query come from a provider);
+    /// * three attempts have failed in a row, for instance because nothing listens there.
+    ///
+    /// The client itself keeps trying by its policy. With
+    /// [`Reconnect::patient`](crate::Reconnect::patient), `ready` keeps waiting as well.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -105,12 +110,12 @@ impl Socket {
         ReadyRequest::new(Arc::clone(&self.port), self.defaults.ready_timeout)
     }
 
-    /// Joins again after the namespace was left, refused or lost. Does nothing if it is joined or
-    /// being joined.
+    /// Joins again after the namespace was left, refused or lost. Does nothing while it is joined
+    /// or being joined.
     ///
-    /// If there is no connection, one is made. On a server 1.x or 2.x that `/` was left on, or that
-    /// refused it, joining anything takes a new connection, and so all namespaces through it: they
-    /// get `Disconnected` with [`Reason::Reconnect`], and `Ready`.
+    /// If there is no connection, one is made. A server 1.x or 2.x cannot take a client back into a
+    /// `/` that was left or refused. Joining then takes a new connection for all namespaces: they
+    /// get `Disconnected` with [`Reason::Reconnect`], and then `Ready`.
     pub fn connect(&self) {
         if self.port.ended() == Some(Reason::Shutdown) {
             return;
@@ -121,13 +126,13 @@ impl Socket {
         }
     }
 
-    /// Leaves the namespace, behind all that was emitted before.
+    /// Leaves the namespace, after everything that was emitted before is sent.
     ///
-    /// Subscribers get [`Disconnected`](crate::Disconnected); who waits for an answer gets
-    /// [`AckError::Disconnected`](crate::AckError::Disconnected), or
-    /// [`AckError::NeverSent`](crate::AckError::NeverSent) if the event still waited. Events that
-    /// still wait and ask for no answer are kept for [`connect`](Self::connect), and can be
-    /// [taken back](Self::take_unsent). The connection stays, for the other namespaces too.
+    /// Subscribers get [`Disconnected`](crate::Disconnected). Pending answers resolve to
+    /// [`AckError::Disconnected`](crate::AckError::Disconnected), or to
+    /// [`AckError::NeverSent`](crate::AckError::NeverSent) if the event was still waiting. Waiting
+    /// events that ask for no answer are kept for [`connect`](Self::connect), and can be [taken
+    /// back](Self::take_unsent). The connection stays open, even if no namespace is left.
     pub fn disconnect(&self) {
         if self.port.ended().is_none() {
             let intent_seq = self.port.note_intent(Some(&Reason::ClientDisconnect));
@@ -135,8 +140,8 @@ impl Socket {
         }
     }
 
-    /// What it takes to go on with this session elsewhere, as of now. `None` if there is no session
-    /// that could be gone on with; see [`SessionTicket`].
+    /// A ticket with which another client can continue this session, as of now; see
+    /// [`SessionTicket`]. `None` if there is no session that can be continued.
     pub async fn session_ticket(&self) -> Option<SessionTicket> {
         let (waiter, ticket) = task::channel();
         self.port.tell(FromHandle::GiveTicket { waiter });
@@ -146,23 +151,24 @@ impl Socket {
 
 /// # What waits to be sent
 impl Socket {
-    /// How many emitted events hold room in the buffer: they have not been written to the connection
-    /// yet or, with [retries](crate::AckRequest::retries), not been answered.
+    /// The number of emitted events in the buffer: those not yet written to the connection or, with
+    /// [retries](crate::AckRequest::retries), not yet answered.
     pub fn unsent(&self) -> usize {
         self.port.send_quota.waiting()
     }
 
-    /// Their bytes.
+    /// The bytes of the [unsent](Self::unsent) events.
     pub fn unsent_bytes(&self) -> usize {
         self.port.send_quota.waiting_bytes()
     }
 
-    /// Takes the events out of the buffer that wait for the namespace to be joined: to look at
-    /// them, to drop them, or to [send](Self::send) them otherwise. They are not sent by
-    /// themselves any more, and who waits for an answer to one gets [`EmitError::Discarded`](crate::EmitError::Discarded).
+    /// Takes the events out of the buffer that wait for the namespace to be joined, to inspect
+    /// them, drop them, or [send](Self::send) them elsewhere. The client does not send them any
+    /// more. Callers that wait for an answer to one get
+    /// [`EmitError::Discarded`](crate::EmitError::Discarded).
     ///
-    /// What has been handed to the connection, or was sent before (with
-    /// [retries](crate::AckRequest::retries)), is not among them.
+    /// Events that have been handed to the connection, or were sent before (with
+    /// [retries](crate::AckRequest::retries)), are not among them.
     pub async fn take_unsent(&self) -> Vec<Emit> {
         let (waiter, unsent) = task::channel();
         self.port.tell(FromHandle::TakeUnsent { waiter });

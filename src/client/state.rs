@@ -2,17 +2,17 @@
 
 use crate::proto::reason::Reason;
 
-/// How a namespace is, as far as is known; see [`Socket::state`](crate::Socket::state).
+/// The state of a namespace; see [`Socket::state`](crate::Socket::state).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SocketState {
-    /// It is not joined yet, or not any more, and the client works on it: it connects, waits for the
-    /// next attempt, or for the server's answer. What is emitted waits.
+    /// It is not joined, and the client is working on that: it connects, waits for the next
+    /// attempt, or waits for the server's answer. Emitted events wait.
     Joining,
-    /// The server has let it in.
+    /// It is joined.
     Joined,
-    /// It was left, refused or lost, for this reason, and stays so until
-    /// [`Socket::connect`](crate::Socket::connect). After [`Reason::Shutdown`], it stays so for ever.
+    /// It was left, refused or lost, for this reason. It stays so until
+    /// [`Socket::connect`](crate::Socket::connect); after [`Reason::Shutdown`], for ever.
     Ended(Reason),
 }
 

@@ -8,14 +8,14 @@ use crate::actor::{
     subscribers::{NewSubscription, policy::SubscriptionId},
 };
 
-/// A handle to a subscription: what an actor, or a function, hears of one namespace.
+/// A handle to a subscription of an actor, a function or a stream to one namespace.
 ///
-/// There is no need to keep it: dropping it changes nothing. Nor does it keep anything alive. It
-/// may be used on any thread.
+/// It need not be kept: dropping it changes nothing. It keeps nothing alive, and may be used from
+/// any thread.
 ///
-/// An actor that subscribes to several things of one namespace has one subscription to them all, with
-/// one order and one [`Overflow`](crate::Overflow). Only what it hears
-/// [once](crate::Listen::once) is apart.
+/// All calls with which an actor subscribes to one namespace make one subscription, with one order
+/// and one [`Overflow`](crate::Overflow). Only calls with [`once`](crate::Listen::once) make
+/// subscriptions of their own.
 ///
 /// ```
 /// use actix::Recipient;
@@ -45,16 +45,17 @@ impl Subscription {
         Self { port: Arc::clone(port), number }
     }
 
-    /// Ends the subscription: the actor hears nothing more, once the namespace has got to this.
-    /// Messages that are in its mailbox already still come, and are
-    /// [answered](crate::Socket::answer); what waited for room in it does not.
+    /// Ends the subscription, as soon as the namespace gets to this call. Messages that are already
+    /// in the actor's mailbox still arrive, and questions among them are still
+    /// [answered](crate::Socket::answer). Messages that wait for room in the mailbox are dropped.
     ///
-    /// A handle of [`on`](crate::Socket::on), [`answer`](crate::Socket::answer) or a
-    /// [`Listen`](crate::Listen) ends just that. One of [`subscribe`](crate::Socket::subscribe) or
-    /// [`subscribe_to`](crate::Socket::subscribe_to) ends all that the actor has subscribed to, but for
-    /// what it hears [once](crate::Listen::once).
+    /// A handle of [`on`](crate::Socket::on), [`answer`](crate::Socket::answer) or
+    /// [`Listen`](crate::Listen) ends just what that call began. A handle of
+    /// [`subscribe`](crate::Socket::subscribe) or [`subscribe_to`](crate::Socket::subscribe_to)
+    /// ends everything that the actor has subscribed to in this namespace, except for calls with
+    /// [`once`](crate::Listen::once).
     ///
-    /// Does nothing if the subscription is over. The actor may subscribe again, which is another
+    /// Does nothing if the subscription is over. The actor may subscribe again; that is a new
     /// subscription.
     pub fn cancel(self) {
         self.port.tell(FromHandle::Cancel { number: self.number });
