@@ -1,4 +1,24 @@
-//! The options of one namespace, set before it is joined; see [`Client::namespace`].
+//! Everything that can be set for one namespace.
+
+use std::{fmt, time::Duration};
+
+use serde::Serialize;
+
+use crate::{
+    actor::{settings::Settings, subscribers::policy::Overflow},
+    client::{
+        Client,
+        address::namespace_name,
+        credentials::Auth,
+        error::NamespaceError,
+        socket::{Defaults, Socket},
+    },
+    middleware::Middleware,
+    proto::emit::Offline,
+    runtime::provider::JoinContext,
+};
+
+/// The options of one namespace, set before it is joined; see [`Client::namespace`].
 ///
 /// The defaults are those of the [`ClientBuilder`](crate::ClientBuilder). Options hold from the
 /// first moment: the first request to join has these credentials, and the first event of the server
