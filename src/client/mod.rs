@@ -46,9 +46,9 @@ use crate::{
 
 /// A connection to a Socket.IO server, and all namespaces on it.
 ///
-/// Cheap to clone, and usable from any thread. The connection lives until
-/// [`shutdown`](Self::shutdown), or until the last handle is dropped: every `Client` and every
-/// [`Socket`]. Then what was emitted is still sent, within five seconds.
+/// It is cheap to clone and may be used from any thread. The connection lives until
+/// [`shutdown`](Self::shutdown), or until the last handle is dropped, `Client`s and [`Socket`]s
+/// alike. In the latter case, emitted events are still sent, within five seconds.
 #[derive(Clone)]
 pub struct Client {
     inner: Arc<Inner>,
@@ -90,15 +90,15 @@ impl fmt::Debug for Client {
 }
 
 impl Client {
-    /// Begins a client for the server at `url`: `http://host:port`.
+    /// Begins the options of a client for the server at `url`: `http://host:port`.
     ///
-    /// A path in the URL is the default namespace, just as it is written, as for the official client;
-    /// it is not the path of the request, which is [`path`](ClientBuilder::path). A query in it is
-    /// sent to the server. A host name may have letters beyond ASCII.
+    /// A path in the URL is the default namespace, as it is for the official client. (The path of
+    /// the HTTP request is [`path`](ClientBuilder::path).) A query in the URL is sent to the
+    /// server. A host name may have letters beyond ASCII.
     ///
-    /// What is wrong with a URL is told by [`start`](ClientBuilder::start). Nothing of it is guessed:
-    /// it needs a scheme, and what a browser would mend (spaces, backslashes, an IPv4 address that is
-    /// not four decimal numbers) is refused.
+    /// [`start`](ClientBuilder::start) reports a URL that cannot be used. Nothing is guessed: the
+    /// URL needs a scheme, and what a browser would repair is refused (spaces, backslashes, an IPv4
+    /// address that is not four decimal numbers).
     pub fn builder(url: impl Into<String>) -> ClientBuilder {
         ClientBuilder::new(url.into())
     }
@@ -108,23 +108,23 @@ impl Client {
         &self.default
     }
 
-    /// A namespace on this connection, joined now if it was not joined before, with what the
-    /// [`ClientBuilder`] has set.
+    /// A namespace on this connection, with the options of the [`ClientBuilder`]. It is joined now,
+    /// unless it was joined before.
     ///
-    /// The leading slash may be left out. The same name gives a handle to the same namespace. One
-    /// that has ended (left, refused or lost) is not joined again by this:
-    /// [`Socket::connect`] does that. For one with credentials, middleware or other settings of its
-    /// own, see [`namespace`](Self::namespace).
+    /// The leading slash may be left out. The same name always gives a handle to the same
+    /// namespace. A namespace that has ended (left, refused or lost) is not joined again by this;
+    /// use [`Socket::connect`]. For a namespace with credentials, middleware or other options of
+    /// its own, see [`namespace`](Self::namespace).
     ///
     /// # Errors
     ///
-    /// The name cannot be one, or the client has been shut down.
+    /// The name is not allowed, or the client has been shut down.
     pub fn of(&self, namespace: &str) -> Result<Socket, NamespaceError> {
         let name = namespace_name(namespace)?;
         self.inner.of(name, &self.lifeline)
     }
 
-    /// Begins a namespace on this connection that needs something of its own, such as credentials or
+    /// Begins a namespace on this connection with options of its own, such as credentials or
     /// middleware; [`join`](NamespaceBuilder::join) joins it.
     ///
     /// The leading slash may be left out.
@@ -140,30 +140,32 @@ impl Client {
         NamespaceBuilder::new(self.clone(), namespace.into())
     }
 
-    /// What the server speaks, as soon as that is known. It is kept when the connection ends.
+    /// The protocol revision of the server, as soon as it is known. It is kept when the connection
+    /// ends.
     pub fn protocol(&self) -> Option<Protocol> {
         self.inner.status.protocol()
     }
 
-    /// Ends the connection cleanly: sends what was emitted (and waits for a namespace that is still
-    /// being joined, if something is to be sent there), waits for the answers that were asked for,
-    /// leaves all namespaces, closes.
+    /// Ends the connection cleanly. It sends the emitted events (and waits for a namespace that is
+    /// still being joined, if events wait for it), waits for the answers that were asked for,
+    /// leaves all namespaces, and closes the connection.
     ///
-    /// What is not done when `deadline` has passed is left undone. From the call on, nothing can
-    /// be emitted. It may be called from any handle, and more than once. What has come by then is
-    /// still delivered to the subscribers, also to those that are slow; nobody waits for them.
+    /// Whatever is not done when `deadline` has passed is left undone. From the call on, nothing
+    /// can be emitted. It may be called from any handle, and more than once. Events that have
+    /// arrived by then are still delivered to the subscribers, slow ones included, but the shutdown
+    /// does not wait for that.
     pub async fn shutdown(&self, deadline: Duration) -> ShutdownReport {
         let (report, _) = self.end(deadline, Ending::Leave).await;
         report
     }
 
-    /// Ends the client like [`shutdown`](Self::shutdown), but so that another one can go on with
-    /// its sessions: the connection is closed without leaving the namespaces, and the server waits
+    /// Ends the client like [`shutdown`](Self::shutdown), but lets another client continue its
+    /// sessions: it closes the connection without leaving the namespaces, so that the server waits
     /// for it to come back.
     ///
-    /// There is a ticket for each namespace whose session can be gone on with; see
-    /// [`SessionTicket`]. What has come is not sent again to the next client: subscribers should
-    /// have handled it before this process ends.
+    /// It returns a ticket for each namespace whose session can be continued; see
+    /// [`SessionTicket`]. Events that have arrived are not sent again to the next client:
+    /// subscribers should have handled them before this process ends.
     pub async fn hand_over(&self, deadline: Duration) -> (ShutdownReport, Vec<SessionTicket>) {
         self.end(deadline, Ending::HandOver).await
     }
@@ -184,7 +186,7 @@ impl Client {
         (ShutdownReport::between(&before, &self.stats()), tickets)
     }
 
-    /// Counters of what this client did, and how it is now. Cheap, and from any thread.
+    /// Counts what this client has done, and what waits. Cheap; may be called from any thread.
     pub fn stats(&self) -> Stats {
         let (waiting, discarded) = self.inner.outgoing();
         let settings = &self.inner.settings;
@@ -192,7 +194,7 @@ impl Client {
     }
 }
 
-/// What became of what was emitted, from when the shutdown was asked for.
+/// What became of emitted events, counted from the call to shut down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ShutdownReport {
@@ -200,8 +202,8 @@ pub struct ShutdownReport {
     pub sent: u64,
     /// Events that the server answered.
     pub acked: u64,
-    /// Events that were sent, and asked for an answer that did not come: whether the server saw
-    /// them is not known.
+    /// Events that were sent and asked for an answer that did not come: it is not known whether the
+    /// server saw them.
     pub unknown: u64,
     /// Events that were never sent.
     pub dropped: u64,

@@ -37,14 +37,13 @@ use crate::{
     transport::{Pairs, PairsProvider},
 };
 
-/// Everything that can be set for a [`Client`]. Checked in [`start`](Self::start).
+/// The options of a [`Client`]. [`start`](Self::start) checks them.
 ///
-/// What is set here is for the connection, and for every namespace that is joined over it. One that
-/// needs something else, such as credentials that the others must not see, gets it by
-/// [`Client::namespace`].
+/// They hold for the connection and for every namespace on it. A namespace with options of its own,
+/// such as credentials that other namespaces must not see, is joined with [`Client::namespace`].
 ///
-/// No time is unlimited. One that is beyond what the clock can tell, such as [`Duration::MAX`],
-/// counts as one day.
+/// No time is unlimited. A time beyond the range of the clock, such as [`Duration::MAX`], counts as
+/// one day.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -202,13 +201,13 @@ impl ClientBuilder {
 
 /// # Starting
 impl ClientBuilder {
-    /// Starts the client on the current arbiter, and begins to connect and to join the default
+    /// Starts the client on the current arbiter. It begins to connect, and to join the default
     /// namespace.
     ///
     /// # Errors
     ///
-    /// An option does not make sense, or there is no arbiter on this thread: see
-    /// [how to get one](crate#where-it-runs).
+    /// An option is invalid, or there is no arbiter on this thread: see [how to get
+    /// one](crate#where-it-runs).
     pub fn start(self) -> Result<Client, BuildError> {
         let arbiter = Arbiter::try_current().ok_or(BuildError::NoArbiter)?;
         self.start_in(&arbiter)
@@ -218,7 +217,7 @@ impl ClientBuilder {
     ///
     /// # Errors
     ///
-    /// An option does not make sense.
+    /// An option is invalid.
     pub fn start_in(self, arbiter: &ArbiterHandle) -> Result<Client, BuildError> {
         let Parts { config, target, settings, defaults, ids, tickets } = self.build()?;
         let status = Arc::new(ConnectionStatus::default());
@@ -250,10 +249,10 @@ impl ClientBuilder {
     ///
     /// # Errors
     ///
-    /// It could not be started, or was not joined: the server refused, or there was no connection in
-    /// the time for [connecting](Self::connect_timeout) and [joining](Self::join_timeout), or it makes
-    /// no sense to wait for one, as [`Socket::ready`](crate::Socket::ready) has it. The client is given up then. For a server
-    /// that is still to come, be [patient](Reconnect::patient).
+    /// The client could not be started; the server refused it; the time for
+    /// [connecting](Self::connect_timeout) and [joining](Self::join_timeout) has passed; or waiting
+    /// longer makes no sense (see [`Socket::ready`](crate::Socket::ready)). The client is then
+    /// ended. To wait for a server that has not started yet, be [patient](Reconnect::patient).
     pub async fn connect(self) -> Result<Client, StartError> {
         let client = self.start()?;
         let socket = client.socket();

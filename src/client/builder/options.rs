@@ -18,8 +18,8 @@ use crate::{
 
 /// # The server
 impl ClientBuilder {
-    /// The path of the server's HTTP endpoint. Default: `/socket.io/`, like the server's. A slash is
-    /// added at its end where there is none: see [`add_trailing_slash`](Self::add_trailing_slash).
+    /// The path of the server's HTTP endpoint. Default: `/socket.io/`, like the server's. A slash
+    /// is added at its end if there is none; see [`add_trailing_slash`](Self::add_trailing_slash).
     #[must_use]
     pub fn path(mut self, path: impl Into<String>) -> Self {
         self.path = path.into();
@@ -27,16 +27,17 @@ impl ClientBuilder {
     }
 
     /// Whether the [path](Self::path) is requested with a slash at its end. Default: `true`, as
-    /// servers want it. With `false` a slash is taken away, for a server that has its own
-    /// `addTrailingSlash` set so.
+    /// servers expect. With `false`, a slash is removed, for a server that sets its own
+    /// `addTrailingSlash` to `false`.
     #[must_use]
     pub fn add_trailing_slash(mut self, add: bool) -> Self {
         self.trailing_slash = add;
         self
     }
 
-    /// Adds a parameter to the query of the request, for the server's `socket.handshake.query`. One
-    /// that is added twice is sent twice, in this order; it replaces one of the same name in the URL.
+    /// Adds a parameter to the query of the request, for the server's `socket.handshake.query`. A
+    /// name that is added twice is sent twice, in this order. It replaces parameters of the same
+    /// name in the URL.
     ///
     /// `EIO`, `transport` and `sid` belong to the protocol and are refused
     /// ([`BuildError::Query`](crate::BuildError::Query)).
@@ -55,11 +56,11 @@ impl ClientBuilder {
 
     /// Insists on a protocol revision. Default: find out which one the server speaks.
     ///
-    /// Rarely needed. It saves the detection: for servers 3.0 to 4.4 some 150 milliseconds at the
-    /// first connection, and with 3.1 to 4.4 a second connection. Servers that
-    /// answer a client's ping although they speak Engine.IO 4 (netty-socketio 2.x in Java,
-    /// think-swoole) are taken for old ones first, for half of the
-    /// [`join_timeout`](Self::join_timeout): with these, [`Protocol::Eio4`] saves 10 seconds.
+    /// Rarely needed. It saves the detection: with servers 3.0 to 4.4, about 150 milliseconds at
+    /// the first connection, and with 3.1 to 4.4 a second connection. Some servers answer a
+    /// client's ping although they speak Engine.IO 4 (netty-socketio 2.x in Java, think-swoole).
+    /// The client takes these for old servers at first, for half of the
+    /// [`join_timeout`](Self::join_timeout); for them, [`Protocol::Eio4`] saves 10 seconds.
     #[must_use]
     pub fn protocol(mut self, protocol: Protocol) -> Self {
         self.protocol = Some(protocol);
@@ -76,12 +77,12 @@ impl ClientBuilder {
 
 /// # Credentials
 impl ClientBuilder {
-    /// The credentials: an object, sent with the request to join each namespace of the client, for
-    /// the server's `socket.handshake.auth`. A namespace can have
-    /// [others](crate::NamespaceBuilder::auth), or [none](crate::NamespaceBuilder::without_auth).
+    /// The credentials: an object that is sent with the request to join each namespace of the
+    /// client, for the server's `socket.handshake.auth`. A namespace can have its
+    /// [own](crate::NamespaceBuilder::auth) or [none](crate::NamespaceBuilder::without_auth).
     ///
-    /// A server 1.x or 2.x has no such thing. It gets the fields as a query behind the namespace
-    /// (`socket.handshake.query`), but for `/`, which it joins by itself: use
+    /// Servers 1.x and 2.x have no `auth`. They get the fields as a query behind the namespace
+    /// (`socket.handshake.query`). They join `/` by themselves, without such a query: use
     /// [`query`](Self::query) or [`header`](Self::header) there. A warning in the log says so.
     #[must_use]
     pub fn auth(mut self, auth: impl Serialize) -> Self {
@@ -89,16 +90,17 @@ impl ClientBuilder {
         self
     }
 
-    /// The credentials, asked for anew before each request to join a namespace, such as a token that
-    /// expires. A namespace can have a [provider](crate::NamespaceBuilder::auth_with) of its own.
+    /// A provider of credentials, asked before each request to join a namespace: for instance for a
+    /// token that expires. A namespace can have a [provider](crate::NamespaceBuilder::auth_with) of
+    /// its own.
     ///
-    /// The provider runs on the arbiter of the client and must not block it. It has
-    /// [`join_timeout`](Self::join_timeout). If it fails, or gives what is not an object, that is
-    /// [`Reason::Provider`](crate::Reason::Provider), which is tried again like a lost connection. Its error is logged. One that
-    /// panics has failed.
+    /// The provider runs on the arbiter of the client, and must not block it. It has to be done
+    /// within [`join_timeout`](Self::join_timeout). If it fails, panics, or gives something other
+    /// than an object, the reason is [`Reason::Provider`](crate::Reason::Provider), and the client
+    /// tries again as after a lost connection. **The text of its error is shown and logged.**
     ///
-    /// A server that refuses a client is not asked again by default. Where the provider would give
-    /// other credentials the next time, say so in the policy:
+    /// By default, the client does not ask a server again that has refused it. If the provider
+    /// would give other credentials the next time, say so in the policy:
     ///
     /// ```
     /// use actix_socketio::{Client, Reason, Reconnect, Retry};
@@ -128,19 +130,20 @@ impl ClientBuilder {
         self
     }
 
-    /// Asks `provider` before each dial for headers, for instance for a token that has to be fresh.
-    /// They come in the place of those of the same name that [`header`](Self::header) has set. A
-    /// second provider replaces the first.
+    /// A provider of headers, asked before each dial: for instance for a token that must be fresh.
+    /// Its headers replace those of the same name set with [`header`](Self::header). A second
+    /// provider replaces the first.
     ///
-    /// It is told which [attempt](DialContext::attempt) this is, and why the last connection
-    /// [ended](DialContext::reason). It runs on the arbiter of the client, within the time for
-    /// [connecting](Self::connect_timeout), and is dropped when nobody wants the connection any
-    /// more. Looking for the protocol revision of the server may take a second dial, for which it
-    /// is asked again.
+    /// The provider gets the number of the [attempt](DialContext::attempt) and the
+    /// [reason](DialContext::reason) for which the last connection ended. It runs on the arbiter of
+    /// the client, within the time for [connecting](Self::connect_timeout), and is dropped when the
+    /// connection is not wanted any more. Detecting the server's protocol revision may take a
+    /// second dial, for which the provider is asked again.
     ///
-    /// If it fails, or gives what is not allowed in a header or is the websocket's own, nothing is
-    /// dialled. That is [`Reason::Provider`](crate::Reason::Provider), and is tried again like any failure. **The text of its
-    /// error is shown and logged.**
+    /// If it fails, or gives a header that HTTP does not allow or that belongs to the websocket
+    /// handshake, nothing is dialled. The reason is [`Reason::Provider`](crate::Reason::Provider),
+    /// and the client tries again as after any failure. **The text of its error is shown and
+    /// logged.**
     ///
     /// ```no_run
     /// use actix_socketio::{Client, ConnectFailure, DialContext, Reason};
@@ -169,9 +172,9 @@ impl ClientBuilder {
         self
     }
 
-    /// Asks `provider` before each dial for parameters of the query. They come in the place of those
-    /// of the same name that [`query`](Self::query) or the URL has set; all else is as for
-    /// [`headers_with`](Self::headers_with). Both are asked at the same time.
+    /// A provider of query parameters, asked before each dial. They replace those of the same name
+    /// set with [`query`](Self::query) or in the URL. Everything else is as for
+    /// [`headers_with`](Self::headers_with); both are asked at the same time.
     #[must_use]
     pub fn query_with<P, F, E>(mut self, provider: P) -> Self
     where
@@ -186,42 +189,43 @@ impl ClientBuilder {
 
 /// # Connecting and reconnecting
 impl ClientBuilder {
-    /// When, and how often, a connection is tried again that could not be made or was lost; see
+    /// When and how often the client tries again if a connection cannot be made or is lost; see
     /// [`Reconnect`]. Default: for ever, with growing delays, the first connection included.
     ///
-    /// A namespace that the server disconnected or refused is not joined again by itself, as for
-    /// the official client, unless the [policy](Reconnect::retry) says so: [`Socket::connect`](crate::Socket::connect) does
-    /// that.
+    /// As with the official client, a namespace that the server disconnected or refused is not
+    /// joined again, unless the [policy](Reconnect::retry) says so or
+    /// [`Socket::connect`](crate::Socket::connect) is called.
     #[must_use]
     pub fn reconnect(mut self, policy: Reconnect) -> Self {
         self.reconnect = policy;
         self
     }
 
-    /// How long connecting may take, up to the server's handshake; more than zero. Default: 20 seconds.
+    /// How long connecting may take, including the server's handshake; more than zero. Default: 20
+    /// seconds.
     ///
-    /// Together with [`join_timeout`](Self::join_timeout) it is the time for [`Socket::ready`](crate::Socket::ready) and
-    /// [`connect`](Self::connect), where the call sets none.
+    /// The sum of this and [`join_timeout`](Self::join_timeout) is the default time for
+    /// [`Socket::ready`](crate::Socket::ready), and the time for [`connect`](Self::connect).
     #[must_use]
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
         self
     }
 
-    /// How long the server may take to answer the request to join a namespace, which it may have to
-    /// authenticate. It counts from when there is a connection; see
+    /// How long the server may take to answer the request to join a namespace, including its
+    /// authentication. It counts from when there is a connection; see
     /// [`connect_timeout`](Self::connect_timeout). More than zero. Default: 20 seconds.
     ///
-    /// An answer that comes later is taken, too. The server is asked again when twice this time, and
-    /// four seconds at least, have passed, or when [`Socket::connect`](crate::Socket::connect) is called.
+    /// A later answer is accepted, too. The client asks again after twice this time (at least four
+    /// seconds), or when [`Socket::connect`](crate::Socket::connect) is called.
     #[must_use]
     pub fn join_timeout(mut self, timeout: Duration) -> Self {
         self.join_timeout = timeout;
         self
     }
 
-    /// Goes on with the session of another client, in the namespace of the ticket; see
-    /// [`SessionTicket`]. Whether it worked is in [`Ready::recovered`](crate::Ready::recovered).
+    /// Continues the session of another client, in the namespace of the ticket; see
+    /// [`SessionTicket`]. [`Ready::recovered`](crate::Ready::recovered) tells whether that worked.
     #[must_use]
     pub fn resume(mut self, ticket: SessionTicket) -> Self {
         self.tickets.push(ticket);
@@ -231,24 +235,24 @@ impl ClientBuilder {
 
 /// # Events
 impl ClientBuilder {
-    /// Adds a middleware, which all namespaces share: it sees events both ways and requests to join,
-    /// and may change, drop or answer them; see [`middleware`](crate::middleware). A namespace can have
-    /// [more](crate::NamespaceBuilder::middleware).
+    /// Adds a middleware to all namespaces. It sees events in both directions and requests to join,
+    /// and may change, drop or answer them; see [`middleware`](crate::middleware). A namespace can
+    /// have [further ones](crate::NamespaceBuilder::middleware).
     #[must_use]
     pub fn middleware(mut self, middleware: impl Middleware) -> Self {
         self.middleware.push(middleware);
         self
     }
 
-    /// What to do when events come too fast for a subscriber, where the
-    /// [handle](crate::Socket::with_overflow) does not say. Default: [`Overflow::Pause`].
+    /// What to do when events come too fast for a subscriber, unless its
+    /// [handle](crate::Socket::with_overflow) says otherwise. Default: [`Overflow::Pause`].
     #[must_use]
     pub fn overflow(mut self, overflow: Overflow) -> Self {
         self.overflow = overflow;
         self
     }
 
-    /// What becomes of events that are emitted while their namespace is not joined. Default: they
+    /// What happens to events that are emitted while their namespace is not joined. Default: they
     /// wait in the [buffer](Self::send_buffer).
     #[must_use]
     pub fn offline(mut self, offline: Offline) -> Self {
@@ -256,36 +260,36 @@ impl ClientBuilder {
         self
     }
 
-    /// How long [`Socket::emit_with_ack`](crate::Socket::emit_with_ack) waits for the answer where the call sets no time.
-    /// More than zero. Default: 30 seconds.
+    /// How long [`Socket::emit_with_ack`](crate::Socket::emit_with_ack) waits for an answer, unless
+    /// the call sets a time. More than zero. Default: 30 seconds.
     #[must_use]
     pub fn ack_timeout(mut self, timeout: Duration) -> Self {
         self.ack_timeout = timeout;
         self
     }
 
-    /// How often an event that asks for an answer is sent again until it comes, where the call does
-    /// not say; see [`AckRequest::retries`](crate::AckRequest::retries). Default: 0, each is sent
-    /// once.
+    /// How often an event that asks for an answer is sent again until the answer comes, unless the
+    /// call sets a number; see [`AckRequest::retries`](crate::AckRequest::retries). Default: 0,
+    /// which sends each event once.
     #[must_use]
     pub fn retries(mut self, retries: u32) -> Self {
         self.retries = retries;
         self
     }
 
-    /// How many events with [retries](Self::retries) may be under way at a time in each namespace.
-    /// At least 1. Default: 1, as for the official client. More is faster, and keeps the order as well, if the
-    /// server drops repeats.
+    /// How many events with [retries](Self::retries) each namespace may have under way at a time.
+    /// At least 1. Default: 1, like the official client. More is faster, and still keeps the order
+    /// if the server drops repeats.
     #[must_use]
     pub fn retry_window(mut self, events: usize) -> Self {
         self.retry_window = events;
         self
     }
 
-    /// Whether an event with [retries](Self::retries) gets one more argument, behind all others:
-    /// an object such as `{"messageId":"8f3…-17"}`, the same each time it is sent, and different
-    /// for each event of all clients. By it a server can drop repeats; see the
-    /// [page on delivery](crate::guide::delivery#at-least-once) for how. Default: no.
+    /// Whether an event with [retries](Self::retries) gets a last argument such as
+    /// `{"messageId":"8f3…-17"}`. It is the same each time the event is sent, and different for
+    /// each event of all clients, so that a server can drop repeats; see the [page on
+    /// delivery](crate::guide::delivery#at-least-once). Default: `false`.
     #[must_use]
     pub fn message_ids(mut self, wanted: bool) -> Self {
         self.message_ids = wanted;
@@ -295,13 +299,14 @@ impl ClientBuilder {
 
 /// # Limits
 impl ClientBuilder {
-    /// How much may wait to be sent in each namespace: the number of events, and their bytes. Events
-    /// with [retries](Self::retries) hold room until they are answered. When it is full, emits fail
-    /// with [`EmitError::Full`](crate::EmitError::Full); an event larger than all of it passes alone.
-    /// Each is at least 1. Default: 10 000 events, 16 MiB. There are never more than 16 777 215 events or 1 TiB in it.
+    /// The buffer of each namespace: how many events, and how many bytes of events, may wait to be
+    /// sent. Events with [retries](Self::retries) hold room until they are answered. When the
+    /// buffer is full, emits fail with [`EmitError::Full`](crate::EmitError::Full). An event that
+    /// is larger than the whole buffer passes alone. Each is at least 1. Default: 10 000 events, 16
+    /// MiB. The buffer never holds more than 16 777 215 events or 1 TiB.
     ///
-    /// Answers to the server have room of their own: as many bytes, and as many answers as
-    /// [`pending_acks`](Self::pending_acks) says.
+    /// Answers to the server have a buffer of their own, with the same number of bytes, and with
+    /// the number of answers set by [`pending_acks`](Self::pending_acks).
     #[must_use]
     pub fn send_buffer(mut self, events: usize, bytes: usize) -> Self {
         self.outgoing = Load { items: events, bytes };
@@ -309,59 +314,59 @@ impl ClientBuilder {
     }
 
     /// How many events of each namespace may wait for an answer, and how many answers to the server
-    /// may wait to be sent. Beyond it, [`emit_with_ack`](crate::Socket::emit_with_ack) fails with
+    /// may wait to be sent. Beyond that, [`emit_with_ack`](crate::Socket::emit_with_ack) fails with
     /// [`EmitError::Full`](crate::EmitError::Full), and [`Event::ack`](crate::Event::ack) with
-    /// [`AnswerError::Full`](crate::AnswerError::Full). At least 1. Default: 65 536. No more than 16 777 215 answers
-    /// wait.
+    /// [`AnswerError::Full`](crate::AnswerError::Full). At least 1. Default: 65 536. At most 16 777
+    /// 215 answers wait.
     #[must_use]
     pub fn pending_acks(mut self, events: usize) -> Self {
         self.pending_acks = events;
         self
     }
 
-    /// How much may wait for subscribers before the connection stops reading: the number of
-    /// packets, and their bytes. It reads on when half of that is free. Each is at least 1. Default:
-    /// 4096 packets, 4 MiB.
+    /// How many packets, and how many bytes of packets, may wait for subscribers before the
+    /// connection stops reading. It reads on when half of that is free. Each is at least 1.
+    /// Default: 4096 packets, 4 MiB.
     ///
-    /// While it does not read, the server's pings wait too. Where that would cost the connection, it is
-    /// read on, and subscribers that are too slow miss what comes, but not what waits; see
-    /// [`Lagged`](crate::Lagged). So a burst comes whole, however slow a subscriber is, if it fits
-    /// into the window: set it to the events and the bytes of the largest burst, which count once for
-    /// each subscriber that is behind. What is kept so waits beside the window: at most twice as much
-    /// is in memory, and one message more.
+    /// While the connection does not read, the server's pings wait as well. Before that costs the
+    /// connection, the client reads on: slow subscribers then miss newer events, but none of those
+    /// that wait already; see [`Lagged`](crate::Lagged). So a burst that fits into the window
+    /// arrives whole, however slow a subscriber is. Set the window to the events and bytes of the
+    /// largest burst; they count once for each subscriber that is behind. Kept events wait beside
+    /// the window, so at most twice the window is in memory, plus one message.
     #[must_use]
     pub fn receive_window(mut self, packets: usize, bytes: usize) -> Self {
         self.receive_window = Load { items: packets, bytes };
         self
     }
 
-    /// The largest message to send, in bytes: the text of an event or an answer, or an attachment.
-    /// A larger one is refused, with
-    /// [`EmitError::PayloadTooLarge`](crate::EmitError::PayloadTooLarge). At least 1. Default: what the server
-    /// says in its handshake, if it does (official servers since 4.5).
+    /// The largest message to send, in bytes: the text of an event or an answer, or one attachment.
+    /// Larger ones are refused with
+    /// [`EmitError::PayloadTooLarge`](crate::EmitError::PayloadTooLarge). At least 1. Default: the
+    /// limit in the server's handshake, if it has one (official servers since 4.5).
     ///
-    /// Set it for servers that mean something else by that, such as socketioxide: there it is
-    /// 100 000 and for long-polling only, unless it is set, and larger messages pass over a
-    /// websocket. And set it for those that do not say.
+    /// Set it for servers that announce no limit, and for those that announce another one than they
+    /// apply: socketioxide announces 100 000 by default, which applies to long-polling only; larger
+    /// messages pass over a websocket.
     #[must_use]
     pub fn max_payload(mut self, bytes: u64) -> Self {
         self.max_payload = Some(bytes);
         self
     }
 
-    /// The largest message to take from the server, in bytes, and the largest packet with all its
-    /// attachments. A larger one ends the connection, with [`Reason::TooLarge`](crate::Reason::TooLarge). At least 1. Default:
-    /// 16 MiB.
+    /// The largest message to accept from the server, in bytes, and the largest packet with all its
+    /// attachments. A larger one ends the connection with
+    /// [`Reason::TooLarge`](crate::Reason::TooLarge). At least 1. Default: 16 MiB.
     #[must_use]
     pub fn max_message_size(mut self, bytes: usize) -> Self {
         self.max_message_size = bytes;
         self
     }
 
-    /// The largest number of attachments of one packet, both ways; 0 is none. Default: 10, as in the
-    /// official parser: a server of default settings closes the connection over more, and an event of
-    /// this client that has more is refused with
-    /// [`EmitError::TooManyAttachments`](crate::EmitError::TooManyAttachments). What goes to a server
+    /// The largest number of attachments of one packet, in both directions; 0 allows none. Default:
+    /// 10, like the official parser: a server with default settings closes the connection over
+    /// more. An event with more is refused with
+    /// [`EmitError::TooManyAttachments`](crate::EmitError::TooManyAttachments). Packets to a server
     /// with [`Parser::Msgpack`](crate::Parser) may have any number.
     #[must_use]
     pub fn max_attachments(mut self, count: usize) -> Self {
@@ -369,8 +374,8 @@ impl ClientBuilder {
         self
     }
 
-    /// How long the attachments of a packet may take to arrive behind it; more than zero. Default: 30
-    /// seconds.
+    /// How long the attachments of a packet may take to arrive after it; more than zero. Default:
+    /// 30 seconds.
     #[must_use]
     pub fn attachment_timeout(mut self, timeout: Duration) -> Self {
         self.attachment_timeout = timeout;
