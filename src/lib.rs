@@ -1,9 +1,9 @@
 //! The Socket.IO client for actix applications.
 //!
-//! A [`Client`] is one connection to a server, a [`Socket`] is one namespace on it. Both are handles:
-//! cheap to clone, usable from any thread, in actors and in plain async code. Behind them, a
-//! Connection actor owns the websocket, and each namespace is an actor that publishes what happens
-//! to the addresses that subscribed.
+//! A [`Client`] is one connection to a server, and a [`Socket`] is one namespace on it. Both are handles:
+//! cheap to clone, and usable from any thread, in actors and in plain async code. Behind them, a
+//! Connection actor owns the websocket. Each namespace is an actor, too; it sends its messages to the
+//! actor addresses that subscribed.
 //!
 //! ```no_run
 //! use std::{error::Error, process::ExitCode, time::Duration};
@@ -91,38 +91,41 @@
 //!
 //! # What holds
 //!
-//! * **Order.** In each namespace, a subscriber gets what happens in the order in which it
-//!   happened; what is emitted from one thread is sent in the order of the calls.
-//! * **No waiting for readiness.** What is emitted before a namespace is joined waits in a bounded
-//!   buffer; what arrives before anybody has subscribed waits for the first who does.
-//! * **Nothing hangs.** Whatever can be awaited has a deadline, and a typed outcome.
-//! * **Nothing vanishes silently.** Who waits for something is told; the rest is counted or logged,
-//!   by way of the [`log`] crate: lost data as warnings, sessions that begin and end as infos, and
-//!   the first of several failures in a row to connect as a warning with its reason, what the server
-//!   said, and when the next attempt is made. Lines begin with the `host:port` of the connection, and
-//!   the namespace where it is about one. Arguments, credentials and session ids are never logged.
+//! * **Order.** In each namespace, a subscriber gets messages in the order in which things happened.
+//!   Events emitted from one thread are sent in the order of the calls.
+//! * **No waiting for readiness.** Events emitted before a namespace is joined wait in a bounded
+//!   buffer. Events that arrive before the first subscriber wait for it.
+//! * **Nothing hangs.** Everything that can be awaited has a deadline and a typed outcome.
+//! * **Nothing vanishes silently.** If something is lost, a caller that waits for it gets an error; the rest
+//!   is counted or logged.
 //! * **Nothing grows without a bound.** The bounds are options of [`ClientBuilder`].
+//!
+//! # Logging
+//!
+//! The client logs through the [`log`] crate. Lost data are warnings. The begin and end of sessions are infos.
+//! Of several failures in a row to connect, the first is a warning, with its reason, the server's words, and
+//! the time of the next attempt. Each line begins with the `host:port` of the connection, followed by the
+//! namespace if it is about one. Arguments, credentials and session ids are never logged.
 //!
 //! # Which server?
 //!
-//! Any since 1.0. The client finds out by itself which protocol revision the server speaks, and
-//! [`Client::protocol`] tells; [`ClientBuilder::protocol`] insists on one. On a server 1.x or 2.x a
-//! few things are as they are there: it joins `/` by itself, whether asked or not; there is no
-//! `auth` for `/`; and a `/` that was left can be joined again only over a new connection, which
-//! [`Socket::connect`] makes.
+//! Any Socket.IO server since 1.0. The client finds out which protocol revision the server speaks, and
+//! [`Client::protocol`] tells; [`ClientBuilder::protocol`] insists on one. Servers 1.x and 2.x differ in
+//! a few ways: they join `/` by themselves, whether asked or not; they have no `auth` for `/`; and once `/`
+//! was left, it can be joined again only over a new connection, which [`Socket::connect`] makes.
 //!
-//! A server that is configured with `socket.io-msgpack-parser` needs the cargo feature `msgpack`
-//! and [`.parser(Parser::Msgpack)`](ClientBuilder::parser); the client cannot find that out.
+//! A server that uses `socket.io-msgpack-parser` needs the cargo feature `msgpack` and
+//! [`.parser(Parser::Msgpack)`](ClientBuilder::parser). The client cannot detect that.
 //!
 //! # Where it runs
 //!
 //! The actors run on the arbiter on which the client is [started](ClientBuilder::start), or on
-//! [another](ClientBuilder::start_in). They need an actix system (`#[actix::main]`, or
-//! `#[actix_web::main]`), not a tokio runtime of another kind. `System::stop` ends them without
-//! ceremony; call [`Client::shutdown`] before, if what was emitted matters.
+//! [another](ClientBuilder::start_in). They need an actix system (`#[actix::main]` or
+//! `#[actix_web::main]`); a plain tokio runtime is not enough. `System::stop` ends them at once: if emitted
+//! events matter, call [`Client::shutdown`] before.
 //!
-//! In a program of another kind, such as one with `#[tokio::main]`, a system has a thread of its own.
-//! The handles work from everywhere; actors that subscribe are started on that arbiter too, with
+//! In other programs, such as one with `#[tokio::main]`, start a system on a thread of its own. The
+//! handles work on every thread. Start the subscribing actors on the arbiter of that system, with
 //! [`start_in_arbiter`](actix::Actor::start_in_arbiter).
 //!
 //! ```
@@ -146,22 +149,22 @@
 //! }
 //! ```
 //!
-//! An actor that blocks its arbiter blocks whatever else runs there, and the heartbeat of a client
-//! with it. Give such actors, or the client, an arbiter of their own.
+//! An actor that blocks its arbiter blocks everything else that runs there, including the heartbeat of a
+//! client. Give such actors, or the client, an arbiter of their own.
 //!
-//! A namespace that was once joined stays known to its client, at the price of an idle actor, until
-//! the client ends: join them by the hundred, not by the million.
+//! A namespace that was joined once costs an idle actor until the client ends. So a client can have
+//! hundreds of namespaces, but should not have millions.
 //!
 //! # When the connection is lost
 //!
-//! It is tried again, by the policy of [`Reconnect`]: by default for ever, the first connection
-//! included, and for all clients of the process together no more often than [`DialLimiter`] lets
-//! them. Subscribers get [`Disconnected`], and [`Reconnecting`] for each attempt if they asked for
-//! it; what is emitted meanwhile waits, and is sent in order as soon as the namespace is joined
-//! again; then [`Ready`] comes. A namespace that the server itself has ended, or refused, stays so
-//! until [`Socket::connect`], unless the [policy](Reconnect::retry) says otherwise.
-//! [`Socket::disconnect`] and [`Client::shutdown`] win at any time. What arrives, what may be lost
-//! and what it costs to lose nothing is on a page of its own: [`guide::delivery`].
+//! The client tries again by the policy of [`Reconnect`]: by default for ever, the first connection
+//! included. A [`DialLimiter`] bounds the attempts of all clients of the process together. Subscribers
+//! get [`Disconnected`], and [`Reconnecting`] for each attempt if they subscribe to it. Events emitted in the
+//! meantime wait, and are sent in order as soon as the namespace is joined again; then [`Ready`] comes. A
+//! namespace that the server itself has ended or refused is not joined again until [`Socket::connect`],
+//! unless the [policy](Reconnect::retry) says otherwise. [`Socket::disconnect`] and [`Client::shutdown`]
+//! take effect at any time. A page of its own, [`guide::delivery`], says what arrives, what may be lost, and
+//! what it costs to lose nothing.
 //!
 //! # Not yet
 //!

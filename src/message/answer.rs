@@ -14,14 +14,14 @@ pub(crate) trait Respond: fmt::Debug + Send + Sync {
     fn name(&self) -> &Name;
 }
 
-/// An answer to the server that was not taken.
+/// Why an answer to the server was not taken.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum AnswerError {
     /// The server did not ask for an answer to this event.
     #[error("the server did not ask for an answer")]
     NotAsked,
-    /// It has been answered, by this or by another subscriber.
+    /// The event has been answered already, by this or another subscriber.
     #[error("the event has been answered")]
     AlreadyAnswered,
     /// The answer could not be serialised; see [`EmitError::Encode`](crate::EmitError::Encode).
@@ -30,16 +30,16 @@ pub enum AnswerError {
     /// The buffer for outgoing events is full. The event can be answered again later.
     #[error("the buffer for outgoing events is full")]
     Full,
-    /// The session that the event came in has ended, and nobody waits for the answer.
+    /// The session in which the event came has ended. Nobody waits for the answer.
     #[error("the session that the event came in has ended")]
     Closed,
     /// The server would close the connection over a message of this size; see
     /// [`EmitError::PayloadTooLarge`](crate::EmitError::PayloadTooLarge). The event can be answered otherwise.
     #[error("a message of {size} bytes, and the server takes {limit}")]
     PayloadTooLarge {
-        /// Of the largest message that the answer is sent as, in bytes.
+        /// The size of the answer's largest message, in bytes.
         size: u64,
-        /// The server's, in bytes.
+        /// The server's limit, in bytes.
         limit: u64,
     },
     /// The answer has more attachments than it may have; see [`EmitError::TooManyAttachments`](crate::EmitError::TooManyAttachments). The

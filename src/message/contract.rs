@@ -111,8 +111,9 @@ use std::fmt;
 
 use serde::Serialize;
 
-/// An event of this name, whose arguments are this type: a tuple struct has one field for each, a
-/// newtype or a struct with named fields is one; see the mapping at [`payload`](crate::payload).
+/// An event with this name and with the fields of the type as arguments: a tuple struct has one
+/// argument for each field; a newtype, or a struct with named fields, is one argument. See the
+/// mapping at [`payload`](crate::payload).
 ///
 /// What goes out implements [`Serialize`], what comes in [`Deserialize`](serde::Deserialize) and
 /// [`Message`](actix::Message): with the result `()` for [`Socket::on`](crate::Socket::on), and the
@@ -129,12 +130,12 @@ pub trait Call: NamedEvent {
     type Reply;
 }
 
-/// What a handler may return for a [`Call`] with the reply `R`: the reply, or a [`Result`] with
-/// it.
+/// What a handler may return for a [`Call`] with the reply `R`: the reply itself, or a [`Result`]
+/// with it.
 ///
-/// An error is an answer as well, so that the server need not wait: an object
-/// `{"error":"…"}` with its text. So is an answer that cannot be sent, and none because the actor is
-/// gone; see [`Socket::answer`](crate::Socket::answer).
+/// An error is an answer as well, so that the server does not wait for its timeout: an object
+/// `{"error":"…"}` with the text of the error. The server gets such an object, too, if the answer
+/// cannot be sent or the actor is gone; see [`Socket::answer`](crate::Socket::answer).
 pub trait Answer<R> {
     /// The reply, or the text of the error.
     ///

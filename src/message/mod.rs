@@ -1,7 +1,7 @@
-//! What a namespace tells the application's actors.
+//! The messages that subscribers get.
 //!
-//! Whoever subscribed gets what it asked for, in the order in which it came about. The way back is
-//! [`Emit`].
+//! A subscriber gets the kinds of messages that it has subscribed to, in the order in which they came
+//! about. The message in the other direction is [`Emit`].
 
 pub(crate) mod answer;
 pub mod contract;
@@ -23,14 +23,14 @@ impl Message for Emit {
     type Result = Result<(), EmitError>;
 }
 
-/// The namespace is joined: what is emitted now goes straight to the server.
+/// The namespace is joined. Events emitted now go straight to the server.
 ///
-/// A subscriber that comes when the namespace is joined already gets it at once.
+/// A subscriber that subscribes later gets it at once.
 ///
-/// Events may come before it. Some servers let their connect handler emit before they answer the
-/// request to join (python-socketio does by default), and a session that is
-/// [recovered](Self::recovered) begins with what was missed. Such an event can be handled and answered
-/// like any other, and what is emitted in its handler is sent when the namespace is joined.
+/// Events may come before it. Some servers let their connection handler emit before they answer the
+/// request to join (python-socketio does by default), and a [recovered](Self::recovered) session
+/// begins with the missed events. Such events can be handled and answered as usual; whatever is
+/// emitted in their handlers is sent when the namespace is joined.
 #[derive(Clone, PartialEq, Eq, Message)]
 #[rtype(result = "()")]
 pub struct Ready {
@@ -46,8 +46,8 @@ impl Ready {
         &self.namespace
     }
 
-    /// The id that the server knows this client by in this namespace: its `socket.id`. It changes
-    /// with each connection, unless the session was [recovered](Self::recovered).
+    /// The server's id for this client in this namespace: its `socket.id`. It changes with each
+    /// connection, unless the session was [recovered](Self::recovered).
     pub fn sid(&self) -> &str {
         &self.sid
     }
@@ -57,16 +57,17 @@ impl Ready {
         self.protocol
     }
 
-    /// Whether the server goes on with the session before: it knows this client by the same id, and
-    /// what it emitted while there was no connection has come, in order, before this message.
+    /// Whether the server continues the previous session. Then the client has the same id as
+    /// before, and the events that the server emitted while there was no connection have come
+    /// before this message, in order.
     ///
-    /// For servers since 4.6 that have connection state recovery switched on. Where it is `false`,
-    /// what was emitted meanwhile is lost.
+    /// Servers since 4.6 do this if connection state recovery is switched on. If this is `false`,
+    /// events emitted in the meantime are lost.
     ///
-    /// The server adds a string to the arguments of each event then, behind those of the
-    /// application. It is what the client goes on from. The server leaves it out of volatile
-    /// events; one of those that ends in a short string of its own (without spaces) right before
-    /// the connection is lost is mistaken for it, and the session cannot be gone on with.
+    /// A server with recovery adds a string to the arguments of each event, after those of the
+    /// application: the offset from which the client continues. Volatile events have no offset. If
+    /// the last event before the connection is lost is volatile and ends in a short string without
+    /// spaces, that string is mistaken for the offset, and the session cannot be recovered.
     pub fn recovered(&self) -> bool {
         self.recovered
     }
@@ -84,11 +85,11 @@ impl fmt::Debug for Ready {
     }
 }
 
-/// The server emitted something.
+/// An event of the server.
 ///
-/// It may have any name. Servers keep [some](crate::EmitError::ReservedName) to themselves, and where
-/// one comes nevertheless, as `disconnect` for instance, it is an event like any other: it ends
-/// nothing.
+/// It may have any name. Servers keep [some names](crate::EmitError::ReservedName) to themselves.
+/// An event that has one of these all the same, such as `disconnect`, is an event like any other:
+/// it ends nothing.
 #[derive(Clone, Message)]
 #[rtype(result = "()")]
 pub struct Event {
@@ -118,12 +119,12 @@ impl Event {
         Self { payload: self.payload.renamed(name), ..self }
     }
 
-    /// The same event with other arguments, mapped as those of [`Emit::new`]; for a
-    /// [middleware](crate::middleware). It can be answered as before.
+    /// The same event with other arguments, mapped like those of [`Emit::new`], for a
+    /// [middleware](crate::middleware). It can be answered like the original.
     ///
     /// # Errors
     ///
-    /// They cannot be serialised.
+    /// The arguments cannot be serialised.
     pub fn with_args(self, arguments: impl Serialize) -> Result<Self, DecodeError> {
         let payload = encode_event(self.name(), &arguments).map_err(DecodeError::from_serde)?;
         Ok(Self { payload, ..self })
@@ -134,9 +135,9 @@ impl Event {
         self.payload.name()
     }
 
-    /// The arguments in a type of the application: a tuple for several, `()` for none, anything
-    /// else for one. Without a type, [`Args`](crate::Args) is all of them, as [`Value`](crate::Value)s.
-    /// See [`Payload::decode`], and the [table](crate::payload).
+    /// Reads the arguments into a type: a tuple for several, `()` for none, anything else for one.
+    /// To read them without a type, use [`Args`](crate::Args), which has all arguments as
+    /// [`Value`](crate::Value)s. See [`Payload::decode`] and the [table](crate::payload) of types.
     ///
     /// ```
     /// # use actix_socketio::Event;
@@ -161,7 +162,7 @@ impl Event {
     ///
     /// # Errors
     ///
-    /// The arguments have another shape.
+    /// The arguments do not fit the type.
     pub fn args<T: DeserializeOwned>(&self) -> Result<T, DecodeError> {
         self.payload.decode()
     }
@@ -171,16 +172,16 @@ impl Event {
         &self.payload
     }
 
-    /// Whether the server waits for an answer. It does if it emitted with an acknowledgement.
+    /// Whether the server waits for an answer, because it emitted with an acknowledgement.
     ///
-    /// It is `false` also for an id of 2^64 - 1 or more, which no server reaches.
+    /// It is also `false` for an id of 2^64 - 1 or more, which no server reaches.
     pub fn wants_ack(&self) -> bool {
         self.answer.is_some()
     }
 
-    /// Answers: the server's acknowledgement callback is called with these arguments, mapped as
-    /// those of an event. It may be done at any time while the session lasts, from any thread, by
-    /// one subscriber, once.
+    /// Answers the event: the server's acknowledgement callback is called with these arguments,
+    /// mapped like those of an event. It can be done once, by any subscriber, from any thread, as
+    /// long as the session lasts.
     ///
     /// # Errors
     ///
@@ -192,8 +193,8 @@ impl Event {
         responder.answer(payload)
     }
 
-    /// Answers with arguments that came from elsewhere, as they are: the answer to the same question
-    /// on another connection, for instance. See [`to_emit`](Self::to_emit).
+    /// Answers with a payload that came from elsewhere, unchanged: for instance with the answer to
+    /// the same question on another connection. See [`to_emit`](Self::to_emit).
     ///
     /// # Errors
     ///
@@ -203,12 +204,12 @@ impl Event {
         responder.answer(payload.to_reply())
     }
 
-    /// The same event, to be emitted elsewhere: its name, its JSON and its attachments as they came,
-    /// without a copy and without being decoded. So it may have what no Rust type takes, such as
-    /// numbers of any length. With [msgpack](crate::Parser), they came as the JSON that was
-    /// made of them.
+    /// The same event, to be emitted elsewhere. Its name, JSON and attachments are passed on as
+    /// they came, without copying or decoding. So it may have values that no Rust type takes, such
+    /// as numbers of any length. (With [msgpack](crate::Parser), it is the JSON that was made of
+    /// the message.)
     ///
-    /// This hands questions on to another connection, and their answers back:
+    /// This example passes questions on to another connection, and the answers back:
     ///
     /// ```
     /// use actix_socketio::{Event, Payload, Socket};
@@ -227,14 +228,13 @@ impl Event {
     /// }
     /// ```
     ///
-    /// From a server with [another parser](crate::Parser) to one with the default parser, an object
-    /// that looks like the place of an attachment is refused where there are attachments beside it
-    /// ([`EmitError::Encode`]); see [`payload`](crate::payload). An event
-    /// with a name that is reserved is refused as well
-    /// ([`EmitError::ReservedName`]).
+    /// Two kinds of events are refused. An event with a reserved name gives
+    /// [`EmitError::ReservedName`]. An event from a server with [another parser](crate::Parser)
+    /// gives [`EmitError::Encode`] if it has attachments and, beside them, an object that the
+    /// default parser would take for an attachment's placeholder; see [`payload`](crate::payload).
     ///
-    /// A server with connection state recovery adds an argument of its own to each event, which
-    /// is passed on as well; see [`Ready::recovered`].
+    /// A server with connection state recovery adds an argument to each event, which is passed on
+    /// as well; see [`Ready::recovered`].
     pub fn to_emit(&self) -> Emit {
         Emit { payload: self.payload.clone(), terms: None }
     }
@@ -253,13 +253,13 @@ impl fmt::Debug for Event {
     }
 }
 
-/// This client emitted something: the event was handed to the connection.
+/// An event of this client was handed to the connection.
 ///
-/// It comes for each event of the namespace, whoever emitted it, in the order in which they are
-/// sent; and again for one that is sent again, because the connection was lost before it was
-/// written, or by [retries](crate::AckRequest::retries). Where slow subscribers are concerned it
-/// counts as an event. But it never holds anything back: of these, no more than 1024 wait for a
-/// subscriber, and [`Lagged`] counts the others.
+/// It comes for each emitted event of the namespace, no matter who emitted it, in the order of
+/// sending. It comes again for an event that is sent again, by
+/// [retries](crate::AckRequest::retries) or because the connection was lost before it was written.
+/// For slow subscribers it counts as an event, but it never holds the connection back: at most 1024
+/// of these messages wait for a subscriber, and [`Lagged`] counts the others.
 ///
 /// ```
 /// use actix::prelude::*;
@@ -316,17 +316,17 @@ impl Emitted {
         &self.payload
     }
 
-    /// Whether it asks for an answer.
+    /// Whether the event asks for an answer.
     pub fn wants_ack(&self) -> bool {
         self.wants_ack
     }
 }
 
-/// The namespace was joined, and is not any more.
+/// The namespace was joined and is not joined any more.
 ///
-/// Where that is tried again and the server refuses then, or the attempts are used up, the end is told
-/// by [`ConnectError`]. A subscriber that does not hear that one gets this message a second time, with
-/// the reason for which it stays so.
+/// If the client then tries to join again without success, [`ConnectError`] tells the end. A
+/// subscriber that has not subscribed to `ConnectError` gets `Disconnected` a second time, with the
+/// final reason.
 #[derive(Debug, Clone, PartialEq, Eq, Message)]
 #[rtype(result = "()")]
 pub struct Disconnected {
@@ -346,10 +346,10 @@ impl Disconnected {
     }
 }
 
-/// The namespace was not joined: the server refused it or did not answer, or there is no
-/// connection and none is tried any more.
+/// The namespace was not joined: the server refused it or did not answer, or there is no connection
+/// and the client has stopped trying.
 ///
-/// The official client's `connect_error` is this and [`Reconnecting`] together:
+/// The official client's `connect_error` corresponds to this and [`Reconnecting`] together:
 ///
 /// | what failed | what comes |
 /// |---|---|
@@ -358,10 +358,10 @@ impl Disconnected {
 /// | the request to join, and another one follows | `ConnectError`, and then [`Reconnecting`] |
 /// | the request to join, and none follows | `ConnectError` |
 ///
-/// Where none follows because a limit on attempts is reached, [`GaveUp`] comes behind it.
+/// If none follows because the attempts are used up, [`GaveUp`] comes after it.
 ///
-/// So who wants to hear of each failure subscribes to both, and who wants to know when it is over
-/// looks at [`Socket::state`](crate::Socket::state) when this comes.
+/// To hear of each failure, subscribe to both. To know whether it is over, look at
+/// [`Socket::state`](crate::Socket::state) when this comes.
 #[derive(Debug, Clone, PartialEq, Eq, Message)]
 #[rtype(result = "()")]
 pub struct ConnectError {
@@ -375,7 +375,7 @@ impl ConnectError {
         &self.namespace
     }
 
-    /// Why. What a server says when it refuses is in [`Reason::Refused`].
+    /// Why. If the server refused, its words are in [`Reason::Refused`].
     pub fn reason(&self) -> &Reason {
         &self.reason
     }
@@ -383,23 +383,22 @@ impl ConnectError {
 
 /// Messages were discarded because this subscriber was too slow.
 ///
-/// A slow subscriber first holds up the connection, so that the server holds back. But the server's
-/// pings have to wait as well, and it does not wait for their answers for ever. So the connection is
-/// read on: when half of its ping timeout is over, if the subscriber gets nothing done, and when
-/// three quarters are over, if it is slow. The subscriber keeps what waits for it, and misses what
-/// comes until it is through with its mailbox; this message stands in the place of what is missing. A
-/// subscriber that is slower than the server, but gets done in time for each ping, misses nothing.
+/// A slow subscriber first holds the connection back, and with it the server. But then the server's
+/// pings wait as well, and the server does not wait for pongs for ever. So the client reads on:
+/// after half of the ping timeout if the subscriber gets nothing done, and after three quarters if
+/// it is slow. The subscriber keeps the events that wait for it, and misses those that come until
+/// it has worked off its mailbox. This message comes in the place of the missed events. A slow
+/// subscriber that works off its mailbox in time for each ping misses nothing.
 ///
-/// A burst is missed in part where it is more than fits into the
-/// [window](crate::ClientBuilder::receive_window) and the subscriber takes longer for the rest of it
-/// than that: where bursts come, have the window take one.
-/// [`Overflow`](crate::Overflow) has other ways to deal with a slow subscriber.
+/// A burst is missed in part if it exceeds the [window](crate::ClientBuilder::receive_window) and
+/// the subscriber takes longer than that for the rest. If you expect bursts, make the window as
+/// large as one. [`Overflow`](crate::Overflow) has other ways to handle a slow subscriber.
 ///
-/// That is about events. Of the other messages no more than 64 wait, the newest ones.
+/// All this applies to events. Of other messages, the 64 newest are kept.
 ///
-/// An actor that subscribes to this hears of what it missed itself. What streams, functions and
-/// actors without it missed is told to those who
-/// [listen to it](crate::Socket::listen_to) and are no actors.
+/// An actor that subscribes to this hears of its own losses. A function or a stream that [listens
+/// to it](crate::Socket::listen_to) hears of the losses of all subscribers that are not told
+/// themselves: streams, functions, and actors without this message.
 #[derive(Debug, Clone, PartialEq, Eq, Message)]
 #[rtype(result = "()")]
 pub struct Lagged {
@@ -414,28 +413,28 @@ impl Lagged {
         &self.namespace
     }
 
-    /// How many events this subscriber did not get, between the last one and the next.
+    /// How many events this subscriber missed, between the previous event and the next one.
     pub fn missed(&self) -> u64 {
         self.missed
     }
 
-    /// How many messages of other kinds it did not get here: [`Ready`], [`Disconnected`],
-    /// [`ConnectError`], [`Reconnecting`], [`GaveUp`] and [`ServerError`], as far as it has subscribed to them. Newer
-    /// ones come behind this.
+    /// How many messages of other kinds it missed: [`Ready`], [`Disconnected`], [`ConnectError`],
+    /// [`Reconnecting`], [`GaveUp`] and [`ServerError`], as far as it has subscribed to them. Newer
+    /// ones come after this.
     pub fn missed_states(&self) -> u64 {
         self.missed_states
     }
 }
 
-/// An event that somebody hears as a type of its own, and that does not have its shape; see
+/// An event that does not fit the type with which a subscriber listens to it; see
 /// [`Socket::on`](crate::Socket::on).
 ///
-/// It comes once for each type that the event does not fit, to all who have subscribed to this
-/// message; to the actor whose type it is, in the place of the event in the order. If nobody has, the
-/// log says so, at the level `warn`, with the type and what serde said, without the values that it
-/// quotes: for the first one of a subscriber, the second, the fourth, the eighth and so on. It counts
-/// as an event where events wait for slow subscribers. [`Stats::undecodable`](crate::Stats::undecodable) counts them,
-/// heard or not.
+/// It comes once for each type that the event does not fit, to all subscribers of this message. The
+/// actor that asked for the type gets it in the place of the event, if it has subscribed to this.
+/// Without any subscriber, the log has a warning with the type and serde's error, without the
+/// values that serde quotes. The warning comes for the first such event of a subscriber, the
+/// second, the fourth, the eighth and so on. For slow subscribers this message counts as an event.
+/// [`Stats::undecodable`](crate::Stats::undecodable) counts all of them.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]
 pub struct Undecodable {
@@ -445,17 +444,17 @@ pub struct Undecodable {
 }
 
 impl Undecodable {
-    /// The event as it came. If the server asked for an answer, it can be given here.
+    /// The event as it came. If the server asked for an answer, it can be answered here.
     pub fn event(&self) -> &Event {
         &self.event
     }
 
-    /// What serde said; or, of a `Deserialize` that panicked, what that said.
+    /// The error of serde, or the message of a `Deserialize` that panicked.
     pub fn error(&self) -> &DecodeError {
         &self.error
     }
 
-    /// The name of the type that it was to be, as the compiler has it: for people, not for programs.
+    /// The compiler's name of the type: for people to read, not for programs.
     pub fn wanted(&self) -> &'static str {
         self.wanted
     }
@@ -466,7 +465,7 @@ impl Undecodable {
 /// [policy](crate::Reconnect::retry) says so. Both are counted apart; the [reason](Self::reason) tells
 /// which it is.
 ///
-/// What is emitted until then waits, and is sent when the namespace is joined again.
+/// Events emitted until then wait, and are sent when the namespace is joined again.
 #[derive(Debug, Clone, PartialEq, Eq, Message)]
 #[rtype(result = "()")]
 pub struct Reconnecting {
@@ -487,9 +486,9 @@ impl Reconnecting {
         self.attempt
     }
 
-    /// How long it is till then: the delay of the policy, or what the server has asked for if that is
-    /// longer; see [`Reconnect`](crate::Reconnect). The attempt may have to wait for its turn on top of that, see
-    /// [`DialLimiter`](crate::DialLimiter).
+    /// The time until the attempt: the delay of the policy, or longer if the server asked for that;
+    /// see [`Reconnect`](crate::Reconnect). The [`DialLimiter`](crate::DialLimiter) may delay it
+    /// further.
     pub fn delay(&self) -> Duration {
         self.delay
     }
@@ -500,14 +499,13 @@ impl Reconnecting {
     }
 }
 
-/// A server 1.x or 2.x reported an error in a namespace that is joined, and stays joined: it did not
-/// take an event, because a middleware of the server passed on an error (`socket.use`), or it could
-/// not send one.
+/// A server 1.x or 2.x reported an error in a namespace that stays joined: a middleware of the
+/// server (`socket.use`) rejected an event with an error, or the server could not send one.
 ///
 /// The official client of these servers has an `error` event for it. The server does not say which
-/// event it is about; who waits for an answer to that one waits until its timeout. Newer servers
-/// report nothing to the client. It is logged as a warning and counted in
-/// [`Stats::server_errors`](crate::Stats::server_errors), whether anybody subscribes or not.
+/// event it is about; a pending answer to that event times out. Newer servers do not report such
+/// errors. Each is logged as a warning and counted in
+/// [`Stats::server_errors`](crate::Stats::server_errors).
 #[derive(Debug, Clone, PartialEq, Eq, Message)]
 #[rtype(result = "()")]
 pub struct ServerError {
@@ -521,13 +519,14 @@ impl ServerError {
         &self.namespace
     }
 
-    /// What the server said: the message, or the data, of the error.
+    /// The server's words: the message or the data of the error.
     pub fn error(&self) -> &Refusal {
         &self.error
     }
 }
 
-/// As many attempts to connect, or to join, were made as [`Reconnect`](crate::Reconnect) allows.
+/// All attempts to connect, or to join, that [`Reconnect`](crate::Reconnect) allows were made
+/// without success.
 ///
 /// It follows the [`Disconnected`] or [`ConnectError`] that says why.
 #[derive(Debug, Clone, PartialEq, Eq, Message)]
