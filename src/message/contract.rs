@@ -115,10 +115,11 @@ use serde::Serialize;
 /// argument for each field; a newtype, or a struct with named fields, is one argument. See the
 /// mapping at [`payload`](crate::payload).
 ///
-/// What goes out implements [`Serialize`], what comes in [`Deserialize`](serde::Deserialize) and
-/// [`Message`](actix::Message): with the result `()` for [`Socket::on`](crate::Socket::on), and the
-/// answer for [`Socket::answer`](crate::Socket::answer). A type that does all of it serves both ends
-/// of a connection.
+/// To be emitted, the type implements [`Serialize`]. To be received, it implements
+/// [`Deserialize`](serde::Deserialize) and [`Message`](actix::Message), with the result `()` for
+/// [`Socket::on`](crate::Socket::on), or with the answer for
+/// [`Socket::answer`](crate::Socket::answer). A type with all of these serves both ends of a
+/// connection.
 pub trait NamedEvent {
     /// The event's name.
     const NAME: &'static str;

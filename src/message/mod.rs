@@ -460,10 +460,10 @@ impl Undecodable {
     }
 }
 
-/// Another attempt is made by itself: to connect, when the connection is gone or could not be made, or
-/// to join the namespace, when the server has ended or refused it and the
-/// [policy](crate::Reconnect::retry) says so. Both are counted apart; the [reason](Self::reason) tells
-/// which it is.
+/// The client is going to try again: to connect, when the connection is lost or could not be made;
+/// or to join the namespace, when the server has ended or refused it and the
+/// [policy](crate::Reconnect::retry) says so. The [reason](Self::reason) tells which, and each has
+/// its own count.
 ///
 /// Events emitted until then wait, and are sent when the namespace is joined again.
 #[derive(Debug, Clone, PartialEq, Eq, Message)]

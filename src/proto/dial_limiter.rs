@@ -7,14 +7,15 @@ use std::{
 
 use super::deadline::deadline_after;
 
-/// How many lost connections come back per second, evenly spaced; shared by all its clones.
+/// Limits how many lost connections are dialled again per second, evenly spaced. All clones share
+/// the limit.
 ///
-/// The jitter of a policy spreads the clients of many processes. Those of one process, which can be
-/// thousands, are held to a rate: the server that has just been restarted is not to be hit by all
-/// at once, nor are this process and its name server.
+/// The jitter of a policy spreads the clients of many processes. The clients of one process, which
+/// can be thousands, share this rate, so that they do not hit a restarted server, their own process
+/// and its name server all at once.
 ///
-/// Only attempts to connect *again* take their turn. The first connection of a client, and one that
-/// the application asks for, are made at once.
+/// Only attempts to connect *again* are limited. The first connection of a client, and one that the
+/// application asks for, are made at once.
 ///
 /// ```
 /// use actix_socketio::{Client, DialLimiter, Reconnect};
@@ -32,13 +33,13 @@ pub struct DialLimiter {
 }
 
 impl DialLimiter {
-    /// So many per second; 0 is taken as 1.
+    /// A limiter of this many attempts per second; 0 counts as 1.
     pub fn per_second(rate: u32) -> Self {
         let interval = Duration::from_secs(1).checked_div(rate.max(1)).unwrap_or_default();
         Self { interval, next: Arc::default() }
     }
 
-    /// As many as there are.
+    /// A limiter without a limit.
     pub fn unlimited() -> Self {
         Self { interval: Duration::ZERO, next: Arc::default() }
     }

@@ -10,10 +10,10 @@ use crate::{
     proto::error::EmitError,
 };
 
-/// An event for the server, ready to be sent: its name checked, its arguments serialised.
+/// An event for the server, ready to be sent: its name is checked and its arguments are serialised.
 ///
-/// It is what [`Socket::emit`](crate::Socket::emit) makes and sends at once. By itself it can be
-/// told how to wait, and goes to [`Socket::send`](crate::Socket::send) or
+/// [`Socket::emit`](crate::Socket::emit) makes one and sends it at once. Made by hand, it can have
+/// options, and is sent with [`Socket::send`](crate::Socket::send) or
 /// [`Socket::send_with_ack`](crate::Socket::send_with_ack):
 ///
 /// ```
@@ -30,8 +30,8 @@ use crate::{
 /// # }
 /// ```
 ///
-/// As a message it goes to the [`Recipient`](actix::Recipient) of a namespace, for an actor that
-/// must know nothing of sockets; see [`Socket::recipient`](crate::Socket::recipient).
+/// It is also an actix message, for the [`Recipient`](actix::Recipient) of a namespace; see
+/// [`Socket::recipient`](crate::Socket::recipient).
 #[derive(Clone, PartialEq, Eq)]
 pub struct Emit {
     pub(crate) payload: Payload,
@@ -74,8 +74,8 @@ pub(crate) enum Place {
 }
 
 impl Emit {
-    /// An event with these arguments: a tuple for several, `()` for none, anything else for one;
-    /// see the mapping at [`payload`](crate::payload).
+    /// Makes an event with these arguments: a tuple for several, `()` for none, anything else for
+    /// one; see the mapping at [`payload`](crate::payload).
     ///
     /// # Errors
     ///
@@ -87,23 +87,25 @@ impl Emit {
         Ok(Self { payload, terms: None })
     }
 
-    /// Now or never: the event is dropped, and [counted](crate::Stats::discarded), if its namespace
-    /// is not joined when its turn comes, if more than 64 events wait for the connection, as they
-    /// do when the server does not keep up, or if the connection is lost before it is written.
+    /// Sends the event at once or never. It is dropped, and [counted](crate::Stats::discarded), if
     ///
-    /// An event is either this or the [latest](Self::latest) of its kind: the last call counts.
+    /// * its namespace is not joined when its turn comes;
+    /// * more than 64 events wait for the connection, as they do when the server does not keep up;
+    /// * the connection is lost before the event is written.
+    ///
+    /// An event is either volatile or the [latest](Self::latest) of its kind: the last call counts.
     #[must_use]
     pub fn volatile(mut self) -> Self {
         self.terms_mut().place = Place::None;
         self
     }
 
-    /// Takes the place of an event that was emitted with the same key and still waits: for the
-    /// namespace to be joined, or for the connection to take it. So of a value that changes, one
-    /// waits at the most. What is replaced is [counted](crate::Stats::replaced).
+    /// Replaces a waiting event that was emitted with the same key, whether it waits for the
+    /// namespace to be joined or for the connection to take it. So of a changing value, at most one
+    /// event waits. Replaced events are [counted](crate::Stats::replaced).
     ///
-    /// One that somebody waits for an answer to is replaced in the buffer, where it was not sent, but
-    /// not once the connection has it. And it means nothing for an event with
+    /// An event that asks for an answer is replaced while it waits in the buffer, but not once the
+    /// connection has it. The key has no effect on an event with
     /// [retries](crate::AckRequest::retries).
     #[must_use]
     pub fn latest(mut self, key: impl Into<String>) -> Self {
@@ -111,9 +113,9 @@ impl Emit {
         self
     }
 
-    /// How long the event may wait for its namespace to be joined. Then it is dropped and
-    /// [counted](crate::Stats::discarded), and who waits for an answer gets
-    /// [`EmitError::Expired`]. Default: as long as [`Offline`] says.
+    /// How long the event may wait for its namespace to be joined. After that it is dropped and
+    /// [counted](crate::Stats::discarded), and a pending answer resolves to [`EmitError::Expired`].
+    /// Default: as long as [`Offline`] says.
     #[must_use]
     pub fn lifetime(mut self, lifetime: Duration) -> Self {
         self.terms_mut().lifetime = Some(lifetime);
@@ -185,25 +187,26 @@ impl fmt::Debug for Emit {
     }
 }
 
-/// What becomes of events that are emitted while their namespace is not joined, but to be.
+/// What happens to events that are emitted while their namespace is being joined, or waits to be
+/// joined again.
 ///
-/// The default for a client is [`ClientBuilder::offline`](crate::ClientBuilder::offline), and
-/// [`Socket::with_offline`](crate::Socket::with_offline) makes a handle for which it is another.
+/// [`ClientBuilder::offline`](crate::ClientBuilder::offline) sets it for a client, and
+/// [`Socket::with_offline`](crate::Socket::with_offline) for one handle.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Offline {
-    /// They wait, within the bounds of [`send_buffer`](crate::ClientBuilder::send_buffer), and are
-    /// sent in order when it is joined.
+    /// Events wait, within the bounds of [`send_buffer`](crate::ClientBuilder::send_buffer), and
+    /// are sent in order when the namespace is joined.
     #[default]
     Buffer,
-    /// The same, but not for longer than that. What has waited too long is dropped, and
+    /// Events wait for at most this time. After that they are dropped and
     /// [counted](crate::Stats::discarded).
     BufferFor(Duration),
-    /// They are not taken: [`EmitError::Offline`]. Nor does one wait for the next session when the
+    /// Events are refused with [`EmitError::Offline`]. An event that was taken is dropped if the
     /// connection is lost before it is written.
     ///
-    /// Where events of the server come before its answer to the request to join (see
-    /// [`Ready`](crate::Ready)), what is emitted from then on is taken, and waits for that answer.
+    /// If events of the server come before its answer to the request to join (see
+    /// [`Ready`](crate::Ready)), events emitted from then on are taken, and wait for that answer.
     Fail,
 }
 

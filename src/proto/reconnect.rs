@@ -12,34 +12,39 @@ use crate::{
     proto::reason::Reason,
 };
 
-/// What is to be done about an end.
+/// What to do when a connection or a namespace has ended.
 ///
-/// [`Reconnect::retry`] chooses by the reason.
+/// [`Reconnect::retry`] chooses it by the reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Retry {
     /// Try again, with the delays of the policy.
     Again,
-    /// Try again with new credentials. The same as [`Stop`](Self::Stop) where no provider gives
-    /// new ones.
+    /// Try again with new credentials. Without a provider that gives new ones, this is the same as
+    /// [`Stop`](Self::Stop).
     ///
-    /// After a refusal ([`Reason::Refused`]) the first attempt is made at once, and the delays of the
-    /// policy begin with the second one.
+    /// After a refusal ([`Reason::Refused`]), the first attempt is made at once; the delays of the
+    /// policy begin with the second.
     ///
-    /// For the end of a connection it is the same as [`Again`](Self::Again).
+    /// When a connection has ended, this is the same as [`Again`](Self::Again).
     WithNewAuth,
-    /// Leave it at that.
+    /// Do not try again.
     Stop,
 }
 
 impl Retry {
-    /// What is done where the policy has no function of its own, as by the official client.
+    /// What happens if the policy has no function of its own. It is what the official client does.
     ///
-    /// It stops where the server has refused this client or put it out of the namespace
-    /// ([`Reason::Refused`], [`Reason::ServerDisconnect`]), where the application wanted the end
-    /// ([`Reason::ClientDisconnect`], [`Reason::Shutdown`], [`Reason::Middleware`]), and where another attempt would come
-    /// to the same ([`ConnectFailure::Unsupported`](crate::ConnectFailure::Unsupported)). All else
-    /// is tried again.
+    /// The client stops
+    ///
+    /// * if the server has refused this client or removed it from the namespace
+    ///   ([`Reason::Refused`], [`Reason::ServerDisconnect`]);
+    /// * if the application wanted the end ([`Reason::ClientDisconnect`], [`Reason::Shutdown`],
+    ///   [`Reason::Middleware`]);
+    /// * if another attempt would have the same result
+    ///   ([`ConnectFailure::Unsupported`](crate::ConnectFailure::Unsupported)).
+    ///
+    /// After every other reason, it tries again.
     pub fn default_for(reason: &Reason) -> Self {
         match reason {
             Reason::ClientDisconnect
@@ -60,18 +65,18 @@ pub(crate) struct Range {
     pub(crate) expected: &'static str,
 }
 
-/// When, and how often, a connection is tried again that could not be made or was lost.
+/// The policy for trying again when a connection cannot be made or is lost: when and how often.
 ///
-/// What is set is checked when a client is [built](crate::ClientBuilder::start) with it.
+/// The options are checked when a client [starts](crate::ClientBuilder::start) with the policy.
 ///
-/// The default is that of the official client: for ever, the first connection included, after a
-/// second at first and then after twice the time before, up to five seconds, each half as long to
-/// half as long again, so that not all clients of a restarted server come back at once. Unlike
-/// there, the clients of this process take turns: 100 of them come back per second, see
-/// [`DialLimiter`].
+/// The default is that of the official client. It tries for ever, the first connection included.
+/// The first delay is one second, and each further one is twice as long, up to five seconds. A
+/// jitter of up to half in either direction keeps the clients of a restarted server from coming
+/// back at once. Unlike the official client, the clients of one process take turns: 100 reconnect
+/// per second; see [`DialLimiter`].
 ///
-/// A server that refuses the connection and says when to come back (`Retry-After`, in seconds or as
-/// a date) is given that time, where it is longer than the delay; one hour at most.
+/// A server may refuse the connection and say when to come back (`Retry-After`, in seconds or as a
+/// date). If that is longer than the delay, the client waits that long, but one hour at most.
 ///
 /// ```
 /// # use std::time::Duration;
@@ -124,20 +129,21 @@ impl Default for Reconnect {
 }
 
 impl Reconnect {
-    /// Not at all: the first end is the end.
+    /// Never tries again.
     pub fn never() -> Self {
         Self::default().attempts(0)
     }
 
-    /// Gives up after so many attempts in a row; 0 is none. Default: never gives up.
+    /// Gives up after this many attempts in a row; 0 makes none. Default: never gives up.
     #[must_use]
     pub fn attempts(mut self, attempts: u32) -> Self {
         self.attempts = Some(attempts);
         self
     }
 
-    /// Waits `min` before the first attempt, and twice the time before each further one, up to
-    /// `max`, which must not be less. Zero is zero. Default: 1 and 5 seconds.
+    /// Waits `min` before the first attempt, and twice as long before each further one, up to
+    /// `max`, which must not be less than `min`. With zero, it does not wait. Default: 1 and 5
+    /// seconds.
     #[must_use]
     pub fn delay(mut self, min: Duration, max: Duration) -> Self {
         self.min = min;
@@ -145,28 +151,29 @@ impl Reconnect {
         self
     }
 
-    /// How far a delay may be off, either way, as a part of itself: 0.0 to 1.0. Default: 0.5.
+    /// The jitter: how far a delay may differ in either direction, as a fraction of it, from 0.0 to
+    /// 1.0. Default: 0.5.
     #[must_use]
     pub fn jitter(mut self, jitter: f64) -> Self {
         self.jitter = jitter;
         self
     }
 
-    /// Who may come back when, among all clients whose policies have this limiter or a clone of it.
-    /// A client that has waited for its delay waits on until it is its turn. Default: one for the
-    /// whole process, with 100 attempts per second.
+    /// Limits how many clients reconnect per second, among all clients whose policies have this
+    /// limiter or a clone of it. After its delay, a client waits for its turn. Default: one limiter
+    /// for the whole process, with 100 attempts per second.
     #[must_use]
     pub fn limiter(mut self, limiter: DialLimiter) -> Self {
         self.limiter = limiter;
         self
     }
 
-    /// Has [`Socket::ready`](crate::Socket::ready) and
-    /// [`ClientBuilder::connect`](crate::ClientBuilder::connect) wait until their time is up, whatever
-    /// fails meanwhile: for a server that is still to come. Default: they wait no longer than there is
-    /// sense in it, see [`Socket::ready`](crate::Socket::ready).
+    /// Makes [`Socket::ready`](crate::Socket::ready) and
+    /// [`ClientBuilder::connect`](crate::ClientBuilder::connect) wait until their time is up,
+    /// whatever fails in the meantime: for a server that has not started yet. Default: they end
+    /// early when waiting makes no sense; see [`Socket::ready`](crate::Socket::ready).
     ///
-    /// It does not change when, and how often, a connection is tried again.
+    /// It does not change when and how often the client tries again.
     ///
     /// ```no_run
     /// use std::time::Duration;
@@ -191,13 +198,13 @@ impl Reconnect {
         self.patient
     }
 
-    /// What is done about an end, by its reason. Default: [`Retry::default_for`], which is also
-    /// there for what a function has no opinion on.
+    /// Chooses what to do by the reason. Default: [`Retry::default_for`]. Call that for all reasons
+    /// that your function does not handle itself.
     ///
-    /// It is asked when a connection is lost or cannot be made, and may be asked for each namespace
-    /// too; on the arbiter of the client, so it must not block. It is not asked where the
-    /// application itself wanted the end: by [`disconnect`](crate::Socket::disconnect) or
-    /// [`shutdown`](crate::Client::shutdown).
+    /// The function is called when a connection is lost or cannot be made, and may be called for
+    /// each namespace as well. It runs on the arbiter of the client, and must not block. It is not
+    /// called when the application itself wanted the end, by
+    /// [`disconnect`](crate::Socket::disconnect) or [`shutdown`](crate::Client::shutdown).
     ///
     /// ```
     /// use actix_socketio::{ConnectFailure, Reason, Reconnect, Retry};
@@ -252,15 +259,15 @@ impl Reconnect {
 
     /// The delay before attempt number `attempt`, counted from 1. `draw` is uniform in 0.0 to 1.0.
     ///
-    /// Unlike socket.io-client 4.8, the jitter comes behind the cap: there, all clients wait for
-    /// exactly the cap in the end, and return at the same instant.
+    /// Unlike in socket.io-client 4.8, the jitter is applied after the cap. There, all clients
+    /// finally wait for exactly the cap, and return at the same instant.
     pub(crate) fn wait(&self, attempt: u32, draw: f64) -> Duration {
         let doubled = self.min.saturating_mul(2_u32.saturating_pow(attempt.saturating_sub(1)));
         let swing = 1.0 + self.jitter * (2.0 * draw - 1.0);
         Duration::try_from_secs_f64(doubled.min(self.max).as_secs_f64() * swing).unwrap_or(self.max)
     }
 
-    /// When a client whose delay is over at `now` may dial.
+    /// When a client may dial whose delay is over at `now`.
     pub(crate) fn reserve(&self, now: Instant) -> Instant {
         self.limiter.reserve(now)
     }

@@ -6,17 +6,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::proto::recovery::Recovery;
 
-/// What it takes to take a session over: by another [`Client`](crate::Client), in this process or in
-/// another, with [`ClientBuilder::resume`](crate::ClientBuilder::resume).
+/// A ticket to continue a session in another [`Client`](crate::Client), in this process or another,
+/// with [`ClientBuilder::resume`](crate::ClientBuilder::resume).
 ///
-/// There is one where the server has connection state recovery (4.6 and later, if it is switched
-/// on) and an event has come. It tells the server where to go on: behind the last event that had
-/// come when the ticket was made. The server keeps a session for a while (two minutes unless it is
-/// set) after its connection was lost, so the old client must be gone without having left:
+/// A session has a ticket if the server has connection state recovery (4.6 and later, if switched
+/// on) and an event has come. The ticket tells the server where to continue: after the last event
+/// that had come when the ticket was made. The server keeps a session for a while after its
+/// connection is lost (two minutes by default). So the old client must go without leaving:
 /// [`Client::hand_over`](crate::Client::hand_over) does that.
 ///
-/// It serialises to an object of three strings. Whoever has it can be this client: keep it like a
-/// password. `Debug` shows the namespace only.
+/// It serialises to an object of three strings. Anybody who has it can act as this client: keep it
+/// like a password. `Debug` shows only the namespace.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionTicket {
     pub(crate) namespace: String,
@@ -31,7 +31,7 @@ impl SessionTicket {
         Some(Self { namespace, pid, offset })
     }
 
-    /// The namespace that the session is of.
+    /// The namespace of the session.
     pub fn namespace(&self) -> &str {
         &self.namespace
     }

@@ -4,8 +4,8 @@ use std::fmt;
 
 use bytestring::ByteString;
 
-/// Which events a [listener](crate::Socket::listen) gets: those of one name, those whose names begin
-/// alike, or all. A text is a name.
+/// Selects events by name, for [`Socket::listen`](crate::Socket::listen): one name, a prefix, or
+/// all. A string converts to the filter for that name.
 ///
 /// ```
 /// use actix_socketio::{Filter, Socket};
@@ -37,7 +37,7 @@ impl Filter {
         Self(Kind::Name(name.into().into()))
     }
 
-    /// Events whose names begin with this text, also the one that consists of nothing else.
+    /// Events whose names begin with this text, or are equal to it.
     pub fn prefix(prefix: impl Into<String>) -> Self {
         Self(Kind::Prefix(prefix.into().into()))
     }

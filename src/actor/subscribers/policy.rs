@@ -24,16 +24,17 @@ impl SubscriptionId {
 
 /// What to do when events come faster than a subscriber handles them.
 ///
-/// An actor's mailbox takes as many messages as the actor allows, and one more. Events beyond that
-/// wait in the namespace, and count as waiting here. With every policy they count for
-/// [`receive_window`](crate::ClientBuilder::receive_window) as well, so a connection with slow
-/// subscribers only pauses where that comes first: keep `waiting` well below it.
+/// An actor's mailbox takes as many messages as the actor allows, plus one. Further events wait in
+/// the namespace; these are the events that `waiting` counts. With every policy they also count for
+/// the [`receive_window`](crate::ClientBuilder::receive_window). The connection pauses only when
+/// that is full, so keep `waiting` well below it.
 ///
-/// It is said before anything can come: by the handle that subscribes
-/// ([`Socket::with_overflow`](crate::Socket::with_overflow)), or for a function, a stream or a filter
-/// by [`Listen::overflow`](crate::Listen::overflow). What one actor hears of a namespace is one
-/// subscription with one of these: of several calls, the last one that sets it counts, and what
-/// waits already stays.
+/// Set it before subscribing: with the handle
+/// ([`Socket::with_overflow`](crate::Socket::with_overflow)), with
+/// [`Listen::overflow`](crate::Listen::overflow), or as the default of a
+/// [namespace](crate::NamespaceBuilder::overflow) or a [client](crate::ClientBuilder::overflow). An
+/// actor has one subscription to a namespace: of several calls, the last one that sets an overflow
+/// counts. Events that wait already are kept.
 ///
 /// ```
 /// use actix::Recipient;
@@ -48,28 +49,26 @@ impl SubscriptionId {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Overflow {
-    /// Hold back the server, and with it the other subscribers of the connection. If that goes on
-    /// for too long, keep what waits and miss what comes, as [`Lagged`](crate::Lagged) has it. A
-    /// [window](crate::ClientBuilder::receive_window) that takes the largest burst has it miss nothing
-    /// of that.
+    /// Hold back the server, and with it the other subscribers of the connection. If that lasts too
+    /// long, keep the waiting events and miss newer ones; see [`Lagged`](crate::Lagged). A burst
+    /// that fits into the [window](crate::ClientBuilder::receive_window) is not missed.
     #[default]
     Pause,
-    /// Drop what comes while so many events wait. [`Lagged`](crate::Lagged) stands for them in
-    /// their place.
+    /// Drop new events while `waiting` events wait. [`Lagged`](crate::Lagged) comes in their place.
     DropNewest {
-        /// How many events wait at most.
+        /// The most events that wait.
         waiting: usize,
     },
-    /// Leave the namespace when more events wait than so many, or when the heartbeat would have it
-    /// miss some: for a subscriber that is of no use without each of them.
+    /// Leave the namespace when more than `waiting` events wait, or when the heartbeat would force
+    /// the subscriber to miss some: for a subscriber that needs every single event.
     ///
-    /// It is left as by [`Socket::disconnect`](crate::Socket::disconnect), behind what was emitted
-    /// before; all its subscribers get [`Disconnected`](crate::Disconnected) with
-    /// [`Reason::SlowSubscriber`](crate::Reason::SlowSubscriber), behind the events that wait and
-    /// those that had been read by then. It stays left until
+    /// The namespace is left as by [`Socket::disconnect`](crate::Socket::disconnect), after the
+    /// events emitted before. All its subscribers get the events that have been read, and then
+    /// [`Disconnected`](crate::Disconnected) with
+    /// [`Reason::SlowSubscriber`](crate::Reason::SlowSubscriber). It stays left until
     /// [`Socket::connect`](crate::Socket::connect).
     Disconnect {
-        /// How many events wait at most.
+        /// The most events that wait.
         waiting: usize,
     },
 }
