@@ -10,23 +10,23 @@ use crate::{
     runtime::task::Teller,
 };
 
-/// A namespace that did not become ready.
+/// Why waiting for a namespace ended without success.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ReadyError {
-    /// Not within the time given. The namespace is still being joined.
+    /// It was not joined in time. The client keeps trying.
     #[error("the namespace was not ready in time{}", because(last.as_ref()))]
     TimedOut {
-        /// Why there is no connection yet, if it has been tried and is tried again.
+        /// The last failure to connect, if there was one.
         last: Option<Reason>,
     },
-    /// There is no connection, for this reason, and no sense in waiting for one: attempts would come
-    /// to the same, or three have failed; see [`Socket::ready`](crate::Socket::ready). The namespace
-    /// is still being joined, by the policy of the client.
+    /// There is no connection, for this reason, and waiting makes no sense: other attempts would
+    /// have the same result, or three have failed; see [`Socket::ready`](crate::Socket::ready). The
+    /// client keeps trying by its policy.
     #[error("{0}")]
     Failing(Reason),
-    /// It is not being joined (any more), for this reason.
-    /// [`Socket::connect`](crate::Socket::connect) tries again.
+    /// The namespace has ended, for this reason. [`Socket::connect`](crate::Socket::connect) tries
+    /// again.
     #[error("{0}")]
     Ended(Reason),
 }

@@ -19,24 +19,24 @@ const RECIPE: &str = "
     let client = Client::builder(url).start_in(&told.recv()?)?;
 ";
 
-/// A client that cannot be built: an option does not make sense.
+/// Why a client cannot be built: an option is invalid.
 #[derive(Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum BuildError {
     /// The URL cannot be used. The text says why, and does not repeat it.
     #[error("unusable URL: {0}")]
     Url(String),
-    /// A header's name or value is not allowed in HTTP, or it is one that the websocket handshake
-    /// sets itself. Its value is not repeated here.
+    /// A header's name or value is not allowed in HTTP, or the header is one that the websocket
+    /// handshake sets itself. Its value is not repeated here.
     #[error("{}", RequestError::Header { name: name.clone(), error })]
     Header {
         /// The header's name.
         name: String,
-        /// Which of them it is.
+        /// What is wrong with it.
         error: &'static str,
     },
-    /// A parameter of the query, set or in the URL, has this name, which belongs to the protocol:
-    /// `EIO`, `transport` or `sid`.
+    /// A parameter of the query, set as an option or in the URL, has a name that belongs to the
+    /// protocol: `EIO`, `transport` or `sid`.
     #[error("{}", RequestError::Query(.0.clone()))]
     Query(String),
     /// The `auth` value is not an object, or could not be serialised.
@@ -47,11 +47,11 @@ pub enum BuildError {
     Option {
         /// The option's name.
         name: &'static str,
-        /// What it takes.
+        /// The values that it takes.
         expected: &'static str,
     },
-    /// There is no actix system on this thread. The text shows how to give it one, as do the docs of
-    /// [the crate](crate#where-it-runs).
+    /// There is no actix system on this thread. The text shows how to start one, and so does the
+    /// documentation of [the crate](crate#where-it-runs).
     #[error(
         "no actix system runs on this thread: start one on another, and the client there\n{RECIPE}"
     )]
@@ -87,7 +87,7 @@ impl From<RequestError> for BuildError {
     }
 }
 
-/// A namespace that cannot be had from a client.
+/// Why a client cannot join a namespace.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum NamespaceError {
@@ -95,9 +95,10 @@ pub enum NamespaceError {
     /// bytes.
     #[error("{} cannot be a namespace: it has a comma, a question mark, a #, a control character, or more than 512 bytes", Excerpt(.0))]
     Name(String),
-    /// The client has this namespace already, so there is nothing left to be set for it:
-    /// [`Client::of`](crate::Client::of) gives it as it is. What it needs must be set where it is joined
-    /// first; for the default namespace that is [`Client::builder`](crate::Client::builder).
+    /// The client has this namespace already, so its options cannot be set any more.
+    /// [`Client::of`](crate::Client::of) gives it as it is. Set options where the namespace is
+    /// joined first; for the default namespace, that is
+    /// [`Client::builder`](crate::Client::builder).
     #[error("{} exists already: use Client::of, or set its options where it is joined first (for the default namespace at Client::builder)", Excerpt(.0))]
     Exists(String),
     /// The `auth` value is not an object, or could not be serialised.
@@ -108,7 +109,7 @@ pub enum NamespaceError {
     Option {
         /// The option's name.
         name: &'static str,
-        /// What it takes.
+        /// The values that it takes.
         expected: &'static str,
     },
     /// The client has ended.
@@ -116,11 +117,11 @@ pub enum NamespaceError {
     Closed(Reason),
 }
 
-/// A client that was not started, or not joined to its namespace.
+/// Why a client was not started, or not joined to its default namespace.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// The options do not make sense.
+    /// An option is invalid.
     #[error("{0}")]
     Build(BuildError),
     /// The default namespace was not joined.

@@ -1,41 +1,38 @@
-//! What can go wrong: one small enum per verb, and the [`Reason`] for which a namespace is not, or
-//! no longer, joined.
+//! What can go wrong: one small enum for each verb, and the [`Reason`] why a namespace is not joined.
 //!
-//! Errors of other crates are flattened to text where they come in, so every error here is
-//! `Send + Sync + Clone + PartialEq` and can ride in an actor message.
+//! Every error is `Send + Sync + Clone + PartialEq`, so it can be part of an actor message. Errors of other
+//! crates become text where they occur.
 //!
-//! Each is shown with all that it was caused by, so none has a [`source`](std::error::Error::source):
-//! who prints one, alone or as the last of a chain, reads everything once. The cause as a value is in
-//! the variant.
+//! The text of an error includes its causes, and none has a [`source`](std::error::Error::source). So
+//! printing an error shows everything once. The variant has the cause as a value.
 //!
-//! What a server says is shown escaped and cut, and the data of a [`Refusal`] not at all: servers
-//! like to repeat the credentials that they do not take.
+//! A server's words are shown escaped and shortened. The data of a [`Refusal`] is not shown at all: servers
+//! often repeat the credentials that they reject.
 //!
 //! # Reasons
 //!
-//! | reason | official name | what it means | tried again by itself |
+//! | reason | official name | what it means | tried again by default |
 //! |---|---|---|---|
 //! | [`ClientDisconnect`](Reason::ClientDisconnect) | `io client disconnect` | this side left the namespace | never |
 //! | [`Shutdown`](Reason::Shutdown) | `forced close` | the client was shut down, or its last handle dropped | never |
-//! | [`ServerDisconnect`](Reason::ServerDisconnect) | `io server disconnect` | the server put this client out of the namespace | no |
-//! | [`Refused`](Reason::Refused) | – | the server refused to let this client in, see [`Refusal`] | no |
+//! | [`ServerDisconnect`](Reason::ServerDisconnect) | `io server disconnect` | the server removed this client from the namespace | no |
+//! | [`Refused`](Reason::Refused) | – | the server refused this client; see [`Refusal`] | no |
 //! | [`JoinTimeout`](Reason::JoinTimeout) | – | the server never answered the request to join | yes |
-//! | [`PingTimeout`](Reason::PingTimeout) | `ping timeout` | no heartbeat in time, or this machine has slept | yes |
+//! | [`PingTimeout`](Reason::PingTimeout) | `ping timeout` | no heartbeat in time, for instance after this machine was suspended | yes |
 //! | [`TransportClose`](Reason::TransportClose) | `transport close` | the other side closed the connection | yes |
-//! | [`ServerShutdown`](Reason::ServerShutdown) | `transport close` | close code 1001 or 1012: the server goes away or restarts | yes |
+//! | [`ServerShutdown`](Reason::ServerShutdown) | `transport close` | close code 1001 or 1012: the server shuts down or restarts | yes |
 //! | [`TransportError`](Reason::TransportError) | `transport error` | reading or writing failed | yes |
 //! | [`TooLargeForServer`](Reason::TooLargeForServer) | `transport close` | close code 1009: the server's limit was exceeded | yes |
 //! | [`TooLarge`](Reason::TooLarge) | `transport error` | a message of the server exceeds this client's limit | yes |
-//! | [`Protocol`](Reason::Protocol) | `parse error` | the server sent what no Socket.IO server may send | yes |
-//! | [`Connect`](Reason::Connect) | – | there never was a connection | yes, but for [`Unsupported`](ConnectFailure::Unsupported) |
-//! | [`Provider`](Reason::Provider) | – | the application failed to give what it takes to connect or to join | yes |
-//! | [`Middleware`](Reason::Middleware) | – | a middleware of the application did not let the request to join pass | no |
+//! | [`Protocol`](Reason::Protocol) | `parse error` | the server broke the protocol | yes |
+//! | [`Connect`](Reason::Connect) | – | no connection could be made | yes, except [`Unsupported`](ConnectFailure::Unsupported) |
+//! | [`Provider`](Reason::Provider) | – | a provider of the application failed | yes |
+//! | [`Middleware`](Reason::Middleware) | – | a middleware of the application stopped the request to join | no |
 //! | [`Reconnect`](Reason::Reconnect) | `forced close` | the connection was replaced for the sake of a namespace | yes |
-//! | [`SlowSubscriber`](Reason::SlowSubscriber) | – | this side left, since a subscriber was too slow | never |
+//! | [`SlowSubscriber`](Reason::SlowSubscriber) | – | this client left because a subscriber was too slow | never |
 //!
-//! What is tried again is up to [`Reconnect::retry`](crate::Reconnect::retry), but for what is
-//! never. What becomes of events and answers then is told on the page on
-//! [delivery](crate::guide::delivery#when-something-ends).
+//! Except for "never", [`Reconnect::retry`](crate::Reconnect::retry) decides. The page on
+//! [delivery](crate::guide::delivery#when-something-ends) says what becomes of events and answers.
 
 pub use crate::{
     actor::waiters::ReadyError,

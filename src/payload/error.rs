@@ -4,9 +4,9 @@ use std::{error::Error, fmt};
 
 use crate::{display::brief, guard::Panicked};
 
-/// Arguments that do not have the shape asked for.
+/// Why arguments do not fit a type.
 ///
-/// The text is serde's, of at most 200 characters. It may quote values: mind what you log.
+/// The text is serde's, of at most 200 characters. It may quote values: be careful with it in logs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DecodeError(String);
 

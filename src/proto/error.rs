@@ -7,54 +7,56 @@ use thiserror::Error;
 use super::{emit::Emit, reason::Reason};
 use crate::{display::Excerpt, payload::error::DecodeError};
 
-/// An event that was not taken.
+/// Why an event was not taken, or was dropped later.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum EmitError {
-    /// The name belongs to the protocol's own life cycle: `connect`, `connect_error`,
-    /// `disconnect`, `disconnecting`, `newListener` and `removeListener`. Official servers end the
-    /// connection over some of them. Choose another.
+    /// The name is reserved by the protocol: `connect`, `connect_error`, `disconnect`,
+    /// `disconnecting`, `newListener` or `removeListener`. Official servers end the connection over
+    /// some of these. Choose another name.
     #[error("{0:?} is a reserved event name")]
     ReservedName(String),
-    /// The arguments could not be serialised; the text is serde's. Or the server could not tell an
-    /// object among them from an attachment; see [`payload`](crate::payload).
+    /// The arguments could not be serialised (the text is serde's); or they have an object that the
+    /// server would take for an attachment, see [`payload`](crate::payload).
     #[error("the arguments cannot be serialised: {0}")]
     Encode(String),
-    /// The namespace's buffer for outgoing events is full, or as many events wait for an answer as
-    /// [may](crate::ClientBuilder::pending_acks). Here is the event, to be sent again
-    /// with [`Socket::send`](crate::Socket::send) when there is room.
+    /// The namespace's buffer for outgoing events is full, or the [most
+    /// events](crate::ClientBuilder::pending_acks) that may wait for an answer do so. It gives the
+    /// event back, to be sent again with [`Socket::send`](crate::Socket::send) when there is room.
     #[error("the buffer for outgoing events is full")]
     Full(Emit),
-    /// The namespace is not joined, nor being joined.
+    /// The namespace is neither joined nor being joined, for this reason.
     #[error("the namespace is closed: {0}")]
     Closed(Reason),
-    /// The namespace is not joined now, and the event was not to wait for it:
-    /// [`Offline::Fail`](crate::Offline::Fail), or [`Emit::volatile`].
+    /// The namespace is not joined now, and the event may not wait: it has
+    /// [`Offline::Fail`](crate::Offline::Fail) or is [volatile](Emit::volatile).
     #[error("the namespace is not joined")]
     Offline,
-    /// The event waited for its namespace to be joined, until it was not to be sent any more.
+    /// The event waited longer for its namespace to be joined than its [lifetime](Emit::lifetime)
+    /// allows.
     #[error("the event waited for too long")]
     Expired,
-    /// The event waited, and will not be sent: a [later one](Emit::latest) has taken its place, it
-    /// was taken [out of the buffer](crate::Socket::take_unsent), or it is
-    /// [volatile](Emit::volatile) and too many others wait.
+    /// The event waited and will not be sent: a [later one](Emit::latest) has replaced it, it was
+    /// taken [out of the buffer](crate::Socket::take_unsent), or it is [volatile](Emit::volatile)
+    /// and too many others wait.
     #[error("the event waited, and was discarded")]
     Discarded,
-    /// A [middleware](crate::middleware) did not let the event pass, for this reason.
+    /// A [middleware](crate::middleware) stopped the event, for this reason.
     #[error("a middleware stopped the event: {0}")]
     Middleware(String),
-    /// The server would close the connection over a message of this size. It says so in its
-    /// handshake (`maxHttpBufferSize` of official servers since 4.5; 1 MB unless it is set).
+    /// The event is larger than the server accepts. Its handshake announces the limit
+    /// (`maxHttpBufferSize` of official servers since 4.5; 1 MB by default), and it would close the
+    /// connection.
     #[error("a message of {size} bytes, and the server takes {limit}")]
     PayloadTooLarge {
-        /// Of the largest message that the event is sent as, its text or an attachment, in bytes.
+        /// The size of the event's largest message (its text, or an attachment), in bytes.
         size: u64,
-        /// The server's, in bytes.
+        /// The server's limit, in bytes.
         limit: u64,
     },
     /// The event has more attachments than
-    /// [`max_attachments`](crate::ClientBuilder::max_attachments). Official servers take 10, and
-    /// close the connection over more.
+    /// [`max_attachments`](crate::ClientBuilder::max_attachments) allows. Official servers accept
+    /// 10, and close the connection over more.
     #[error("{count} attachments, and option max_attachments allows {limit}")]
     TooManyAttachments {
         /// How many it has.
@@ -62,14 +64,14 @@ pub enum EmitError {
         /// How many it may have.
         limit: usize,
     },
-    /// The connection was lost twice while this event was written: the server may not take messages
-    /// of that size, or with that many attachments. It is not sent again.
+    /// The connection was lost twice right behind this event: the server may not accept messages of
+    /// that size, or with that many attachments. The event is not sent again.
     #[error("{0}")]
     Unsendable(Unsendable),
 }
 
-/// An event over which the connection was lost, each time that it was sent. Only events of 64 KiB and
-/// more, or with more than 10 attachments, are suspected of that.
+/// An event behind which the connection was lost each time. Only events of 64 KiB or more, or with
+/// more than 10 attachments, are suspected of that.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Unsendable {
@@ -92,26 +94,25 @@ impl fmt::Display for Unsendable {
     }
 }
 
-/// An emit that got no answer, or not the one that was expected.
+/// Why an emit got no answer, or not the expected one.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum AckError {
-    /// The event was not sent, and never will be.
+    /// The event was not sent and will not be.
     #[error("never sent: {0}")]
     NeverSent(EmitError),
-    /// No answer in time. The server may have seen the event; an answer that still comes is
-    /// dropped.
+    /// No answer came in time. The server may have seen the event. A late answer is dropped.
     #[error("no answer in time")]
     TimedOut,
-    /// The session ended first. The event was on its way; whether the server saw it is not known.
+    /// The session ended before the answer came. It is not known whether the server saw the event.
     #[error("no answer: {0}")]
     Disconnected(Reason),
     /// The connection was lost twice right behind the event, with or without
-    /// [retries](crate::AckRequest::retries): the server may not take messages of that size, or with
-    /// that many attachments.
+    /// [retries](crate::AckRequest::retries): the server may not accept messages of that size, or
+    /// with that many attachments.
     #[error("{0}")]
     Unsendable(Unsendable),
-    /// The answer came, in another shape than asked for.
+    /// The answer came, but does not fit the type.
     #[error("unexpected answer: {0}")]
     Decode(DecodeError),
 }

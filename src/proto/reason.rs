@@ -8,20 +8,20 @@ use crate::display::{Excerpt, brief};
 /// Who ended it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Initiator {
-    /// The application, by a call on a handle, by dropping the last one, or by a function of its own
-    /// that failed.
+    /// The application: by a call on a handle, by dropping the last one, or by code of its own that
+    /// failed.
     User,
-    /// This library, because the peer fell silent or broke a rule or a limit, or because a
-    /// subscriber did not keep up.
+    /// This library: because the server fell silent, broke a rule or exceeded a limit, or because a
+    /// subscriber was too slow.
     Library,
     /// The server, or something on the way to it.
     Remote,
 }
 
-/// Why a namespace is not, or no longer, joined.
+/// Why a namespace is not joined, or not any more.
 ///
-/// The [table](crate::error#reasons) has them all: their official names, what they mean, and what is
-/// tried again by itself.
+/// The [table](crate::error#reasons) lists all reasons: their official names, what they mean, and
+/// whether the client tries again.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum Reason {
@@ -41,21 +41,21 @@ pub enum Reason {
     /// [`join_timeout`](crate::ClientBuilder::join_timeout).
     #[error("the server did not answer the request to join in time")]
     JoinTimeout,
-    /// The heartbeat failed: the server, or the way to it, is gone.
+    /// The heartbeat failed: the server, or the network on the way to it, is gone.
     #[error("no heartbeat from the server in time")]
     PingTimeout,
     /// The other side closed the connection, with this websocket close code if it gave one.
     #[error("the connection was closed{}", with_code(*.0))]
     TransportClose(Option<u16>),
-    /// The server, or a proxy before it, closed the connection because it goes away (close code 1001)
-    /// or restarts (1012).
+    /// The server, or a proxy in front of it, closed the connection because it shuts down (close
+    /// code 1001) or restarts (1012).
     #[error("the server shuts down or restarts")]
     ServerShutdown,
     /// Reading from or writing to the connection failed.
     #[error("the connection failed: {0}")]
     TransportError(String),
-    /// The server closed the connection because a message was larger than it takes (close code
-    /// 1009; `maxHttpBufferSize` of the official server, 1 MB unless it is set).
+    /// The server closed the connection because a message exceeded its limit (close code 1009;
+    /// `maxHttpBufferSize` of the official server, 1 MB by default).
     #[error("the server refused a message as too large (close code 1009)")]
     TooLargeForServer,
     /// The server sent a message larger than
@@ -65,25 +65,26 @@ pub enum Reason {
         /// The limit that was exceeded, in bytes.
         limit: usize,
     },
-    /// The server broke the protocol. The text of the error may quote what it sent.
+    /// The server broke the protocol. The text of the error may quote the server.
     #[error("the server broke the protocol: {}", brief(.0))]
     Protocol(ProtocolError),
     /// No connection could be made.
     #[error("no connection: {0}")]
     Connect(ConnectFailure),
-    /// A function of the application that gives what to send failed, with this text, or gave what
-    /// cannot be sent; see [`headers_with`](crate::ClientBuilder::headers_with).
+    /// A provider of the application failed, with this text, or gave something that cannot be sent;
+    /// see [`headers_with`](crate::ClientBuilder::headers_with).
     ///
-    /// The text is cut and escaped, shown and logged: it must have no secrets.
+    /// The text is shortened and escaped, shown and logged: it must have no secrets.
     #[error("a provider of the application failed: {0}")]
     Provider(String),
-    /// A [middleware](crate::middleware::Middleware::join) of the application did not let the
-    /// request to join pass, for this reason. It is shown and logged.
+    /// A [middleware](crate::middleware::Middleware::join) of the application stopped the request
+    /// to join, for this reason. It is shown and logged.
     #[error("a middleware stopped the request to join: {}", brief(.0))]
     Middleware(String),
-    /// The connection was replaced, because a namespace, maybe another one, could not be joined over
-    /// it any more, or the server has joined it twice. That may happen with any server; with one 1.x
-    /// or 2.x also when `/`, on which everything depends there, was left or refused.
+    /// The connection was replaced for the sake of a namespace, which may be another one: it could
+    /// not be joined over the old connection any more, or the server has joined it twice. With
+    /// servers 1.x and 2.x, that is also so if `/` was left or refused, since everything there
+    /// depends on it.
     #[error(
         "the connection was replaced, because a namespace could not be joined over it, or was joined twice"
     )]
@@ -118,16 +119,16 @@ impl Reason {
         }
     }
 
-    /// Whether another attempt would come to the same: the server is what it is.
+    /// Whether another attempt would have the same result, because it is due to what the server is.
     pub(crate) fn is_final(&self) -> bool {
         matches!(self, Self::Shutdown | Self::Connect(ConnectFailure::Unsupported { .. }))
     }
 
-    /// A name for the kind of reason, for counters and metrics: lower case with underscores, such as
-    /// `ping_timeout`.
+    /// A name for the kind of reason, for counters and metrics: in lower case with underscores,
+    /// such as `ping_timeout`.
     ///
-    /// It is the name of the variant, has nothing in it that a server or a user chose, and does not
-    /// change between versions.
+    /// It is the name of the variant. It has no text of a server or a user, and does not change
+    /// between versions.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::ClientDisconnect => "client_disconnect",
@@ -150,7 +151,7 @@ impl Reason {
         }
     }
 
-    /// The official client's name for it, where it has one.
+    /// The official client's name for the reason, if it has one.
     pub fn official_name(&self) -> Option<&'static str> {
         match self {
             Self::ClientDisconnect => Some("io client disconnect"),
@@ -176,34 +177,34 @@ impl Reason {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ConnectFailure {
-    /// Nothing listens there, or there is no way to it.
+    /// Nothing listens at that address, or the network has no route to it.
     #[error("the server cannot be reached: {0}")]
     Unreachable(String),
-    /// No address is known for the host's name.
+    /// The name of the host has no known address.
     #[error("the host is not known: {0}")]
     UnknownHost(String),
     /// No usable answer within [`connect_timeout`](crate::ClientBuilder::connect_timeout).
     #[error("the server did not answer in time")]
     TimedOut,
-    /// The server, or something on the way to it, closed the connection without an answer. Most often
+    /// The server, or something on the way to it, closed the connection without an answer. Usually
     /// the path is wrong, or the server expects `https`.
     #[error(
         "the server closed the connection without an answer: is the path right, and is it http or https?"
     )]
     NoAnswer,
-    /// The server answered the websocket request with this HTTP status. What it says with that is
+    /// The server answered the websocket request with this HTTP status. The text of its answer is
     /// logged.
     #[error("the server answered the websocket request with HTTP status {0}{hint}", hint = hint(*.0))]
     Status(u16),
-    /// The server has no websockets, and says so with this text. What it may have, HTTP long-polling,
-    /// this client does not support yet.
+    /// The server does not offer websockets; this is its text. It may offer HTTP long-polling,
+    /// which this client does not support yet.
     #[error("this server does not offer websockets, and HTTP long-polling is not supported yet (it says {})", Excerpt(.0))]
     NoWebsocket(String),
     /// The server's answer is not that of a Socket.IO server. The text may quote it.
     #[error("not a Socket.IO server: {}", brief(.0))]
     Handshake(String),
-    /// The server closes the connection without a word as soon as a namespace asks to join, and has
-    /// done so twice in a row. Most likely it has another parser than this client, which has this one.
+    /// The server closes the connection without a word on each request to join, and has done so
+    /// twice in a row. Most likely it has another parser than this one of the client.
     #[error(
         "the server closes the connection on each request to join: does it have another parser? This client has Parser::{0:?}"
     )]
@@ -211,7 +212,7 @@ pub enum ConnectFailure {
     /// The server speaks another protocol revision than the one it was asked for.
     #[error("this client asked for {asked}, but {server}")]
     Unsupported {
-        /// What this client asked for.
+        /// The revision that this client asked for.
         asked: Protocol,
         /// What is known of the server.
         server: String,

@@ -13,10 +13,10 @@ use crate::{
     payload::{error::DecodeError, read},
 };
 
-/// The server's answer to a client that it does not let in.
+/// The server's refusal to let this client into a namespace.
 ///
-/// Cheap to clone, however much the server said: everybody who waits for something gets one.
-/// Neither `Display` nor `Debug` shows the data, in which the server may repeat credentials.
+/// It is cheap to clone, whatever its size. Neither `Display` nor `Debug` shows the data, in which
+/// servers may repeat credentials.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Refusal(Arc<Said>);
 
@@ -33,17 +33,17 @@ impl Refusal {
         Self(Arc::new(Said { message, data: data.map(Box::from) }))
     }
 
-    /// What the server said, for instance `Invalid namespace` or the message of the error that
-    /// its middleware passed on. Empty where it said nothing, or nothing that is a text.
+    /// The server's message: for instance `Invalid namespace`, or the message of the error that its
+    /// middleware passed on. Empty if there is none.
     pub fn message(&self) -> &str {
         &self.0.message
     }
 
-    /// The data that the server's middleware put on its error (`error.data`), if any, as JSON
+    /// The data that the server's middleware added to its error (`error.data`), if any, as JSON
     /// text.
     ///
-    /// An error of an old server (1.x, 2.x), or of one in Python, may be an object of another shape or
-    /// a list: then the data is the whole of it, its message included.
+    /// The error of a server 1.x or 2.x, or of one in Python, may be a list or an object of another
+    /// shape. Then the data is all of it, including its message.
     pub fn json(&self) -> Option<&str> {
         self.0.data.as_deref()
     }
@@ -52,7 +52,7 @@ impl Refusal {
     ///
     /// # Errors
     ///
-    /// There is no data, or it has another shape.
+    /// There is no data, or it does not fit the type.
     pub fn decode<T: DeserializeOwned>(&self) -> Result<T, DecodeError> {
         let data = self.json().ok_or_else(|| DecodeError::new("the refusal has no data"))?;
         read(data).map_err(DecodeError::from_serde)
