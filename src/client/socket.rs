@@ -110,7 +110,8 @@ impl Socket {
     ///
     /// If there is no connection, one is made. On a server 1.x or 2.x that `/` was left on, or that
     /// refused it, joining anything takes a new connection, and so all namespaces through it: they
-    /// get `Disconnected` with [`Reason::Reconnect`], and `Ready`.
+    /// get `Disconnected` with [`Reason::Reconnect`], and `Ready`. That is made when the server has read
+    /// what was written to the old one, or after a second.
     pub fn connect(&self) {
         if self.port.ended() == Some(Reason::Shutdown) {
             return;
