@@ -38,8 +38,12 @@ use crate::{
 /// The places of so few are all looked at for each event.
 const FEW: [usize; 8] = [0, 1, 2, 3, 4, 5, 6, 7];
 
-/// For so many names it is remembered who hears them. The server makes them up.
+/// For this number of names it is remembered who hears them. The server makes them up.
 const MAX_NAMES: usize = 1_024;
+/// The longest name for which that is done, in bytes.
+const MAX_NAME: usize = 256;
+/// All names and places that are remembered, in bytes.
+const MAX_REMEMBERED: usize = 1 << 20;
 
 #[derive(Debug)]
 pub(crate) struct Subscribers {
@@ -75,7 +79,11 @@ struct Slot {
 /// The places of those who hear events of a name, where there are many subscribers.
 #[derive(Debug, Default)]
 struct NameIndex {
-    known: HashMap<Box<str>, Vec<usize>>,
+    known: HashMap<Box<str>, Box<[usize]>>,
+    /// Of the names and the places in `known`.
+    bytes: usize,
+    /// The places for the last name that is not remembered.
+    passing: Box<[usize]>,
 }
 
 /// Somebody wants to hear.
@@ -190,15 +198,34 @@ impl NameIndex {
         if let Some(places) = FEW.get(..seats.all.len()) {
             return places;
         }
-        let name = event.name();
-        if !self.known.contains_key(name) {
-            if self.known.len() >= MAX_NAMES {
-                self.known.clear();
-            }
+        self.places(event.name(), || {
             let places = seats.iter().enumerate().filter(|(_, one)| one.wants_event(event));
-            self.known.insert(name.into(), places.map(|(place, _)| place).collect());
+            places.map(|(place, _)| place).collect()
+        })
+    }
+
+    /// The places for a name: those that are remembered, or what `find` gives.
+    fn places(&mut self, name: &str, find: impl FnOnce() -> Box<[usize]>) -> &[usize] {
+        if name.len() > MAX_NAME {
+            self.passing = find();
+            return &self.passing;
         }
-        self.known.get(name).map_or(&[], Vec::as_slice)
+        if !self.known.contains_key(name) {
+            let places = find();
+            let bytes = name.len().saturating_add(size_of_val(&*places));
+            if bytes > MAX_REMEMBERED {
+                self.passing = places;
+                return &self.passing;
+            }
+            let sum = self.bytes.saturating_add(bytes);
+            if self.known.len() >= MAX_NAMES || sum > MAX_REMEMBERED {
+                self.known.clear();
+                self.bytes = 0;
+            }
+            self.bytes = self.bytes.saturating_add(bytes);
+            self.known.insert(name.into(), places);
+        }
+        self.known.get(name).map_or(&[], |places| places)
     }
 }
 
@@ -416,5 +443,44 @@ impl Subscribers {
             }
         }
         self.hears_emitted = self.seats.iter().any(Subscriber::hears_emitted);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The bytes that are really held.
+    fn held(index: &NameIndex) -> usize {
+        let known = index.known.iter();
+        known.map(|(name, places)| name.len() + size_of_val(&**places)).sum()
+    }
+
+    #[test]
+    fn names_that_are_remembered_are_bounded_in_number_and_in_bytes() {
+        let mut index = NameIndex::default();
+        for number in 0..3 * MAX_NAMES {
+            let name = format!("{number:0>MAX_NAME$}");
+            assert_eq!(index.places(&name, || [number].into()), [number]);
+            assert_eq!(index.places(&name, || panic!("it is remembered")), [number]);
+            assert!(index.known.len() <= MAX_NAMES && index.bytes == held(&index));
+        }
+        // Names that many hear.
+        let many: Box<[usize]> = (0..MAX_REMEMBERED / size_of::<usize>() / 4).collect();
+        for number in 0..20 {
+            assert_eq!(index.places(&format!("many {number}"), || many.clone()), &*many);
+            assert!(index.bytes <= MAX_REMEMBERED && index.bytes == held(&index));
+        }
+    }
+
+    #[test]
+    fn a_name_that_is_long_or_that_very_many_hear_is_not_remembered() {
+        let mut index = NameIndex::default();
+        let long = "x".repeat(MAX_NAME + 1);
+        assert_eq!(index.places(&long, || [1].into()), [1]);
+        assert_eq!(index.places(&long, || [2].into()), [2], "it is looked for each time");
+        let many: Box<[usize]> = (0..MAX_REMEMBERED).collect();
+        assert_eq!(index.places("many", || many.clone()), &*many);
+        assert_eq!((index.known.len(), index.bytes), (0, 0));
     }
 }
