@@ -138,9 +138,9 @@ impl Direction {
             Some((echoes, back)) if back.fits(emit.name()) => {
                 let fingerprint = echoes.fingerprint(emit.name(), &emit.payload);
                 let echoes = Arc::clone(echoes);
-                permit.set_witness(Arc::new(WhenWritten { fingerprint, echoes, counts }));
+                permit.set_observer(Arc::new(WhenWritten { fingerprint, echoes, counts }));
             }
-            _ => permit.set_witness(counts),
+            _ => permit.set_observer(counts),
         }
         self.counts.passed.add(1);
         let question = asker.zip(room).map(|(asker, room)| Question {

@@ -64,7 +64,7 @@ struct Inner {
     /// `http://host:port/path/`
     url: String,
     defaults: Defaults,
-    ports: Mutex<Ports>,
+    namespaces: Mutex<Ports>,
 }
 
 struct Ports {
@@ -222,16 +222,16 @@ impl ShutdownReport {
 
 impl Inner {
     fn ports(&self) -> MutexGuard<'_, Ports> {
-        self.ports.lock().unwrap_or_else(PoisonError::into_inner)
+        self.namespaces.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// One that there is already, or that is joined from now on.
     fn of(&self, name: ByteString, lifeline: &Arc<Lifeline>) -> Result<Socket, NamespaceError> {
-        let mut ports = self.open_ports()?;
-        if let Some(Known { port, defaults }) = ports.by_name.get(&name) {
+        let mut namespaces = self.open_ports()?;
+        if let Some(Known { port, defaults }) = namespaces.by_name.get(&name) {
             return Ok(Socket::new(Arc::clone(port), Arc::clone(lifeline), *defaults));
         }
-        Ok(self.start(&mut ports, name, &self.settings, self.defaults, lifeline))
+        Ok(self.start(&mut namespaces, name, &self.settings, self.defaults, lifeline))
     }
 
     /// One that there is not yet.
@@ -242,41 +242,45 @@ impl Inner {
         defaults: Defaults,
         lifeline: &Arc<Lifeline>,
     ) -> Result<Socket, NamespaceError> {
-        let mut ports = self.open_ports()?;
-        if ports.by_name.contains_key(&name) {
+        let mut namespaces = self.open_ports()?;
+        if namespaces.by_name.contains_key(&name) {
             return Err(NamespaceError::Exists(name.to_string()));
         }
-        Ok(self.start(&mut ports, name, settings, defaults, lifeline))
+        Ok(self.start(&mut namespaces, name, settings, defaults, lifeline))
     }
 
     /// Those of a client that has not been shut down.
     fn open_ports(&self) -> Result<MutexGuard<'_, Ports>, NamespaceError> {
-        let ports = self.ports();
-        if ports.closed { Err(NamespaceError::Closed(Reason::Shutdown)) } else { Ok(ports) }
+        let namespaces = self.ports();
+        if namespaces.closed {
+            Err(NamespaceError::Closed(Reason::Shutdown))
+        } else {
+            Ok(namespaces)
+        }
     }
 
     fn start(
         &self,
-        ports: &mut Ports,
+        namespaces: &mut Ports,
         name: ByteString,
         settings: &Settings,
         defaults: Defaults,
         lifeline: &Arc<Lifeline>,
     ) -> Socket {
-        let settings = settings.of(&name, ports.tickets.remove(&*name).as_ref());
+        let settings = settings.of(&name, namespaces.tickets.remove(&*name).as_ref());
         let port = Arc::new(Namespace::start_on(
             &self.arbiter,
             &self.connection.clone().recipient(),
             settings,
         ));
-        ports.by_name.insert(name, Known { port: Arc::clone(&port), defaults });
+        namespaces.by_name.insert(name, Known { port: Arc::clone(&port), defaults });
         Socket::new(port, Arc::clone(lifeline), defaults)
     }
 
     /// What waits to be sent, and how many events never were.
     fn outgoing(&self) -> (Load, u64) {
-        let ports = self.ports();
-        let quotas = ports.by_name.values().map(|known| &known.port.send_quota);
+        let namespaces = self.ports();
+        let quotas = namespaces.by_name.values().map(|known| &known.port.send_quota);
         quotas.fold((Load::default(), 0), |(load, discarded), send_quota| {
             let more = Load { items: send_quota.waiting(), bytes: send_quota.waiting_bytes() };
             (load.plus(more), discarded.saturating_add(send_quota.discarded()))
@@ -285,8 +289,8 @@ impl Inner {
 
     /// From here on, there are no new namespaces. Gives those that there are.
     fn close(&self) -> Vec<Arc<NamespaceRef>> {
-        let mut ports = self.ports();
-        ports.closed = true;
-        ports.by_name.values().map(|known| Arc::clone(&known.port)).collect()
+        let mut namespaces = self.ports();
+        namespaces.closed = true;
+        namespaces.by_name.values().map(|known| Arc::clone(&known.port)).collect()
     }
 }

@@ -115,7 +115,8 @@ impl Socket {
     ///
     /// If there is no connection, one is made. A server 1.x or 2.x cannot take a client back into a
     /// `/` that was left or refused. Joining then takes a new connection for all namespaces: they
-    /// get `Disconnected` with [`Reason::Reconnect`], and then `Ready`.
+    /// get `Disconnected` with [`Reason::Reconnect`], and then `Ready`. It is made when the server has
+    /// read everything that was written to the old one, or after a second.
     pub fn connect(&self) {
         if self.port.ended() == Some(Reason::Shutdown) {
             return;

@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// All that depends on which messages there are, so that each is named once.
-macro_rules! facts {
+macro_rules! notices {
     ($($message:ident: $field:ident),* $(,)?) => {
         /// A message that a subscriber may get.
         #[derive(Debug, Clone)]
@@ -42,15 +42,15 @@ macro_rules! facts {
         }
 
         impl Interests {
-            pub(super) fn want(&self, fact: &Notice) -> bool {
-                match fact {
+            pub(super) fn want(&self, notice: &Notice) -> bool {
+                match notice {
                     Notice::Event(event) if self.hear(event.name()) => true,
                     $(Notice::$message(_) => self.$field.is_some(),)*
                 }
             }
 
-            fn send_fact(&self, fact: Notice) -> Sent {
-                match fact {
+            fn send_notice(&self, notice: Notice) -> Sent {
+                match notice {
                     $(Notice::$message(message) => {
                         self.$field.as_ref().map_or(Sent::Taken, |outlet| outlet.send(message))
                     })*
@@ -106,7 +106,7 @@ macro_rules! facts {
                 }
             }
 
-            facts!(@listen $message);
+            notices!(@listen $message);
         )*
 
         /// Who it is, and what is heard.
@@ -175,7 +175,7 @@ macro_rules! facts {
     };
 }
 
-facts!(
+notices!(
     Ready: ready,
     Event: event,
     Disconnected: disconnected,
@@ -249,8 +249,8 @@ impl Interests {
     }
 
     /// Whether this is a question that the actor is to answer.
-    pub(super) fn answer(&self, fact: &Notice) -> bool {
-        let Notice::Event(event) = fact else { return false };
+    pub(super) fn answer(&self, notice: &Notice) -> bool {
+        let Notice::Event(event) = notice else { return false };
         let mut named = self.named.iter();
         named.any(|named| named.answers() && named.filter.matches(event.name()))
     }
@@ -258,8 +258,8 @@ impl Interests {
     /// Sends a message to whom it concerns: an event may be for several listeners. The last one gets
     /// it without a copy. An actor that hears of what it cannot decode is told at once, before what came
     /// later.
-    pub(super) fn send(&self, fact: Notice, mut note: impl FnMut(Sent)) {
-        let Notice::Event(event) = fact else { return note(self.send_fact(fact)) };
+    pub(super) fn send(&self, notice: Notice, mut note: impl FnMut(Sent)) {
+        let Notice::Event(event) = notice else { return note(self.send_notice(notice)) };
         let mut note = |sent| {
             if let (Sent::Undecodable(what), Some(outlet)) = (&sent, &self.undecodable) {
                 note(outlet.send(what.clone()));
@@ -273,10 +273,10 @@ impl Interests {
                 note(before.send(event.clone()));
             }
         }
-        let Some(last) = last else { return note(self.send_fact(Notice::Event(event))) };
+        let Some(last) = last else { return note(self.send_notice(Notice::Event(event))) };
         if self.event.is_some() {
             note(last.send(event.clone()));
-            note(self.send_fact(Notice::Event(event)));
+            note(self.send_notice(Notice::Event(event)));
         } else {
             note(last.send(event));
         }

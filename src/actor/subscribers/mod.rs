@@ -38,15 +38,19 @@ use crate::{
 /// The places of so few are all looked at for each event.
 const FEW: [usize; 8] = [0, 1, 2, 3, 4, 5, 6, 7];
 
-/// For so many names it is remembered who hears them. The server makes them up.
+/// For this number of names it is remembered who hears them. The server makes them up.
 const MAX_NAMES: usize = 1_024;
+/// The longest name for which that is done, in bytes.
+const MAX_NAME: usize = 256;
+/// All names and places that are remembered, in bytes.
+const MAX_REMEMBERED: usize = 1 << 20;
 
 #[derive(Debug)]
 pub(crate) struct Subscribers {
     /// Of those whose call does not say.
     overflow: Overflow,
-    seats: Slots,
-    hearers: NameIndex,
+    slots: Slots,
+    index: NameIndex,
     /// Somebody hears what is emitted.
     hears_emitted: bool,
 }
@@ -75,7 +79,11 @@ struct Slot {
 /// The places of those who hear events of a name, where there are many subscribers.
 #[derive(Debug, Default)]
 struct NameIndex {
-    known: HashMap<Box<str>, Vec<usize>>,
+    known: HashMap<Box<str>, Box<[usize]>>,
+    /// Of the names and the places in `known`.
+    bytes: usize,
+    /// The places for the last name that is not remembered.
+    passing: Box<[usize]>,
 }
 
 /// Somebody wants to hear.
@@ -113,7 +121,7 @@ impl Slots {
 
     /// Whether the one in this place hears an event. With `alive`, it is made sure that it lives.
     fn hears(&mut self, place: usize, event: &Event, alive: bool) -> bool {
-        let hears = self.all.get(place).is_some_and(|seat| seat.subscriber.wants_event(event));
+        let hears = self.all.get(place).is_some_and(|slot| slot.subscriber.wants_event(event));
         if !hears || !alive {
             return hears;
         }
@@ -143,18 +151,18 @@ impl Slots {
         for (knows, what) in std::mem::take(&mut self.undecodable) {
             self.misfits = self.misfits.saturating_add(1);
             let Undecodable { event, error, wanted } = what.clone();
-            let fact = Notice::Undecodable(what);
+            let notice = Notice::Undecodable(what);
             let mut told =
-                self.all.get(knows).is_some_and(|seat| seat.subscriber.hears_undecodable());
+                self.all.get(knows).is_some_and(|slot| slot.subscriber.hears_undecodable());
             for place in (0..self.all.len()).filter(|&place| place != knows) {
-                told |= self.with(place, |subscriber| subscriber.offer(&fact)) == Some(true);
+                told |= self.with(place, |subscriber| subscriber.offer(&notice)) == Some(true);
             }
-            if !told && let Some(seat) = self.all.get_mut(knows) {
-                seat.misfits = seat.misfits.saturating_add(1);
+            if !told && let Some(slot) = self.all.get_mut(knows) {
+                slot.misfits = slot.misfits.saturating_add(1);
                 // More lines would say no more.
-                if seat.misfits.is_power_of_two() {
+                if slot.misfits.is_power_of_two() {
                     let (name, error) = (event.name(), error.without_values());
-                    let so_far = counted(seat.misfits, "such event");
+                    let so_far = counted(slot.misfits, "such event");
                     log::warn!(
                         "{namespace}: the event {name:?} is no {wanted}: {error} ({so_far} so far for this subscriber)"
                     );
@@ -165,81 +173,101 @@ impl Slots {
 
     /// Tells who hears what others miss.
     fn tell_lagged(&mut self, lagged: Vec<Lagged>) {
-        for fact in lagged.into_iter().map(Notice::Lagged) {
+        for notice in lagged.into_iter().map(Notice::Lagged) {
             for place in 0..self.all.len() {
-                self.with(place, |one| one.hears_all_lagged() && one.offer(&fact));
+                self.with(place, |one| one.hears_all_lagged() && one.offer(&notice));
             }
         }
     }
 
     fn busy(&self) -> impl Iterator<Item = &Subscriber> {
-        self.busy.iter().filter_map(|&place| self.all.get(place)).map(|seat| &seat.subscriber)
+        self.busy.iter().filter_map(|&place| self.all.get(place)).map(|slot| &slot.subscriber)
     }
 
     fn iter(&self) -> impl Iterator<Item = &Subscriber> {
-        self.all.iter().map(|seat| &seat.subscriber)
+        self.all.iter().map(|slot| &slot.subscriber)
     }
 
     fn iter_mut(&mut self) -> impl Iterator<Item = &mut Subscriber> {
-        self.all.iter_mut().map(|seat| &mut seat.subscriber)
+        self.all.iter_mut().map(|slot| &mut slot.subscriber)
     }
 }
 
 impl NameIndex {
-    fn of<'a>(&'a mut self, event: &Event, seats: &Slots) -> &'a [usize] {
-        if let Some(places) = FEW.get(..seats.all.len()) {
+    fn of<'a>(&'a mut self, event: &Event, slots: &Slots) -> &'a [usize] {
+        if let Some(places) = FEW.get(..slots.all.len()) {
             return places;
         }
-        let name = event.name();
-        if !self.known.contains_key(name) {
-            if self.known.len() >= MAX_NAMES {
-                self.known.clear();
-            }
-            let places = seats.iter().enumerate().filter(|(_, one)| one.wants_event(event));
-            self.known.insert(name.into(), places.map(|(place, _)| place).collect());
+        self.places(event.name(), || {
+            let places = slots.iter().enumerate().filter(|(_, one)| one.wants_event(event));
+            places.map(|(place, _)| place).collect()
+        })
+    }
+
+    /// The places for a name: those that are remembered, or what `find` gives.
+    fn places(&mut self, name: &str, find: impl FnOnce() -> Box<[usize]>) -> &[usize] {
+        if name.len() > MAX_NAME {
+            self.passing = find();
+            return &self.passing;
         }
-        self.known.get(name).map_or(&[], Vec::as_slice)
+        if !self.known.contains_key(name) {
+            let places = find();
+            let bytes = name.len().saturating_add(size_of_val(&*places));
+            if bytes > MAX_REMEMBERED {
+                self.passing = places;
+                return &self.passing;
+            }
+            let sum = self.bytes.saturating_add(bytes);
+            if self.known.len() >= MAX_NAMES || sum > MAX_REMEMBERED {
+                self.known.clear();
+                self.bytes = 0;
+            }
+            self.bytes = self.bytes.saturating_add(bytes);
+            self.known.insert(name.into(), places);
+        }
+        self.known.get(name).map_or(&[], |places| places)
     }
 }
 
 impl Subscribers {
     /// Nobody yet. `overflow` is for those whose call does not say.
     pub(crate) fn new(overflow: Overflow) -> Self {
-        let (seats, hearers) = (Slots::default(), NameIndex::default());
-        Self { overflow, seats, hearers, hears_emitted: false }
+        let (slots, index) = (Slots::default(), NameIndex::default());
+        Self { overflow, slots, index, hears_emitted: false }
     }
 
     /// Gives a message that is no event to all who want it.
-    pub(crate) fn tell(&mut self, fact: &Notice) {
-        for place in 0..self.seats.all.len() {
-            self.seats.with(place, |subscriber| subscriber.offer(fact));
+    pub(crate) fn tell(&mut self, notice: &Notice) {
+        for place in 0..self.slots.all.len() {
+            self.slots.with(place, |subscriber| subscriber.offer(notice));
         }
     }
 
     /// Gives a message that is no event to all who want it, and another one to the others.
-    pub(crate) fn tell_or(&mut self, fact: &Notice, other: &Notice) {
-        for place in 0..self.seats.all.len() {
-            self.seats.with(place, |subscriber| subscriber.offer(fact) || subscriber.offer(other));
+    pub(crate) fn tell_or(&mut self, notice: &Notice, other: &Notice) {
+        for place in 0..self.slots.all.len() {
+            self.slots
+                .with(place, |subscriber| subscriber.offer(notice) || subscriber.offer(other));
         }
     }
 
     /// Gives an event to all who hear it, and to the last of them without a copy. With `alive`, it is
     /// made sure that they live.
     pub(crate) fn tell_event(&mut self, event: Event, alive: bool, namespace: &Name) -> Told {
-        let Self { seats, hearers, .. } = self;
+        let Self { slots, index, .. } = self;
         let mut overrun = false;
         let mut last = None;
-        for &place in hearers.of(&event, seats) {
-            if seats.hears(place, &event, alive)
+        for &place in index.of(&event, slots) {
+            if slots.hears(place, &event, alive)
                 && let Some(before) = last.replace(place)
             {
-                overrun |= seats.give(before, event.clone());
+                overrun |= slots.give(before, event.clone());
             }
         }
         let Some(last) = last else { return Told::Nobody(event) };
-        overrun |= seats.give(last, event);
-        if !seats.undecodable.is_empty() {
-            seats.tell_undecodable(namespace);
+        overrun |= slots.give(last, event);
+        if !slots.undecodable.is_empty() {
+            slots.tell_undecodable(namespace);
         }
         if overrun { Told::Overrun } else { Told::Somebody }
     }
@@ -250,8 +278,8 @@ impl Subscribers {
 
     /// Notices who is dead. Where little happens, it is time for that when somebody else comes.
     pub(crate) fn check(&mut self) {
-        for place in 0..self.seats.all.len() {
-            self.seats.with(place, Subscriber::check);
+        for place in 0..self.slots.all.len() {
+            self.slots.with(place, Subscriber::check);
         }
     }
 
@@ -285,35 +313,35 @@ impl Subscribers {
             subscriber.set_overflow(overflow);
         }
         let events = |events: VecDeque<Event>| events.into_iter().map(Notice::Event);
-        for fact in events(before).chain(ready).chain(events(behind)) {
-            subscriber.offer(&fact);
+        for notice in events(before).chain(ready).chain(events(behind)) {
+            subscriber.offer(&notice);
         }
         self.add(subscriber);
     }
 
     /// Takes out one of the same actor, for more to be added to it.
     fn adopt(&mut self, number: SubscriptionId, interests: Interests) -> Subscriber {
-        let Some(known) = self.seats.iter().position(|one| one.can_adopt(&interests)) else {
+        let Some(known) = self.slots.iter().position(|one| one.can_adopt(&interests)) else {
             let mut subscriber = Subscriber::new(number, interests);
             subscriber.set_overflow(self.overflow);
             return subscriber;
         };
-        let mut subscriber = self.seats.all.remove(known).subscriber;
+        let mut subscriber = self.slots.all.remove(known).subscriber;
         subscriber.adopt(number, interests);
         self.rearrange();
         subscriber
     }
 
     fn add(&mut self, subscriber: Subscriber) {
-        let place = self.seats.all.len();
+        let place = self.slots.all.len();
         self.hears_emitted |= subscriber.hears_emitted();
-        self.seats.all.push(Slot { subscriber, misfits: 0, is_busy: false });
-        self.seats.with(place, |_| ());
-        self.hearers = NameIndex::default();
+        self.slots.all.push(Slot { subscriber, misfits: 0, is_busy: false });
+        self.slots.with(place, |_| ());
+        self.index = NameIndex::default();
     }
 
     pub(crate) fn cancel(&mut self, number: SubscriptionId) {
-        for subscriber in self.seats.iter_mut() {
+        for subscriber in self.slots.iter_mut() {
             subscriber.cancel(number);
             if subscriber.goes_by(number) {
                 subscriber.end();
@@ -333,11 +361,11 @@ impl Subscribers {
         mut room: Load,
         namespace: &Name,
     ) -> bool {
-        let holding = self.seats.busy().filter(|one| one.backlog().holding.items > 0);
+        let holding = self.slots.busy().filter(|one| one.backlog().holding.items > 0);
         let share = share.divided_by(holding.count());
         let mut overrun = false;
-        for place in 0..self.seats.all.len() {
-            self.seats.with(place, |subscriber| {
+        for place in 0..self.slots.all.len() {
+            self.slots.with(place, |subscriber| {
                 // Who has less is on its way through.
                 let all = all && !subscriber.backlog().holding.is_below(share);
                 if subscriber.shed(all, room) {
@@ -359,7 +387,7 @@ impl Subscribers {
     /// Does what there is to be done.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>, namespace: &Name, counters: &Counters) {
         loop {
-            let Slots { all, busy, undecodable, .. } = &mut self.seats;
+            let Slots { all, busy, undecodable, .. } = &mut self.slots;
             let (mut is_done, mut lagged) = (false, Vec::new());
             busy.retain(|&place| {
                 let Some(Slot { subscriber, is_busy, .. }) = all.get_mut(place) else {
@@ -375,11 +403,11 @@ impl Subscribers {
                 *is_busy
             });
             let has_told = !undecodable.is_empty() || !lagged.is_empty();
-            self.seats.tell_undecodable(namespace);
-            self.seats.tell_lagged(lagged);
-            counters.undecodable.add(std::mem::take(&mut self.seats.misfits));
+            self.slots.tell_undecodable(namespace);
+            self.slots.tell_lagged(lagged);
+            counters.undecodable.add(std::mem::take(&mut self.slots.misfits));
             if is_done {
-                self.seats.all.retain_mut(|Slot { subscriber, .. }| {
+                self.slots.all.retain_mut(|Slot { subscriber, .. }| {
                     if subscriber.is_gone() {
                         counters.missed.add(subscriber.bury(namespace));
                     }
@@ -396,25 +424,64 @@ impl Subscribers {
 
     /// What waits for those who are behind.
     pub(crate) fn backlog(&self) -> Backlog {
-        let behind = self.seats.busy().map(Subscriber::backlog);
+        let behind = self.slots.busy().map(Subscriber::backlog);
         behind.fold(Backlog::default(), Backlog::plus)
     }
 
     /// Whether something waits for somebody.
     pub(crate) fn is_behind(&self) -> bool {
-        self.seats.busy().any(Subscriber::is_behind)
+        self.slots.busy().any(Subscriber::is_behind)
     }
 
     /// Somebody has left, and those behind have moved up.
     fn rearrange(&mut self) {
-        self.hearers = NameIndex::default();
-        self.seats.busy.clear();
-        for (place, seat) in self.seats.all.iter_mut().enumerate() {
-            seat.is_busy = seat.subscriber.is_busy();
-            if seat.is_busy {
-                self.seats.busy.push(place);
+        self.index = NameIndex::default();
+        self.slots.busy.clear();
+        for (place, slot) in self.slots.all.iter_mut().enumerate() {
+            slot.is_busy = slot.subscriber.is_busy();
+            if slot.is_busy {
+                self.slots.busy.push(place);
             }
         }
-        self.hears_emitted = self.seats.iter().any(Subscriber::hears_emitted);
+        self.hears_emitted = self.slots.iter().any(Subscriber::hears_emitted);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The bytes that are really held.
+    fn held(index: &NameIndex) -> usize {
+        let known = index.known.iter();
+        known.map(|(name, places)| name.len() + size_of_val(&**places)).sum()
+    }
+
+    #[test]
+    fn names_that_are_remembered_are_bounded_in_number_and_in_bytes() {
+        let mut index = NameIndex::default();
+        for number in 0..3 * MAX_NAMES {
+            let name = format!("{number:0>MAX_NAME$}");
+            assert_eq!(index.places(&name, || [number].into()), [number]);
+            assert_eq!(index.places(&name, || panic!("it is remembered")), [number]);
+            assert!(index.known.len() <= MAX_NAMES && index.bytes == held(&index));
+        }
+        // Names that many hear.
+        let many: Box<[usize]> = (0..MAX_REMEMBERED / size_of::<usize>() / 4).collect();
+        for number in 0..20 {
+            assert_eq!(index.places(&format!("many {number}"), || many.clone()), &*many);
+            assert!(index.bytes <= MAX_REMEMBERED && index.bytes == held(&index));
+        }
+    }
+
+    #[test]
+    fn a_name_that_is_long_or_that_very_many_hear_is_not_remembered() {
+        let mut index = NameIndex::default();
+        let long = "x".repeat(MAX_NAME + 1);
+        assert_eq!(index.places(&long, || [1].into()), [1]);
+        assert_eq!(index.places(&long, || [2].into()), [2], "it is looked for each time");
+        let many: Box<[usize]> = (0..MAX_REMEMBERED).collect();
+        assert_eq!(index.places("many", || many.clone()), &*many);
+        assert_eq!((index.known.len(), index.bytes), (0, 0));
     }
 }

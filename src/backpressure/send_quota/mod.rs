@@ -121,7 +121,7 @@ impl SendQuota {
     pub(crate) fn reserve_answer(self: &Arc<Self>, bytes: usize) -> Option<SendPermit> {
         let bytes = bytes.min(narrow(MAX_BYTES));
         self.answers.take(bytes, self.limits.acks, self.limits.bytes)?;
-        Some(self.permit(bytes, Kind::Answer, Stage::WriteOutcome))
+        Some(self.permit(bytes, Kind::Answer, Stage::Left))
     }
 
     fn permit(self: &Arc<Self>, bytes: usize, kind: Kind, stage: Stage) -> SendPermit {
@@ -256,11 +256,12 @@ enum Kind {
 /// How far an event is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
+    /// It waits in its namespace.
     Waiting,
     /// The connection has it.
     Handed,
-    /// It was sent, or it is known otherwise what became of it.
-    WriteOutcome,
+    /// It was written, or dropped.
+    Left,
 }
 
 impl SendPermit {
@@ -269,15 +270,15 @@ impl SendPermit {
         self.send_quota.handed.get()
     }
 
-    /// What becomes of the event, for who wants to wait for it.
+    /// The future outcome of the event, for a caller that waits for it.
     pub(crate) fn write_status(&mut self) -> Arc<WriteStatus> {
         let write_status = Arc::<WriteStatus>::default();
-        self.set_witness(Arc::clone(&write_status));
+        self.set_observer(Arc::clone(&write_status));
         write_status
     }
 
     /// Has somebody told what becomes of the event, instead of who was told so far.
-    pub(crate) fn set_witness(&mut self, observer: Arc<impl Observer + 'static>) {
+    pub(crate) fn set_observer(&mut self, observer: Arc<impl Observer + 'static>) {
         self.observer = Some(observer);
     }
 
@@ -312,12 +313,12 @@ impl SendPermit {
     /// The event has been written.
     pub(crate) fn written(mut self) {
         self.end = WriteOutcome::Written;
-        self.leave(Stage::WriteOutcome);
+        self.leave(Stage::Left);
     }
 
     /// It is known what became of the event, and counted elsewhere.
     pub(crate) fn settled(mut self) {
-        self.leave(Stage::WriteOutcome);
+        self.leave(Stage::Left);
     }
 
     fn leave(&mut self, stage: Stage) {
@@ -329,9 +330,9 @@ impl SendPermit {
 
 impl Drop for SendPermit {
     fn drop(&mut self) {
-        if self.stage != Stage::WriteOutcome {
+        if self.stage != Stage::Left {
             self.send_quota.discarded.fetch_add(1, AcqRel);
-            self.leave(Stage::WriteOutcome);
+            self.leave(Stage::Left);
         }
         let send_quota = &self.send_quota;
         match self.kind {

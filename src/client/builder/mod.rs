@@ -230,7 +230,8 @@ impl ClientBuilder {
         let lifeline = Arc::new(Lifeline::new(connection.clone(), ids));
         let namespace = settings.core.namespace.clone();
         let tickets = tickets.into_iter().map(|ticket| (ticket.namespace.clone(), ticket));
-        let ports = Ports { by_name: HashMap::new(), tickets: tickets.collect(), closed: false };
+        let namespaces =
+            Ports { by_name: HashMap::new(), tickets: tickets.collect(), closed: false };
         let inner = Arc::new(Inner {
             connection,
             arbiter: arbiter.clone(),
@@ -238,7 +239,7 @@ impl ClientBuilder {
             settings,
             url,
             defaults,
-            ports: Mutex::new(ports),
+            namespaces: Mutex::new(namespaces),
         });
         let settings = &inner.settings;
         let default = inner.start(&mut inner.ports(), namespace, settings, defaults, &lifeline);

@@ -11,6 +11,9 @@
 //! disconnect a moment later than on a request to join: it takes one that arrives together with the
 //! disconnect for a second one, and closes the connection. So each of the two waits until a pong
 //! of the websocket layer tells that what was sent before it has been read, or for [`PONG_TIMEOUT`].
+//!
+//! The namespace `/` of an old server can be joined again on another connection only. The same holds for
+//! that: this one is replaced when all that was sent on it has been read.
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -34,6 +37,9 @@ pub(super) struct Leaving {
     rejoins: VecDeque<PendingRejoin>,
     /// Namespaces that were left on this connection.
     left: HashSet<ByteString>,
+    /// The connection is to be replaced by another one.
+    replacement: Option<Pong>,
+    is_replacement_due: bool,
 }
 
 /// A disconnect that is held back.
@@ -93,6 +99,21 @@ impl Leaving {
         }
     }
 
+    /// Replaces the connection, as soon as the server has read what was sent: it drops the rest with the
+    /// connection. [`take_due_replacement`](Self::take_due_replacement) says when.
+    pub(super) fn replace(&mut self, now: Instant, queue: &mut SendQueue, timers: &mut Timers) {
+        if self.replacement.is_none() {
+            let pong = Pong { ping: queue.ping(), until: deadline_after(now, PONG_TIMEOUT) };
+            self.replacement = Some(pong);
+            self.set_timer(timers);
+        }
+    }
+
+    /// Whether the connection is to be replaced now.
+    pub(super) fn take_due_replacement(&mut self) -> bool {
+        std::mem::take(&mut self.is_replacement_due)
+    }
+
     /// The server has read all before this ping.
     pub(super) fn handle_pong(&mut self, ping: u64, queue: &mut SendQueue, timers: &mut Timers) {
         self.send_due(|pong| pong.ping <= ping, queue, timers);
@@ -135,13 +156,17 @@ impl Leaving {
                 self.rejoins.push_back(PendingRejoin { request, pong });
             }
         }
+        if self.replacement.take_if(|pong| is_due(*pong)).is_some() {
+            self.is_replacement_due = true;
+        }
         self.set_timer(timers);
     }
 
     fn set_timer(&self, timers: &mut Timers) {
         let leave = self.leaves.front().map(|leave| leave.pong.until);
         let rejoin = self.rejoins.front().map(|rejoin| rejoin.pong.until);
-        match leave.into_iter().chain(rejoin).min() {
+        let replacement = self.replacement.map(|pong| pong.until);
+        match leave.into_iter().chain(rejoin).chain(replacement).min() {
             Some(until) => timers.set(Timer::Leave, until),
             None => timers.stop(Timer::Leave),
         }
@@ -227,6 +252,23 @@ mod tests {
         bench.wait();
         assert_eq!(bench.queue.written(), ["40/a,"]);
         assert_eq!(bench.timers.earliest(), None);
+    }
+
+    #[test]
+    fn a_connection_is_replaced_when_all_has_been_read() {
+        let mut bench = Bench::new();
+        bench.leave("/");
+        bench.leaving.replace(bench.now, &mut bench.queue, &mut bench.timers);
+        bench.leaving.replace(bench.now, &mut bench.queue, &mut bench.timers);
+        assert_eq!(bench.queue.written(), ["ping 1", "ping 2"], "it is asked for once");
+        bench.pong(1);
+        assert!(!bench.leaving.take_due_replacement());
+        bench.pong(2);
+        assert!(bench.leaving.take_due_replacement() && !bench.leaving.take_due_replacement());
+        assert_eq!(bench.timers.earliest(), None);
+        bench.leaving.replace(bench.now, &mut bench.queue, &mut bench.timers);
+        bench.wait();
+        assert!(bench.leaving.take_due_replacement(), "nor does it wait for ever");
     }
 
     #[test]

@@ -226,7 +226,7 @@ impl Connection {
             Root::Pending if namespace == "/" => Admission::Now(session),
             Root::Pending => Admission::Later,
             Root::Gone => {
-                self.replace(now, session.epoch);
+                self.leaving.replace(now, &mut self.send_queue, &mut self.timers);
                 Admission::Later
             }
         }
@@ -238,6 +238,13 @@ impl Connection {
             self.attempts.reset();
             self.tell_lost(Reason::Reconnect, true);
             self.dial(now);
+        }
+    }
+
+    /// The same for the current one, if that is due and somebody still wants a connection.
+    fn try_replace(&mut self, now: Instant) {
+        if self.leaving.take_due_replacement() && self.wanted {
+            self.replace(now, self.epoch);
         }
     }
 
@@ -589,6 +596,7 @@ impl Connection {
             }
             self.leaving.handle_pong(ping, &mut self.send_queue, &mut self.timers);
             self.try_close();
+            self.try_replace(now);
         }
     }
 
@@ -736,6 +744,7 @@ impl Connection {
                     let (queue, timers) = (&mut self.send_queue, &mut self.timers);
                     self.leaving.handle_timeout(now, queue, timers);
                     self.try_close();
+                    self.try_replace(now);
                     if self.open().is_none() {
                         // What is queued is to be written before the time to close is over.
                         return;

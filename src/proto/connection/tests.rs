@@ -781,6 +781,8 @@ fn a_refused_root_fails_everybody_who_waits() {
     assert_eq!(bench.core.poll_event(), Some(Event::Refused(reason)));
     // A second try takes a new connection.
     assert_eq!(bench.core.join(bench.now, "/foo"), Admission::Later);
+    assert_eq!(bench.written(), ["ping 1"]);
+    bench.core.handle_pong(bench.now, 1);
     assert_eq!(bench.core.poll_action(), Some(Action::Dial(Protocol::Eio3)));
     let lost = Event::Lost { reason: Reason::Reconnect, again: true, suspect: None };
     assert_eq!(bench.core.poll_event(), Some(lost));
@@ -799,7 +801,31 @@ fn namespaces_are_admitted_as_the_revision_allows() {
     assert_eq!(bench.core.join(bench.now, "/foo"), Admission::Now(now));
     bench.text("41");
     assert_eq!(bench.core.join(bench.now, "/"), Admission::Later);
+    assert_eq!(bench.written(), ["ping 1"]);
+    bench.core.handle_pong(bench.now, 1);
     assert_eq!(bench.core.poll_action(), Some(Action::Dial(Protocol::Eio3)));
+}
+
+#[test]
+fn what_was_sent_is_read_before_another_connection_takes_the_place_of_this_one() {
+    let mut bench = Bench::open(Protocol::Eio3);
+    let body =
+        Body::Event { id: None, payload: crate::payload::encode_event("last", &()).unwrap() };
+    bench.send(packet("/", body));
+    bench.leave("/");
+    assert_eq!(bench.core.join(bench.now, "/"), Admission::Later);
+    assert_eq!(bench.written(), [r#"42["last"]"#, "ping 1", "ping 2"]);
+    assert_eq!(bench.core.poll_action(), None);
+    bench.core.handle_pong(bench.now, 2);
+    assert_eq!(bench.core.poll_action(), Some(Action::Dial(Protocol::Eio3)));
+    assert_eq!(bench.core.tally().in_doubt, 0);
+    // Nobody wants it any more.
+    let mut bench = Bench::open(Protocol::Eio3);
+    bench.leave("/");
+    assert_eq!(bench.core.join(bench.now, "/"), Admission::Later);
+    bench.core.set_wanted(false);
+    bench.pass(PONG_TIMEOUT);
+    assert_eq!(bench.core.poll_action(), None);
 }
 
 #[test]

@@ -75,7 +75,7 @@ impl Gap {
 struct Waiting {
     /// What was discarded right before it.
     gap: Gap,
-    fact: Notice,
+    notice: Notice,
 }
 
 /// How much a subscriber is to hear.
@@ -318,34 +318,34 @@ impl Subscriber {
     }
 
     /// Delivers a message if it is wanted, or queues it behind others. Says whether it is.
-    pub(crate) fn offer(&mut self, fact: &Notice) -> bool {
-        let is_wanted = self.term != Lifetime::Over && self.interests.want(fact);
+    pub(crate) fn offer(&mut self, notice: &Notice) -> bool {
+        let is_wanted = self.term != Lifetime::Over && self.interests.want(notice);
         if is_wanted {
-            self.take(fact.clone());
+            self.take(notice.clone());
         }
         is_wanted
     }
 
     /// The same for one that is known to be wanted.
-    pub(crate) fn take(&mut self, fact: Notice) {
+    pub(crate) fn take(&mut self, notice: Notice) {
         // Who hears one message does not miss it.
         let misses = self.term != Lifetime::Once && (self.sheds || self.drops_newest());
         if self.term == Lifetime::Once {
             self.term = Lifetime::Over;
         }
         match self.mailbox {
-            Mailbox::Gone => return self.lose_for_good(u64::from(fact.is_event())),
-            Mailbox::Open if self.queue.is_empty() && self.takes(&fact) => {
-                return self.deliver(fact);
+            Mailbox::Gone => return self.lose_for_good(u64::from(notice.is_event())),
+            Mailbox::Open if self.queue.is_empty() && self.takes(&notice) => {
+                return self.deliver(notice);
             }
             Mailbox::Open | Mailbox::Full(_) => {}
         }
-        let is_over = matches!(fact, Notice::Emitted(_)) && self.events >= MAX_EMITTED;
-        if fact.is_event() && (misses || is_over) {
+        let is_over = matches!(notice, Notice::Emitted(_)) && self.events >= MAX_EMITTED;
+        if notice.is_event() && (misses || is_over) {
             self.gap.add(Gap::EVENT);
             self.lose(1);
         } else {
-            self.queue(fact);
+            self.queue(notice);
         }
     }
 
@@ -360,20 +360,20 @@ impl Subscriber {
     }
 
     /// Whether the actor takes this message now.
-    fn takes(&self, fact: &Notice) -> bool {
+    fn takes(&self, notice: &Notice) -> bool {
         matches!(self.mailbox, Mailbox::Open)
-            && (self.answers.len() < MAX_ANSWERS || !self.interests.answer(fact))
+            && (self.answers.len() < MAX_ANSWERS || !self.interests.answer(notice))
     }
 
     fn drops_newest(&self) -> bool {
         matches!(self.overflow, Overflow::DropNewest { waiting } if self.events >= waiting)
     }
 
-    fn deliver(&mut self, fact: Notice) {
+    fn deliver(&mut self, notice: Notice) {
         let Self { interests, mailbox, answers, undecodable, .. } = self;
-        let is_event = fact.is_event();
+        let is_event = notice.is_event();
         let mut lost = false;
-        interests.send(fact, |sent| match sent {
+        interests.send(notice, |sent| match sent {
             Sent::Taken => {}
             Sent::Full(fence) => {
                 // Of several, each has to come through: a fence that is dropped takes its message
@@ -398,13 +398,13 @@ impl Subscriber {
         self.lose_for_good(u64::from(lost));
     }
 
-    fn queue(&mut self, fact: Notice) {
-        if !fact.is_event() && self.queue.len().saturating_sub(self.events) >= MAX_STATES {
+    fn queue(&mut self, notice: Notice) {
+        if !notice.is_event() && self.queue.len().saturating_sub(self.events) >= MAX_STATES {
             self.discard_oldest_state();
         }
-        self.events = self.events.saturating_add(usize::from(fact.is_event()));
-        self.bytes = self.bytes.saturating_add(fact.size());
-        self.queue.push_back(Waiting { gap: std::mem::take(&mut self.gap), fact });
+        self.events = self.events.saturating_add(usize::from(notice.is_event()));
+        self.bytes = self.bytes.saturating_add(notice.size());
+        self.queue.push_back(Waiting { gap: std::mem::take(&mut self.gap), notice });
     }
 
     /// Has it keep what waits, as far as there is `room` for that, and discard what comes until it gets
@@ -425,8 +425,8 @@ impl Subscriber {
     /// Discards the newest of the events that wait, until they have room, but for the last one that
     /// needs it.
     fn discard_newest(&mut self, room: Load) {
-        while let Some(place) = self.queue.iter().rposition(|waiting| waiting.fact.is_event()) {
-            let size = self.queue.get(place).map_or(0, |waiting| waiting.fact.size());
+        while let Some(place) = self.queue.iter().rposition(|waiting| waiting.notice.is_event()) {
+            let size = self.queue.get(place).map_or(0, |waiting| waiting.notice.size());
             let events = self.events.saturating_sub(1);
             let bytes = self.bytes.saturating_sub(size);
             if (Load { items: events, bytes }).is_below(room) {
@@ -474,7 +474,7 @@ impl Subscriber {
     }
 
     fn discard_oldest_state(&mut self) {
-        let oldest = self.queue.iter().position(|waiting| !waiting.fact.is_event());
+        let oldest = self.queue.iter().position(|waiting| !waiting.notice.is_event());
         if let Some(place) = oldest
             && let Some(Waiting { gap, .. }) = self.queue.remove(place)
         {
@@ -496,12 +496,12 @@ impl Subscriber {
                 self.note_outcome(&outcome, namespace);
             }
             let mut idle = true;
-            while self.queue.front().is_none_or(|next| self.takes(&next.fact))
+            while self.queue.front().is_none_or(|next| self.takes(&next.notice))
                 && matches!(self.mailbox, Mailbox::Open)
-                && let Some(fact) = self.next(namespace)
+                && let Some(notice) = self.next(namespace)
             {
                 idle = false;
-                self.deliver(fact);
+                self.deliver(notice);
             }
             if idle {
                 return;
@@ -548,10 +548,10 @@ impl Subscriber {
             }
             return Some(Notice::Lagged(lagged));
         }
-        let Waiting { fact, .. } = self.queue.pop_front()?;
-        self.events = self.events.saturating_sub(usize::from(fact.is_event()));
-        self.bytes = self.bytes.saturating_sub(fact.size());
-        Some(fact)
+        let Waiting { notice, .. } = self.queue.pop_front()?;
+        self.events = self.events.saturating_sub(usize::from(notice.is_event()));
+        self.bytes = self.bytes.saturating_sub(notice.size());
+        Some(notice)
     }
 }
 
