@@ -65,26 +65,26 @@
 //!
 //! # Where to find what
 //!
-//! | to | see |
+//! | I want to | see |
 //! |---|---|
 //! | connect, set options | [`Client::builder`], [`ClientBuilder`] |
 //! | join a namespace with credentials, middleware or options of its own | [`Client::namespace`], [`NamespaceBuilder`] |
 //! | join and leave namespaces | [`Client::of`], [`Socket::ready`], [`Socket::state`], [`Socket::disconnect`], [`Socket::connect`] |
-//! | hear | [`Socket::subscribe`], [`Socket::subscribe_to`], [`message`] |
-//! | stop hearing, hear too much | [`Subscription`], [`Overflow`], [`Socket::with_overflow`] |
+//! | receive events | [`Socket::subscribe`], [`Socket::subscribe_to`], [`message`] |
+//! | stop receiving, or receive too much | [`Subscription`], [`Overflow`], [`Socket::with_overflow`] |
 //! | hear and send events as types of your own | [`message::contract`], [`Socket::on`], [`Socket::answer`], [`Socket::emit_event`], [`Socket::call`], [`Undecodable`] |
 //! | hear with a function or as a stream, by name, or once | [`Socket::listen`], [`Socket::listen_to`], [`Filter`] |
 //! | see, change, drop or answer what comes and goes | [`middleware`], [`Emitted`] |
 //! | pass events on, as they are | [`Bridge`], [`Event::to_emit`], [`Event::ack_with`] |
 //! | read arguments, answer the server | [`Event::args`], [`Event::ack`], [`payload`], [`Payload`] |
 //! | read and send arguments whose type is not known | [`Value`], [`Args`] |
-//! | talk | [`Socket::emit`], [`Socket::emit_with_ack`], [`Emit`], [`Socket::recipient`] |
+//! | emit events | [`Socket::emit`], [`Socket::emit_with_ack`], [`Emit`], [`Socket::recipient`] |
 //! | say how an event may wait | [`Emit`], [`Offline`], [`Written`] |
 //! | be sure that it arrives, or know that it did not | [`guide::delivery`], [`AckRequest::retries`] |
 //! | lose a connection and get it back | [`Reconnect`], [`Retry`], [`Reconnecting`], [`GaveUp`], [`Ready::recovered`] |
 //! | show credentials, fetch them | [`ClientBuilder::auth`], [`auth_with`](ClientBuilder::auth_with), [`headers_with`](ClientBuilder::headers_with) |
 //! | be slow, or stop listening | [`Overflow`], [`Lagged`], [`Subscription`] |
-//! | count | [`Client::stats`] |
+//! | read counters | [`Client::stats`] |
 //! | hear of errors that a server 1.x or 2.x reports | [`ServerError`] |
 //! | know why it ended | [`Reason`], [`error`] |
 //! | end it | [`Client::shutdown`] |
@@ -95,7 +95,9 @@
 //!   Events emitted from one thread are sent in the order of the calls.
 //! * **No waiting for readiness.** Events emitted before a namespace is joined wait in a bounded
 //!   buffer. Events that arrive before the first subscriber wait for it.
-//! * **Nothing hangs.** Everything that can be awaited has a deadline and a typed outcome.
+//! * **Nothing hangs.** Everything that can be awaited has a typed outcome and a deadline. Two waits last as
+//!   long as the client keeps reconnecting, unless the event has a [lifetime](Emit::lifetime): for an event to
+//!   be [written](Written), and for an answer with [retries](AckRequest::retries).
 //! * **Nothing vanishes silently.** If something is lost, a caller that waits for it gets an error; the rest
 //!   is counted or logged.
 //! * **Nothing grows without a bound.** The bounds are options of [`ClientBuilder`].

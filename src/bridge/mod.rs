@@ -6,7 +6,7 @@
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 //! let old = Client::builder("http://old.example:3000").start()?;
 //! let new = Client::builder("http://new.example:3000").start()?;
-//! let bridge = Bridge::between(&old.socket(), &new.socket())
+//! let bridge = Bridge::between(old.socket(), new.socket())
 //!     .forward(Route::all().except(["debug"]))
 //!     .back(Route::names(["order", "cancel"]))
 //!     .start()?;

@@ -61,7 +61,8 @@ impl Socket {
     /// Like any future, it does nothing until it is awaited (or [sent](AckRequest::send)). The
     /// answer is read as a tuple for several arguments, as `()` for none, and as anything else for
     /// the first one. Every call resolves within
-    /// [`ack_timeout`](crate::ClientBuilder::ack_timeout), unless it sets its own:
+    /// [`ack_timeout`](crate::ClientBuilder::ack_timeout), unless it sets its own. (With
+    /// [retries](AckRequest::retries), that is the time for each try.)
     ///
     /// ```
     /// # use std::time::Duration;

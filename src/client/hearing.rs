@@ -105,6 +105,10 @@ impl Socket {
     /// All calls of one actor make one subscription, with one order. So its `Lagged` tells of the
     /// events that it missed itself.
     ///
+    /// The handle that this returns stands for everything that the actor has subscribed to in this
+    /// namespace: [`cancel`](Subscription::cancel) ends all of it. To end one kind of message by itself,
+    /// subscribe with [`listen_to`](Self::listen_to)`().actor(…)`.
+    ///
     /// ```
     /// use actix::prelude::*;
     /// use actix_socketio::{ConnectError, Socket};

@@ -106,10 +106,11 @@ impl<R> AckRequest<R> {
 
     /// Sends the event again until the server has answered: at least once.
     ///
-    /// An answer that does not come in [time](Self::timeout) uses up one retry. A lost connection
-    /// uses up none: the event is sent again on the next one. So the event arrives, unless the
-    /// namespace ends; the request then resolves to [`AckError::Disconnected`] or
-    /// [`AckError::NeverSent`]. Until then the event holds room in the buffer.
+    /// An answer that does not come in [time](Self::timeout) uses up one retry. A lost connection uses up
+    /// none: the event is sent again on the next one. The page on
+    /// [delivery](crate::guide::delivery#at-least-once) lists the ways in which an event ends without an
+    /// answer, such as the end of its namespace. Until there is an outcome, the event holds room in the
+    /// buffer.
     ///
     /// Events with retries are sent in order, one at a time unless
     /// [`retry_window`](crate::ClientBuilder::retry_window) is larger. Other events may overtake

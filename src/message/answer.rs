@@ -27,7 +27,8 @@ pub enum AnswerError {
     /// The answer could not be serialised; see [`EmitError::Encode`](crate::EmitError::Encode).
     #[error("the answer cannot be serialised: {0}")]
     Encode(String),
-    /// The buffer for outgoing events is full. The event can be answered again later.
+    /// The buffer for answers is full; see [`send_buffer`](crate::ClientBuilder::send_buffer). The
+    /// event can be answered later.
     #[error("the buffer for outgoing events is full")]
     Full,
     /// The session in which the event came has ended. Nobody waits for the answer.
