@@ -224,18 +224,18 @@ async fn one_round(server: &node::Server, arbiter: &Arbiter, seed: u64) {
         within(client.shutdown(PATIENCE)).await;
     }
     // The server reads on behind a connection that is gone.
-    let mut seen = server.recorded(&model.stream);
-    let is_due = |seen: &[u64]| {
+    let mut arrived = server.recorded(&model.stream);
+    let is_due = |arrived: &[u64]| {
         let is_sure = |record: &Record| record.told == Told::Written && !model.lossy;
         let mut sure = model.records.iter().filter(|(_, record)| is_sure(record));
-        sure.all(|(number, _)| seen.contains(number))
+        sure.all(|(number, _)| arrived.contains(number))
     };
     let until = Instant::now() + Duration::from_secs(5);
-    while !is_due(&seen) && Instant::now() < until {
+    while !is_due(&arrived) && Instant::now() < until {
         tokio::time::sleep(Duration::from_millis(5)).await;
-        seen = server.recorded(&model.stream);
+        arrived = server.recorded(&model.stream);
     }
-    model.check(&seen);
+    model.check(&arrived);
 }
 
 /// `OUTCOMES_SECONDS` is for how long each server is tried, 2 by default; `OUTCOMES_SEED` the first seed.
