@@ -144,7 +144,7 @@
 //!         system.run()
 //!     });
 //!     let client = Client::builder("http://localhost:3000").start_in(&told.recv()?)?;
-//!     client.socket().listen("price").call(|event| println!("{event:?}"));
+//!     client.socket().listen("price").call(|event| println!("{}", event.name()));
 //!     client.socket().emit("find", "tea")?;
 //!     client.shutdown(Duration::from_secs(1)).await;
 //!     Ok(())

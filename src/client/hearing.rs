@@ -75,7 +75,7 @@ impl Socket {
     /// impl Handler<Event> for Desk {
     ///     type Result = ();
     ///     fn handle(&mut self, event: Event, _: &mut Context<Self>) {
-    ///         println!("{event:?}");
+    ///         println!("{}", event.name());
     ///     }
     /// }
     /// // and Handler<Ready>, and Handler<Disconnected>
@@ -176,7 +176,7 @@ impl Socket {
     /// ```
     /// # use actix_socketio::{Filter, Socket};
     /// # fn example(socket: &Socket) {
-    /// socket.listen("price").call(|event| println!("{event:?}"));
+    /// socket.listen("price").call(|event| println!("{}", event.name()));
     /// let orders = socket.listen(Filter::prefix("order:")).stream();
     /// # drop(orders);
     /// # }

@@ -40,7 +40,7 @@ use crate::{
 /// use futures::StreamExt;
 ///
 /// async fn watch(socket: &Socket) {
-///     socket.listen("price").call(|event| println!("{event:?}"));
+///     socket.listen("price").call(|event| println!("{}", event.name()));
 ///     socket.listen_to::<Disconnected>().call(|gone| println!("gone: {}", gone.reason()));
 ///
 ///     let first: Option<Ready> = socket.listen_to::<Ready>().once().stream().next().await;
@@ -148,7 +148,7 @@ impl<M: Listenable> Listen<M> {
     /// # async fn example(socket: &actix_socketio::Socket) {
     /// let mut events = socket.listen(Filter::all()).stream();
     /// while let Some(event) = events.next().await {
-    ///     println!("{event:?}");
+    ///     println!("{}", event.name());
     /// }
     /// # }
     /// ```

@@ -11,9 +11,9 @@ use bytestring::ByteString;
 /// use actix_socketio::{Filter, Socket};
 ///
 /// fn watch(socket: &Socket) {
-///     socket.listen("price").call(|event| println!("{event:?}"));
-///     socket.listen(Filter::prefix("order:")).call(|event| println!("{event:?}"));
-///     socket.listen(Filter::all()).call(|event| println!("{event:?}"));
+///     socket.listen("price").call(|event| println!("{}", event.name()));
+///     socket.listen(Filter::prefix("order:")).call(|event| println!("{}", event.name()));
+///     socket.listen(Filter::all()).call(|event| println!("{}", event.name()));
 /// }
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
