@@ -39,7 +39,7 @@ impl fmt::Display for Excerpt<'_> {
 /// The text of an error that may quote what the peer sent, which is not all kept: such errors are
 /// cloned, and logged.
 pub(crate) fn brief(error: &impl fmt::Display) -> String {
-    /// Takes so many characters, and then no more.
+    /// Takes this many characters, and then no more.
     struct Brief {
         text: String,
         room: usize,

@@ -168,7 +168,7 @@ impl Connection {
         if let Some(shutdown) = &mut self.shutdown
             && shutdown.until <= now
         {
-            // Whoever has not finished by now has had its time.
+            // Namespaces that have not finished by now have had their time.
             shutdown.until = deadline_after(now, FAREWELL);
             self.children.values_mut().for_each(|child| child.finished = true);
             self.core.close(now);

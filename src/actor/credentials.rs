@@ -46,7 +46,7 @@ impl Credentials {
         Self { provider, fixed, asking: None }
     }
 
-    /// Whether there may be some, but for what a middleware adds.
+    /// Whether there may be credentials, apart from those that a middleware adds.
     pub(crate) fn are_known(&self) -> bool {
         self.provider.is_some() || self.fixed.is_some()
     }

@@ -69,7 +69,7 @@ impl Watch {
     /// For how long the arbiter has been blocked, at least, if that was too long.
     fn handle_timeout(&mut self, now: Instant, ping_timeout: Option<Duration>) -> Option<Duration> {
         let at = self.at.take_if(|at| *at <= now)?;
-        // Who is blocked for as long as a ping may take has missed all looks in it but one.
+        // An arbiter that is blocked for as long as a ping may take misses all looks in that time except one.
         let too_long = Self::look_every(ping_timeout?).saturating_mul(LOOKS.saturating_sub(1));
         Some(now.saturating_duration_since(at)).filter(|late| *late >= too_long)
     }

@@ -16,7 +16,7 @@ use crate::{
     proto::emit::{Emit, Offline},
 };
 
-/// An event to be sent, perhaps with somebody who waits for an answer.
+/// An event to be sent, perhaps with a caller that waits for an answer.
 #[derive(Debug)]
 pub(crate) struct Submission {
     pub(crate) emit: Emit,
@@ -25,10 +25,10 @@ pub(crate) struct Submission {
     pub(crate) question: Option<Box<Question>>,
 }
 
-/// The place of so many events is kept for the next batch: some 40 kB.
+/// The capacity that is kept for the next batch, in events: some 40 kB.
 const MAX_SPARE: usize = 512;
 
-/// Whoever puts something in holds room for it, so there is no other bound.
+/// Everything in the queue holds room of the quota, so there is no other bound.
 #[derive(Debug, Default)]
 pub(crate) struct EmitQueue {
     state: Mutex<State>,
@@ -97,7 +97,7 @@ impl EmitQueue {
         state.is_over = true;
         let batches = std::mem::take(&mut state.batches);
         drop(state);
-        // Whoever waits for them is told, and may look in here.
+        // The callers that wait for them are told, and may look in here.
         drop(batches);
     }
 }

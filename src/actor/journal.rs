@@ -15,7 +15,7 @@ use crate::{
     transport::Target,
 };
 
-/// So many of these, in words.
+/// A number of things, in words.
 pub(crate) fn counted(count: impl TryInto<u64>, noun: &str) -> String {
     let count = count.try_into().unwrap_or(u64::MAX);
     format!("{count} {noun}{}", if count == 1 { "" } else { "s" })

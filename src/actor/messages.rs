@@ -1,7 +1,7 @@
 //! What the actors say to each other, and what the handles say to them.
 //!
 //! Each kind of speaker has one message, so each actor has one door for it. None of them waits for a
-//! result: who wants one gives a [`Teller`].
+//! result; a sender that wants one includes a [`Teller`].
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
@@ -40,7 +40,7 @@ pub(crate) enum FromConnection {
     Retrying { attempt: u32, delay: Duration, reason: Reason },
     /// No more attempts to connect are made.
     GaveUp { attempts: u32, reason: Reason },
-    /// An old server refused `/`, and with it whoever waits.
+    /// An old server refused `/`, and with it all namespaces that wait.
     Refused { reason: Reason },
     /// Have stuck subscribers, or `all` that are slow, hold up the connection no more.
     Shed { all: bool, share: Load },

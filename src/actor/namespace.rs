@@ -145,7 +145,7 @@ impl Namespace {
         if self.is_wanted != wanted {
             self.is_wanted = wanted;
             if !wanted {
-                // Behind the status: whoever is told looks at that.
+                // After the status: callers that are told look at it.
                 self.core.strand();
             }
             let namespace = self.name().clone();
@@ -232,7 +232,7 @@ impl Namespace {
         self.publisher.joined(ready);
     }
 
-    /// It is not joined. Who waits for it goes on waiting if it is tried again.
+    /// The namespace is not joined. Callers keep waiting if the client tries again.
     fn note_failure(&mut self, reason: &Reason) {
         self.failure.note(reason);
         if self.core.ended().is_none() {
@@ -375,7 +375,7 @@ impl Namespace {
 impl Drop for Namespace {
     fn drop(&mut self) {
         self.reference.emit_queue.close();
-        // There is room for others; and who is dead is to get no more.
+        // There is room for others; and subscribers that are dead must get no more.
         self.connection.do_send(FromNamespace::Room);
     }
 }
@@ -500,7 +500,7 @@ impl Namespace {
         if let Some(ticket) = self.ticket() {
             latch.hand_over(ticket);
         }
-        // Whoever waits for the end looks at the counters next.
+        // Callers that wait for the end look at the counters next.
         self.discard_rest();
         self.stage = Stage::Over(Some(latch));
     }

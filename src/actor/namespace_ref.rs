@@ -167,7 +167,7 @@ impl NamespaceRef {
         match self.pass(emit.clone()) {
             Flow::Next(passed) => match self.admit(&passed, offline) {
                 Ok(permit) => Ok(Admitted::Room(passed, permit)),
-                // Who sends it again has it pass again.
+                // If it is sent again, it passes the middleware again.
                 Err(EmitError::Full(_)) => Err(EmitError::Full(emit)),
                 Err(error) => Err(error),
             },

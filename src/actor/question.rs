@@ -1,4 +1,4 @@
-//! What is asked of the server, and who waits for the answer.
+//! A question to the server, and the caller that waits for the answer.
 
 use std::{fmt, time::Duration};
 
@@ -17,7 +17,7 @@ pub(crate) struct Question {
     pub(crate) id: Option<String>,
 }
 
-/// Who waits for an answer, and the room for that.
+/// The caller that waits for an answer, and the room that it holds.
 #[derive(Debug)]
 pub(crate) struct Asker {
     waiter: Waiter,
@@ -30,7 +30,7 @@ pub(crate) enum Waiter {
     Other(Box<dyn Settle>),
 }
 
-/// Somebody else who waits, such as the server on the other side of a bridge.
+/// Another kind of waiter, such as the server on the other side of a bridge.
 pub(crate) trait Settle: fmt::Debug + Send {
     fn settle(self: Box<Self>, outcome: Result<Payload, AckError>);
 }

@@ -35,7 +35,7 @@ pub(crate) struct Shutdown {
     pub(crate) latch: ShutdownLatch,
 }
 
-/// Shared by all who have to end before the end. The last one to drop it tells who waits.
+/// Shared by all parts that must end first. The last one to drop it wakes the caller that waits.
 #[derive(Debug)]
 pub(crate) struct ShutdownLatch {
     waiters: Vec<ShutdownSender>,

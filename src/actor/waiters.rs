@@ -1,4 +1,4 @@
-//! Who waits for a namespace to be joined, and for how long that makes sense.
+//! Callers that wait for a namespace to be joined, and how long that makes sense.
 
 use std::time::Instant;
 
@@ -35,7 +35,7 @@ fn because(reason: Option<&Reason>) -> String {
     reason.map(|reason| format!(": {reason}")).unwrap_or_default()
 }
 
-/// So many failed attempts are waited for.
+/// Callers wait until this many attempts have failed in a row.
 const FEW: u32 = 3;
 
 pub(crate) type ReadySender = Teller<Result<Ready, ReadyError>>;

@@ -34,7 +34,7 @@ impl Load {
         }
     }
 
-    /// The part of each of so many.
+    /// One share of this many.
     pub(crate) fn divided_by(self, count: usize) -> Self {
         let part = |amount: usize| amount.checked_div(count).unwrap_or(amount);
         Self { items: part(self.items), bytes: part(self.bytes) }

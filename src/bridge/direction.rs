@@ -67,7 +67,7 @@ pub(super) struct Direction {
     pub(super) received: Option<Arc<Echoes>>,
 }
 
-/// An event on its way, and who asked, if it is a question.
+/// An event on its way, and the responder of the server that asked, if it is a question.
 #[derive(Debug)]
 struct PendingEvent {
     /// As it came out of the middleware of the other side.

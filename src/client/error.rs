@@ -58,7 +58,7 @@ pub enum BuildError {
     NoArbiter,
 }
 
-/// Who uses `?` in `main` sees this, so what is not clear from its name has a sentence.
+/// `?` in `main` shows this, so variants that are not clear by their name have a sentence.
 impl fmt::Debug for BuildError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -170,7 +170,7 @@ pub struct Ack<R> {
 enum Outcome {
     Pending {
         answer: oneshot::Receiver<Result<Payload, AckError>>,
-        /// Who waits for an answer wants the connection to live.
+        /// A caller that waits for an answer keeps the connection alive.
         _lifeline: Arc<Lifeline>,
     },
     NeverSent(Option<EmitError>),

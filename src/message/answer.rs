@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use crate::{display::Name, payload::Payload};
 
-/// The right to answer one event of the server, once, shared by all who got the event.
+/// The right to answer one event of the server, once; shared by all subscribers that got it.
 pub(crate) trait Respond: fmt::Debug + Send + Sync {
     fn answer(&self, payload: Payload) -> Result<(), AnswerError>;
 

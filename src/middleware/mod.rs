@@ -1,5 +1,5 @@
-//! What stands between the wire and the application: it sees events both ways and requests to join,
-//! and may change them, drop them or answer them in place.
+//! Middleware sees events in both directions and requests to join. It may change them, drop them, or answer
+//! events itself.
 //!
 //! ```
 //! use std::time::Duration;
@@ -9,14 +9,14 @@
 //!     middleware::{Auth, Flow, Middleware, NameList, RateLimit},
 //! };
 //!
-//! /// Knows some answers, signs what goes out, and hides what nobody is to hear.
+//! /// Answers some events, renames others, and hides gossip.
 //! struct Desk;
 //!
 //! impl Middleware for Desk {
 //!     fn incoming(&self, event: Event) -> Flow<Event> {
 //!         match event.name() {
 //!             "are_you_there" => Flow::answer("yes"),
-//!             "gossip" => Flow::dropped("nobody is to hear it"),
+//!             "gossip" => Flow::dropped("it is gossip"),
 //!             _ => Flow::Next(event),
 //!         }
 //!     }
@@ -50,21 +50,19 @@
 //!
 //! # Where, and in which order
 //!
-//! What comes in passes those of the client first, then those of the namespace, each in the order in
-//! which they were added, and then reaches the subscribers. What goes out passes them the other way
-//! round: the last one that was added first. It does so where it is emitted, on the thread of the
-//! caller, who gets a refusal as
-//! [`EmitError::Middleware`](crate::EmitError::Middleware); [`Emit`] messages pass them on the
-//! arbiter of the client, like all that comes in. So a middleware is asked on many threads, and must
-//! not block.
+//! An incoming event passes the middlewares of the client first and then those of the namespace, each in
+//! the order in which they were added; then it reaches the subscribers. An outgoing event passes them in
+//! reverse order: the last one that was added comes first. This happens on the thread that emits, and a
+//! refusal is returned to the caller as [`EmitError::Middleware`](crate::EmitError::Middleware). Incoming
+//! events, and [`Emit`] messages, pass them on the arbiter of the client. So a middleware is called on many
+//! threads, and must not block.
 //!
-//! Requests to join pass them in the order of what goes out. On servers 1.x and 2.x, `/` is joined
-//! by the server without a request, so there is nothing to pass.
+//! Requests to join pass them in the order of outgoing events. Servers 1.x and 2.x join `/` without a
+//! request, so no middleware sees that.
 //!
-//! Answers do not pass them, nor does what an event with [retries](crate::AckRequest::retries) is
-//! sent again as. What is dropped is [counted](crate::Stats::filtered_in), and logged at the level
-//! `debug` with the reason. One that panics has dropped what it was asked about, and the log names it at
-//! the level `warn`.
+//! Answers do not pass, nor do the repeats of an event with [retries](crate::AckRequest::retries). Dropped
+//! events are [counted](crate::Stats::filtered_in), and logged with their reason at the level `debug`. If a
+//! middleware panics, the event is dropped, and the log names the middleware at the level `warn`.
 
 mod chain;
 mod name_list;
@@ -90,9 +88,9 @@ use crate::{
 /// `socket.handshake.auth`.
 pub type Auth = serde_json::Map<String, serde_json::Value>;
 
-/// Sees what comes and goes. Each method passes everything on unless it is written.
+/// Sees events and requests to join. The default of each method passes everything on.
 ///
-/// A closure can be one: [`incoming`] and [`outgoing`] make it so.
+/// [`incoming`] and [`outgoing`] make one from a closure.
 pub trait Middleware: Send + Sync + 'static {
     /// An event of the server, before any subscriber gets it. Runs on the arbiter of the client.
     fn incoming(&self, event: Event) -> Flow<Event> {
@@ -105,54 +103,54 @@ pub trait Middleware: Send + Sync + 'static {
         Flow::Next(emit)
     }
 
-    /// A request to join a namespace, with the credentials that were [set](crate::ClientBuilder::auth)
-    /// or [given](crate::ClientBuilder::auth_with). Runs on the arbiter of the client, before each
-    /// request.
+    /// Called before each request to join a namespace, with the credentials that were
+    /// [set](crate::ClientBuilder::auth) or [provided](crate::ClientBuilder::auth_with). Runs on
+    /// the arbiter of the client.
     ///
     /// # Errors
     ///
-    /// The request is not made, and the namespace ends with
-    /// [`Reason::Middleware`](crate::Reason::Middleware), which has this text and is not tried
-    /// again unless the [policy](crate::Reconnect::retry) says so.
+    /// The request is not made. The namespace ends with
+    /// [`Reason::Middleware`](crate::Reason::Middleware), which has this text. The client does not
+    /// try again unless the [policy](crate::Reconnect::retry) says so.
     fn join(&self, join: &JoinContext, auth: &mut Auth) -> Result<(), String> {
         let _ = (join, auth);
         Ok(())
     }
 }
 
-/// What becomes of an event.
+/// What a middleware decides about an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use = "the event is in it"]
 pub enum Flow<T> {
-    /// It goes on, as it is now.
+    /// The event goes on, as it is now.
     Next(T),
-    /// It goes no further, for this reason. A reason is shown and logged: it must have no secrets. A
-    /// server that asked gets no answer.
+    /// The event is dropped, for this reason. The reason is shown and logged: it must have no
+    /// secrets. A server that asked gets no answer.
     Drop(Cow<'static, str>),
-    /// It goes no further, and whoever asked gets this answer: the server if the event came from
-    /// it, the caller if it was emitted here. If nobody asked, it is done.
+    /// The event goes no further, and this is the answer: to the server for an incoming event, to
+    /// the caller for an outgoing one. If no answer was asked for, nothing more happens.
     Answer(Payload),
 }
 
 impl<T> Flow<T> {
-    /// It goes no further.
+    /// Drops the event for this reason.
     pub fn dropped(reason: impl Into<Cow<'static, str>>) -> Self {
         Self::Drop(reason.into())
     }
 
-    /// It goes no further, because something failed.
+    /// Drops the event because of an error.
     pub fn failed(error: impl fmt::Display) -> Self {
         Self::Drop(brief(&error).into())
     }
 
-    /// It goes no further, and is answered so: a tuple for several arguments, `()` for none,
-    /// anything else for one. It is dropped if that cannot be serialised.
+    /// Answers the event: with a tuple for several arguments, `()` for none, anything else for one.
+    /// If the answer cannot be serialised, the event is dropped.
     pub fn answer(reply: impl Serialize) -> Self {
         encode_reply(&reply).map_or_else(Self::failed, Self::Answer)
     }
 }
 
-/// A middleware of a function that sees what comes in.
+/// Makes a middleware from a function that sees incoming events.
 ///
 /// ```
 /// use actix_socketio::{Client, middleware::{self, Flow}};
@@ -176,7 +174,7 @@ pub fn incoming(
     Incoming(function)
 }
 
-/// A middleware of a function that sees what goes out, and to which namespace.
+/// Makes a middleware from a function that sees outgoing events, and their namespace.
 pub fn outgoing(
     function: impl Fn(&str, Emit) -> Flow<Emit> + Send + Sync + 'static,
 ) -> impl Middleware {

@@ -10,9 +10,9 @@ use crate::{message::Event, proto::emit::Emit, runtime::clock};
 
 /// Drops events beyond a rate.
 ///
-/// After a rest, so many may come at once; from then on they must keep the distance that makes the
-/// rate. All namespaces that one limit was added for share it. No events in any time let none
-/// through; some in a time of 0 are no limit.
+/// A token bucket: bursts of up to `events` pass, and then events must be `per / events` apart on
+/// average. All namespaces to which one limit was added share it. With 0 events, none passes; with
+/// a time of 0 there is no limit.
 #[derive(Debug)]
 pub struct RateLimit {
     direction: Direction,
@@ -35,17 +35,17 @@ impl RateLimit {
         Self { direction, distance, burst, next: Mutex::new(None) }
     }
 
-    /// So many events of the server in such a time.
+    /// At most this many incoming events in this time.
     pub fn incoming(events: u32, per: Duration) -> Self {
         Self::new(Direction::In, events, per)
     }
 
-    /// So many events for the server in such a time.
+    /// At most this many outgoing events in this time.
     pub fn outgoing(events: u32, per: Duration) -> Self {
         Self::new(Direction::Out, events, per)
     }
 
-    /// So many events in such a time, counted together, whichever direction they go.
+    /// At most this many events in this time, incoming and outgoing ones counted together.
     pub fn both(events: u32, per: Duration) -> Self {
         Self::new(Direction::Both, events, per)
     }

@@ -1,11 +1,11 @@
-//! Arguments: the JSON text of a packet as it is on the wire, and its attachments.
+//! Arguments of events and answers: the JSON text of a packet as it is on the wire, and its attachments.
 //!
-//! Nothing is parsed until somebody asks, and then straight into the type asked for. A payload
-//! that came in is a slice of the message it came in, so it costs nothing to hand on, and pins
-//! that message's buffer for as long as it is kept; [`Payload::detach`] is the way out. With
-//! [another parser](crate::Parser) the text is made from the message, and attachments are slices.
+//! Arguments are decoded only on request, and directly into the requested type. A received payload is a
+//! slice of its message. So passing it on costs nothing, but keeping it keeps the whole buffer of that
+//! message alive; [`Payload::detach`] copies it out. With [another parser](crate::Parser), the JSON text is
+//! made from the message, and attachments are slices.
 //!
-//! How arguments map to Rust types, both ways:
+//! This is how arguments map to Rust types, in both directions:
 //!
 //! | Rust | arguments |
 //! |---|---|
@@ -15,7 +15,7 @@
 //! | anything else (a struct, a `Vec`, a `String`, a [`Value`](crate::Value) …) | one |
 //! | [`Bytes`] anywhere inside | an attachment |
 //!
-//! What each type reads of an event or an answer, and of which text between brackets:
+//! This is what each type reads from the arguments of an event or an answer:
 //!
 //! | Rust | reads | of `[]` | of `[1]` | of `[1,2]` | of `[[1,2]]` |
 //! |---|---|---|---|---|---|
@@ -31,26 +31,25 @@
 //! | `Args`, a list of `Value` | all, whatever they are | `[]` | `[1]` | `[1, 2]` | `[[1, 2]]` |
 //! | [`Payload`], for answers | all, as they came | | | | |
 //!
-//! A null alone is `None` of any type, or `(Value::Null,)`: to serde, a bare
-//! [`Value::Null`](serde_json::Value::Null) is the same as `()`, which is no argument at all.
+//! To emit a single null, use `None` of any type, or `(Value::Null,)`. serde cannot tell a bare
+//! [`Value::Null`](serde_json::Value::Null) from `()`, which is no argument at all.
 //!
-//! In the text of a packet, an attachment has its place as an object: `{"_placeholder":true,"num":0}`.
-//! An object of the application that has `"_placeholder":true` in it is data like any other, unless
-//! there are attachments in the same event or answer: servers would take it for the place of one, and
-//! put in other bytes, or end the connection if there are none with its number. The protocol has no
-//! way to tell them apart, so this is refused ([`EmitError::Encode`](crate::EmitError::Encode),
-//! [`AnswerError::Encode`](crate::AnswerError::Encode)), whatever the parser is. Servers 1.x, and
-//! others older than the end of 2022, take any value for `true` that JavaScript does: what they would
-//! mistake by that is not refused.
+//! In the text of a packet, a placeholder stands for each attachment: `{"_placeholder":true,"num":0}`. An
+//! object of the application with `"_placeholder":true` is data like any other, unless the same event or
+//! answer has attachments. Servers would take it for a placeholder then, and put in other bytes or end the
+//! connection. The protocol cannot tell the two apart, so this is refused
+//! ([`EmitError::Encode`](crate::EmitError::Encode), [`AnswerError::Encode`](crate::AnswerError::Encode))
+//! with every parser. Servers 1.x, and others from before the end of 2022, accept any truthy value for
+//! `true`; objects that only those would mistake are not refused.
 //!
-//! A string of JavaScript may have half of a character in it, for instance when it was cut to a length.
-//! Rust has no text like that: such a half is decoded as U+FFFD, �, also in the name of an event. It is
-//! still there to be had as it came ([`Payload::to_json`]) and to be passed on
-//! ([`Event::to_emit`](crate::Event::to_emit)). With msgpack it is replaced when it comes.
+//! A string of JavaScript may contain half of a surrogate pair, for instance after it was cut. Rust has no
+//! such text: the half is decoded as U+FFFD (�), also in the name of an event. The original text is
+//! available ([`Payload::to_json`]) and can be passed on ([`Event::to_emit`](crate::Event::to_emit)). With
+//! msgpack, it is replaced on arrival.
 //!
-//! "Anywhere" does not reach behind `#[serde(flatten)]`, `#[serde(tag = …)]` and
-//! `#[serde(untagged)]` when decoding: serde reads what is there into a buffer of its own first,
-//! and that has no place for attachments. What is written in that way is sent well.
+//! When decoding, `Bytes` cannot be read behind `#[serde(flatten)]`, `#[serde(tag = …)]` and
+//! `#[serde(untagged)]`: there, serde reads into a buffer of its own first, which has no place for
+//! attachments. Encoding works.
 
 mod de;
 pub(crate) mod error;

@@ -5,7 +5,7 @@ use thiserror::Error;
 use super::{ProtocolError, engine::Protocol, packet::Parser, refusal::Refusal};
 use crate::display::{Excerpt, brief};
 
-/// Who ended it.
+/// The side that ended it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Initiator {
     /// The application: by a call on a handle, by dropping the last one, or by code of its own that
@@ -96,7 +96,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// Who ended it.
+    /// The side that ended it.
     pub fn initiator(&self) -> Initiator {
         match self {
             Self::ClientDisconnect

@@ -36,7 +36,7 @@ pub(crate) struct Recovery {
     seen: VecDeque<u64>,
 }
 
-/// Shows nothing: whoever has it can take the session over.
+/// Shows nothing: anybody who has it can take the session over.
 impl fmt::Debug for Recovery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Recovery").finish_non_exhaustive()

@@ -227,7 +227,7 @@ mod tests {
             suspects.handle_answer("/", answered);
             assert_eq!(lost(&mut suspects), expected);
         }
-        // Who falls silent has no word on what it takes.
+        // A server that falls silent has not said what it accepts.
         suspects.note_written(&event("behind", LARGE, 3), 8);
         assert_eq!(suspects.handle_lost(Reason::PingTimeout, false).1, None);
     }

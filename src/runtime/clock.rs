@@ -30,7 +30,7 @@ pub(crate) async fn within<F: Future>(time: Duration, future: F) -> Option<F::Ou
 /// Finds out that the machine was suspended: the clock that times everything stands still
 /// meanwhile, the time of day goes on.
 ///
-/// The time of day may also be set, which looks the same. Who acts on a gap must be able to bear
+/// The time of day may also be set, which looks the same. Code that acts on a gap must be able to bear
 /// that.
 #[derive(Debug)]
 pub(crate) struct SuspendWatch {

@@ -11,7 +11,7 @@ use futures::{FutureExt, TryFutureExt, channel::oneshot};
 
 use crate::guard::{Panicked, dispose, run};
 
-/// Awaits a future of the application. Whoever may drop it before it is done puts it into a [`Task`].
+/// Awaits a future of the application. Put it into a [`Task`] if it may be dropped before it is done.
 pub(crate) fn catch<F: Future>(future: F) -> impl Future<Output = Result<F::Output, Panicked>> {
     AssertUnwindSafe(future).catch_unwind().map_err(Panicked::new)
 }

@@ -11,9 +11,9 @@ use crate::{
     message::Event,
 };
 
-/// So many events are kept.
+/// The most events that are kept,
 const MAX_EVENTS: usize = 1_024;
-/// And so many bytes of them.
+/// and the most bytes.
 const MAX_BYTES: usize = 1 << 20;
 
 /// Events that came when nobody had subscribed. The first subscriber gets them, so that it does
@@ -28,7 +28,7 @@ pub(crate) enum EarlyEvents {
         /// The log has the first one.
         is_logged: bool,
     },
-    /// Somebody has subscribed, or there were too many. So many were discarded since then.
+    /// There is a subscriber, or there were too many events. Counts the events discarded since then.
     Over { lost: u64 },
 }
 

@@ -37,7 +37,7 @@ macro_rules! notices {
             /// What an actor subscribes to one by one is one subscription.
             pub(super) owner: Owner,
             $(pub(super) $field: Option<Outlet<$message>>,)*
-            /// Who hears events by their names.
+            /// Listeners for events by name.
             pub(super) named: Vec<FilteredListener>,
         }
 
@@ -109,7 +109,7 @@ macro_rules! notices {
             notices!(@listen $message);
         )*
 
-        /// Who it is, and what is heard.
+        /// The subscriber, and the messages that it listens to.
         impl fmt::Display for Interests {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 let owner = self.owner.name;
@@ -238,7 +238,7 @@ impl Interests {
         interests
     }
 
-    /// Those of somebody who hears some events.
+    /// The interests of a listener for some events.
     pub(crate) fn of_named(owner: Owner, named: FilteredListener) -> Self {
         Self { owner, named: vec![named], ..Self::default() }
     }

@@ -1,4 +1,4 @@
-//! Who takes messages: something of the application that may panic, kept where that does no harm.
+//! Receivers of messages: code of the application that may panic, kept where that does no harm.
 
 use std::{any::type_name, fmt};
 

@@ -1,4 +1,4 @@
-//! The subscribers of a namespace: who hears what, and who is behind.
+//! The subscribers of a namespace: their interests, and how far they are behind.
 //!
 //! An event costs those who hear it, and a turn of the actor those for whom there is something to be
 //! done, however many others there are.
@@ -38,7 +38,7 @@ use crate::{
 /// The places of so few are all looked at for each event.
 const FEW: [usize; 8] = [0, 1, 2, 3, 4, 5, 6, 7];
 
-/// For this number of names it is remembered who hears them. The server makes them up.
+/// The most names in the index. The server makes names up.
 const MAX_NAMES: usize = 1_024;
 /// The longest name for which that is done, in bytes.
 const MAX_NAME: usize = 256;
@@ -76,7 +76,7 @@ struct Slot {
     is_busy: bool,
 }
 
-/// The places of those who hear events of a name, where there are many subscribers.
+/// The subscribers of each event name by their places, used when there are many subscribers.
 #[derive(Debug, Default)]
 struct NameIndex {
     known: HashMap<Box<str>, Box<[usize]>>,
@@ -146,7 +146,7 @@ impl Slots {
         overrun
     }
 
-    /// Tells who wants to know, but for those that know already.
+    /// Tells those that subscribed to this, except the one that was told already.
     fn tell_undecodable(&mut self, namespace: &Name) {
         for (knows, what) in std::mem::take(&mut self.undecodable) {
             self.misfits = self.misfits.saturating_add(1);
@@ -171,7 +171,7 @@ impl Slots {
         }
     }
 
-    /// Tells who hears what others miss.
+    /// Tells those that listen to the losses of others.
     fn tell_lagged(&mut self, lagged: Vec<Lagged>) {
         for notice in lagged.into_iter().map(Notice::Lagged) {
             for place in 0..self.all.len() {
@@ -236,14 +236,14 @@ impl Subscribers {
         Self { overflow, slots, index, hears_emitted: false }
     }
 
-    /// Gives a message that is no event to all who want it.
+    /// Gives a life-cycle message to all subscribers that want it.
     pub(crate) fn tell(&mut self, notice: &Notice) {
         for place in 0..self.slots.all.len() {
             self.slots.with(place, |subscriber| subscriber.offer(notice));
         }
     }
 
-    /// Gives a message that is no event to all who want it, and another one to the others.
+    /// Gives a life-cycle message to all subscribers that want it, and another one to the others.
     pub(crate) fn tell_or(&mut self, notice: &Notice, other: &Notice) {
         for place in 0..self.slots.all.len() {
             self.slots
@@ -276,7 +276,7 @@ impl Subscribers {
         self.hears_emitted
     }
 
-    /// Notices who is dead. Where little happens, it is time for that when somebody else comes.
+    /// Removes dead subscribers. Where little happens, a new subscriber is the occasion.
     pub(crate) fn check(&mut self) {
         for place in 0..self.slots.all.len() {
             self.slots.with(place, Subscriber::check);
@@ -295,7 +295,7 @@ impl Subscribers {
         let NewSubscription { number, interests, is_once, overflow } = subscription;
         self.check();
         if !interests.are_connected() {
-            // What is kept is for who lives.
+            // Kept events are for a live subscriber.
             return log::info!("{namespace}: {interests} has subscribed, and is gone already");
         }
         // What it gets now is what it has just subscribed to, and nothing twice.
@@ -366,7 +366,7 @@ impl Subscribers {
         let mut overrun = false;
         for place in 0..self.slots.all.len() {
             self.slots.with(place, |subscriber| {
-                // Who has less is on its way through.
+                // A subscriber with less is on its way through.
                 let all = all && !subscriber.backlog().holding.is_below(share);
                 if subscriber.shed(all, room) {
                     let backlog = subscriber.backlog();
@@ -415,14 +415,14 @@ impl Subscribers {
                 });
                 self.rearrange();
             }
-            // Whoever was told may be one whose mailbox is full.
+            // One of those that were told may have a full mailbox.
             if !has_told {
                 return;
             }
         }
     }
 
-    /// What waits for those who are behind.
+    /// What waits for subscribers that are behind.
     pub(crate) fn backlog(&self) -> Backlog {
         let behind = self.slots.busy().map(Subscriber::backlog);
         behind.fold(Backlog::default(), Backlog::plus)

@@ -41,7 +41,7 @@ impl SubscriptionId {
 /// use actix_socketio::{Event, Overflow, Socket};
 ///
 /// fn follow(socket: &Socket, prices: Recipient<Event>) {
-///     // Who comes late for a price may miss it, and must not hold up the others.
+///     // A late subscriber may miss a price, and must not hold up the others.
 ///     let newest = Overflow::DropNewest { waiting: 100 };
 ///     socket.with_overflow(newest).subscribe_to::<Event>(prices);
 /// }

@@ -20,9 +20,9 @@ pub(crate) enum Sent {
     Asked(Fence),
     /// It has not the shape that was asked for.
     Undecodable(Undecodable),
-    /// Whoever was to take it is dead, and has not.
+    /// The receiver is dead, and has not taken it.
     Gone,
-    /// Whoever took it has panicked, and is forgotten. The log knows.
+    /// The receiver panicked, and is removed. The log says so.
     Failed,
 }
 

@@ -23,7 +23,7 @@ pub(crate) struct Channel<M>(RefCell<mpsc::Sender<M>>);
 impl<M: Send + 'static> Listener<M> for Channel<M> {
     fn send(&self, message: M) -> Sent {
         let mut sender = self.0.borrow_mut();
-        // Whoever polls the stream is woken; and a message for nobody is dropped.
+        // The task that polls the stream is woken; a message that nobody takes is dropped.
         let sent = guard::run(|| match sender.try_send(message) {
             Ok(()) => Ok(()),
             Err(full) if full.is_full() => Err(Some(full.into_inner())),

@@ -34,7 +34,7 @@ fn read<M: DeserializeOwned, T>(
     Err(Sent::Undecodable(Undecodable { event, error, wanted: type_name::<M>() }))
 }
 
-/// Reads events for somebody who hears messages of their own type.
+/// Decodes events for a receiver of messages of its own type.
 pub(crate) struct Typed<E, L> {
     listener: L,
     kind: PhantomData<fn(E)>,

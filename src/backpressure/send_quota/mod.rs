@@ -129,7 +129,7 @@ impl SendQuota {
         SendPermit { send_quota, bytes, kind, stage, end: WriteOutcome::Discarded, observer: None }
     }
 
-    /// Takes room for one who waits for an answer.
+    /// Takes room for one pending answer.
     pub(crate) fn reserve_ack(self: &Arc<Self>) -> Option<AckPermit> {
         take(&self.acks, 1, |sum| sum <= self.limits.acks)?;
         Some(AckPermit { send_quota: Arc::clone(self) })
@@ -141,7 +141,7 @@ impl SendQuota {
         self.waiters.add(waker);
     }
 
-    /// Nothing will be taken here for the time being: whoever waits for room has to know.
+    /// Nothing will be taken here for the time being: tells all that wait for room.
     pub(crate) fn turn_away(&self) {
         self.waiters.wake();
     }
@@ -222,7 +222,7 @@ impl Gauge {
     }
 }
 
-/// Why an event is given up, as an error of those who know.
+/// Why an event is given up, as an error of a room above.
 pub(crate) type Cause = Box<dyn Error + Send + Sync>;
 
 /// Wants to know what becomes of an event.
@@ -277,7 +277,7 @@ impl SendPermit {
         write_status
     }
 
-    /// Has somebody told what becomes of the event, instead of who was told so far.
+    /// Sets the observer that is told what becomes of the event, in place of the last one.
     pub(crate) fn set_observer(&mut self, observer: Arc<impl Observer + 'static>) {
         self.observer = Some(observer);
     }
@@ -342,7 +342,7 @@ impl Drop for SendPermit {
                 send_quota.waiters.wake_if(|| send_quota.events.is_half_empty(send_quota.limits));
             }
         }
-        // Last of all: who waits for it finds room.
+        // Last of all: a caller that is woken by it finds room.
         if let Some(observer) = &self.observer {
             observer.settle(self.end);
         }
@@ -465,7 +465,7 @@ impl Observer for WriteStatus {
     }
 }
 
-/// The place of one who waits for an answer, given back on drop.
+/// The room of one pending answer, given back on drop.
 #[derive(Debug)]
 pub(crate) struct AckPermit {
     send_quota: Arc<SendQuota>,

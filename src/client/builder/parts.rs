@@ -42,7 +42,7 @@ impl ClientBuilder {
         if !is_uri(&format!("{base}?EIO=4&transport=websocket{}", query.text())) {
             return Err(BuildError::Url("it is too long with the query".to_owned()));
         }
-        // Not less, or whoever waits hears that time is up, and not why.
+        // Not less, or callers would learn that time is up, and not why.
         let ready = self.connect_timeout.saturating_add(self.join_timeout);
         let defaults = Defaults {
             ack_timeout: self.ack_timeout,

@@ -444,7 +444,7 @@ impl<'a> Reader<'a> {
         self.room(0)
     }
 
-    /// Whether so much text fits in.
+    /// Whether this much text fits in.
     fn room(&self, wanted: usize) -> Result<(), Refused> {
         let limit = self.limits.bytes;
         let size = self.json.len().saturating_add(self.attached).saturating_add(wanted);

@@ -94,7 +94,7 @@ struct Owed {
 pub(super) enum Next {
     /// Attempt number `attempt` to join, after `delay`.
     Attempt { attempt: u32, delay: Duration },
-    /// Nothing. `gave_up`: so many attempts were made, and no more are allowed.
+    /// Nothing. `gave_up`: the number of attempts, if no more are allowed.
     End { gave_up: Option<u32> },
 }
 

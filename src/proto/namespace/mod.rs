@@ -217,7 +217,7 @@ impl<W> Namespace<W> {
     ///
     /// # Errors
     ///
-    /// It is not taken. Who waits for the answer, if anybody, has been told.
+    /// It is not taken. The caller that waits for the answer, if any, has been told.
     pub(crate) fn emit(&mut self, request: Request<W>) -> Result<(), EmitError> {
         if let Some(error) = self.refusal(&request) {
             if let Some(PendingAck { waiter, .. }) = request.ack {
@@ -402,7 +402,7 @@ impl<W> Namespace<W> {
         }
     }
 
-    /// Takes back what was emitted and never sent. Who waits is told that this is the cause.
+    /// Takes back the events that were never sent. Callers that wait are told that this is the cause.
     pub(crate) fn take_unsent(&mut self, cause: &EmitError) -> Vec<Emit> {
         let mut unsent = Vec::new();
         for mut outgoing in self.buffer.drain() {

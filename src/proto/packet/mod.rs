@@ -32,7 +32,7 @@ use crate::{
     payload::{Name, Payload, check_placeholders, text::Text, unquoted},
 };
 
-/// So many attachments the official parsers take with one packet.
+/// The most attachments of one packet that the official parsers take.
 pub(crate) const MAX_ATTACHMENTS: usize = 10;
 
 /// The longest namespace, in bytes.
@@ -119,35 +119,36 @@ pub enum ProtocolError {
     /// A placeholder that names no attachment of its packet.
     #[error("a placeholder for an attachment that does not exist")]
     Placeholder,
-    /// What is no packet in msgpack; the text says why, and may quote it. Only with the
-    /// [parser](Parser) for it.
+    /// The message is not a packet in msgpack; the text says why, and may quote it. Only with that
+    /// [parser](Parser).
     #[error("malformed msgpack packet: {0}")]
     Msgpack(String),
 }
 
-/// How packets are written: the `parser` option of the server, and the same for both ends.
+/// How packets are encoded: the server's `parser` option. It must be the same on both ends.
 ///
-/// There is no negotiation: a server with another one closes the connection over the first packet,
-/// which is [`ConnectFailure::Parser`](crate::ConnectFailure::Parser) from the second time on, or (1.x
-/// and 2.x) says something first that ends it with [`Reason::Protocol`](crate::Reason::Protocol). Events and answers are the same with each.
+/// It is not negotiated. A server with another parser closes the connection over the first packet,
+/// which is [`ConnectFailure::Parser`](crate::ConnectFailure::Parser) from the second time on; or
+/// (1.x and 2.x) it sends something first that ends the connection with
+/// [`Reason::Protocol`](crate::Reason::Protocol). Events and answers are the same with each parser.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Parser {
-    /// JSON, with attachments as messages of their own: what servers speak unless told otherwise.
+    /// JSON, with attachments as messages of their own: the servers' default.
     #[default]
     Json,
     /// Msgpack, as in the npm package `socket.io-msgpack-parser` and in socketioxide: each packet
     /// is one binary message, with its attachments inside. With the cargo feature `msgpack`.
     ///
-    /// What JSON does not know comes as what JSON has for it: `undefined`, NaN and infinities as
-    /// null, a `Date` as the text that `toISOString` makes of it, an integer as a key as text.
-    /// An extension type that nobody knows comes as `[type, attachment]`. Other kinds of keys, and
-    /// nesting deeper than 128, end the connection with [`ProtocolError::Msgpack`].
+    /// Values that JSON lacks become their JSON counterparts: `undefined`, NaN and infinities
+    /// become null; a `Date` becomes the text of `toISOString`; an integer key becomes text. An
+    /// unknown extension type becomes `[type, attachment]`. Other kinds of keys, and nesting deeper
+    /// than 128, end the connection with [`ProtocolError::Msgpack`].
     ///
-    /// The limits are the same as for JSON: there may be so many
-    /// [attachments](crate::ClientBuilder::max_attachments), though the official parser takes any
-    /// number, and both the message and what it is as JSON may be
-    /// [so large](crate::ClientBuilder::max_message_size).
+    /// The limits are the same as for JSON: at most
+    /// [`max_attachments`](crate::ClientBuilder::max_attachments) attachments (the official parser
+    /// takes any number), and both the message and its JSON form are at most
+    /// [`max_message_size`](crate::ClientBuilder::max_message_size) bytes.
     #[cfg(feature = "msgpack")]
     Msgpack,
 }
@@ -349,7 +350,7 @@ fn push_number(text: &mut String, number: u64) {
     }
 }
 
-/// What a packet consists of, for those who write it.
+/// The parts of a packet, for writing it.
 pub(super) struct Parts<'a> {
     pub(super) namespace: &'a str,
     /// Its type, if it has no attachments.

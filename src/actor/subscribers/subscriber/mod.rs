@@ -186,7 +186,7 @@ impl Subscriber {
         Self { term: Lifetime::Once, ..Self::new(number, interests) }
     }
 
-    /// Who it is, for the log.
+    /// The subscriber's name for the log.
     pub(crate) fn interests(&self) -> &Interests {
         &self.interests
     }
@@ -328,7 +328,7 @@ impl Subscriber {
 
     /// The same for one that is known to be wanted.
     pub(crate) fn take(&mut self, notice: Notice) {
-        // Who hears one message does not miss it.
+        // A subscriber to one message does not miss it.
         let misses = self.term != Lifetime::Once && (self.sheds || self.drops_newest());
         if self.term == Lifetime::Once {
             self.term = Lifetime::Over;
