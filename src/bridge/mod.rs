@@ -201,7 +201,7 @@ impl BridgeBuilder {
     pub fn start(self) -> Result<Bridge, BridgeError> {
         let Self { sides, routes, ack_timeout, overflow, span } = self;
         let [first, second] = &sides;
-        if Arc::ptr_eq(first.port(), second.port()) {
+        if Arc::ptr_eq(first.namespace_ref(), second.namespace_ref()) {
             return Err(BridgeError::SameNamespace);
         }
         for name in routes.iter().flat_map(Route::new_names) {
@@ -212,8 +212,8 @@ impl BridgeBuilder {
         let (went, came) = (memory(), memory());
         let [forward, back] = routes;
         let direction = |from: &Socket, to: &Socket, route, counts, sent, received| Direction {
-            from: Arc::clone(from.port()),
-            to: Arc::clone(to.port()),
+            from: Arc::clone(from.namespace_ref()),
+            to: Arc::clone(to.namespace_ref()),
             offline: to.defaults().offline,
             timeout: ack_timeout.unwrap_or_else(|| to.defaults().ack_timeout),
             route,

@@ -151,12 +151,15 @@ impl Socket {
     ///
     /// The same as those of [`emit`](Self::emit), except for those of serialising.
     pub fn send(&self, emit: Emit) -> Result<Written, EmitError> {
-        let written = |write_status| Written { port: Arc::clone(&self.port), write_status };
-        let Admitted::Room(emit, mut permit) = self.port.take(emit, self.defaults.offline)? else {
+        let written =
+            |write_status| Written { namespace_ref: Arc::clone(&self.namespace_ref), write_status };
+        let Admitted::Room(emit, mut permit) =
+            self.namespace_ref.take(emit, self.defaults.offline)?
+        else {
             return Ok(written(WriteStatus::written()));
         };
         let write_status = permit.write_status();
-        self.port.post(emit, permit, self.defaults.offline, None)?;
+        self.namespace_ref.post(emit, permit, self.defaults.offline, None)?;
         Ok(written(write_status))
     }
 
@@ -193,7 +196,7 @@ impl Socket {
     /// Messages are sent in their order. An event that is emitted with the socket itself may
     /// overtake an earlier message: if the order of all events matters, use one of the two only.
     pub fn recipient(&self) -> Recipient<Emit> {
-        self.port.recipient()
+        self.namespace_ref.recipient()
     }
 }
 
@@ -205,10 +208,10 @@ impl Socket {
         timeout: Duration,
         retries: u32,
     ) -> Result<(), EmitError> {
-        let Some(room) = self.port.send_quota.reserve_ack() else {
+        let Some(room) = self.namespace_ref.send_quota.reserve_ack() else {
             return Err(EmitError::Full(emit));
         };
-        let (emit, permit) = match self.port.take(emit, self.defaults.offline)? {
+        let (emit, permit) = match self.namespace_ref.take(emit, self.defaults.offline)? {
             Admitted::Room(emit, permit) => (emit, permit),
             Admitted::Answered(payload) => {
                 sender.tell(Ok(payload.to_reply()));
@@ -218,7 +221,7 @@ impl Socket {
         let id = (retries > 0).then(|| self.lifeline.message_id()).flatten();
         let waiter = Asker::new(Waiter::Handle(sender), room);
         let question = Question { waiter, timeout, retries, id };
-        self.port.post(emit, permit, self.defaults.offline, Some(question))
+        self.namespace_ref.post(emit, permit, self.defaults.offline, Some(question))
     }
 
     fn ask<R>(&self, emit: Result<Emit, EmitError>) -> AckRequest<R> {

@@ -258,6 +258,6 @@ impl Socket {
     fn begin(&self, number: SubscriptionId, interests: Interests) -> Subscription {
         let overflow = self.overflow;
         let subscription = NewSubscription { number, interests, is_once: false, overflow };
-        Subscription::begin(&self.port, subscription)
+        Subscription::begin(&self.namespace_ref, subscription)
     }
 }

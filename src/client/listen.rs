@@ -59,7 +59,7 @@ use crate::{
 /// oldest is dropped.
 #[must_use = "nothing is heard before it is said who hears it: `.actor(…)`, `.call(…)` or `.stream()`"]
 pub struct Listen<M = Event> {
-    port: Arc<NamespaceRef>,
+    namespace_ref: Arc<NamespaceRef>,
     filter: Filter,
     is_once: bool,
     overflow: Option<Overflow>,
@@ -69,7 +69,7 @@ pub struct Listen<M = Event> {
 impl<M: Listenable> Listen<M> {
     pub(super) fn new(socket: &Socket, filter: Filter) -> Self {
         Self {
-            port: Arc::clone(&socket.port),
+            namespace_ref: Arc::clone(&socket.namespace_ref),
             filter,
             is_once: false,
             overflow: socket.overflow,
@@ -133,7 +133,7 @@ impl<M: Listenable> Listen<M> {
         F: FnMut(M) + Send + 'static,
     {
         let what = M::what(&self.filter);
-        let function = Function::new(function, self.port.name.clone(), what);
+        let function = Function::new(function, self.namespace_ref.name.clone(), what);
         let number = SubscriptionId::next();
         self.begin(number, Owner::alone(number), function)
     }
@@ -165,17 +165,20 @@ impl<M: Listenable> Listen<M> {
         owner: Owner,
         listener: impl Listener<M> + 'static,
     ) -> Subscription {
-        let Self { port, filter, is_once, overflow, kind: _ } = self;
+        let Self { namespace_ref, filter, is_once, overflow, kind: _ } = self;
         let interests = M::listen(number, owner, filter, listener);
-        Subscription::begin(&port, NewSubscription { number, interests, is_once, overflow })
+        Subscription::begin(
+            &namespace_ref,
+            NewSubscription { number, interests, is_once, overflow },
+        )
     }
 }
 
 impl<M> fmt::Debug for Listen<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { port, filter, is_once, overflow, kind: _ } = self;
+        let Self { namespace_ref, filter, is_once, overflow, kind: _ } = self;
         f.debug_struct("Listen")
-            .field("namespace", &port.name.namespace)
+            .field("namespace", &namespace_ref.name.namespace)
             .field("filter", filter)
             .field("once", is_once)
             .field("overflow", overflow)

@@ -64,10 +64,10 @@ struct Inner {
     /// `http://host:port/path/`
     url: String,
     defaults: Defaults,
-    namespaces: Mutex<Ports>,
+    namespaces: Mutex<Namespaces>,
 }
 
-struct Ports {
+struct Namespaces {
     by_name: HashMap<ByteString, Known>,
     /// For namespaces that are not joined yet.
     tickets: HashMap<String, SessionTicket>,
@@ -76,7 +76,7 @@ struct Ports {
 
 /// A namespace that there is, and what its handles begin with.
 struct Known {
-    port: Arc<NamespaceRef>,
+    namespace_ref: Arc<NamespaceRef>,
     defaults: Defaults,
 }
 
@@ -176,8 +176,8 @@ impl Client {
         ending: Ending,
     ) -> (ShutdownReport, Vec<SessionTicket>) {
         let before = self.stats();
-        for port in self.inner.close() {
-            port.note_intent(Some(&Reason::Shutdown));
+        for namespace_ref in self.inner.close() {
+            namespace_ref.note_intent(Some(&Reason::Shutdown));
         }
         let (waiter, done) = task::channel();
         self.inner.connection.do_send(FromClient::Shutdown { deadline, ending, waiter });
@@ -221,15 +221,15 @@ impl ShutdownReport {
 }
 
 impl Inner {
-    fn ports(&self) -> MutexGuard<'_, Ports> {
+    fn namespaces(&self) -> MutexGuard<'_, Namespaces> {
         self.namespaces.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// One that there is already, or that is joined from now on.
     fn of(&self, name: ByteString, lifeline: &Arc<Lifeline>) -> Result<Socket, NamespaceError> {
-        let mut namespaces = self.open_ports()?;
-        if let Some(Known { port, defaults }) = namespaces.by_name.get(&name) {
-            return Ok(Socket::new(Arc::clone(port), Arc::clone(lifeline), *defaults));
+        let mut namespaces = self.open_namespaces()?;
+        if let Some(Known { namespace_ref, defaults }) = namespaces.by_name.get(&name) {
+            return Ok(Socket::new(Arc::clone(namespace_ref), Arc::clone(lifeline), *defaults));
         }
         Ok(self.start(&mut namespaces, name, &self.settings, self.defaults, lifeline))
     }
@@ -242,7 +242,7 @@ impl Inner {
         defaults: Defaults,
         lifeline: &Arc<Lifeline>,
     ) -> Result<Socket, NamespaceError> {
-        let mut namespaces = self.open_ports()?;
+        let mut namespaces = self.open_namespaces()?;
         if namespaces.by_name.contains_key(&name) {
             return Err(NamespaceError::Exists(name.to_string()));
         }
@@ -250,8 +250,8 @@ impl Inner {
     }
 
     /// Those of a client that has not been shut down.
-    fn open_ports(&self) -> Result<MutexGuard<'_, Ports>, NamespaceError> {
-        let namespaces = self.ports();
+    fn open_namespaces(&self) -> Result<MutexGuard<'_, Namespaces>, NamespaceError> {
+        let namespaces = self.namespaces();
         if namespaces.closed {
             Err(NamespaceError::Closed(Reason::Shutdown))
         } else {
@@ -261,26 +261,28 @@ impl Inner {
 
     fn start(
         &self,
-        namespaces: &mut Ports,
+        namespaces: &mut Namespaces,
         name: ByteString,
         settings: &Settings,
         defaults: Defaults,
         lifeline: &Arc<Lifeline>,
     ) -> Socket {
         let settings = settings.of(&name, namespaces.tickets.remove(&*name).as_ref());
-        let port = Arc::new(Namespace::start_on(
+        let namespace_ref = Arc::new(Namespace::start_on(
             &self.arbiter,
             &self.connection.clone().recipient(),
             settings,
         ));
-        namespaces.by_name.insert(name, Known { port: Arc::clone(&port), defaults });
-        Socket::new(port, Arc::clone(lifeline), defaults)
+        namespaces
+            .by_name
+            .insert(name, Known { namespace_ref: Arc::clone(&namespace_ref), defaults });
+        Socket::new(namespace_ref, Arc::clone(lifeline), defaults)
     }
 
     /// What waits to be sent, and how many events never were.
     fn outgoing(&self) -> (Load, u64) {
-        let namespaces = self.ports();
-        let quotas = namespaces.by_name.values().map(|known| &known.port.send_quota);
+        let namespaces = self.namespaces();
+        let quotas = namespaces.by_name.values().map(|known| &known.namespace_ref.send_quota);
         quotas.fold((Load::default(), 0), |(load, discarded), send_quota| {
             let more = Load { items: send_quota.waiting(), bytes: send_quota.waiting_bytes() };
             (load.plus(more), discarded.saturating_add(send_quota.discarded()))
@@ -289,8 +291,8 @@ impl Inner {
 
     /// From here on, there are no new namespaces. Gives those that there are.
     fn close(&self) -> Vec<Arc<NamespaceRef>> {
-        let mut namespaces = self.ports();
+        let mut namespaces = self.namespaces();
         namespaces.closed = true;
-        namespaces.by_name.values().map(|known| Arc::clone(&known.port)).collect()
+        namespaces.by_name.values().map(|known| Arc::clone(&known.namespace_ref)).collect()
     }
 }

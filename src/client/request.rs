@@ -58,7 +58,7 @@ use crate::{
 /// can be awaited again.
 #[derive(Debug)]
 pub struct Written {
-    pub(super) port: Arc<NamespaceRef>,
+    pub(super) namespace_ref: Arc<NamespaceRef>,
     pub(super) write_status: Arc<WriteStatus>,
 }
 
@@ -66,9 +66,9 @@ impl Future for Written {
     type Output = Result<(), EmitError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let Self { port, write_status } = &*self;
+        let Self { namespace_ref, write_status } = &*self;
         loop {
-            return Poll::Ready(match (ready!(write_status.poll(cx)), port.ended()) {
+            return Poll::Ready(match (ready!(write_status.poll(cx)), namespace_ref.ended()) {
                 (WriteOutcome::Written, _) => Ok(()),
                 // Somebody has joined again, and the event waits for that.
                 (WriteOutcome::Stranded, None) => {
@@ -199,15 +199,15 @@ impl<R: Reply> Future for Ack<R> {
 #[derive(Debug)]
 #[must_use = "futures do nothing unless awaited"]
 pub struct ReadyRequest {
-    port: Arc<NamespaceRef>,
+    namespace_ref: Arc<NamespaceRef>,
     timeout: Duration,
     /// Once the namespace was asked.
     outcome: Option<oneshot::Receiver<Result<Ready, ReadyError>>>,
 }
 
 impl ReadyRequest {
-    pub(super) fn new(port: Arc<NamespaceRef>, timeout: Duration) -> Self {
-        Self { port, timeout, outcome: None }
+    pub(super) fn new(namespace_ref: Arc<NamespaceRef>, timeout: Duration) -> Self {
+        Self { namespace_ref, timeout, outcome: None }
     }
 
     /// How long to wait. Default: the time for connecting and for joining together.
@@ -221,11 +221,11 @@ impl Future for ReadyRequest {
     type Output = Result<Ready, ReadyError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let Self { port, timeout, outcome } = &mut *self;
+        let Self { namespace_ref, timeout, outcome } = &mut *self;
         let outcome = outcome.get_or_insert_with(|| {
             let (waiter, outcome) = task::channel();
             // If the actor is gone, the waiter is dropped, and that is seen below.
-            port.tell(FromHandle::AwaitReady { waiter, timeout: *timeout });
+            namespace_ref.tell(FromHandle::AwaitReady { waiter, timeout: *timeout });
             outcome
         });
         let outcome = ready!(Pin::new(outcome).poll(cx));

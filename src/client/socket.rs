@@ -22,7 +22,7 @@ use crate::{
 /// are emitted before wait in a buffer, in order.
 #[derive(Clone)]
 pub struct Socket {
-    pub(super) port: Arc<NamespaceRef>,
+    pub(super) namespace_ref: Arc<NamespaceRef>,
     pub(super) lifeline: Arc<Lifeline>,
     pub(super) defaults: Defaults,
     /// Of its subscriptions, if it is another one than that of the namespace.
@@ -46,15 +46,15 @@ impl fmt::Debug for Socket {
 
 impl Socket {
     pub(crate) fn new(
-        port: Arc<NamespaceRef>,
+        namespace_ref: Arc<NamespaceRef>,
         lifeline: Arc<Lifeline>,
         defaults: Defaults,
     ) -> Self {
-        Self { port, lifeline, defaults, overflow: None }
+        Self { namespace_ref, lifeline, defaults, overflow: None }
     }
 
-    pub(crate) fn port(&self) -> &Arc<NamespaceRef> {
-        &self.port
+    pub(crate) fn namespace_ref(&self) -> &Arc<NamespaceRef> {
+        &self.namespace_ref
     }
 
     pub(crate) fn defaults(&self) -> &Defaults {
@@ -66,7 +66,7 @@ impl Socket {
 impl Socket {
     /// The namespace's name, with its slash.
     pub fn namespace(&self) -> &str {
-        &self.port.name.namespace
+        &self.namespace_ref.name.namespace
     }
 
     /// The state of the namespace, as far as it is known: joining, joined, or ended.
@@ -75,9 +75,9 @@ impl Socket {
     /// subscribe to [`Ready`](crate::Ready) and [`Disconnected`](crate::Disconnected), or wait with
     /// [`ready`](Self::ready).
     pub fn state(&self) -> SocketState {
-        match self.port.ended() {
+        match self.namespace_ref.ended() {
             Some(reason) => SocketState::Ended(reason),
-            None if self.port.status.is_joined() => SocketState::Joined,
+            None if self.namespace_ref.status.is_joined() => SocketState::Joined,
             None => SocketState::Joining,
         }
     }
@@ -107,7 +107,7 @@ impl Socket {
     /// # }
     /// ```
     pub fn ready(&self) -> ReadyRequest {
-        ReadyRequest::new(Arc::clone(&self.port), self.defaults.ready_timeout)
+        ReadyRequest::new(Arc::clone(&self.namespace_ref), self.defaults.ready_timeout)
     }
 
     /// Joins again after the namespace was left, refused or lost. Does nothing while it is joined
@@ -118,12 +118,12 @@ impl Socket {
     /// get `Disconnected` with [`Reason::Reconnect`], and then `Ready`. It is made when the server has
     /// read everything that was written to the old one, or after a second.
     pub fn connect(&self) {
-        if self.port.ended() == Some(Reason::Shutdown) {
+        if self.namespace_ref.ended() == Some(Reason::Shutdown) {
             return;
         }
-        let intent_seq = self.port.note_intent(None);
-        if !self.port.tell(FromHandle::Rejoin { intent_seq }) {
-            self.port.note_intent(Some(&Reason::Shutdown));
+        let intent_seq = self.namespace_ref.note_intent(None);
+        if !self.namespace_ref.tell(FromHandle::Rejoin { intent_seq }) {
+            self.namespace_ref.note_intent(Some(&Reason::Shutdown));
         }
     }
 
@@ -135,9 +135,9 @@ impl Socket {
     /// events that ask for no answer are kept for [`connect`](Self::connect), and can be [taken
     /// back](Self::take_unsent). The connection stays open, even if no namespace is left.
     pub fn disconnect(&self) {
-        if self.port.ended().is_none() {
-            let intent_seq = self.port.note_intent(Some(&Reason::ClientDisconnect));
-            self.port.tell(FromHandle::Disconnect { intent_seq });
+        if self.namespace_ref.ended().is_none() {
+            let intent_seq = self.namespace_ref.note_intent(Some(&Reason::ClientDisconnect));
+            self.namespace_ref.tell(FromHandle::Disconnect { intent_seq });
         }
     }
 
@@ -145,7 +145,7 @@ impl Socket {
     /// [`SessionTicket`]. `None` if there is no session that can be continued.
     pub async fn session_ticket(&self) -> Option<SessionTicket> {
         let (waiter, ticket) = task::channel();
-        self.port.tell(FromHandle::GiveTicket { waiter });
+        self.namespace_ref.tell(FromHandle::GiveTicket { waiter });
         ticket.await.ok().flatten()
     }
 }
@@ -155,12 +155,12 @@ impl Socket {
     /// The number of emitted events in the buffer: those not yet written to the connection or, with
     /// [retries](crate::AckRequest::retries), not yet answered.
     pub fn unsent(&self) -> usize {
-        self.port.send_quota.waiting()
+        self.namespace_ref.send_quota.waiting()
     }
 
     /// The bytes of the [unsent](Self::unsent) events.
     pub fn unsent_bytes(&self) -> usize {
-        self.port.send_quota.waiting_bytes()
+        self.namespace_ref.send_quota.waiting_bytes()
     }
 
     /// Takes the events out of the buffer that wait for the namespace to be joined, to inspect
@@ -172,7 +172,7 @@ impl Socket {
     /// [retries](crate::AckRequest::retries)), are not among them.
     pub async fn take_unsent(&self) -> Vec<Emit> {
         let (waiter, unsent) = task::channel();
-        self.port.tell(FromHandle::TakeUnsent { waiter });
+        self.namespace_ref.tell(FromHandle::TakeUnsent { waiter });
         // If the actor is gone, so is what it had.
         unsent.await.unwrap_or_default()
     }

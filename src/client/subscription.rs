@@ -32,17 +32,17 @@ use crate::actor::{
 /// ```
 #[derive(Clone)]
 pub struct Subscription {
-    port: Arc<NamespaceRef>,
+    namespace_ref: Arc<NamespaceRef>,
     number: SubscriptionId,
 }
 
 impl Subscription {
-    pub(super) fn begin(port: &Arc<NamespaceRef>, subscription: NewSubscription) -> Self {
+    pub(super) fn begin(namespace_ref: &Arc<NamespaceRef>, subscription: NewSubscription) -> Self {
         let number = subscription.number;
-        if !port.tell(FromHandle::Subscribe { subscription: Box::new(subscription) }) {
-            log::debug!("{}: too late to subscribe", port.name);
+        if !namespace_ref.tell(FromHandle::Subscribe { subscription: Box::new(subscription) }) {
+            log::debug!("{}: too late to subscribe", namespace_ref.name);
         }
-        Self { port: Arc::clone(port), number }
+        Self { namespace_ref: Arc::clone(namespace_ref), number }
     }
 
     /// Ends the subscription, as soon as the namespace gets to this call. Messages that are already
@@ -58,15 +58,15 @@ impl Subscription {
     /// Does nothing if the subscription is over. The actor may subscribe again; that is a new
     /// subscription.
     pub fn cancel(self) {
-        self.port.tell(FromHandle::Cancel { number: self.number });
+        self.namespace_ref.tell(FromHandle::Cancel { number: self.number });
     }
 }
 
 impl fmt::Debug for Subscription {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { port, number } = self;
+        let Self { namespace_ref, number } = self;
         f.debug_struct("Subscription")
-            .field("namespace", &port.name.namespace)
+            .field("namespace", &namespace_ref.name.namespace)
             .field("number", &number.0)
             .finish_non_exhaustive()
     }

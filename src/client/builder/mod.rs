@@ -19,7 +19,7 @@ use crate::{
     actor::{connection::Connection, status::ConnectionStatus, subscribers::policy::Overflow},
     backpressure::receive_window::Load,
     client::{
-        Client, Inner, Ports,
+        Client, Inner, Namespaces,
         address::{before_query, shown_url},
         builder::parts::Parts,
         credentials::Auth,
@@ -231,7 +231,7 @@ impl ClientBuilder {
         let namespace = settings.core.namespace.clone();
         let tickets = tickets.into_iter().map(|ticket| (ticket.namespace.clone(), ticket));
         let namespaces =
-            Ports { by_name: HashMap::new(), tickets: tickets.collect(), closed: false };
+            Namespaces { by_name: HashMap::new(), tickets: tickets.collect(), closed: false };
         let inner = Arc::new(Inner {
             connection,
             arbiter: arbiter.clone(),
@@ -242,7 +242,8 @@ impl ClientBuilder {
             namespaces: Mutex::new(namespaces),
         });
         let settings = &inner.settings;
-        let default = inner.start(&mut inner.ports(), namespace, settings, defaults, &lifeline);
+        let default =
+            inner.start(&mut inner.namespaces(), namespace, settings, defaults, &lifeline);
         Ok(Client { inner, lifeline, default })
     }
 
