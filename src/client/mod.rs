@@ -48,7 +48,8 @@ use crate::{
 ///
 /// It is cheap to clone and may be used from any thread. The connection lives until
 /// [`shutdown`](Self::shutdown), or until the last handle is dropped, `Client`s and [`Socket`]s
-/// alike. In the latter case, emitted events are still sent, within five seconds.
+/// alike. In the latter case, emitted events are still sent, within five seconds, if the actix
+/// system runs on that long. So call `shutdown` at the end of `main`.
 #[derive(Clone)]
 pub struct Client {
     inner: Arc<Inner>,

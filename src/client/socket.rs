@@ -165,8 +165,9 @@ impl Socket {
 
     /// Takes the events out of the buffer that wait for the namespace to be joined, to inspect
     /// them, drop them, or [send](Self::send) them elsewhere. The client does not send them any
-    /// more. Callers that wait for an answer to one get
-    /// [`EmitError::Discarded`](crate::EmitError::Discarded).
+    /// more. A future that waits for one resolves to
+    /// [`EmitError::Discarded`](crate::EmitError::Discarded), for an answer as
+    /// [`AckError::NeverSent`](crate::AckError::NeverSent).
     ///
     /// Events that have been handed to the connection, or were sent before (with
     /// [retries](crate::AckRequest::retries)), are not among them.

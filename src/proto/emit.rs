@@ -114,8 +114,9 @@ impl Emit {
     }
 
     /// How long the event may wait for its namespace to be joined. After that it is dropped and
-    /// [counted](crate::Stats::discarded), and a pending answer resolves to [`EmitError::Expired`].
-    /// Default: as long as [`Offline`] says.
+    /// [counted](crate::Stats::discarded); a future that waits for it resolves to
+    /// [`EmitError::Expired`], for an answer as
+    /// [`AckError::NeverSent`](crate::AckError::NeverSent). Default: as long as [`Offline`] says.
     #[must_use]
     pub fn lifetime(mut self, lifetime: Duration) -> Self {
         self.terms_mut().lifetime = Some(lifetime);

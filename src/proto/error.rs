@@ -28,12 +28,13 @@ pub enum EmitError {
     /// The namespace is neither joined nor being joined, for this reason.
     #[error("the namespace is closed: {0}")]
     Closed(Reason),
-    /// The namespace is not joined now, and the event may not wait: it has
-    /// [`Offline::Fail`](crate::Offline::Fail) or is [volatile](Emit::volatile).
+    /// The namespace is not joined now, and the event may not wait. With
+    /// [`Offline::Fail`](crate::Offline::Fail), `emit` returns this. For a
+    /// [volatile](Emit::volatile) event, the future that waits for it resolves to this.
     #[error("the namespace is not joined")]
     Offline,
     /// The event waited longer for its namespace to be joined than its [lifetime](Emit::lifetime)
-    /// allows.
+    /// or [`Offline`](crate::Offline) allows.
     #[error("the event waited for too long")]
     Expired,
     /// The event waited and will not be sent: a [later one](Emit::latest) has replaced it, it was
