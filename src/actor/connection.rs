@@ -5,19 +5,18 @@
 //!
 //! # The window
 //!
-//! What has been read and not yet taken by the subscribers is counted, and bounded: beyond
-//! [`receive_window`](crate::ClientBuilder::receive_window) the driver stops reading, and the
-//! server's kernel makes the server hold back. But pings come the same way, behind all that has
-//! piled up, so that must end before the server gives us up: when half of the time for a ping is
-//! over, and the connection has not been read dry since, the subscribers that are stuck hold it up
-//! no more; when three quarters are over, nor do those that have more than their share of what waits.
-//! A server restarts its clock with our answer to its ping, so the time since the last ping tells how
-//! far we are behind, however steadily the subscribers work.
+//! Packets that have been read and that subscribers have not taken yet are counted, and bounded: beyond
+//! [`receive_window`](crate::ClientBuilder::receive_window) the driver stops reading, and flow control
+//! makes the server hold back. But the server's pings arrive behind everything that has piled up. So the
+//! pause must end before the server gives up on this client. After half of the time for a ping, if the
+//! connection has not been read dry since, stuck subscribers no longer hold it back; after three quarters,
+//! nor do subscribers with more than their share of what waits. A server restarts its clock with our pong,
+//! so the time since the last ping tells how far behind we are, however steadily the subscribers work.
 //!
-//! Such a subscriber keeps what waits for it, beside the window, and misses what comes until it gets
-//! something done: the newest, which is read only to reach the pings. What is kept so is bounded, by
-//! as much as the window has, for all subscribers of the connection together; where that is full, the
-//! newest of what waits goes as well. So no more than twice the window waits.
+//! Such a subscriber keeps the events that wait for it, outside of the window, and misses new events until
+//! it gets something done: these are read only to reach the pings. All kept events of the connection
+//! together are bounded by the size of the window; when that is full, the newest of the waiting events are
+//! dropped as well. So at most twice the window waits.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -52,15 +51,15 @@ use crate::{
     transport::Target,
 };
 
-/// The part of the time for a ping after which stuck subscribers hold up the connection no more,
+/// The part of the time for a ping after which stuck subscribers no longer hold the connection back,
 const STRAINED: f64 = 0.5;
-/// and the part after which no slow ones do.
+/// and the part after which slow subscribers no longer do.
 const DESPERATE: f64 = 0.75;
 
-/// How often, from then on. A subscriber that gets nothing done in this time is stuck.
+/// The interval of checks from then on. A subscriber that gets nothing done in this time is stuck.
 const SHED_EVERY: Duration = Duration::from_millis(100);
 
-/// How long the farewell may take when nobody is left to say.
+/// The deadline of the shutdown after the last handle was dropped.
 const FAREWELL: Duration = Duration::from_secs(5);
 
 /// How far the driver got with reading.
@@ -83,7 +82,7 @@ pub(crate) struct Connection {
     counters: Arc<Counters>,
     children: FastMap<ByteString, Child>,
     window: Arc<ReceiveWindow>,
-    /// What has been read, and not yet been sent to the Namespaces.
+    /// Packets that have been read and not been sent to the Namespaces yet.
     read: Load,
     /// Since when (at the earliest) slow subscribers may be made to miss events: set as long as
     /// there was no room for something, and the connection has not been read dry since.
@@ -145,7 +144,7 @@ impl Connection {
         }
     }
 
-    /// When slow subscribers begin to miss what comes.
+    /// When slow subscribers begin to miss new events.
     fn shed_at(&self) -> Option<Instant> {
         let behind = self.behind?;
         self.core.strain(STRAINED).map(|strain| strain.max(behind))
@@ -157,7 +156,7 @@ impl Connection {
     }
 
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
-        // First of all: the server may have pinged long ago.
+        // This comes first: the server may have pinged long ago.
         if self.shed_at().is_some_and(|at| at <= now) {
             self.behind = Some(deadline_after(now, SHED_EVERY));
             let all = self.core.strain(DESPERATE).is_some_and(|at| at <= now);
@@ -176,7 +175,7 @@ impl Connection {
         }
     }
 
-    /// Routes what the core has to tell. Packets are collected, for [`dispatch`](Self::dispatch).
+    /// Handles the events of the core. Packets are collected for [`dispatch`](Self::dispatch).
     pub(crate) fn route(&mut self) {
         while let Some(event) = self.core.poll_event() {
             match event {
@@ -270,7 +269,7 @@ impl Connection {
         }
     }
 
-    /// Gives the namespaces back what was not written, for the next session.
+    /// Gives the namespaces their unwritten packets back, for the next session.
     fn give_back(&mut self) {
         let mut unwritten: HashMap<ByteString, Vec<Outgoing>> = HashMap::new();
         for outgoing in self.core.take_unwritten() {
@@ -283,7 +282,7 @@ impl Connection {
         }
     }
 
-    /// A namespace that is dead gets nothing any more, and needs no connection.
+    /// A dead namespace gets no more messages, and needs no connection.
     fn let_the_dead_go(&mut self) {
         let before = self.children.len();
         self.children.retain(|name, child| {
@@ -325,7 +324,7 @@ impl Connection {
         }
     }
 
-    /// Goes on with a shutdown as far as it can. `true` when all is done.
+    /// Continues a shutdown as far as possible. `true` when it is done.
     pub(crate) fn try_finish(&mut self) -> bool {
         let Some(shutdown) = &self.shutdown else { return false };
         if !self.children.values().all(|child| child.finished || !child.addr.connected()) {
@@ -387,7 +386,7 @@ impl Connection {
         });
         self.note_wanted(namespace, true);
         if let Some(Shutdown { ending, .. }) = self.shutdown {
-            // It joins all the same: something may be to be sent.
+            // It joins all the same: events may wait for it.
             addr.do_send(FromConnection::Finish { ending });
         }
         match self.core.join(clock::now(), namespace) {

@@ -1,4 +1,4 @@
-//! The credentials of a namespace: where they come from, and the question to the application.
+//! The credentials of a namespace: their source, and the question to the application.
 
 use std::{
     fmt,
@@ -16,7 +16,7 @@ use crate::{
 /// Gives the credentials for a request to join.
 pub(crate) type AuthProvider = Provider<JoinContext, Auth>;
 
-/// Where the credentials come from that the core does not have.
+/// The source of credentials that the core does not have itself.
 #[derive(Debug)]
 pub(crate) struct Credentials {
     provider: Option<AuthProvider>,
@@ -41,7 +41,7 @@ impl fmt::Debug for Asking {
 }
 
 impl Credentials {
-    /// `fixed` are those that a middleware is to see where there is no provider.
+    /// `fixed`: credentials without a provider that a middleware must see.
     pub(crate) fn new(provider: Option<AuthProvider>, fixed: Option<Auth>) -> Self {
         Self { provider, fixed, asking: None }
     }
@@ -51,8 +51,8 @@ impl Credentials {
         self.provider.is_some() || self.fixed.is_some()
     }
 
-    /// Those for the request to join of that number, once the application has given them and the
-    /// middleware has seen them.
+    /// The credentials for the request to join with this number, once the provider has given them and
+    /// the middleware has seen them.
     pub(crate) fn poll(
         &mut self,
         number: u64,
@@ -69,7 +69,7 @@ impl Credentials {
             };
             Asking { number, join, answer }
         };
-        // An answer to an older question is not waited for.
+        // The answer to an older question is dropped.
         let asking = match asking.take().filter(|asking| asking.number == number) {
             Some(same) => asking.insert(same),
             None => asking.insert(ask()),
@@ -82,7 +82,7 @@ impl Credentials {
         Poll::Ready(chain.join(join, auth.as_ref()).map_err(Reason::Middleware))
     }
 
-    /// Nobody asks any more.
+    /// The question is void.
     pub(crate) fn forget(&mut self) {
         self.asking = None;
     }

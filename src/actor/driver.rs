@@ -1,7 +1,7 @@
 //! The one future of a Connection: dials, reads, writes, flushes, waits.
 //!
-//! An actor context polls its futures right behind its mailbox, so whatever a handler has put into
-//! the core goes out in the same turn, with one flush for all of it.
+//! An actor context polls its futures right after its mailbox. So everything that handlers have put into
+//! the core goes out in the same turn, with one flush.
 
 use std::{
     pin::Pin,
@@ -26,7 +26,7 @@ use crate::{
     transport::{DialFailure, Incoming, Target, WebSocket},
 };
 
-/// How many messages are read before others get their turn.
+/// The most messages that are read before other tasks get their turn.
 const BATCH: usize = 128;
 
 #[derive(Debug)]
@@ -42,13 +42,13 @@ pub(crate) struct Driver {
 /// a ping must be answered.
 #[derive(Debug, Default)]
 struct Watch {
-    /// When it is to look next.
+    /// The time of the next look.
     at: Option<Instant>,
 }
 
-/// It looks so often in that time,
+/// The number of looks in that time,
 const LOOKS: u32 = 4;
-/// but no more often than that.
+/// and the shortest time between two.
 const MIN_LOOK: Duration = Duration::from_millis(50);
 
 impl Watch {
@@ -56,7 +56,7 @@ impl Watch {
         ping_timeout.checked_div(LOOKS).unwrap_or(ping_timeout).max(MIN_LOOK)
     }
 
-    /// When it is to look, if there is a heartbeat to be kept.
+    /// The time of the next look, if there is a heartbeat to keep.
     fn poll_timeout(&mut self, now: Instant, ping_timeout: Option<Duration>) -> Option<Instant> {
         let Some(ping_timeout) = ping_timeout else {
             self.at = None;
@@ -66,7 +66,7 @@ impl Watch {
         Some(*self.at.get_or_insert_with(next))
     }
 
-    /// For how long the arbiter has been blocked, at least, if that was too long.
+    /// The least time for which the arbiter has been blocked, if that was too long.
     fn handle_timeout(&mut self, now: Instant, ping_timeout: Option<Duration>) -> Option<Duration> {
         let at = self.at.take_if(|at| *at <= now)?;
         // An arbiter that is blocked for as long as a ping may take misses all looks in that time except one.
@@ -79,7 +79,7 @@ enum Link {
     Down,
     Dialling(LocalBoxFuture<'static, Result<WebSocket, DialFailure>>),
     Up(WebSocket),
-    /// To be closed when all is written; `said` when the close frame is.
+    /// To be closed when everything is written. `said`: the close frame is queued.
     Closing {
         websocket: WebSocket,
         said: bool,
@@ -139,7 +139,7 @@ impl Driver {
         }
     }
 
-    /// Writes what the core has, and flushes.
+    /// Writes the messages of the core, and flushes.
     fn write(
         &mut self,
         connection: &mut Connection,
@@ -218,7 +218,7 @@ impl Driver {
             self.write(connection, cx).map(|()| inflow)
         });
         let inflow = outcome.unwrap_or_else(|reason| {
-            // A peer that closes gets its goodbye back; one that is gone does not mind.
+            // A peer that closes gets a close frame back; for one that is gone it does not matter.
             hang_up(std::mem::replace(&mut self.link, Link::Down), cx);
             connection.core.handle_lost(now, reason);
             Inflow::Dry
@@ -274,7 +274,7 @@ impl ActorFuture<Connection> for Driver {
     }
 }
 
-/// Says goodbye as far as that goes without waiting.
+/// Sends a close frame as far as that is possible without waiting.
 fn hang_up(link: Link, cx: &mut TaskContext<'_>) {
     let (Link::Up(mut websocket) | Link::Closing { mut websocket, said: false }) = link else {
         return;

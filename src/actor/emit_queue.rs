@@ -1,9 +1,8 @@
 //! Events on their way from the handles to a namespace.
 //!
-//! A message of an actor costs several times what it costs to put an event into a list. So the events
-//! that are emitted before the actor gets to them come as one batch, announced by one message. What
-//! else is said to the actor in between [ends](EmitQueue::seal) the batch: everything comes in the order
-//! in which it was said.
+//! A message to an actor costs several times as much as adding an event to a list. So events that are
+//! emitted before the actor gets to them form one batch, announced by one message. Any other message to
+//! the actor [ends](EmitQueue::seal) the batch, so that everything arrives in order.
 
 use std::{
     collections::VecDeque,
@@ -51,8 +50,8 @@ impl EmitQueue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds an event to the batch, and has that announced if it is a new one. `false` if the actor is
-    /// gone.
+    /// Adds an event to the batch. `announce` is called for the first event of a batch. `false` if the
+    /// actor is gone.
     pub(crate) fn push(&self, submission: Submission, announce: impl FnOnce()) -> bool {
         let mut state = self.state();
         if state.is_over {
@@ -71,12 +70,12 @@ impl EmitQueue {
         true
     }
 
-    /// Something else is about to be said to the actor: what is emitted behind it is another batch.
+    /// Another message to the actor follows: events emitted after it form another batch.
     pub(crate) fn seal(&self) {
         self.state().is_open = false;
     }
 
-    /// The batch that was announced.
+    /// Takes the batch that was announced.
     pub(crate) fn take(&self) -> Vec<Submission> {
         let mut state = self.state();
         let batch = state.batches.pop_front().unwrap_or_default();
@@ -84,7 +83,7 @@ impl EmitQueue {
         batch
     }
 
-    /// Takes the place that a batch took, for another one.
+    /// Takes back the capacity of a batch, for another one.
     pub(crate) fn give_back(&self, batch: Vec<Submission>) {
         if batch.is_empty() && batch.capacity() <= MAX_SPARE {
             self.state().spare = batch;

@@ -2,11 +2,11 @@
 
 use crate::proto::reason::Reason;
 
-/// The last failure of a namespace that is not joined, if it was tried or was once.
+/// The last failure of a namespace that is not joined.
 #[derive(Debug, Default)]
 pub(crate) struct Failure {
     last: Option<Reason>,
-    /// The application has asked again since, and whoever waits from then on has hope.
+    /// The application has asked to join again since: callers that wait from then on start afresh.
     is_forgiven: bool,
 }
 
@@ -24,7 +24,7 @@ impl Failure {
         self.last.as_ref()
     }
 
-    /// The last one since the application last wanted the namespace joined.
+    /// The last failure since the application last asked to join.
     pub(crate) fn in_the_way(&self) -> Option<&Reason> {
         self.last().filter(|_| !self.is_forgiven)
     }

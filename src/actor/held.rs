@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::backpressure::receive_window::{Backlog, Load, ReceiveWindow};
 
-/// What a namespace, or a message for it, has in the window. It is given back on drop, so that
-/// what is for the dead takes no room.
+/// The room that a namespace, or a message for it, holds in the window. It is given back on drop, so a
+/// message to a dead actor holds none.
 #[derive(Debug)]
 pub(crate) struct Held {
     window: Arc<ReceiveWindow>,
@@ -18,7 +18,7 @@ impl Held {
         Self { window, backlog: Backlog::default() }
     }
 
-    /// What was added to the window.
+    /// The load that was added to the window.
     pub(crate) fn added(window: &Arc<ReceiveWindow>, load: Load) -> Self {
         let backlog = Backlog { holding: load, ..Backlog::default() };
         Self { window: Arc::clone(window), backlog }

@@ -1,6 +1,6 @@
-//! What the actors say to each other, and what the handles say to them.
+//! The messages between the actors, and from the handles to them.
 //!
-//! Each kind of speaker has one message, so each actor has one door for it. None of them waits for a
+//! There is one message type for each sender, so each actor has one handler for it. None has a
 //! result; a sender that wants one includes a [`Teller`].
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
@@ -24,7 +24,7 @@ use crate::{
     runtime::task::Teller,
 };
 
-/// What the Connection tells a Namespace.
+/// Messages of the Connection to a Namespace.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(crate) enum FromConnection {
@@ -32,9 +32,9 @@ pub(crate) enum FromConnection {
     Opened { session: Session },
     /// Packets of this namespace.
     Routed { epoch: u64, packets: Vec<Packet>, held: Held },
-    /// The connection is gone, or did not come about.
+    /// The connection is lost, or could not be made.
     Lost { reason: Reason, again: bool, suspect: Option<Suspect> },
-    /// What the connection was given, and did not write.
+    /// Packets that the connection has not written.
     Unwritten { batch: Vec<Outgoing> },
     /// Another attempt to connect is to be made.
     Retrying { attempt: u32, delay: Duration, reason: Reason },
@@ -42,21 +42,21 @@ pub(crate) enum FromConnection {
     GaveUp { attempts: u32, reason: Reason },
     /// An old server refused `/`, and with it all namespaces that wait.
     Refused { reason: Reason },
-    /// Have stuck subscribers, or `all` that are slow, hold up the connection no more.
+    /// Stuck subscribers, or `all` slow ones, must no longer hold the connection back.
     Shed { all: bool, share: Load },
-    /// Send what can be sent, wait for the answers, end, and report.
+    /// Send the waiting events, wait for the answers, end, and report.
     Finish { ending: Ending },
-    /// It is over.
+    /// Everything is over.
     End { latch: Arc<ShutdownLatch> },
 }
 
-/// What a Namespace tells its Connection.
+/// Messages of a Namespace to its Connection.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(crate) enum FromNamespace {
     /// It wants to be joined.
     Join { namespace: ByteString, addr: Recipient<FromConnection> },
-    /// It is joined or to be joined, or neither.
+    /// Whether it is joined or to be joined.
     Wanted { namespace: ByteString, wanted: bool },
     /// Packets to be sent.
     Transmit { epoch: u64, batch: VecDeque<Outgoing> },
@@ -66,29 +66,29 @@ pub(crate) enum FromNamespace {
     Room,
     /// It has nothing to send any more.
     Finished { namespace: ByteString },
-    /// The connection of that number is of no use to a namespace any more.
+    /// The connection with this number cannot serve a namespace any more.
     Replace { epoch: u64 },
 }
 
-/// What a handle of a namespace tells its actor.
+/// Messages of the handles of a namespace to its actor.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(crate) enum FromHandle {
-    /// There is a batch of events to be sent.
+    /// A batch of events waits in the queue.
     Submitted,
     /// Give back what was not sent.
     TakeUnsent { waiter: Teller<Vec<Emit>> },
-    /// Somebody wants to go on with this session elsewhere.
+    /// Give a ticket to continue this session elsewhere.
     GiveTicket { waiter: Teller<Option<SessionTicket>> },
     /// An answer to the server.
     Answer(Answer),
-    /// Somebody wants to hear.
+    /// A new subscription.
     Subscribe { subscription: Box<NewSubscription> },
-    /// Somebody wants to hear no more.
+    /// The end of a subscription.
     Cancel { number: SubscriptionId },
-    /// Somebody waits until the namespace is joined, for so long.
+    /// A caller waits until the namespace is joined, for this long.
     AwaitReady { waiter: ReadySender, timeout: Duration },
-    /// Join again, if that does not go on already.
+    /// Join again, unless the namespace is joined or being joined.
     Rejoin { intent_seq: u64 },
     /// Leave.
     Disconnect { intent_seq: u64 },
@@ -104,7 +104,7 @@ pub(crate) struct Answer {
     pub(crate) permit: SendPermit,
 }
 
-/// What a handle of the client tells the Connection.
+/// Messages of the handles of a client to the Connection.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(crate) enum FromClient {

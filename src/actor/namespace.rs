@@ -1,8 +1,8 @@
 //! The Namespace actor: one namespace, its subscribers, its acks.
 //!
-//! It wraps [`proto::namespace`](crate::proto::namespace): messages of the Connection and of the handles
-//! go in, what comes out goes to the subscribers and, in one batch for each time the actor wakes,
-//! to the Connection. Its mailbox has no bound of its own: what comes from the handles holds room
+//! It wraps [`proto::namespace`](crate::proto::namespace). Messages of the Connection and of the handles go
+//! in. The core's output goes to the subscribers and, in one batch each time the actor wakes, to the
+//! Connection. Its mailbox has no bound of its own: what comes from the handles holds room
 //! in the [`SendQuota`](crate::backpressure::send_quota::SendQuota), what comes from the Connection is held to its window. Only [`Emit`] takes its
 //! room when it is handled; who sends it in a hurry has to wait for the outcome.
 
@@ -72,7 +72,7 @@ pub(crate) struct Namespace {
     credentials: Credentials,
     offline: Offline,
     counters: Arc<Counters>,
-    /// The Connection believes that this namespace is joined or to be joined.
+    /// The last word to the Connection: this namespace is joined or to be joined.
     is_wanted: bool,
     stage: Stage,
     window: Arc<ReceiveWindow>,
@@ -84,8 +84,8 @@ pub(crate) struct Namespace {
 impl Namespace {
     /// Starts the actor in `arbiter`, from any thread, and has it joined.
     ///
-    /// The Connection is told here and not by the actor: a shutdown that is asked for next must
-    /// find the namespace, whether its actor has run by then or not.
+    /// This function tells the Connection, not the actor: a shutdown that comes next must find the
+    /// namespace, even if its actor has not run yet.
     pub(crate) fn start_on(
         arbiter: &actix::ArbiterHandle,
         connection: &Recipient<FromNamespace>,
@@ -138,7 +138,7 @@ impl Namespace {
         &self.reference.name.namespace
     }
 
-    /// Passes on what the core has to tell.
+    /// Handles the events of the core.
     fn publish(&mut self) {
         self.reference.update(&self.core, self.intent_seq);
         let wanted = self.core.ended().is_none();
@@ -242,7 +242,7 @@ impl Namespace {
     }
 
     fn received(&mut self, id: Option<u64>, payload: Payload) {
-        // It may be over already, if the server left right after it.
+        // That time may be over already, if the server left right after the event.
         let join_id = self.core.last_join_id();
         let responder =
             |id| -> Arc<dyn Respond> { Arc::new(Responder::new(&self.reference, join_id, id)) };
@@ -265,7 +265,7 @@ impl Namespace {
         }
     }
 
-    /// Hands the Connection what is to be sent.
+    /// Hands the Connection the packets to be sent.
     fn transmit(&mut self) {
         if let Some(epoch) = self.core.epoch() {
             let mut batch = self.core.take_transmit();
@@ -280,7 +280,7 @@ impl Namespace {
         }
     }
 
-    /// Leaves the namespace, behind all that is to be sent before.
+    /// Leaves the namespace, after everything that waits to be sent.
     fn leave(&mut self, reason: Reason) {
         self.transmit();
         self.core.leave(reason);
@@ -298,7 +298,7 @@ impl Namespace {
         self.publish();
     }
 
-    /// What it takes to go on with this session.
+    /// A ticket to continue this session.
     fn ticket(&self) -> Option<SessionTicket> {
         SessionTicket::new(self.name(), self.core.recovery()?)
     }
@@ -315,7 +315,7 @@ impl Namespace {
         }
     }
 
-    /// Asks the application for the credentials, if it is to give them.
+    /// Asks the application for the credentials, if the core wants them.
     fn ask(&mut self, cx: &mut TaskContext<'_>) {
         while let Some(number) = self.core.wants_auth() {
             let join = || JoinContext {
@@ -343,7 +343,7 @@ impl Namespace {
         self.connection.do_send(FromNamespace::Finished { namespace: self.name().clone() });
     }
 
-    /// Runs behind the messages each time the actor wakes.
+    /// Runs after the messages each time the actor wakes.
     fn pump(&mut self, cx: &mut TaskContext<'_>, timer: &mut Timer) {
         // What the application gives, or does not, sets the next deadline: the timer comes last.
         self.ask(cx);
@@ -409,7 +409,7 @@ impl ActorFuture<Namespace> for Pump {
         cx: &mut TaskContext<'_>,
     ) -> Poll<()> {
         namespace.pump(cx, &mut self.timer);
-        // All that was asked of the actor has been handled.
+        // All messages to the actor have been handled.
         if let Stage::Over(latch) = &mut namespace.stage {
             *latch = None;
             if !namespace.publisher.is_behind() {

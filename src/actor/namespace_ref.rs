@@ -1,4 +1,4 @@
-//! The way to a namespace from outside: its address, its room for outgoing events, its status.
+//! A reference to a namespace: its address, its quota for outgoing events, its status.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ use crate::{
     },
 };
 
-/// The way to a namespace for handles and responders, on any thread.
+/// A reference to a namespace, for handles and responders on any thread.
 #[derive(Debug, Clone)]
 pub(crate) struct NamespaceRef {
     pub(crate) name: Name,
@@ -51,7 +51,7 @@ pub(crate) enum Admitted {
 /// Why the server would not take an event or an answer.
 #[derive(Debug)]
 pub(crate) enum Unfit {
-    /// It came from a server with another parser, and cannot be said in this one.
+    /// It came from a server with another parser, and cannot be encoded with this one.
     Ambiguous,
     TooManyAttachments {
         count: usize,
@@ -75,7 +75,7 @@ impl From<Unfit> for EmitError {
 }
 
 impl NamespaceRef {
-    /// Gives the way to the actor of that address. All of them lead to the same namespace.
+    /// Gives a function that makes the reference from the actor's address. All its results are the same.
     pub(crate) fn of(
         settings: &Settings,
     ) -> impl Fn(Addr<Namespace>) -> Self + Clone + Send + use<> {
@@ -109,7 +109,7 @@ impl NamespaceRef {
         alive
     }
 
-    /// What the actor knows, when it has come to intent number `seen`.
+    /// Updates the status from the core, when the actor has come to intent number `seen`.
     pub(crate) fn update<W>(&self, core: &namespace::Namespace<W>, seen: u64) {
         if self.status.update(core, seen) {
             self.send_quota.turn_away();
@@ -150,7 +150,7 @@ impl NamespaceRef {
         }
     }
 
-    /// Has an event pass the middleware.
+    /// Sends an event through the middleware.
     pub(crate) fn pass(&self, emit: Emit) -> Flow<Emit> {
         if self.chain.is_empty() {
             return Flow::Next(emit);
@@ -158,7 +158,7 @@ impl NamespaceRef {
         self.chain.outgoing(&self.name.namespace, emit)
     }
 
-    /// Has an event pass the middleware, and takes room for what comes out.
+    /// Sends an event through the middleware, and takes room for the result.
     pub(crate) fn take(&self, emit: Emit, offline: Offline) -> Result<Admitted, EmitError> {
         if self.chain.is_empty() {
             let permit = self.admit(&emit, offline)?;
@@ -189,7 +189,7 @@ impl NamespaceRef {
         taken.then_some(()).ok_or(EmitError::Closed(Reason::Shutdown))
     }
 
-    /// Room for an event, or why it is not taken.
+    /// Takes room for an event, or says why not.
     pub(crate) fn admit(&self, emit: &Emit, offline: Offline) -> Result<SendPermit, EmitError> {
         // An event of the server may have any name, and come back as one to be emitted.
         check_name(emit.name())?;

@@ -18,17 +18,17 @@ use crate::{
     stats::Counters,
 };
 
-/// Makes messages of what happens, and gives them to the subscribers. What comes before there are any is
-/// kept for the first.
+/// Gives messages about the namespace to the subscribers. Events that come before the first subscriber
+/// are kept for it.
 #[derive(Debug)]
 pub(crate) struct Publisher {
     name: Name,
     counters: Arc<Counters>,
     subscribers: Subscribers,
     early_events: EarlyEvents,
-    /// What was said last, while the namespace is joined.
+    /// The last `Ready`, while the namespace is joined.
     ready: Option<Ready>,
-    /// The subscribers were told that it was lost, and that it is tried again.
+    /// The subscribers were told of a loss after which the client tries again.
     comes_back: bool,
 }
 
@@ -44,7 +44,7 @@ impl Publisher {
         }
     }
 
-    /// What new subscribers get, while the namespace is joined.
+    /// The message for new subscribers, while the namespace is joined.
     pub(crate) fn ready(&self) -> Option<&Ready> {
         self.ready.as_ref()
     }
@@ -56,7 +56,7 @@ impl Publisher {
         self.subscribers.tell(&Notice::Ready(ready));
     }
 
-    /// It was joined, and is not any more. `comes_back` if that is tried again.
+    /// It is not joined any more. `comes_back`: the client tries again.
     pub(crate) fn disconnected(&mut self, reason: Reason, comes_back: bool) {
         self.ready = None;
         self.comes_back = comes_back;
@@ -64,7 +64,7 @@ impl Publisher {
         self.subscribers.tell(&Notice::Disconnected(Disconnected { namespace, reason }));
     }
 
-    /// It was not joined. When that `is_over`, who was told of the loss only is told how it ends.
+    /// It was not joined. `is_over`: subscribers that were only told of the loss are told of the end.
     pub(crate) fn not_joined(&mut self, reason: Reason, is_over: bool) {
         let namespace = self.name.namespace.clone();
         let gone = Disconnected { namespace: namespace.clone(), reason: reason.clone() };
@@ -107,7 +107,7 @@ impl Publisher {
         }
     }
 
-    /// The server emitted something. `true` if that is one too many for a subscriber.
+    /// An event of the server. `true` if it is one too many for a subscriber.
     pub(crate) fn event(&mut self, event: Event) -> bool {
         let told = self.subscribers.tell_event(event, self.early_events.is_kept(), &self.name);
         if let Told::Nobody(event) = told {

@@ -16,13 +16,13 @@ use crate::{
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
     pub(crate) core: namespace::Setup,
-    /// Where the credentials come from, if not from `core`.
+    /// The provider of the credentials, if they are not in `core`.
     pub(crate) provider: Option<AuthProvider>,
     pub(crate) middleware: List,
     pub(crate) outgoing: Limits,
-    /// For events that come as messages.
+    /// Applies to events that come as messages.
     pub(crate) offline: Offline,
-    /// Of subscribers that do not say.
+    /// The default of subscribers.
     pub(crate) overflow: Overflow,
     pub(crate) patience: Patience,
     pub(crate) counters: Arc<Counters>,
@@ -32,7 +32,7 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// The same for another namespace, which may go on with a session.
+    /// The settings for another namespace, which may continue a session.
     pub(crate) fn of(&self, namespace: &ByteString, ticket: Option<&SessionTicket>) -> Self {
         let recovery = ticket.map(SessionTicket::recovery);
         let core = namespace::Setup { namespace: namespace.clone(), recovery, ..self.core.clone() };

@@ -1,4 +1,4 @@
-//! How actors end: what was emitted is sent first, as far as the deadline allows.
+//! How actors end: emitted events are sent first, as far as the deadline allows.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -12,22 +12,22 @@ use crate::{proto::ticket::SessionTicket, runtime::task::Teller};
 pub(crate) enum Ending {
     /// The server is told.
     Leave,
-    /// The server is to believe that the connection is lost, and to wait for another one.
+    /// The server is not told: it takes the connection for lost, and waits for another one.
     HandOver,
 }
 
-/// How far a Namespace is with ending.
+/// The stages of the end of a Namespace.
 #[derive(Debug)]
 pub(crate) enum Stage {
     Open,
-    /// It ends so as soon as all is sent and answered.
+    /// It ends in this way as soon as everything is sent and answered.
     Finishing(Ending),
     /// It has ended for good, and stops as soon as its subscribers have got everything. The latch is
     /// dropped when all that was asked of the actor has been handled.
     Over(Option<Arc<ShutdownLatch>>),
 }
 
-/// The shutdown of a Connection that goes on.
+/// A shutdown of a Connection that is under way.
 #[derive(Debug)]
 pub(crate) struct Shutdown {
     pub(crate) until: Instant,
@@ -49,7 +49,7 @@ impl ShutdownLatch {
         Self { waiters: waiter.into_iter().collect(), tickets: Mutex::default() }
     }
 
-    /// Somebody else waits.
+    /// Another caller waits.
     pub(crate) fn add(&mut self, waiter: Option<ShutdownSender>) {
         self.waiters.extend(waiter);
     }

@@ -1,7 +1,7 @@
-//! What the handles can know of an actor without asking it.
+//! What handles can read of an actor without asking it.
 //!
-//! Two write the status of a namespace: the actor, what is; and the handles, in advance, what they have
-//! just asked for, so that the next call sees it.
+//! The status of a namespace has two writers. The actor writes the state. The handles write in advance
+//! what they have just asked for, so that their next call sees it.
 
 use std::sync::{
     Mutex, MutexGuard, PoisonError,
@@ -73,7 +73,7 @@ impl NamespaceStatus {
         self.told().reason.clone()
     }
 
-    /// What a handle notes, before the actor gets to its message. Nothing follows a shutdown.
+    /// Notes the wish of a handle before the actor gets to its message. Nothing follows a shutdown.
     pub(crate) fn note_intent(&self, reason: Option<&Reason>) -> u64 {
         let mut told = self.told();
         told.intent_seq = told.intent_seq.wrapping_add(1);
@@ -84,7 +84,7 @@ impl NamespaceStatus {
         told.intent_seq
     }
 
-    /// What the actor knows, when it has come to intent number `seen`. `true` if that changed
+    /// Updates the state, when the actor has come to intent number `seen`. `true` if that changed
     /// whether it has ended, or why.
     pub(crate) fn update<W>(&self, core: &Namespace<W>, seen: u64) -> bool {
         self.join_id.store(core.join_id().unwrap_or(0), Ordering::Release);

@@ -46,18 +46,18 @@ pub(crate) struct Waiters {
     patience: Patience,
 }
 
-/// How the client was built.
+/// What the options of the client say about waiting.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Patience {
     /// Everybody waits until the time is up, whatever fails.
     pub(crate) is_endless: bool,
-    /// The application gives something else for each dial, so that a server which refuses one may
-    /// take the next.
+    /// Providers give new values for each dial, so a server that refuses one attempt may accept the
+    /// next.
     pub(crate) has_providers: bool,
 }
 
 impl Patience {
-    /// Whether another attempt would come to the same, unless somebody changes something.
+    /// Whether another attempt would have the same result, unless something is changed.
     fn ends_with(self, reason: &Reason) -> bool {
         let Reason::Connect(failure) = reason else { return false };
         !self.is_endless
@@ -76,7 +76,7 @@ impl Patience {
 struct Waiter {
     deadline: Instant,
     sender: ReadySender,
-    /// Attempts that have failed meanwhile.
+    /// Attempts that have failed since the caller began to wait.
     failed: u32,
 }
 
@@ -91,8 +91,7 @@ impl Waiters {
         Self { all: Vec::new(), patience }
     }
 
-    /// Somebody waits from now on, unless there is no sense in it: `last` is why there was no
-    /// connection the last time.
+    /// A caller begins to wait, unless that makes no sense. `last` is the last failure to connect.
     pub(crate) fn add(&mut self, deadline: Instant, sender: ReadySender, last: Option<&Reason>) {
         self.all.retain(|waiter| !waiter.sender.is_canceled());
         let waiter = Waiter { deadline, sender, failed: 0 };
@@ -108,7 +107,7 @@ impl Waiters {
         self.all.iter().map(|waiter| waiter.deadline).min()
     }
 
-    /// It is joined, or will not be.
+    /// The namespace is joined, or will not be.
     pub(crate) fn resolve(&mut self, outcome: &Result<Ready, ReadyError>) {
         for waiter in self.all.drain(..) {
             waiter.tell(outcome.clone());
@@ -151,7 +150,7 @@ mod tests {
 
     const DEFAULT: Patience = Patience { is_endless: false, has_providers: false };
 
-    /// After how many of these failures in a row somebody waits no more; of ten at most.
+    /// After how many of these failures in a row a caller stops waiting, of ten at most.
     fn patience(patience: Patience, reason: &Reason) -> Option<usize> {
         let mut waiters = Waiters::new(patience);
         let (sender, mut outcome) = task::channel();

@@ -7,13 +7,13 @@
 //!                        request to join ◀── pong ◀── ping
 //! ```
 //!
-//! An official server may drop events that arrive together with a disconnect. And it acts on a
-//! disconnect a moment later than on a request to join: it takes one that arrives together with the
-//! disconnect for a second one, and closes the connection. So each of the two waits until a pong
-//! of the websocket layer tells that what was sent before it has been read, or for [`PONG_TIMEOUT`].
+//! An official server may drop events that arrive together with a disconnect. And it handles a disconnect
+//! a moment later than a request to join. If both arrive together, it takes the request for a second one,
+//! and closes the connection. So each of the two waits for a pong of the websocket layer, which says that
+//! everything before has been read, or for [`PONG_TIMEOUT`].
 //!
-//! The namespace `/` of an old server can be joined again on another connection only. The same holds for
-//! that: this one is replaced when all that was sent on it has been read.
+//! The namespace `/` of an old server can be joined again on another connection only. This connection is
+//! replaced in the same way, when everything that was sent on it has been read.
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -66,7 +66,7 @@ struct Pong {
 }
 
 impl Leaving {
-    /// Leaves a namespace: its disconnect goes when all that is queued before it has been read.
+    /// Leaves a namespace: its disconnect is sent when everything queued before has been read.
     pub(super) fn leave(
         &mut self,
         now: Instant,
@@ -99,8 +99,8 @@ impl Leaving {
         }
     }
 
-    /// Replaces the connection, as soon as the server has read what was sent: it drops the rest with the
-    /// connection. [`take_due_replacement`](Self::take_due_replacement) says when.
+    /// Replaces the connection as soon as the server has read everything: it would drop the rest. See
+    /// [`take_due_replacement`](Self::take_due_replacement).
     pub(super) fn replace(&mut self, now: Instant, queue: &mut SendQueue, timers: &mut Timers) {
         if self.replacement.is_none() {
             let pong = Pong { ping: queue.ping(), until: deadline_after(now, PONG_TIMEOUT) };
@@ -114,7 +114,7 @@ impl Leaving {
         std::mem::take(&mut self.is_replacement_due)
     }
 
-    /// The server has read all before this ping.
+    /// The server has read everything before this ping.
     pub(super) fn handle_pong(&mut self, ping: u64, queue: &mut SendQueue, timers: &mut Timers) {
         self.send_due(|pong| pong.ping <= ping, queue, timers);
     }

@@ -12,16 +12,16 @@
 //!    └───────────────┘ nobody wants it, or not again
 //! ```
 //!
-//! Where somebody still wants the connection and the policy allows it, a loss is followed by a wait
-//! and another dial, for which it queues with all clients that share its limiter. Attempts are
-//! counted in a row; a session that has lasted begins the count anew. Nothing waits, queues or dials
-//! when nobody wants the connection any more.
+//! After a loss, if a namespace still wants the connection and the policy allows it, the client waits and
+//! dials again. For that it queues with all clients that share its limiter. Attempts in a row are counted; a
+//! session that lasts resets the count. When no namespace wants the connection any more, nothing waits,
+//! queues or dials.
 //!
-//! Its parts: [`opening`] gets from the dial to a session, [`revision`] knows what the server speaks,
-//! [`reader`] makes packets of messages, [`send_queue`] holds what is to be written, [`leaving`] holds
-//! back what must wait for a pong, [`unconfirmed`] counts what the server may not have read, and
-//! [`mod@root`] follows what a server of revision 3 does about `/`. All deadlines are in one table of
-//! [`timers`].
+//! The parts: [`opening`] gets from the dial to a session; [`revision`] knows the protocol revision of the
+//! server; [`reader`] turns messages into packets; [`send_queue`] holds the packets to be written;
+//! [`leaving`] holds back packets that must wait for a pong; [`unconfirmed`] counts events that the server
+//! may not have read; and [`mod@root`] follows what a server of revision 3 does about `/`. All deadlines are
+//! in one table of [`timers`].
 
 mod events;
 mod leaving;
@@ -63,8 +63,8 @@ use super::{
 };
 use crate::proto::reason::{ConnectFailure, Reason};
 
-/// The longest time for which a server can ask to be left alone: what it says may be a mistake, or
-/// the word of something on the way to it, and nobody is to be parked for ever.
+/// The longest wait that a server can ask for. Its wish may be a mistake, or come from something on the
+/// way, and must not park a client for ever.
 const LONGEST_PAUSE: Duration = Duration::from_secs(3_600);
 
 #[derive(Debug)]
@@ -82,9 +82,9 @@ pub(crate) struct Connection {
     /// The one that the connection was lost over, until that is told.
     suspect: Option<Suspect>,
     epoch: u64,
-    /// Somebody wants a connection.
+    /// A namespace wants a connection.
     wanted: bool,
-    /// Sessions in a row that the server has closed without a word when a namespace wanted to join.
+    /// Sessions in a row that the server closed without a word on a request to join.
     mute: u32,
     /// Why the last connection ended, or could not be made.
     last_reason: Option<Reason>,
@@ -121,7 +121,7 @@ struct Open {
     is_heard: bool,
     /// A namespace has asked to join.
     is_asked: bool,
-    /// The application is done: close when all is said.
+    /// The application is done: close when everything is sent.
     is_closing: bool,
 }
 
@@ -151,7 +151,7 @@ impl Connection {
         }
     }
 
-    /// What the server speaks, as far as is known.
+    /// The revision of the server, if it is known.
     pub(crate) fn protocol(&self) -> Option<Protocol> {
         self.revision.known()
     }
@@ -181,7 +181,7 @@ impl Connection {
         self.epoch
     }
 
-    /// Whether everything that happened has been told, and everything asked for been taken.
+    /// Whether all events and all output have been taken.
     pub(crate) fn is_settled(&self) -> bool {
         self.actions.is_empty() && self.events.is_empty()
     }
@@ -232,7 +232,7 @@ impl Connection {
         }
     }
 
-    /// Has another connection made in the place of the one of that number, for all namespaces.
+    /// Replaces the connection with this number by a new one, for all namespaces.
     pub(crate) fn replace(&mut self, now: Instant, epoch: u64) {
         if self.is_current(epoch) && !self.is_closing() {
             self.attempts.reset();
@@ -299,7 +299,7 @@ impl Connection {
         }
     }
 
-    /// Closes when all is said, or at `until`.
+    /// Closes when everything is sent, or at `until`.
     pub(crate) fn close(&mut self, until: Instant) {
         if let State::Open(open) = &mut self.state {
             open.is_closing = true;
@@ -351,7 +351,7 @@ impl Connection {
         self.timers.set(Timer::Connect, deadline_after(now, self.config.connect_timeout));
     }
 
-    /// The events that were not written to the connection they were for, and will not be.
+    /// Events that were not written to the connection that they were meant for, and will not be.
     pub(crate) fn take_unwritten(&mut self) -> Vec<Outgoing> {
         self.send_queue.take_unwritten()
     }
@@ -370,7 +370,7 @@ impl Connection {
         }
     }
 
-    /// There is none. With `retry_after`, the server wants to be left alone for that time.
+    /// There is none. `retry_after`: the server asks to wait this long.
     pub(crate) fn handle_dial_failed(
         &mut self,
         now: Instant,
@@ -619,7 +619,7 @@ impl Connection {
         }
     }
 
-    /// Whoever moves the bytes is awake, or has read what there was; `is_more` if there may be more.
+    /// The driver is awake, or has read what there was. `is_more`: there may be more.
     pub(crate) fn note_lateness(&mut self, now: Instant, is_more: bool) {
         if let State::Open(open) = &mut self.state {
             open.heartbeat.note_lateness(now, is_more);
@@ -629,7 +629,7 @@ impl Connection {
         }
     }
 
-    /// Whether nothing is to be written until all that has come is read: the heartbeat is overdue.
+    /// Whether nothing may be written until everything that has come is read: the heartbeat is overdue.
     pub(crate) fn is_late(&self) -> bool {
         self.open().is_some_and(|open| open.heartbeat.is_late())
     }
@@ -796,7 +796,7 @@ impl Connection {
         self.actions.pop_front()
     }
 
-    /// Has the next message written. `false` if there is none.
+    /// Writes the next message. `false` if there is none.
     pub(crate) fn poll_transmit(&mut self, write: impl FnOnce(Message<'_>)) -> bool {
         let protocol = match &self.state {
             State::Open(open) => Some(open.session.protocol),

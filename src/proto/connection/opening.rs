@@ -42,7 +42,7 @@ enum Stage {
     Undecided { handshake: Handshake, probe: Option<Probe> },
 }
 
-/// What is to be done.
+/// The next step.
 #[derive(Debug)]
 pub(super) enum Step {
     Wait,
@@ -55,7 +55,7 @@ pub(super) enum Step {
         handshake: Handshake,
         is_doubtful: bool,
     },
-    /// It is dialled anew, with what is known now.
+    /// The server is dialled again, with the revision that is known now.
     Redial,
     /// The connection ended before the handshake.
     Cut(Reason),
@@ -169,7 +169,7 @@ impl Opening {
         }
     }
 
-    /// The server has read all before this ping.
+    /// The server has read everything before this ping.
     pub(super) fn handle_pong(&self, now: Instant, ping: u64, timers: &mut Timers) {
         if let Stage::Undecided { probe: Some(probe), .. } = &self.stage
             && let Some(until) = probe.handle_pong(now, ping)

@@ -35,19 +35,19 @@ use crate::{
     },
 };
 
-/// How long a server that has not shown its revision may be silent before it is asked.
+/// How long a server that has not shown its revision may be silent before it is asked,
 pub(super) const PROBE_AFTER: Duration = Duration::from_millis(50);
-/// How long it then has for an answer.
+/// how long it then has for an answer,
 pub(super) const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
-/// How long it has at least when it is known to have read the question.
+/// and the least time when it is known to have read the question.
 pub(super) const PONG_SLACK: Duration = Duration::from_millis(100);
 /// How long a server that did not take revision 4 has for the handshake of revision 3. An old one
 /// sends it at once; some new ones never say a word.
 pub(super) const SECOND_TIMEOUT: Duration = Duration::from_secs(2);
-/// How many times in a row a server is dialled again at once since it was taken for another one.
+/// How often in a row a server that turned out to be of another revision is dialled again at once.
 const MAX_MISTAKES: u32 = 2;
 
-/// What is known of the server.
+/// What is known about the server.
 #[derive(Debug)]
 pub(super) struct Revision {
     /// The one that the application insists on.
@@ -63,7 +63,7 @@ pub(super) struct Revision {
 #[derive(Debug)]
 pub(super) struct Offer {
     pub(super) asked: Protocol,
-    /// Why the server did not take revision 4, if this is the second offer.
+    /// Why the server refused revision 4, if this is the second offer.
     first: Option<Reason>,
 }
 
@@ -73,7 +73,7 @@ impl Offer {
     }
 }
 
-/// What a handshake tells.
+/// The result of a handshake.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Greeting {
     /// The server is known to be of this revision.
@@ -163,7 +163,7 @@ impl Revision {
             // Perhaps over the revision that it was asked for.
             None if self.known.is_none() && is_cut(&reason) => Ok(second(reason)),
             None => {
-                // That may happen to any. If it happens again, the server may be another one.
+                // That may happen to any server. If it happens again, the server may have been exchanged.
                 self.cut_short = self.cut_short.saturating_add(1);
                 if !is_cut(&reason) || self.cut_short > 1 {
                     self.forget();
@@ -174,7 +174,7 @@ impl Revision {
         }
     }
 
-    /// What it means that a server that was asked for `asked` does not get any further.
+    /// The reason when a server that was asked for revision `asked` gets no further.
     pub(super) fn explain_silence(&self, asked: Protocol, otherwise: Reason) -> Reason {
         if asked == Protocol::Eio4 || self.pin.is_none() {
             return otherwise;
@@ -241,7 +241,7 @@ impl Revision {
         }
     }
 
-    /// It is what it was taken for.
+    /// The server has the revision that was assumed.
     pub(super) fn confirm(&mut self) {
         self.mistakes = 0;
     }

@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-/// What a deadline is for. Where several are over at once, the first one here is handled first.
+/// The timers. If several are over at once, the first one in this list is handled first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Timer {
     /// The delay before the next attempt is over.
@@ -12,16 +12,16 @@ pub(super) enum Timer {
     Dial,
     /// The handshake must be here.
     Connect,
-    /// The server is silent: it is asked what it is, or taken for what its silence means.
+    /// The server is silent: it is asked for its revision, or its silence is the answer.
     Probe,
-    /// What was held back for a namespace that leaves is sent, whether the pong is here or not.
+    /// Packets that were held back for a pong are sent without it.
     Leave,
-    /// The server is pinged, to confirm what was written.
+    /// The server is pinged, to confirm the events that were written.
     Confirm,
     Heartbeat,
     /// The attachments of a packet must be here.
     Attachments,
-    /// Whatever is still to be said, the connection is closed.
+    /// The connection is closed, even if something is left to send.
     Close,
     /// A server of revision 3 must have joined `/`.
     Join,

@@ -7,18 +7,18 @@ use std::{cmp::Reverse, collections::BinaryHeap, time::Instant};
 
 use crate::proto::fast_map::FastMap;
 
-/// `W` is whatever waits: the core does not care.
+/// The pending acks. `W` is the waiter, of which the core knows nothing.
 #[derive(Debug)]
 pub(crate) struct Acks<W> {
     next: u64,
     waiting: FastMap<u64, Waiting<W>>,
-    /// The earliest first, which is of somebody who waits. Those of others may be among the rest: most
-    /// questions are answered in the order in which they were asked, and then it costs little to wait
-    /// with them until they come first.
+    /// Deadlines, the earliest first. The first one belongs to a waiter in the table. Others may be left over
+    /// from answered questions: most are answered in order, so it is cheap to remove a deadline only when
+    /// it comes first.
     deadlines: BinaryHeap<Reverse<(Instant, u64)>>,
 }
 
-/// For so many more than those who wait there may be deadlines, and for as many again.
+/// The most left-over deadlines: as many as there are waiters, plus this number.
 const SPARE: usize = 64;
 
 #[derive(Debug)]
@@ -50,7 +50,7 @@ impl<W> Acks<W> {
         id
     }
 
-    /// Enters a waiter, under an id that was given before.
+    /// Adds a waiter, under an id that was reserved before.
     pub(crate) fn insert(&mut self, id: u64, waiter: W, deadline: Instant) {
         self.enter(id, waiter, deadline, None);
     }

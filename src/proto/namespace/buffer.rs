@@ -1,4 +1,4 @@
-//! What waits to be sent while its namespace is not joined.
+//! Events that wait to be sent while their namespace is not joined.
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -26,8 +26,7 @@ impl Buffer {
         self.waiting.len()
     }
 
-    /// Puts an event behind all others, or in the place of the one with the same key, which is given
-    /// back.
+    /// Adds an event at the end, or replaces the one with the same key, which is returned.
     pub(super) fn push(&mut self, mut outgoing: Outgoing) -> Option<Outgoing> {
         let same = outgoing.key().and_then(|key| {
             self.waiting.iter_mut().rev().find(|waiting| waiting.key() == Some(key))
@@ -72,8 +71,8 @@ impl Buffer {
         std::mem::take(&mut self.waiting).into_iter()
     }
 
-    /// A session has ended. Answers were for that one and no other, and are dropped. Gives the events
-    /// that are not to wait for the next one.
+    /// A session has ended. Its answers are dropped. Returns the events that may not wait for the next
+    /// session.
     pub(super) fn end_session(&mut self) -> Vec<Outgoing> {
         let (over, kept): (VecDeque<_>, _) =
             self.drain().partition(|waiting| waiting.is_volatile() || is_answer(waiting));
@@ -91,7 +90,7 @@ impl Buffer {
         self.waiting.iter().filter_map(|waiting| waiting.expires).min()
     }
 
-    /// Those that have waited for too long.
+    /// Takes out the events that have waited for too long.
     pub(super) fn expired(&mut self, now: Instant) -> VecDeque<Outgoing> {
         let is_over = |waiting: &Outgoing| waiting.expires.is_some_and(|at| at <= now);
         if !self.waiting.iter().any(is_over) {

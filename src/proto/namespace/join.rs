@@ -1,4 +1,4 @@
-//! Whether a namespace is joined, and what it takes to get there.
+//! The state of a namespace: joined, on the way there, or ended.
 //!
 //! ```text
 //!                handle_open             credentials          reply
@@ -21,7 +21,7 @@ use crate::proto::{
     reconnect::Retry, session::Session,
 };
 
-/// An answer that comes within this time is taken, however short the time to join is.
+/// An answer that comes within this time is accepted, however short the time to join is.
 const LATE: Duration = Duration::from_secs(4);
 
 #[derive(Debug)]
@@ -41,7 +41,7 @@ pub(super) struct Join {
     last_id: u64,
     /// To join after the server has ended it.
     attempts: Attempts,
-    /// How often the application was asked for the credentials.
+    /// Counts the questions to the application for credentials.
     questions: u64,
 }
 
@@ -89,7 +89,7 @@ struct Owed {
     since: Instant,
 }
 
-/// What follows when the server has ended a namespace, or not let it begin.
+/// What follows when the server has ended or refused a namespace.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Next {
     /// Attempt number `attempt` to join, after `delay`.
@@ -101,7 +101,7 @@ pub(super) enum Next {
 /// A deadline that is over.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Overdue {
-    /// It is tried again, which takes a connection to be asked for.
+    /// The client tries again, for which a connection must be requested.
     Rejoin,
     /// The application has not given the credentials.
     Credentials,
@@ -109,7 +109,7 @@ pub(super) enum Overdue {
     Answer,
 }
 
-/// To whom a packet of an earlier request belongs.
+/// To which time of the namespace a packet belongs.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Late {
     /// There was no earlier request, or its answer was taken for that of the one now.

@@ -1,12 +1,12 @@
 //! One namespace: joining and leaving it, its buffer, its acks.
 //!
-//! What is emitted while it is not joined is buffered, in order; what comes in while joining is
-//! passed on (servers replay a recovered session before they answer, and some let their connect
-//! handler speak first).
+//! Events emitted while it is not joined are buffered, in order. Events that arrive while it is being
+//! joined are passed on: servers replay a recovered session before they answer, and some let their
+//! connection handler emit first.
 //!
-//! Its parts: [`join`] gets it joined, [`request`] writes the request for that, [`buffer`] holds what
-//! waits to be sent; [`acks`] are the emits that wait for an answer, and [`retries`] those that are
-//! sent again until there is one.
+//! The parts: [`join`] gets the namespace joined, and [`request`] writes the request for that; [`buffer`]
+//! holds events that wait to be sent; [`acks`] are the emits that wait for an answer, and [`retries`] those
+//! that are sent again until they are answered.
 
 mod acks;
 mod buffer;
@@ -60,7 +60,7 @@ use crate::{
 const CONGESTED: usize = 64;
 /// The least time for a try of an event that is sent until it is answered.
 const MIN_TRY: Duration = Duration::from_millis(1);
-/// What has expired is dropped within this time.
+/// Expired events are dropped within this time.
 const SWEEP: Duration = Duration::from_millis(100);
 
 /// What a namespace is made of.
@@ -83,7 +83,7 @@ pub(crate) struct Namespace<W> {
     buffer: Buffer,
     acks: Acks<AckOwner<W>>,
     retries: Retries<W>,
-    /// When to look for what has expired, in the buffer and among the retries.
+    /// When to look for expired events, in the buffer and among the retries.
     sweep: Option<Instant>,
     recovery: Option<Recovery>,
     transmit: VecDeque<Outgoing>,
@@ -92,7 +92,7 @@ pub(crate) struct Namespace<W> {
     tally: Tally,
 }
 
-/// What waits for an answer.
+/// An emit that waits for an answer.
 #[derive(Debug)]
 enum AckOwner<W> {
     Application(W),
@@ -168,7 +168,7 @@ impl<W> Namespace<W> {
         self.buffer.len()
     }
 
-    /// What it takes to go on with this session, if the server lets sessions be recovered.
+    /// How to continue this session, if the server recovers sessions.
     pub(crate) fn recovery(&self) -> Option<&Recovery> {
         self.recovery.as_ref()
     }
@@ -195,7 +195,7 @@ impl<W> Namespace<W> {
         {
             self.say_goodbye(epoch);
         }
-        // No server goes on with a session that its client has left.
+        // No server continues a session that its client has left.
         self.recovery = None;
         if self.is_asked() {
             self.join.note_owed();
@@ -310,7 +310,7 @@ impl<W> Namespace<W> {
         }
     }
 
-    /// Another event has taken the place of this one.
+    /// Another event has replaced this one.
     fn replaced(&mut self, mut old: Outgoing) {
         self.tally.replaced = self.tally.replaced.saturating_add(1);
         if let Some(permit) = old.permit.take() {
@@ -324,7 +324,7 @@ impl<W> Namespace<W> {
         self.sweep = self.sweep.into_iter().chain(expires).min();
     }
 
-    /// Hands an event on to the connection, unless the server would close it over that.
+    /// Hands an event to the connection, unless the server would close the connection over it.
     fn transmit(&mut self, outgoing: Outgoing) {
         match self.too_large(&outgoing.packet) {
             None => self.transmit.push_back(outgoing),
@@ -377,7 +377,7 @@ impl<W> Namespace<W> {
         self.fail(waiter, if was_sent { Ok(sent) } else { Err(unsent) });
     }
 
-    /// Sends what is to be answered for sure, as far as the window goes.
+    /// Sends events with retries, as far as the window allows.
     fn send_reliable(&mut self, now: Instant) {
         while self.is_joined()
             && let Some((id, message)) = self.retries.next()
@@ -418,7 +418,7 @@ impl<W> Namespace<W> {
         unsent
     }
 
-    /// What the connection is to have.
+    /// The packets for the connection.
     pub(crate) fn take_transmit(&mut self) -> VecDeque<Outgoing> {
         std::mem::take(&mut self.transmit)
     }
@@ -585,7 +585,7 @@ impl<W> Namespace<W> {
         self.events.push_back(Event::Ready { sid, recovered });
     }
 
-    /// Sends what has waited.
+    /// Sends the waiting events.
     fn flush(&mut self, now: Instant) {
         self.drop_expired(now);
         while let Some(outgoing) = self.buffer.pop() {
@@ -698,7 +698,7 @@ impl<W> Namespace<W> {
         });
     }
 
-    /// The session is over: what was sent has failed, or goes again.
+    /// The session is over: events that were sent have failed, or are sent again.
     fn interrupt(&mut self, reason: &Reason) {
         self.end_session();
         for id in self.retries.lost() {
@@ -715,8 +715,8 @@ impl<W> Namespace<W> {
         self.fail_acks(reason, false);
     }
 
-    /// What was not written before the session ended waits for the next one, unless it is not to;
-    /// answers were for this session and nobody else.
+    /// Events that were not written before the session ended wait for the next one, if they may;
+    /// answers were for this session only.
     fn end_session(&mut self) {
         let unwritten = std::mem::take(&mut self.transmit);
         for volatile in self.buffer.end_session() {
