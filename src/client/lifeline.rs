@@ -1,4 +1,4 @@
-//! What keeps a connection alive: the handles of one client share it.
+//! The guard that keeps a connection alive; all handles of a client share it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -6,7 +6,7 @@ use actix::Addr;
 
 use crate::actor::{connection::Connection, messages::FromClient};
 
-/// Shared by all handles; when it goes, the connection goes.
+/// Shared by all handles. When the last one is dropped, the connection ends.
 #[derive(Debug)]
 pub(crate) struct Lifeline {
     connection: Addr<Connection>,
@@ -18,7 +18,7 @@ impl Lifeline {
         Self { connection, ids }
     }
 
-    /// The argument that tells a message from all others, if they are to have one.
+    /// The next message id as an argument, if message ids are switched on.
     pub(crate) fn message_id(&self) -> Option<String> {
         self.ids.as_ref().map(MessageIds::next)
     }

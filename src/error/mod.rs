@@ -11,7 +11,7 @@
 //!
 //! # Reasons
 //!
-//! | reason | official name | what it means | tried again by default |
+//! | reason | official name | what it means | retried by default |
 //! |---|---|---|---|
 //! | [`ClientDisconnect`](Reason::ClientDisconnect) | `io client disconnect` | this side left the namespace | never |
 //! | [`Shutdown`](Reason::Shutdown) | `forced close` | the client was shut down, or its last handle dropped | never |

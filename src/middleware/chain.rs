@@ -1,4 +1,4 @@
-//! What the events of a namespace pass, one middleware after the other.
+//! The middlewares of a namespace, which its events pass one after the other.
 
 use std::{any::type_name, fmt, sync::Arc};
 
@@ -12,7 +12,7 @@ use crate::{
     stats::Counters,
 };
 
-/// Those of one namespace, in the order in which what comes in passes them.
+/// The middlewares of one namespace, in the order in which incoming events pass them.
 #[derive(Clone, Default)]
 pub(crate) struct List(Arc<[Arc<One>]>);
 
@@ -40,11 +40,11 @@ impl fmt::Debug for List {
     }
 }
 
-/// What the events of a namespace pass.
+/// The chain that the events of a namespace pass.
 #[derive(Debug)]
 pub(crate) struct Chain {
     list: List,
-    /// Of the namespace.
+    /// The namespace, for logs.
     name: Name,
     counters: Arc<Counters>,
 }
@@ -58,7 +58,7 @@ impl Chain {
         self.list.0.is_empty()
     }
 
-    /// Passes on what came in. `None` if it goes no further.
+    /// Passes an incoming event through the chain. `None` if a middleware stopped it.
     pub(crate) fn incoming(&self, event: Event) -> Option<Event> {
         let (payload, asked) = (event.payload.clone(), event.answer.clone());
         let about = (&self.name, payload.name());
@@ -79,7 +79,7 @@ impl Chain {
         None
     }
 
-    /// Passes on what is to go out.
+    /// Passes an outgoing event through the chain.
     pub(crate) fn outgoing(&self, namespace: &str, emit: Emit) -> Flow<Emit> {
         let payload = emit.payload.clone();
         let about = (&self.name, payload.name());
@@ -93,7 +93,7 @@ impl Chain {
         flow
     }
 
-    /// Passes on a request to join.
+    /// Passes a request to join through the chain.
     pub(crate) fn join(
         &self,
         join: &JoinContext,

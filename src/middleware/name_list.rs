@@ -17,17 +17,17 @@ impl NameList {
         Self { names: names.into_iter().map(Into::into).collect(), direction }
     }
 
-    /// Of what comes in, only events of these names go on.
+    /// Drops incoming events whose names are not on the list. Outgoing events pass.
     pub fn incoming<N: Into<String>>(names: impl IntoIterator<Item = N>) -> Self {
         Self::new(Direction::In, names)
     }
 
-    /// Of what goes out, only events of these names go on.
+    /// Drops outgoing events whose names are not on the list. Incoming events pass.
     pub fn outgoing<N: Into<String>>(names: impl IntoIterator<Item = N>) -> Self {
         Self::new(Direction::Out, names)
     }
 
-    /// The same both ways.
+    /// Drops events whose names are not on the list, in both directions.
     pub fn both<N: Into<String>>(names: impl IntoIterator<Item = N>) -> Self {
         Self::new(Direction::Both, names)
     }

@@ -35,17 +35,17 @@ impl RateLimit {
         Self { direction, distance, burst, next: Mutex::new(None) }
     }
 
-    /// At most this many incoming events in this time.
+    /// Limits incoming events to `events` in each `per`, on average.
     pub fn incoming(events: u32, per: Duration) -> Self {
         Self::new(Direction::In, events, per)
     }
 
-    /// At most this many outgoing events in this time.
+    /// Limits outgoing events to `events` in each `per`, on average.
     pub fn outgoing(events: u32, per: Duration) -> Self {
         Self::new(Direction::Out, events, per)
     }
 
-    /// At most this many events in this time, incoming and outgoing ones counted together.
+    /// Limits events in both directions, counted together, to `events` in each `per`, on average.
     pub fn both(events: u32, per: Duration) -> Self {
         Self::new(Direction::Both, events, per)
     }

@@ -1,4 +1,4 @@
-//! What may become of an event that is emitted, but what was wanted.
+//! Why an emitted event was not sent, or got no answer.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! When a lost connection is tried again. Pure: the attempt and the draw are arguments.
+//! When the client connects again. Pure: the attempt and the draw are arguments.
 
 use std::{
     fmt,
@@ -235,7 +235,7 @@ impl Reconnect {
         ]
     }
 
-    /// What is to be done about an end with this reason.
+    /// What to do after an end with this reason.
     pub(crate) fn choose(&self, reason: &Reason) -> Retry {
         match reason {
             Reason::ClientDisconnect | Reason::Shutdown => Retry::Stop,
