@@ -1,8 +1,8 @@
-//! The URL of a server: where it is, which namespace is meant, what is sent with the request.
+//! The URL of a server: its origin, the default namespace, and the query of the request.
 //!
-//! A URL that is written in a way by which another server would be dialled than somebody meant is
-//! refused, however a browser would mend it. An error names the part and the remedy, and never
-//! repeats the URL, which may have a secret in it.
+//! A URL that could lead to another server than its author meant is refused, even if a browser would
+//! repair it. An error names the part and the remedy. It never repeats the URL, which may have a secret
+//! in it.
 
 use bytestring::ByteString;
 use url::{Host, ParseError, Url};
@@ -13,7 +13,7 @@ use crate::{
     transport::{Pairs, is_of_the_protocol},
 };
 
-/// What a URL says.
+/// The parts of a URL.
 #[derive(Debug)]
 pub(crate) struct Address {
     /// `http://host:port`
@@ -124,7 +124,7 @@ fn is_bare_ipv6(authority: &str) -> bool {
     !authority.contains('[') && authority.matches(':').count() > 1
 }
 
-/// `url` reads `010.1` as an IPv4 address, and `%61` as a letter: whoever wrote that may have meant
+/// `url` reads `010.1` as an IPv4 address, and `%61` as a letter: its author may have meant
 /// another host.
 fn check_host(host: &Host<&str>, authority: &str) -> Result<(), &'static str> {
     if authority.contains('%') {
@@ -137,7 +137,7 @@ fn check_host(host: &Host<&str>, authority: &str) -> Result<(), &'static str> {
     }
 }
 
-/// With its slash, or why not.
+/// The name of a namespace with its leading slash, or an error.
 ///
 /// A comma ends a namespace on the wire. A question mark begins a query for servers 1.x and 2.x,
 /// which answer in the name of what stands before it; official clients never send one in a name,
@@ -161,7 +161,7 @@ fn is_scheme(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
 }
 
-/// A URL that nobody has checked, without what may be secret in it.
+/// An unchecked URL without the parts that may be secret.
 ///
 /// Where an `@` comes behind a `?` or a `#`, nobody can tell a password with a `?` in it from a
 /// query with an `@` in it, so nothing is shown but the scheme.

@@ -1,4 +1,4 @@
-//! The clocks and the timer: the only place that reads the ones and sets the other.
+//! The clocks and the timer. No other place reads a clock or sets a timer.
 
 use std::{
     future::Future,
@@ -22,13 +22,13 @@ pub(crate) fn wall() -> SystemTime {
     SystemTime::now()
 }
 
-/// What comes of a future, unless that takes longer. It is dropped then.
+/// The output of a future, or `None` after this time; the future is then dropped.
 pub(crate) async fn within<F: Future>(time: Duration, future: F) -> Option<F::Output> {
     timeout(time, future).await.ok()
 }
 
-/// Finds out that the machine was suspended: the clock that times everything stands still
-/// meanwhile, the time of day goes on.
+/// Notices that the machine was suspended: meanwhile the monotonic clock stands still, and the time of
+/// day goes on.
 ///
 /// The time of day may also be set, which looks the same. Code that acts on a gap must be able to bear
 /// that.
@@ -55,17 +55,17 @@ impl SuspendWatch {
         wall.duration_since(last.wall).unwrap_or_default().saturating_sub(awake)
     }
 
-    /// As if the machine had been suspended for that time.
+    /// Acts as if the machine had been suspended for this time.
     #[cfg(test)]
     pub(crate) fn suspend(&mut self, time: Duration) {
         self.wall -= time;
     }
 }
 
-/// The one timer of an actor: it goes off at whatever moment it is given next.
+/// The one timer of an actor. It goes off at the moment that it was given last.
 ///
 /// An actor context polls every future it holds whenever it wakes, so a timer for each deadline
-/// would make each event as dear as there are deadlines.
+/// would make each event cost as much as there are deadlines.
 ///
 /// Most deadlines are put off before they come: each message does that to the one before. So the
 /// timer stays as it is as long as it goes off early enough, and is set anew when it has gone off.

@@ -1,5 +1,4 @@
-//! What the actors need of the world around them: the [clock], and what the application gives to be
-//! awaited or asked.
+//! The surroundings of the actors: the [clock], and the futures and providers of the application.
 
 pub(crate) mod clock;
 pub(crate) mod provider;

@@ -1,4 +1,4 @@
-//! What the application gives anew each time: credentials, headers, a query.
+//! Providers: functions of the application that are asked each time for credentials, headers or a query.
 
 use std::{fmt, sync::Arc};
 
@@ -12,12 +12,12 @@ use crate::{
     runtime::task::Task,
 };
 
-/// An asynchronous function of the application, which is told `I` and gives `O`.
+/// An asynchronous function of the application, from `I` to `O`.
 pub(crate) struct Provider<I, O>(Arc<Provide<I, O>>);
 
 type Provide<I, O> = dyn Fn(I) -> Provided<O> + Send + Sync;
 
-/// What was asked for, when it comes; or the text of the application's error.
+/// The future value of a provider, or the text of its error.
 pub(crate) type Provided<O> = LocalBoxFuture<'static, Result<O, String>>;
 
 impl<I, O> Clone for Provider<I, O> {
@@ -33,7 +33,7 @@ impl<I, O> fmt::Debug for Provider<I, O> {
 }
 
 impl<I, O> Provider<I, O> {
-    /// `check` makes what is given into what can be used, or says why not.
+    /// `check` converts the value of the application, or says why it cannot be used.
     pub(crate) fn new<P, F, G, E>(
         provide: P,
         check: impl Fn(G) -> Result<O, String> + Copy + Send + Sync + 'static,
@@ -73,7 +73,7 @@ pub struct JoinContext {
 }
 
 impl JoinContext {
-    /// The namespace that is to be joined.
+    /// The namespace to be joined.
     pub fn namespace(&self) -> &str {
         &self.namespace
     }
@@ -84,7 +84,7 @@ impl JoinContext {
         self.attempt
     }
 
-    /// Why the namespace is not joined any more, or was not the last time. After
+    /// Why the namespace is not joined any more, or why the last attempt failed. After
     /// [`Reason::Refused`], credentials that were kept from before are likely to be refused again.
     pub fn reason(&self) -> Option<&Reason> {
         self.reason.as_ref()

@@ -1,4 +1,4 @@
-//! Futures and tasks of the application: polled, woken and dropped by way of the [guard](crate::guard).
+//! Futures and tasks of the application: polled, woken and dropped through the [guard](crate::guard).
 
 use std::{
     future::Future,
@@ -16,7 +16,7 @@ pub(crate) fn catch<F: Future>(future: F) -> impl Future<Output = Result<F::Outp
     AssertUnwindSafe(future).catch_unwind().map_err(Panicked::new)
 }
 
-/// A future that has something of the application in it: it is polled and dropped here.
+/// A future with code of the application in it, polled and dropped through the guard.
 pub(crate) struct Task<T>(Option<Pin<Box<dyn Future<Output = T>>>>);
 
 impl<T> Task<T> {
@@ -47,7 +47,7 @@ impl<T> Drop for Task<T> {
     }
 }
 
-/// Tells a task of the application something once. Its waker is woken here, also if it is told nothing.
+/// Sends one value to a task of the application. It wakes the task, also when it is dropped unused.
 #[derive(Debug)]
 pub(crate) struct Teller<T>(Option<oneshot::Sender<T>>);
 
@@ -57,7 +57,7 @@ pub(crate) fn channel<T>() -> (Teller<T>, oneshot::Receiver<T>) {
 }
 
 impl<T> Teller<T> {
-    /// Nobody minds if nobody waits for it any more.
+    /// Does nothing if no task waits any more.
     pub(crate) fn tell(mut self, what: T) {
         if let Some(sender) = self.0.take()
             && let Err(panicked) = run(|| drop(sender.send(what)))
@@ -66,7 +66,7 @@ impl<T> Teller<T> {
         }
     }
 
-    /// Nobody waits for it any more.
+    /// Whether no task waits any more.
     pub(crate) fn is_canceled(&self) -> bool {
         self.0.as_ref().is_none_or(oneshot::Sender::is_canceled)
     }
