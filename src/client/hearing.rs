@@ -8,9 +8,9 @@ use crate::{
         NewSubscription,
         filter::Filter,
         interests::{Interests, Listenable, Owner, Subscribable},
-        listener::{FilteredListener, Listener},
+        listener::Listener,
         policy::{Overflow, SubscriptionId},
-        typed::{Answering, Typed},
+        typed::Answering,
     },
     client::{listen::Listen, socket::Socket, subscription::Subscription},
     message::{
@@ -146,8 +146,7 @@ impl Socket {
     where
         E: NamedEvent + DeserializeOwned + Message<Result = ()> + Send + 'static,
     {
-        let (owner, recipient) = Owner::of::<_, E>(actor);
-        self.hear(SubscriptionId::next(), owner, E::NAME, Typed::<E, _>::new(recipient))
+        self.listen_to::<E>().actor(actor)
     }
 
     /// Has an actor answer the server's questions of one name. The answer is what its handler
@@ -166,7 +165,7 @@ impl Socket {
         C::Reply: Serialize,
     {
         let (owner, recipient) = Owner::of(actor);
-        self.hear(SubscriptionId::next(), owner, C::NAME, Answering(recipient))
+        self.listen(C::NAME).owned(owner, Answering(recipient))
     }
 
     /// Selects events by name, without a type: events of one name, of a [prefix](Filter::prefix),
@@ -227,9 +226,7 @@ impl Socket {
     /// ```
     #[must_use]
     pub fn with_overflow(&self, overflow: Overflow) -> Self {
-        let mut socket = self.clone();
-        socket.overflow = Some(overflow);
-        socket
+        Self { overflow: Some(overflow), ..self.clone() }
     }
 
     /// Has events go to something that is no actor.
@@ -238,21 +235,7 @@ impl Socket {
         listener: impl Listener + 'static,
         overflow: Overflow,
     ) -> Subscription {
-        let number = SubscriptionId::next();
-        let listener = FilteredListener::new(number, Filter::all(), listener);
-        let interests = Interests::of_named(Owner::alone(number), listener);
-        self.with_overflow(overflow).begin(number, interests)
-    }
-
-    fn hear(
-        &self,
-        number: SubscriptionId,
-        owner: Owner,
-        name: &str,
-        listener: impl Listener + 'static,
-    ) -> Subscription {
-        let listener = FilteredListener::new(number, name.into(), listener);
-        self.begin(number, Interests::of_named(owner, listener))
+        self.listen(Filter::all()).overflow(overflow).alone(listener)
     }
 
     fn begin(&self, number: SubscriptionId, interests: Interests) -> Subscription {

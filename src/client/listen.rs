@@ -110,9 +110,7 @@ impl<M: Listenable> Listen<M> {
         M: Message<Result = ()>,
     {
         let (owner, recipient) = Owner::of(actor);
-        let number = SubscriptionId::next();
-        let owner = if self.is_once { owner.apart(number) } else { owner };
-        self.begin(number, owner, recipient)
+        self.owned(owner, recipient)
     }
 
     /// Calls a function with each message. It runs on the arbiter of the client and must not block
@@ -134,8 +132,7 @@ impl<M: Listenable> Listen<M> {
     {
         let what = M::what(&self.filter);
         let function = Function::new(function, self.namespace_ref.name.clone(), what);
-        let number = SubscriptionId::next();
-        self.begin(number, Owner::alone(number), function)
+        self.alone(function)
     }
 
     /// Returns the messages as a stream, which ends with the client. Dropping the stream ends the
@@ -154,9 +151,21 @@ impl<M: Listenable> Listen<M> {
     /// ```
     pub fn stream(self) -> Messages<M> {
         let (channel, messages) = Messages::new();
-        let number = SubscriptionId::next();
-        self.begin(number, Owner::alone(number), channel);
+        self.alone(channel);
         messages
+    }
+
+    /// A listener of an actor gets the messages.
+    pub(super) fn owned(self, owner: Owner, listener: impl Listener<M> + 'static) -> Subscription {
+        let number = SubscriptionId::next();
+        let owner = if self.is_once { owner.apart(number) } else { owner };
+        self.begin(number, owner, listener)
+    }
+
+    /// A listener that belongs to no actor gets the messages.
+    pub(super) fn alone(self, listener: impl Listener<M> + 'static) -> Subscription {
+        let number = SubscriptionId::next();
+        self.begin(number, Owner::alone(number), listener)
     }
 
     fn begin(

@@ -99,6 +99,8 @@ macro_rules! notices {
         $(
             impl Subscribable for $message {}
 
+            impl Listenable for $message {}
+
             impl sealed::Kind for $message {
                 #[expect(private_interfaces, reason = "nobody outside can name the trait")]
                 fn place(interests: &mut Interests) -> &mut Option<Outlet<Self>> {
@@ -126,17 +128,7 @@ macro_rules! notices {
 
     // Events are heard by their names.
     (@listen Event) => {
-        impl Listenable for Event {}
-
         impl sealed::Heard for Event {
-            fn filter() -> Filter {
-                Filter::all()
-            }
-
-            fn what(filter: &Filter) -> String {
-                filter.to_string()
-            }
-
             #[expect(private_bounds, private_interfaces, reason = "nobody outside can name the trait")]
             fn listen(
                 number: SubscriptionId,
@@ -151,13 +143,7 @@ macro_rules! notices {
 
     // All else is heard by its kind.
     (@listen $message:ident) => {
-        impl Listenable for $message {}
-
         impl sealed::Heard for $message {
-            fn filter() -> Filter {
-                Filter::all()
-            }
-
             fn what(_: &Filter) -> String {
                 stringify!($message).to_owned()
             }
@@ -385,10 +371,14 @@ mod sealed {
     #[expect(unnameable_types, reason = "nobody outside is to implement it")]
     pub trait Heard: Sized {
         /// Which events these are, if these are events.
-        fn filter() -> Filter;
+        fn filter() -> Filter {
+            Filter::all()
+        }
 
         /// For the log.
-        fn what(filter: &Filter) -> String;
+        fn what(filter: &Filter) -> String {
+            filter.to_string()
+        }
 
         #[expect(private_bounds, private_interfaces, reason = "nobody outside can name the trait")]
         fn listen(
@@ -402,10 +392,6 @@ mod sealed {
     impl<E: NamedEvent + DeserializeOwned + 'static> Heard for E {
         fn filter() -> Filter {
             E::NAME.into()
-        }
-
-        fn what(filter: &Filter) -> String {
-            filter.to_string()
         }
 
         #[expect(private_bounds, private_interfaces, reason = "nobody outside can name the trait")]

@@ -14,7 +14,7 @@ use crate::{
         contract::{Answer, Call, Failed},
     },
     payload::error::DecodeError,
-    runtime::task::Task,
+    runtime::task::{self, Task},
 };
 
 /// Reads an event, and has somebody take it. Both are up to the application. If it is not taken, that
@@ -84,8 +84,7 @@ where
             Err(not) => return not,
         };
         Sent::Asked(Task::new(async move {
-            let handled =
-                crate::runtime::task::catch(asked).await.unwrap_or(Err(MailboxError::Closed));
+            let handled = task::catch(asked).await.unwrap_or(Err(MailboxError::Closed));
             let gone = handled.as_ref().map(drop).map_err(|_| MailboxError::Closed);
             let reply = || {
                 let reply = handled.map_err(|_| GONE.to_owned()).and_then(Answer::into_reply);
