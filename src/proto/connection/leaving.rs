@@ -65,6 +65,13 @@ struct Pong {
     until: Instant,
 }
 
+impl Pong {
+    /// Pings the server, and waits from `since`.
+    fn ask(since: Instant, queue: &mut SendQueue) -> Self {
+        Self { ping: queue.ping(), until: deadline_after(since, PONG_TIMEOUT) }
+    }
+}
+
 impl Leaving {
     /// Leaves a namespace: its disconnect is sent when everything queued before has been read.
     pub(super) fn leave(
@@ -74,7 +81,7 @@ impl Leaving {
         queue: &mut SendQueue,
         timers: &mut Timers,
     ) {
-        let pong = Pong { ping: queue.ping(), until: deadline_after(now, PONG_TIMEOUT) };
+        let pong = Pong::ask(now, queue);
         self.leaves.push_back(PendingLeave { packet, pong, rejoin: None });
         self.set_timer(timers);
     }
@@ -91,7 +98,7 @@ impl Leaving {
         if let Some(leave) = self.leaves.iter_mut().find(|leave| leave.packet.namespace == name) {
             leave.rejoin = Some(request);
         } else if self.left.contains(&name) {
-            let pong = Pong { ping: queue.ping(), until: deadline_after(now, PONG_TIMEOUT) };
+            let pong = Pong::ask(now, queue);
             self.rejoins.push_back(PendingRejoin { request, pong });
             self.set_timer(timers);
         } else {
@@ -103,8 +110,7 @@ impl Leaving {
     /// [`take_due_replacement`](Self::take_due_replacement).
     pub(super) fn replace(&mut self, now: Instant, queue: &mut SendQueue, timers: &mut Timers) {
         if self.replacement.is_none() {
-            let pong = Pong { ping: queue.ping(), until: deadline_after(now, PONG_TIMEOUT) };
-            self.replacement = Some(pong);
+            self.replacement = Some(Pong::ask(now, queue));
             self.set_timer(timers);
         }
     }
@@ -151,8 +157,7 @@ impl Leaving {
             self.left.insert(packet.namespace.clone());
             queue.push(Outgoing::bare(packet));
             if let Some(request) = rejoin {
-                let until = deadline_after(pong.until, PONG_TIMEOUT);
-                let pong = Pong { ping: queue.ping(), until };
+                let pong = Pong::ask(pong.until, queue);
                 self.rejoins.push_back(PendingRejoin { request, pong });
             }
         }
