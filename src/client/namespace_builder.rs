@@ -14,7 +14,7 @@ use crate::{
         socket::{Defaults, Socket},
     },
     middleware::Middleware,
-    proto::emit::Offline,
+    proto::{emit::Offline, reconnect::Range},
     runtime::provider::JoinContext,
 };
 
@@ -149,9 +149,10 @@ impl NamespaceBuilder {
     pub fn join(self) -> Result<Socket, NamespaceError> {
         let Self { client, namespace, auth, mut settings, defaults } = self;
         let name = namespace_name(&namespace)?;
-        if defaults.ack_timeout.is_zero() {
-            let expected = "more than zero";
-            return Err(NamespaceError::Option { name: "ack_timeout", expected });
+        let Range { name: option, is_kept, expected } =
+            Range::time("ack_timeout", defaults.ack_timeout);
+        if !is_kept {
+            return Err(NamespaceError::Option { name: option, expected });
         }
         if let Some(auth) = auth {
             let built = auth.build().map_err(NamespaceError::Auth)?;

@@ -65,6 +65,13 @@ pub(crate) struct Range {
     pub(crate) expected: &'static str,
 }
 
+impl Range {
+    /// A time that must not be zero.
+    pub(crate) fn time(name: &'static str, time: Duration) -> Self {
+        Self { name, is_kept: !time.is_zero(), expected: "more than zero" }
+    }
+}
+
 /// The policy for trying again when a connection cannot be made or is lost: when and how often.
 ///
 /// The options are checked when a client [starts](crate::ClientBuilder::start) with the policy.

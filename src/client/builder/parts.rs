@@ -1,6 +1,6 @@
 //! What the options come to: they are checked, and made into the parts of a client.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use awc::http::Uri;
 
@@ -134,18 +134,13 @@ impl ClientBuilder {
             pending_acks,
             receive_window,
         } = self;
-        let lasts = |name, time: &Duration| Range {
-            name,
-            is_kept: !time.is_zero(),
-            expected: "more than zero",
-        };
         let counts =
             |name, count: usize| Range { name, is_kept: count > 0, expected: "at least 1" };
         let ranges = [
-            lasts("connect_timeout", connect_timeout),
-            lasts("join_timeout", join_timeout),
-            lasts("ack_timeout", ack_timeout),
-            lasts("attachment_timeout", attachment_timeout),
+            Range::time("connect_timeout", *connect_timeout),
+            Range::time("join_timeout", *join_timeout),
+            Range::time("ack_timeout", *ack_timeout),
+            Range::time("attachment_timeout", *attachment_timeout),
             counts("max_message_size", *max_message_size),
             Range { name: "max_payload", is_kept: *max_payload != Some(0), expected: "at least 1" },
             counts("retry_window", *retry_window),
