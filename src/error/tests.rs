@@ -3,53 +3,13 @@ use std::{error::Error, fmt};
 use serde_json::json;
 
 use super::*;
-use crate::proto::{ProtocolError, emit::Emit, engine::Protocol, packet::Parser};
+use crate::proto::{ProtocolError, emit::Emit, reason::tests::reasons};
 
 /// An error, and the text of what is inside.
 type Shown = (Box<dyn Error>, Option<String>);
 
 fn shown(error: impl Error + 'static, inner: Option<&dyn fmt::Display>) -> Shown {
     (Box::new(error), inner.map(ToString::to_string))
-}
-
-/// One of each variant.
-fn reasons() -> Vec<Reason> {
-    let eio3 = Protocol::Eio3;
-    let failures = [
-        ConnectFailure::Unreachable("refused".to_owned()),
-        ConnectFailure::UnknownHost("no such name".to_owned()),
-        ConnectFailure::TimedOut,
-        ConnectFailure::NoAnswer,
-        ConnectFailure::Status(301),
-        ConnectFailure::Status(401),
-        ConnectFailure::Status(404),
-        ConnectFailure::Status(502),
-        ConnectFailure::NoWebsocket("no".to_owned()),
-        ConnectFailure::Handshake("no".to_owned()),
-        ConnectFailure::Parser(Parser::Json),
-        ConnectFailure::Unsupported { asked: eio3, server: "it is old".to_owned() },
-    ];
-    let mut reasons = vec![
-        Reason::ClientDisconnect,
-        Reason::Shutdown,
-        Reason::ServerDisconnect,
-        Reason::Refused(Refusal::new("denied".to_owned(), None)),
-        Reason::JoinTimeout,
-        Reason::PingTimeout,
-        Reason::TransportClose(None),
-        Reason::TransportClose(Some(4_000)),
-        Reason::ServerShutdown,
-        Reason::TransportError("reset".to_owned()),
-        Reason::TooLargeForServer,
-        Reason::TooLarge { limit: 1 },
-        Reason::Protocol(ProtocolError::Utf8),
-        Reason::Provider("no token".to_owned()),
-        Reason::Middleware("not now".to_owned()),
-        Reason::Reconnect,
-        Reason::SlowSubscriber,
-    ];
-    reasons.extend(failures.map(Reason::Connect));
-    reasons
 }
 
 /// One of each variant that has a reason inside, or is one.

@@ -235,29 +235,52 @@ fn hint(status: u16) -> &'static str {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    #[test]
-    fn a_reason_is_counted_by_the_name_of_its_variant() {
-        for reason in [
+    /// One of each variant.
+    pub(crate) fn reasons() -> Vec<Reason> {
+        let eio3 = Protocol::Eio3;
+        let failures = [
+            ConnectFailure::Unreachable("refused".to_owned()),
+            ConnectFailure::UnknownHost("no such name".to_owned()),
+            ConnectFailure::TimedOut,
+            ConnectFailure::NoAnswer,
+            ConnectFailure::Status(301),
+            ConnectFailure::Status(401),
+            ConnectFailure::Status(404),
+            ConnectFailure::Status(502),
+            ConnectFailure::NoWebsocket("no".to_owned()),
+            ConnectFailure::Handshake("no".to_owned()),
+            ConnectFailure::Parser(Parser::Json),
+            ConnectFailure::Unsupported { asked: eio3, server: "it is old".to_owned() },
+        ];
+        let mut reasons = vec![
             Reason::ClientDisconnect,
             Reason::Shutdown,
             Reason::ServerDisconnect,
-            Reason::Refused(Refusal::new("no".to_owned(), None)),
+            Reason::Refused(Refusal::new("denied".to_owned(), None)),
             Reason::JoinTimeout,
             Reason::PingTimeout,
+            Reason::TransportClose(None),
             Reason::TransportClose(Some(4_000)),
             Reason::ServerShutdown,
             Reason::TransportError("reset".to_owned()),
             Reason::TooLargeForServer,
             Reason::TooLarge { limit: 1 },
             Reason::Protocol(ProtocolError::Utf8),
-            Reason::Connect(ConnectFailure::TimedOut),
             Reason::Provider("no token".to_owned()),
             Reason::Middleware("not now".to_owned()),
             Reason::Reconnect,
-        ] {
+            Reason::SlowSubscriber,
+        ];
+        reasons.extend(failures.map(Reason::Connect));
+        reasons
+    }
+
+    #[test]
+    fn a_reason_is_counted_by_the_name_of_its_variant() {
+        for reason in reasons() {
             let debug = format!("{reason:?}");
             let variant = debug.split(['(', ' ']).next().unwrap();
             let kind = reason.kind().replace('_', "");
