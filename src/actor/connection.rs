@@ -39,8 +39,7 @@ use crate::{
     backpressure::receive_window::{Load, ReceiveWindow},
     proto::{
         config::Config,
-        connection as proto,
-        connection::{Admission, Event},
+        connection::{self as proto, Admission, Event},
         deadline::deadline_after,
         fast_map::FastMap,
         outgoing::Outgoing,
