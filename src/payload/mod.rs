@@ -49,7 +49,7 @@
 //!
 //! When decoding, `Bytes` cannot be read behind `#[serde(flatten)]`, `#[serde(tag = …)]` and
 //! `#[serde(untagged)]`: there, serde reads into a buffer of its own first, which has no place for
-//! attachments. Encoding works.
+//! attachments. `Bytes` is an error there; a [`Value`](crate::Value) is the placeholder. Encoding works.
 
 mod de;
 pub(crate) mod error;

@@ -40,7 +40,8 @@ use crate::payload::error::DecodeError;
 /// JavaScript have `f64` only. NaN and infinity become null, as they do there.
 ///
 /// An object has its keys in alphabetical order; of several that are alike, the last one counts.
-/// Nesting beyond 127 levels is an error when it is read.
+/// Nesting beyond 127 levels is an error when it is read. Behind `#[serde(flatten)]` and its like, a value
+/// is the placeholder of an attachment instead; see [`payload`](crate::payload).
 #[derive(Debug, Clone, Default, PartialEq)]
 pub enum Value {
     /// `null`. Alone, it is one argument.

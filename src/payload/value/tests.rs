@@ -176,3 +176,20 @@ fn deep_nesting_is_an_error_here_too() {
     Payload::answer(deep.clone(), vec![]).decode::<Value>().unwrap_err();
     Payload::answer(deep, vec![Bytes::new()]).decode::<Args>().unwrap_err();
 }
+
+#[test]
+fn behind_flatten_a_value_is_the_placeholder_of_the_attachment() {
+    #[derive(Serialize, Deserialize, PartialEq, Debug)]
+    struct Loose {
+        id: u32,
+        #[serde(flatten)]
+        rest: BTreeMap<String, Value>,
+    }
+
+    let loose = |photo: Value| Loose { id: 1, rest: [("photo".to_owned(), photo)].into() };
+    let event = encode_event("e", &loose(data(b"1"))).unwrap();
+    assert_eq!(event.attachments(), [&b"1"[..]]);
+    let place = json!({ "_placeholder": true, "num": 0 }).into();
+    assert_eq!(event.decode::<Loose>().unwrap(), loose(place));
+    assert_eq!(event.decode::<Value>().unwrap().get("photo"), Some(&data(b"1")));
+}
