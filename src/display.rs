@@ -36,8 +36,7 @@ impl fmt::Display for Excerpt<'_> {
     }
 }
 
-/// The text of an error that may quote what the peer sent, which is not all kept: such errors are
-/// cloned, and logged.
+/// The text of an error that may quote the peer. It is cut, since such errors are cloned and logged.
 pub(crate) fn brief(error: &impl fmt::Display) -> String {
     /// Takes this many characters, and then no more.
     struct Brief {

@@ -43,7 +43,7 @@ impl Panicked {
     }
 }
 
-/// Runs code of the application. What it has changed when it panics must be good enough to go on with.
+/// Runs code of the application. If it panics, what it has changed so far must still be usable.
 pub(crate) fn run<T>(code: impl FnOnce() -> T) -> Result<T, Panicked> {
     catch_unwind(AssertUnwindSafe(code)).map_err(Panicked::new)
 }

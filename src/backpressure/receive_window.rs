@@ -64,7 +64,7 @@ impl Backlog {
         Self { holding: self.holding.plus(other.holding), kept: self.kept.plus(other.kept) }
     }
 
-    /// How much may be kept beside this, where there was `room` for so much.
+    /// The part of `room` that is still free for what is kept beside the window.
     pub(crate) fn rest_of(self, room: Load) -> Load {
         room.minus(self.kept)
     }

@@ -302,8 +302,8 @@ impl<'de, E: serde::de::Error> Deserializer<'de> for Missing<E> {
     }
 }
 
-/// A JSON value in which attachments may stand: `serde_json`'s own deserializer, but for a type
-/// that asks for bytes and finds a placeholder.
+/// A JSON value that may contain attachments. `serde_json`'s own deserializer reads it, except where a
+/// type asks for bytes and finds a placeholder.
 struct Argument<'a, D> {
     inner: D,
     attachments: &'a [Bytes],

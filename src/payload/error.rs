@@ -49,7 +49,7 @@ const OWN: [&str; 4] = [
     "no such attachment",
 ];
 
-/// What of serde's text quotes no value: what was found, by its kind, and what was expected. The text
+/// The part of serde's text that quotes no value: the kind of value found, and what was expected. The text
 /// may have been cut. An error of the type's own, which may say anything, is not shown.
 fn without_values(text: &str) -> String {
     if text.starts_with(&format!("{PANICKED} panicked")) || text.starts_with("missing field `") {

@@ -20,7 +20,7 @@
 //! | Rust | reads | of `[]` | of `[1]` | of `[1,2]` | of `[[1,2]]` |
 //! |---|---|---|---|---|---|
 //! | `()` | nothing | `()` | `()` | `()` | `()` |
-//! | `u8`, and any type that is none of these | the first argument | error | `1` | `1` | error |
+//! | `u8`, and any type that is not in this table | the first argument | error | `1` | `1` | error |
 //! | `Vec<u8>` | the first one, an array | error | error | error | `[1, 2]` |
 //! | `((u8, u8),)` | the first one, an array of two | error | error | error | `((1, 2),)` |
 //! | `Option<u8>` | the first one, if there is one and it is not null | `None` | `Some(1)` | `Some(1)` | error |
@@ -210,8 +210,8 @@ impl Payload {
         self.json().get(self.inner.arguments..).unwrap_or("]")
     }
 
-    /// Whether there are attachments, and an object that came as data and would be taken for the place
-    /// of one by who gets this as text: only another parser can tell them apart.
+    /// Whether there are attachments, and also an object, sent as data, that a reader of the text would
+    /// take for the placeholder of one. Only another parser can tell them apart.
     pub(crate) fn is_ambiguous_as_text(&self) -> bool {
         !self.attachments().is_empty() && placeholder::has_escaped(self.json())
     }

@@ -1,7 +1,7 @@
 //! Whether the placeholders of a packet name attachments that it has, and nothing else looks like one.
 //!
-//! The text is scanned and not parsed: with the connection closed over what only a parser minds,
-//! nobody would be helped.
+//! The text is scanned, not parsed: closing the connection over faults that only a parser minds would
+//! help nobody.
 
 use super::tokens::{Token, Tokens, unquoted};
 
@@ -15,8 +15,8 @@ macro_rules! escaped {
     };
 }
 
-/// How the key of a placeholder is written where it is known to be data. It says the same to who decodes
-/// it, and [`has_escaped`] finds it.
+/// The spelling of a placeholder's key in an object that is known to be data. It decodes to the same key,
+/// and [`has_escaped`] finds it.
 #[cfg(feature = "msgpack")]
 pub(crate) const ESCAPED: &str = escaped!();
 

@@ -1,11 +1,11 @@
-//! The plain parts of strings in JSON text, many bytes at a time: most of a text is that.
+//! Finds the plain parts of strings in JSON text, many bytes at a time: they are most of a text.
 
 /// How many bytes are looked at as one, in registers that are as wide. In long strings it is four
 /// times as many.
 pub(crate) const BLOCK: usize = 16;
 
-/// What is left of a string without what means nothing in it: up to a quote, a backslash or a control
-/// character, or to the last seven bytes of the text.
+/// Skips the plain part of a string: up to a quote, a backslash, a control character, or the last seven
+/// bytes of the text.
 #[inline]
 pub(crate) fn skip_plain(mut rest: &[u8]) -> &[u8] {
     // What has one plain block is long, most of the time.

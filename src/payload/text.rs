@@ -16,13 +16,13 @@ pub(crate) struct Text {
 enum Whole {
     /// A part of what was read.
     Read(ByteString),
-    /// It was written here, and nobody takes a part of it: so it need not be shared, which would take
-    /// an allocation.
+    /// It was written here, and no part of it is taken. So it need not be shared, which would cost an
+    /// allocation.
     Written(String),
 }
 
 impl Text {
-    /// Leaves away so many bytes. Nothing is left if that is too many, or in the middle of a
+    /// Skips the first `bytes` bytes. Leaves nothing if there are fewer, or if that is inside a
     /// character.
     pub(crate) fn skip(mut self, bytes: usize) -> Self {
         self.begin = self.begin.saturating_add(bytes);

@@ -22,7 +22,7 @@ pub(crate) enum Token<'a> {
     Plain(&'a str),
 }
 
-/// The tokens of a text that is JSON. Of any other text it gives something, and comes to an end.
+/// The tokens of a JSON text. For any other text they are arbitrary, but the iterator ends.
 #[derive(Clone)]
 pub(crate) struct Tokens<'a> {
     rest: &'a str,

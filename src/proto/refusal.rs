@@ -83,7 +83,7 @@ impl fmt::Debug for Refusal {
 /// application put there: where that has a message, alone at its head or as a member, all of it is
 /// the data. Servers in Python send a string, or a list of it and more.
 ///
-/// The data stays text: what nobody asks for is not parsed, nor kept as a tree.
+/// The data stays text, so it is neither parsed nor kept as a tree unless it is asked for.
 pub(crate) fn refusal(data: Option<&str>) -> Refusal {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]

@@ -47,19 +47,19 @@ pub(crate) struct Limits {
     pub(crate) acks: usize,
 }
 
-/// What is taken: how many, and their bytes in the lower bits, so that both change at once.
+/// The items that are taken, and in the lower bits their bytes, so that both change at once.
 #[derive(Debug, Default)]
 struct Room(AtomicU64);
 
-/// One of no bytes, in a [`Room`].
+/// One item of no bytes, in a [`Room`].
 const ITEM: u64 = 1 << 40;
 const MAX_ITEMS: u64 = u64::MAX / ITEM;
 /// More than any machine has.
 const MAX_BYTES: u64 = ITEM - 1;
 
 impl Room {
-    /// Takes room for one more, if so many and so much of them are allowed. One that is larger than
-    /// all the room goes into an empty one: it could never be sent otherwise.
+    /// Takes room for one more item, unless that exceeds a limit. The first item may be larger than
+    /// `max_bytes`: otherwise it could never be sent.
     fn take(&self, bytes: usize, max_items: usize, max_bytes: usize) -> Option<()> {
         let max_items = wide(max_items).min(MAX_ITEMS);
         let max_bytes = wide(max_bytes).min(MAX_BYTES);

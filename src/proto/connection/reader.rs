@@ -22,7 +22,7 @@ pub(super) enum Input {
     Nothing,
     /// `None` if its attachments are still to come.
     Packet(Option<Packet>),
-    /// An event or an answer of an old server that is none. The clients of these servers go on, and
+    /// An invalid event or answer from an old server. The clients of these servers carry on after one,
     /// so nobody has noticed what such a server sends.
     Unreadable(ProtocolError),
     /// A message that is no packet.
