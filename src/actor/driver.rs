@@ -113,7 +113,7 @@ impl Driver {
             (Action::Drop, link) => hang_up(link, cx),
             (Action::Dial(protocol), link) => {
                 hang_up(link, cx);
-                log::debug!("{}: dialling", self.target.authority());
+                log::debug!("{}: dialling", self.target.endpoint.authority());
                 let dial =
                     DialContext { attempt: core.attempt(), reason: core.last_reason().cloned() };
                 self.link = Link::Dialling(Box::pin(self.target.dial(protocol, dial)));
@@ -286,7 +286,11 @@ fn hang_up(link: Link, cx: &mut TaskContext<'_>) {
 
 #[cfg(test)]
 mod tests {
-    use std::{net::TcpListener, sync::Arc, time::Duration};
+    use std::{
+        net::{Ipv4Addr, TcpListener},
+        sync::Arc,
+        time::Duration,
+    };
 
     use futures::task::noop_waker_ref;
 
@@ -299,7 +303,7 @@ mod tests {
             packet::{Limits, Parser},
             reconnect::Reconnect,
         },
-        transport::{Headers, Query},
+        transport::{Endpoint, Headers, Query},
     };
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -340,7 +344,12 @@ mod tests {
         // It takes connections and never says a word.
         let server = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let target = Target {
-            base: format!("http://{}/", server.local_addr().unwrap()),
+            endpoint: Endpoint {
+                is_secure: false,
+                host: url::Host::Ipv4(Ipv4Addr::LOCALHOST),
+                port: Some(server.local_addr().unwrap().port()),
+                path: "/".to_owned(),
+            },
             query: Query::default(),
             headers: Headers::default(),
             max_message: 1_000,

@@ -10,15 +10,14 @@ use actix_tls::connect::{
 use awc::{
     Client, Connector,
     error::{ConnectError, SendRequestError, WsClientError},
-    http::Uri,
+    http::{Uri, header::HOST},
     ws::WebsocketsRequest,
 };
-use bytestring::ByteString;
 use futures::future::try_join;
 use socket2::{SockRef, TcpKeepalive};
 
 use super::{
-    WebSocket,
+    Endpoint, WebSocket,
     refusal::{ReadRefusals, Refused, Words},
     request::{Headers, Query},
 };
@@ -34,8 +33,7 @@ use crate::{
 /// Where to dial, and with what.
 #[derive(Debug, Clone)]
 pub(crate) struct Target {
-    /// `http://host:port/path/`
-    pub(crate) base: String,
+    pub(crate) endpoint: Endpoint,
     pub(crate) query: Query,
     pub(crate) headers: Headers,
     /// The largest message to take in, in bytes.
@@ -77,12 +75,6 @@ thread_local! {
 }
 
 impl Target {
-    /// `host:port`, the name of the connection in logs.
-    pub(crate) fn authority(&self) -> ByteString {
-        let rest = self.base.split_once("://").map_or(&*self.base, |(_, rest)| rest);
-        rest.split('/').next().unwrap_or_default().into()
-    }
-
     /// Dials on the current thread.
     pub(crate) fn dial(
         &self,
@@ -94,7 +86,8 @@ impl Target {
             let max_message = target.max_message;
             let request = request(target.clone(), protocol, dial).await?;
             let connected = request.connect().await;
-            let (_, framed) = connected.map_err(|error| failure(error, &target.authority()))?;
+            let authority = || target.endpoint.authority();
+            let (_, framed) = connected.map_err(|error| failure(error, &authority()))?;
             Ok(WebSocket::new(framed, max_message))
         }
     }
@@ -106,13 +99,18 @@ async fn request(
     protocol: Protocol,
     dial: DialContext,
 ) -> Result<WebsocketsRequest, Reason> {
-    let Target { base, query, headers, max_message: _ } = target;
+    let Target { endpoint, query, headers, max_message: _ } = target;
     let (query, headers) = try_join(query.of(dial.clone()), headers.of(dial)).await?;
-    let url = format!("{base}?EIO={}&transport=websocket{query}", protocol.number());
+    let query = format!("EIO={}&transport=websocket{query}", protocol.number());
     // Options were checked at the start, and values of providers are encoded: only the length is left.
-    let url = Uri::try_from(url)
+    let uri = endpoint
+        .uri(&query)
         .map_err(|_| Reason::Provider("the query makes the URL too long".to_owned()))?;
-    let request = CLIENT.with(|client| client.ws(url));
+    let request = CLIENT.with(|client| client.ws(uri));
+    let request = match endpoint.host_header() {
+        Ok(host) if headers.iter().all(|(name, _)| name != HOST) => request.header(HOST, host),
+        _ => request,
+    };
     Ok(headers.into_iter().fold(request, |request, (name, value)| request.header(name, value)))
 }
 

@@ -222,7 +222,7 @@ impl ClientBuilder {
         let Parts { config, target, settings, defaults, ids, tickets } = self.build()?;
         let status = Arc::new(ConnectionStatus::default());
         let known = Arc::clone(&status);
-        let url = target.base.clone();
+        let url = target.endpoint.url();
         let (counters, window) = (Arc::clone(&settings.counters), Arc::clone(&settings.window));
         let connection = Connection::start_in_arbiter(arbiter, move |_| {
             Connection::new(config, seed(), target, window, known, counters)
