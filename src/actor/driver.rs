@@ -23,7 +23,7 @@ use crate::{
         clock::{self, SuspendWatch, Timer},
         provider::DialContext,
     },
-    transport::{DialFailure, Incoming, Target, WebSocket},
+    transport::{DialFailure, Dialer, Incoming, Target, WebSocket},
 };
 
 /// The most messages that are read before other tasks get their turn.
@@ -31,7 +31,7 @@ const BATCH: usize = 128;
 
 #[derive(Debug)]
 pub(crate) struct Driver {
-    target: Target,
+    dialer: Dialer,
     link: Link,
     timer: Timer,
     clock: SuspendWatch,
@@ -100,7 +100,7 @@ impl std::fmt::Debug for Link {
 impl Driver {
     pub(crate) fn new(target: Target) -> Self {
         let (timer, clock, watch) = (Timer::default(), SuspendWatch::new(), Watch::default());
-        Self { target, link: Link::Down, timer, clock, watch }
+        Self { dialer: Dialer::new(target), link: Link::Down, timer, clock, watch }
     }
 
     fn act(&mut self, action: Action, core: &proto::Connection, cx: &mut TaskContext<'_>) {
@@ -113,10 +113,10 @@ impl Driver {
             (Action::Drop, link) => hang_up(link, cx),
             (Action::Dial(protocol), link) => {
                 hang_up(link, cx);
-                log::debug!("{}: dialling", self.target.endpoint.authority());
+                log::debug!("{}: dialling", self.dialer.authority());
                 let dial =
                     DialContext { attempt: core.attempt(), reason: core.last_reason().cloned() };
-                self.link = Link::Dialling(Box::pin(self.target.dial(protocol, dial)));
+                self.link = Link::Dialling(Box::pin(self.dialer.dial(protocol, dial)));
             }
         }
     }

@@ -1,25 +1,20 @@
 //! Dialling: from a URL and headers to an open websocket.
 
-use std::{error::Error as _, io, time::Duration};
+use std::{error::Error as _, fmt, io, time::Duration};
 
-use actix_rt::net::TcpStream;
-use actix_service::Service;
-use actix_tls::connect::{
-    ConnectError as TcpConnectError, ConnectInfo, Connection as TcpConnection,
-};
 use awc::{
     Client, Connector,
     error::{ConnectError, SendRequestError, WsClientError},
-    http::{Uri, header::HOST},
+    http::header::HOST,
     ws::WebsocketsRequest,
 };
 use futures::future::try_join;
-use socket2::{SockRef, TcpKeepalive};
 
 use super::{
     Endpoint, WebSocket,
     refusal::{ReadRefusals, Refused, Words},
     request::{Headers, Query},
+    tcp::Tcp,
 };
 use crate::{
     display::brief,
@@ -59,32 +54,49 @@ impl From<Reason> for DialFailure {
 /// Longer than any deadline of the core, which is the only one that counts.
 const FOREVER: Duration = Duration::from_secs(86_400);
 
-thread_local! {
-    /// awc's client belongs to one thread; all connections of the thread share it. awc's limit of 100
-    /// connections is lifted. They share nothing else: awc does not pool connections that become websockets.
-    static CLIENT: Client = {
-        let connector = Connector::new().limit(0).timeout(FOREVER).connector(Tuned::default());
+/// Dials one server, on the thread that it was made on.
+///
+/// It has a client of awc to itself: awc keeps connections by host and port, and two that differ in
+/// anything else, such as TLS, must not get each other's.
+pub(crate) struct Dialer {
+    target: Target,
+    client: Client,
+}
+
+impl fmt::Debug for Dialer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { target, client: _ } = self;
+        f.debug_struct("Dialer").field("target", target).finish_non_exhaustive()
+    }
+}
+
+impl Dialer {
+    pub(crate) fn new(target: Target) -> Self {
+        let connector = Connector::new().timeout(FOREVER).connector(Tcp::default());
         // The connection's core has the only deadline.
-        Client::builder()
+        let client = Client::builder()
             .connector(connector)
             .wrap(ReadRefusals)
             .disable_timeout()
             .disable_redirects()
-            .finish()
-    };
-}
+            .finish();
+        Self { target, client }
+    }
 
-impl Target {
-    /// Dials on the current thread.
+    /// `host:port`, the name of the connection in logs.
+    pub(crate) fn authority(&self) -> String {
+        self.target.endpoint.authority()
+    }
+
     pub(crate) fn dial(
         &self,
         protocol: Protocol,
         dial: DialContext,
     ) -> impl Future<Output = Result<WebSocket, DialFailure>> + use<> {
-        let target = self.clone();
+        let (client, target) = (self.client.clone(), self.target.clone());
         async move {
             let max_message = target.max_message;
-            let request = request(target.clone(), protocol, dial).await?;
+            let request = request(&client, target.clone(), protocol, dial).await?;
             let connected = request.connect().await;
             let authority = || target.endpoint.authority();
             let (_, framed) = connected.map_err(|error| failure(error, &authority()))?;
@@ -95,6 +107,7 @@ impl Target {
 
 /// Builds the request, and asks the application's providers for their part.
 async fn request(
+    client: &Client,
     target: Target,
     protocol: Protocol,
     dial: DialContext,
@@ -106,56 +119,12 @@ async fn request(
     let uri = endpoint
         .uri(&query)
         .map_err(|_| Reason::Provider("the query makes the URL too long".to_owned()))?;
-    let request = CLIENT.with(|client| client.ws(uri));
+    let request = client.ws(uri);
     let request = match endpoint.host_header() {
         Ok(host) if headers.iter().all(|(name, _)| name != HOST) => request.header(HOST, host),
         _ => request,
     };
     Ok(headers.into_iter().fold(request, |request, (name, value)| request.header(name, value)))
-}
-
-/// TCP keepalive: after this idle time the system probes the other end, and from then on at this interval.
-const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(15));
-
-/// awc's own TCP connector, plus socket options that awc has no switch for.
-#[derive(Clone, Default)]
-struct Tuned {
-    inner: actix_tls::connect::ConnectorService,
-}
-
-impl Service<ConnectInfo<Uri>> for Tuned {
-    type Response = TcpConnection<Uri, TcpStream>;
-    type Error = TcpConnectError;
-    type Future = futures::future::LocalBoxFuture<'static, Result<Self::Response, Self::Error>>;
-
-    actix_service::always_ready!();
-
-    fn call(&self, request: ConnectInfo<Uri>) -> Self::Future {
-        let connecting = self.inner.call(request);
-        Box::pin(async move {
-            let connection = connecting.await?;
-            tune(connection.io_ref(), connection.request());
-            Ok(connection)
-        })
-    }
-}
-
-/// Sets `TCP_NODELAY`, since small events must not wait for the acknowledgement of earlier ones; and
-/// keepalive, which keeps NATs and firewalls from forgetting the connection, and notices a dead one where
-/// the server's heartbeat is slow. The connection works without either.
-fn tune(stream: &TcpStream, uri: &Uri) {
-    let (idle, interval) = KEEPALIVE;
-    let keepalive = TcpKeepalive::new().with_time(idle);
-    // The others have a fixed one.
-    #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple", windows))]
-    let keepalive = keepalive.with_interval(interval);
-    let set = SockRef::from(stream).set_tcp_keepalive(&keepalive);
-    for outcome in [stream.set_nodelay(true), set] {
-        if let Err(error) = outcome {
-            let link = uri.authority().map_or("", |authority| authority.as_str());
-            log::debug!("{link}: an option of the TCP connection cannot be set: {error}");
-        }
-    }
 }
 
 /// awc's errors cannot leave this thread, so they become text. awc's own prefix is left out: it says
@@ -217,19 +186,4 @@ fn refusal(Refused { status, retry_after, words }: Refused) -> DialFailure {
 fn is_end(error: &io::Error) -> bool {
     use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
     matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[actix::test]
-    async fn a_connection_has_no_delay_and_is_kept_alive() {
-        let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
-        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        assert!(!SockRef::from(&stream).keepalive().unwrap());
-        tune(&stream, &Uri::from_static("http://127.0.0.1"));
-        assert!(SockRef::from(&stream).keepalive().unwrap());
-        assert!(stream.nodelay().unwrap());
-    }
 }
