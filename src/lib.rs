@@ -219,7 +219,7 @@ pub use client::{
 };
 pub use error::{
     AckError, AnswerError, BridgeError, BuildError, ConnectFailure, DecodeError, EmitError,
-    Initiator, NamespaceError, ReadyError, Reason, Refusal, StartError, Unsendable,
+    Initiator, NamespaceError, ReadyError, Reason, Refusal, StartError, TlsFailure, Unsendable,
 };
 pub use message::{
     ConnectError, Disconnected, Emitted, Event, GaveUp, Lagged, Ready, Reconnecting, ServerError,
@@ -242,6 +242,8 @@ pub use proto::{
 };
 pub use runtime::provider::{DialContext, JoinContext};
 pub use stats::Stats;
+#[cfg(feature = "rustls")]
+pub use transport::tls;
 
 /// Compiles what the README shows.
 #[cfg(doctest)]

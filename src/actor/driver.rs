@@ -350,6 +350,7 @@ mod tests {
                 port: Some(server.local_addr().unwrap().port()),
                 path: "/".to_owned(),
             },
+            tls: None,
             query: Query::default(),
             headers: Headers::default(),
             max_message: 1_000,

@@ -32,15 +32,11 @@ impl Address {
     ) -> Result<Self, BuildError> {
         let (authority, path) = written(text).map_err(refuse)?;
         let url = Url::parse(text).map_err(|error| refuse(fault(error, authority)))?;
-        match url.scheme() {
-            "http" | "ws" => {}
-            "https" | "wss" => {
-                return Err(refuse(
-                    "TLS is not supported yet: use http or ws, behind a proxy that ends TLS",
-                ));
-            }
+        let is_secure = match url.scheme() {
+            "http" | "ws" => false,
+            "https" | "wss" => true,
             _ => return Err(refuse("its scheme is none of http, ws, https, wss")),
-        }
+        };
         let host = url.host().ok_or_else(|| refuse(NO_HOST))?;
         check_host(&host, authority).map_err(refuse)?;
         if authority.ends_with(':') || url.port() == Some(0) {
@@ -55,7 +51,7 @@ impl Address {
         let query = url.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
         Ok(Self {
             endpoint: Endpoint {
-                is_secure: false,
+                is_secure,
                 host: host.to_owned(),
                 port: url.port(),
                 path: path_of_request(request_path, trailing_slash)?,
@@ -216,6 +212,10 @@ mod tests {
             ("http://host/", "http://host", "/"),
             ("http://host:3000/shop", "http://host:3000", "/shop"),
             ("ws://host:80", "http://host", "/"),
+            ("https://host", "https://host", "/"),
+            ("wss://host:443/x", "https://host", "/x"),
+            ("https://host:80", "https://host:80", "/"),
+            ("ws://host:443", "http://host:443", "/"),
             ("HTTP://Host.Example:0080", "http://host.example", "/"),
             ("http://host:65535", "http://host:65535", "/"),
             ("http://my_service.local.", "http://my_service.local.", "/"),
@@ -250,7 +250,6 @@ mod tests {
             ("two slashes", &["http:host", "http:/host", "WS:host", "https:/host"]),
             ("no host", &["http://", "http:///shop", "http://:3000", "http://?x", "http://#x"]),
             ("its scheme", &["ftp://host", "localhost://host", "httpx://host"]),
-            ("TLS", &["https://host", "wss://host:443/x"]),
             (
                 "its port",
                 &[

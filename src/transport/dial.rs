@@ -3,7 +3,7 @@
 use std::{error::Error as _, fmt, io, time::Duration};
 
 use awc::{
-    Client, Connector,
+    Client,
     error::{ConnectError, SendRequestError, WsClientError},
     http::header::HOST,
     ws::WebsocketsRequest,
@@ -11,16 +11,17 @@ use awc::{
 use futures::future::try_join;
 
 use super::{
-    Endpoint, WebSocket,
+    Endpoint, Session, WebSocket,
+    connector::Connector,
     refusal::{ReadRefusals, Refused, Words},
     request::{Headers, Query},
-    tcp::Tcp,
 };
 use crate::{
     display::brief,
     proto::{
         engine::Protocol,
         reason::{ConnectFailure, Reason},
+        tls_failure::TlsFailure,
     },
     runtime::provider::DialContext,
 };
@@ -29,6 +30,8 @@ use crate::{
 #[derive(Debug, Clone)]
 pub(crate) struct Target {
     pub(crate) endpoint: Endpoint,
+    /// For an endpoint with TLS.
+    pub(crate) tls: Option<Session>,
     pub(crate) query: Query,
     pub(crate) headers: Headers,
     /// The largest message to take in, in bytes.
@@ -72,7 +75,8 @@ impl fmt::Debug for Dialer {
 
 impl Dialer {
     pub(crate) fn new(target: Target) -> Self {
-        let connector = Connector::new().timeout(FOREVER).connector(Tcp::default());
+        let connector = Connector::new(target.tls.clone());
+        let connector = awc::Connector::new().timeout(FOREVER).connector(connector);
         // The connection's core has the only deadline.
         let client = Client::builder()
             .connector(connector)
@@ -98,8 +102,10 @@ impl Dialer {
             let max_message = target.max_message;
             let request = request(&client, target.clone(), protocol, dial).await?;
             let connected = request.connect().await;
-            let authority = || target.endpoint.authority();
-            let (_, framed) = connected.map_err(|error| failure(error, &authority()))?;
+            let (_, framed) = connected.map_err(|error| match tls_failure(&error, &target) {
+                Some(failure) => Reason::Connect(ConnectFailure::Tls(failure)).into(),
+                None => failure(error, &target.endpoint.authority()),
+            })?;
             Ok(WebSocket::new(framed, max_message))
         }
     }
@@ -112,7 +118,7 @@ async fn request(
     protocol: Protocol,
     dial: DialContext,
 ) -> Result<WebsocketsRequest, Reason> {
-    let Target { endpoint, query, headers, max_message: _ } = target;
+    let Target { endpoint, tls: _, query, headers, max_message: _ } = target;
     let (query, headers) = try_join(query.of(dial.clone()), headers.of(dial)).await?;
     let query = format!("EIO={}&transport=websocket{query}", protocol.number());
     // Options were checked at the start, and values of providers are encoded: only the length is left.
@@ -125,6 +131,20 @@ async fn request(
         _ => request,
     };
     Ok(headers.into_iter().fold(request, |request, (name, value)| request.header(name, value)))
+}
+
+/// What is wrong with TLS, if that is it. A server that misses the client's certificate may say so only
+/// when the request is on its way.
+fn tls_failure(error: &WsClientError, target: &Target) -> Option<TlsFailure> {
+    let tls = target.tls.as_ref()?;
+    let WsClientError::SendRequest(error) = error else { return None };
+    match error {
+        SendRequestError::Connect(ConnectError::Io(error)) | SendRequestError::Send(error) => {
+            tls.explain(error)
+        }
+        SendRequestError::Response(error) => tls.explain(error.source()?.downcast_ref()?),
+        _ => None,
+    }
 }
 
 /// awc's errors cannot leave this thread, so they become text. awc's own prefix is left out: it says
@@ -163,6 +183,10 @@ fn failure(error: WsClientError, server: &str) -> DialFailure {
             ConnectError::NoRecords => {
                 ConnectFailure::UnknownHost(brief(&format_args!("{server}: it has no address")))
             }
+            // TCP says that it is refused, or cannot be routed; only TLS is closed.
+            ConnectError::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                ConnectFailure::NoAnswer
+            }
             error => ConnectFailure::Unreachable(brief(&format_args!("{server}: {error}"))),
         },
         WsClientError::SendRequest(error) => {
@@ -183,7 +207,7 @@ fn refusal(Refused { status, retry_after, words }: Refused) -> DialFailure {
 }
 
 /// Whether the other side has ended the connection, cleanly or not.
-fn is_end(error: &io::Error) -> bool {
+pub(super) fn is_end(error: &io::Error) -> bool {
     use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
     matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)
 }

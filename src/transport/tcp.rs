@@ -3,10 +3,9 @@
 use std::time::Duration;
 
 use actix_rt::net::TcpStream;
-use actix_service::Service;
+use actix_service::Service as _;
 use actix_tls::connect::{ConnectError, ConnectInfo, Connection, ConnectorService};
 use awc::http::Uri;
-use futures::future::LocalBoxFuture;
 use socket2::{SockRef, TcpKeepalive};
 
 /// TCP keepalive: after this idle time the system probes the other end, and from then on at this interval.
@@ -18,20 +17,17 @@ pub(super) struct Tcp {
     inner: ConnectorService,
 }
 
-impl Service<ConnectInfo<Uri>> for Tcp {
-    type Response = Connection<Uri, TcpStream>;
-    type Error = ConnectError;
-    type Future = LocalBoxFuture<'static, Result<Self::Response, Self::Error>>;
-
-    actix_service::always_ready!();
-
-    fn call(&self, request: ConnectInfo<Uri>) -> Self::Future {
+impl Tcp {
+    pub(super) fn connect(
+        &self,
+        request: ConnectInfo<Uri>,
+    ) -> impl Future<Output = Result<Connection<Uri, TcpStream>, ConnectError>> + use<> {
         let connecting = self.inner.call(request);
-        Box::pin(async move {
+        async move {
             let connection = connecting.await?;
             tune(connection.io_ref(), connection.request());
             Ok(connection)
-        })
+        }
     }
 }
 

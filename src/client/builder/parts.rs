@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+#[cfg(feature = "rustls")]
+use crate::tls::Tls;
 use crate::{
     actor::{settings::Settings, waiters::Patience},
     backpressure::{receive_window::ReceiveWindow, send_quota},
@@ -35,6 +37,13 @@ impl ClientBuilder {
         if endpoint.uri(&format!("EIO=4&transport=websocket{}", query.text())).is_err() {
             return Err(BuildError::Url("it is too long with the query".to_owned()));
         }
+        #[cfg(feature = "rustls")]
+        let tls = endpoint
+            .is_secure
+            .then(|| Tls::session(self.tls, &endpoint.host, &endpoint.authority()))
+            .transpose()?;
+        #[cfg(not(feature = "rustls"))]
+        let tls = if endpoint.is_secure { return Err(no_tls()) } else { None };
         // Not less, or callers would learn that time is up, and not why.
         let ready = self.connect_timeout.saturating_add(self.join_timeout);
         let defaults = Defaults {
@@ -50,7 +59,7 @@ impl ClientBuilder {
         let (credentials, provider) = self.auth.build().map_err(BuildError::Auth)?;
         let headers = Headers::new(self.headers, self.headers_with)?;
         let link = endpoint.authority().into();
-        let target = Target { endpoint, query, headers, max_message: self.max_message_size };
+        let target = Target { endpoint, tls, query, headers, max_message: self.max_message_size };
         let config = Arc::new(Config {
             pin: self.protocol,
             parser: self.parser,
@@ -102,6 +111,8 @@ impl ClientBuilder {
             query: _,
             headers: _,
             auth: _,
+            #[cfg(feature = "rustls")]
+                tls: _,
             // They take anything.
             trailing_slash: _,
             query_with: _,
@@ -146,4 +157,13 @@ impl ClientBuilder {
             broken.map(|Range { name, expected, .. }| BuildError::Option { name, expected });
         error.map_or(Ok(()), Err)
     }
+}
+
+#[cfg(not(feature = "rustls"))]
+fn no_tls() -> BuildError {
+    BuildError::Url(
+        "its scheme needs TLS, which this program was built without: build actix-socketio with its \
+         feature rustls"
+            .to_owned(),
+    )
 }
