@@ -44,7 +44,7 @@ pub enum BuildError {
     /// The `auth` value is not an object, or could not be serialised.
     #[error("unusable auth: {0}")]
     Auth(String),
-    /// An option of [TLS](crate::ClientBuilder::tls) cannot be used.
+    /// An option of TLS (`ClientBuilder::tls`) cannot be used.
     #[error("option {option} of TLS: {error}")]
     Tls {
         /// The option's name, such as `add_ca_file`.
