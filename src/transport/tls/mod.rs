@@ -16,10 +16,13 @@
 //! ```
 //!
 //! TLS 1.2 and 1.3 are spoken, by [rustls] with the cryptography of `ring`. Why there is no TLS session
-//! is a [`TlsFailure`](crate::TlsFailure).
+//! is a [`TlsFailure`].
 
 mod failure;
 mod verifier;
+
+#[cfg(test)]
+mod tests;
 
 use std::{
     fmt, io,
