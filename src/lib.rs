@@ -68,6 +68,7 @@
 //! | I want to | see |
 //! |---|---|
 //! | connect, set options | [`Client::builder`], [`ClientBuilder`] |
+//! | connect over TLS, with certificates of your own | [`guide::getting_through`] |
 //! | join a namespace with credentials, middleware or options of its own | [`Client::namespace`], [`NamespaceBuilder`] |
 //! | join and leave namespaces | [`Client::of`], [`Socket::ready`], [`Socket::state`], [`Socket::disconnect`], [`Socket::connect`] |
 //! | receive events | [`Socket::subscribe`], [`Socket::subscribe_to`], [`message`] |
@@ -170,7 +171,7 @@
 //!
 //! # Not yet
 //!
-//! HTTP long-polling, TLS.
+//! HTTP long-polling.
 
 #![cfg_attr(
     test,

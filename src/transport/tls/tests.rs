@@ -79,7 +79,7 @@ fn an_option_that_cannot_be_used_is_named_with_what_is_wrong() {
 fn the_name_is_the_host_of_the_url_unless_it_is_set() {
     let name = |set: Option<&str>, host: Host| {
         let tls = Tls::new().danger_accept_any_certificate();
-        let tls = set.into_iter().fold(tls, |tls, name| tls.server_name(name));
+        let tls = set.into_iter().fold(tls, Tls::server_name);
         Tls::session(Some(tls), &host, "").map(|session| session.name.to_str().into_owned()).ok()
     };
     for (set, host, expected) in [
