@@ -68,6 +68,7 @@
 //! | I want to | see |
 //! |---|---|
 //! | connect, set options | [`Client::builder`], [`ClientBuilder`] |
+//! | connect over TLS, with certificates of your own | [`guide::getting_through`] |
 //! | join a namespace with credentials, middleware or options of its own | [`Client::namespace`], [`NamespaceBuilder`] |
 //! | join and leave namespaces | [`Client::of`], [`Socket::ready`], [`Socket::state`], [`Socket::disconnect`], [`Socket::connect`] |
 //! | receive events | [`Socket::subscribe`], [`Socket::subscribe_to`], [`message`] |
@@ -170,7 +171,7 @@
 //!
 //! # Not yet
 //!
-//! HTTP long-polling, TLS.
+//! HTTP long-polling.
 
 #![cfg_attr(
     test,
@@ -219,7 +220,7 @@ pub use client::{
 };
 pub use error::{
     AckError, AnswerError, BridgeError, BuildError, ConnectFailure, DecodeError, EmitError,
-    Initiator, NamespaceError, ReadyError, Reason, Refusal, StartError, Unsendable,
+    Initiator, NamespaceError, ReadyError, Reason, Refusal, StartError, TlsFailure, Unsendable,
 };
 pub use message::{
     ConnectError, Disconnected, Emitted, Event, GaveUp, Lagged, Ready, Reconnecting, ServerError,
@@ -242,6 +243,8 @@ pub use proto::{
 };
 pub use runtime::provider::{DialContext, JoinContext};
 pub use stats::Stats;
+#[cfg(feature = "rustls")]
+pub use transport::tls;
 
 /// Compiles what the README shows.
 #[cfg(doctest)]

@@ -89,6 +89,20 @@ async fn providers_are_asked_before_each_dial_and_know_why() {
 }
 
 #[actix::test]
+async fn the_host_header_is_that_of_the_url_unless_it_is_set() {
+    let server = Scripted::start();
+    for set in [None, Some("other.example")] {
+        let builder = Client::builder(server.url());
+        let builder = set.into_iter().fold(builder, |builder, host| builder.header("Host", host));
+        let _client = builder.start().unwrap();
+        let peer = server.accept().await;
+        let url = server.url();
+        let authority = url.strip_prefix("http://").unwrap();
+        assert_eq!(peer.header("host"), Some(set.unwrap_or(authority)));
+    }
+}
+
+#[actix::test]
 async fn what_a_provider_cannot_give_is_not_dialled_for_and_is_tried_again() {
     let server = Scripted::start();
     let client = Client::builder(server.url())

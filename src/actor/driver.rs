@@ -23,7 +23,7 @@ use crate::{
         clock::{self, SuspendWatch, Timer},
         provider::DialContext,
     },
-    transport::{DialFailure, Incoming, Target, WebSocket},
+    transport::{DialFailure, Dialer, Incoming, Target, WebSocket},
 };
 
 /// The most messages that are read before other tasks get their turn.
@@ -31,7 +31,7 @@ const BATCH: usize = 128;
 
 #[derive(Debug)]
 pub(crate) struct Driver {
-    target: Target,
+    dialer: Dialer,
     link: Link,
     timer: Timer,
     clock: SuspendWatch,
@@ -100,7 +100,7 @@ impl std::fmt::Debug for Link {
 impl Driver {
     pub(crate) fn new(target: Target) -> Self {
         let (timer, clock, watch) = (Timer::default(), SuspendWatch::new(), Watch::default());
-        Self { target, link: Link::Down, timer, clock, watch }
+        Self { dialer: Dialer::new(target), link: Link::Down, timer, clock, watch }
     }
 
     fn act(&mut self, action: Action, core: &proto::Connection, cx: &mut TaskContext<'_>) {
@@ -113,10 +113,10 @@ impl Driver {
             (Action::Drop, link) => hang_up(link, cx),
             (Action::Dial(protocol), link) => {
                 hang_up(link, cx);
-                log::debug!("{}: dialling", self.target.authority());
+                log::debug!("{}: dialling", self.dialer.authority());
                 let dial =
                     DialContext { attempt: core.attempt(), reason: core.last_reason().cloned() };
-                self.link = Link::Dialling(Box::pin(self.target.dial(protocol, dial)));
+                self.link = Link::Dialling(Box::pin(self.dialer.dial(protocol, dial)));
             }
         }
     }
@@ -286,7 +286,11 @@ fn hang_up(link: Link, cx: &mut TaskContext<'_>) {
 
 #[cfg(test)]
 mod tests {
-    use std::{net::TcpListener, sync::Arc, time::Duration};
+    use std::{
+        net::{Ipv4Addr, TcpListener},
+        sync::Arc,
+        time::Duration,
+    };
 
     use futures::task::noop_waker_ref;
 
@@ -299,7 +303,7 @@ mod tests {
             packet::{Limits, Parser},
             reconnect::Reconnect,
         },
-        transport::{Headers, Query},
+        transport::{Endpoint, Headers, Query},
     };
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -340,7 +344,13 @@ mod tests {
         // It takes connections and never says a word.
         let server = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let target = Target {
-            base: format!("http://{}/", server.local_addr().unwrap()),
+            endpoint: Endpoint {
+                is_secure: false,
+                host: url::Host::Ipv4(Ipv4Addr::LOCALHOST),
+                port: Some(server.local_addr().unwrap().port()),
+                path: "/".to_owned(),
+            },
+            tls: None,
             query: Query::default(),
             headers: Headers::default(),
             max_message: 1_000,

@@ -47,8 +47,8 @@ pub(crate) struct Journal {
 impl Journal {
     pub(crate) fn new(target: &Target) -> Self {
         Self {
-            url: target.base.clone(),
-            link: target.authority(),
+            url: target.endpoint.url(),
+            link: target.endpoint.authority().into(),
             is_up: false,
             has_failed: false,
             failing: None,

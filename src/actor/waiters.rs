@@ -62,7 +62,9 @@ impl Patience {
         let Reason::Connect(failure) = reason else { return false };
         !self.is_endless
             && match failure {
-                ConnectFailure::UnknownHost(_) | ConnectFailure::NoWebsocket(_) => true,
+                ConnectFailure::UnknownHost(_)
+                | ConnectFailure::NoWebsocket(_)
+                | ConnectFailure::Tls(_) => true,
                 ConnectFailure::Status(401 | 403) if self.has_providers => false,
                 // Not now.
                 ConnectFailure::Status(408 | 425 | 429) => false,
@@ -146,7 +148,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::runtime::task;
+    use crate::{proto::tls_failure::TlsFailure, runtime::task};
 
     const DEFAULT: Patience = Patience { is_endless: false, has_providers: false };
 
@@ -178,6 +180,8 @@ mod tests {
         }
         let unknown = Reason::Connect(ConnectFailure::UnknownHost("no".to_owned()));
         assert_eq!(patience(DEFAULT, &unknown), Some(1));
+        let untrusted = Reason::Connect(ConnectFailure::Tls(TlsFailure::UnknownIssuer));
+        assert_eq!(patience(DEFAULT, &untrusted), Some(1));
         for reason in [
             Reason::Connect(ConnectFailure::Unreachable("refused".to_owned())),
             Reason::Connect(ConnectFailure::TimedOut),

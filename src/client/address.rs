@@ -1,41 +1,42 @@
-//! The URL of a server: its origin, the default namespace, and the query of the request.
+//! The URL of a server: where it is, the default namespace, and the query of the request.
 //!
 //! A URL that could lead to another server than its author meant is refused, even if a browser would
 //! repair it. An error names the part and the remedy. It never repeats the URL, which may have a secret
 //! in it.
 
+use awc::http::uri::PathAndQuery;
 use bytestring::ByteString;
 use url::{Host, ParseError, Url};
 
 use crate::{
     client::error::{BuildError, NamespaceError},
     proto::packet::{MAX_NAMESPACE, root},
-    transport::{Pairs, is_of_the_protocol},
+    transport::{Endpoint, Pairs, is_of_the_protocol},
 };
 
 /// The parts of a URL.
 #[derive(Debug)]
 pub(crate) struct Address {
-    /// `http://host:port`
-    pub(crate) origin: String,
+    pub(crate) endpoint: Endpoint,
     pub(crate) namespace: ByteString,
     /// Percent-encoded.
     pub(crate) query: Pairs,
 }
 
 impl Address {
-    pub(crate) fn parse(text: &str) -> Result<Self, BuildError> {
+    /// `request_path` and `trailing_slash` are options: the path in the URL is a namespace.
+    pub(crate) fn parse(
+        text: &str,
+        request_path: &str,
+        trailing_slash: bool,
+    ) -> Result<Self, BuildError> {
         let (authority, path) = written(text).map_err(refuse)?;
         let url = Url::parse(text).map_err(|error| refuse(fault(error, authority)))?;
-        match url.scheme() {
-            "http" | "ws" => {}
-            "https" | "wss" => {
-                return Err(refuse(
-                    "TLS is not supported yet: use http or ws, behind a proxy that ends TLS",
-                ));
-            }
+        let is_secure = match url.scheme() {
+            "http" | "ws" => false,
+            "https" | "wss" => true,
             _ => return Err(refuse("its scheme is none of http, ws, https, wss")),
-        }
+        };
         let host = url.host().ok_or_else(|| refuse(NO_HOST))?;
         check_host(&host, authority).map_err(refuse)?;
         if authority.ends_with(':') || url.port() == Some(0) {
@@ -47,10 +48,14 @@ impl Address {
         if let Some((key, _)) = url.query_pairs().find(|(key, _)| is_of_the_protocol(key)) {
             return Err(BuildError::Query(key.into_owned()));
         }
-        let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
         let query = url.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
         Ok(Self {
-            origin: format!("http://{host}{port}"),
+            endpoint: Endpoint {
+                is_secure,
+                host: host.to_owned(),
+                port: url.port(),
+                path: path_of_request(request_path, trailing_slash)?,
+            },
             namespace,
             query: query
                 .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
@@ -58,6 +63,21 @@ impl Address {
                 .collect(),
         })
     }
+}
+
+/// The path of the request, with a slash at its end or without, by the rule of the official client.
+///
+/// What is wrong is not repeated: a query that got into the wrong place may have a token in it.
+fn path_of_request(path: &str, slash: bool) -> Result<String, BuildError> {
+    let bare = path.strip_suffix('/').unwrap_or(path);
+    let whole = format!("{bare}{}", if slash || bare.is_empty() { "/" } else { "" });
+    // What is not ASCII would have to be percent-encoded.
+    let is_path = path.starts_with('/') && path.is_ascii() && !path.contains(['?', '#']);
+    if !is_path || PathAndQuery::try_from(whole.as_str()).is_err() {
+        let expected = "a slash first, and then only what a URL's path can have";
+        return Err(BuildError::Option { name: "path", expected });
+    }
+    Ok(whole)
 }
 
 const NO_HOST: &str = "it has no host: write http://host:port";
@@ -181,6 +201,10 @@ pub(crate) fn shown_url(url: &str) -> String {
 mod tests {
     use super::*;
 
+    fn parse(url: &str) -> Result<Address, BuildError> {
+        Address::parse(url, "/", true)
+    }
+
     #[test]
     fn a_url_says_where_the_server_is_and_which_namespace_is_meant() {
         for (url, origin, namespace) in [
@@ -188,6 +212,10 @@ mod tests {
             ("http://host/", "http://host", "/"),
             ("http://host:3000/shop", "http://host:3000", "/shop"),
             ("ws://host:80", "http://host", "/"),
+            ("https://host", "https://host", "/"),
+            ("wss://host:443/x", "https://host", "/x"),
+            ("https://host:80", "https://host:80", "/"),
+            ("ws://host:443", "http://host:443", "/"),
             ("HTTP://Host.Example:0080", "http://host.example", "/"),
             ("http://host:65535", "http://host:65535", "/"),
             ("http://my_service.local.", "http://my_service.local.", "/"),
@@ -206,8 +234,9 @@ mod tests {
             ("http://host?x=/y", "http://host", "/"),
             ("http://host#/y", "http://host", "/"),
         ] {
-            let address = Address::parse(url).unwrap_or_else(|error| panic!("{url}: {error}"));
-            assert_eq!((&*address.origin, &*address.namespace), (origin, namespace), "{url}");
+            let address = parse(url).unwrap_or_else(|error| panic!("{url}: {error}"));
+            assert_eq!(address.endpoint.url(), format!("{origin}/"), "{url}");
+            assert_eq!(address.namespace, namespace, "{url}");
             // By its name it is the same.
             assert_eq!(namespace_name(namespace).unwrap(), address.namespace);
         }
@@ -221,7 +250,6 @@ mod tests {
             ("two slashes", &["http:host", "http:/host", "WS:host", "https:/host"]),
             ("no host", &["http://", "http:///shop", "http://:3000", "http://?x", "http://#x"]),
             ("its scheme", &["ftp://host", "localhost://host", "httpx://host"]),
-            ("TLS", &["https://host", "wss://host:443/x"]),
             (
                 "its port",
                 &[
@@ -255,7 +283,7 @@ mod tests {
             ("namespace", &["http://host/a,b"]),
         ] {
             for url in urls {
-                let error = Address::parse(url).map(|address| address.origin);
+                let error = parse(url).map(|address| address.endpoint);
                 let Err(BuildError::Url(error)) = error else { panic!("{url}: {error:?}") };
                 assert!(error.contains(part), "{url}: {error}");
             }
@@ -264,7 +292,7 @@ mod tests {
 
     #[test]
     fn a_query_is_kept_in_its_order_and_has_nothing_of_the_protocol() {
-        let query = |url: &str| Address::parse(url).map(|address| address.query);
+        let query = |url: &str| parse(url).map(|address| address.query);
         let pairs = |pairs: &[(&str, &str)]| -> Pairs {
             pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
         };

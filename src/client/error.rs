@@ -4,6 +4,8 @@ use std::fmt;
 
 use thiserror::Error;
 
+#[cfg(feature = "rustls")]
+use crate::tls::TlsError;
 use crate::{
     actor::waiters::ReadyError, display::Excerpt, proto::reason::Reason, transport::RequestError,
 };
@@ -42,6 +44,14 @@ pub enum BuildError {
     /// The `auth` value is not an object, or could not be serialised.
     #[error("unusable auth: {0}")]
     Auth(String),
+    /// An option of TLS (`ClientBuilder::tls`) cannot be used.
+    #[error("option {option} of TLS: {error}")]
+    Tls {
+        /// The option's name, such as `add_ca_file`.
+        option: &'static str,
+        /// What is wrong with it. It repeats no key.
+        error: String,
+    },
     /// An option is out of its range.
     #[error("option {name} takes {expected}")]
     Option {
@@ -68,6 +78,9 @@ impl fmt::Debug for BuildError {
             }
             Self::Query(name) => f.debug_tuple("Query").field(name).finish(),
             Self::Auth(error) => f.debug_tuple("Auth").field(error).finish(),
+            Self::Tls { option, error } => {
+                f.debug_struct("Tls").field("option", option).field("error", error).finish()
+            }
             Self::Option { name, expected } => {
                 f.debug_struct("Option").field("name", name).field("expected", expected).finish()
             }
@@ -84,6 +97,13 @@ impl From<RequestError> for BuildError {
             RequestError::Header { name, error } => Self::Header { name, error },
             RequestError::Query(name) => Self::Query(name),
         }
+    }
+}
+
+#[cfg(feature = "rustls")]
+impl From<TlsError> for BuildError {
+    fn from(TlsError { option, error }: TlsError) -> Self {
+        Self::Tls { option, error }
     }
 }
 
@@ -127,7 +147,7 @@ pub enum StartError {
     /// The default namespace was not joined.
     #[error("namespace {} of {server}: {error}{}", Excerpt(namespace), advice(namespace, error))]
     Ready {
-        /// Where the request went: `http://host:port/path/`.
+        /// Where the request went, such as `http://host:port/path/`.
         server: String,
         /// Its name.
         namespace: String,

@@ -49,6 +49,7 @@ fn other_errors() -> Vec<Shown> {
         BuildError::Header { name: "a".to_owned(), error: "no" },
         BuildError::Query("sid".to_owned()),
         BuildError::Auth("no".to_owned()),
+        BuildError::Tls { option: "add_ca_pem", error: "no".to_owned() },
         BuildError::Option { name: "jitter", expected: "0.0 to 1.0" },
         BuildError::NoArbiter,
     ] {

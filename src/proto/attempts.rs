@@ -59,6 +59,11 @@ impl Attempts {
         self.policy.wait(attempt, self.jitter.next())
     }
 
+    /// The delay before an attempt that will hardly succeed: the longest, whichever attempt it is.
+    pub(crate) fn longest_delay(&mut self) -> Duration {
+        self.delay(u32::MAX)
+    }
+
     /// When the limiter lets a client dial whose delay is over.
     pub(crate) fn reserve(&self, now: Instant) -> Instant {
         self.policy.reserve(now)
@@ -92,5 +97,6 @@ mod tests {
             }
         }
         assert_eq!([1, 2, 3, 4].map(|attempt| attempts.delay(attempt).as_secs()), [1, 2, 4, 5]);
+        assert_eq!(attempts.longest_delay(), 5 * second);
     }
 }

@@ -41,6 +41,7 @@ pub(crate) mod round_trips;
 pub(crate) mod session;
 pub(crate) mod suspect;
 pub(crate) mod ticket;
+pub(crate) mod tls_failure;
 
 pub use packet::ProtocolError;
 

@@ -2,7 +2,9 @@
 
 use thiserror::Error;
 
-use super::{ProtocolError, engine::Protocol, packet::Parser, refusal::Refusal};
+use super::{
+    ProtocolError, engine::Protocol, packet::Parser, refusal::Refusal, tls_failure::TlsFailure,
+};
 use crate::display::{Excerpt, brief};
 
 /// The side that ended it.
@@ -124,6 +126,11 @@ impl Reason {
         matches!(self, Self::Shutdown | Self::Connect(ConnectFailure::Unsupported { .. }))
     }
 
+    /// Whether the client begins with the longest delay: somebody has to do something first.
+    pub(crate) fn is_slow(&self) -> bool {
+        matches!(self, Self::Connect(ConnectFailure::Tls(_)))
+    }
+
     /// A name for the kind of reason, for counters and metrics: in lower case with underscores,
     /// such as `ping_timeout`.
     ///
@@ -192,6 +199,9 @@ pub enum ConnectFailure {
         "the server closed the connection without an answer: is the path right, and is it http or https?"
     )]
     NoAnswer,
+    /// There is no TLS session with the server (`https`, `wss`).
+    #[error("{0}")]
+    Tls(TlsFailure),
     /// The server answered the websocket request with this HTTP status. The text of its answer is
     /// logged.
     #[error("the server answered the websocket request with HTTP status {0}{hint}", hint = hint(*.0))]
@@ -246,6 +256,8 @@ pub(crate) mod tests {
             ConnectFailure::UnknownHost("no such name".to_owned()),
             ConnectFailure::TimedOut,
             ConnectFailure::NoAnswer,
+            ConnectFailure::Tls(TlsFailure::UnknownIssuer),
+            ConnectFailure::Tls(TlsFailure::Handshake("no".to_owned())),
             ConnectFailure::Status(301),
             ConnectFailure::Status(401),
             ConnectFailure::Status(404),

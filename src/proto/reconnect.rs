@@ -77,7 +77,8 @@ impl Range {
 /// The options are checked when a client [starts](crate::ClientBuilder::start) with the policy.
 ///
 /// The default is that of the official client. It tries for ever, the first connection included.
-/// The first delay is one second, and each further one is twice as long, up to five seconds. A
+/// The first delay is one second, and each further one is twice as long, up to five seconds. After a
+/// failure of TLS, such as a certificate that is not trusted, the first delay is the longest one. A
 /// jitter of up to half in either direction keeps the clients of a restarted server from coming
 /// back at once. Unlike the official client, the clients of one process take turns: 100 reconnect
 /// per second; see [`DialLimiter`].

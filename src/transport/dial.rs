@@ -1,24 +1,18 @@
 //! Dialling: from a URL and headers to an open websocket.
 
-use std::{error::Error as _, io, time::Duration};
+use std::{error::Error as _, fmt, io, time::Duration};
 
-use actix_rt::net::TcpStream;
-use actix_service::Service;
-use actix_tls::connect::{
-    ConnectError as TcpConnectError, ConnectInfo, Connection as TcpConnection,
-};
 use awc::{
-    Client, Connector,
+    Client,
     error::{ConnectError, SendRequestError, WsClientError},
-    http::Uri,
+    http::header::HOST,
     ws::WebsocketsRequest,
 };
-use bytestring::ByteString;
 use futures::future::try_join;
-use socket2::{SockRef, TcpKeepalive};
 
 use super::{
-    WebSocket,
+    Endpoint, Session, WebSocket,
+    connector::Connector,
     refusal::{ReadRefusals, Refused, Words},
     request::{Headers, Query},
 };
@@ -27,6 +21,7 @@ use crate::{
     proto::{
         engine::Protocol,
         reason::{ConnectFailure, Reason},
+        tls_failure::TlsFailure,
     },
     runtime::provider::DialContext,
 };
@@ -34,8 +29,9 @@ use crate::{
 /// Where to dial, and with what.
 #[derive(Debug, Clone)]
 pub(crate) struct Target {
-    /// `http://host:port/path/`
-    pub(crate) base: String,
+    pub(crate) endpoint: Endpoint,
+    /// For an endpoint with TLS.
+    pub(crate) tls: Option<Session>,
     pub(crate) query: Query,
     pub(crate) headers: Headers,
     /// The largest message to take in, in bytes.
@@ -61,40 +57,55 @@ impl From<Reason> for DialFailure {
 /// Longer than any deadline of the core, which is the only one that counts.
 const FOREVER: Duration = Duration::from_secs(86_400);
 
-thread_local! {
-    /// awc's client belongs to one thread; all connections of the thread share it. awc's limit of 100
-    /// connections is lifted. They share nothing else: awc does not pool connections that become websockets.
-    static CLIENT: Client = {
-        let connector = Connector::new().limit(0).timeout(FOREVER).connector(Tuned::default());
+/// Dials one server, on the thread that it was made on.
+///
+/// It has a client of awc to itself: awc keeps connections by host and port, and two that differ in
+/// anything else, such as TLS, must not get each other's.
+pub(crate) struct Dialer {
+    target: Target,
+    client: Client,
+}
+
+impl fmt::Debug for Dialer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { target, client: _ } = self;
+        f.debug_struct("Dialer").field("target", target).finish_non_exhaustive()
+    }
+}
+
+impl Dialer {
+    pub(crate) fn new(target: Target) -> Self {
+        let connector = Connector::new(target.tls.clone());
+        let connector = awc::Connector::new().timeout(FOREVER).connector(connector);
         // The connection's core has the only deadline.
-        Client::builder()
+        let client = Client::builder()
             .connector(connector)
             .wrap(ReadRefusals)
             .disable_timeout()
             .disable_redirects()
-            .finish()
-    };
-}
-
-impl Target {
-    /// `host:port`, the name of the connection in logs.
-    pub(crate) fn authority(&self) -> ByteString {
-        let rest = self.base.split_once("://").map_or(&*self.base, |(_, rest)| rest);
-        rest.split('/').next().unwrap_or_default().into()
+            .finish();
+        Self { target, client }
     }
 
-    /// Dials on the current thread.
+    /// `host:port`, the name of the connection in logs.
+    pub(crate) fn authority(&self) -> String {
+        self.target.endpoint.authority()
+    }
+
     pub(crate) fn dial(
         &self,
         protocol: Protocol,
         dial: DialContext,
     ) -> impl Future<Output = Result<WebSocket, DialFailure>> + use<> {
-        let target = self.clone();
+        let (client, target) = (self.client.clone(), self.target.clone());
         async move {
             let max_message = target.max_message;
-            let request = request(target.clone(), protocol, dial).await?;
+            let request = request(&client, target.clone(), protocol, dial).await?;
             let connected = request.connect().await;
-            let (_, framed) = connected.map_err(|error| failure(error, &target.authority()))?;
+            let (_, framed) = connected.map_err(|error| match tls_failure(&error, &target) {
+                Some(failure) => Reason::Connect(ConnectFailure::Tls(failure)).into(),
+                None => failure(error, &target.endpoint.authority()),
+            })?;
             Ok(WebSocket::new(framed, max_message))
         }
     }
@@ -102,61 +113,37 @@ impl Target {
 
 /// Builds the request, and asks the application's providers for their part.
 async fn request(
+    client: &Client,
     target: Target,
     protocol: Protocol,
     dial: DialContext,
 ) -> Result<WebsocketsRequest, Reason> {
-    let Target { base, query, headers, max_message: _ } = target;
+    let Target { endpoint, tls: _, query, headers, max_message: _ } = target;
     let (query, headers) = try_join(query.of(dial.clone()), headers.of(dial)).await?;
-    let url = format!("{base}?EIO={}&transport=websocket{query}", protocol.number());
+    let query = format!("EIO={}&transport=websocket{query}", protocol.number());
     // Options were checked at the start, and values of providers are encoded: only the length is left.
-    let url = Uri::try_from(url)
+    let uri = endpoint
+        .uri(&query)
         .map_err(|_| Reason::Provider("the query makes the URL too long".to_owned()))?;
-    let request = CLIENT.with(|client| client.ws(url));
+    let request = client.ws(uri);
+    let request = match endpoint.host_header() {
+        Ok(host) if headers.iter().all(|(name, _)| name != HOST) => request.header(HOST, host),
+        _ => request,
+    };
     Ok(headers.into_iter().fold(request, |request, (name, value)| request.header(name, value)))
 }
 
-/// TCP keepalive: after this idle time the system probes the other end, and from then on at this interval.
-const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(15));
-
-/// awc's own TCP connector, plus socket options that awc has no switch for.
-#[derive(Clone, Default)]
-struct Tuned {
-    inner: actix_tls::connect::ConnectorService,
-}
-
-impl Service<ConnectInfo<Uri>> for Tuned {
-    type Response = TcpConnection<Uri, TcpStream>;
-    type Error = TcpConnectError;
-    type Future = futures::future::LocalBoxFuture<'static, Result<Self::Response, Self::Error>>;
-
-    actix_service::always_ready!();
-
-    fn call(&self, request: ConnectInfo<Uri>) -> Self::Future {
-        let connecting = self.inner.call(request);
-        Box::pin(async move {
-            let connection = connecting.await?;
-            tune(connection.io_ref(), connection.request());
-            Ok(connection)
-        })
-    }
-}
-
-/// Sets `TCP_NODELAY`, since small events must not wait for the acknowledgement of earlier ones; and
-/// keepalive, which keeps NATs and firewalls from forgetting the connection, and notices a dead one where
-/// the server's heartbeat is slow. The connection works without either.
-fn tune(stream: &TcpStream, uri: &Uri) {
-    let (idle, interval) = KEEPALIVE;
-    let keepalive = TcpKeepalive::new().with_time(idle);
-    // The others have a fixed one.
-    #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple", windows))]
-    let keepalive = keepalive.with_interval(interval);
-    let set = SockRef::from(stream).set_tcp_keepalive(&keepalive);
-    for outcome in [stream.set_nodelay(true), set] {
-        if let Err(error) = outcome {
-            let link = uri.authority().map_or("", |authority| authority.as_str());
-            log::debug!("{link}: an option of the TCP connection cannot be set: {error}");
+/// What is wrong with TLS, if that is it. A server that misses the client's certificate may say so only
+/// when the request is on its way.
+fn tls_failure(error: &WsClientError, target: &Target) -> Option<TlsFailure> {
+    let tls = target.tls.as_ref()?;
+    let WsClientError::SendRequest(error) = error else { return None };
+    match error {
+        SendRequestError::Connect(ConnectError::Io(error)) | SendRequestError::Send(error) => {
+            tls.explain(error)
         }
+        SendRequestError::Response(error) => tls.explain(error.source()?.downcast_ref()?),
+        _ => None,
     }
 }
 
@@ -196,6 +183,10 @@ fn failure(error: WsClientError, server: &str) -> DialFailure {
             ConnectError::NoRecords => {
                 ConnectFailure::UnknownHost(brief(&format_args!("{server}: it has no address")))
             }
+            // TCP says that it is refused, or cannot be routed; only TLS is closed.
+            ConnectError::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                ConnectFailure::NoAnswer
+            }
             error => ConnectFailure::Unreachable(brief(&format_args!("{server}: {error}"))),
         },
         WsClientError::SendRequest(error) => {
@@ -216,22 +207,7 @@ fn refusal(Refused { status, retry_after, words }: Refused) -> DialFailure {
 }
 
 /// Whether the other side has ended the connection, cleanly or not.
-fn is_end(error: &io::Error) -> bool {
+pub(super) fn is_end(error: &io::Error) -> bool {
     use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
     matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[actix::test]
-    async fn a_connection_has_no_delay_and_is_kept_alive() {
-        let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
-        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        assert!(!SockRef::from(&stream).keepalive().unwrap());
-        tune(&stream, &Uri::from_static("http://127.0.0.1"));
-        assert!(SockRef::from(&stream).keepalive().unwrap());
-        assert!(stream.nodelay().unwrap());
-    }
 }

@@ -30,6 +30,7 @@ pub mod raw;
 pub mod recorder;
 pub mod scripted;
 pub mod storm;
+pub mod tls;
 pub mod watch;
 
 use actix_socketio::{Client, ClientBuilder, Reconnect};

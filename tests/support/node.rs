@@ -94,6 +94,8 @@ pub struct Config {
     pub dedupe: bool,
     /// 0 for any free one.
     pub port: u16,
+    /// The options of an https server, or null for http.
+    pub tls: Value,
 }
 
 /// The counts of the server application since the server started, per namespace.
@@ -144,8 +146,17 @@ pub fn start(line: Line, config: &Config) -> Server {
         }
     });
     let parser = config.parser;
-    let mut server = Server { line, parser, port: 0, child: Mutex::new(child), stdin, errors };
-    server.port = server.await_ready(&printed);
+    let mut server = Server {
+        line,
+        parser,
+        port: 0,
+        control: 0,
+        is_secure: !config.tls.is_null(),
+        child: Mutex::new(child),
+        stdin,
+        errors,
+    };
+    (server.port, server.control) = server.await_ready(&printed);
     server
 }
 
@@ -163,6 +174,7 @@ fn argument(line: Line, config: &Config) -> String {
         "msgpack": config.parser == Parser::Msgpack,
         "dedupe": config.dedupe,
         "port": config.port,
+        "tls": config.tls,
     })
     .to_string()
 }
@@ -171,6 +183,9 @@ pub struct Server {
     line: Line,
     parser: Parser,
     port: u16,
+    /// Where the test asks for what has happened: the same, unless that is for TLS.
+    control: u16,
+    is_secure: bool,
     child: Mutex<Child>,
     /// The server runs for as long as this is open.
     stdin: Option<ChildStdin>,
@@ -191,7 +206,8 @@ impl Server {
     }
 
     pub fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        let scheme = if self.is_secure { "https" } else { "http" };
+        format!("{scheme}://127.0.0.1:{}", self.port)
     }
 
     /// How often the application saw a connection to and a disconnection from each namespace.
@@ -319,7 +335,7 @@ impl Server {
     }
 
     fn fetch(&self, path: &str) -> std::io::Result<String> {
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.control));
         let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
@@ -330,7 +346,7 @@ impl Server {
         Ok(text)
     }
 
-    fn await_ready(&self, printed: &mpsc::Receiver<String>) -> u16 {
+    fn await_ready(&self, printed: &mpsc::Receiver<String>) -> (u16, u16) {
         let version = self.line.version();
         let deadline = Instant::now() + START_DEADLINE;
         loop {
@@ -353,9 +369,12 @@ impl Server {
                     }
                 };
             let ready = serde_json::from_str::<Value>(&line).ok();
-            let port = ready.and_then(|value| u16::try_from(value["ready"].as_u64()?).ok());
-            if let Some(port) = port {
-                return port;
+            let port = |name: &str| {
+                let port = ready.as_ref()?.get(name)?.as_u64()?;
+                u16::try_from(port).ok()
+            };
+            if let (Some(port), Some(control)) = (port("ready"), port("control")) {
+                return (port, control);
             }
         }
     }

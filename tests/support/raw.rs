@@ -22,6 +22,18 @@ pub struct Raw {
 
 /// A server which answers so, by the head of the request.
 pub fn start(answer: impl Fn(&str) -> Answer + Send + Sync + 'static) -> Raw {
+    start_behind(b"\r\n\r\n", answer)
+}
+
+/// A server which answers so whatever comes, as soon as there is a byte of it.
+pub fn start_at_once(answer: impl Fn() -> Answer + Send + Sync + 'static) -> Raw {
+    start_behind(b"", move |_| answer())
+}
+
+fn start_behind(
+    end: &'static [u8],
+    answer: impl Fn(&str) -> Answer + Send + Sync + 'static,
+) -> Raw {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     let address = listener.local_addr().expect("a bound listener has an address");
     let (over, answer) = (Arc::new(AtomicBool::new(false)), Arc::new(answer));
@@ -34,7 +46,7 @@ pub fn start(answer: impl Fn(&str) -> Answer + Send + Sync + 'static) -> Raw {
             let answer = Arc::clone(&answer);
             thread::spawn(move || {
                 // The client may hang up at any time.
-                serve(stream, &*answer).ok();
+                serve(stream, end, &*answer).ok();
             });
         }
     });
@@ -59,10 +71,14 @@ impl Drop for Raw {
     }
 }
 
-fn serve(mut stream: TcpStream, answer: &impl Fn(&str) -> Answer) -> std::io::Result<()> {
+fn serve(
+    mut stream: TcpStream,
+    end: &[u8],
+    answer: &impl Fn(&str) -> Answer,
+) -> std::io::Result<()> {
     let mut head = Vec::new();
     let mut byte = [0];
-    while !head.ends_with(b"\r\n\r\n") {
+    while head.is_empty() || !head.ends_with(end) {
         if stream.read(&mut byte)? == 0 {
             return Err(ErrorKind::UnexpectedEof.into());
         }

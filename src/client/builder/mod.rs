@@ -15,6 +15,8 @@ use std::{
 
 use actix::{Actor, Arbiter, ArbiterHandle};
 
+#[cfg(feature = "rustls")]
+use crate::tls::Tls;
 use crate::{
     actor::{connection::Connection, status::ConnectionStatus, subscribers::policy::Overflow},
     backpressure::receive_window::Load,
@@ -72,6 +74,8 @@ pub struct ClientBuilder {
     headers: Pairs,
     headers_with: Option<PairsProvider>,
     auth: Auth,
+    #[cfg(feature = "rustls")]
+    tls: Option<Tls>,
     protocol: Option<Protocol>,
     parser: Parser,
     reconnect: Reconnect,
@@ -106,6 +110,8 @@ impl fmt::Debug for ClientBuilder {
             headers,
             headers_with,
             auth,
+            #[cfg(feature = "rustls")]
+            tls,
             protocol,
             parser,
             reconnect,
@@ -130,7 +136,10 @@ impl fmt::Debug for ClientBuilder {
         let keys = |pairs: &[(String, String)]| -> Vec<String> {
             pairs.iter().map(|(key, _)| key.clone()).collect()
         };
-        f.debug_struct("ClientBuilder")
+        let mut shown = f.debug_struct("ClientBuilder");
+        #[cfg(feature = "rustls")]
+        shown.field("tls", tls);
+        shown
             .field("url", &shown_url(url))
             // It is not checked yet, and may have a query in it.
             .field("path", &before_query(path))
@@ -175,6 +184,8 @@ impl ClientBuilder {
             headers: Vec::new(),
             headers_with: None,
             auth: Auth::None,
+            #[cfg(feature = "rustls")]
+            tls: None,
             protocol: None,
             parser: Parser::default(),
             reconnect: Reconnect::default(),
@@ -222,7 +233,7 @@ impl ClientBuilder {
         let Parts { config, target, settings, defaults, ids, tickets } = self.build()?;
         let status = Arc::new(ConnectionStatus::default());
         let known = Arc::clone(&status);
-        let url = target.base.clone();
+        let url = target.endpoint.url();
         let (counters, window) = (Arc::clone(&settings.counters), Arc::clone(&settings.window));
         let connection = Connection::start_in_arbiter(arbiter, move |_| {
             Connection::new(config, seed(), target, window, known, counters)

@@ -4,6 +4,8 @@ use std::{fmt, time::Duration};
 
 use serde::Serialize;
 
+#[cfg(feature = "rustls")]
+use crate::tls::Tls;
 use crate::{
     actor::subscribers::policy::Overflow,
     backpressure::receive_window::Load,
@@ -71,6 +73,22 @@ impl ClientBuilder {
     #[must_use]
     pub fn parser(mut self, parser: Parser) -> Self {
         self.parser = parser;
+        self
+    }
+}
+
+/// # TLS
+#[cfg(feature = "rustls")]
+impl ClientBuilder {
+    /// The options of TLS, for a URL with `https` or `wss`: which authorities are trusted, a
+    /// certificate of the client, and so on; see [`Tls`]. Default: [`Tls::new`], which trusts what
+    /// the system trusts. They have no effect with `http` and `ws`.
+    ///
+    /// Needs the cargo feature `rustls`, which is on by default. Without it, a URL with `https` is
+    /// refused.
+    #[must_use]
+    pub fn tls(mut self, tls: Tls) -> Self {
+        self.tls = Some(tls);
         self
     }
 }

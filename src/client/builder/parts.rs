@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use awc::http::Uri;
-
+#[cfg(feature = "rustls")]
+use crate::tls::Tls;
 use crate::{
     actor::{settings::Settings, waiters::Patience},
     backpressure::{receive_window::ReceiveWindow, send_quota},
@@ -31,17 +31,19 @@ pub(super) struct Parts {
 impl ClientBuilder {
     pub(super) fn build(self) -> Result<Parts, BuildError> {
         self.check_ranges()?;
-        let Address { origin, namespace, query } = Address::parse(&self.url)?;
-        // What is wrong is not repeated: a query that got into the wrong place may have a token in it.
-        let base = format!("{origin}{}", endpoint(&self.path, self.trailing_slash));
-        if !self.path.starts_with('/') || self.path.contains(['?', '#']) || !is_uri(&base) {
-            let expected = "a slash first, and then only what a URL's path can have";
-            return Err(BuildError::Option { name: "path", expected });
-        }
+        let Address { endpoint, namespace, query } =
+            Address::parse(&self.url, &self.path, self.trailing_slash)?;
         let query = Query::new(query, self.query, self.query_with)?;
-        if !is_uri(&format!("{base}?EIO=4&transport=websocket{}", query.text())) {
+        if endpoint.uri(&format!("EIO=4&transport=websocket{}", query.text())).is_err() {
             return Err(BuildError::Url("it is too long with the query".to_owned()));
         }
+        #[cfg(feature = "rustls")]
+        let tls = endpoint
+            .is_secure
+            .then(|| Tls::session(self.tls, &endpoint.host, &endpoint.authority()))
+            .transpose()?;
+        #[cfg(not(feature = "rustls"))]
+        let tls = if endpoint.is_secure { return Err(no_tls()) } else { None };
         // Not less, or callers would learn that time is up, and not why.
         let ready = self.connect_timeout.saturating_add(self.join_timeout);
         let defaults = Defaults {
@@ -56,8 +58,8 @@ impl ClientBuilder {
         };
         let (credentials, provider) = self.auth.build().map_err(BuildError::Auth)?;
         let headers = Headers::new(self.headers, self.headers_with)?;
-        let target = Target { base, query, headers, max_message: self.max_message_size };
-        let link = target.authority();
+        let link = endpoint.authority().into();
+        let target = Target { endpoint, tls, query, headers, max_message: self.max_message_size };
         let config = Arc::new(Config {
             pin: self.protocol,
             parser: self.parser,
@@ -109,6 +111,8 @@ impl ClientBuilder {
             query: _,
             headers: _,
             auth: _,
+            #[cfg(feature = "rustls")]
+                tls: _,
             // They take anything.
             trailing_slash: _,
             query_with: _,
@@ -155,13 +159,11 @@ impl ClientBuilder {
     }
 }
 
-/// Whether it can be requested. What is not ASCII would have to be percent-encoded.
-fn is_uri(text: &str) -> bool {
-    text.is_ascii() && text.parse::<Uri>().is_ok()
-}
-
-/// The path of the request, by the rule of the official client.
-fn endpoint(path: &str, slash: bool) -> String {
-    let bare = path.strip_suffix('/').unwrap_or(path);
-    format!("{bare}{}", if slash || bare.is_empty() { "/" } else { "" })
+#[cfg(not(feature = "rustls"))]
+fn no_tls() -> BuildError {
+    BuildError::Url(
+        "its scheme needs TLS, which this program was built without: build actix-socketio with its \
+         feature rustls"
+            .to_owned(),
+    )
 }

@@ -673,7 +673,12 @@ impl Connection {
         }
         match self.attempts.next() {
             Ok(attempt) => {
-                let delay = self.attempts.delay(attempt).max(pause);
+                let delay = if reason.is_slow() {
+                    self.attempts.longest_delay()
+                } else {
+                    self.attempts.delay(attempt)
+                };
+                let delay = delay.max(pause);
                 self.enter(State::Waiting);
                 self.timers.set(Timer::Delay, deadline_after(now, delay));
                 self.tell_lost(reason.clone(), true);

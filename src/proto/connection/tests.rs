@@ -13,6 +13,7 @@ use crate::{
         packet::Limits,
         reconnect::Reconnect,
         refusal::refusal,
+        tls_failure::TlsFailure,
     },
 };
 
@@ -977,6 +978,20 @@ fn the_first_connection_is_tried_again_too_with_growing_delays() {
         bench.pass(delay.mul_f64(0.99));
         assert_eq!(bench.core.poll_action(), None, "too early");
         bench.pass(delay.mul_f64(0.011));
+    }
+}
+
+#[test]
+fn after_a_failure_of_tls_the_longest_delay_comes_first() {
+    let mut bench = Bench::with(None, policy().jitter(0.0));
+    bench.core.join(bench.now, "/");
+    let untrusted = Reason::Connect(ConnectFailure::Tls(TlsFailure::UnknownIssuer));
+    for number in [1, 2] {
+        assert_eq!(bench.core.poll_action(), Some(Action::Dial(Protocol::Eio4)));
+        bench.core.handle_dial_failed(bench.now, untrusted.clone(), None);
+        let delay = retrying(&mut bench, number);
+        assert_eq!(delay, 5 * SECOND);
+        bench.pass(delay);
     }
 }
 

@@ -4,12 +4,16 @@
 //
 //   node server.js '{"line":"4.8.4","options":{},"middleware":"none","port":0}'
 //
-// It prints {"ready":PORT} and runs until its standard input ends, so that no server outlives the
+// With "tls", the options of an https server, it speaks TLS there; "control" is then another port, where
+// the pages for the test are to be had without it.
+//
+// It prints {"ready":PORT,"control":PORT} and runs until its standard input ends, so that no server outlives the
 // test process which started it, however that process dies.
 
 const http = require("http");
+const https = require("https");
 
-const defaults = { options: {}, middleware: "none", msgpack: false, dedupe: false, port: 0 };
+const defaults = { options: {}, middleware: "none", msgpack: false, dedupe: false, port: 0, tls: null };
 const config = { ...defaults, ...JSON.parse(process.argv[2]) };
 const attach = require(`sio-${config.line}`);
 
@@ -241,7 +245,7 @@ const emitters = {
   asking: (to, args) => to.timeout(10000).emit(...args, (_, some) => answers.push(...some)),
 };
 
-const server = http.createServer((request, response) => {
+const handle = (request, response) => {
   const url = new URL(request.url, "http://localhost");
   const reply = (body) => {
     response.setHeader("Content-Type", "application/json");
@@ -292,7 +296,9 @@ const server = http.createServer((request, response) => {
     response.statusCode = 404;
     reply("not found");
   }
-});
+};
+const server = config.tls ? https.createServer(config.tls, handle) : http.createServer(handle);
+const control = config.tls ? http.createServer(handle) : server;
 
 if (config.msgpack) {
   config.options.parser = require(/^2/.test(config.line) ? "msgpack-2.2.1" : "msgpack-3.0.2");
@@ -336,8 +342,15 @@ io.of("/sulky").use((_, next) => {
   sulks = false;
 });
 
+const ready = () => {
+  console.log(JSON.stringify({ ready: server.address().port, control: control.address().port }));
+};
 server.listen(config.port, "127.0.0.1", () => {
-  console.log(JSON.stringify({ ready: server.address().port }));
+  if (config.tls) {
+    control.listen(0, "127.0.0.1", ready);
+  } else {
+    ready();
+  }
 });
 
 // Such as a port which is taken.
