@@ -171,7 +171,7 @@
 //!
 //! # Not yet
 //!
-//! HTTP long-polling.
+//! HTTP and SOCKS proxies.
 
 #![cfg_attr(
     test,
@@ -240,6 +240,7 @@ pub use proto::{
     reconnect::{Reconnect, Retry},
     round_trips::RoundTrips,
     ticket::SessionTicket,
+    transports::Transport,
 };
 pub use runtime::provider::{DialContext, JoinContext};
 pub use stats::Stats;

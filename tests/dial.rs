@@ -313,7 +313,7 @@ async fn a_server_without_websockets_is_told_from_others() {
             "{line:?}"
         );
         let text = failure.to_string();
-        assert!(text.contains("long-polling is not supported yet"), "{text}");
+        assert!(text.contains("allow HTTP long-polling"), "{text}");
     }
     // Servers in Python: with other transports, and in a mode that has no websockets.
     for (body, says) in [

@@ -154,6 +154,13 @@ impl Connection {
         [self.core.poll_timeout(), self.shed_at(), shutdown].into_iter().flatten().min()
     }
 
+    /// A websocket has taken the place of polling.
+    pub(crate) fn handle_upgraded(&mut self) {
+        self.core.handle_upgraded();
+        self.status.set_transport(self.core.transport());
+        self.journal.upgraded();
+    }
+
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
         // This comes first: the server may have pinged long ago.
         if self.shed_at().is_some_and(|at| at <= now) {
@@ -191,9 +198,10 @@ impl Connection {
                     }
                 }
                 Event::Opened(session) => {
-                    self.journal.connected(session.protocol);
+                    self.journal.connected(session.protocol, self.core.transport());
                     self.counters.connects.add(1);
                     self.status.set_protocol(self.core.protocol());
+                    self.status.set_transport(self.core.transport());
                     self.dispatch();
                     self.tell(|| FromConnection::Opened { session: session.clone() });
                 }

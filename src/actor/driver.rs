@@ -17,13 +17,14 @@ use crate::{
     proto::{
         connection::{self as proto, Action},
         deadline::deadline_after,
+        engine::Incoming,
         reason::Reason,
     },
     runtime::{
         clock::{self, SuspendWatch, Timer},
         provider::DialContext,
     },
-    transport::{DialFailure, Dialer, Incoming, Target, WebSocket},
+    transport::{self, DialFailure, Dialer, Target},
 };
 
 /// The most messages that are read before other tasks get their turn.
@@ -77,11 +78,11 @@ impl Watch {
 
 enum Link {
     Down,
-    Dialling(LocalBoxFuture<'static, Result<WebSocket, DialFailure>>),
-    Up(WebSocket),
+    Dialling(LocalBoxFuture<'static, Result<transport::Link, DialFailure>>),
+    Up(transport::Link),
     /// To be closed when everything is written. `said`: the close frame is queued.
     Closing {
-        websocket: WebSocket,
+        transport: transport::Link,
         said: bool,
     },
 }
@@ -106,8 +107,8 @@ impl Driver {
     fn act(&mut self, action: Action, core: &proto::Connection, cx: &mut TaskContext<'_>) {
         let link = std::mem::replace(&mut self.link, Link::Down);
         match (action, link) {
-            (Action::Close, Link::Up(websocket)) => {
-                self.link = Link::Closing { websocket, said: false };
+            (Action::Close, Link::Up(transport)) => {
+                self.link = Link::Closing { transport, said: false };
             }
             (Action::Close, other) => self.link = other,
             (Action::Drop, link) => hang_up(link, cx),
@@ -116,7 +117,12 @@ impl Driver {
                 log::debug!("{}: dialling", self.dialer.authority());
                 let dial =
                     DialContext { attempt: core.attempt(), reason: core.last_reason().cloned() };
-                self.link = Link::Dialling(Box::pin(self.dialer.dial(protocol, dial)));
+                self.link = Link::Dialling(Box::pin(self.dialer.dial(
+                    protocol,
+                    core.transport(),
+                    core.is_polling_alone(),
+                    dial,
+                )));
             }
         }
     }
@@ -126,8 +132,8 @@ impl Driver {
             && let Poll::Ready(outcome) = dialling.as_mut().poll(cx)
         {
             match outcome {
-                Ok(websocket) => {
-                    self.link = Link::Up(websocket);
+                Ok(transport) => {
+                    self.link = Link::Up(transport);
                     connection.core.handle_dialled(now);
                 }
                 Err(DialFailure { reason, retry_after, says }) => {
@@ -145,24 +151,24 @@ impl Driver {
         connection: &mut Connection,
         cx: &mut TaskContext<'_>,
     ) -> Result<(), Reason> {
-        let (websocket, said) = match &mut self.link {
-            Link::Up(websocket) => (websocket, None),
-            Link::Closing { websocket, said } => (websocket, Some(said)),
+        let (transport, said) = match &mut self.link {
+            Link::Up(transport) => (transport, None),
+            Link::Closing { transport, said } => (transport, Some(said)),
             Link::Down | Link::Dialling(_) => return Ok(()),
         };
-        while websocket.poll_ready(cx)?.is_ready() {
-            if connection.core.poll_transmit(|message| websocket.start_send(message)) {
+        while transport.poll_ready(cx)?.is_ready() {
+            if connection.core.poll_transmit(|message| transport.start_send(message)) {
                 continue;
             }
             if let Some(said) = said
                 && !*said
             {
                 *said = true;
-                websocket.start_close();
+                transport.start_close();
             }
             break;
         }
-        match websocket.poll_flush(cx) {
+        match transport.poll_flush(cx) {
             Poll::Ready(Err(reason)) => Err(reason),
             Poll::Ready(Ok(())) | Poll::Pending => Ok(()),
         }
@@ -176,22 +182,26 @@ impl Driver {
         cx: &mut TaskContext<'_>,
     ) -> Result<Inflow, Reason> {
         for _ in 0..BATCH {
-            let websocket = match &mut self.link {
-                Link::Up(websocket) if connection.may_read() => websocket,
-                Link::Closing { websocket, .. } => websocket,
+            let transport = match &mut self.link {
+                Link::Up(transport) if connection.may_read() => transport,
+                Link::Closing { transport, .. } => transport,
                 Link::Up(_) => return Ok(Inflow::NoRoom),
                 Link::Down | Link::Dialling(_) => return Ok(Inflow::Dry),
             };
-            match websocket.poll_next(cx) {
+            match transport.poll_next(cx) {
                 Poll::Pending => return Ok(Inflow::Dry),
                 Poll::Ready(Err(reason)) => return Err(reason),
                 Poll::Ready(Ok(Incoming::Frame(frame))) => {
                     connection.core.handle_frame(now, frame);
                     connection.route();
                 }
-                Poll::Ready(Ok(Incoming::Pong(number))) => {
+                Poll::Ready(Ok(Incoming::Confirmed(number))) => {
                     connection.core.handle_pong(now, number);
                 }
+                Poll::Ready(Ok(Incoming::Revision(protocol))) => {
+                    connection.core.handle_revision(now, protocol);
+                }
+                Poll::Ready(Ok(Incoming::Upgraded)) => connection.handle_upgraded(),
             }
         }
         Ok(Inflow::More)
@@ -276,12 +286,12 @@ impl ActorFuture<Connection> for Driver {
 
 /// Sends a close frame as far as that is possible without waiting.
 fn hang_up(link: Link, cx: &mut TaskContext<'_>) {
-    let (Link::Up(mut websocket) | Link::Closing { mut websocket, said: false }) = link else {
+    let (Link::Up(mut transport) | Link::Closing { mut transport, said: false }) = link else {
         return;
     };
     // Whether it works or not, the socket is dropped.
-    websocket.start_close();
-    drop(websocket.poll_flush(cx));
+    transport.start_close();
+    drop(transport.poll_flush(cx));
 }
 
 #[cfg(test)]
@@ -302,6 +312,7 @@ mod tests {
             config::Config,
             packet::{Limits, Parser},
             reconnect::Reconnect,
+            transports::Allowed,
         },
         transport::{Endpoint, Headers, Query},
     };
@@ -365,6 +376,7 @@ mod tests {
             attachment_timeout: SECOND,
             reconnect: Reconnect::never(),
             retry_window: 1,
+            transports: Allowed::WebSocket,
         };
         let config = Arc::new(config);
         let window = Arc::new(ReceiveWindow::new(Load { items: 10, bytes: 1_000 }));

@@ -11,6 +11,7 @@ use crate::{
     proto::{
         engine::Protocol,
         reason::{ConnectFailure, Reason},
+        transports::Transport,
     },
     transport::Target,
 };
@@ -73,16 +74,25 @@ impl Journal {
     }
 
     /// Namespaces may join.
-    pub(crate) fn connected(&mut self, protocol: Protocol) {
+    pub(crate) fn connected(&mut self, protocol: Protocol, transport: Transport) {
         self.greeted();
         let link = &self.link;
+        let by = match transport {
+            Transport::WebSocket => "",
+            Transport::Polling => ", by polling",
+        };
         match self.failing.take() {
             Some((count, _)) => {
                 let attempts = counted(count, "failed attempt");
-                log::info!("{link}: connected after {attempts}, {protocol}");
+                log::info!("{link}: connected after {attempts}, {protocol}{by}");
             }
-            None => log::info!("{link}: connected, {protocol}"),
+            None => log::info!("{link}: connected, {protocol}{by}"),
         }
+    }
+
+    /// A websocket has taken the place of polling.
+    pub(crate) fn upgraded(&self) {
+        log::info!("{}: upgraded to a websocket", self.link);
     }
 
     /// The connection is gone, or did not come about. What there is to say of an attempt that failed,

@@ -8,13 +8,15 @@ use std::sync::{
     atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
 };
 
-use crate::proto::{engine::Protocol, namespace::Namespace, reason::Reason};
+use crate::proto::{engine::Protocol, namespace::Namespace, reason::Reason, transports::Transport};
 
 /// Of a Connection.
 #[derive(Debug, Default)]
 pub(crate) struct ConnectionStatus {
     /// 0 as long as it is not known.
     protocol: AtomicU8,
+    /// 0 before the first connection.
+    transport: AtomicU8,
 }
 
 impl ConnectionStatus {
@@ -24,6 +26,22 @@ impl ConnectionStatus {
             4 => Some(Protocol::Eio4),
             _ => None,
         }
+    }
+
+    pub(crate) fn transport(&self) -> Option<Transport> {
+        match self.transport.load(Ordering::Acquire) {
+            1 => Some(Transport::WebSocket),
+            2 => Some(Transport::Polling),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn set_transport(&self, transport: Transport) {
+        let number = match transport {
+            Transport::WebSocket => 1,
+            Transport::Polling => 2,
+        };
+        self.transport.store(number, Ordering::Release);
     }
 
     pub(crate) fn set_protocol(&self, protocol: Option<Protocol>) {

@@ -39,7 +39,7 @@ use crate::{
         namespace_builder::NamespaceBuilder,
         socket::{Defaults, Socket},
     },
-    proto::{engine::Protocol, reason::Reason, ticket::SessionTicket},
+    proto::{engine::Protocol, reason::Reason, ticket::SessionTicket, transports::Transport},
     runtime::task,
     stats::Stats,
 };
@@ -145,6 +145,11 @@ impl Client {
     /// ends.
     pub fn protocol(&self) -> Option<Protocol> {
         self.inner.status.protocol()
+    }
+
+    /// The transport of the connection, or of the last one if there is none. `None` before the first.
+    pub fn transport(&self) -> Option<Transport> {
+        self.inner.status.transport()
     }
 
     /// Ends the connection cleanly. It sends the emitted events (and waits for a namespace that is

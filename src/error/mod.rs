@@ -22,7 +22,7 @@
 //! | [`TransportClose`](Reason::TransportClose) | `transport close` | the other side closed the connection | yes |
 //! | [`ServerShutdown`](Reason::ServerShutdown) | `transport close` | close code 1001 or 1012: the server shuts down or restarts | yes |
 //! | [`TransportError`](Reason::TransportError) | `transport error` | reading or writing failed | yes |
-//! | [`TooLargeForServer`](Reason::TooLargeForServer) | `transport close` | close code 1009: the server's limit was exceeded | yes |
+//! | [`TooLargeForServer`](Reason::TooLargeForServer) | `transport close` | close code 1009, or HTTP status 413 with polling: the server's limit was exceeded | yes |
 //! | [`TooLarge`](Reason::TooLarge) | `transport error` | a message of the server exceeds this client's limit | yes |
 //! | [`Protocol`](Reason::Protocol) | `parse error` | the server broke the protocol | yes |
 //! | [`Connect`](Reason::Connect) | – | no connection could be made | yes, except [`Unsupported`](ConnectFailure::Unsupported); after [`Tls`](ConnectFailure::Tls) with the longest delay |

@@ -17,6 +17,13 @@
 //! | the program was built without the cargo feature `rustls` | build with it | [`BuildError::Url`](crate::BuildError::Url) at the start |
 //! | ciphers, versions or checks of your own | `Tls::from_config` | – |
 //!
+//! | a proxy does not let websockets pass, or the server has none | [`transports`](crate::ClientBuilder::transports) | [`NoAnswer`](crate::ConnectFailure::NoAnswer), an HTTP [`Status`](crate::ConnectFailure::Status), or [`NoWebsocket`](crate::ConnectFailure::NoWebsocket) |
+//! | polling through a balancer ends with "Session ID unknown" | at the balancer: sticky sessions, by cookie or address; the client sends its cookies back | [`TransportError`](crate::Reason::TransportError), with the server's text |
+//! | attachments from socketioxide 0.18 by polling | a websocket: that server joins packets without a separator | [`Protocol`](crate::Reason::Protocol), malformed JSON |
+//!
+//! With polling, each batch of events is an HTTP request. A request is never repeated, since its events may
+//! have arrived: one that fails ends the session, and its events are in doubt.
+//!
 //! A failure of TLS does not go away within seconds. So the client waits for the longest
 //! [delay](crate::Reconnect::delay) before each further attempt, from the first one on, and
 //! [`Socket::ready`](crate::Socket::ready) and [`ClientBuilder::connect`](crate::ClientBuilder::connect)

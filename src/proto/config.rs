@@ -6,6 +6,7 @@ use super::{
     engine::Protocol,
     packet::{Limits, Parser},
     reconnect::Reconnect,
+    transports::Allowed,
 };
 
 #[derive(Debug)]
@@ -13,6 +14,7 @@ pub(crate) struct Config {
     /// The revision that the application insists on.
     pub(crate) pin: Option<Protocol>,
     pub(crate) parser: Parser,
+    pub(crate) transports: Allowed,
     /// Of one packet that comes in.
     pub(crate) limits: Limits,
     /// The largest message to send, in bytes, whatever the server says.

@@ -68,6 +68,18 @@ pub(crate) enum Frame {
     Binary(Bytes),
 }
 
+/// What comes from the transport.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Incoming {
+    Frame(Frame),
+    /// The server has read all before the barrier with this number.
+    Confirmed(u64),
+    /// The server is of this revision. With polling, the form of the first answer tells it.
+    Revision(Protocol),
+    /// A websocket has taken the place of polling.
+    Upgraded,
+}
+
 impl Frame {
     /// Its length in bytes.
     pub(crate) fn size(&self) -> u64 {
@@ -147,8 +159,10 @@ fn binary(protocol: Protocol, mut data: Bytes) -> EnginePacket {
 pub(crate) enum Message<'a> {
     Text(&'a str, &'a str),
     Binary(&'a [u8], &'a [u8]),
-    /// A ping of the websocket layer. Its pong shows that the server has read all before it.
-    Ping(u64),
+    /// Not a message of the peer: asks the transport to [confirm](Incoming::Confirmed) that the server has
+    /// read all before it. On a websocket, that is a ping of the websocket layer; with polling, the answer
+    /// to a POST.
+    Barrier(u64),
 }
 
 impl<'a> Message<'a> {
@@ -157,12 +171,12 @@ impl<'a> Message<'a> {
         Self::Binary(binary_prefix(protocol), data)
     }
 
-    /// Its length in bytes. Pings do not count: they are not of this layer.
+    /// Its length in bytes. Barriers do not count: they are not of this layer.
     pub(crate) fn size(&self) -> u64 {
         let size = match self {
             Self::Text(first, second) => first.len().saturating_add(second.len()),
             Self::Binary(first, second) => first.len().saturating_add(second.len()),
-            Self::Ping(_) => 0,
+            Self::Barrier(_) => 0,
         };
         u64::try_from(size).unwrap_or(u64::MAX)
     }
@@ -189,15 +203,18 @@ pub(crate) struct Handshake {
     /// The largest message that the server takes, in bytes, if it says something about that, as
     /// servers since 4.5 do.
     pub(crate) max_payload: Option<u64>,
+    /// With polling: the server offers an upgrade to a websocket.
+    pub(crate) has_websocket: bool,
 }
 
 impl fmt::Debug for Handshake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { sid: _, ping_interval, ping_timeout, max_payload } = self;
+        let Self { sid: _, ping_interval, ping_timeout, max_payload, has_websocket } = self;
         f.debug_struct("Handshake")
             .field("ping_interval", ping_interval)
             .field("ping_timeout", ping_timeout)
             .field("max_payload", max_payload)
+            .field("has_websocket", has_websocket)
             .finish_non_exhaustive()
     }
 }
@@ -222,6 +239,8 @@ impl Handshake {
             ping_timeout: Value,
             #[serde(default)]
             max_payload: Value,
+            #[serde(default)]
+            upgrades: Value,
         }
         // An array would be its members without their names.
         let is_object = json.trim_start().starts_with('{');
@@ -229,7 +248,7 @@ impl Handshake {
             .then(|| serde_json::from_str(json))
             .transpose()
             .map_err(|error| ProtocolError::Handshake(brief(&error)))?;
-        let Some(Open { sid, ping_interval, ping_timeout, max_payload }) = open else {
+        let Some(Open { sid, ping_interval, ping_timeout, max_payload, upgrades }) = open else {
             return Err(ProtocolError::Handshake("it is no JSON object".to_owned()));
         };
         let (min, max) = Self::INTERVALS;
@@ -251,6 +270,9 @@ impl Handshake {
                 // Zero is how servers say that they take all. They have said something all the same.
                 whole.filter(|&bytes| bytes > 0).unwrap_or(u64::MAX)
             }),
+            has_websocket: upgrades
+                .as_array()
+                .is_some_and(|upgrades| upgrades.iter().any(|upgrade| upgrade == "websocket")),
         })
     }
 }
@@ -538,6 +560,7 @@ mod tests {
                 ping_interval: interval,
                 ping_timeout: timeout,
                 max_payload: max,
+                has_websocket: false,
             };
             assert_eq!(Handshake::parse(open), Ok(expected), "{open}");
         }
@@ -549,6 +572,7 @@ mod tests {
             ping_interval: 25 * SECOND,
             ping_timeout: 20 * SECOND,
             max_payload: None,
+            has_websocket: false,
         }
     }
 

@@ -33,6 +33,7 @@ mod msgpack;
 pub(crate) mod namespace;
 pub(crate) mod outgoing;
 pub(crate) mod packet;
+pub(crate) mod polling;
 pub(crate) mod reason;
 pub(crate) mod reconnect;
 pub(crate) mod recovery;
@@ -42,6 +43,7 @@ pub(crate) mod session;
 pub(crate) mod suspect;
 pub(crate) mod ticket;
 pub(crate) mod tls_failure;
+pub(crate) mod transports;
 
 pub use packet::ProtocolError;
 

@@ -56,9 +56,9 @@ pub enum Reason {
     /// Reading from or writing to the connection failed.
     #[error("the connection failed: {0}")]
     TransportError(String),
-    /// The server closed the connection because a message exceeded its limit (close code 1009;
-    /// `maxHttpBufferSize` of the official server, 1 MB by default).
-    #[error("the server refused a message as too large (close code 1009)")]
+    /// The server closed the connection because a message exceeded its limit (close code 1009, or HTTP
+    /// status 413 with polling; `maxHttpBufferSize` of the official server, 1 MB by default).
+    #[error("the server refused a message as too large")]
     TooLargeForServer,
     /// The server sent a message larger than
     /// [`max_message_size`](crate::ClientBuilder::max_message_size).
@@ -206,9 +206,9 @@ pub enum ConnectFailure {
     /// logged.
     #[error("the server answered the websocket request with HTTP status {0}{hint}", hint = hint(*.0))]
     Status(u16),
-    /// The server does not offer websockets; this is its text. It may offer HTTP long-polling,
-    /// which this client does not support yet.
-    #[error("this server does not offer websockets, and HTTP long-polling is not supported yet (it says {})", Excerpt(.0))]
+    /// The server does not offer websockets; this is its text. It may offer HTTP long-polling: see
+    /// [`transports`](crate::ClientBuilder::transports).
+    #[error("this server does not offer websockets (it says {}): allow HTTP long-polling with the option transports", Excerpt(.0))]
     NoWebsocket(String),
     /// The server's answer is not that of a Socket.IO server. The text may quote it.
     #[error("not a Socket.IO server: {}", brief(.0))]

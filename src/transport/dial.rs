@@ -1,18 +1,23 @@
-//! Dialling: from a URL and headers to an open websocket.
+//! Dialling: from a URL and headers to an open websocket, or the first answer to a poll.
 
 use std::{error::Error as _, fmt, io, time::Duration};
 
 use awc::{
-    Client,
-    error::{ConnectError, SendRequestError, WsClientError},
-    http::header::HOST,
-    ws::WebsocketsRequest,
+    Client, ClientRequest, ClientResponse,
+    error::{ConnectError, PayloadError, SendRequestError, WsClientError},
+    http::{
+        Method, StatusCode, Uri,
+        header::{ACCEPT_ENCODING, CONTENT_TYPE, COOKIE, HOST, HeaderName, HeaderValue},
+    },
 };
-use futures::future::try_join;
+use bytes::Bytes;
+use futures::{Stream, future::try_join};
 
 use super::{
-    Endpoint, Session, WebSocket,
+    Endpoint, Link, Session, WebSocket,
     connector::Connector,
+    cookies::Cookies,
+    polling::{Answer, Failure as PollFailure, Polling},
     refusal::{ReadRefusals, Refused, Words},
     request::{Headers, Query},
 };
@@ -20,8 +25,11 @@ use crate::{
     display::brief,
     proto::{
         engine::Protocol,
+        namespace::escape,
+        polling::Post,
         reason::{ConnectFailure, Reason},
         tls_failure::TlsFailure,
+        transports::Transport,
     },
     runtime::provider::DialContext,
 };
@@ -38,7 +46,7 @@ pub(crate) struct Target {
     pub(crate) max_message: usize,
 }
 
-/// Why there is no websocket.
+/// Why there is no connection.
 #[derive(Debug)]
 pub(crate) struct DialFailure {
     pub(crate) reason: Reason,
@@ -56,6 +64,10 @@ impl From<Reason> for DialFailure {
 
 /// Longer than any deadline of the core, which is the only one that counts.
 const FOREVER: Duration = Duration::from_secs(86_400);
+
+/// How long a connection for polls is kept while no request uses it. Node closes it after 5 seconds, and a
+/// request that meets the close would be lost.
+const KEEP_IDLE: Duration = Duration::from_secs(4);
 
 /// Dials one server, on the thread that it was made on.
 ///
@@ -76,7 +88,8 @@ impl fmt::Debug for Dialer {
 impl Dialer {
     pub(crate) fn new(target: Target) -> Self {
         let connector = Connector::new(target.tls.clone());
-        let connector = awc::Connector::new().timeout(FOREVER).connector(connector);
+        let connector =
+            awc::Connector::new().timeout(FOREVER).conn_keep_alive(KEEP_IDLE).connector(connector);
         // The connection's core has the only deadline.
         let client = Client::builder()
             .connector(connector)
@@ -92,45 +105,167 @@ impl Dialer {
         self.target.endpoint.authority()
     }
 
+    /// Opens this transport. `is_alone`: polling must not become a websocket.
     pub(crate) fn dial(
         &self,
         protocol: Protocol,
+        transport: Transport,
+        is_alone: bool,
         dial: DialContext,
-    ) -> impl Future<Output = Result<WebSocket, DialFailure>> + use<> {
+    ) -> impl Future<Output = Result<Link, DialFailure>> + use<> {
         let (client, target) = (self.client.clone(), self.target.clone());
         async move {
-            let max_message = target.max_message;
-            let request = request(&client, target.clone(), protocol, dial).await?;
-            let connected = request.connect().await;
-            let (_, framed) = connected.map_err(|error| match tls_failure(&error, &target) {
-                Some(failure) => Reason::Connect(ConnectFailure::Tls(failure)).into(),
-                None => failure(error, &target.endpoint.authority()),
-            })?;
-            Ok(WebSocket::new(framed, max_message))
+            let road = Road::new(client, target, protocol, dial).await?;
+            match transport {
+                Transport::WebSocket => {
+                    let websocket = road.websocket(None, &Cookies::default()).await;
+                    Ok(Link::WebSocket(websocket?))
+                }
+                Transport::Polling => match Polling::open(road, !is_alone).await {
+                    Ok(polling) => Ok(Link::Polling(Box::new(polling))),
+                    Err(PollFailure::Refused(refused)) => Err(refusal(refused)),
+                    Err(PollFailure::Lost(reason)) => Err(reason.into()),
+                },
+            }
         }
     }
 }
 
-/// Builds the request, and asks the application's providers for their part.
-async fn request(
-    client: &Client,
+/// The way to the server for one session: all its requests have the same headers and query.
+pub(super) struct Road {
+    client: Client,
     target: Target,
     protocol: Protocol,
-    dial: DialContext,
-) -> Result<WebsocketsRequest, Reason> {
-    let Target { endpoint, tls: _, query, headers, max_message: _ } = target;
-    let (query, headers) = try_join(query.of(dial.clone()), headers.of(dial)).await?;
-    let query = format!("EIO={}&transport=websocket{query}", protocol.number());
-    // Options were checked at the start, and values of providers are encoded: only the length is left.
-    let uri = endpoint
-        .uri(&query)
-        .map_err(|_| Reason::Provider("the query makes the URL too long".to_owned()))?;
-    let request = client.ws(uri);
-    let request = match endpoint.host_header() {
-        Ok(host) if headers.iter().all(|(name, _)| name != HOST) => request.header(HOST, host),
-        _ => request,
-    };
-    Ok(headers.into_iter().fold(request, |request, (name, value)| request.header(name, value)))
+    query: String,
+    headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl Road {
+    /// Asks the application's providers for their part.
+    async fn new(
+        client: Client,
+        target: Target,
+        protocol: Protocol,
+        dial: DialContext,
+    ) -> Result<Self, Reason> {
+        let (query, headers) = (target.query.clone(), target.headers.clone());
+        let (query, headers) = try_join(query.of(dial.clone()), headers.of(dial)).await?;
+        Ok(Self { client, target, protocol, query, headers })
+    }
+
+    /// The largest message to take in, in bytes.
+    pub(super) fn max_message(&self) -> usize {
+        self.target.max_message
+    }
+
+    fn uri(&self, transport: Transport, sid: Option<&str>) -> Result<Uri, Reason> {
+        let sid = sid.map(|sid| format!("&sid={}", escape(sid))).unwrap_or_default();
+        let Self { protocol, query, .. } = self;
+        let query = format!("EIO={}&transport={transport}{sid}{query}", protocol.number());
+        // Options were checked at the start, and values of providers are encoded: only the length is left.
+        let too_long = |_| Reason::Provider("the query makes the URL too long".to_owned());
+        self.target.endpoint.uri(&query).map_err(too_long)
+    }
+
+    /// The headers of a request.
+    fn headers(&self, cookies: &Cookies) -> Vec<(HeaderName, HeaderValue)> {
+        let mut headers = self.headers.clone();
+        let find =
+            |sought| headers.iter().find(|(name, _)| *name == sought).map(|(_, value)| value);
+        if let Some(cookie) = cookies.header(find(COOKIE)) {
+            headers.retain(|(name, _)| *name != COOKIE);
+            headers.push((COOKIE, cookie));
+        }
+        if headers.iter().all(|(name, _)| name != HOST)
+            && let Ok(host) = self.target.endpoint.host_header()
+        {
+            headers.push((HOST, host));
+        }
+        headers
+    }
+
+    /// Opens a websocket, for a session that there is or for a new one.
+    pub(super) fn websocket(
+        &self,
+        sid: Option<&str>,
+        cookies: &Cookies,
+    ) -> impl Future<Output = Result<WebSocket, DialFailure>> + use<> {
+        let request = self.uri(Transport::WebSocket, sid).map(|uri| {
+            let headers = self.headers(cookies).into_iter();
+            headers.fold(self.client.ws(uri), |request, (name, value)| request.header(name, value))
+        });
+        let target = self.target.clone();
+        async move {
+            let connected = request?.connect().await;
+            let (_, framed) = connected.map_err(|error| failure_of(error, &target))?;
+            Ok(WebSocket::new(framed, target.max_message))
+        }
+    }
+
+    /// Asks for what the server has to say.
+    pub(super) fn get(
+        &self,
+        sid: Option<&str>,
+        cookies: &Cookies,
+    ) -> impl Future<Output = Result<Answer, PollFailure>> + use<> {
+        let request = self.request(Method::GET, sid, cookies);
+        let target = self.target.clone();
+        async move { answer(request?.send().await, &target).await }
+    }
+
+    pub(super) fn post(
+        &self,
+        sid: &str,
+        post: Post,
+        cookies: &Cookies,
+    ) -> impl Future<Output = Result<Answer, PollFailure>> + use<> {
+        let request = self.request(Method::POST, Some(sid), cookies);
+        let target = self.target.clone();
+        async move {
+            let request = request?.insert_header((CONTENT_TYPE, post.content_type));
+            answer(request.send_body(post.body).await, &target).await
+        }
+    }
+
+    fn request(
+        &self,
+        method: Method,
+        sid: Option<&str>,
+        cookies: &Cookies,
+    ) -> Result<ClientRequest, PollFailure> {
+        let uri = self.uri(Transport::Polling, sid).map_err(PollFailure::Lost)?;
+        // Packets are small, and a few bytes must not unpack to many.
+        let identity = (ACCEPT_ENCODING, "identity");
+        let request = self.client.request(method, uri).no_decompress().insert_header(identity);
+        let headers = self.headers(cookies).into_iter();
+        Ok(headers.fold(request, ClientRequest::append_header))
+    }
+}
+
+/// A good answer to a poll, or why there is none.
+async fn answer<B>(
+    answer: Result<ClientResponse<B>, SendRequestError>,
+    target: &Target,
+) -> Result<Answer, PollFailure>
+where
+    B: Stream<Item = Result<Bytes, PayloadError>> + Unpin + 'static,
+{
+    let answer = answer.map_err(|error| {
+        PollFailure::Lost(failure_of(WsClientError::SendRequest(error), target).reason)
+    })?;
+    let (status, headers) = (answer.status(), answer.headers().clone());
+    let mut answer = Answer::new(status, headers, Box::pin(answer));
+    if status == StatusCode::OK {
+        return Ok(answer);
+    }
+    Err(PollFailure::Refused(Refused::read(&mut answer).await))
+}
+
+fn failure_of(error: WsClientError, target: &Target) -> DialFailure {
+    match tls_failure(&error, target) {
+        Some(failure) => Reason::Connect(ConnectFailure::Tls(failure)).into(),
+        None => failure(error, &target.endpoint.authority()),
+    }
 }
 
 /// What is wrong with TLS, if that is it. A server that misses the client's certificate may say so only

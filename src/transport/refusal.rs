@@ -21,6 +21,7 @@ use awc::{
 use bytes::Bytes;
 use futures::{StreamExt as _, future::LocalBoxFuture};
 
+use super::polling::Answer;
 use crate::{display::brief, proto::refusal::refusal, runtime::clock};
 
 /// The most interim responses (such as 103 Early Hints) before the final one.
@@ -38,6 +39,24 @@ pub(super) struct Refused {
     /// How long the server asks to wait (`Retry-After`).
     pub(super) retry_after: Option<Duration>,
     pub(super) words: Words,
+}
+
+impl Refused {
+    /// Reads the words of an answer to a poll.
+    pub(super) async fn read(answer: &mut Answer) -> Self {
+        let mut body = Vec::new();
+        let reading = async {
+            while body.len() < MAX_BODY
+                && let Some(Ok(chunk)) = answer.body.next().await
+            {
+                body.extend(chunk.iter().take(MAX_BODY.saturating_sub(body.len())));
+            }
+        };
+        // When time is up, the part that has come is used.
+        let _in_time = clock::within(PATIENCE, reading).await;
+        let retry_after = retry_after(&answer.headers);
+        Self { status: answer.status, retry_after, words: Words::of(&body) }
+    }
 }
 
 impl fmt::Display for Refused {

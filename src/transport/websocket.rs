@@ -21,7 +21,7 @@ use bytestring::ByteString;
 use super::frame::{self, Header, Kind, Masks};
 use crate::proto::{
     ProtocolError,
-    engine::{Frame, Message},
+    engine::{Frame, Incoming, Message},
     reason::Reason,
 };
 
@@ -41,14 +41,6 @@ const AHEAD: usize = 16 << 20;
 
 /// The size of the write buffer. Further messages wait in the core.
 const WRITE: usize = 64 << 10;
-
-/// What was received.
-#[derive(Debug)]
-pub(crate) enum Incoming {
-    Frame(Frame),
-    /// The answer to the ping with this number.
-    Pong(u64),
-}
 
 thread_local! {
     /// Where a read goes first. It is then copied into a buffer of just the right size: an idle
@@ -238,7 +230,7 @@ impl WebSocket {
             Kind::Pong => {
                 // A pong of another length answers no ping of ours.
                 let number = <[u8; 8]>::try_from(&data[..]).ok();
-                return Ok(number.map(|number| Incoming::Pong(u64::from_be_bytes(number))));
+                return Ok(number.map(|number| Incoming::Confirmed(u64::from_be_bytes(number))));
             }
             Kind::Close => Err(closed(&data)),
         };
@@ -283,7 +275,7 @@ impl WebSocket {
                 self.put(Kind::Text, &[first.as_bytes(), second.as_bytes()]);
             }
             Message::Binary(first, second) => self.put(Kind::Binary, &[first, second]),
-            Message::Ping(number) => self.put(Kind::Ping, &[&number.to_be_bytes()]),
+            Message::Barrier(number) => self.put(Kind::Ping, &[&number.to_be_bytes()]),
         }
     }
 

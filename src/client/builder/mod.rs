@@ -35,6 +35,7 @@ use crate::{
         packet::{MAX_ATTACHMENTS, Parser},
         reconnect::Reconnect,
         ticket::SessionTicket,
+        transports::Transport,
     },
     transport::{Pairs, PairsProvider},
 };
@@ -88,6 +89,7 @@ pub struct ClientBuilder {
     max_payload: Option<u64>,
     retries: u32,
     retry_window: usize,
+    transports: Vec<Transport>,
     message_ids: bool,
     offline: Offline,
     overflow: Overflow,
@@ -114,6 +116,7 @@ impl fmt::Debug for ClientBuilder {
             tls,
             protocol,
             parser,
+            transports,
             reconnect,
             connect_timeout,
             join_timeout,
@@ -151,6 +154,7 @@ impl fmt::Debug for ClientBuilder {
             .field("auth", auth)
             .field("protocol", protocol)
             .field("parser", parser)
+            .field("transports", transports)
             .field("reconnect", reconnect)
             .field("connect_timeout", connect_timeout)
             .field("join_timeout", join_timeout)
@@ -198,6 +202,7 @@ impl ClientBuilder {
             max_payload: None,
             retries: 0,
             retry_window: 1,
+            transports: vec![Transport::WebSocket],
             message_ids: false,
             offline: Offline::Buffer,
             overflow: Overflow::Pause,

@@ -13,10 +13,13 @@ use crate::{
     middleware::Middleware,
     proto::{
         emit::Offline, engine::Protocol, packet::Parser, reconnect::Reconnect,
-        ticket::SessionTicket,
+        ticket::SessionTicket, transports::Transport,
     },
     runtime::provider::{DialContext, JoinContext, Provider},
 };
+
+/// There are two, and one named twice counts once.
+const MAX_TRANSPORTS: usize = 16;
 
 /// # The server
 impl ClientBuilder {
@@ -66,6 +69,34 @@ impl ClientBuilder {
     #[must_use]
     pub fn protocol(mut self, protocol: Protocol) -> Self {
         self.protocol = Some(protocol);
+        self
+    }
+
+    /// The transports that may be used, in order of preference. Default: a websocket alone.
+    ///
+    /// | transports | |
+    /// |---|---|
+    /// | `[WebSocket]` | a websocket, or no connection |
+    /// | `[WebSocket, Polling]` | a websocket; HTTP long-polling where none can be opened, for instance because a proxy does not let it pass |
+    /// | `[Polling, WebSocket]` | polling first, and from there an upgrade to a websocket, as the official client does |
+    /// | `[Polling]` | polling alone |
+    ///
+    /// With both, a connection that begins with polling becomes a websocket as soon as the server answers on
+    /// one. Nothing is lost or reordered by that, and if it does not work, polling goes on. Once a websocket
+    /// has worked, the next connection begins with one.
+    ///
+    /// A list without any is refused by [`start`](Self::start).
+    ///
+    /// ```
+    /// use actix_socketio::{Client, ClientBuilder, Transport};
+    ///
+    /// fn through_any_proxy(url: &str) -> ClientBuilder {
+    ///     Client::builder(url).transports([Transport::WebSocket, Transport::Polling])
+    /// }
+    /// ```
+    #[must_use]
+    pub fn transports(mut self, transports: impl IntoIterator<Item = Transport>) -> Self {
+        self.transports = transports.into_iter().take(MAX_TRANSPORTS).collect();
         self
     }
 

@@ -14,7 +14,10 @@ use crate::{
         lifeline::{MessageIds, seed},
         socket::Defaults,
     },
-    proto::{config::Config, namespace, packet::Limits, reconnect::Range, ticket::SessionTicket},
+    proto::{
+        config::Config, namespace, packet::Limits, reconnect::Range, ticket::SessionTicket,
+        transports::Allowed,
+    },
     transport::{Headers, Query, Target},
 };
 
@@ -44,6 +47,8 @@ impl ClientBuilder {
             .transpose()?;
         #[cfg(not(feature = "rustls"))]
         let tls = if endpoint.is_secure { return Err(no_tls()) } else { None };
+        let transports = Allowed::of(self.transports)
+            .ok_or(BuildError::Option { name: "transports", expected: "at least one transport" })?;
         // Not less, or callers would learn that time is up, and not why.
         let ready = self.connect_timeout.saturating_add(self.join_timeout);
         let defaults = Defaults {
@@ -63,6 +68,7 @@ impl ClientBuilder {
         let config = Arc::new(Config {
             pin: self.protocol,
             parser: self.parser,
+            transports,
             limits: Limits { attachments: self.max_attachments, bytes: self.max_message_size },
             max_payload: self.max_payload,
             connect_timeout: self.connect_timeout,
@@ -119,6 +125,7 @@ impl ClientBuilder {
             headers_with: _,
             protocol: _,
             parser: _,
+            transports: _,
             max_attachments: _,
             retries: _,
             message_ids: _,

@@ -60,6 +60,7 @@ use super::{
     reconnect::Retry,
     session::Session,
     suspect::{Suspect, Suspects},
+    transports::{Allowed, Transport, Transports},
 };
 use crate::proto::reason::{ConnectFailure, Reason};
 
@@ -73,6 +74,7 @@ pub(crate) struct Connection {
     state: State,
     timers: Timers,
     revision: Revision,
+    transports: Transports,
     attempts: Attempts,
     reader: Reader,
     send_queue: SendQueue,
@@ -128,11 +130,12 @@ struct Open {
 impl Connection {
     /// `seed` is for the jitter.
     pub(crate) fn new(config: Arc<Config>, seed: u64) -> Self {
-        let Config { pin, parser, limits, reconnect, .. } = &*config;
+        let Config { pin, parser, transports, limits, reconnect, .. } = &*config;
         Self {
             state: State::Idle,
             timers: Timers::default(),
             revision: Revision::new(*pin),
+            transports: Transports::new(*transports),
             attempts: Attempts::new(reconnect.clone(), seed),
             reader: Reader::new(*parser, *limits),
             send_queue: SendQueue::default(),
@@ -154,6 +157,16 @@ impl Connection {
     /// The revision of the server, if it is known.
     pub(crate) fn protocol(&self) -> Option<Protocol> {
         self.revision.known()
+    }
+
+    /// The transport that is dialled or open, or was the last one.
+    pub(crate) fn transport(&self) -> Transport {
+        self.transports.current()
+    }
+
+    /// Whether polling must not become a websocket.
+    pub(crate) fn is_polling_alone(&self) -> bool {
+        self.config.transports == Allowed::Polling
     }
 
     /// The number of the attempt to connect again that goes on, or is next; 0 if it is none.
@@ -345,6 +358,7 @@ impl Connection {
         self.leaving = Leaving::default();
         self.unconfirmed = Unconfirmed::default();
         self.suspects.begin();
+        self.transports.begin();
         let offer = self.revision.offer();
         self.actions.push_back(Action::Dial(offer.asked));
         self.enter(State::Opening(Opening::new(offer)));
@@ -363,11 +377,25 @@ impl Connection {
 
     // What happened.
 
-    /// There is a websocket.
+    /// The transport is there.
     pub(crate) fn handle_dialled(&mut self, now: Instant) {
         if let State::Opening(opening) = &mut self.state {
             opening.handle_dialled(now, &mut self.timers);
         }
+    }
+
+    /// The transport has shown which revision the server is of.
+    pub(crate) fn handle_revision(&mut self, now: Instant, protocol: Protocol) {
+        if let State::Opening(opening) = &mut self.state
+            && let Err(reason) = opening.handle_shown(protocol, &mut self.revision)
+        {
+            self.fail(now, reason);
+        }
+    }
+
+    /// A websocket has taken the place of polling.
+    pub(crate) fn handle_upgraded(&mut self) {
+        self.transports.handle_upgraded();
     }
 
     /// There is none. `retry_after`: the server asks to wait this long.
@@ -393,10 +421,17 @@ impl Connection {
         }
     }
 
-    /// Asks for that revision in the time that is left, or gives up for this reason.
+    /// Asks for that revision in the time that is left, or tries the other transport, or gives up for this
+    /// reason.
     fn dial_again(&mut self, now: Instant, next: Result<Protocol, Reason>, pause: Duration) {
         match next {
             Ok(protocol) => self.actions.push_back(Action::Dial(protocol)),
+            Err(reason) if self.transports.handle_failure(&reason) => {
+                let offer = self.revision.offer();
+                self.actions.push_back(Action::Dial(offer.asked));
+                self.state = State::Opening(Opening::new(offer));
+                self.timers.set(Timer::Connect, deadline_after(now, self.config.connect_timeout));
+            }
             Err(reason) => self.lost_for(now, reason, pause),
         }
     }
@@ -496,6 +531,7 @@ impl Connection {
 
     fn opened(&mut self, now: Instant, protocol: Protocol, handshake: &Handshake) {
         self.revision.settle(protocol);
+        self.transports.handle_opened();
         self.epoch = self.epoch.wrapping_add(1);
         let session = Session {
             epoch: self.epoch,
@@ -741,7 +777,10 @@ impl Connection {
                         State::Opening(opening) if opening.is_greeting() => {
                             self.cut_short(now, reason);
                         }
-                        _ => self.lost(now, reason),
+                        _ => {
+                            self.transports.handle_failure(&reason);
+                            self.lost(now, reason);
+                        }
                     }
                 }
                 Timer::Probe => self.probe(now),

@@ -113,6 +113,15 @@ impl Opening {
         self.offer.asked
     }
 
+    /// The transport has shown what the server is.
+    pub(super) fn handle_shown(
+        &mut self,
+        protocol: Protocol,
+        revision: &mut Revision,
+    ) -> Result<(), Reason> {
+        revision.handle_shown(&mut self.offer, protocol)
+    }
+
     /// Something came. It may have to be handled in the session that follows.
     pub(super) fn handle_frame(
         &mut self,

@@ -207,6 +207,22 @@ impl Revision {
         self.cut_short = 0;
     }
 
+    /// The transport has shown what the server is. Gives the reason if the application insists on another
+    /// revision.
+    pub(super) fn handle_shown(
+        &mut self,
+        offer: &mut Offer,
+        protocol: Protocol,
+    ) -> Result<(), Reason> {
+        if self.pin.is_some_and(|pin| pin != protocol) {
+            let (asked, server) = (offer.asked, format!("the server speaks {protocol}"));
+            return Err(Reason::Connect(ConnectFailure::Unsupported { asked, server }));
+        }
+        self.known = Some(protocol);
+        offer.asked = protocol;
+        Ok(())
+    }
+
     /// A server that was asked something has hung up, as those of 3.1 to 4.4 do.
     pub(super) fn handle_hang_up(&mut self) {
         self.known = Some(Protocol::Eio4);
@@ -307,7 +323,13 @@ mod tests {
 
     fn handshake(max_payload: Option<u64>) -> Handshake {
         let (ping_interval, ping_timeout) = (Duration::from_secs(25), Duration::from_secs(20));
-        Handshake { sid: "S".into(), ping_interval, ping_timeout, max_payload }
+        Handshake {
+            sid: "S".into(),
+            ping_interval,
+            ping_timeout,
+            max_payload,
+            has_websocket: false,
+        }
     }
 
     fn status(status: u16) -> Reason {

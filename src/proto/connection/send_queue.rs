@@ -135,7 +135,7 @@ impl SendQueue {
                 Some(Waiting::Ping(number)) => {
                     self.written_ping = number;
                     note(Written::Ping(number));
-                    write(Message::Ping(number));
+                    write(Message::Barrier(number));
                     return true;
                 }
                 Some(Waiting::Heartbeat) => {
@@ -204,7 +204,7 @@ impl SendQueue {
             written.push(match message {
                 Message::Text(first, second) => format!("{first}{second}"),
                 Message::Binary(first, second) => format!("{first:?}{second:?}"),
-                Message::Ping(number) => format!("ping {number}"),
+                Message::Barrier(number) => format!("ping {number}"),
             });
         };
         while self.transmit(Parser::Json, Some(Protocol::Eio4), &mut push, |_| ()) {}
@@ -256,7 +256,7 @@ mod tests {
             text = match message {
                 Message::Text(first, second) => format!("{first}{second}"),
                 Message::Binary(..) => "binary".to_owned(),
-                Message::Ping(number) => format!("ping {number}"),
+                Message::Barrier(number) => format!("ping {number}"),
             };
         };
         let note = |written: Written<'_>| {

@@ -48,6 +48,7 @@ impl Bench {
             attachment_timeout: 30 * SECOND,
             reconnect,
             retry_window: 1,
+            transports: Allowed::WebSocket,
         };
         Self { core: Connection::new(Arc::new(config), 7), now: Instant::now() }
     }
@@ -112,7 +113,7 @@ impl Bench {
                 Message::Binary(first, second) => {
                     format!("{:?}", Bytes::from([first, second].concat()))
                 }
-                Message::Ping(number) => format!("ping {number}"),
+                Message::Barrier(number) => format!("ping {number}"),
             });
         }) {}
         written

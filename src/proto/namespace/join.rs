@@ -409,6 +409,7 @@ mod tests {
         packet::{Limits, Parser},
         reconnect::Reconnect,
         refusal::refusal,
+        transports::Allowed,
     };
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -424,6 +425,7 @@ mod tests {
             attachment_timeout: SECOND,
             reconnect,
             retry_window: 1,
+            transports: Allowed::WebSocket,
         };
         Join::new(Arc::new(config), is_root, 7)
     }

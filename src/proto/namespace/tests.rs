@@ -9,6 +9,7 @@ use crate::{
         packet::{self, Parser, root},
         reconnect::{Reconnect, Retry},
         refusal::Refusal,
+        transports::Allowed,
     },
 };
 
@@ -33,6 +34,7 @@ fn config() -> Config {
         attachment_timeout: 30 * SECOND,
         reconnect: Reconnect::never(),
         retry_window: 2,
+        transports: Allowed::WebSocket,
     }
 }
 

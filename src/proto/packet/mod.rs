@@ -86,6 +86,9 @@ pub enum ProtocolError {
     /// Frames that no websocket may send.
     #[error("illegal websocket frames: {0}")]
     WebSocket(String),
+    /// An answer to a poll that is none: HTTP long-polling.
+    #[error("a malformed answer to a poll: {0}")]
+    Polling(&'static str),
     /// A packet of a type that does not exist.
     #[error("unknown packet type {0:#04x}")]
     UnknownType(u8),

@@ -16,7 +16,7 @@ impl Parser {
             write(match message {
                 Message::Text(first, second) => Frame::Text([first, second].concat().into()),
                 Message::Binary(first, second) => Frame::Binary([first, second].concat().into()),
-                Message::Ping(_) => panic!("a packet is no ping"),
+                Message::Barrier(_) => panic!("a packet is no barrier"),
             });
         };
         let mut n = 0;

@@ -1,0 +1,403 @@
+//! The body of a GET, packet by packet, while it still comes in.
+//!
+//! A server puts everything that waits into one body, without a limit. So a body is never held as a whole:
+//! what is held is one packet, and one piece of what comes.
+
+use bytes::{Buf, Bytes, BytesMut};
+use bytestring::ByteString;
+
+use super::batch::{LENGTH_END, SEPARATOR};
+use crate::proto::{
+    ProtocolError,
+    engine::{Frame, Protocol},
+    packet::Refused,
+};
+
+/// The most digits in the length of a packet.
+const MAX_DIGITS: usize = 10;
+
+/// How packets stand in a body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// Revision 4: text with separators.
+    Separated,
+    /// Revision 3: `length:text`, the length in units of UTF-16.
+    Counted,
+    /// Revision 3, as soon as one packet is binary: type, length in bytes, data.
+    Binary,
+}
+
+impl Form {
+    /// The first byte of the first body tells the revision as well: one of revision 4 begins with the type
+    /// of the open packet, and one of revision 3 with a length, which does not begin with a zero.
+    fn of(protocol: Option<Protocol>, first: u8) -> Self {
+        match (protocol, first) {
+            (Some(Protocol::Eio3) | None, 0 | 1) => Self::Binary,
+            (Some(Protocol::Eio3), _) | (None, b'1'..=b'9') => Self::Counted,
+            (Some(Protocol::Eio4) | None, _) => Self::Separated,
+        }
+    }
+
+    fn protocol(self) -> Protocol {
+        match self {
+            Self::Separated => Protocol::Eio4,
+            Self::Counted | Self::Binary => Protocol::Eio3,
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Body {
+    protocol: Option<Protocol>,
+    form: Option<Form>,
+    /// The largest packet, in bytes.
+    limit: usize,
+    buffer: BytesMut,
+    /// How much of the packet at the front is known to be whole: bytes, and units of UTF-16.
+    scanned: (usize, usize),
+    /// Another packet must follow.
+    is_behind_separator: bool,
+    is_complete: bool,
+}
+
+impl Body {
+    /// `protocol`: the revision, if it is known.
+    pub(super) fn new(protocol: Option<Protocol>, limit: usize) -> Self {
+        Self {
+            protocol,
+            form: None,
+            limit,
+            buffer: BytesMut::new(),
+            scanned: (0, 0),
+            is_behind_separator: false,
+            is_complete: false,
+        }
+    }
+
+    pub(super) fn push(&mut self, chunk: &[u8]) {
+        self.buffer.extend_from_slice(chunk);
+    }
+
+    /// Nothing follows.
+    pub(super) fn complete(&mut self) {
+        self.is_complete = true;
+    }
+
+    pub(super) fn is_complete(&self) -> bool {
+        self.is_complete
+    }
+
+    /// The revision that the body is of, once its first byte is there.
+    pub(super) fn protocol(&self) -> Option<Protocol> {
+        self.form.map(Form::protocol).or(self.protocol)
+    }
+
+    /// Takes out the next packet, if all of it is there.
+    pub(super) fn next(&mut self) -> Result<Option<Frame>, Refused> {
+        let form = match (self.form, self.buffer.first()) {
+            (Some(form), _) => form,
+            (None, Some(first)) => *self.form.insert(Form::of(self.protocol, *first)),
+            (None, None) if self.is_complete => return Err(broken("it is empty")),
+            (None, None) => return Ok(None),
+        };
+        loop {
+            let packet = match form {
+                Form::Separated => self.separated()?,
+                Form::Counted => self.counted()?,
+                Form::Binary => self.binary()?,
+            };
+            match packet {
+                // Some servers say that they have nothing to say.
+                Some(Frame::Text(text)) if text.is_empty() && form != Form::Separated => {}
+                Some(frame) => return Ok(Some(frame)),
+                None if self.is_complete && !self.buffer.is_empty() => {
+                    return Err(broken("it ends in the middle of a packet"));
+                }
+                None => return Ok(None),
+            }
+        }
+    }
+
+    fn separated(&mut self) -> Result<Option<Frame>, Refused> {
+        // Base64 is longer than the data that it stands for.
+        let limit = match self.buffer.first() {
+            Some(b'b') => self.limit.div_ceil(3).saturating_mul(4).saturating_add(1),
+            _ => self.limit,
+        };
+        let (from, _) = self.scanned;
+        let unread = self.buffer.get(from..).unwrap_or_default();
+        let end =
+            unread.iter().position(|byte| *byte == SEPARATOR).map(|at| from.saturating_add(at));
+        let length = end.unwrap_or(self.buffer.len());
+        if length > limit {
+            return Err(Refused::TooLarge { limit: self.limit });
+        }
+        if end.is_none() && self.is_complete && length == 0 && self.is_behind_separator {
+            return Err(broken("it ends with a separator"));
+        }
+        if end.is_none() && (!self.is_complete || length == 0) {
+            self.scanned.0 = length;
+            return Ok(None);
+        }
+        let packet = self.take(0, length);
+        if end.is_some() {
+            self.buffer.advance(1);
+        }
+        self.is_behind_separator = end.is_some();
+        text(packet).map(Some)
+    }
+
+    fn counted(&mut self) -> Result<Option<Frame>, Refused> {
+        let Some((length, begin)) =
+            self.length(0, b':', |byte| byte.is_ascii_digit().then(|| byte.wrapping_sub(b'0')))?
+        else {
+            return Ok(None);
+        };
+        if length > self.limit {
+            return Err(Refused::TooLarge { limit: self.limit });
+        }
+        let (mut bytes, mut units) = self.scanned;
+        while units < length {
+            let Some(first) = self.buffer.get(begin.saturating_add(bytes)) else { break };
+            let (width, wide) = match first {
+                0..0x80 => (1, 1),
+                0x80..0xC0 => return Err(ProtocolError::Utf8.into()),
+                0xC0..0xE0 => (2, 1),
+                0xE0..0xF0 => (3, 1),
+                0xF0.. => (4, 2),
+            };
+            let after = bytes.saturating_add(width);
+            if begin.saturating_add(after) > self.buffer.len() {
+                break;
+            }
+            (bytes, units) = (after, units.saturating_add(wide));
+        }
+        if units > length {
+            return Err(broken("the length of a packet ends in the middle of a character"));
+        }
+        if bytes > self.limit {
+            return Err(Refused::TooLarge { limit: self.limit });
+        }
+        if units < length {
+            self.scanned = (bytes, units);
+            return Ok(None);
+        }
+        text(self.take(begin, bytes)).map(Some)
+    }
+
+    fn binary(&mut self) -> Result<Option<Frame>, Refused> {
+        let is_binary = match self.buffer.first() {
+            None => return Ok(None),
+            Some(0) => false,
+            Some(1) => true,
+            Some(_) => return Err(broken("a packet is neither text nor binary")),
+        };
+        let digit = |byte: u8| (byte < 10).then_some(byte);
+        let Some((length, begin)) = self.length(1, LENGTH_END, digit)? else { return Ok(None) };
+        if length > self.limit {
+            return Err(Refused::TooLarge { limit: self.limit });
+        }
+        if self.buffer.len().saturating_sub(begin) < length {
+            return Ok(None);
+        }
+        let packet = self.take(begin, length);
+        if is_binary { Ok(Some(Frame::Binary(packet))) } else { text(packet).map(Some) }
+    }
+
+    /// The length of the packet at the front, and where the packet begins.
+    fn length(
+        &self,
+        from: usize,
+        end: u8,
+        digit: impl Fn(u8) -> Option<u8>,
+    ) -> Result<Option<(usize, usize)>, Refused> {
+        let mut length = 0_usize;
+        let mut digits = 0_usize;
+        for &byte in self.buffer.iter().skip(from) {
+            digits = digits.saturating_add(1);
+            if byte == end && digits > 1 {
+                return Ok(Some((length, from.saturating_add(digits))));
+            }
+            match digit(byte) {
+                Some(digit) if digits <= MAX_DIGITS => {
+                    length = length.saturating_mul(10).saturating_add(digit.into());
+                }
+                _ => return Err(broken("the length of a packet is no number")),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Takes this packet out, and the length before it.
+    fn take(&mut self, begin: usize, length: usize) -> Bytes {
+        self.buffer.advance(begin);
+        self.scanned = (0, 0);
+        self.buffer.split_to(length).freeze()
+    }
+}
+
+fn broken(error: &'static str) -> Refused {
+    ProtocolError::Polling(error).into()
+}
+
+fn text(packet: Bytes) -> Result<Frame, Refused> {
+    match ByteString::try_from(packet) {
+        Ok(text) => Ok(Frame::Text(text)),
+        Err(_) => Err(ProtocolError::Utf8.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::{
+        arbitrary::any,
+        collection::vec,
+        prop_assert_eq, prop_oneof, proptest,
+        strategy::{Just, Strategy},
+    };
+
+    use super::*;
+    use crate::proto::{
+        engine::{self, EnginePacket, Message},
+        polling::batch::Batch,
+    };
+
+    const LIMIT: usize = 100;
+
+    /// Reads a body that comes in pieces of this size.
+    fn read(
+        protocol: Option<Protocol>,
+        body: &[u8],
+        piece: usize,
+    ) -> (Vec<Frame>, Result<Option<Protocol>, Refused>) {
+        let mut reader = Body::new(protocol, LIMIT);
+        let mut frames = Vec::new();
+        let mut pieces = body.chunks(piece);
+        loop {
+            match reader.next() {
+                Ok(Some(frame)) => frames.push(frame),
+                Err(refused) => return (frames, Err(refused)),
+                Ok(None) => match pieces.next() {
+                    Some(piece) => reader.push(piece),
+                    None if reader.is_complete => return (frames, Ok(reader.protocol())),
+                    None => reader.complete(),
+                },
+            }
+        }
+    }
+
+    fn frames(texts: &[&'static str]) -> Vec<Frame> {
+        texts.iter().map(|text| Frame::Text(ByteString::from_static(text))).collect()
+    }
+
+    #[test]
+    fn the_first_body_tells_the_revision() {
+        for piece in [1, 2, 3, 100] {
+            for (body, protocol, expected) in [
+                (&b"0{}"[..], Protocol::Eio4, &["0{}"][..]),
+                (b"0{}\x1e40", Protocol::Eio4, &["0{}", "40"]),
+                (b"3:0{}2:40", Protocol::Eio3, &["0{}", "40"]),
+                ("3:4😀2:4€".as_bytes(), Protocol::Eio3, &["4😀", "4€"]),
+                (b"\x00\x03\xff0{}\x00\x02\xff40", Protocol::Eio3, &["0{}", "40"]),
+            ] {
+                assert_eq!(read(None, body, piece), (frames(expected), Ok(Some(protocol))));
+            }
+        }
+    }
+
+    #[test]
+    fn a_body_that_is_none_is_refused_behind_its_good_packets() {
+        let (eio3, eio4) = (Some(Protocol::Eio3), Some(Protocol::Eio4));
+        for piece in [1, 2, 100] {
+            for (protocol, body, good) in [
+                (None, &b""[..], 0),
+                (eio4, b"", 0),
+                (eio4, b"2\x1e", 1),
+                (eio4, b"2\x1e\xff", 1),
+                (eio3, b"1:2x", 1),
+                (eio3, b"1:2:", 1),
+                (eio3, b"1:25:4", 1),
+                (eio3, b"1:212345678901:4", 1),
+                (eio3, "1:21:😀".as_bytes(), 1),
+                (eio3, b"1:21:\x80", 1),
+                (eio3, b"\x00\x01\xff2\x02\x01\xff4", 1),
+                (eio3, b"\x00\x01\xff2\x00\x0a\xff4", 1),
+                (eio3, b"\x00\x01\xff2\x00\xff4", 1),
+                (eio3, b"\x00\x01\xff2\x00\x05\xff4", 1),
+            ] {
+                let (frames, outcome) = read(protocol, body, piece);
+                assert_eq!(frames.len(), good, "{}", body.escape_ascii());
+                let is_refused = matches!(outcome, Err(Refused::Protocol(_)));
+                assert!(is_refused, "{}: {outcome:?}", body.escape_ascii());
+            }
+        }
+    }
+
+    #[test]
+    fn a_packet_has_a_limit_but_a_body_has_none() {
+        let packet = |size: usize| "4".repeat(size);
+        let too_large = || Err(Refused::TooLarge { limit: LIMIT });
+        for (protocol, good, bad) in [
+            (Protocol::Eio4, packet(100), packet(101)),
+            (Protocol::Eio3, format!("100:{}", packet(100)), format!("101:{}", packet(101))),
+        ] {
+            let (frames, outcome) = read(Some(protocol), good.as_bytes(), 7);
+            assert_eq!((frames.len(), outcome), (1, Ok(Some(protocol))));
+            // It need not be there to be too large.
+            let (frames, outcome) = read(Some(protocol), bad.as_bytes(), 7);
+            assert_eq!((frames.len(), outcome), (0, too_large()));
+        }
+        let declared = b"\x01\x01\x00\x01\xff";
+        assert_eq!(read(Some(Protocol::Eio3), declared, 9), (Vec::new(), too_large()));
+        // A hundred bytes in base64.
+        let data = format!("b{}", "A".repeat(136));
+        assert_eq!(read(Some(Protocol::Eio4), data.as_bytes(), 9).0.len(), 1);
+        let data = format!("b{}", "A".repeat(137));
+        assert_eq!(read(Some(Protocol::Eio4), data.as_bytes(), 9), (Vec::new(), too_large()));
+        let many = "2\x1e".repeat(1_000) + "2";
+        assert_eq!(read(Some(Protocol::Eio4), many.as_bytes(), 100).0.len(), 1_001);
+    }
+
+    fn packets() -> impl Strategy<Value = Vec<Result<String, Vec<u8>>>> {
+        let text = "[a-z€😀\"]{0,20}".prop_map(Ok);
+        let data = vec(any::<u8>(), 0..20).prop_map(Err);
+        vec(prop_oneof![text, data], 1..10)
+    }
+
+    proptest! {
+        /// Whatever is batched is read again, in whatever pieces it comes.
+        #[test]
+        fn a_body_is_read_as_it_was_written(
+            packets in packets(),
+            protocol in prop_oneof![Just(Protocol::Eio3), Just(Protocol::Eio4)],
+            piece in 1_usize..40,
+        ) {
+            let mut batch = Batch::new(protocol, None);
+            for packet in &packets {
+                let message = match packet {
+                    Ok(text) => Message::Text("4", text),
+                    Err(data) => Message::binary(protocol, data),
+                };
+                batch.push(message);
+            }
+            let body = batch.take().map(|post| post.body).unwrap_or_default();
+            let (frames, outcome) = read(Some(protocol), &body, piece);
+            prop_assert_eq!(outcome, Ok(Some(protocol)));
+            let read = frames.into_iter().map(|frame| {
+                match engine::decode(protocol, frame) {
+                    Ok(EnginePacket::Message(text)) => Ok(text.to_string()),
+                    Ok(EnginePacket::Binary(data)) => Err(data.to_vec()),
+                    other => panic!("{other:?}"),
+                }
+            });
+            prop_assert_eq!(read.collect::<Vec<_>>(), packets);
+        }
+
+        #[test]
+        fn no_body_makes_it_panic(body in vec(any::<u8>(), 0..60), piece in 1_usize..9, known in 0_usize..3) {
+            let protocol = [None, Some(Protocol::Eio3), Some(Protocol::Eio4)][known];
+            let whole = read(protocol, &body, 60);
+            prop_assert_eq!(read(protocol, &body, piece), whole, "the same in pieces");
+        }
+    }
+}

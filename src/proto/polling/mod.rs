@@ -1,0 +1,261 @@
+//! HTTP long-polling: packets come in the answers to GETs and go out in POSTs, one of each at a time; and
+//! the way from there to a websocket.
+//!
+//! ```text
+//!  open packet ──▶ polling ──▶ probing ──▶ pausing ──▶ (websocket)
+//!                     ▲           │           │
+//!                     └───────────┴───────────┘  the websocket does not work
+//! ```
+//!
+//! A request is never repeated: its packets may have arrived. So one that fails ends the session.
+//!
+//! An upgrade loses nothing if no request is open when the websocket takes over. So while it is *pausing*,
+//! the open requests are answered, and none is begun. The server answers a GET for that purpose.
+
+mod batch;
+mod body;
+
+use std::{collections::VecDeque, mem};
+
+use bytestring::ByteString;
+
+pub(crate) use self::batch::Post;
+use self::{batch::Batch, body::Body};
+use super::{
+    engine::{Frame, Handshake, Incoming, Message, Protocol},
+    packet::Refused,
+};
+
+#[derive(Debug)]
+pub(crate) struct Polling {
+    /// The largest packet to take in, in bytes.
+    limit: usize,
+    session: Option<Session>,
+    get: Option<Body>,
+    post: Option<Posting>,
+    upgrade: Upgrade,
+    ending: Ending,
+    /// Incoming, apart from the packets in the body.
+    incoming: VecDeque<Incoming>,
+}
+
+#[derive(Debug)]
+struct Session {
+    protocol: Protocol,
+    sid: ByteString,
+    batch: Batch,
+    /// The last barrier behind the packets of the next body, and of the one behind it.
+    barriers: [Option<u64>; 2],
+}
+
+/// The POST that is open.
+#[derive(Debug)]
+struct Posting {
+    barrier: Option<u64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Upgrade {
+    /// Neither wanted nor possible, or it has failed.
+    Off,
+    /// Wanted, if the server offers it.
+    Wanted,
+    Offered,
+    Probing,
+    Pausing,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    No,
+    /// The close packet is to be sent.
+    Closing,
+    /// It is in a body, or the last one that was sent.
+    Said,
+}
+
+impl Polling {
+    /// The first GET is answered, and its body is to come.
+    pub(crate) fn new(limit: usize, wants_websocket: bool) -> Self {
+        Self {
+            limit,
+            session: None,
+            get: Some(Body::new(None, limit)),
+            post: None,
+            upgrade: if wants_websocket { Upgrade::Wanted } else { Upgrade::Off },
+            ending: Ending::No,
+            incoming: VecDeque::new(),
+        }
+    }
+
+    /// The session's id, as soon as there is one.
+    pub(crate) fn sid(&self) -> Option<&ByteString> {
+        self.session.as_ref().map(|session| &session.sid)
+    }
+
+    /// A piece of the body of the GET.
+    pub(crate) fn handle_chunk(&mut self, chunk: &[u8]) {
+        if let Some(body) = &mut self.get {
+            body.push(chunk);
+        }
+    }
+
+    /// The body of the GET is complete.
+    pub(crate) fn handle_end(&mut self) {
+        if let Some(body) = &mut self.get {
+            body.complete();
+        }
+    }
+
+    /// The POST was answered: the server has read its packets.
+    pub(crate) fn handle_posted(&mut self) {
+        if let Some(Posting { barrier }) = self.post.take() {
+            self.incoming.extend(barrier.map(Incoming::Confirmed));
+        }
+    }
+
+    /// The websocket has answered the probe, or does not work.
+    pub(crate) fn handle_probed(&mut self, works: bool) {
+        if self.upgrade == Upgrade::Probing {
+            self.upgrade = if works { Upgrade::Pausing } else { Upgrade::Off };
+        }
+    }
+
+    /// The open requests were not answered in time: polling goes on.
+    pub(crate) fn handle_pause_timeout(&mut self) {
+        if self.upgrade == Upgrade::Pausing {
+            self.upgrade = Upgrade::Off;
+        }
+    }
+
+    /// What comes next. `None` if that is still to come.
+    pub(crate) fn poll_incoming(&mut self) -> Result<Option<Incoming>, Refused> {
+        if let Some(incoming) = self.incoming.pop_front() {
+            return Ok(Some(incoming));
+        }
+        let Some(body) = &mut self.get else { return Ok(None) };
+        let Some(frame) = body.next()? else {
+            if body.is_complete() {
+                self.get = None;
+            }
+            return Ok(None);
+        };
+        if self.session.is_some() {
+            return Ok(Some(Incoming::Frame(frame)));
+        }
+        let protocol = body.protocol().unwrap_or(Protocol::Eio4);
+        self.open(protocol, &frame);
+        // Before the open packet, which says nothing of it.
+        self.incoming.push_back(Incoming::Frame(frame));
+        Ok(Some(Incoming::Revision(protocol)))
+    }
+
+    /// The first packet. If it is no open packet, whoever reads it ends the connection.
+    fn open(&mut self, protocol: Protocol, frame: &Frame) {
+        let Frame::Text(text) = frame else { return };
+        let Some(handshake) = text.strip_prefix('0').and_then(|json| Handshake::parse(json).ok())
+        else {
+            return;
+        };
+        if self.upgrade == Upgrade::Wanted {
+            let offers = handshake.has_websocket;
+            self.upgrade = if offers { Upgrade::Offered } else { Upgrade::Off };
+        }
+        let batch = Batch::new(protocol, handshake.max_payload);
+        self.session = Some(Session { protocol, sid: handshake.sid, batch, barriers: [None; 2] });
+    }
+
+    /// Whether a packet may be pushed. While a POST is open, packets wait where they can still be replaced.
+    pub(crate) fn has_room(&self) -> bool {
+        self.post.is_none()
+            && self.upgrade != Upgrade::Pausing
+            && self.session.as_ref().is_some_and(|session| session.batch.has_room())
+    }
+
+    /// Adds a packet to the next body, or a barrier behind all packets before it.
+    pub(crate) fn push(&mut self, message: Message<'_>) {
+        let Some(session) = &mut self.session else { return };
+        let [this, next] = &mut session.barriers;
+        match message {
+            Message::Barrier(barrier) if !session.batch.has_carried() => {
+                if !session.batch.is_empty() {
+                    *this = Some(barrier);
+                } else if let Some(post) = &mut self.post {
+                    post.barrier = Some(barrier);
+                } else {
+                    self.incoming.push_back(Incoming::Confirmed(barrier));
+                }
+            }
+            Message::Barrier(barrier) => *next = Some(barrier),
+            Message::Text(..) | Message::Binary(..) => session.batch.push(message),
+        }
+    }
+
+    /// The session is to be closed, behind all that was pushed.
+    pub(crate) fn close(&mut self) {
+        if self.ending == Ending::No {
+            self.ending = Ending::Closing;
+            self.upgrade = Upgrade::Off;
+        }
+    }
+
+    /// Whether everything is sent, the close packet last.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.ending == Ending::Said && self.post.is_none() && self.is_batch_empty()
+    }
+
+    /// The revision of the session, if a GET is to be sent now.
+    pub(crate) fn poll_get(&mut self) -> bool {
+        let Some(session) = &self.session else { return false };
+        let may = self.get.is_none()
+            && self.incoming.is_empty()
+            && self.upgrade != Upgrade::Pausing
+            && self.ending == Ending::No;
+        if may {
+            self.get = Some(Body::new(Some(session.protocol), self.limit));
+        }
+        may
+    }
+
+    /// What is to be posted now.
+    pub(crate) fn poll_post(&mut self) -> Option<Post> {
+        if self.post.is_some() {
+            return None;
+        }
+        let session = self.session.as_mut()?;
+        if self.ending == Ending::Closing && session.batch.has_room() {
+            session.batch.push(Message::Text("1", ""));
+            self.ending = Ending::Said;
+        }
+        let post = session.batch.take()?;
+        let [this, next] = mem::take(&mut session.barriers);
+        session.barriers = [next, None];
+        self.post = Some(Posting { barrier: this });
+        Some(post)
+    }
+
+    /// Whether a websocket is to be probed now.
+    pub(crate) fn poll_probe(&mut self) -> bool {
+        let may = self.upgrade == Upgrade::Offered;
+        if may {
+            self.upgrade = Upgrade::Probing;
+        }
+        may
+    }
+
+    /// Whether the websocket may take over now.
+    pub(crate) fn is_paused(&self) -> bool {
+        self.upgrade == Upgrade::Pausing
+            && self.get.is_none()
+            && self.post.is_none()
+            && self.incoming.is_empty()
+            && self.is_batch_empty()
+    }
+
+    fn is_batch_empty(&self) -> bool {
+        self.session.as_ref().is_none_or(|session| session.batch.is_empty())
+    }
+}
+
+#[cfg(test)]
+mod tests;

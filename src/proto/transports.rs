@@ -1,0 +1,205 @@
+//! The transports that the application allows, and the one to dial with.
+
+use std::fmt;
+
+use super::reason::{ConnectFailure, Reason};
+
+/// How packets get to the server and back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Transport {
+    /// A websocket: one connection, both ways.
+    WebSocket,
+    /// HTTP long-polling: packets come in the answers to GETs and go out in POSTs. It gets through where
+    /// a proxy does not let websockets pass, and costs an HTTP request for each batch of packets.
+    Polling,
+}
+
+impl fmt::Display for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::WebSocket => "websocket",
+            Self::Polling => "polling",
+        })
+    }
+}
+
+/// What the application allows, in its order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Allowed {
+    WebSocket,
+    Polling,
+    /// A websocket, and polling where that cannot be opened.
+    WebSocketFirst,
+    /// Polling, and from there an upgrade to a websocket.
+    PollingFirst,
+}
+
+impl Allowed {
+    /// The first one of the list, and perhaps another one. `None` if there is none.
+    pub(crate) fn of(transports: impl IntoIterator<Item = Transport>) -> Option<Self> {
+        let mut transports = transports.into_iter();
+        let first = transports.next()?;
+        let has_other = transports.any(|other| other != first);
+        Some(match (first, has_other) {
+            (Transport::WebSocket, false) => Self::WebSocket,
+            (Transport::WebSocket, true) => Self::WebSocketFirst,
+            (Transport::Polling, false) => Self::Polling,
+            (Transport::Polling, true) => Self::PollingFirst,
+        })
+    }
+}
+
+/// Chooses the transport of each dial.
+#[derive(Debug)]
+pub(crate) struct Transports {
+    allowed: Allowed,
+    /// The one that is dialled or open.
+    current: Transport,
+    /// The last websocket could not be opened, for a reason that is no reason against polling.
+    is_blocked: bool,
+    /// A websocket has been opened, after polling.
+    has_upgraded: bool,
+}
+
+impl Transports {
+    pub(crate) fn new(allowed: Allowed) -> Self {
+        let mut transports =
+            Self { allowed, current: Transport::WebSocket, is_blocked: false, has_upgraded: false };
+        transports.begin();
+        transports
+    }
+
+    pub(crate) fn current(&self) -> Transport {
+        self.current
+    }
+
+    /// Chooses for the next dial.
+    pub(crate) fn begin(&mut self) {
+        let has_websocket = match self.allowed {
+            Allowed::WebSocket => true,
+            Allowed::Polling => false,
+            Allowed::WebSocketFirst => !self.is_blocked,
+            // It has worked, and saves the requests before it.
+            Allowed::PollingFirst => self.has_upgraded && !self.is_blocked,
+        };
+        self.current = if has_websocket { Transport::WebSocket } else { Transport::Polling };
+    }
+
+    /// There is no connection with the current transport. `true` if the other one is to be tried.
+    pub(crate) fn handle_failure(&mut self, reason: &Reason) -> bool {
+        let is_open_to_polling = self.current == Transport::WebSocket && is_of_websockets(reason);
+        let has_polling = matches!(self.allowed, Allowed::WebSocketFirst | Allowed::PollingFirst);
+        let was_blocked = std::mem::replace(&mut self.is_blocked, is_open_to_polling);
+        let other = is_open_to_polling && has_polling && !was_blocked;
+        if other {
+            self.current = Transport::Polling;
+        }
+        other
+    }
+
+    /// A websocket has taken the place of polling.
+    pub(crate) fn handle_upgraded(&mut self) {
+        self.current = Transport::WebSocket;
+        (self.is_blocked, self.has_upgraded) = (false, true);
+    }
+
+    /// There is a session.
+    pub(crate) fn handle_opened(&mut self) {
+        if self.current == Transport::WebSocket {
+            self.is_blocked = false;
+        }
+    }
+}
+
+/// Whether polling may get through where a websocket has failed for this reason: something on the way does
+/// not know websockets, or the server has none. Not so if the server cannot be reached at all, or lets
+/// nobody in.
+fn is_of_websockets(reason: &Reason) -> bool {
+    match reason {
+        Reason::Connect(failure) => match failure {
+            ConnectFailure::NoWebsocket(_)
+            | ConnectFailure::NoAnswer
+            | ConnectFailure::TimedOut
+            | ConnectFailure::Handshake(_) => true,
+            ConnectFailure::Status(status) => {
+                !matches!(status, 300..=399 | 401 | 403 | 407 | 429 | 503 | 504)
+            }
+            _ => false,
+        },
+        Reason::TransportClose(_) | Reason::TransportError(_) | Reason::Protocol(_) => true,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failed() -> Reason {
+        Reason::Connect(ConnectFailure::NoAnswer)
+    }
+
+    #[test]
+    fn the_order_is_that_of_the_list() {
+        use Transport::{Polling, WebSocket};
+        for (list, expected) in [
+            (&[][..], None),
+            (&[WebSocket], Some(Allowed::WebSocket)),
+            (&[WebSocket, WebSocket], Some(Allowed::WebSocket)),
+            (&[Polling], Some(Allowed::Polling)),
+            (&[WebSocket, Polling], Some(Allowed::WebSocketFirst)),
+            (&[Polling, Polling, WebSocket], Some(Allowed::PollingFirst)),
+        ] {
+            assert_eq!(Allowed::of(list.iter().copied()), expected, "{list:?}");
+        }
+    }
+
+    #[test]
+    fn polling_is_tried_once_where_a_websocket_cannot_be_opened() {
+        let mut transports = Transports::new(Allowed::WebSocketFirst);
+        assert_eq!(transports.current(), Transport::WebSocket);
+        let dead = Reason::Connect(ConnectFailure::Unreachable(String::new()));
+        assert!(!transports.handle_failure(&dead), "neither gets there");
+        assert!(transports.handle_failure(&failed()));
+        assert_eq!(transports.current(), Transport::Polling);
+        // It works, so the next connection begins with it,
+        transports.handle_opened();
+        transports.begin();
+        assert_eq!(transports.current(), Transport::Polling);
+        // until it fails, too,
+        assert!(!transports.handle_failure(&failed()));
+        transports.begin();
+        assert_eq!(transports.current(), Transport::WebSocket);
+        // or until a websocket gets through.
+        assert!(transports.handle_failure(&failed()));
+        transports.handle_upgraded();
+        transports.begin();
+        assert_eq!(transports.current(), Transport::WebSocket);
+    }
+
+    #[test]
+    fn an_upgrade_that_has_worked_is_not_needed_again() {
+        let mut transports = Transports::new(Allowed::PollingFirst);
+        assert_eq!(transports.current(), Transport::Polling);
+        transports.handle_upgraded();
+        transports.begin();
+        assert_eq!(transports.current(), Transport::WebSocket);
+        assert!(transports.handle_failure(&failed()));
+        transports.begin();
+        assert_eq!(transports.current(), Transport::Polling);
+    }
+
+    #[test]
+    fn one_transport_alone_stays() {
+        for (allowed, only) in
+            [(Allowed::WebSocket, Transport::WebSocket), (Allowed::Polling, Transport::Polling)]
+        {
+            let mut transports = Transports::new(allowed);
+            for _ in 0..2 {
+                assert_eq!(transports.current(), only);
+                assert!(!transports.handle_failure(&failed()));
+                transports.begin();
+            }
+        }
+    }
+}

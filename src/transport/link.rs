@@ -1,0 +1,66 @@
+//! What packets go through: a websocket, or polling that may become one.
+
+use std::task::{Context, Poll, ready};
+
+use super::{
+    WebSocket,
+    polling::{Polled, Polling},
+};
+use crate::proto::{
+    engine::{Incoming, Message},
+    reason::Reason,
+};
+
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly all connections are websockets")]
+pub(crate) enum Link {
+    WebSocket(WebSocket),
+    Polling(Box<Polling>),
+}
+
+impl Link {
+    /// What comes next, or why there is no more.
+    pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Incoming, Reason>> {
+        let polling = match self {
+            Self::WebSocket(websocket) => return websocket.poll_next(cx),
+            Self::Polling(polling) => polling,
+        };
+        match ready!(polling.poll_next(cx))? {
+            Polled::Incoming(incoming) => Poll::Ready(Ok(incoming)),
+            Polled::Upgraded(websocket) => {
+                *self = Self::WebSocket(*websocket);
+                Poll::Ready(Ok(Incoming::Upgraded))
+            }
+        }
+    }
+
+    /// Ready when there is room for [`start_send`](Self::start_send).
+    pub(crate) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Reason>> {
+        match self {
+            Self::WebSocket(websocket) => websocket.poll_ready(cx),
+            Self::Polling(polling) => polling.poll_ready(cx),
+        }
+    }
+
+    pub(crate) fn start_send(&mut self, message: Message<'_>) {
+        match self {
+            Self::WebSocket(websocket) => websocket.start_send(message),
+            Self::Polling(polling) => polling.start_send(message),
+        }
+    }
+
+    /// Closes, behind all that was sent. Nothing may follow.
+    pub(crate) fn start_close(&mut self) {
+        match self {
+            Self::WebSocket(websocket) => websocket.start_close(),
+            Self::Polling(polling) => polling.start_close(),
+        }
+    }
+
+    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Reason>> {
+        match self {
+            Self::WebSocket(websocket) => websocket.poll_flush(cx),
+            Self::Polling(polling) => polling.poll_flush(cx),
+        }
+    }
+}

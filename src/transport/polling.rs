@@ -1,0 +1,312 @@
+//! HTTP long-polling on awc: sends the requests that [the core](crate::proto::polling) asks for.
+
+use std::{
+    fmt,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use awc::{
+    error::PayloadError,
+    http::{
+        StatusCode,
+        header::{CONTENT_LENGTH, HeaderMap},
+    },
+};
+use bytes::Bytes;
+use futures::{future::LocalBoxFuture, stream::LocalBoxStream};
+
+use super::{WebSocket, cookies::Cookies, dial::Road, refusal::Refused};
+use crate::{
+    proto::{
+        engine::{Frame, Incoming, Message},
+        packet::Refused as BadPacket,
+        polling,
+        reason::Reason,
+    },
+    runtime::clock,
+};
+
+/// How long a websocket may take to open and to answer the probe: the servers' own limit.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the open requests may then take. A server answers a poll within 100 milliseconds for that
+/// purpose; a POST has to get there.
+const PAUSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The answer to a poll. The type that awc has for it depends on awc's features.
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) body: LocalBoxStream<'static, Result<Bytes, PayloadError>>,
+    /// The bytes of the body that are still to come, if the answer says how many it has. awc takes a
+    /// connection that is cut for the end of the body.
+    missing: Option<u64>,
+}
+
+impl Answer {
+    pub(super) fn new(
+        status: StatusCode,
+        headers: HeaderMap,
+        body: LocalBoxStream<'static, Result<Bytes, PayloadError>>,
+    ) -> Self {
+        let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok());
+        let missing = length.and_then(|length| length.parse().ok());
+        Self { status, headers, body, missing }
+    }
+
+    fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Reason>> {
+        let cut = |error: &dyn fmt::Display| {
+            Reason::TransportError(format!("the answer to a poll was cut: {error}"))
+        };
+        Poll::Ready(match ready!(self.body.as_mut().poll_next(cx)) {
+            Some(Ok(chunk)) => {
+                let length = u64::try_from(chunk.len()).unwrap_or(u64::MAX);
+                self.missing = self.missing.map(|missing| missing.saturating_sub(length));
+                Ok(Some(chunk))
+            }
+            Some(Err(error)) => Err(cut(&error)),
+            None => match self.missing {
+                None | Some(0) => Ok(None),
+                Some(missing) => Err(cut(&format_args!("{missing} bytes are missing"))),
+            },
+        })
+    }
+}
+
+pub(crate) struct Polling {
+    core: polling::Polling,
+    road: Road,
+    cookies: Cookies,
+    get: Get,
+    post: Option<LocalBoxFuture<'static, Result<Answer, Failure>>>,
+    probe: Probe,
+}
+
+enum Get {
+    Idle,
+    Asked(LocalBoxFuture<'static, Result<Answer, Failure>>),
+    Body(Answer),
+}
+
+enum Probe {
+    Idle,
+    Opening(LocalBoxFuture<'static, Option<Box<WebSocket>>>),
+    /// Until polling pauses, or for this time.
+    Works(Box<WebSocket>, LocalBoxFuture<'static, ()>),
+}
+
+/// Why a request got no good answer.
+#[derive(Debug)]
+pub(super) enum Failure {
+    Refused(Refused),
+    /// It got none.
+    Lost(Reason),
+}
+
+impl Failure {
+    /// What it means for a session.
+    fn reason(self) -> Reason {
+        const PAYLOAD_TOO_LARGE: u16 = 413;
+        match self {
+            Self::Refused(Refused { status, .. }) if status.as_u16() == PAYLOAD_TOO_LARGE => {
+                Reason::TooLargeForServer
+            }
+            Self::Refused(Refused { status, words, .. }) => {
+                let says = words.shown.map(|says| format!(": {says}")).unwrap_or_default();
+                Reason::TransportError(format!(
+                    "a poll was refused with HTTP status {status}{says}"
+                ))
+            }
+            Self::Lost(Reason::Connect(failure)) => Reason::TransportError(failure.to_string()),
+            Self::Lost(reason) => reason,
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(super) enum Polled {
+    Incoming(Incoming),
+    Upgraded(Box<WebSocket>),
+}
+
+impl fmt::Debug for Polling {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { core, road: _, cookies, get: _, post, probe: _ } = self;
+        f.debug_struct("Polling")
+            .field("core", core)
+            .field("cookies", cookies)
+            .field("post", &post.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Polling {
+    /// Opens a session: sends the first GET.
+    pub(super) async fn open(road: Road, wants_websocket: bool) -> Result<Self, Failure> {
+        let mut cookies = Cookies::default();
+        let answer = road.get(None, &cookies).await?;
+        cookies.handle_answer(&answer.headers);
+        let core = polling::Polling::new(road.max_message(), wants_websocket);
+        let (get, post, probe) = (Get::Body(answer), None, Probe::Idle);
+        Ok(Self { core, road, cookies, get, post, probe })
+    }
+
+    pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Polled, Reason>> {
+        loop {
+            self.poll_post(cx)?;
+            self.poll_probe(cx);
+            if let Some(incoming) = self.core.poll_incoming().map_err(broken)? {
+                return Poll::Ready(Ok(Polled::Incoming(incoming)));
+            }
+            if self.core.is_paused()
+                && let Probe::Works(mut websocket, _) =
+                    std::mem::replace(&mut self.probe, Probe::Idle)
+            {
+                websocket.start_send(UPGRADE);
+                return Poll::Ready(Ok(Polled::Upgraded(websocket)));
+            }
+            if self.core.is_closed() {
+                return Poll::Ready(Err(Reason::TransportClose(None)));
+            }
+            if !self.poll_get(cx)? {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// Goes on with the GET. `false` if there is nothing to be done now.
+    fn poll_get(&mut self, cx: &mut Context<'_>) -> Result<bool, Reason> {
+        match &mut self.get {
+            Get::Idle => {
+                if self.core.poll_get() {
+                    let sid = self.core.sid().map(|sid| &**sid);
+                    self.get = Get::Asked(Box::pin(self.road.get(sid, &self.cookies)));
+                    return Ok(true);
+                }
+                Ok(false)
+            }
+            Get::Asked(answer) => match answer.as_mut().poll(cx) {
+                Poll::Pending => Ok(false),
+                Poll::Ready(answer) => {
+                    let answer = answer.map_err(Failure::reason)?;
+                    self.cookies.handle_answer(&answer.headers);
+                    self.get = Get::Body(answer);
+                    Ok(true)
+                }
+            },
+            Get::Body(answer) => {
+                let Poll::Ready(chunk) = answer.poll_chunk(cx) else { return Ok(false) };
+                if let Some(chunk) = chunk? {
+                    self.core.handle_chunk(&chunk);
+                } else {
+                    self.get = Get::Idle;
+                    self.core.handle_end();
+                }
+                Ok(true)
+            }
+        }
+    }
+
+    /// Goes on with the POST, and with the next one.
+    fn poll_post(&mut self, cx: &mut Context<'_>) -> Result<(), Reason> {
+        loop {
+            if let Some(post) = &mut self.post {
+                let Poll::Ready(answer) = post.as_mut().poll(cx) else { return Ok(()) };
+                self.post = None;
+                let answer = answer.map_err(Failure::reason)?;
+                self.cookies.handle_answer(&answer.headers);
+                self.core.handle_posted();
+            }
+            let Some(post) = self.core.poll_post() else { return Ok(()) };
+            let Some(sid) = self.core.sid() else { return Ok(()) };
+            self.post = Some(Box::pin(self.road.post(sid, post, &self.cookies)));
+        }
+    }
+
+    /// Goes on with the way to a websocket.
+    fn poll_probe(&mut self, cx: &mut Context<'_>) {
+        if self.core.poll_probe()
+            && let Some(sid) = self.core.sid()
+        {
+            let opening = self.road.websocket(Some(sid), &self.cookies);
+            let probing = async {
+                let websocket = opening.await.inspect_err(|error| {
+                    log::debug!("no upgrade to a websocket: {error:?}");
+                });
+                probe(websocket.ok()?).await.map(Box::new)
+            };
+            self.probe = Probe::Opening(Box::pin(async {
+                clock::within(PROBE_TIMEOUT, probing).await.flatten()
+            }));
+        }
+        match &mut self.probe {
+            Probe::Idle => {}
+            Probe::Opening(opening) => {
+                let Poll::Ready(websocket) = opening.as_mut().poll(cx) else { return };
+                self.core.handle_probed(websocket.is_some());
+                self.probe = match websocket {
+                    Some(websocket) => {
+                        let timeout = async {
+                            let _out =
+                                clock::within(PAUSE_TIMEOUT, std::future::pending::<()>()).await;
+                        };
+                        let mut timeout: LocalBoxFuture<'static, ()> = Box::pin(timeout);
+                        // Has it wake this task.
+                        let _pending = timeout.as_mut().poll(cx);
+                        Probe::Works(websocket, timeout)
+                    }
+                    None => Probe::Idle,
+                };
+            }
+            Probe::Works(_, timeout) => {
+                if timeout.as_mut().poll(cx).is_ready() {
+                    log::debug!("no upgrade to a websocket: a poll was not answered for it");
+                    self.core.handle_pause_timeout();
+                    self.probe = Probe::Idle;
+                }
+            }
+        }
+    }
+
+    pub(super) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Reason>> {
+        self.poll_post(cx)?;
+        if self.core.has_room() { Poll::Ready(Ok(())) } else { Poll::Pending }
+    }
+
+    pub(super) fn start_send(&mut self, message: Message<'_>) {
+        self.core.push(message);
+    }
+
+    pub(super) fn start_close(&mut self) {
+        self.core.close();
+        self.probe = Probe::Idle;
+    }
+
+    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Reason>> {
+        self.poll_post(cx)?;
+        if self.post.is_some() { Poll::Pending } else { Poll::Ready(Ok(())) }
+    }
+}
+
+const UPGRADE: Message<'static> = Message::Text("5", "");
+
+/// Asks the server whether it sees the websocket as part of the session.
+async fn probe(mut websocket: WebSocket) -> Option<WebSocket> {
+    websocket.start_send(Message::Text("2", "probe"));
+    std::future::poll_fn(|cx| websocket.poll_flush(cx)).await.ok()?;
+    match std::future::poll_fn(|cx| websocket.poll_next(cx)).await {
+        Ok(Incoming::Frame(Frame::Text(text))) if text == "3probe" => Some(websocket),
+        other => {
+            log::debug!("no upgrade to a websocket: not the answer to a probe");
+            drop(other);
+            None
+        }
+    }
+}
+
+fn broken(refused: BadPacket) -> Reason {
+    match refused {
+        BadPacket::TooLarge { limit } => Reason::TooLarge { limit },
+        BadPacket::Protocol(error) => Reason::Protocol(error),
+    }
+}

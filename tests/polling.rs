@@ -1,0 +1,252 @@
+//! HTTP long-polling and the upgrade to a websocket, with official servers.
+
+// A test fails by panicking.
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::disallowed_methods,
+    clippy::panic,
+    clippy::unwrap_used
+)]
+
+mod support;
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use actix_socketio::{Client, ConnectFailure, ReadyError, Reason, Transport};
+use bytes::Bytes;
+use serde_json::{Value, json};
+use support::{
+    PATIENCE, builder, eventually,
+    every::within,
+    node::{self, Config, Line},
+    raw,
+    recorder::Recorder,
+};
+
+const POLLING: [Transport; 1] = [Transport::Polling];
+const UPGRADE: [Transport; 2] = [Transport::Polling, Transport::WebSocket];
+const FALLBACK: [Transport; 2] = [Transport::WebSocket, Transport::Polling];
+
+/// Everything that a client does, once.
+async fn main_job(client: &Client, server: &node::Server) {
+    let socket = client.socket();
+    within(socket.ready()).await.unwrap();
+    let data = Bytes::from_static(&[0, 255, 30, 4]);
+    let (text, back): (String, Bytes) =
+        within(socket.emit_with_ack("echo", ("€😀\u{1e}", &data))).await.unwrap();
+    assert_eq!((text.as_str(), back), ("€😀\u{1e}", data), "{:?}", server.line());
+    let other = client.of("/foo").unwrap();
+    other.connect();
+    let seven: u64 = within(other.emit_with_ack("number", ())).await.unwrap();
+    assert_eq!(seven, 7);
+    other.disconnect();
+    eventually("the server sees it leave", || {
+        server.disconnections("/foo") == server.connections("/foo")
+    })
+    .await;
+    let _: Value = within(socket.emit_with_ack("echo", "still there")).await.unwrap();
+}
+
+#[actix::test]
+async fn the_main_job_works_by_polling_alone() {
+    for line in Line::ALL {
+        let server = node::start(line, &Config::default());
+        let client = builder(server.url()).transports(POLLING).start().unwrap();
+        main_job(&client, &server).await;
+        assert_eq!(client.transport(), Some(Transport::Polling), "{line:?}");
+        client.socket().emit("record", ("end", 1)).unwrap();
+        let report = within(client.shutdown(PATIENCE)).await;
+        assert_eq!((report.sent, report.dropped), (1, 0), "{line:?}");
+        assert_eq!(server.recorded("end"), [1], "{line:?}");
+        eventually("the server sees the end", || server.disconnections("/") == 1).await;
+    }
+}
+
+#[actix::test]
+async fn polling_becomes_a_websocket() {
+    for line in Line::ALL {
+        let server = node::start(line, &Config::default());
+        let client = builder(server.url()).transports(UPGRADE).start().unwrap();
+        main_job(&client, &server).await;
+        eventually("an upgrade", || client.transport() == Some(Transport::WebSocket)).await;
+        main_job(&client, &server).await;
+        assert_eq!(server.connections("/"), 1, "{line:?}: it is the same session");
+    }
+}
+
+/// Numbers go both ways while the transport changes.
+async fn numbers_pass(line: Line, transports: &[Transport], round: u32) {
+    const COUNT: u64 = 10_000;
+    let server = node::server(line);
+    let stream = format!("{}-{round}", transports.len());
+    let client = builder(server.url())
+        .transports(transports.iter().copied())
+        .send_buffer(20_000, 16 << 20)
+        .start()
+        .unwrap();
+    let socket = client.socket();
+    let mut recorder = Recorder::of(socket);
+    recorder.next_ready().await;
+    socket.emit("burst", COUNT).unwrap();
+    for number in 0..COUNT {
+        socket.emit("record", (&stream, number)).unwrap();
+    }
+    recorder.burst(COUNT).await;
+    let _: Value = within(socket.emit_with_ack("echo", "last")).await.unwrap();
+    assert_eq!(server.recorded(&stream), (0..COUNT).collect::<Vec<_>>(), "{line:?} {transports:?}");
+}
+
+#[actix::test]
+async fn ten_thousand_events_pass_each_way() {
+    for line in [Line::V2_5_1, Line::V3_1_2, Line::V4] {
+        numbers_pass(line, &POLLING, 0).await;
+        for round in 0..3 {
+            numbers_pass(line, &UPGRADE, round).await;
+        }
+    }
+}
+
+#[actix::test]
+async fn polling_is_used_where_the_server_has_no_websocket() {
+    for line in [Line::V2_5_1, Line::V3_1_2, Line::V4] {
+        let options = json!({ "transports": ["polling"] });
+        let server = node::start(line, &Config { options, ..Config::default() });
+        let client = builder(server.url()).transports(FALLBACK).start().unwrap();
+        main_job(&client, &server).await;
+        assert_eq!(client.transport(), Some(Transport::Polling), "{line:?}");
+        // A websocket alone gets nowhere, and says what would.
+        let client = builder(server.url()).start().unwrap();
+        let mut recorder = Recorder::of(client.socket());
+        let reason = recorder.next_connect_error().await;
+        let Reason::Connect(ConnectFailure::NoWebsocket(_)) = reason else { panic!("{reason:?}") };
+        assert!(reason.to_string().contains("transports"), "{reason}");
+    }
+}
+
+#[actix::test]
+async fn a_session_that_the_server_ends_or_forgets_is_lost_and_regained() {
+    for line in [Line::V2_5_1, Line::V4] {
+        let server = node::start(line, &Config::default());
+        let client = Client::builder(server.url()).transports(POLLING).start().unwrap();
+        let mut recorder = Recorder::of(client.socket());
+        recorder.next_ready().await;
+        for how in ["kick by the engine", "cut"] {
+            if how == "cut" {
+                client.socket().emit("cut", ()).unwrap();
+            } else {
+                server.close_engines();
+            }
+            let reason = recorder.next_disconnected().await;
+            let expected = matches!(reason, Reason::TransportClose(_) | Reason::TransportError(_));
+            assert!(expected, "{line:?} {how}: {reason:?}");
+            recorder.ready_after_attempts().await;
+        }
+    }
+}
+
+#[actix::test]
+async fn heartbeats_go_both_ways() {
+    let options = json!({ "pingInterval": 100, "pingTimeout": 200 });
+    for line in [Line::V2_5_1, Line::V3_1_2, Line::V4] {
+        let server = node::start(line, &Config { options: options.clone(), ..Config::default() });
+        let client = builder(server.url()).transports(POLLING).start().unwrap();
+        let socket = client.socket();
+        within(socket.ready()).await.unwrap();
+        for _ in 0..5 {
+            let _: Value = within(socket.emit_with_ack("later", (300, 1))).await.unwrap();
+        }
+        assert_eq!(server.connections("/"), 1, "{line:?}");
+    }
+}
+
+#[actix::test]
+async fn a_list_without_a_transport_is_refused() {
+    let error = builder("http://localhost").transports([]).start().unwrap_err();
+    assert!(error.to_string().contains("transports"), "{error}");
+}
+
+/// An HTTP answer with this body.
+fn http(status: &str, more: &str, body: &str) -> Vec<u8> {
+    let length = body.len();
+    format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\n{more}\r\n{body}").into_bytes()
+}
+
+const OPEN: &str = r#"0{"sid":"s3cret","upgrades":[],"pingInterval":25000,"pingTimeout":20000}"#;
+
+/// The reason that a client gets from a server that answers its first polls so.
+async fn ending(answers: impl Fn(usize, &str) -> raw::Answer + Send + Sync + 'static) -> Reason {
+    let count = AtomicUsize::new(0);
+    let server = raw::start(move |head| answers(count.fetch_add(1, Ordering::SeqCst), head));
+    let client = builder(server.url()).transports(POLLING).max_message_size(100_000);
+    let client = client.start().unwrap();
+    let reason = within(client.socket().ready()).await.unwrap_err();
+    assert!(!format!("{client:?}{reason}").contains("s3cret"), "{reason}");
+    let ReadyError::Ended(reason) = reason else { panic!("{reason:?}") };
+    reason
+}
+
+#[actix::test]
+async fn an_answer_that_is_none_ends_the_session_and_is_told() {
+    use raw::Answer::Last;
+    let good = || Last(http("200 OK", "connection: close\r\n", OPEN));
+    // Before there is a session.
+    for (answer, expected) in [
+        (http("200 OK", "", "<html><title>Welcome</title></html>"), "not a Socket.IO server"),
+        (http("200 OK", "", ""), "empty"),
+        (http("200 OK", "", r#"0{"sid"#), "EOF while parsing"),
+        (http("404 Not Found", "", "nothing"), "404"),
+        (
+            http("400 Bad Request", "", r#"{"code":0,"message":"Transport unknown"}"#),
+            "Transport unknown",
+        ),
+        (http("302 Found", "location: /elsewhere\r\n", ""), "302"),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 900\r\n\r\n0{".to_vec(), "cut"),
+    ] {
+        let shown = String::from_utf8_lossy(&answer).into_owned();
+        let reason = ending(move |_, _| Last(answer.clone())).await.to_string();
+        assert!(reason.contains(expected), "{shown}: {reason}");
+    }
+    // In a session.
+    for (answer, expected) in [
+        (
+            http("400 Bad Request", "", r#"{"code":1,"message":"Session ID unknown"}"#),
+            "Session ID unknown",
+        ),
+        (http("413 Payload Too Large", "", ""), "too large"),
+        (http("500 Internal Server Error", "", "s3"), "500"),
+        (http("200 OK", "", "42[\"a\"]\u{1e}"), "separator"),
+        (http("200 OK", "", &"4".repeat(100_001)), "100000 bytes"),
+    ] {
+        let shown = String::from_utf8_lossy(&answer[..30]).into_owned();
+        let answers = move |number, _: &str| {
+            if number == 0 { good() } else { Last(answer.clone()) }
+        };
+        let reason = ending(answers).await.to_string();
+        assert!(reason.contains(expected), "{shown}: {reason}");
+    }
+}
+
+#[actix::test]
+async fn a_body_without_an_end_is_read_in_bounded_memory() {
+    // Many packets in each of the first answers, with cookies to each of them, until the server has
+    // enough.
+    const ROUNDS: usize = 10;
+    let body = "6\u{1e}".repeat(100_000) + "6";
+    let cookies = "set-cookie: a=1\r\n".repeat(50);
+    let before = support::resident();
+    let reason = ending(move |number, head| {
+        if head.starts_with("POST") {
+            return raw::Answer::Last(http("200 OK", "", "ok"));
+        }
+        raw::Answer::Last(match number {
+            0 => http("200 OK", "", OPEN),
+            1..ROUNDS => http("200 OK", &cookies, &body),
+            _ => http("200 OK", "", "1"),
+        })
+    })
+    .await;
+    assert_eq!(reason, Reason::TransportClose(None));
+    if let Some((before, after)) = before.zip(support::resident()) {
+        assert!(after.saturating_sub(before) < 64 << 20, "{before} {after}");
+    }
+}
