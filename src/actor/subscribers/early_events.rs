@@ -53,7 +53,7 @@ impl EarlyEvents {
                 if !std::mem::replace(is_logged, true) {
                     log::info!("{namespace}: no subscriber wants {name:?} yet; it is kept for one");
                 }
-                *bytes = bytes.saturating_add(event.payload.size());
+                *bytes = bytes.saturating_add(event.payload.held());
                 events.push_back(event);
                 if events.len() <= MAX_EVENTS && *bytes <= MAX_BYTES {
                     return 0;
@@ -99,7 +99,7 @@ impl EarlyEvents {
         let Self::Kept { events, bytes, before_ready, .. } = self else { return None };
         let place = events.iter().position(|event| subscriber.wants_event(event))?;
         let event = events.remove(place)?;
-        *bytes = bytes.saturating_sub(event.payload.size());
+        *bytes = bytes.saturating_sub(event.payload.held());
         *before_ready = before_ready.saturating_sub(usize::from(place < *before_ready));
         Some(event)
     }
@@ -127,7 +127,7 @@ impl EarlyEvents {
         });
         *before_ready = before.len();
         before.append(&mut behind);
-        *bytes = before.iter().fold(0, |sum, event| sum.saturating_add(event.payload.size()));
+        *bytes = before.iter().fold(0, |sum, event| sum.saturating_add(event.payload.held()));
         *events = before;
         taken.into()
     }

@@ -361,7 +361,7 @@ impl Subscribers {
         mut room: Load,
         namespace: &Name,
     ) -> bool {
-        let holding = self.slots.busy().filter(|one| one.backlog().holding.items > 0);
+        let holding = self.slots.busy().filter(|one| one.backlog().holding != Load::default());
         let share = share.divided_by(holding.count());
         let mut overrun = false;
         for place in 0..self.slots.all.len() {

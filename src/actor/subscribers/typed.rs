@@ -57,6 +57,13 @@ where
         taken.map_or_else(|not| not, |(_, sent)| sent)
     }
 
+    fn send_last(&self, event: Event) -> Sent {
+        let listener = &self.listener;
+        let taken =
+            read(event, || listener.is_connected(), |message: E| listener.send_last(message));
+        taken.map_or_else(|not| not, |(_, sent)| sent)
+    }
+
     fn is_connected(&self) -> bool {
         self.listener.is_connected()
     }
