@@ -8,6 +8,7 @@ use std::{fmt, time::Duration};
 use bytestring::ByteString;
 
 use crate::{
+    logs::say,
     proto::{
         engine::Protocol,
         reason::{ConnectFailure, Reason},
@@ -79,9 +80,9 @@ impl Journal {
         match self.failing.take() {
             Some((count, _)) => {
                 let attempts = counted(count, "failed attempt");
-                log::info!("{link}: connected after {attempts}, {protocol}");
+                say!(log::Level::Info, "{link}: connected after {attempts}, {protocol}");
             }
-            None => log::info!("{link}: connected, {protocol}"),
+            None => say!(log::Level::Info, "{link}: connected, {protocol}"),
         }
     }
 
@@ -90,9 +91,9 @@ impl Journal {
     pub(crate) fn lost(&mut self, reason: &Reason, again: bool) {
         self.has_failed = !std::mem::take(&mut self.is_up) && *reason != Reason::Shutdown;
         if let Reason::Connect(ConnectFailure::Parser(_)) = reason {
-            log::warn!("{}: {reason}", self.link);
+            say!(log::Level::Warn, "{}: {reason}", self.link);
         } else if !self.has_failed {
-            log::info!("{}: connection ended: {reason}", self.link);
+            say!(log::Level::Info, "{}: connection ended: {reason}", self.link);
         } else if !again {
             self.failed(reason, format_args!("no further attempt"));
         }
@@ -104,7 +105,7 @@ impl Journal {
         if self.has_failed {
             self.failed(reason, format_args!("retry {attempt} in {delay:?}"));
         } else {
-            log::info!("{}: retry {attempt} in {delay:?}", self.link);
+            say!(log::Level::Info, "{}: retry {attempt} in {delay:?}", self.link);
         }
     }
 
@@ -119,12 +120,12 @@ impl Journal {
             }
         };
         self.failing = Some((count, reason.clone()));
-        log::log!(level, "{}: {reason}{says}; {next}", self.url);
+        say!(level, "{}: {reason}{says}; {next}", self.url);
     }
 
     /// No more attempts are made.
     pub(crate) fn gave_up(&self, attempts: u32, reason: &Reason) {
         let attempts = counted(attempts, "attempt");
-        log::warn!("{}: gave up after {attempts} to connect: {reason}", self.url);
+        say!(log::Level::Warn, "{}: gave up after {attempts} to connect: {reason}", self.url);
     }
 }

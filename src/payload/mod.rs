@@ -131,13 +131,14 @@ impl Payload {
         attachments: Vec<Bytes>,
     ) -> Self {
         let json = json.into();
-        let spelled = match &name {
-            Name::At(_) => 0,
-            Name::Escaped(name) => name.len(),
-        };
-        let list = size_of_val(&*attachments);
-        let held = json.len().saturating_add(spelled).saturating_add(list);
-        let held = attachments.iter().fold(held, |sum, data| sum.saturating_add(data.len()));
+        let mut held = json.size();
+        if let Name::Escaped(name) = &name {
+            held = held.saturating_add(name.len());
+        }
+        if !attachments.is_empty() {
+            held = held.saturating_add(size_of_val(&*attachments));
+            held = attachments.iter().fold(held, |sum, data| sum.saturating_add(data.len()));
+        }
         Self { inner: Arc::new(Inner { json, name, arguments, attachments, held }) }
     }
 

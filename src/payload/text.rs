@@ -33,11 +33,24 @@ impl Text {
         self
     }
 
+    /// Its length in bytes, without a look at the text.
+    #[inline]
+    pub(crate) fn size(&self) -> usize {
+        self.whole.len().saturating_sub(self.begin)
+    }
+
     /// Its last bytes.
+    #[inline]
     pub(crate) fn last(self, bytes: usize) -> Self {
-        let rest = self.len().saturating_sub(bytes);
+        let rest = self.size().saturating_sub(bytes);
         let last = self.skip(rest);
-        if last.begin > MAX_BESIDE { String::from(&*last).into() } else { last }
+        if last.begin > MAX_BESIDE { last.detach() } else { last }
+    }
+
+    /// A copy in memory of its own.
+    #[cold]
+    fn detach(self) -> Self {
+        String::from(&*self).into()
     }
 
     /// What stands there.

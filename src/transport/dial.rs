@@ -24,6 +24,7 @@ use super::{
 };
 use crate::{
     display::brief,
+    logs::say,
     proto::{
         engine::Protocol,
         reason::{ConnectFailure, Reason},
@@ -155,7 +156,10 @@ fn tune(stream: &TcpStream, uri: &Uri) {
     for outcome in [stream.set_nodelay(true), set] {
         if let Err(error) = outcome {
             let link = uri.authority().map_or("", |authority| authority.as_str());
-            log::debug!("{link}: an option of the TCP connection cannot be set: {error}");
+            say!(
+                log::Level::Debug,
+                "{link}: an option of the TCP connection cannot be set: {error}"
+            );
         }
     }
 }

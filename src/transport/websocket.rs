@@ -154,8 +154,7 @@ impl Input {
             if length < self.buffer.capacity() / 2 {
                 let data = if header.kind == Kind::Text && length <= SMALL {
                     if self.block.capacity() < length {
-                        let room = unread.len().min(BLOCK);
-                        self.block = BytesMut::with_capacity(room);
+                        self.block = BytesMut::with_capacity(unread.len().min(BLOCK));
                     }
                     self.block.extend_from_slice(data);
                     self.block.split().freeze()

@@ -16,6 +16,7 @@ use futures::{
 use crate::{
     actor::subscribers::{listener::Listener, sent::Sent},
     guard,
+    logs::repeated,
     message::Event,
     runtime::task::Task,
 };
@@ -75,7 +76,11 @@ impl<M: Send + 'static> Channel<M> {
             (Ok(Err(None)), _) => Sent::Gone,
             (Err(_), _) if sender.is_closed() => Sent::Gone,
             (Err(panicked), _) => {
-                log::warn!("a task that polls a stream of events {panicked} (its waker)");
+                repeated!(
+                    log::Level::Warn,
+                    (),
+                    "a task that polls a stream of events {panicked} (its waker)"
+                );
                 Sent::Failed
             }
         }

@@ -26,6 +26,7 @@ use crate::{
         error::{BuildError, StartError},
         lifeline::{Lifeline, seed},
     },
+    logs,
     middleware::List,
     proto::{
         emit::Offline,
@@ -34,6 +35,7 @@ use crate::{
         reconnect::Reconnect,
         ticket::SessionTicket,
     },
+    runtime::clock,
     transport::{Pairs, PairsProvider},
 };
 
@@ -220,6 +222,7 @@ impl ClientBuilder {
     /// An option is invalid.
     pub fn start_in(self, arbiter: &ArbiterHandle) -> Result<Client, BuildError> {
         let Parts { config, target, settings, defaults, ids, tickets } = self.build()?;
+        logs::set_clock(clock::now);
         let status = Arc::new(ConnectionStatus::default());
         let known = Arc::clone(&status);
         let url = target.base.clone();

@@ -33,6 +33,7 @@ use crate::{
     backpressure::receive_window::{Backlog, Load},
     display::Name,
     guard::Panicked,
+    logs::{repeated, say},
     message::{Event, Lagged, Undecodable},
     runtime::task::Task,
 };
@@ -534,8 +535,9 @@ impl Subscriber {
             (false, _) => log::Level::Warn,
         };
         let interests = &self.interests;
-        log::log!(
+        repeated!(
             level,
+            namespace,
             "{namespace}: {interests} is gone: it has stopped, or panicked; {lost} events for it are lost"
         );
         missed
@@ -597,7 +599,12 @@ impl Subscriber {
     ) {
         (self.lively, self.sheds) = (true, false);
         if let Err(panicked) = outcome {
-            log::warn!("{namespace}: a message for {} {panicked}", self.interests);
+            repeated!(
+                log::Level::Warn,
+                namespace,
+                "{namespace}: a message for {} {panicked}",
+                self.interests
+            );
         }
         if !matches!(outcome, Ok(Ok(()))) && !self.interests.are_connected() {
             self.mailbox = Mailbox::Gone;
@@ -611,14 +618,20 @@ impl Subscriber {
         if *gap != Gap::default() {
             let Gap { events: missed, states: missed_states } = std::mem::take(gap);
             if missed > 0 {
-                log::warn!(
+                repeated!(
+                    log::Level::Warn,
+                    namespace,
                     "{namespace}: {} was too slow, and missed {}",
                     self.interests,
                     counted(missed, "event")
                 );
             }
             if missed_states > 0 {
-                log::debug!("{namespace}: {} missed {missed_states} old states", self.interests);
+                say!(
+                    log::Level::Debug,
+                    "{namespace}: {} missed {missed_states} old states",
+                    self.interests
+                );
             }
             let namespace = namespace.namespace.clone();
             let lagged = Lagged { namespace, missed, missed_states };
