@@ -17,7 +17,7 @@ impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { link, namespace } = self;
         f.write_str(link)?;
-        Cut { out: f, characters: MAX_SHOWN, bytes: MAX_BYTES, is_cut: false }.write(namespace)
+        Cut { out: f, characters: MAX_SHOWN, bytes: MAX_BYTES, is_over: false }.write(namespace)
     }
 }
 
@@ -50,18 +50,18 @@ pub(crate) struct Cut<'a, W: ?Sized> {
     out: &'a mut W,
     characters: usize,
     bytes: usize,
-    is_cut: bool,
+    is_over: bool,
 }
 
 impl<'a, W: fmt::Write + ?Sized> Cut<'a, W> {
     /// To so many bytes.
     pub(crate) fn to(bytes: usize, out: &'a mut W) -> Self {
-        Self { out, characters: usize::MAX, bytes, is_cut: false }
+        Self { out, characters: usize::MAX, bytes, is_over: false }
     }
 
     pub(crate) fn write(mut self, what: &dyn fmt::Display) -> fmt::Result {
         let written = write!(self, "{what}");
-        if self.is_cut { self.out.write_char('…') } else { written }
+        if self.is_over { self.out.write_char('…') } else { written }
     }
 
     /// `None` if that is too much.
@@ -76,9 +76,9 @@ impl<W: fmt::Write + ?Sized> fmt::Write for Cut<'_, W> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         for character in text.chars() {
             let escaped = character.is_control().then(|| character.escape_default());
-            let size = escaped.clone().map_or(character.len_utf8(), Iterator::count);
-            if self.is_cut || self.room_for(size).is_none() {
-                self.is_cut = true;
+            let size = escaped.clone().map_or_else(|| character.len_utf8(), Iterator::count);
+            if self.is_over || self.room_for(size).is_none() {
+                self.is_over = true;
                 return Err(fmt::Error);
             }
             match escaped {
@@ -94,7 +94,7 @@ impl<W: fmt::Write + ?Sized> fmt::Write for Cut<'_, W> {
 /// such errors are cloned, and logged.
 pub(crate) fn brief(error: &impl fmt::Display) -> String {
     let mut text = String::new();
-    let cut = Cut { out: &mut text, characters: MAX_SHOWN, bytes: MAX_BYTES, is_cut: false };
+    let cut = Cut { out: &mut text, characters: MAX_SHOWN, bytes: MAX_BYTES, is_over: false };
     if cut.write(error).is_err() {
         // What the application shows may fail, where a text takes all.
         text.push('…');
@@ -107,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_text_is_cut_whatever_is_in_it() {
+    fn a_text_is_over_whatever_is_in_it() {
         for text in ["x", "ä", "\n", "\u{1}", "\u{e0001}", "\u{1F600}", "\""] {
             let long = text.repeat(100_000);
             for shown in [Excerpt(&long).to_string(), brief(&long)] {

@@ -86,7 +86,8 @@ impl Repeated {
 
     /// Whether one may be written, and how many were left out since the last one.
     fn allow(&mut self, now: Instant) -> Option<More> {
-        let pauses = now.saturating_duration_since(self.since).as_secs() / PAUSE.as_secs();
+        let quiet = now.saturating_duration_since(self.since);
+        let pauses = quiet.as_secs().checked_div(PAUSE.as_secs()).unwrap_or_default();
         if pauses > 0 {
             let earned = u32::try_from(pauses).unwrap_or(u32::MAX);
             self.left = self.left.saturating_add(earned).min(BURST);

@@ -863,7 +863,7 @@ async fn ten_thousand_wrong_events_are_a_handful_of_lines() {
     // Long texts wherever a server can put them.
     let quoted = Value::from(long);
     for packet in [
-        format!(r#"42[{quoted},1]"#),
+        format!("42[{quoted},1]"),
         format!(r#"42["price",{quoted}]"#),
         format!(r#"42["panic",{quoted}]"#),
         format!("42{quoted}"),

@@ -228,7 +228,7 @@ impl Namespace {
                     );
                 }
                 namespace::Event::Unsendable(event) => {
-                    repeated!(log::Level::Warn, self.label(), "{}: {event}", self.label())
+                    repeated!(log::Level::Warn, self.label(), "{}: {event}", self.label());
                 }
                 namespace::Event::TooLarge { size, limit } => {
                     let name = self.label();

@@ -148,8 +148,8 @@ impl Input {
         let Some(header) = header else { return Ok(None) };
         let length = usize::try_from(header.length).ok().filter(|&length| length <= limit);
         let length = length.ok_or(Broken::TooLarge)?;
-        let begun = unread.get(header.size..).unwrap_or_default();
-        if let Some((data, rest)) = begun.split_at_checked(length) {
+        let behind = unread.get(header.size..).unwrap_or_default();
+        if let Some((data, rest)) = behind.split_at_checked(length) {
             let begin = self.at.saturating_add(header.size);
             if length < self.buffer.capacity() / 2 {
                 let data = if header.kind == Kind::Text && length <= SMALL {
@@ -177,7 +177,7 @@ impl Input {
         }
         if length >= LARGE {
             let mut data = BytesMut::with_capacity(length.min(AHEAD));
-            data.extend_from_slice(begun);
+            data.extend_from_slice(behind);
             let missing = length.saturating_sub(data.len());
             self.large = Some(Large { header, data, missing });
             // So that less of the next large frame is read in here, and copied.
