@@ -12,7 +12,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
-use crate::display::brief;
+use crate::{display::brief, logs::repeated};
 
 /// Code of the application panicked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,7 +51,12 @@ pub(crate) fn run<T>(code: impl FnOnce() -> T) -> Result<T, Panicked> {
 /// Drops a value of the application.
 pub(crate) fn dispose<T>(value: T) {
     if let Err(panicked) = run(|| drop(value)) {
-        log::warn!("a value of the application {panicked} (when it was dropped: {})", name::<T>());
+        repeated!(
+            log::Level::Warn,
+            type_name::<T>(),
+            "a value of the application {panicked} (when it was dropped: {})",
+            name::<T>()
+        );
     }
 }
 

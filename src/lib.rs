@@ -108,7 +108,8 @@
 //! The client logs through the [`log`] crate. Lost data are warnings. The begin and end of sessions are infos.
 //! Of several failures in a row to connect, the first is a warning, with its reason, the server's words, and
 //! the time of the next attempt. Each line begins with the `host:port` of the connection, followed by the
-//! namespace if it is about one. Arguments, credentials and session ids are never logged.
+//! namespace if it is about one. A line has at most 600 bytes. Of lines of one kind that come again and again, ten are
+//! written, and then one in ten seconds, with the number of the others. Arguments, credentials and session ids are never logged.
 //!
 //! # Which server?
 //!
@@ -193,6 +194,7 @@ mod display;
 pub mod error;
 mod guard;
 pub mod guide;
+mod logs;
 pub mod message;
 pub mod middleware;
 pub mod payload;

@@ -21,7 +21,7 @@ use bytes::{Bytes, BytesMut};
 use futures::future::join;
 use serde_json::Value;
 use support::{
-    PATIENCE,
+    PATIENCE, logged,
     node::{self, Line},
     scripted::{Peer, Received, Scripted},
     watch::{Heard, Watch},
@@ -802,4 +802,145 @@ async fn a_flood_of_events_is_delivered_in_order() {
     )
     .await;
     victim.goes_on().await;
+}
+
+// The log.
+
+/// No line is longer, with the name of the client before it.
+const LONGEST_LINE: usize = 700;
+
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Price(u32);
+
+impl actix_socketio::NamedEvent for Price {
+    const NAME: &'static str = "price";
+}
+
+/// The lines of the log that are not for debugging, as many as have this text.
+fn logged(part: &str) -> usize {
+    let levels = [log::Level::Error, log::Level::Warn, log::Level::Info];
+    let lines = levels.into_iter().flat_map(logged::lines_at);
+    lines.filter(|line| line.contains(part)).count()
+}
+
+fn each_line_is_short() {
+    let lines = logged::lines();
+    assert!(!lines.is_empty());
+    for line in lines {
+        let is_one = !line.contains(char::is_control);
+        assert!(line.len() <= LONGEST_LINE && is_one, "{} bytes: {line:.1000?}", line.len());
+    }
+}
+
+#[actix::test]
+async fn ten_thousand_wrong_events_are_a_handful_of_lines() {
+    logged::start();
+    let server = Scripted::start();
+    let builder = support::builder(server.url()).protocol(Protocol::Eio3);
+    let client = builder.start().unwrap();
+    client.socket().listen_to::<Price>().call(|_| panic!("none fits"));
+    client.socket().listen("panic").call(|_| panic!("none fits"));
+    let mut watch = Watch::on(client.socket());
+    let peer = server.accept().await;
+    peer.open().await;
+    peer.send_text("40").await;
+    watch.ready().await;
+    let long = "\u{1}\u{1F600}".repeat(10_000);
+    for packet in [
+        r#"42["price","dear"]"#.to_owned(),
+        "42[]".to_owned(),
+        r#"44"it fails""#.to_owned(),
+        r#"42["nobody",1]"#.to_owned(),
+    ] {
+        for number in 0..10_000 {
+            peer.send_text(&packet).await;
+            if number % 100 == 0 {
+                peer.send_text(r#"42["alive"]"#).await;
+                while watch.event().await.name() != "alive" {}
+            }
+        }
+    }
+    // Long texts wherever a server can put them.
+    let quoted = Value::from(long);
+    for packet in [
+        format!("42[{quoted},1]"),
+        format!(r#"42["price",{quoted}]"#),
+        format!(r#"42["panic",{quoted}]"#),
+        format!("42{quoted}"),
+        format!("44{quoted}"),
+        format!(r#"44{{"message":{quoted}}}"#),
+    ] {
+        peer.send_text(packet).await;
+    }
+    peer.send_text(r#"42["alive"]"#).await;
+    while watch.event().await.name() != "alive" {}
+    peer.send_text("41").await;
+    watch.disconnected().await;
+
+    for part in ["is no hostile::Price", "a broken event", "the server reports an error"] {
+        let count = logged(part);
+        assert!((1..=12).contains(&count), "{count} lines with {part:?}");
+    }
+    let all = logged("");
+    assert!(all <= 60, "{all} lines: {:?}", logged::lines());
+    each_line_is_short();
+}
+
+#[actix::test]
+async fn long_texts_are_cut_in_the_log_and_in_each_error() {
+    logged::start();
+    let long = "\u{7}\u{1F600}x".repeat(5_000);
+    let quoted = Value::from(long.clone());
+    let welcome = r#"40{"sid":"S"}"#;
+    let open_packet = open("");
+    for (greeting, reply) in [
+        (&*open_packet, format!("44{quoted}")),
+        (&open_packet, format!(r#"44{{"message":{quoted},"data":{quoted}}}"#)),
+        (&open_packet, format!(r#"40{{"sid":{quoted}}}"#)),
+        (&open_packet, format!("40{quoted}")),
+        (&open_packet, format!("7{long}")),
+        (&open_packet, format!(r#"42["x",{long}]"#)),
+        (&format!("0{long}"), welcome.to_owned()),
+        (&format!(r#"0{{"sid":{quoted}}}"#), welcome.to_owned()),
+        (&format!(r#"0{{"sid":"S","upgrades":[{quoted}]{long}"#), welcome.to_owned()),
+        (&long, welcome.to_owned()),
+    ] {
+        match greeted(greeting, &reply).await {
+            Heard::ConnectError(reason) | Heard::Disconnected(reason) => {
+                let shown = reason.to_string();
+                assert!(shown.len() <= LONGEST_LINE, "{shown}");
+                assert!(format!("{reason:?}").len() <= 3 * LONGEST_LINE, "{reason:?}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    for status in [400, 403, 503] {
+        let server = Scripted::start();
+        server.refuse_next(status, &long);
+        let client = support::builder(server.url()).start().unwrap();
+        let mut watch = Watch::on(client.socket());
+        watch.next_within(PATIENCE).await.expect("it is refused");
+    }
+    each_line_is_short();
+}
+
+#[actix::test]
+async fn session_ids_are_kept_up_to_their_limit() {
+    let sid = |length: usize| format!(r#"40{{"sid":"{}"}}"#, "s".repeat(length));
+    let open = open("");
+    let Heard::Ready(ready) = greeted(&open, &sid(1_024)).await else { panic!("it is welcome") };
+    assert_eq!(ready.sid().len(), 1_024);
+    let too_long = ProtocolError::TooLong { what: "session id", limit: 1_024 };
+    let Heard::ConnectError(reason) = greeted(&open, &sid(1_025)).await else { panic!("too long") };
+    assert_eq!(reason, Reason::Protocol(too_long));
+    let reply = format!(r#"40{{"sid":"S","more":"{}"}}"#, "x".repeat(64 << 10));
+    let Heard::ConnectError(reason) = greeted(&open, &reply).await else { panic!("too long") };
+    let too_long = ProtocolError::TooLong { what: "reply to a request to join", limit: 64 << 10 };
+    assert_eq!(reason, Reason::Protocol(too_long));
+    let refusal = format!(r#"44{{"message":"no","data":"{}"}}"#, "x".repeat(256 << 10));
+    let Heard::ConnectError(Reason::Refused(refusal)) = greeted(&open, &refusal).await else {
+        panic!("it is refused all the same")
+    };
+    assert_eq!(refusal.json(), None);
+    assert!(refusal.message().contains("is not kept"), "{refusal}");
 }

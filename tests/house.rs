@@ -18,7 +18,7 @@ use std::{
 };
 
 /// The rooms, from the top.
-const FLOORS: [&str; 14] = [
+const FLOORS: [&str; 15] = [
     "error",
     "bridge",
     "client",
@@ -32,6 +32,7 @@ const FLOORS: [&str; 14] = [
     "payload",
     "backpressure",
     "guard",
+    "logs",
     "display",
 ];
 
@@ -163,6 +164,17 @@ fn the_core_knows_no_clock_no_io_and_no_runtime() {
         }
     }
     assert_eq!(seen.len(), PURE.len(), "a room is missing: {seen:?}");
+}
+
+#[test]
+fn each_line_of_the_log_is_cut() {
+    for (_, path, code) in sources() {
+        for level in ["error", "warn", "info", "debug", "trace", "log"] {
+            let macro_name = format!("log::{level}!(");
+            let is_there = code.replace("::log::", "").contains(&macro_name);
+            assert!(!is_there, "{} logs past crate::logs", path.display());
+        }
+    }
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! How much memory a server can make the client use: bounded, whatever it sends. One test, in a
+//! How much memory a server can make the client use: bounded, whatever it sends. Each test runs in a
 //! process of its own, since the peak is that of the process.
 
 #![allow(clippy::arithmetic_side_effects, clippy::disallowed_methods)]
@@ -10,10 +10,10 @@ use std::{process::Command, time::Duration};
 
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, WrapFuture};
 use actix_socketio::{
-    Client, ClientBuilder, Disconnected, Event, Lagged, ProtocolError, Ready, Reason,
+    Client, ClientBuilder, ConnectError, Disconnected, Event, Lagged, ProtocolError, Ready, Reason,
 };
 use bytes::{Bytes, BytesMut};
-use futures::future::join;
+use futures::{StreamExt as _, future::join};
 use support::{
     PATIENCE,
     scripted::{Peer, Received, Scripted},
@@ -176,8 +176,13 @@ async fn attacks() {
 
 /// The parts of a frame of this size, for a namespace that nobody has joined.
 fn for_nobody(size: usize) -> Vec<Bytes> {
-    let (start, end) = (r#"42/nowhere,["x",""#, r#""]"#);
-    let letters = letters(b'x');
+    padded(r#"42/nowhere,["x",""#, b'x', r#""]"#, size)
+}
+
+/// The parts of a text frame of this size, with so many of one letter between start and end. All of them
+/// together take little memory.
+fn padded(start: &'static str, letter: u8, end: &'static str, size: usize) -> Vec<Bytes> {
+    let letters = letters(letter);
     let mut rest = size - start.len() - end.len();
     let mut parts = vec![header(0x81, size), Bytes::from(start)];
     while rest > 0 {
@@ -244,6 +249,12 @@ impl Handler<Event> for Slow {
             );
         }
     }
+}
+
+impl Handler<ConnectError> for Slow {
+    type Result = ();
+
+    fn handle(&mut self, _: ConnectError, _: &mut Self::Context) {}
 }
 
 impl Handler<Disconnected> for Slow {
@@ -356,14 +367,28 @@ fn again(test: &str) {
     assert!(status.unwrap().success());
 }
 
-#[actix::test]
-async fn memory_is_bounded_whatever_a_server_sends() {
+/// Whether this is the process in which this test is to run. If not, it is run there, or left out.
+fn is_alone(test: &str) -> bool {
     if peak().is_none() {
         eprintln!("skipped: this system does not tell the peak of a process's memory");
-        return;
+        return false;
     }
-    if std::env::var_os(FRUGAL.0).is_none() {
-        return again("memory_is_bounded_whatever_a_server_sends");
+    let is_alone = std::env::var_os(FRUGAL.0).is_some();
+    if !is_alone {
+        again(test);
+    }
+    is_alone
+}
+
+fn within_limit() {
+    let peak = peak().unwrap();
+    assert!(peak <= LIMIT_KIB, "{peak} KiB at the peak, and {LIMIT_KIB} are allowed");
+}
+
+#[actix::test]
+async fn memory_is_bounded_whatever_a_server_sends() {
+    if !is_alone("memory_is_bounded_whatever_a_server_sends") {
+        return;
     }
     attacks().await;
 
@@ -383,6 +408,162 @@ async fn memory_is_bounded_whatever_a_server_sends() {
         report("small events behind large messages for nobody");
     }
 
-    let peak = peak().unwrap();
-    assert!(peak <= LIMIT_KIB, "{peak} KiB at the peak, and {LIMIT_KIB} are allowed");
+    within_limit();
+}
+
+#[actix::test]
+async fn a_small_event_holds_nothing_of_what_was_read_with_it() {
+    if !is_alone("a_small_event_holds_nothing_of_what_was_read_with_it") {
+        return;
+    }
+    // As much as is read at once, of which one event is for somebody.
+    let nobody = for_nobody(1_000).concat();
+    let read = Bytes::from([&nobody.repeat(60)[..], &event(30)].concat());
+    overrun(&[read], 1, 5_000).await;
+    report("events for a slow subscriber, each of its own read");
+    within_limit();
+}
+
+#[actix::test]
+async fn what_comes_before_the_json_of_a_packet_is_not_kept() {
+    if !is_alone("what_comes_before_the_json_of_a_packet_is_not_kept") {
+        return;
+    }
+    overrun(&padded("42", b'9', r#"["x"]"#, MIB), 1, 200).await;
+    report("events with an id of 1 MiB");
+    overrun(&padded("42", b' ', r#"["x"]"#, MIB), 1, 40).await;
+    report("events of 1 MiB");
+    within_limit();
+}
+
+#[actix::test]
+async fn a_mailbox_holds_no_more_than_one_large_event() {
+    if !is_alone("a_mailbox_holds_no_more_than_one_large_event") {
+        return;
+    }
+    let large = padded(r#"42["x",""#, b'y', r#""]"#, 15 * MIB);
+    overrun(&large, 1, 20).await;
+    report("events of 15 MiB for a busy actor");
+    within_limit();
+}
+
+#[actix::test]
+async fn a_stream_holds_no_more_than_one_large_event() {
+    if !is_alone("a_stream_holds_no_more_than_one_large_event") {
+        return;
+    }
+    let (_server, peer, client) = quiet().await;
+    let mut stream = client.socket().listen("x").stream();
+    let event = padded(r#"42["x",""#, b'y', r#""]"#, 15 * MIB);
+    send_until_stuck(&peer, &event, 20).await;
+    stream.next().await.unwrap();
+    report("events of 15 MiB for a stream that is not polled");
+    within_limit();
+}
+
+/// Sends these frames over and over, until the client reads no more.
+async fn send_until_stuck(peer: &Peer, frames: &[Bytes], times: usize) {
+    for part in frames.iter().cycle().take(frames.len() * times) {
+        let sent = peer.send_raw(part.clone());
+        if tokio::time::timeout(Duration::from_secs(1), sent).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Answers no question.
+struct Undecided;
+
+impl Actor for Undecided {
+    type Context = Context<Self>;
+}
+
+#[derive(serde::Serialize, serde::Deserialize, Message)]
+#[rtype(result = "()")]
+struct Question(String);
+
+impl actix_socketio::NamedEvent for Question {
+    const NAME: &'static str = "x";
+}
+
+impl actix_socketio::Call for Question {
+    type Reply = ();
+}
+
+impl Handler<Question> for Undecided {
+    type Result = actix::ResponseFuture<()>;
+
+    fn handle(&mut self, question: Question, _: &mut Self::Context) -> Self::Result {
+        Box::pin(async {
+            futures::future::pending::<()>().await;
+            drop(question);
+        })
+    }
+}
+
+#[actix::test]
+async fn an_actor_that_answers_nothing_holds_a_bounded_number_of_bytes() {
+    if !is_alone("an_actor_that_answers_nothing_holds_a_bounded_number_of_bytes") {
+        return;
+    }
+    let (_server, peer, client) = quiet().await;
+    client.socket().answer::<Question>(Undecided.start());
+    let question = padded(r#"427["x",""#, b'y', r#""]"#, MIB);
+    send_until_stuck(&peer, &question, 100).await;
+    report("questions of 1 MiB that are not answered");
+    within_limit();
+}
+
+#[actix::test]
+async fn a_refusal_is_cut_before_it_is_kept() {
+    if !is_alone("a_refusal_is_cut_before_it_is_kept") {
+        return;
+    }
+    let (_server, mut peer, client) = quiet().await;
+    let (slow, _release, mut begun) = Slow::start();
+    let shop = client.of("/shop").unwrap();
+    shop.subscribe(slow.clone());
+    shop.subscribe_to::<ConnectError>(slow.clone());
+    let mut failed = Watch::on(&shop);
+    let welcome = r#"40/shop,{"sid":"scripted-shop"}"#;
+    peer.expect_text("40/shop,").await;
+    peer.send_text(welcome).await;
+    failed.ready().await;
+    peer.send_text(r#"42/shop,["x"]"#).await;
+    tokio::time::timeout(PATIENCE, begun.recv()).await.unwrap().unwrap();
+    failed.event().await;
+    peer.send_text("41/shop,").await;
+    failed.disconnected().await;
+    for start in [r#"44/shop,{"message":""#, r#"44/shop,{"data":""#, r#"44/shop,[""#] {
+        let end = if start.ends_with("[\"") { "\"]" } else { "\"}" };
+        for _ in 0..15 {
+            shop.connect();
+            peer.expect_text("40/shop,").await;
+            for part in padded(start, b'y', end, 8 * MIB) {
+                peer.send_raw(part).await;
+            }
+            failed.connect_error().await;
+        }
+    }
+    report("refusals of 8 MiB");
+    within_limit();
+}
+
+#[actix::test]
+async fn an_attachment_that_is_named_often_is_not_copied_each_time() {
+    if !is_alone("an_attachment_that_is_named_often_is_not_copied_each_time") {
+        return;
+    }
+    let (_server, peer, client) = quiet().await;
+    let mut watch = Watch::on(client.socket());
+    watch.ready().await;
+    let places = [r#"{"_placeholder":true,"num":0}"#; 1_000].join(",");
+    peer.send_text(format!(r#"451-["x",[{places}]]"#)).await;
+    peer.send_binary(vec![7; MIB]).await;
+    let event = watch.event().await;
+    event.args::<Vec<Bytes>>().unwrap_err();
+    let shared: Vec<actix_socketio::Value> = event.args().unwrap();
+    assert_eq!(shared.len(), 1_000);
+    report("an attachment of 1 MiB that is named 1000 times");
+    within_limit();
 }

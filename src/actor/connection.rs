@@ -37,6 +37,7 @@ use crate::{
         status::ConnectionStatus,
     },
     backpressure::receive_window::{Load, ReceiveWindow},
+    logs::{repeated, say},
     proto::{
         config::Config,
         connection::{self as proto, Admission, Event},
@@ -188,7 +189,11 @@ impl Connection {
                 Event::Packet(packet) => self.collect(packet),
                 Event::Unreadable(error) => {
                     let link = self.journal.link();
-                    log::warn!("{link}: the server sent a broken event: {error}");
+                    repeated!(
+                        log::Level::Warn,
+                        link,
+                        "{link}: the server sent a broken event: {error}"
+                    );
                 }
                 Event::Greeted(session) => {
                     self.journal.greeted();
@@ -245,7 +250,11 @@ impl Connection {
     fn collect(&mut self, packet: Packet) {
         let Some(child) = self.children.get_mut(&packet.namespace) else {
             // Old servers put every client into "/", wanted or not.
-            log::debug!("{}: a packet for a namespace that is not joined", self.journal.link());
+            say!(
+                log::Level::Debug,
+                "{}: a packet for a namespace that is not joined",
+                self.journal.link()
+            );
             return;
         };
         let load = Load { items: 1, bytes: packet.size() };
@@ -295,7 +304,7 @@ impl Connection {
         self.children.retain(|name, child| {
             let lives = child.addr.connected();
             if !lives {
-                log::debug!("{name}: its actor has ended");
+                say!(log::Level::Debug, "{name}: its actor has ended");
             }
             lives
         });

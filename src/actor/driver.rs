@@ -14,6 +14,7 @@ use futures::future::LocalBoxFuture;
 
 use crate::{
     actor::connection::{Connection, Inflow},
+    logs::{repeated, say},
     proto::{
         connection::{self as proto, Action},
         deadline::deadline_after,
@@ -114,7 +115,7 @@ impl Driver {
             (Action::Drop, link) => hang_up(link, cx),
             (Action::Dial(protocol), link) => {
                 hang_up(link, cx);
-                log::debug!("{}: dialling", self.dialer.authority());
+                say!(log::Level::Debug, "{}: dialling", self.dialer.authority());
                 let dial =
                     DialContext { attempt: core.attempt(), reason: core.last_reason().cloned() };
                 self.link = Link::Dialling(Box::pin(self.dialer.dial(
@@ -254,7 +255,9 @@ impl ActorFuture<Connection> for Driver {
         connection.core.handle_suspended(now, self.clock.gap(now));
         // Before the connection is found to be lost over it.
         if let Some(late) = self.watch.handle_timeout(now, connection.core.ping_timeout()) {
-            log::warn!(
+            repeated!(
+                log::Level::Warn,
+                connection.journal.link(),
                 "{}: the arbiter of this client was blocked for {} ms or more: pings go unanswered \
                  then, and the server ends the connection. What takes long is for another arbiter \
                  (actix::Arbiter), or for actix_rt's spawn_blocking",

@@ -8,6 +8,7 @@ use std::{fmt, time::Duration};
 use bytestring::ByteString;
 
 use crate::{
+    logs::say,
     proto::{
         engine::Protocol,
         reason::{ConnectFailure, Reason},
@@ -84,15 +85,15 @@ impl Journal {
         match self.failing.take() {
             Some((count, _)) => {
                 let attempts = counted(count, "failed attempt");
-                log::info!("{link}: connected after {attempts}, {protocol}{by}");
+                say!(log::Level::Info, "{link}: connected after {attempts}, {protocol}{by}");
             }
-            None => log::info!("{link}: connected, {protocol}{by}"),
+            None => say!(log::Level::Info, "{link}: connected, {protocol}{by}"),
         }
     }
 
     /// A websocket has taken the place of polling.
     pub(crate) fn upgraded(&self) {
-        log::info!("{}: upgraded to a websocket", self.link);
+        say!(log::Level::Info, "{}: upgraded to a websocket", self.link);
     }
 
     /// The connection is gone, or did not come about. What there is to say of an attempt that failed,
@@ -100,9 +101,9 @@ impl Journal {
     pub(crate) fn lost(&mut self, reason: &Reason, again: bool) {
         self.has_failed = !std::mem::take(&mut self.is_up) && *reason != Reason::Shutdown;
         if let Reason::Connect(ConnectFailure::Parser(_)) = reason {
-            log::warn!("{}: {reason}", self.link);
+            say!(log::Level::Warn, "{}: {reason}", self.link);
         } else if !self.has_failed {
-            log::info!("{}: connection ended: {reason}", self.link);
+            say!(log::Level::Info, "{}: connection ended: {reason}", self.link);
         } else if !again {
             self.failed(reason, format_args!("no further attempt"));
         }
@@ -114,7 +115,7 @@ impl Journal {
         if self.has_failed {
             self.failed(reason, format_args!("retry {attempt} in {delay:?}"));
         } else {
-            log::info!("{}: retry {attempt} in {delay:?}", self.link);
+            say!(log::Level::Info, "{}: retry {attempt} in {delay:?}", self.link);
         }
     }
 
@@ -129,12 +130,12 @@ impl Journal {
             }
         };
         self.failing = Some((count, reason.clone()));
-        log::log!(level, "{}: {reason}{says}; {next}", self.url);
+        say!(level, "{}: {reason}{says}; {next}", self.url);
     }
 
     /// No more attempts are made.
     pub(crate) fn gave_up(&self, attempts: u32, reason: &Reason) {
         let attempts = counted(attempts, "attempt");
-        log::warn!("{}: gave up after {attempts} to connect: {reason}", self.url);
+        say!(log::Level::Warn, "{}: gave up after {attempts} to connect: {reason}", self.url);
     }
 }

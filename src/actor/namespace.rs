@@ -35,7 +35,8 @@ use crate::{
         receive_window::{Load, ReceiveWindow},
         send_quota::SendPermit,
     },
-    display::Name,
+    display::{Excerpt, Name},
+    logs::{repeated, say},
     message::{Event, Ready, answer::Respond},
     payload::Payload,
     proto::{
@@ -158,46 +159,84 @@ impl Namespace {
                 namespace::Event::Ready { sid, recovered } => self.is_ready(sid, recovered),
                 namespace::Event::ConnectError(reason) => {
                     if matches!(reason, Reason::ClientDisconnect | Reason::Shutdown) {
-                        log::debug!("{}: left before it was joined", self.label());
+                        say!(log::Level::Debug, "{}: left before it was joined", self.label());
                     } else {
-                        log::warn!("{}: not joined: {reason}", self.label());
+                        repeated!(
+                            log::Level::Warn,
+                            self.label(),
+                            "{}: not joined: {reason}",
+                            self.label()
+                        );
                     }
                     self.note_failure(&reason);
                     self.publisher.not_joined(reason, self.core.ended().is_some());
                 }
                 namespace::Event::Disconnected(reason) => {
-                    log::info!("{}: disconnected: {reason}", self.label());
+                    repeated!(
+                        log::Level::Info,
+                        self.label(),
+                        "{}: disconnected: {reason}",
+                        self.label()
+                    );
                     self.note_failure(&reason);
                     self.publisher.disconnected(reason, self.core.ended().is_none());
                 }
                 namespace::Event::Retrying { attempt, delay, reason } => {
-                    log::info!("{}: attempt {attempt} to join in {delay:?}", self.label());
+                    repeated!(
+                        log::Level::Info,
+                        self.label(),
+                        "{}: attempt {attempt} to join in {delay:?}",
+                        self.label()
+                    );
                     self.tell_retrying(attempt, delay, reason);
                 }
                 namespace::Event::GaveUp { attempts, reason } => {
-                    log::warn!("{}: gave up after {attempts} attempts: {reason}", self.label());
+                    repeated!(
+                        log::Level::Warn,
+                        self.label(),
+                        "{}: gave up after {attempts} attempts: {reason}",
+                        self.label()
+                    );
                     self.publisher.gave_up(attempts, reason);
                 }
                 namespace::Event::Rejoin => self.reference.join(&self.connection),
                 namespace::Event::AuthUnused => self.warn_of_auth(),
                 namespace::Event::JoinedTwice { epoch } => {
-                    log::warn!("{}: the server has joined it twice", self.label());
+                    repeated!(
+                        log::Level::Warn,
+                        self.label(),
+                        "{}: the server has joined it twice",
+                        self.label()
+                    );
                     self.connection.do_send(FromNamespace::Replace { epoch });
                 }
                 namespace::Event::ServerError(error) => {
-                    log::warn!("{}: the server reports an error: {error}", self.label());
+                    repeated!(
+                        log::Level::Warn,
+                        self.label(),
+                        "{}: the server reports an error: {error}",
+                        self.label()
+                    );
                     self.publisher.server_error(error);
                 }
                 namespace::Event::Suspected(event) => {
-                    let (name, event) = (self.label(), &event.event);
-                    log::warn!(
-                        "{name}: lost right behind the event {event:?}, which is large: the server may not take that much (maxHttpBufferSize)"
+                    let (name, event) = (self.label(), Excerpt(&event.event));
+                    repeated!(
+                        log::Level::Warn,
+                        self.label(),
+                        "{name}: lost right behind the event {event}, which is large: the server may not take that much (maxHttpBufferSize)"
                     );
                 }
-                namespace::Event::Unsendable(event) => log::warn!("{}: {event}", self.label()),
+                namespace::Event::Unsendable(event) => {
+                    repeated!(log::Level::Warn, self.label(), "{}: {event}", self.label());
+                }
                 namespace::Event::TooLarge { size, limit } => {
                     let name = self.label();
-                    log::warn!("{name}: {size} bytes were not sent: the server takes {limit}");
+                    repeated!(
+                        log::Level::Warn,
+                        self.label(),
+                        "{name}: {size} bytes were not sent: the server takes {limit}"
+                    );
                 }
             }
         }
@@ -206,7 +245,9 @@ impl Namespace {
     /// Also when there is none, the core asks for credentials where a middleware may see them.
     fn warn_of_auth(&self) {
         if self.credentials.are_known() || self.reference.chain.is_empty() {
-            log::warn!(
+            repeated!(
+                log::Level::Warn,
+                self.label(),
                 "{}: auth is not sent: servers 1.x and 2.x take none for /; use `query` or `header` (or `query_with`, `headers_with`)",
                 self.label()
             );
@@ -221,7 +262,9 @@ impl Namespace {
 
     fn is_ready(&mut self, sid: ByteString, recovered: bool) {
         let Some(protocol) = self.protocol else { return };
-        log::info!(
+        repeated!(
+            log::Level::Info,
+            self.label(),
             "{}: joined{}",
             self.label(),
             if recovered { ", session recovered" } else { "" }
@@ -260,7 +303,12 @@ impl Namespace {
     /// read before still comes.
     fn leave_overrun(&mut self) {
         if self.core.ended().is_none() {
-            log::warn!("{}: left, since a subscriber is too slow", self.label());
+            repeated!(
+                log::Level::Warn,
+                self.label(),
+                "{}: left, since a subscriber is too slow",
+                self.label()
+            );
             self.leave(Reason::SlowSubscriber);
         }
     }
@@ -311,7 +359,12 @@ impl Namespace {
         self.publisher.discard_early_events();
         self.counters.add_namespace(self.core.tally());
         if lost > 0 {
-            log::warn!("{}: {lost} buffered events were never sent", self.label());
+            repeated!(
+                log::Level::Warn,
+                self.label(),
+                "{}: {lost} buffered events were never sent",
+                self.label()
+            );
         }
     }
 
@@ -566,7 +619,7 @@ impl Namespace {
                 && !waits
             {
                 // The namespace ended, or lost its connection, while the event was on its way here.
-                log::debug!("{}: an event was not sent: {error}", self.label());
+                say!(log::Level::Debug, "{}: an event was not sent: {error}", self.label());
             }
         }
         self.reference.emit_queue.give_back(batch);
@@ -581,7 +634,7 @@ impl Namespace {
     fn answer(&mut self, answer: Answer) {
         let Answer { join_id, id, payload, permit } = answer;
         if !self.core.answer(join_id, id, payload, Some(permit)) {
-            log::debug!("{}: an answer came too late for its session", self.label());
+            say!(log::Level::Debug, "{}: an answer came too late for its session", self.label());
         }
     }
 

@@ -22,6 +22,7 @@ use crate::{
         subscribers::{listener::Listener, sent::Sent},
     },
     backpressure::send_quota::{AckPermit, Observer, WriteOutcome},
+    logs::say,
     message::{Event, answer::Respond},
     middleware::Flow,
     payload::Payload,
@@ -156,7 +157,7 @@ impl Direction {
     }
 
     fn refuse(&self, error: &EmitError) -> Outcome {
-        log::debug!("{}: not taken from {}: {error}", self.to.name, self.from.name);
+        say!(log::Level::Debug, "{}: not taken from {}: {error}", self.to.name, self.from.name);
         self.counts.refused.add(1);
         match error {
             EmitError::Closed(Reason::Shutdown) => Outcome::Gone,
@@ -249,7 +250,7 @@ impl Settle for Asked {
                 self.asker = None;
             }
             Err(error) => {
-                log::debug!("{}: an answer was not taken back: {error}", asker.name());
+                say!(log::Level::Debug, "{}: an answer was not taken back: {error}", asker.name());
             }
         }
     }

@@ -115,7 +115,7 @@ pub enum BridgeError {
     SameNamespace,
     /// A [`Route`] gives events this name, which belongs to the protocol's own life cycle; see
     /// [`EmitError::ReservedName`](crate::EmitError::ReservedName). Choose another.
-    #[error("{0:?} is a reserved event name")]
+    #[error("{} is a reserved event name", crate::display::Excerpt(.0))]
     ReservedName(String),
 }
 

@@ -7,8 +7,9 @@ use std::{
 };
 
 use crate::{
-    display::Name,
+    display::{Excerpt, Name},
     guard::{self, Kept},
+    logs::repeated,
     message::Event,
     proto::emit::Emit,
 };
@@ -138,8 +139,12 @@ impl Route {
         let Some(filter) = &self.filter else { return true };
         let takes = guard::run(|| filter.get().is_some_and(|filter| filter(event)));
         takes.unwrap_or_else(|panicked| {
-            let name = event.name();
-            log::warn!("{from}: the filter of a bridge {panicked} (event {name:?})");
+            let name = Excerpt(event.name());
+            repeated!(
+                log::Level::Warn,
+                from,
+                "{from}: the filter of a bridge {panicked} (event {name})"
+            );
             false
         })
     }

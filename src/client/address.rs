@@ -10,7 +10,7 @@ use url::{Host, ParseError, Url};
 
 use crate::{
     client::error::{BuildError, NamespaceError},
-    proto::packet::{MAX_NAMESPACE, root},
+    proto::{packet::root, peer_text::MAX_NAMESPACE},
     transport::{Endpoint, Pairs, is_of_the_protocol},
 };
 

@@ -7,7 +7,10 @@ use thiserror::Error;
 #[cfg(feature = "rustls")]
 use crate::tls::TlsError;
 use crate::{
-    actor::waiters::ReadyError, display::Excerpt, proto::reason::Reason, transport::RequestError,
+    actor::waiters::ReadyError,
+    display::{Excerpt, brief},
+    proto::reason::Reason,
+    transport::RequestError,
 };
 
 /// What to do where there is no system; the docs of the crate have it too.
@@ -26,7 +29,7 @@ const RECIPE: &str = "
 #[non_exhaustive]
 pub enum BuildError {
     /// The URL cannot be used. The text says why, and does not repeat it.
-    #[error("unusable URL: {0}")]
+    #[error("unusable URL: {}", brief(.0))]
     Url(String),
     /// A header's name or value is not allowed in HTTP, or the header is one that the websocket
     /// handshake sets itself. Its value is not repeated here.
@@ -42,7 +45,7 @@ pub enum BuildError {
     #[error("{}", RequestError::Query(.0.clone()))]
     Query(String),
     /// The `auth` value is not an object, or could not be serialised.
-    #[error("unusable auth: {0}")]
+    #[error("unusable auth: {}", brief(.0))]
     Auth(String),
     /// An option of TLS (`ClientBuilder::tls`) cannot be used.
     #[error("option {option} of TLS: {error}")]
@@ -122,7 +125,7 @@ pub enum NamespaceError {
     #[error("{} exists already: use Client::of, or set its options where it is joined first (for the default namespace at Client::builder)", Excerpt(.0))]
     Exists(String),
     /// The `auth` value is not an object, or could not be serialised.
-    #[error("unusable auth: {0}")]
+    #[error("unusable auth: {}", brief(.0))]
     Auth(String),
     /// An option is out of its range.
     #[error("option {name} takes {expected}")]

@@ -2,10 +2,13 @@
 
 use std::{fmt, sync::Arc};
 
-use crate::actor::{
-    messages::FromHandle,
-    namespace_ref::NamespaceRef,
-    subscribers::{NewSubscription, policy::SubscriptionId},
+use crate::{
+    actor::{
+        messages::FromHandle,
+        namespace_ref::NamespaceRef,
+        subscribers::{NewSubscription, policy::SubscriptionId},
+    },
+    logs::say,
 };
 
 /// A handle to a subscription of an actor, a function or a stream to one namespace.
@@ -40,7 +43,7 @@ impl Subscription {
     pub(super) fn begin(namespace_ref: &Arc<NamespaceRef>, subscription: NewSubscription) -> Self {
         let number = subscription.number;
         if !namespace_ref.tell(FromHandle::Subscribe { subscription: Box::new(subscription) }) {
-            log::debug!("{}: too late to subscribe", namespace_ref.name);
+            say!(log::Level::Debug, "{}: too late to subscribe", namespace_ref.name);
         }
         Self { namespace_ref: Arc::clone(namespace_ref), number }
     }

@@ -25,7 +25,7 @@ pub enum AnswerError {
     #[error("the event has been answered")]
     AlreadyAnswered,
     /// The answer could not be serialised; see [`EmitError::Encode`](crate::EmitError::Encode).
-    #[error("the answer cannot be serialised: {0}")]
+    #[error("the answer cannot be serialised: {}", crate::display::brief(.0))]
     Encode(String),
     /// The buffer for answers is full; see [`send_buffer`](crate::ClientBuilder::send_buffer). The
     /// event can be answered later.

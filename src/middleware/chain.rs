@@ -4,8 +4,9 @@ use std::{any::type_name, fmt, sync::Arc};
 
 use super::{Auth, Flow, Middleware};
 use crate::{
-    display::Name,
+    display::{Excerpt, Name},
     guard::{self, Kept, Panicked},
+    logs::{repeated, say},
     message::Event,
     proto::{emit::Emit, namespace},
     runtime::provider::JoinContext,
@@ -66,13 +67,18 @@ impl Chain {
         match flow {
             Flow::Next(event) => return Some(event),
             Flow::Drop(reason) => {
-                let (namespace, name) = (&self.name, payload.name());
-                log::debug!("{namespace}: the event {name:?} is dropped: {reason}");
+                let (namespace, name) = (&self.name, Excerpt(payload.name()));
+                say!(log::Level::Debug, "{namespace}: the event {name} is dropped: {reason}");
                 self.counters.filtered_in.add(1);
             }
             Flow::Answer(payload) => {
                 if let Some(Err(error)) = asked.map(|asked| asked.answer(payload.to_reply())) {
-                    log::warn!("{}: an answer was not sent: {error}", self.name);
+                    repeated!(
+                        log::Level::Warn,
+                        &self.name,
+                        "{}: an answer was not sent: {error}",
+                        self.name
+                    );
                 }
             }
         }
@@ -86,8 +92,8 @@ impl Chain {
         let ask = |one: &dyn Middleware, emit| one.outgoing(namespace, emit);
         let flow = pass(self.list.0.iter().rev(), about, emit, ask);
         if let Flow::Drop(reason) = &flow {
-            let (namespace, name) = (&self.name, payload.name());
-            log::debug!("{namespace}: the event {name:?} is not emitted: {reason}");
+            let (namespace, name) = (&self.name, Excerpt(payload.name()));
+            say!(log::Level::Debug, "{namespace}: the event {name} is not emitted: {reason}");
             self.counters.filtered_out.add(1);
         }
         flow
@@ -104,7 +110,13 @@ impl Chain {
         for one in self.list.0.iter().rev() {
             let Some(middleware) = one.middleware.get() else { continue };
             guard::run(|| middleware.join(join, &mut fields)).unwrap_or_else(|panicked| {
-                log::warn!("{}: the middleware {} {panicked} (join)", self.name, one.name);
+                repeated!(
+                    log::Level::Warn,
+                    &self.name,
+                    "{}: the middleware {} {panicked} (join)",
+                    self.name,
+                    one.name
+                );
                 Err(said(&panicked))
             })?;
         }
@@ -129,8 +141,13 @@ fn pass<'a, T>(
     let passed = list.try_fold(event, |event, one| {
         let Some(middleware) = one.middleware.get() else { return Ok(event) };
         let flow = guard::run(|| ask(&**middleware, event)).unwrap_or_else(|panicked| {
-            let (namespace, name) = about;
-            log::warn!("{namespace}: the middleware {} {panicked} (event {name:?})", one.name);
+            let (namespace, name) = (about.0, Excerpt(about.1));
+            repeated!(
+                log::Level::Warn,
+                about.0,
+                "{namespace}: the middleware {} {panicked} (event {name})",
+                one.name
+            );
             Flow::Drop(said(&panicked).into())
         });
         match flow {

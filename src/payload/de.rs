@@ -1,6 +1,6 @@
 //! Arguments in: JSON text and attachments to serde.
 
-use std::{fmt, marker::PhantomData};
+use std::{cell::Cell, fmt, marker::PhantomData};
 
 use bytes::Bytes;
 use serde::{
@@ -19,11 +19,35 @@ use super::{
 };
 
 pub(super) fn decode<T: DeserializeOwned>(payload: &Payload) -> Result<T, Error> {
-    T::deserialize(Arguments(payload))
+    let list = payload.attachments();
+    let sum = list.iter().fold(0, |sum, data| data.len().saturating_add(sum));
+    T::deserialize(Arguments(payload, Attachments { list, left: &Cell::new(sum) }))
+}
+
+/// The attachments, and how many bytes of them may be copied yet: as many as there are. A text can name
+/// the same one a million times.
+#[derive(Clone, Copy)]
+struct Attachments<'a> {
+    list: &'a [Bytes],
+    left: &'a Cell<usize>,
+}
+
+impl Attachments<'_> {
+    fn is_empty(self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// A copy of this one.
+    fn copy<E: serde::de::Error>(self, number: usize) -> Result<Vec<u8>, E> {
+        let data = self.list.get(number).ok_or_else(|| E::custom("no such attachment"))?;
+        let left = self.left.get().checked_sub(data.len());
+        self.left.set(left.ok_or_else(|| E::custom("an attachment is named too often"))?);
+        Ok(data.to_vec())
+    }
 }
 
 /// The arguments as a whole. The first call that a type makes says how many it takes.
-struct Arguments<'a>(&'a Payload);
+struct Arguments<'a>(&'a Payload, Attachments<'a>);
 
 impl<'a> Arguments<'a> {
     /// The first argument, or an error if there is none.
@@ -35,7 +59,7 @@ impl<'a> Arguments<'a> {
             return Err(Error::custom("there are no arguments"));
         }
         let mut json = serde_json::Deserializer::from_str(self.0.arguments());
-        then(Argument { inner: &mut json, attachments: self.0.attachments() })
+        then(Argument { inner: &mut json, attachments: self.1 })
     }
 
     /// The same, read as an element of the array, so that what follows it is looked at as well:
@@ -56,7 +80,7 @@ impl<'a> Arguments<'a> {
     }
 
     fn list<V: Visitor<'a>>(self, visitor: V, is_open: bool) -> Result<V::Value, Error> {
-        let (named, attachments) = (self.0.is_named(), self.0.attachments());
+        let (named, attachments) = (self.0.is_named(), self.1);
         let several = Several { visitor, named, is_open, attachments };
         serde_json::Deserializer::from_str(self.0.json()).deserialize_seq(several)
     }
@@ -211,7 +235,7 @@ struct Several<'a, V> {
     named: bool,
     /// Behind the last argument it ends.
     is_open: bool,
-    attachments: &'a [Bytes],
+    attachments: Attachments<'a>,
 }
 
 impl<'a, V: Visitor<'a>> Visitor<'a> for Several<'a, V> {
@@ -239,7 +263,7 @@ impl<'a, V: Visitor<'a>> Visitor<'a> for Several<'a, V> {
 /// Arguments one by one; behind the last one come missing ones, which are `None` or an error.
 struct Elements<'a, 's, S> {
     inner: &'s mut S,
-    attachments: &'a [Bytes],
+    attachments: Attachments<'a>,
     ended: bool,
 }
 
@@ -268,7 +292,7 @@ impl<'a, S: SeqAccess<'a>> SeqAccess<'a> for Elements<'a, '_, S> {
 /// Takes the seed only if there is an element, so that it is there for a missing one.
 struct Attempt<'a, 's, T> {
     seed: &'s mut Option<T>,
-    attachments: &'a [Bytes],
+    attachments: Attachments<'a>,
 }
 
 impl<'a, T: DeserializeSeed<'a>> DeserializeSeed<'a> for Attempt<'a, '_, T> {
@@ -306,7 +330,7 @@ impl<'de, E: serde::de::Error> Deserializer<'de> for Missing<E> {
 /// type asks for bytes and finds a placeholder.
 struct Argument<'a, D> {
     inner: D,
-    attachments: &'a [Bytes],
+    attachments: Attachments<'a>,
 }
 
 macro_rules! through {
@@ -365,7 +389,7 @@ impl<'a, D: Deserializer<'a>> Deserializer<'a> for Argument<'a, D> {
         if attachments.is_empty() {
             inner.deserialize_newtype_struct(name, visitor)
         } else if name == VALUE {
-            hand_over(inner.deserialize_any(Build { attachments })?, visitor)
+            hand_over(inner.deserialize_any(Build { attachments: attachments.list })?, visitor)
         } else {
             inner.deserialize_newtype_struct(name, Inside { inner: visitor, attachments })
         }
@@ -387,7 +411,7 @@ impl<'a, D: Deserializer<'a>> Deserializer<'a> for Argument<'a, D> {
 /// A visitor of a type that asked for bytes.
 struct Binary<'a, V> {
     inner: V,
-    attachments: &'a [Bytes],
+    attachments: Attachments<'a>,
 }
 
 #[derive(Deserialize)]
@@ -406,10 +430,10 @@ impl<'a, V: Visitor<'a>> Visitor<'a> for Binary<'a, V> {
 
     fn visit_map<M: MapAccess<'a>>(self, map: M) -> Result<V::Value, M::Error> {
         let place = Placeholder::deserialize(serde::de::value::MapAccessDeserializer::new(map))?;
-        match self.attachments.get(place.num) {
-            Some(data) if place.is_placeholder => self.inner.visit_byte_buf(data.to_vec()),
-            _ => Err(M::Error::custom("no such attachment")),
+        if !place.is_placeholder {
+            return Err(M::Error::custom("no such attachment"));
         }
+        self.inner.visit_byte_buf(self.attachments.copy(place.num)?)
     }
 
     fn visit_seq<S: SeqAccess<'a>>(self, seq: S) -> Result<V::Value, S::Error> {
@@ -428,7 +452,7 @@ impl<'a, V: Visitor<'a>> Visitor<'a> for Binary<'a, V> {
 /// Passes the attachments on to whatever is inside: a visitor, a seed, a sequence, a map, an enum.
 struct Inside<'a, T> {
     inner: T,
-    attachments: &'a [Bytes],
+    attachments: Attachments<'a>,
 }
 
 impl<'a, T> Inside<'a, T> {

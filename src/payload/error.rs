@@ -42,11 +42,12 @@ impl Error for DecodeError {}
 const PANICKED: &str = "reading it";
 
 /// What this crate says itself of arguments. It quotes nothing.
-const OWN: [&str; 4] = [
+const OWN: [&str; 5] = [
     "there are no arguments",
     "there are fewer arguments than that",
     "an argument was asked for twice",
     "no such attachment",
+    "an attachment is named too often",
 ];
 
 /// The part of serde's text that quotes no value: the kind of value found, and what was expected. The text

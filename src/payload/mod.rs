@@ -1,8 +1,8 @@
 //! Arguments of events and answers: the JSON text of a packet as it is on the wire, and its attachments.
 //!
 //! Arguments are decoded only on request, and directly into the requested type. A received payload is a
-//! slice of its message. So passing it on costs nothing, but keeping it keeps the whole buffer of that
-//! message alive; [`Payload::detach`] copies it out. With [another parser](crate::Parser), the JSON text is
+//! slice of its message, so passing it on costs nothing. Keeping a part of it, such as one attachment of a
+//! msgpack message, may keep all of that message; [`Payload::detach`] copies it out. With [another parser](crate::Parser), the JSON text is
 //! made from the message, and attachments are slices.
 //!
 //! This is how arguments map to Rust types, in both directions:
@@ -91,6 +91,8 @@ struct Inner {
     /// Where the first argument starts in `json`; at the closing bracket if there is none.
     arguments: usize,
     attachments: Vec<Bytes>,
+    /// The bytes of all of this.
+    held: usize,
 }
 
 /// The name of an event.
@@ -129,7 +131,15 @@ impl Payload {
         attachments: Vec<Bytes>,
     ) -> Self {
         let json = json.into();
-        Self { inner: Arc::new(Inner { json, name, arguments, attachments }) }
+        let mut held = json.size();
+        if let Name::Escaped(name) = &name {
+            held = held.saturating_add(name.len());
+        }
+        if !attachments.is_empty() {
+            held = held.saturating_add(size_of_val(&*attachments));
+            held = attachments.iter().fold(held, |sum, data| sum.saturating_add(data.len()));
+        }
+        Self { inner: Arc::new(Inner { json, name, arguments, attachments, held }) }
     }
 
     /// The arguments in a type of the application, by the rules at the [top](self).
@@ -145,7 +155,9 @@ impl Payload {
     /// # Errors
     ///
     /// The arguments have another shape; or there is an attachment in what `T` has behind
-    /// `#[serde(flatten)]`, `#[serde(tag = …)]` or `#[serde(untagged)]`, where it is not found.
+    /// `#[serde(flatten)]`, `#[serde(tag = …)]` or `#[serde(untagged)]`, where it is not found; or the text
+    /// names attachments so often that they would be copied more than once. A [`Value`](crate::Value) shares
+    /// them.
     pub fn decode<T: DeserializeOwned>(&self) -> Result<T, DecodeError> {
         let decoded = de::decode(self).or_else(|error| {
             // The text is looked through only where it may be the reason.
@@ -172,10 +184,19 @@ impl Payload {
         self.attachments().iter().fold(text, |sum, bytes| sum.saturating_add(bytes.len()))
     }
 
+    /// What it holds, in bytes: also where that is not what it says.
+    ///
+    /// The text and the attachments are no small parts of larger allocations: each message is read into
+    /// memory of its own, and a part that would keep much beside it is copied.
+    pub(crate) fn held(&self) -> usize {
+        self.inner.held
+    }
+
     /// A copy that has its own memory.
     ///
-    /// A payload shares the buffer that its message was read into. Keep a small piece of a large
-    /// message for long, and the whole message stays in memory; detach it first.
+    /// A payload shares the memory of its message, and each attachment that of the websocket message
+    /// that it came in. That is little more than itself in JSON; in msgpack, one of several attachments
+    /// keeps all of them in memory. Detach it before keeping a small piece for long.
     #[must_use]
     pub fn detach(&self) -> Self {
         let json = self.json().to_owned();

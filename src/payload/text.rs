@@ -4,6 +4,10 @@ use std::ops::{Deref, Range};
 
 use bytestring::ByteString;
 
+/// The most bytes that a part of a text may keep beside itself. What keeps more is copied: the rest of a
+/// message, such as an id of a million digits, is counted nowhere.
+const MAX_BESIDE: usize = 1 << 10;
+
 /// A text without its beginning. Another [`ByteString`] for the rest would count references, which
 /// costs a message as much as much of what else is done with it.
 #[derive(Debug, Clone)]
@@ -29,10 +33,24 @@ impl Text {
         self
     }
 
+    /// Its length in bytes, without a look at the text.
+    #[inline]
+    pub(crate) fn size(&self) -> usize {
+        self.whole.len().saturating_sub(self.begin)
+    }
+
     /// Its last bytes.
+    #[inline]
     pub(crate) fn last(self, bytes: usize) -> Self {
-        let rest = self.len().saturating_sub(bytes);
-        self.skip(rest)
+        let rest = self.size().saturating_sub(bytes);
+        let last = self.skip(rest);
+        if last.begin > MAX_BESIDE { last.detach() } else { last }
+    }
+
+    /// A copy in memory of its own.
+    #[cold]
+    fn detach(self) -> Self {
+        String::from(&*self).into()
     }
 
     /// What stands there.
@@ -44,8 +62,10 @@ impl Text {
     /// A part of it by itself.
     pub(crate) fn slice_ref(&self, part: &str) -> ByteString {
         match &self.whole {
-            Whole::Read(text) => text.slice_ref(part),
-            Whole::Written(_) => part.into(),
+            Whole::Read(text) if text.len().saturating_sub(part.len()) <= MAX_BESIDE => {
+                text.slice_ref(part)
+            }
+            Whole::Read(_) | Whole::Written(_) => part.into(),
         }
     }
 }

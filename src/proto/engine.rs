@@ -23,7 +23,11 @@ use bytestring::ByteString;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{ProtocolError, deadline::deadline_after};
+use super::{
+    ProtocolError,
+    deadline::deadline_after,
+    peer_text::{self, PeerText},
+};
 use crate::{display::brief, payload::text::Text};
 
 /// A revision of Engine.IO and of the Socket.IO protocol on top of it.
@@ -197,7 +201,7 @@ pub(crate) const PONG: Message<'static> = Message::Text("3", "");
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Handshake {
     /// The engine session's id, which is a secret. Empty if the server has not said one.
-    pub(crate) sid: ByteString,
+    pub(crate) sid: PeerText,
     pub(crate) ping_interval: Duration,
     pub(crate) ping_timeout: Duration,
     /// The largest message that the server takes, in bytes, if it says something about that, as
@@ -242,6 +246,7 @@ impl Handshake {
             #[serde(default)]
             upgrades: Value,
         }
+        peer_text::Kind::Handshake.check(json)?;
         // An array would be its members without their names.
         let is_object = json.trim_start().starts_with('{');
         let open: Option<Open> = is_object
@@ -258,7 +263,7 @@ impl Handshake {
                 .map_err(|error| ProtocolError::Handshake(brief(&error)))
         };
         Ok(Self {
-            sid: session_id(sid).unwrap_or_default(),
+            sid: session_id(&sid).transpose()?.unwrap_or_default(),
             ping_interval: interval(&ping_interval, 25_000.0)?,
             ping_timeout: interval(&ping_timeout, 20_000.0)?,
             max_payload: (!max_payload.is_null()).then(|| {
@@ -278,10 +283,10 @@ impl Handshake {
 }
 
 /// A session's id, which is text; some servers send a number.
-pub(super) fn session_id(sid: Value) -> Option<ByteString> {
+pub(super) fn session_id(sid: &Value) -> Option<Result<PeerText, ProtocolError>> {
     match sid {
-        Value::String(text) => Some(text.into()),
-        Value::Number(number) => Some(number.to_string().into()),
+        Value::String(text) => Some(peer_text::Kind::SessionId.keep(text)),
+        Value::Number(number) => Some(peer_text::Kind::SessionId.keep(&number.to_string())),
         _ => None,
     }
 }

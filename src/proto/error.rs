@@ -5,7 +5,10 @@ use std::fmt;
 use thiserror::Error;
 
 use super::{emit::Emit, reason::Reason};
-use crate::{display::Excerpt, payload::error::DecodeError};
+use crate::{
+    display::{Excerpt, brief},
+    payload::error::DecodeError,
+};
 
 /// Why an event was not taken, or was dropped later.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -14,11 +17,11 @@ pub enum EmitError {
     /// The name is reserved by the protocol: `connect`, `connect_error`, `disconnect`,
     /// `disconnecting`, `newListener` or `removeListener`. Official servers end the connection over
     /// some of these. Choose another name.
-    #[error("{0:?} is a reserved event name")]
+    #[error("{} is a reserved event name", Excerpt(.0))]
     ReservedName(String),
     /// The arguments could not be serialised (the text is serde's); or they have an object that the
     /// server would take for an attachment, see [`payload`](crate::payload).
-    #[error("the arguments cannot be serialised: {0}")]
+    #[error("the arguments cannot be serialised: {}", brief(.0))]
     Encode(String),
     /// The namespace's buffer for outgoing events is full, or the [most
     /// events](crate::ClientBuilder::pending_acks) that may wait for an answer do so. It gives the
@@ -43,7 +46,7 @@ pub enum EmitError {
     #[error("the event waited, and was discarded")]
     Discarded,
     /// A [middleware](crate::middleware) stopped the event, for this reason.
-    #[error("a middleware stopped the event: {0}")]
+    #[error("a middleware stopped the event: {}", brief(.0))]
     Middleware(String),
     /// The event is larger than the server accepts. Its handshake announces the limit
     /// (`maxHttpBufferSize` of official servers since 4.5; 1 MB by default), and it would close the

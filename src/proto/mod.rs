@@ -33,6 +33,7 @@ mod msgpack;
 pub(crate) mod namespace;
 pub(crate) mod outgoing;
 pub(crate) mod packet;
+pub(crate) mod peer_text;
 pub(crate) mod polling;
 pub(crate) mod reason;
 pub(crate) mod reconnect;

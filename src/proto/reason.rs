@@ -121,6 +121,14 @@ impl Reason {
         }
     }
 
+    /// The bytes that it holds beside itself. All texts but that of a refusal are short.
+    pub(crate) fn held(&self) -> usize {
+        match self {
+            Self::Refused(refusal) => refusal.held(),
+            _ => 0,
+        }
+    }
+
     /// Whether another attempt would have the same result, because it is due to what the server is.
     pub(crate) fn is_final(&self) -> bool {
         matches!(self, Self::Shutdown | Self::Connect(ConnectFailure::Unsupported { .. }))

@@ -9,6 +9,7 @@ use std::{
 use super::dial_limiter::DialLimiter;
 use crate::{
     guard::{self, Kept},
+    logs::repeated,
     proto::reason::Reason,
 };
 
@@ -252,7 +253,11 @@ impl Reconnect {
             reason => {
                 let policy = || self.retry.get().map(|retry| retry(reason));
                 let chosen = guard::run(policy).unwrap_or_else(|panicked| {
-                    log::warn!("the policy for reconnecting {panicked}; the default decides");
+                    repeated!(
+                        log::Level::Warn,
+                        (),
+                        "the policy for reconnecting {panicked}; the default decides"
+                    );
                     None
                 });
                 chosen.unwrap_or_else(|| Retry::default_for(reason))

@@ -17,19 +17,20 @@ use std::{
     hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher},
 };
 
-use bytestring::ByteString;
+use crate::{
+    payload::Payload,
+    proto::peer_text::{self, PeerText},
+};
 
-use crate::payload::Payload;
-
-/// The longest offset. Those of the official adapters have up to 24 bytes.
-const MAX_OFFSET: usize = 128;
+/// The longest offset.
+const MAX_OFFSET: usize = peer_text::Kind::Offset.limit();
 /// How many offsets are remembered, to recognise what is sent again.
 const MAX_SEEN: usize = 1_024;
 
 /// A session that can be gone on with.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Recovery {
-    pid: ByteString,
+    pid: PeerText,
     /// Of the last event; empty before the first.
     offset: String,
     /// Hashes of the last offsets.
@@ -44,13 +45,13 @@ impl fmt::Debug for Recovery {
 }
 
 impl Recovery {
-    pub(crate) fn new(pid: ByteString, offset: String) -> Self {
+    pub(crate) fn new(pid: PeerText, offset: String) -> Self {
         let seen = (!offset.is_empty()).then(|| hash(&offset)).into_iter().collect();
         Self { pid, offset, seen }
     }
 
     pub(crate) fn is_of(&self, pid: &str) -> bool {
-        self.pid == *pid
+        *self.pid == *pid
     }
 
     /// The session's private id and the last offset; `None` before the first event, when there is

@@ -15,7 +15,7 @@ use crate::{
 
 /// The server's refusal to let this client into a namespace.
 ///
-/// It is cheap to clone, whatever its size. Neither `Display` nor `Debug` shows the data, in which
+/// It is cheap to clone. One of more than 256 KiB is not kept; its message then says that. Neither `Display` nor `Debug` shows the data, in which
 /// servers may repeat credentials.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Refusal(Arc<Said>);
@@ -31,6 +31,11 @@ impl Refusal {
     /// `data` is JSON.
     pub(crate) fn new(message: String, data: Option<&str>) -> Self {
         Self(Arc::new(Said { message, data: data.map(Box::from) }))
+    }
+
+    /// The bytes of what it holds.
+    pub(crate) fn held(&self) -> usize {
+        self.message().len().saturating_add(self.json().map_or(0, str::len))
     }
 
     /// The server's message: for instance `Invalid namespace`, or the message of the error that its

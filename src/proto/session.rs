@@ -2,9 +2,7 @@
 
 use std::fmt;
 
-use bytestring::ByteString;
-
-use super::engine::Protocol;
+use super::{engine::Protocol, peer_text::PeerText};
 
 /// What a namespace has to know of an open connection.
 #[derive(Clone, PartialEq, Eq)]
@@ -13,7 +11,7 @@ pub(crate) struct Session {
     pub(crate) epoch: u64,
     pub(crate) protocol: Protocol,
     /// The engine session's id, a secret.
-    pub(crate) sid: ByteString,
+    pub(crate) sid: PeerText,
     /// The largest message that the server takes, in bytes, if it says.
     pub(crate) max_payload: Option<u64>,
 }

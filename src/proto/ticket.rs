@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::proto::recovery::Recovery;
+use crate::proto::{peer_text, recovery::Recovery};
 
 /// A ticket to continue a session in another [`Client`](crate::Client), in this process or another,
 /// with [`ClientBuilder::resume`](crate::ClientBuilder::resume).
@@ -36,8 +36,10 @@ impl SessionTicket {
         &self.namespace
     }
 
-    pub(crate) fn recovery(&self) -> Recovery {
-        Recovery::new(self.pid.clone().into(), self.offset.clone())
+    /// `None` for one that no server can have given.
+    pub(crate) fn recovery(&self) -> Option<Recovery> {
+        let pid = peer_text::Kind::PrivateId.keep(&self.pid).ok()?;
+        Some(Recovery::new(pid, self.offset.clone()))
     }
 }
 

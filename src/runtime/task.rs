@@ -9,7 +9,10 @@ use std::{
 
 use futures::{FutureExt, TryFutureExt, channel::oneshot};
 
-use crate::guard::{Panicked, dispose, run};
+use crate::{
+    guard::{Panicked, dispose, run},
+    logs::repeated,
+};
 
 /// Awaits a future of the application. Put it into a [`Task`] if it may be dropped before it is done.
 pub(crate) fn catch<F: Future>(future: F) -> impl Future<Output = Result<F::Output, Panicked>> {
@@ -62,7 +65,11 @@ impl<T> Teller<T> {
         if let Some(sender) = self.0.take()
             && let Err(panicked) = run(|| drop(sender.send(what)))
         {
-            log::warn!("a task that waits for an outcome {panicked} (its waker)");
+            repeated!(
+                log::Level::Warn,
+                (),
+                "a task that waits for an outcome {panicked} (its waker)"
+            );
         }
     }
 

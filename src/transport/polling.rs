@@ -18,6 +18,7 @@ use futures::{future::LocalBoxFuture, stream::LocalBoxStream};
 
 use super::{WebSocket, cookies::Cookies, dial::Road, refusal::Refused};
 use crate::{
+    logs::say,
     proto::{
         engine::{Frame, Incoming, Message},
         packet::Refused as BadPacket,
@@ -179,7 +180,7 @@ impl Polling {
         match &mut self.get {
             Get::Idle => {
                 if self.core.poll_get() {
-                    let sid = self.core.sid().map(|sid| &**sid);
+                    let sid = self.core.sid();
                     self.get = Get::Asked(Box::pin(self.road.get(sid, &self.cookies)));
                     return Ok(true);
                 }
@@ -231,7 +232,7 @@ impl Polling {
             let opening = self.road.websocket(Some(sid), &self.cookies);
             let probing = async {
                 let websocket = opening.await.inspect_err(|error| {
-                    log::debug!("no upgrade to a websocket: {error:?}");
+                    say!(log::Level::Debug, "no upgrade to a websocket: {error:?}");
                 });
                 probe(websocket.ok()?).await.map(Box::new)
             };
@@ -260,7 +261,10 @@ impl Polling {
             }
             Probe::Works(_, timeout) => {
                 if timeout.as_mut().poll(cx).is_ready() {
-                    log::debug!("no upgrade to a websocket: a poll was not answered for it");
+                    say!(
+                        log::Level::Debug,
+                        "no upgrade to a websocket: a poll was not answered for it"
+                    );
                     self.core.handle_pause_timeout();
                     self.probe = Probe::Idle;
                 }
@@ -297,7 +301,7 @@ async fn probe(mut websocket: WebSocket) -> Option<WebSocket> {
     match std::future::poll_fn(|cx| websocket.poll_next(cx)).await {
         Ok(Incoming::Frame(Frame::Text(text))) if text == "3probe" => Some(websocket),
         other => {
-            log::debug!("no upgrade to a websocket: not the answer to a probe");
+            say!(log::Level::Debug, "no upgrade to a websocket: not the answer to a probe");
             drop(other);
             None
         }

@@ -18,7 +18,7 @@ pub(crate) enum RequestError {
     #[error("header {} cannot be sent: {error}", Excerpt(name))]
     Header { name: String, error: &'static str },
     /// A parameter of the query that belongs to the protocol.
-    #[error("parameter {0:?} of the query belongs to the protocol: leave it out")]
+    #[error("parameter {} of the query belongs to the protocol: leave it out", crate::display::Excerpt(.0))]
     Query(String),
 }
 

@@ -8,6 +8,8 @@ use actix_tls::connect::{ConnectError, ConnectInfo, Connection, ConnectorService
 use awc::http::Uri;
 use socket2::{SockRef, TcpKeepalive};
 
+use crate::logs::say;
+
 /// TCP keepalive: after this idle time the system probes the other end, and from then on at this interval.
 const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(15));
 
@@ -44,7 +46,10 @@ fn tune(stream: &TcpStream, uri: &Uri) {
     for outcome in [stream.set_nodelay(true), set] {
         if let Err(error) = outcome {
             let link = uri.authority().map_or("", |authority| authority.as_str());
-            log::debug!("{link}: an option of the TCP connection cannot be set: {error}");
+            say!(
+                log::Level::Debug,
+                "{link}: an option of the TCP connection cannot be set: {error}"
+            );
         }
     }
 }

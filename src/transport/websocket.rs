@@ -2,9 +2,9 @@
 //!
 //! awc makes the connection; from then on the frames are [ours](super::frame).
 //!
-//! Small messages are slices of the buffer of one read, together with all that was read at once. So a payload
-//! that is kept keeps [that buffer](MOST) alive; an application that keeps payloads for long gives them
-//! [memory of their own](crate::Payload::detach). Large messages have their own from the start.
+//! Each message has memory of its own, at most twice its size, and what is kept of it keeps nothing else that
+//! was read with it. Only small texts share theirs, in blocks of 2 KiB. So the length of a message says how
+//! much it holds, and the [window](crate::backpressure::receive_window) can count that.
 
 use std::{
     cell::RefCell,
@@ -36,6 +36,11 @@ const LEAST: usize = 4 << 10;
 /// A frame of this size or more is read into memory of its own, unless it came with others in one read.
 const LARGE: usize = MOST / 2;
 
+/// The size of a block that small texts share, and so the most that one of them holds,
+const BLOCK: usize = 2 << 10;
+/// and the longest of them.
+const SMALL: usize = BLOCK / 2;
+
 /// The most memory that is reserved for a frame when only its header is there: the limit may be unbounded.
 const AHEAD: usize = 16 << 20;
 
@@ -44,7 +49,7 @@ const WRITE: usize = 64 << 10;
 
 thread_local! {
     /// Where a read goes first. It is then copied into a buffer of just the right size: an idle
-    /// connection holds no buffer, and a small message that is kept holds little.
+    /// connection holds no buffer.
     static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; MOST].into());
 }
 
@@ -84,6 +89,10 @@ struct Partial {
 #[derive(Debug)]
 struct Input {
     buffer: BytesMut,
+    /// Where in `buffer` the next frame begins.
+    at: usize,
+    /// Room for small texts.
+    block: BytesMut,
     /// The size of one read.
     room: usize,
     /// A large frame that is read into memory of its own. Nothing else is read into it.
@@ -107,43 +116,64 @@ enum Broken {
 
 impl Input {
     fn new(buffer: BytesMut) -> Self {
-        Self { buffer, room: MOST, large: None }
+        Self { buffer, at: 0, block: BytesMut::new(), room: MOST, large: None }
     }
 
     fn is_empty(&self) -> bool {
-        self.buffer.is_empty() && self.large.is_none()
+        self.unread().is_empty() && self.large.is_none()
+    }
+
+    fn unread(&self) -> &[u8] {
+        self.buffer.get(self.at..).unwrap_or_default()
     }
 
     /// Takes out the next frame of at most `limit` bytes, once all of it is there.
     fn take(&mut self, limit: usize) -> Result<Option<(Header, Bytes)>, Broken> {
         if let Some(Large { header, data, .. }) = self.large.take_if(|large| large.missing == 0) {
-            return Ok(Some((header, data.freeze())));
+            return Ok(Some((header, exact(data))));
         }
         if self.large.is_some() {
             return Ok(None);
         }
-        let header = Header::parse(&self.buffer).map_err(Broken::Illegal)?;
+        let unread = self.buffer.get(self.at..).unwrap_or_default();
+        let header = Header::parse(unread).map_err(Broken::Illegal)?;
         let Some(header) = header else { return Ok(None) };
         let length = usize::try_from(header.length).ok().filter(|&length| length <= limit);
         let length = length.ok_or(Broken::TooLarge)?;
-        let end = length.saturating_add(header.size);
-        if self.buffer.len() >= end {
-            self.buffer.advance(header.size);
-            let data = if self.buffer.len() == length {
-                std::mem::take(&mut self.buffer)
-            } else {
-                self.buffer.split_to(length)
-            };
+        let behind = unread.get(header.size..).unwrap_or_default();
+        if let Some((data, rest)) = behind.split_at_checked(length) {
+            let begin = self.at.saturating_add(header.size);
+            if length < self.buffer.capacity() / 2 {
+                let data = if header.kind == Kind::Text && length <= SMALL {
+                    if self.block.capacity() < length {
+                        self.block = BytesMut::with_capacity(unread.len().min(BLOCK));
+                    }
+                    self.block.extend_from_slice(data);
+                    self.block.split().freeze()
+                } else {
+                    Bytes::copy_from_slice(data)
+                };
+                self.at = begin.saturating_add(length);
+                if rest.is_empty() {
+                    (self.buffer, self.at) = (BytesMut::new(), 0);
+                    self.block = BytesMut::new();
+                }
+                return Ok(Some((header, data)));
+            }
+            let rest = BytesMut::from(rest);
+            let mut data = std::mem::replace(&mut self.buffer, rest);
+            self.at = 0;
+            data.truncate(begin.saturating_add(length));
+            data.advance(begin);
             return Ok(Some((header, data.freeze())));
         }
         if length >= LARGE {
-            self.buffer.advance(header.size);
             let mut data = BytesMut::with_capacity(length.min(AHEAD));
-            data.extend_from_slice(&self.buffer);
+            data.extend_from_slice(behind);
             let missing = length.saturating_sub(data.len());
             self.large = Some(Large { header, data, missing });
             // So that less of the next large frame is read in here, and copied.
-            self.buffer = BytesMut::new();
+            (self.buffer, self.at) = (BytesMut::new(), 0);
             self.room = LEAST;
         }
         Ok(None)
@@ -164,12 +194,20 @@ impl Input {
             if read.remaining() == 0 {
                 self.room = MOST;
             }
-            if self.buffer.is_empty() {
-                self.buffer = BytesMut::from(read.filled());
-            } else {
-                self.buffer.extend_from_slice(read.filled());
+            let read = read.filled();
+            if self.at > 0 {
+                // What has been taken out makes room for what comes.
+                let mut buffer =
+                    BytesMut::with_capacity(self.unread().len().saturating_add(read.len()));
+                buffer.extend_from_slice(self.unread());
+                (self.buffer, self.at) = (buffer, 0);
             }
-            Poll::Ready(Ok(read.filled().len()))
+            if self.buffer.is_empty() {
+                self.buffer = BytesMut::from(read);
+            } else {
+                self.buffer.extend_from_slice(read);
+            }
+            Poll::Ready(Ok(read.len()))
         })
     }
 }
@@ -223,8 +261,7 @@ impl WebSocket {
             }
             Kind::Continuation => self.fragment(&data, header.is_last),
             Kind::Ping => {
-                // It may be kept for long, and must not keep a whole read buffer.
-                self.pong = Some(Bytes::copy_from_slice(&data));
+                self.pong = Some(data);
                 Ok(None)
             }
             Kind::Pong => {
@@ -250,7 +287,7 @@ impl WebSocket {
         }
         partial.data.extend_from_slice(data);
         match self.partial.take_if(|_| is_last) {
-            Some(partial) => message(partial.is_text, partial.data.freeze()).map(Some),
+            Some(partial) => message(partial.is_text, exact(partial.data)).map(Some),
             None => Ok(None),
         }
     }
@@ -322,6 +359,11 @@ fn lost(error: io::Error) -> Reason {
 
 fn illegal(error: &str) -> Reason {
     Reason::Protocol(ProtocolError::WebSocket(error.to_owned()))
+}
+
+/// The data without the room that is left behind it.
+fn exact(data: BytesMut) -> Bytes {
+    Vec::from(data).into_boxed_slice().into()
 }
 
 fn message(is_text: bool, data: Bytes) -> Result<Frame, Reason> {

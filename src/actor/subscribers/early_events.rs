@@ -7,7 +7,8 @@ use crate::{
         journal::counted,
         subscribers::{interests::Interests, subscriber::Subscriber},
     },
-    display::Name,
+    display::{Excerpt, Name},
+    logs::repeated,
     message::Event,
 };
 
@@ -49,19 +50,25 @@ impl EarlyEvents {
     pub(crate) fn keep(&mut self, event: Event, namespace: &Name) -> u64 {
         match self {
             Self::Kept { events, bytes, is_logged, .. } => {
-                let name = event.name().to_owned();
+                let name = Excerpt(event.name()).to_string();
                 if !std::mem::replace(is_logged, true) {
-                    log::info!("{namespace}: no subscriber wants {name:?} yet; it is kept for one");
+                    repeated!(
+                        log::Level::Info,
+                        namespace,
+                        "{namespace}: no subscriber wants {name} yet; it is kept for one"
+                    );
                 }
-                *bytes = bytes.saturating_add(event.payload.size());
+                *bytes = bytes.saturating_add(event.payload.held());
                 events.push_back(event);
                 if events.len() <= MAX_EVENTS && *bytes <= MAX_BYTES {
                     return 0;
                 }
                 let lost = self.discard();
                 let events = counted(lost, "event");
-                log::warn!(
-                    "{namespace}: {events} discarded that no subscriber wanted, the last one is {name:?}"
+                repeated!(
+                    log::Level::Warn,
+                    namespace,
+                    "{namespace}: {events} discarded that no subscriber wanted, the last one is {name}"
                 );
                 lost
             }
@@ -69,9 +76,11 @@ impl EarlyEvents {
                 *lost = lost.saturating_add(1);
                 // More lines would say no more.
                 if lost.is_power_of_two() {
-                    let (name, events) = (event.name(), counted(*lost, "event"));
-                    log::warn!(
-                        "{namespace}: no subscriber wants {name:?}; {events} discarded so far, of this and other names"
+                    let (name, events) = (Excerpt(event.name()), counted(*lost, "event"));
+                    repeated!(
+                        log::Level::Warn,
+                        namespace,
+                        "{namespace}: no subscriber wants {name}; {events} discarded so far, of this and other names"
                     );
                 }
                 1
@@ -99,7 +108,7 @@ impl EarlyEvents {
         let Self::Kept { events, bytes, before_ready, .. } = self else { return None };
         let place = events.iter().position(|event| subscriber.wants_event(event))?;
         let event = events.remove(place)?;
-        *bytes = bytes.saturating_sub(event.payload.size());
+        *bytes = bytes.saturating_sub(event.payload.held());
         *before_ready = before_ready.saturating_sub(usize::from(place < *before_ready));
         Some(event)
     }
@@ -127,7 +136,7 @@ impl EarlyEvents {
         });
         *before_ready = before.len();
         before.append(&mut behind);
-        *bytes = before.iter().fold(0, |sum, event| sum.saturating_add(event.payload.size()));
+        *bytes = before.iter().fold(0, |sum, event| sum.saturating_add(event.payload.held()));
         *events = before;
         taken.into()
     }

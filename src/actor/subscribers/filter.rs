@@ -4,6 +4,8 @@ use std::fmt;
 
 use bytestring::ByteString;
 
+use crate::display::Excerpt;
+
 /// Selects events by name, for [`Socket::listen`](crate::Socket::listen): one name, a prefix, or
 /// all. A string converts to the filter for that name.
 ///
@@ -79,8 +81,8 @@ impl fmt::Display for Filter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Kind::All => f.write_str("all events"),
-            Kind::Name(name) => write!(f, "{:?}", &**name),
-            Kind::Prefix(prefix) => write!(f, "{:?}…", &**prefix),
+            Kind::Name(name) => Excerpt(name).fmt(f),
+            Kind::Prefix(prefix) => write!(f, "{}…", Excerpt(prefix)),
         }
     }
 }

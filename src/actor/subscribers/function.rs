@@ -6,6 +6,7 @@ use crate::{
     actor::subscribers::{listener::Listener, sent::Sent},
     display::Name,
     guard,
+    logs::repeated,
 };
 
 /// A function. It is not called again once it has panicked.
@@ -28,7 +29,11 @@ impl<M, F: FnMut(M) + Send> Listener<M> for Function<F> {
         let Some(call) = function.as_mut() else { return Sent::Gone };
         let Err(panicked) = guard::run(|| call(message)) else { return Sent::Taken };
         let (namespace, what, kind) = (&self.namespace, &self.what, type_name::<F>());
-        log::warn!("{namespace}: the function for {what} ({kind}) {panicked}; it is forgotten");
+        repeated!(
+            log::Level::Warn,
+            namespace,
+            "{namespace}: the function for {what} ({kind}) {panicked}; it is forgotten"
+        );
         guard::dispose(function.take());
         Sent::Failed
     }

@@ -49,10 +49,11 @@ macro_rules! notices {
                 }
             }
 
-            fn send_notice(&self, notice: Notice) -> Sent {
+            fn send_notice(&self, notice: Notice, is_last: bool) -> Sent {
                 match notice {
                     $(Notice::$message(message) => {
-                        self.$field.as_ref().map_or(Sent::Taken, |outlet| outlet.send(message))
+                        let outlet = self.$field.as_ref();
+                        outlet.map_or(Sent::Taken, |outlet| outlet.send(message, is_last))
                     })*
                 }
             }
@@ -183,10 +184,15 @@ impl Notice {
     pub(crate) fn size(&self) -> usize {
         match self {
             Self::Event(event) | Self::Undecodable(Undecodable { event, .. }) => {
-                event.payload.size()
+                event.payload.held()
             }
-            Self::Emitted(emitted) => emitted.payload.size(),
-            _ => 0,
+            Self::Emitted(emitted) => emitted.payload.held(),
+            Self::Disconnected(Disconnected { reason, .. })
+            | Self::ConnectError(ConnectError { reason, .. })
+            | Self::Reconnecting(Reconnecting { reason, .. })
+            | Self::GaveUp(GaveUp { reason, .. }) => reason.held(),
+            Self::ServerError(ServerError { error, .. }) => error.held(),
+            Self::Ready(_) | Self::Lagged(_) => 0,
         }
     }
 }
@@ -243,12 +249,12 @@ impl Interests {
 
     /// Sends a message to whom it concerns: an event may be for several listeners. The last one gets
     /// it without a copy. An actor that hears of what it cannot decode is told at once, before what came
-    /// later.
-    pub(super) fn send(&self, notice: Notice, mut note: impl FnMut(Sent)) {
-        let Notice::Event(event) = notice else { return note(self.send_notice(notice)) };
+    /// later. With `is_last`, the message fills the mailbox.
+    pub(super) fn send(&self, notice: Notice, is_last: bool, mut note: impl FnMut(Sent)) {
+        let Notice::Event(event) = notice else { return note(self.send_notice(notice, is_last)) };
         let mut note = |sent| {
             if let (Sent::Undecodable(what), Some(outlet)) = (&sent, &self.undecodable) {
-                note(outlet.send(what.clone()));
+                note(outlet.send(what.clone(), is_last));
             }
             note(sent);
         };
@@ -256,15 +262,15 @@ impl Interests {
         let name = event.name();
         for named in self.named.iter().filter(|named| named.filter.matches(name)) {
             if let Some(before) = last.replace(named) {
-                note(before.send(event.clone()));
+                note(before.send(event.clone(), is_last));
             }
         }
-        let Some(last) = last else { return note(self.send_notice(Notice::Event(event))) };
+        let Some(last) = last else { return note(self.send_notice(Notice::Event(event), is_last)) };
         if self.event.is_some() {
-            note(last.send(event.clone()));
-            note(self.send_notice(Notice::Event(event)));
+            note(last.send(event.clone(), is_last));
+            note(self.send_notice(Notice::Event(event), is_last));
         } else {
-            note(last.send(event));
+            note(last.send(event, is_last));
         }
     }
 

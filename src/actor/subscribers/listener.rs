@@ -2,21 +2,27 @@
 
 use std::{any::type_name, fmt};
 
-use actix::{Message, Recipient};
+use actix::{
+    Message, Recipient,
+    dev::{RecipientRequest, SendError},
+};
 
 use crate::{
-    actor::subscribers::{
-        filter::Filter,
-        policy::SubscriptionId,
-        sent::{Sent, send},
-    },
+    actor::subscribers::{filter::Filter, policy::SubscriptionId, sent::Sent},
     guard::Kept,
     message::Event,
+    runtime::task::Task,
 };
 
 /// Takes messages of one kind. What it has of the application may panic, the listener does not.
 pub(crate) trait Listener<M = Event>: Send {
     fn send(&self, message: M) -> Sent;
+
+    /// The same for a message that fills the mailbox: it takes no more until that is handled. One that
+    /// is handled at once fills nothing.
+    fn send_last(&self, message: M) -> Sent {
+        self.send(message)
+    }
 
     /// Whether somebody is still there.
     fn is_connected(&self) -> bool;
@@ -38,7 +44,16 @@ where
     M: Message<Result = ()> + Send + 'static,
 {
     fn send(&self, message: M) -> Sent {
-        send(self, message)
+        match self.try_send(message) {
+            Ok(()) => Sent::Taken,
+            Err(SendError::Closed(_)) => Sent::Gone,
+            Err(SendError::Full(message)) => self.send_last(message),
+        }
+    }
+
+    fn send_last(&self, message: M) -> Sent {
+        let request: RecipientRequest<M> = Self::send(self, message);
+        Sent::Full(Task::new(request))
     }
 
     fn is_connected(&self) -> bool {
@@ -70,8 +85,10 @@ impl<M> Outlet<M> {
         Self { is_part: true, ..Self::whole(number, listener) }
     }
 
-    pub(super) fn send(&self, message: M) -> Sent {
-        self.listener.get().map_or(Sent::Gone, |listener| listener.send(message))
+    /// With `is_last`, it fills the mailbox.
+    pub(super) fn send(&self, message: M, is_last: bool) -> Sent {
+        let Some(listener) = self.listener.get() else { return Sent::Gone };
+        if is_last { listener.send_last(message) } else { listener.send(message) }
     }
 
     pub(super) fn is_connected(&self) -> bool {
@@ -103,8 +120,8 @@ impl FilteredListener {
         Self { filter, outlet: Outlet::part(number, listener) }
     }
 
-    pub(super) fn send(&self, event: Event) -> Sent {
-        self.outlet.send(event)
+    pub(super) fn send(&self, event: Event, is_last: bool) -> Sent {
+        self.outlet.send(event, is_last)
     }
 
     pub(super) fn answers(&self) -> bool {

@@ -30,7 +30,8 @@ use crate::{
         },
     },
     backpressure::receive_window::{Backlog, Load},
-    display::Name,
+    display::{Excerpt, Name},
+    logs::repeated,
     message::{Event, Lagged, Ready, Undecodable},
     stats::Counters,
 };
@@ -161,10 +162,12 @@ impl Slots {
                 slot.misfits = slot.misfits.saturating_add(1);
                 // More lines would say no more.
                 if slot.misfits.is_power_of_two() {
-                    let (name, error) = (event.name(), error.without_values());
+                    let (name, error) = (Excerpt(event.name()), error.without_values());
                     let so_far = counted(slot.misfits, "such event");
-                    log::warn!(
-                        "{namespace}: the event {name:?} is no {wanted}: {error} ({so_far} so far for this subscriber)"
+                    repeated!(
+                        log::Level::Warn,
+                        namespace,
+                        "{namespace}: the event {name} is no {wanted}: {error} ({so_far} so far for this subscriber)"
                     );
                 }
             }
@@ -296,7 +299,11 @@ impl Subscribers {
         self.check();
         if !interests.are_connected() {
             // Kept events are for a live subscriber.
-            return log::info!("{namespace}: {interests} has subscribed, and is gone already");
+            return repeated!(
+                log::Level::Info,
+                namespace,
+                "{namespace}: {interests} has subscribed, and is gone already"
+            );
         }
         // What it gets now is what it has just subscribed to, and nothing twice.
         let ready = ready.filter(|_| interests.want_ready());
@@ -361,7 +368,7 @@ impl Subscribers {
         mut room: Load,
         namespace: &Name,
     ) -> bool {
-        let holding = self.slots.busy().filter(|one| one.backlog().holding.items > 0);
+        let holding = self.slots.busy().filter(|one| one.backlog().holding != Load::default());
         let share = share.divided_by(holding.count());
         let mut overrun = false;
         for place in 0..self.slots.all.len() {
@@ -372,8 +379,7 @@ impl Subscribers {
                     let backlog = subscriber.backlog();
                     room = backlog.rest_of(room);
                     let kept = backlog.kept.items;
-                    log::warn!(
-                        "{namespace}: {} is too slow: those that come now are discarded, and {} kept for it",
+                    repeated!(log::Level::Warn, namespace, "{namespace}: {} is too slow: those that come now are discarded, and {} kept for it",
                         subscriber.interests(),
                         counted(kept, "event")
                     );

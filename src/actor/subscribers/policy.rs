@@ -24,7 +24,8 @@ impl SubscriptionId {
 
 /// What to do when events come faster than a subscriber handles them.
 ///
-/// An actor's mailbox takes as many messages as the actor allows, plus one. Further events wait in
+/// An actor's mailbox takes as many messages as the actor allows, plus one; and no more than 256 KiB of
+/// events, and the one that exceeds that. Further events wait in
 /// the namespace; these are the events that `waiting` counts. With every policy they also count for
 /// the [`receive_window`](crate::ClientBuilder::receive_window). The connection pauses only when
 /// that is full, so keep `waiting` well below it.

@@ -1,20 +1,17 @@
 //! What becomes of a message that is handed to its listener.
 
-use actix::{
-    MailboxError, Message, Recipient,
-    dev::{RecipientRequest, SendError},
-};
+use actix::MailboxError;
 
 use crate::{message::Undecodable, runtime::task::Task};
 
-/// Resolves when the subscriber has handled the message that overfilled its mailbox. That may be a
-/// message of the application.
+/// Resolves when the subscriber has handled the message that filled its mailbox, and so all before it. That
+/// may be a message of the application.
 pub(crate) type Fence = Task<Result<(), MailboxError>>;
 
 /// What became of a message.
 pub(crate) enum Sent {
     Taken,
-    /// It overfilled the mailbox.
+    /// It filled the mailbox.
     Full(Fence),
     /// It is handled, and answered when the future is done.
     Asked(Fence),
@@ -24,18 +21,4 @@ pub(crate) enum Sent {
     Gone,
     /// The receiver panicked, and is removed. The log says so.
     Failed,
-}
-
-pub(crate) fn send<M>(recipient: &Recipient<M>, message: M) -> Sent
-where
-    M: Message<Result = ()> + Send + 'static,
-{
-    match recipient.try_send(message) {
-        Ok(()) => Sent::Taken,
-        Err(SendError::Closed(_)) => Sent::Gone,
-        Err(SendError::Full(message)) => {
-            let request: RecipientRequest<M> = recipient.send(message);
-            Sent::Full(Task::new(request))
-        }
-    }
 }

@@ -4,46 +4,40 @@ use std::{
     cell::RefCell,
     fmt,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use actix::MailboxError;
-use futures::{SinkExt, Stream, channel::mpsc};
+use futures::{
+    SinkExt, Stream, StreamExt,
+    channel::{mpsc, oneshot},
+};
 
 use crate::{
     actor::subscribers::{listener::Listener, sent::Sent},
     guard,
+    logs::repeated,
     message::Event,
     runtime::task::Task,
 };
 
+/// A message in a stream, and who is told when it is taken out.
+struct Item<M> {
+    message: M,
+    receipt: Option<oneshot::Sender<()>>,
+}
+
 /// The way into [`Messages`].
-pub(crate) struct Channel<M>(RefCell<mpsc::Sender<M>>);
+pub(crate) struct Channel<M>(RefCell<mpsc::Sender<Item<M>>>);
 
 impl<M: Send + 'static> Listener<M> for Channel<M> {
     fn send(&self, message: M) -> Sent {
-        let mut sender = self.0.borrow_mut();
-        // The task that polls the stream is woken; a message that nobody takes is dropped.
-        let sent = guard::run(|| match sender.try_send(message) {
-            Ok(()) => Ok(()),
-            Err(full) if full.is_full() => Err(Some(full.into_inner())),
-            Err(_) => Err(None),
-        });
-        match sent {
-            Ok(Ok(())) => Sent::Taken,
-            Ok(Err(Some(message))) => {
-                let mut sender = sender.clone();
-                Sent::Full(Task::new(async move {
-                    sender.send(message).await.map_err(|_| MailboxError::Closed)
-                }))
-            }
-            Ok(Err(None)) => Sent::Gone,
-            Err(_) if sender.is_closed() => Sent::Gone,
-            Err(panicked) => {
-                log::warn!("a task that polls a stream of events {panicked} (its waker)");
-                Sent::Failed
-            }
-        }
+        self.put(Item { message, receipt: None }, None)
+    }
+
+    fn send_last(&self, message: M) -> Sent {
+        let (receipt, taken) = oneshot::channel();
+        self.put(Item { message, receipt: Some(receipt) }, Some(taken))
     }
 
     fn is_connected(&self) -> bool {
@@ -55,10 +49,48 @@ impl<M: Send + 'static> Listener<M> for Channel<M> {
     }
 }
 
+impl<M: Send + 'static> Channel<M> {
+    fn put(&self, item: Item<M>, taken: Option<oneshot::Receiver<()>>) -> Sent {
+        let mut sender = self.0.borrow_mut();
+        // The task that polls the stream is woken; a message that nobody takes is dropped.
+        let sent = guard::run(|| match sender.try_send(item) {
+            Ok(()) => Ok(()),
+            Err(full) if full.is_full() => Err(Some(full.into_inner())),
+            Err(_) => Err(None),
+        });
+        let closed = |_| MailboxError::Closed;
+        match (sent, taken) {
+            (Ok(Ok(())), None) => Sent::Taken,
+            (Ok(Ok(())), Some(taken)) => {
+                Sent::Full(Task::new(async move { taken.await.map_err(closed) }))
+            }
+            (Ok(Err(Some(mut item))), _) => {
+                let (receipt, taken) = oneshot::channel();
+                item.receipt = Some(receipt);
+                let mut sender = sender.clone();
+                Sent::Full(Task::new(async move {
+                    sender.send(item).await.map_err(|_| MailboxError::Closed)?;
+                    taken.await.map_err(closed)
+                }))
+            }
+            (Ok(Err(None)), _) => Sent::Gone,
+            (Err(_), _) if sender.is_closed() => Sent::Gone,
+            (Err(panicked), _) => {
+                repeated!(
+                    log::Level::Warn,
+                    (),
+                    "a task that polls a stream of events {panicked} (its waker)"
+                );
+                Sent::Failed
+            }
+        }
+    }
+}
+
 /// Messages of a namespace, as a stream; see [`Listen::stream`](crate::Listen::stream).
 ///
-/// It holds 16 of them. When it is not polled, more wait in the namespace, as for an actor whose
-/// mailbox is full: events hold the connection up, or what [`Overflow`](crate::Overflow) says; of
+/// It holds 16 of them, or one that makes them larger than 256 KiB together. When it is not polled, more wait
+/// in the namespace, as for an actor whose mailbox is full: events hold the connection up, or what [`Overflow`](crate::Overflow) says; of
 /// life-cycle messages, the newest 64 wait. What is missed is missing here without a word:
 /// [`Stats::missed`](crate::Stats::missed) counts events, and
 /// [`listen_to::<Lagged>()`](crate::Socket::listen_to) tells of them.
@@ -67,7 +99,7 @@ impl<M: Send + 'static> Listener<M> for Channel<M> {
 /// Drop it to hear no more.
 #[must_use = "streams do nothing unless polled"]
 pub struct Messages<M = Event> {
-    messages: mpsc::Receiver<M>,
+    messages: mpsc::Receiver<Item<M>>,
 }
 
 /// How many messages a stream holds.
@@ -84,7 +116,14 @@ impl<M> Stream for Messages<M> {
     type Item = M;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<M>> {
-        Pin::new(&mut self.messages).poll_next(cx)
+        let item = ready!(self.messages.poll_next_unpin(cx));
+        Poll::Ready(item.map(|Item { message, receipt }| {
+            if let Some(receipt) = receipt {
+                // Nobody may wait for it any more.
+                receipt.send(()).ok();
+            }
+            message
+        }))
     }
 }
 

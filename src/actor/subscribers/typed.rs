@@ -7,7 +7,9 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     actor::subscribers::{listener::Listener, sent::Sent},
+    display::Excerpt,
     guard,
+    logs::repeated,
     message::{
         Event, Undecodable,
         answer::AnswerError,
@@ -57,6 +59,13 @@ where
         taken.map_or_else(|not| not, |(_, sent)| sent)
     }
 
+    fn send_last(&self, event: Event) -> Sent {
+        let listener = &self.listener;
+        let taken =
+            read(event, || listener.is_connected(), |message: E| listener.send_last(message));
+        taken.map_or_else(|not| not, |(_, sent)| sent)
+    }
+
     fn is_connected(&self) -> bool {
         self.listener.is_connected()
     }
@@ -93,8 +102,12 @@ where
                 }
             };
             if let Err(panicked) = guard::run(reply) {
-                let (whose, name, kind) = (event.whose(), event.name(), type_name::<C>());
-                log::warn!("{whose}: the answer to {name:?} ({kind}) {panicked}");
+                let (whose, name, kind) = (event.whose(), Excerpt(event.name()), type_name::<C>());
+                repeated!(
+                    log::Level::Warn,
+                    &event.namespace,
+                    "{whose}: the answer to {name} ({kind}) {panicked}"
+                );
                 // Unless it was given before that.
                 drop(event.ack(Failed { error: PANICKED.to_owned() }));
             }
@@ -128,7 +141,12 @@ fn answer(event: &Event, reply: Result<impl Serialize, String>) {
             AnswerError::Encode(_)
             | AnswerError::PayloadTooLarge { .. }
             | AnswerError::TooManyAttachments { .. } => {
-                log::warn!("{}: an answer was replaced: {error}", event.whose());
+                repeated!(
+                    log::Level::Warn,
+                    &event.namespace,
+                    "{}: an answer was replaced: {error}",
+                    event.whose()
+                );
                 event.ack(Failed { error: error.to_string() })
             }
             error => Err(error),
@@ -136,6 +154,11 @@ fn answer(event: &Event, reply: Result<impl Serialize, String>) {
         Err(error) => event.ack(Failed { error }),
     };
     if let Err(error) = outcome {
-        log::warn!("{}: an answer was not sent: {error}", event.whose());
+        repeated!(
+            log::Level::Warn,
+            &event.namespace,
+            "{}: an answer was not sent: {error}",
+            event.whose()
+        );
     }
 }

@@ -18,7 +18,7 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use crate::guard;
+use crate::{guard, logs::repeated};
 
 /// Room for outgoing events and, apart from it, for answers to the server: who is full of events
 /// can still answer.
@@ -453,7 +453,11 @@ impl Observer for WriteStatus {
         if settle(OPEN).is_err() && settle(AWAITED).is_ok() {
             // It is that of a task of the application.
             if let Err(panicked) = guard::run(|| self.waiter.wake()) {
-                log::warn!("a task that waits for an event to be written {panicked} (its waker)");
+                repeated!(
+                    log::Level::Warn,
+                    (),
+                    "a task that waits for an event to be written {panicked} (its waker)"
+                );
             }
         } else {
             settle(WriteOutcome::Stranded.number()).ok();

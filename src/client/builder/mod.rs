@@ -28,6 +28,7 @@ use crate::{
         error::{BuildError, StartError},
         lifeline::{Lifeline, seed},
     },
+    logs,
     middleware::List,
     proto::{
         emit::Offline,
@@ -37,6 +38,7 @@ use crate::{
         ticket::SessionTicket,
         transports::Transport,
     },
+    runtime::clock,
     transport::{Pairs, PairsProvider},
 };
 
@@ -236,6 +238,7 @@ impl ClientBuilder {
     /// An option is invalid.
     pub fn start_in(self, arbiter: &ArbiterHandle) -> Result<Client, BuildError> {
         let Parts { config, target, settings, defaults, ids, tickets } = self.build()?;
+        logs::set_clock(clock::now);
         let status = Arc::new(ConnectionStatus::default());
         let known = Arc::clone(&status);
         let url = target.endpoint.url();

@@ -373,7 +373,8 @@ impl ClientBuilder {
         self
     }
 
-    /// How many packets, and how many bytes of packets, may wait for subscribers before the
+    /// How many packets, and how many bytes of packets, may wait for subscribers (in the namespace, and in
+    /// mailboxes beyond their first 256 KiB) before the
     /// connection stops reading. It reads on when half of that is free. Each is at least 1.
     /// Default: 4096 packets, 4 MiB.
     ///

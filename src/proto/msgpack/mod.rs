@@ -34,8 +34,11 @@ use rmp::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Number, value::RawValue};
 
-use super::packet::{
-    Body, FOREIGN_ID, Limits, MAX_NAMESPACE, Packet, Parts, ProtocolError, Refused, event_name,
+use super::{
+    packet::{
+        Body, FOREIGN_ID, Limits, Packet, Parts, ProtocolError, Refused, event_name, refusal,
+    },
+    peer_text,
 };
 use crate::{
     display::brief,
@@ -192,7 +195,14 @@ pub(super) fn decode(message: &Bytes, limits: Limits) -> Result<Packet, Refused>
         limits,
     };
     reader.value(MAX_DEPTH)?;
-    let Reader { input, json, attachments, .. } = reader;
+    let Reader { input, mut json, mut attachments, attached, .. } = reader;
+    if attached < message.len() / 2 {
+        // They would keep all of the message.
+        for data in &mut attachments {
+            *data = Bytes::copy_from_slice(data);
+        }
+    }
+    json.shrink_to_fit();
     if !input.remaining_slice().is_empty() {
         return Err(broken("there is more behind it").into());
     }
@@ -222,15 +232,15 @@ struct Fields<'a> {
 fn packet(source: &Text, attachments: Vec<Bytes>) -> Result<Packet, ProtocolError> {
     let Fields { r#type, nsp, id, data } =
         serde_json::from_str(source).map_err(|error| broken(brief(&error)))?;
-    if nsp.len() > MAX_NAMESPACE {
-        return Err(ProtocolError::Namespace);
-    }
+    peer_text::Kind::Namespace.check(&nsp)?;
     let id = id.map(|id| id.as_u64().unwrap_or(FOREIGN_ID));
     let data = data.map(RawValue::get);
     let of_shape = |first| data.filter(|data| data.starts_with(first));
     let body = match r#type {
         0 if data.is_some() => {
-            Body::Connect(Some(of_shape('{').ok_or(ProtocolError::Payload)?.into()))
+            let reply = of_shape('{').ok_or(ProtocolError::Payload)?;
+            peer_text::Kind::Reply.check(reply)?;
+            Body::Connect(Some(reply.into()))
         }
         0 => Body::Connect(None),
         1 => Body::Disconnect,
@@ -245,7 +255,7 @@ fn packet(source: &Text, attachments: Vec<Bytes>) -> Result<Packet, ProtocolErro
             let id = id.unwrap_or(FOREIGN_ID);
             Body::Ack { id, payload: Payload::answer(source.slice_ref(json), attachments) }
         }
-        4 => Body::ConnectError(data.map(Into::into)),
+        4 => Body::ConnectError(refusal(data)),
         other => return Err(ProtocolError::UnknownType(other)),
     };
     Ok(Packet::new(nsp.into(), body))

@@ -41,6 +41,7 @@ use super::{
     engine::{Protocol, session_id},
     outgoing::Outgoing,
     packet::{Body, Packet},
+    peer_text,
     recovery::Recovery,
     refusal::refusal,
     session::Session,
@@ -562,7 +563,7 @@ impl<W> Namespace<W> {
         let sid = match session.protocol {
             Protocol::Eio4 => {
                 let reply = reply.and_then(|json| serde_json::from_str::<Reply>(json).ok());
-                let reply = reply.and_then(|Reply { sid, pid }| Some((session_id(sid)?, pid)));
+                let reply = reply.and_then(|Reply { sid, pid }| Some((session_id(&sid)?, pid)));
                 let Some((sid, pid)) = reply else {
                     let failure = ConnectFailure::Unsupported {
                         asked: Protocol::Eio4,
@@ -570,15 +571,22 @@ impl<W> Namespace<W> {
                     };
                     return self.stop(now, Reason::Connect(failure));
                 };
+                let sid = match sid {
+                    Ok(sid) => sid,
+                    Err(error) => return self.stop(now, Reason::Protocol(error)),
+                };
                 let held = self.recovery.take();
                 let same = held.filter(|held| pid.as_str().is_some_and(|pid| held.is_of(pid)));
                 recovered = same.is_some();
-                self.recovery = same
-                    .or_else(|| pid.as_str().map(|pid| Recovery::new(pid.into(), String::new())));
-                sid
+                self.recovery = same.or_else(|| {
+                    // Without it, there is no recovery.
+                    let pid = peer_text::Kind::PrivateId.keep(pid.as_str()?).ok()?;
+                    Some(Recovery::new(pid, String::new()))
+                });
+                sid.into_inner()
             }
-            Protocol::Eio3 if self.join.is_implicit(&session) => session.sid,
-            Protocol::Eio3 => format!("{}#{}", self.setup.namespace, session.sid).into(),
+            Protocol::Eio3 if self.join.is_implicit(&session) => session.sid.into_inner(),
+            Protocol::Eio3 => format!("{}#{}", self.setup.namespace, &*session.sid).into(),
         };
         self.join.handle_reply(now);
         self.flush(now);

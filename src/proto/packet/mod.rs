@@ -26,6 +26,7 @@ use thiserror::Error;
 use super::{
     engine::{Message, Protocol, binary_prefix},
     json::Outline,
+    peer_text::{self, MAX_NAMESPACE},
 };
 use crate::{
     display::brief,
@@ -34,9 +35,6 @@ use crate::{
 
 /// The most attachments of one packet that the official parsers take.
 pub(crate) const MAX_ATTACHMENTS: usize = 10;
-
-/// The longest namespace, in bytes.
-pub(crate) const MAX_NAMESPACE: usize = 512;
 
 /// What stands for an id that is no `u64`, or for that of an ack without one. Ours count up from 0
 /// and never get here; a question of the server under it is one that cannot be answered.
@@ -63,7 +61,7 @@ pub(crate) const FOREIGN_ID: u64 = u64::MAX;
 /// | an array as the answer to a request to join | 2.x does not look at it | newer servers mean an object |
 /// | a second open packet | begins anew | the first one is in force |
 /// | broken base64 | takes what it can read | an attachment would be another one |
-/// | a namespace of more than 512 bytes, any number of attachments (msgpack), attachments that never come | no limit | what a server can make the client hold has a bound |
+/// | a namespace of more than 512 bytes, a session id of more than 1024, a handshake or a reply to a request to join of more than 64 KiB, any number of attachments (msgpack), attachments that never come | no limit | what a server can make the client hold has a bound |
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ProtocolError {
@@ -107,6 +105,15 @@ pub enum ProtocolError {
     /// A namespace longer than 512 bytes.
     #[error("a namespace of more than {MAX_NAMESPACE} bytes")]
     Namespace,
+    /// Another text of the server is too long to be kept: such as a session id of more than 1024 bytes, or
+    /// a handshake, or a reply to a request to join, of more than 64 KiB.
+    #[error("a {what} of more than {limit} bytes")]
+    TooLong {
+        /// What the text is.
+        what: &'static str,
+        /// The limit that was exceeded, in bytes.
+        limit: usize,
+    },
     /// The payload is not JSON; the text says where, and may quote it.
     #[error("malformed JSON: {0}")]
     Json(String),
@@ -254,7 +261,7 @@ impl Packet {
     /// What it counts for in a queue, in bytes.
     pub(crate) fn size(&self) -> usize {
         match &self.body {
-            Body::Event { payload, .. } | Body::Ack { payload, .. } => payload.size(),
+            Body::Event { payload, .. } | Body::Ack { payload, .. } => payload.held(),
             Body::Connect(data) | Body::ConnectError(data) => data.as_ref().map_or(0, |d| d.len()),
             Body::Disconnect => 0,
         }
@@ -452,10 +459,7 @@ impl Decoder {
         let body = match kind {
             b'0' => Body::Connect(connect_payload(reader.rest)?.map(Into::into)),
             b'1' => Body::Disconnect,
-            b'4' => {
-                let json = checked(reader.rest)?;
-                Body::ConnectError(json.map(Into::into))
-            }
+            b'4' => Body::ConnectError(refusal(checked(reader.rest)?)),
             b'2' | b'5' => {
                 let id = reader.id();
                 let (name, arguments) = event_name(reader.rest)?;
@@ -575,9 +579,7 @@ impl<'a> Reader<'a> {
             return Ok(None);
         }
         let (name, rest) = self.rest.split_once(',').unwrap_or((self.rest, ""));
-        if name.len() > MAX_NAMESPACE {
-            return Err(ProtocolError::Namespace);
-        }
+        peer_text::Kind::Namespace.check(name)?;
         self.rest = rest;
         Ok(Some(name))
     }
@@ -601,7 +603,19 @@ fn checked(json: &str) -> Result<Option<&str>, ProtocolError> {
     Ok(Some(json))
 }
 
+/// The data of a refusal. One that is too long is not kept, but the server has refused all the same.
+pub(super) fn refusal(json: Option<&str>) -> Option<Box<str>> {
+    let json = json?;
+    let kind = peer_text::Kind::Refusal;
+    Some(if kind.fits(json) {
+        json.into()
+    } else {
+        format!("\"(what it says has more than {} bytes, and is not kept)\"", kind.limit()).into()
+    })
+}
+
 fn connect_payload(json: &str) -> Result<Option<&str>, ProtocolError> {
+    peer_text::Kind::Reply.check(json)?;
     let json = checked(json)?;
     match json.map(str::trim) {
         Some("null") => Ok(None),

@@ -17,13 +17,12 @@ mod body;
 
 use std::{collections::VecDeque, mem};
 
-use bytestring::ByteString;
-
 pub(crate) use self::batch::Post;
 use self::{batch::Batch, body::Body};
 use super::{
     engine::{Frame, Handshake, Incoming, Message, Protocol},
     packet::Refused,
+    peer_text::PeerText,
 };
 
 #[derive(Debug)]
@@ -42,7 +41,7 @@ pub(crate) struct Polling {
 #[derive(Debug)]
 struct Session {
     protocol: Protocol,
-    sid: ByteString,
+    sid: PeerText,
     batch: Batch,
     /// The last barrier behind the packets of the next body, and of the one behind it.
     barriers: [Option<u64>; 2],
@@ -89,8 +88,8 @@ impl Polling {
     }
 
     /// The session's id, as soon as there is one.
-    pub(crate) fn sid(&self) -> Option<&ByteString> {
-        self.session.as_ref().map(|session| &session.sid)
+    pub(crate) fn sid(&self) -> Option<&str> {
+        self.session.as_ref().map(|session| &*session.sid)
     }
 
     /// A piece of the body of the GET.

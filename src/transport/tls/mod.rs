@@ -44,7 +44,7 @@ use url::Host;
 
 use self::verifier::Trust;
 use super::dial::is_end;
-use crate::proto::tls_failure::TlsFailure;
+use crate::{logs::say, proto::tls_failure::TlsFailure};
 
 /// What the ALPN extension offers: awc speaks nothing else with a websocket.
 const HTTP: &[u8] = b"http/1.1";
@@ -218,7 +218,8 @@ impl Tls {
             tls.made.get_or_init(|| config)
         };
         if tls.accepts_any {
-            log::warn!(
+            say!(
+                log::Level::Warn,
                 "{link}: the server's certificate is not checked (danger_accept_any_certificate): \
                  whoever is on the way can read and change everything"
             );

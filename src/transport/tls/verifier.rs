@@ -14,6 +14,7 @@ use rustls::{
 use rustls_platform_verifier::Verifier as System;
 
 use super::{TlsError, unusable};
+use crate::logs::say;
 
 /// Which authorities are trusted.
 #[derive(Debug)]
@@ -54,7 +55,7 @@ impl Trust {
                 Ok(match system(provider) {
                     Ok(system) => Arc::new(AddedAndSystem { added, system }),
                     Err(error) => {
-                        log::debug!("only the added authorities are trusted: {error}");
+                        say!(log::Level::Debug, "only the added authorities are trusted: {error}");
                         added
                     }
                 })

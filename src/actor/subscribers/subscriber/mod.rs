@@ -3,7 +3,8 @@
 //! Delivery respects the mailbox of the actor. While there is room, messages go in with
 //! `try_send`. When it is full, one message goes in with `send`, past the bound, and its response
 //! is the sign that the actor has handled all before it; until then, messages wait here. So a
-//! mailbox holds what its actor allows and one more, and nobody has to poll it.
+//! mailbox holds what its actor allows and one more, and nobody has to poll it. It is also full when
+//! it has [so many bytes](MAX_UNCOUNTED), and what is in a full one counts for the window.
 //!
 //! What waits is bounded: events by the window of the Connection, which has them
 //! [shed](Subscriber::shed); life-cycle messages, which come without end while a server cannot be
@@ -12,6 +13,8 @@
 use std::{
     collections::VecDeque,
     fmt,
+    future::Future,
+    pin::Pin,
     task::{Context, Poll},
 };
 
@@ -30,6 +33,7 @@ use crate::{
     backpressure::receive_window::{Backlog, Load},
     display::Name,
     guard::Panicked,
+    logs::{repeated, say},
     message::{Event, Lagged, Undecodable},
     runtime::task::Task,
 };
@@ -37,12 +41,24 @@ use crate::{
 /// How many life-cycle messages wait for an actor. Then the oldest one gives way: it tells what was,
 /// and the newest ones what is.
 const MAX_STATES: usize = 64;
+/// And how many bytes they have, unless it is one.
+const MAX_STATE_BYTES: usize = 1 << 20;
 
 /// How many events that this client emitted wait for an actor: nobody is held back for its sake.
 const MAX_EMITTED: usize = 1_024;
 
 /// How many questions an actor may be answering. The next one waits, and all behind it.
 const MAX_ANSWERS: usize = 64;
+
+/// The bytes in a mailbox, and of questions, that count nowhere. A message that makes them more fills the
+/// mailbox.
+const MAX_UNCOUNTED: usize = 256 << 10;
+
+/// The most bytes of the questions that an actor may be answering, unless it is one. The next one waits.
+const MAX_ASKED: usize = 1 << 20;
+
+/// The most bytes of events that this client emitted and that wait for an actor, unless it is one.
+const MAX_EMITTED_BYTES: usize = 1 << 20;
 
 /// What an actor takes.
 enum Mailbox {
@@ -52,6 +68,21 @@ enum Mailbox {
     Full(Fence),
     /// Nothing any more: the actor is dead.
     Gone,
+}
+
+/// A question that the actor is answering.
+struct Asked {
+    answer: Fence,
+    size: usize,
+}
+
+impl Future for Asked {
+    type Output = (Result<Result<(), MailboxError>, Panicked>, usize);
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let size = self.size;
+        self.answer.poll_unpin(cx).map(|outcome| (outcome, size))
+    }
 }
 
 /// What was discarded in one place of the order.
@@ -76,6 +107,8 @@ struct Waiting {
     /// What was discarded right before it.
     gap: Gap,
     notice: Notice,
+    /// In bytes.
+    size: usize,
 }
 
 /// How much a subscriber is to hear.
@@ -96,18 +129,23 @@ pub(crate) struct Subscriber {
     term: Lifetime,
     overflow: Overflow,
     mailbox: Mailbox,
+    /// The bytes in the mailbox, as far as is known: some may be handled.
+    unhandled: usize,
     queue: VecDeque<Waiting>,
     /// How many of `queue` are events, and their bytes.
     events: usize,
     bytes: usize,
+    /// The bytes of the others.
+    state_bytes: usize,
     /// What was discarded behind all of `queue`.
     gap: Gap,
     /// How many events were discarded since somebody asked.
     missed: u64,
     /// How many of all were lost because it is dead.
     lost: u64,
-    /// What the actor is answering.
-    answers: FuturesUnordered<Fence>,
+    /// What the actor is answering, and the bytes of that.
+    answers: FuturesUnordered<Asked>,
+    asked: usize,
     undecodable: Vec<Undecodable>,
     /// What it missed, if it does not hear that itself.
     lagged: Vec<Lagged>,
@@ -125,13 +163,16 @@ impl fmt::Debug for Subscriber {
             term,
             overflow,
             mailbox,
+            unhandled,
             queue,
             events: _,
             bytes,
+            state_bytes: _,
             gap: _,
             missed: _,
             lost: _,
             answers,
+            asked,
             undecodable: _,
             lagged: _,
             lively: _,
@@ -141,9 +182,11 @@ impl fmt::Debug for Subscriber {
             .field("term", term)
             .field("overflow", overflow)
             .field("mailbox", mailbox)
+            .field("unhandled", unhandled)
             .field("queue", &queue.len())
             .field("bytes", bytes)
             .field("answers", &answers.len())
+            .field("asked", asked)
             .field("sheds", sheds)
             .finish_non_exhaustive()
     }
@@ -167,13 +210,16 @@ impl Subscriber {
             term: Lifetime::Lasting,
             overflow: Overflow::Pause,
             mailbox: Mailbox::Open,
+            unhandled: 0,
             queue: VecDeque::new(),
             events: 0,
             bytes: 0,
+            state_bytes: 0,
             gap: Gap::default(),
             missed: 0,
             lost: 0,
             answers: FuturesUnordered::new(),
+            asked: 0,
             undecodable: Vec::new(),
             lagged: Vec::new(),
             lively: true,
@@ -222,7 +268,8 @@ impl Subscriber {
     pub(crate) fn end(&mut self) {
         self.term = Lifetime::Over;
         self.queue.clear();
-        (self.events, self.bytes, self.gap) = (0, 0, Gap::default());
+        (self.events, self.bytes, self.state_bytes) = (0, 0, 0);
+        self.gap = Gap::default();
         if !self.is_gone() {
             self.mailbox = Mailbox::Open;
         }
@@ -297,12 +344,20 @@ impl Subscriber {
         self.term != Lifetime::Over && !self.is_gone() && self.interests.emitted.is_some()
     }
 
-    /// The events that wait for the actor, and their bytes: those that hold the connection up, and
-    /// those that do not. Life-cycle messages are few, so they do not count.
+    /// The events that wait for the actor, and their bytes, with those in its mailbox: those that hold
+    /// the connection up, and those that do not. Life-cycle messages are few, so they do not count.
     pub(crate) fn backlog(&self) -> Backlog {
-        let (load, none) = (Load { items: self.events, bytes: self.bytes }, Load::default());
+        let bytes = self.bytes.saturating_add(self.in_hands());
+        let (load, none) = (Load { items: self.events, bytes }, Load::default());
         let (holding, kept) = if self.sheds { (none, load) } else { (load, none) };
         Backlog { holding, kept }
+    }
+
+    /// The bytes of what the actor has and has not handled, as far as they count.
+    fn in_hands(&self) -> usize {
+        let is_full = matches!(self.mailbox, Mailbox::Full(_));
+        let unhandled = if is_full { self.unhandled } else { 0 };
+        self.asked.saturating_add(unhandled).saturating_sub(MAX_UNCOUNTED)
     }
 
     /// Whether there is something to be done for it: by [`poll`](Self::poll), or because it is
@@ -336,11 +391,13 @@ impl Subscriber {
         match self.mailbox {
             Mailbox::Gone => return self.lose_for_good(u64::from(notice.is_event())),
             Mailbox::Open if self.queue.is_empty() && self.takes(&notice) => {
-                return self.deliver(notice);
+                let size = notice.size();
+                return self.deliver(notice, size);
             }
             Mailbox::Open | Mailbox::Full(_) => {}
         }
-        let is_over = matches!(notice, Notice::Emitted(_)) && self.events >= MAX_EMITTED;
+        let is_over = matches!(notice, Notice::Emitted(_))
+            && (self.events >= MAX_EMITTED || self.bytes >= MAX_EMITTED_BYTES);
         if notice.is_event() && (misses || is_over) {
             self.gap.add(Gap::EVENT);
             self.lose(1);
@@ -362,18 +419,21 @@ impl Subscriber {
     /// Whether the actor takes this message now.
     fn takes(&self, notice: &Notice) -> bool {
         matches!(self.mailbox, Mailbox::Open)
-            && (self.answers.len() < MAX_ANSWERS || !self.interests.answer(notice))
+            && ((self.answers.len() < MAX_ANSWERS && self.asked < MAX_ASKED)
+                || !self.interests.answer(notice))
     }
 
     fn drops_newest(&self) -> bool {
         matches!(self.overflow, Overflow::DropNewest { waiting } if self.events >= waiting)
     }
 
-    fn deliver(&mut self, notice: Notice) {
-        let Self { interests, mailbox, answers, undecodable, .. } = self;
+    fn deliver(&mut self, notice: Notice, size: usize) {
+        let Self { interests, mailbox, unhandled, answers, asked, undecodable, .. } = self;
         let is_event = notice.is_event();
+        *unhandled = unhandled.saturating_add(size);
+        let is_last = *unhandled > MAX_UNCOUNTED;
         let mut lost = false;
-        interests.send(notice, |sent| match sent {
+        interests.send(notice, is_last, |sent| match sent {
             Sent::Taken => {}
             Sent::Full(fence) => {
                 // Of several, each has to come through: a fence that is dropped takes its message
@@ -387,7 +447,10 @@ impl Subscriber {
                 };
                 *mailbox = Mailbox::Full(fence);
             }
-            Sent::Asked(answer) => answers.push(answer),
+            Sent::Asked(answer) => {
+                *asked = asked.saturating_add(size);
+                answers.push(Asked { answer, size });
+            }
             Sent::Undecodable(event) => undecodable.push(event),
             Sent::Gone => {
                 lost = is_event;
@@ -395,16 +458,29 @@ impl Subscriber {
             }
             Sent::Failed => *mailbox = Mailbox::Gone,
         });
+        if is_last && !matches!(mailbox, Mailbox::Full(_)) {
+            // It is handled, or counts elsewhere.
+            *unhandled = 0;
+        }
         self.lose_for_good(u64::from(lost));
     }
 
     fn queue(&mut self, notice: Notice) {
-        if !notice.is_event() && self.queue.len().saturating_sub(self.events) >= MAX_STATES {
-            self.discard_oldest_state();
+        let size = notice.size();
+        if notice.is_event() {
+            self.events = self.events.saturating_add(1);
+            self.bytes = self.bytes.saturating_add(size);
+        } else {
+            let mut states = self.queue.len().saturating_sub(self.events);
+            while states > 0
+                && (states >= MAX_STATES || self.state_bytes.saturating_add(size) > MAX_STATE_BYTES)
+            {
+                self.discard_oldest_state();
+                states = states.saturating_sub(1);
+            }
+            self.state_bytes = self.state_bytes.saturating_add(size);
         }
-        self.events = self.events.saturating_add(usize::from(notice.is_event()));
-        self.bytes = self.bytes.saturating_add(notice.size());
-        self.queue.push_back(Waiting { gap: std::mem::take(&mut self.gap), notice });
+        self.queue.push_back(Waiting { gap: std::mem::take(&mut self.gap), notice, size });
     }
 
     /// Has it keep what waits, as far as there is `room` for that, and discard what comes until it gets
@@ -414,7 +490,7 @@ impl Subscriber {
         if std::mem::take(&mut self.lively) && !all {
             return false;
         }
-        if self.sheds || self.events == 0 {
+        if self.sheds || self.backlog() == Backlog::default() {
             return false;
         }
         self.sheds = true;
@@ -426,10 +502,11 @@ impl Subscriber {
     /// needs it.
     fn discard_newest(&mut self, room: Load) {
         while let Some(place) = self.queue.iter().rposition(|waiting| waiting.notice.is_event()) {
-            let size = self.queue.get(place).map_or(0, |waiting| waiting.notice.size());
+            let size = self.queue.get(place).map_or(0, |waiting| waiting.size);
             let events = self.events.saturating_sub(1);
             let bytes = self.bytes.saturating_sub(size);
-            if (Load { items: events, bytes }).is_below(room) {
+            let held = bytes.saturating_add(self.in_hands());
+            if (Load { items: events, bytes: held }).is_below(room) {
                 return;
             }
             if let Some(Waiting { gap, .. }) = self.queue.remove(place) {
@@ -446,7 +523,8 @@ impl Subscriber {
     /// those that were lost before.
     pub(crate) fn bury(&mut self, namespace: &Name) -> u64 {
         self.lose_for_good(u64::try_from(self.events).unwrap_or(u64::MAX));
-        (self.events, self.bytes, self.gap) = (0, 0, Gap::default());
+        (self.events, self.bytes, self.state_bytes) = (0, 0, 0);
+        self.gap = Gap::default();
         self.queue.clear();
         let (missed, lost) = (self.take_missed(), self.lost);
         // A function that fails is told of when it does; a stream, and who hears no more, may go.
@@ -457,8 +535,9 @@ impl Subscriber {
             (false, _) => log::Level::Warn,
         };
         let interests = &self.interests;
-        log::log!(
+        repeated!(
             level,
+            namespace,
             "{namespace}: {interests} is gone: it has stopped, or panicked; {lost} events for it are lost"
         );
         missed
@@ -476,8 +555,9 @@ impl Subscriber {
     fn discard_oldest_state(&mut self) {
         let oldest = self.queue.iter().position(|waiting| !waiting.notice.is_event());
         if let Some(place) = oldest
-            && let Some(Waiting { gap, .. }) = self.queue.remove(place)
+            && let Some(Waiting { gap, size, .. }) = self.queue.remove(place)
         {
+            self.state_bytes = self.state_bytes.saturating_sub(size);
             let behind = self.queue.get_mut(place).map_or(&mut self.gap, |next| &mut next.gap);
             behind.add(gap);
             behind.add(Gap::STATE);
@@ -487,21 +567,22 @@ impl Subscriber {
     /// Delivers what waits, as far as the mailbox takes it.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>, namespace: &Name) {
         loop {
-            while let Poll::Ready(Some(answered)) = self.answers.poll_next_unpin(cx) {
+            while let Poll::Ready(Some((answered, size))) = self.answers.poll_next_unpin(cx) {
+                self.asked = self.asked.saturating_sub(size);
                 self.note_outcome(&answered, namespace);
             }
             if let Mailbox::Full(fence) = &mut self.mailbox {
                 let Poll::Ready(outcome) = fence.poll_unpin(cx) else { return };
-                self.mailbox = Mailbox::Open;
+                (self.mailbox, self.unhandled) = (Mailbox::Open, 0);
                 self.note_outcome(&outcome, namespace);
             }
             let mut idle = true;
             while self.queue.front().is_none_or(|next| self.takes(&next.notice))
                 && matches!(self.mailbox, Mailbox::Open)
-                && let Some(notice) = self.next(namespace)
+                && let Some((notice, size)) = self.next(namespace)
             {
                 idle = false;
-                self.deliver(notice);
+                self.deliver(notice, size);
             }
             if idle {
                 return;
@@ -518,7 +599,12 @@ impl Subscriber {
     ) {
         (self.lively, self.sheds) = (true, false);
         if let Err(panicked) = outcome {
-            log::warn!("{namespace}: a message for {} {panicked}", self.interests);
+            repeated!(
+                log::Level::Warn,
+                namespace,
+                "{namespace}: a message for {} {panicked}",
+                self.interests
+            );
         }
         if !matches!(outcome, Ok(Ok(()))) && !self.interests.are_connected() {
             self.mailbox = Mailbox::Gone;
@@ -527,31 +613,41 @@ impl Subscriber {
 
     /// What is due: the first message that waits, or first of all word of what is missing before
     /// it.
-    fn next(&mut self, namespace: &Name) -> Option<Notice> {
+    fn next(&mut self, namespace: &Name) -> Option<(Notice, usize)> {
         let gap = self.queue.front_mut().map_or(&mut self.gap, |first| &mut first.gap);
         if *gap != Gap::default() {
             let Gap { events: missed, states: missed_states } = std::mem::take(gap);
             if missed > 0 {
-                log::warn!(
+                repeated!(
+                    log::Level::Warn,
+                    namespace,
                     "{namespace}: {} was too slow, and missed {}",
                     self.interests,
                     counted(missed, "event")
                 );
             }
             if missed_states > 0 {
-                log::debug!("{namespace}: {} missed {missed_states} old states", self.interests);
+                say!(
+                    log::Level::Debug,
+                    "{namespace}: {} missed {missed_states} old states",
+                    self.interests
+                );
             }
             let namespace = namespace.namespace.clone();
             let lagged = Lagged { namespace, missed, missed_states };
             if self.interests.lagged.is_none() {
                 self.lagged.push(lagged.clone());
             }
-            return Some(Notice::Lagged(lagged));
+            return Some((Notice::Lagged(lagged), 0));
         }
-        let Waiting { notice, .. } = self.queue.pop_front()?;
-        self.events = self.events.saturating_sub(usize::from(notice.is_event()));
-        self.bytes = self.bytes.saturating_sub(notice.size());
-        Some(notice)
+        let Waiting { notice, size, .. } = self.queue.pop_front()?;
+        if notice.is_event() {
+            self.events = self.events.saturating_sub(1);
+            self.bytes = self.bytes.saturating_sub(size);
+        } else {
+            self.state_bytes = self.state_bytes.saturating_sub(size);
+        }
+        Some((notice, size))
     }
 }
 

@@ -345,3 +345,54 @@ async fn an_actor_that_drops_its_response_is_not_dead() {
     assert!(!subscriber.is_gone());
     assert_eq!(*heard.borrow(), 100);
 }
+
+/// An event with so many bytes.
+fn large(bytes: usize) -> Notice {
+    let payload = encode_event("large", &"x".repeat(bytes)).unwrap();
+    Notice::Event(Event { namespace: "/".into(), payload, answer: None })
+}
+
+#[actix::test]
+async fn a_mailbox_is_full_when_it_has_so_many_bytes_and_what_is_above_counts() {
+    let notes = Notes::default();
+    let addr = Taker::create(|ctx| {
+        ctx.set_mailbox_capacity(100);
+        Taker { notes: Rc::clone(&notes) }
+    });
+    let number = SubscriptionId::next();
+    let mut subscriber = Subscriber::new(number, Interests::of_actor(number, addr.clone()));
+    let size = large(MAX_UNCOUNTED / 2).size();
+    for count in 1..=5_usize {
+        subscriber.offer(&large(MAX_UNCOUNTED / 2));
+        let Backlog { holding, kept } = subscriber.backlog();
+        assert_eq!((holding.items, kept), (count.saturating_sub(2), Load::default()));
+        let counts = if count < 2 { 0 } else { count * size - MAX_UNCOUNTED };
+        assert_eq!(holding.bytes, counts, "{count}");
+    }
+    // What is in the mailbox is enough to hold the connection up, and cannot be discarded.
+    subscriber.shed(true, Load::default());
+    let Backlog { holding, kept } = subscriber.backlog();
+    assert_eq!((holding, kept.items), (Load::default(), 0));
+    assert_eq!(kept.bytes, 2 * size - MAX_UNCOUNTED);
+    assert_eq!(subscriber.take_missed(), 3);
+    settle(&mut subscriber).await;
+    assert_eq!(subscriber.backlog(), Backlog::default());
+    assert_eq!(*notes.borrow(), ["large", "large"]);
+}
+
+#[actix::test]
+async fn life_cycle_messages_that_wait_have_a_bound_in_bytes() {
+    let (mut subscriber, _addr, _) = taker();
+    let refused = |number: usize| {
+        let message = number.to_string().repeat(MAX_STATE_BYTES / 4);
+        let reason = Reason::Refused(crate::proto::refusal::Refusal::new(message, None));
+        Notice::Disconnected(Disconnected { namespace: "/".into(), reason })
+    };
+    for number in 0..10 {
+        subscriber.offer(&refused(number));
+        let held: usize = subscriber.queue.iter().map(|waiting| waiting.notice.size()).sum();
+        assert_eq!(held, subscriber.state_bytes);
+        assert!(held <= MAX_STATE_BYTES);
+    }
+    assert_eq!((subscriber.queue.len(), subscriber.backlog().holding.items), (4, 0));
+}
