@@ -190,6 +190,8 @@ pub mod bridge;
 mod client;
 mod display;
 pub mod error;
+#[cfg(test)]
+mod fuzz;
 mod guard;
 pub mod guide;
 pub mod message;
