@@ -137,7 +137,12 @@ fn same_packet(ours: &Packet, theirs: &Theirs) -> Option<bool> {
         Body::ConnectError(data) => (4, None, text(data)?),
     };
     let their_kind = if theirs.r#type > 4 { theirs.r#type - 3 } else { theirs.r#type };
-    #[expect(clippy::cast_precision_loss, clippy::as_conversions, reason = "as JavaScript has it")]
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::as_conversions,
+        clippy::float_cmp,
+        reason = "as JavaScript has it"
+    )]
     let same_id = match (id, theirs.id) {
         (Some(FOREIGN_ID), theirs) => theirs.is_none_or(|id| id >= FOREIGN_ID as f64),
         (Some(ours), Some(theirs)) => (ours as f64) == theirs,
@@ -160,7 +165,11 @@ fn is_space(c: char) -> bool {
 /// What is between the type of a packet and its JSON: count, namespace and id.
 fn header(message: &Message) -> &str {
     let Message::Text(text) = message else { return "" };
-    text.split(['[', '{', '"']).next().unwrap_or_default()
+    let is_count = |c: char| c.is_ascii_digit() || c == '-';
+    let has_namespace = text.trim_start_matches(is_count).starts_with('/');
+    let start = if has_namespace { text.find(',').unwrap_or(text.len()) } else { 0 };
+    let end = text[start..].find(['[', '{', '"']).map_or(text.len(), |end| start + end);
+    &text[..end]
 }
 
 /// Why ours may refuse what the official parser takes. The table of `ProtocolError` has the reasons.

@@ -173,7 +173,7 @@ fn change() -> impl Strategy<Value = Change> {
 }
 
 impl Change {
-    fn apply(self, place: &Index, messages: &mut Vec<Message>, corpus: &[Vec<Message>]) {
+    fn apply(self, place: Index, messages: &mut Vec<Message>, corpus: &[Vec<Message>]) {
         if let Self::Append { other } = self {
             return messages.extend(other.get(corpus).clone());
         }
@@ -239,7 +239,7 @@ pub fn messages(corpus: Vec<Vec<Message>>) -> impl Strategy<Value = Vec<Message>
     (any::<Index>(), changes).prop_map(move |(seed, changes)| {
         let mut messages = seed.get(&corpus).clone();
         for (place, change) in changes {
-            change.apply(&place, &mut messages, &corpus);
+            change.apply(place, &mut messages, &corpus);
         }
         messages
     })
