@@ -96,7 +96,7 @@ impl fmt::Debug for Message {
 }
 
 impl Message {
-    fn bytes(&self) -> &[u8] {
+    pub fn bytes(&self) -> &[u8] {
         match self {
             Self::Text(text) => text.as_bytes(),
             Self::Binary(data) => data,

@@ -1430,6 +1430,8 @@ mod operations {
                     bench.core.send(bench.now, bench.core.epoch(), outgoing);
                     traffic.emitted += 1;
                 }
+                // Only a namespace that is joined asks for that.
+                Operation::Replace if !anybody => {}
                 Operation::Replace => bench.core.replace(bench.now, bench.core.epoch()),
                 Operation::Close => bench.core.close(bench.now + SECOND),
                 Operation::Dialled => bench.core.handle_dialled(bench.now),
