@@ -1262,7 +1262,10 @@ mod operations {
         Emit,
         /// With this key, and an attachment.
         EmitLatest(&'static str),
-        Replace,
+        /// Of the current connection, or of the one before.
+        Replace {
+            is_current: bool,
+        },
         Close,
         Dialled,
         DialFailed,
@@ -1301,7 +1304,7 @@ mod operations {
             any::<bool>().prop_map(Operation::Wanted),
             Just(Operation::Emit),
             prop::sample::select(vec!["a", "b"]).prop_map(Operation::EmitLatest),
-            Just(Operation::Replace),
+            any::<bool>().prop_map(|is_current| Operation::Replace { is_current }),
             Just(Operation::Close),
             Just(Operation::Dialled),
             Just(Operation::DialFailed),
@@ -1364,6 +1367,20 @@ mod operations {
         Ok(())
     }
 
+    /// What a namespace that wants to join is to be told.
+    fn admission(core: &Connection, namespace: &str) -> Admission {
+        let Some(Open { session, root, is_closing: false, .. }) = core.open() else {
+            return Admission::Later;
+        };
+        match (root, namespace) {
+            (Root::Joined, "/") => Admission::Joined(session.clone()),
+            (Root::Free | Root::Joined, _) | (Root::Pending, "/") => {
+                Admission::Now(session.clone())
+            }
+            (Root::Pending | Root::Gone, _) => Admission::Later,
+        }
+    }
+
     /// What came in and went out, by a count of our own.
     #[derive(Debug, Default)]
     struct Traffic {
@@ -1406,7 +1423,8 @@ mod operations {
         for operation in operations {
             match operation {
                 Operation::Join(namespace) => {
-                    bench.core.join(bench.now, namespace);
+                    let expected = admission(&bench.core, namespace);
+                    prop_assert_eq!(bench.core.join(bench.now, namespace), expected);
                     anybody = true;
                 }
                 Operation::Leave(namespace) => bench.leave(namespace),
@@ -1431,8 +1449,14 @@ mod operations {
                     traffic.emitted += 1;
                 }
                 // Only a namespace that is joined asks for that.
-                Operation::Replace if !anybody => {}
-                Operation::Replace => bench.core.replace(bench.now, bench.core.epoch()),
+                Operation::Replace { is_current: true } if !anybody => {}
+                Operation::Replace { is_current } => {
+                    let is_due = bench.core.open().is_some_and(|open| !open.is_closing);
+                    let old = u64::from(!is_current);
+                    bench.core.replace(bench.now, bench.core.epoch().wrapping_sub(old));
+                    let is_dialling = matches!(bench.core.state, State::Opening(_));
+                    prop_assert!(is_dialling == (is_due && is_current) || !is_due);
+                }
                 Operation::Close => bench.core.close(bench.now + SECOND),
                 Operation::Dialled => bench.core.handle_dialled(bench.now),
                 Operation::DialFailed => {
