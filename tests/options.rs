@@ -282,7 +282,7 @@ async fn an_option_of_a_namespace_at_its_edge_is_refused_by_its_name_or_works() 
                 check(what, outcome, client, socket).await;
             }
             Err(NamespaceError::Option { name, .. }) if outcome == Refused => {
-                assert_eq!(name, option)
+                assert_eq!(name, option);
             }
             Err(error) => panic!("{what}: {error}"),
         }

@@ -3,6 +3,9 @@
 //! `FUZZ_SECONDS` is the time for each test, `FUZZ_SEED` the seed to begin with. A failure is reduced to few
 //! changes, and printed with its seed.
 
+// The seed and the number of inputs are the result.
+#![allow(clippy::print_stdout)]
+
 use std::env;
 use std::fmt;
 use std::time::{Duration, Instant};

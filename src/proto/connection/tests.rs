@@ -1407,6 +1407,7 @@ mod operations {
         }
     }
 
+    #[expect(clippy::too_many_lines, reason = "an arm for each operation and event")]
     fn check(operations: Vec<Operation>, pin: Option<Protocol>) -> TestCaseResult {
         // So few that some are queued.
         let limiter = DialLimiter::per_second(1);

@@ -1022,6 +1022,7 @@ mod operations {
         Ok(())
     }
 
+    #[expect(clippy::too_many_lines, reason = "an arm for each operation and event")]
     fn check(operations: Vec<Operation>, provided: bool, patient: bool) -> TestCaseResult {
         let mut now = Instant::now();
         let fixed = Credentials::Fixed(None);
