@@ -5,12 +5,7 @@ mod decoders;
 mod differential;
 
 #[path = "../../tests/support/mutate.rs"]
-#[allow(
-    unreachable_pub,
-    clippy::as_conversions,
-    clippy::print_stdout,
-    reason = "shared with the integration tests"
-)]
+#[allow(unreachable_pub, clippy::as_conversions, reason = "shared with the integration tests")]
 pub(crate) mod mutate;
 
 use bytes::Bytes;
