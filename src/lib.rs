@@ -192,6 +192,8 @@ pub mod bridge;
 mod client;
 mod display;
 pub mod error;
+#[cfg(test)]
+mod fuzz;
 mod guard;
 pub mod guide;
 mod logs;

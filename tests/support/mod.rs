@@ -23,6 +23,7 @@ pub mod browser;
 pub mod every;
 pub mod faults;
 pub mod logged;
+pub mod mutate;
 pub mod node;
 pub mod oxide;
 pub mod proxy;

@@ -185,6 +185,14 @@ fn namespace_of(packet: &Packet) -> ByteString {
 }
 
 #[cfg(test)]
+impl Leaving {
+    /// Whether anything waits for a pong.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.is_pending() || !self.rejoins.is_empty() || self.replacement.is_some()
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::proto::packet::Body;

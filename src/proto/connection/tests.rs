@@ -106,16 +106,24 @@ impl Bench {
 
     /// What is to be written, as text.
     fn written(&mut self) -> Vec<String> {
+        self.written_up_to(usize::MAX)
+    }
+
+    /// The same, of no more messages than this.
+    fn written_up_to(&mut self, count: usize) -> Vec<String> {
         let mut written = Vec::new();
-        while self.core.poll_transmit(|message| {
-            written.push(match message {
-                Message::Text(first, second) => format!("{first}{second}"),
-                Message::Binary(first, second) => {
-                    format!("{:?}", Bytes::from([first, second].concat()))
-                }
-                Message::Barrier(number) => format!("ping {number}"),
-            });
-        }) {}
+        let is_more = |written: &Vec<String>| written.len() < count;
+        while is_more(&written)
+            && self.core.poll_transmit(|message| {
+                written.push(match message {
+                    Message::Text(first, second) => format!("{first}{second}"),
+                    Message::Binary(first, second) => {
+                        format!("{:?}", Bytes::from([first, second].concat()))
+                    }
+                    Message::Barrier(number) => format!("ping {number}"),
+                });
+            })
+        {}
         written
     }
 
@@ -1257,9 +1265,10 @@ fn a_server_that_is_what_it_is_is_not_tried_again() {
 mod operations {
     //! Random operations: whatever is done and happens, in whatever order, certain things hold.
 
-    use proptest::prelude::*;
+    use proptest::{prelude::*, test_runner::TestCaseResult};
 
     use super::*;
+    use crate::fuzz::mutate;
 
     #[derive(Debug, Clone)]
     enum Operation {
@@ -1267,13 +1276,22 @@ mod operations {
         Leave(&'static str),
         Wanted(bool),
         Emit,
+        /// With this key, and an attachment.
+        EmitLatest(&'static str),
+        /// Of the current connection, or of the one before.
+        Replace {
+            is_current: bool,
+        },
         Close,
         Dialled,
         DialFailed,
         Lost,
         Text(&'static str),
         Binary,
-        Pong,
+        Pong(u64),
+        Late(bool),
+        /// Nothing is written for a while.
+        Block(bool),
         Pass(u64),
         Suspended(u64),
     }
@@ -1301,6 +1319,8 @@ mod operations {
             namespace.prop_map(Operation::Leave),
             any::<bool>().prop_map(Operation::Wanted),
             Just(Operation::Emit),
+            prop::sample::select(vec!["a", "b"]).prop_map(Operation::EmitLatest),
+            any::<bool>().prop_map(|is_current| Operation::Replace { is_current }),
             Just(Operation::Close),
             Just(Operation::Dialled),
             Just(Operation::DialFailed),
@@ -1310,113 +1330,268 @@ mod operations {
             text.clone().prop_map(Operation::Text),
             text.prop_map(Operation::Text),
             Just(Operation::Binary),
-            Just(Operation::Pong),
+            (0..9_u64).prop_map(Operation::Pong),
+            any::<bool>().prop_map(Operation::Late),
+            any::<bool>().prop_map(Operation::Block),
             (0..60_000_u64).prop_map(Operation::Pass),
             (0..60_000_u64).prop_map(Operation::Suspended),
         ]
     }
 
-    proptest! {
-        #[test]
-        fn no_order_of_events_breaks_the_rules(
-            operations in prop::collection::vec(operation(), 0..80),
-            pin in prop::sample::select(vec![None, Some(Protocol::Eio3), Some(Protocol::Eio4)]),
-        ) {
-            // So few that some are queued.
-            let limiter = DialLimiter::per_second(1);
-            let now = Instant::now();
-            for _ in 0..3 {
-                limiter.reserve(now);
+    /// A deadline is there exactly when something is waited for.
+    fn check_deadlines(core: &Connection) -> TestCaseResult {
+        let runs = |timer| core.timers.runs(timer);
+        let (mut open, mut attachments, mut root, mut closing) = (false, false, false, false);
+        let (mut delay, mut dial, mut connect, mut probe) = (false, false, false, false);
+        match &core.state {
+            State::Idle => {}
+            State::Waiting => delay = true,
+            State::Queued => dial = true,
+            State::Opening(opening) => {
+                probe = opening.handshake().is_some();
+                connect = !probe;
             }
-            let policy = policy().attempts(2).limiter(limiter);
-            let mut bench = Bench::with(pin, policy);
-            let (mut open, mut retry, mut anybody) = (false, false, false);
-            let mut epoch = 0;
-            for operation in operations {
-                match operation {
-                    Operation::Join(namespace) => {
-                        bench.core.join(bench.now, namespace);
-                        anybody = true;
-                    }
-                    Operation::Leave(namespace) => bench.leave(namespace),
-                    Operation::Wanted(wanted) => {
-                        bench.core.set_wanted(wanted);
-                        anybody = wanted;
-                    }
-                    Operation::Emit => {
-                        let payload = crate::payload::encode_event("e", &1).unwrap();
-                        let body = Body::Event { id: None, payload };
-                        bench.send(packet("/", body));
-                    }
-                    Operation::Close => bench.core.close(bench.now + SECOND),
-                    Operation::Dialled => bench.core.handle_dialled(bench.now),
-                    Operation::DialFailed => {
-                        bench.refused(400);
-                    }
-                    Operation::Lost => {
-                        bench.core.handle_lost(bench.now, Reason::TransportClose(None));
-                    }
-                    Operation::Text(text) => bench.text(text),
-                    Operation::Binary => {
-                        bench.core.handle_frame(bench.now, Frame::Binary(Bytes::new()));
-                    }
-                    Operation::Pong => bench.core.handle_pong(bench.now, 1),
-                    Operation::Pass(millis) => bench.pass(Duration::from_millis(millis)),
-                    Operation::Suspended(millis) => {
-                        let gap = Duration::from_millis(millis);
-                        bench.core.handle_suspended(bench.now, gap);
-                    }
-                }
-                while let Some(event) = bench.core.poll_event() {
-                    match event {
-                        Event::Greeted(session) => {
-                            prop_assert_eq!(session.protocol, Protocol::Eio3);
-                            prop_assert!(session.epoch > epoch, "an epoch was used again");
-                            epoch = session.epoch;
-                        }
-                        Event::Opened(session) => {
-                            prop_assert!(!open, "opened twice");
-                            let new = u64::from(session.protocol == Protocol::Eio4);
-                            prop_assert!(session.epoch >= epoch + new, "an epoch was used again");
-                            prop_assert!(pin.is_none_or(|pin| pin == session.protocol));
-                            epoch = session.epoch;
-                            open = true;
-                        }
-                        Event::Unreadable(_) => {
-                            prop_assert_eq!(bench.core.protocol(), Some(Protocol::Eio3));
-                        }
-                        Event::Packet(_) | Event::Refused(_) => {
-                            prop_assert!(open || bench.core.protocol() == Some(Protocol::Eio3));
-                        }
-                        Event::Lost { again, .. } => {
-                            open = false;
-                            retry = again;
-                        }
-                        Event::Retrying { delay, .. } => {
-                            prop_assert!(retry && delay <= 8 * SECOND);
-                        }
-                        Event::GaveUp { attempts, .. } => {
-                            prop_assert!(!retry && attempts == 2);
-                        }
-                    }
-                }
-                let dials = std::iter::from_fn(|| bench.core.poll_action())
-                    .filter(|action| matches!(action, Action::Dial(_)))
-                    .count();
-                prop_assert!(dials <= 1, "more than one dial at a time");
-                prop_assert!(anybody || dials == 0, "a dial that nobody wants");
-                if open && bench.core.protocol() == Some(Protocol::Eio4) {
-                    drop(bench.written());
-                } else {
-                    for text in bench.written() {
-                        prop_assert!(!text.starts_with("40"), "a request to join, unasked");
-                    }
-                }
-                if let Some(timeout) = bench.core.poll_timeout() {
-                    prop_assert!(!bench.core.is_idle());
-                    prop_assert!(timeout < bench.now + 86_401 * SECOND);
-                }
+            State::Open(session) => {
+                open = true;
+                attachments = core.reader.is_waiting();
+                root = session.root == Root::Pending;
+                closing = session.is_closing;
+            }
+            State::Closing { .. } => closing = true,
+        }
+        for (timer, is_waited_for) in [
+            (Timer::Delay, delay),
+            (Timer::Dial, dial),
+            (Timer::Connect, connect),
+            (Timer::Probe, probe),
+            (Timer::Leave, open && core.leaving.is_waiting()),
+            (Timer::Heartbeat, open),
+            (Timer::Attachments, attachments),
+            (Timer::Close, closing),
+            (Timer::Join, root),
+        ] {
+            prop_assert_eq!(runs(timer), is_waited_for, "{:?} in {:?}", timer, core.state);
+        }
+        prop_assert!(!runs(Timer::Doubt) || root);
+        let is_asked = core.unconfirmed.is_asked();
+        prop_assert!(!runs(Timer::Confirm) || open && !is_asked);
+        let is_unconfirmed = open && core.unconfirmed.in_doubt() > 0;
+        prop_assert!(!is_unconfirmed || is_asked || runs(Timer::Confirm), "nobody asks");
+        prop_assert_eq!(core.poll_timeout().is_none(), core.is_idle());
+        prop_assert_eq!(core.ping_timeout(), open.then_some(20 * SECOND));
+        prop_assert_eq!(core.strain(0.5).is_some(), open);
+        Ok(())
+    }
+
+    /// What a namespace that wants to join is to be told.
+    fn admission(core: &Connection, namespace: &str) -> Admission {
+        let Some(Open { session, root, is_closing: false, .. }) = core.open() else {
+            return Admission::Later;
+        };
+        match (root, namespace) {
+            (Root::Joined, "/") => Admission::Joined(session.clone()),
+            (Root::Free | Root::Joined, _) | (Root::Pending, "/") => {
+                Admission::Now(session.clone())
+            }
+            (Root::Pending | Root::Gone, _) => Admission::Later,
+        }
+    }
+
+    /// What came in and went out, by a count of our own.
+    #[derive(Debug, Default)]
+    struct Traffic {
+        emitted: u64,
+        /// Events that were written, up to the last attachment.
+        written: u64,
+        /// Events of which something was written.
+        begun: u64,
+        /// Events that were given back.
+        returned: u64,
+        bytes_in: u64,
+        bytes_out: u64,
+    }
+
+    impl Traffic {
+        fn note(&mut self, written: &[String]) {
+            for text in written.iter().filter(|text| !text.starts_with("ping ")) {
+                // The attachment, of revision 4 and 3.
+                let data = ["b\"a\"", "b\"\\x04a\""].iter().position(|data| data == text);
+                self.bytes_out += u64::try_from(data.map_or(text.len(), |n| n + 1)).unwrap();
+                self.written += u64::from(data.is_some() || text.starts_with("42"));
+                self.begun += u64::from(text.starts_with("42") || text.starts_with("451-"));
             }
         }
+    }
+
+    #[expect(clippy::too_many_lines, reason = "an arm for each operation and event")]
+    fn check(operations: Vec<Operation>, pin: Option<Protocol>) -> TestCaseResult {
+        // So few that some are queued.
+        let limiter = DialLimiter::per_second(1);
+        let now = Instant::now();
+        for _ in 0..3 {
+            limiter.reserve(now);
+        }
+        let policy = policy().attempts(2).limiter(limiter);
+        let mut bench = Bench::with(pin, policy);
+        let (mut open, mut retry, mut anybody) = (false, false, false);
+        let mut epoch = 0;
+        let mut traffic = Traffic::default();
+        let mut is_blocked = false;
+        for operation in operations {
+            match operation {
+                Operation::Join(namespace) => {
+                    let expected = admission(&bench.core, namespace);
+                    prop_assert_eq!(bench.core.join(bench.now, namespace), expected);
+                    anybody = true;
+                }
+                Operation::Leave(namespace) => bench.leave(namespace),
+                Operation::Wanted(wanted) => {
+                    bench.core.set_wanted(wanted);
+                    anybody = wanted;
+                }
+                Operation::Emit => {
+                    let payload = crate::payload::encode_event("e", &1).unwrap();
+                    let body = Body::Event { id: None, payload };
+                    bench.send(packet("/", body));
+                    traffic.emitted += 1;
+                }
+                Operation::EmitLatest(key) => {
+                    let data = Bytes::from_static(b"a");
+                    let payload = crate::payload::encode_event("l", &data).unwrap();
+                    let body = Body::Event { id: None, payload };
+                    let place = Place::Latest(key.into());
+                    let terms = Some(Box::new(Terms { place, lifetime: None }));
+                    let outgoing = Outgoing { terms, ..Outgoing::bare(packet("/", body)) };
+                    bench.core.send(bench.now, bench.core.epoch(), outgoing);
+                    traffic.emitted += 1;
+                }
+                // Only a namespace that is joined asks for that.
+                Operation::Replace { is_current: true } if !anybody => {}
+                Operation::Replace { is_current } => {
+                    let is_due = bench.core.open().is_some_and(|open| !open.is_closing);
+                    let old = u64::from(!is_current);
+                    bench.core.replace(bench.now, bench.core.epoch().wrapping_sub(old));
+                    let is_dialling = matches!(bench.core.state, State::Opening(_));
+                    prop_assert!(is_dialling == (is_due && is_current) || !is_due);
+                }
+                Operation::Close => bench.core.close(bench.now + SECOND),
+                Operation::Dialled => bench.core.handle_dialled(bench.now),
+                Operation::DialFailed => {
+                    bench.refused(400);
+                }
+                Operation::Lost => {
+                    bench.core.handle_lost(bench.now, Reason::TransportClose(None));
+                }
+                Operation::Text(text) => {
+                    bench.text(text);
+                    traffic.bytes_in += u64::try_from(text.len()).unwrap();
+                }
+                Operation::Binary => {
+                    bench.binary(&[4]);
+                    traffic.bytes_in += 1;
+                }
+                Operation::Pong(ping) => bench.core.handle_pong(bench.now, ping),
+                Operation::Late(is_more) => bench.core.note_lateness(bench.now, is_more),
+                Operation::Block(wanted) => is_blocked = wanted,
+                Operation::Pass(millis) => bench.pass(Duration::from_millis(millis)),
+                Operation::Suspended(millis) => {
+                    let gap = Duration::from_millis(millis);
+                    bench.core.handle_suspended(bench.now, gap);
+                }
+            }
+            let is_settled = bench.core.is_settled();
+            traffic.returned += u64::try_from(bench.core.take_unwritten().len()).unwrap();
+            while let Some(event) = bench.core.poll_event() {
+                prop_assert!(!is_settled);
+                match event {
+                    Event::Greeted(session) => {
+                        prop_assert_eq!(session.protocol, Protocol::Eio3);
+                        prop_assert!(session.epoch > epoch, "an epoch was used again");
+                        epoch = session.epoch;
+                    }
+                    Event::Opened(session) => {
+                        prop_assert!(!open, "opened twice");
+                        let new = u64::from(session.protocol == Protocol::Eio4);
+                        prop_assert!(session.epoch >= epoch + new, "an epoch was used again");
+                        prop_assert!(pin.is_none_or(|pin| pin == session.protocol));
+                        epoch = session.epoch;
+                        open = true;
+                    }
+                    Event::Unreadable(_) => {
+                        prop_assert_eq!(bench.core.protocol(), Some(Protocol::Eio3));
+                    }
+                    Event::Packet(_) | Event::Refused(_) => {
+                        prop_assert!(open || bench.core.protocol() == Some(Protocol::Eio3));
+                    }
+                    Event::Lost { again, .. } => {
+                        open = false;
+                        retry = again;
+                    }
+                    Event::Retrying { delay, .. } => {
+                        prop_assert!(retry && delay <= 8 * SECOND);
+                    }
+                    Event::GaveUp { attempts, .. } => {
+                        prop_assert!(!retry && attempts == 2);
+                    }
+                }
+            }
+            let actions: Vec<Action> = std::iter::from_fn(|| bench.core.poll_action()).collect();
+            prop_assert!(actions.is_empty() || !is_settled);
+            prop_assert!(bench.core.is_settled());
+            let dials = actions.iter().filter(|action| matches!(action, Action::Dial(_))).count();
+            prop_assert!(dials <= 1, "more than one dial at a time");
+            prop_assert!(anybody || dials == 0, "a dial that nobody wants");
+            let is_up = matches!(bench.core.state, State::Open(_) | State::Closing { .. });
+            prop_assert!(is_up || !open);
+            prop_assert_eq!(bench.core.epoch(), epoch);
+            let written = bench.written_up_to(if is_blocked { 1 } else { usize::MAX });
+            let is_new = open && bench.core.protocol() == Some(Protocol::Eio4);
+            prop_assert!(
+                is_new || !written.iter().any(|text| text.starts_with("40")),
+                "a request to join, unasked"
+            );
+            traffic.note(&written);
+            let Tally { events, bytes_in, bytes_out, replaced, answers, .. } = bench.core.tally();
+            let told = (*events, *bytes_in, *bytes_out, *answers);
+            prop_assert_eq!(told, (traffic.begun, traffic.bytes_in, traffic.bytes_out, 0));
+            let settled = traffic.written + traffic.returned + *replaced;
+            prop_assert!(settled <= traffic.emitted, "{:?}", traffic);
+            let may_wait = is_blocked
+                && !matches!(bench.core.state, State::Idle | State::Waiting | State::Queued);
+            prop_assert!(may_wait || settled == traffic.emitted, "an event is lost: {:?}", traffic);
+            check_deadlines(&bench.core)?;
+            if let Some(timeout) = bench.core.poll_timeout() {
+                prop_assert!(!bench.core.is_idle());
+                prop_assert!(timeout < bench.now + 86_401 * SECOND);
+            }
+        }
+        Ok(())
+    }
+
+    fn run() -> impl Strategy<Value = (Vec<Operation>, Option<Protocol>)> {
+        use Operation::{Dialled, Join, Text};
+        let pins = vec![None, Some(Protocol::Eio3), Some(Protocol::Eio4)];
+        // Most begin with a session, which does not come about by chance very often.
+        let begin = prop::sample::select(vec![
+            vec![],
+            vec![Join("/"), Dialled, Text(MODERN)],
+            vec![Join("/"), Dialled, Text(PLAIN), Text("40")],
+            vec![Join("/"), Dialled, Text(MODERN), Text("451-[\"e\"]")],
+        ]);
+        let operations = (begin, prop::collection::vec(operation(), 0..80));
+        let operations = operations.prop_map(|(begin, rest)| [begin, rest].concat());
+        (operations, prop::sample::select(pins))
+    }
+
+    proptest! {
+        #[test]
+        fn no_order_of_events_breaks_the_rules((operations, pin) in run()) {
+            check(operations, pin)?;
+        }
+    }
+
+    #[test]
+    fn fuzz_orders_of_events() {
+        mutate::run("connection", run(), |(operations, pin)| check(operations, pin));
     }
 }

@@ -96,6 +96,13 @@ impl Timers {
 }
 
 #[cfg(test)]
+impl Timers {
+    pub(super) fn runs(&self, timer: Timer) -> bool {
+        self.running.iter().any(|(other, _)| *other == timer)
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use std::time::Duration;
 

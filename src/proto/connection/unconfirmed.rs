@@ -71,6 +71,14 @@ impl Unconfirmed {
 }
 
 #[cfg(test)]
+impl Unconfirmed {
+    /// Whether a ping is out whose answer confirms what was written before.
+    pub(super) fn is_asked(&self) -> bool {
+        self.asked.is_some()
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

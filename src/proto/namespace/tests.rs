@@ -954,13 +954,16 @@ mod operations {
 
     use std::collections::HashMap;
 
-    use proptest::prelude::*;
+    use proptest::{prelude::*, test_runner::TestCaseResult};
 
     use super::*;
+    use crate::fuzz::mutate;
 
     #[derive(Debug, Clone)]
     enum Operation {
         Emit,
+        /// It may wait for this time.
+        EmitFor(u64),
         Ask {
             retries: u32,
         },
@@ -985,6 +988,7 @@ mod operations {
     fn operation() -> impl Strategy<Value = Operation> {
         prop_oneof![
             Just(Operation::Emit),
+            (0..15_000_u64).prop_map(Operation::EmitFor),
             (0..3_u32).prop_map(|retries| Operation::Ask { retries }),
             (0..3_u32).prop_map(|retries| Operation::Ask { retries }),
             Just(Operation::Open),
@@ -1004,142 +1008,192 @@ mod operations {
         ]
     }
 
+    /// A deadline is there exactly when something is waited for.
+    fn check_deadlines(socket: &Namespace<usize>) -> TestCaseResult {
+        let Namespace { join, acks, buffer, retries, .. } = socket;
+        prop_assert_eq!(acks.poll_timeout().is_some(), !acks.is_empty());
+        let is_idle = join.is_joined() || join.is_waiting() || join.ended().is_some();
+        prop_assert_eq!(join.poll_timeout().is_none(), is_idle);
+        let expiry = buffer.expiry().into_iter().chain(retries.expiry()).min();
+        prop_assert!(expiry.is_none() || socket.sweep.is_some(), "nothing would expire");
+        let nothing_waits = buffer.is_empty() && retries.is_empty() && acks.is_empty();
+        prop_assert_eq!(socket.is_done(), nothing_waits || socket.ended().is_some());
+        prop_assert!(socket.join_id().is_none_or(|id| id == socket.last_join_id()));
+        prop_assert_eq!(socket.join_id().is_some(), join.is_joined() || join.is_joining());
+        prop_assert!(!socket.is_joined() || socket.has_begun());
+        Ok(())
+    }
+
+    #[expect(clippy::too_many_lines, reason = "an arm for each operation and event")]
+    fn check(operations: Vec<Operation>, provided: bool, patient: bool) -> TestCaseResult {
+        let mut now = Instant::now();
+        let fixed = Credentials::Fixed(None);
+        let retry = |reason: &Reason| match reason {
+            Reason::Refused(_) => Retry::WithNewAuth,
+            _ => Retry::Again,
+        };
+        let reconnect = Reconnect::default().attempts(if patient { 3 } else { 0 }).retry(retry);
+        let mut socket: Namespace<usize> = Namespace::new(Setup {
+            credentials: if provided { Credentials::Provided } else { fixed },
+            ..setup("/", Config { reconnect, ..config() })
+        });
+        let (mut epoch, mut asked) = (0, 0_usize);
+        let mut outcomes: HashMap<usize, u32> = HashMap::new();
+        let mut ready = false;
+        let send_quota = send_quota(1_000);
+        let mut on_the_way = Vec::new();
+        // Requests to join on this connection.
+        let mut requests = 0;
+        // At the end, time runs out for whoever still waits.
+        let end = [Operation::Leave, Operation::Pass(100_000)];
+        for operation in operations.into_iter().chain(end) {
+            let packet = |body| Packet::new(root(), body);
+            let was_over = socket.ended().is_some();
+            match operation {
+                Operation::Emit => {
+                    let permit = send_quota.reserve(5);
+                    let taken = socket.emit(Request { permit, ..request("e") });
+                    prop_assert_eq!(taken.is_err(), was_over);
+                }
+                Operation::EmitFor(millis) => {
+                    let permit = send_quota.reserve(5);
+                    let expires = Some(now + Duration::from_millis(millis));
+                    let taken = socket.emit(Request { permit, expires, ..request("e") });
+                    prop_assert_eq!(taken.is_err(), was_over);
+                }
+                Operation::Ask { retries } => {
+                    asked += 1;
+                    let timeout = 10 * SECOND;
+                    let ask = PendingAck { waiter: asked, since: now, timeout, retries, id: None };
+                    let permit = send_quota.reserve(5);
+                    let request = Request { permit, ack: Some(ask), ..request("e") };
+                    prop_assert_eq!(socket.emit(request).is_err(), was_over);
+                }
+                Operation::Open => {
+                    if socket.epoch().is_none() {
+                        epoch += 1;
+                        requests = 0;
+                        on_the_way.clear();
+                    }
+                    socket.handle_open(now, Session { epoch, ..session(Protocol::Eio4) });
+                }
+                Operation::Auth(works) => {
+                    let auth = if works {
+                        Ok(Some(Auth("{}".into())))
+                    } else {
+                        Err(Reason::Provider("no".into()))
+                    };
+                    socket.handle_auth(now, auth);
+                }
+                Operation::Reply => {
+                    let reply = Some(r#"{"sid":"x","pid":"p"}"#.into());
+                    socket.handle_packet(now, epoch, packet(Body::Connect(reply)));
+                }
+                Operation::Refuse => {
+                    socket.handle_packet(now, epoch, packet(Body::ConnectError(None)));
+                }
+                Operation::Disconnect => {
+                    socket.handle_packet(now, epoch, packet(Body::Disconnect));
+                }
+                Operation::Ack(id) => {
+                    let payload = encode_reply(&()).unwrap();
+                    socket.handle_packet(now, epoch, packet(Body::Ack { id, payload }));
+                }
+                Operation::Event => {
+                    let payload = encode_event("e", &"offset").unwrap();
+                    let body = Body::Event { id: None, payload };
+                    socket.handle_packet(now, epoch, packet(body));
+                }
+                Operation::Lost { again, unwritten } => {
+                    if unwritten {
+                        socket.take_back(on_the_way.drain(..));
+                    }
+                    socket.handle_lost(now, Reason::PingTimeout, again);
+                }
+                Operation::Join => drop(socket.join(now)),
+                Operation::Leave => socket.leave(Reason::ClientDisconnect),
+                Operation::TakeUnsent => drop(socket.take_unsent(&EmitError::Discarded)),
+                Operation::Pass(millis) => {
+                    now += Duration::from_millis(millis);
+                    socket.handle_timeout(now);
+                }
+            }
+            while let Some(event) = socket.poll_event() {
+                match event {
+                    Event::Answered(waiter, _) => *outcomes.entry(waiter).or_default() += 1,
+                    Event::Received { .. } => prop_assert!(!was_over, "after the end"),
+                    Event::Ready { .. } => {
+                        prop_assert!(!ready, "ready twice");
+                        ready = true;
+                    }
+                    Event::Disconnected(_) => {
+                        prop_assert!(ready, "disconnected, and never was connected");
+                        ready = false;
+                    }
+                    Event::ConnectError(_) => prop_assert!(!ready),
+                    Event::Retrying { attempt, .. } => prop_assert!(!ready && attempt <= 3),
+                    Event::GaveUp { attempts, .. } => {
+                        prop_assert!(!ready && attempts <= 3 && socket.ended().is_some());
+                    }
+                    Event::Rejoin => prop_assert!(!ready && socket.ended().is_none()),
+                    Event::AuthUnused => {}
+                    Event::JoinedTwice { epoch: on } => {
+                        prop_assert!(ready && on == epoch && requests > 1);
+                    }
+                    Event::ServerError(_) => prop_assert!(false, "it is a new server"),
+                    Event::TooLarge { .. } | Event::Unsendable(_) | Event::Suspected(_) => {
+                        prop_assert!(false, "nothing is too large");
+                    }
+                }
+            }
+            for outgoing in socket.take_transmit() {
+                let early = matches!(outgoing.packet.body, Body::Connect(_));
+                prop_assert!(early || ready, "sent before the namespace was joined");
+                if early {
+                    requests += 1;
+                    on_the_way.clear();
+                } else {
+                    on_the_way.push(outgoing);
+                }
+            }
+            prop_assert_eq!(socket.is_joined(), ready);
+            check_deadlines(&socket)?;
+            let held = socket.buffered() + socket.retries.len() + on_the_way.len();
+            prop_assert!(send_quota.waiting() <= held, "room is lost");
+            if let Some(timeout) = socket.poll_timeout() {
+                prop_assert!(timeout < now + 86_401 * SECOND);
+            }
+        }
+        prop_assert_eq!(outcomes.len(), asked, "a waiter has no outcome");
+        prop_assert!(outcomes.values().all(|&count| count == 1), "a waiter has two");
+        Ok(())
+    }
+
+    fn operations() -> impl Strategy<Value = Vec<Operation>> {
+        let begin = prop::sample::select(vec![
+            vec![],
+            vec![Operation::Open, Operation::Auth(true), Operation::Reply],
+        ]);
+        let operations = (begin, prop::collection::vec(operation(), 0..100));
+        operations.prop_map(|(begin, rest)| [begin, rest].concat())
+    }
+
+    #[test]
+    fn fuzz_orders_of_events() {
+        let run = (operations(), any::<bool>(), any::<bool>());
+        mutate::run("namespace", run, |(operations, provided, patient)| {
+            check(operations, provided, patient)
+        });
+    }
+
     proptest! {
         #[test]
         fn no_order_of_events_breaks_the_rules(
-            operations in prop::collection::vec(operation(), 0..100),
+            operations in operations(),
             provided in any::<bool>(),
             patient in any::<bool>(),
         ) {
-            let mut now = Instant::now();
-            let fixed = Credentials::Fixed(None);
-            let retry = |reason: &Reason| match reason {
-                Reason::Refused(_) => Retry::WithNewAuth,
-                _ => Retry::Again,
-            };
-            let reconnect = Reconnect::default().attempts(if patient { 3 } else { 0 }).retry(retry);
-            let mut socket: Namespace<usize> = Namespace::new(Setup {
-                credentials: if provided { Credentials::Provided } else { fixed },
-                ..setup("/", Config { reconnect, ..config() })
-            });
-            let (mut epoch, mut asked) = (0, 0_usize);
-            let mut outcomes: HashMap<usize, u32> = HashMap::new();
-            let mut ready = false;
-            let send_quota = send_quota(1_000);
-            let mut on_the_way = Vec::new();
-            // Requests to join on this connection.
-            let mut requests = 0;
-            // At the end, time runs out for whoever still waits.
-            let end = [Operation::Leave, Operation::Pass(100_000)];
-            for operation in operations.into_iter().chain(end) {
-                let packet = |body| Packet::new(root(), body);
-                let was_over = socket.ended().is_some();
-                match operation {
-                    Operation::Emit => {
-                        let permit = send_quota.reserve(5);
-                        let taken = socket.emit(Request { permit, ..request("e") });
-                        prop_assert_eq!(taken.is_err(), was_over);
-                    }
-                    Operation::Ask { retries } => {
-                        asked += 1;
-                        let timeout = 10 * SECOND;
-                        let ask = PendingAck { waiter: asked, since: now, timeout, retries, id: None };
-                        let permit = send_quota.reserve(5);
-                        let request = Request { permit, ack: Some(ask), ..request("e") };
-                        prop_assert_eq!(socket.emit(request).is_err(), was_over);
-                    }
-                    Operation::Open => {
-                        if socket.epoch().is_none() {
-                            epoch += 1;
-                            requests = 0;
-                            on_the_way.clear();
-                        }
-                        socket.handle_open(now, Session { epoch, ..session(Protocol::Eio4) });
-                    }
-                    Operation::Auth(works) => {
-                        let auth = if works { Ok(Some(Auth("{}".into()))) } else { Err(Reason::Provider("no".into())) };
-                        socket.handle_auth(now, auth);
-                    }
-                    Operation::Reply => {
-                        let reply = Some(r#"{"sid":"x","pid":"p"}"#.into());
-                        socket.handle_packet(now, epoch, packet(Body::Connect(reply)));
-                    }
-                    Operation::Refuse => {
-                        socket.handle_packet(now, epoch, packet(Body::ConnectError(None)));
-                    }
-                    Operation::Disconnect => {
-                        socket.handle_packet(now, epoch, packet(Body::Disconnect));
-                    }
-                    Operation::Ack(id) => {
-                        let payload = encode_reply(&()).unwrap();
-                        socket.handle_packet(now, epoch, packet(Body::Ack { id, payload }));
-                    }
-                    Operation::Event => {
-                        let payload = encode_event("e", &"offset").unwrap();
-                        let body = Body::Event { id: None, payload };
-                        socket.handle_packet(now, epoch, packet(body));
-                    }
-                    Operation::Lost { again, unwritten } => {
-                        if unwritten {
-                            socket.take_back(on_the_way.drain(..));
-                        }
-                        socket.handle_lost(now, Reason::PingTimeout, again);
-                    }
-                    Operation::Join => drop(socket.join(now)),
-                    Operation::Leave => socket.leave(Reason::ClientDisconnect),
-                    Operation::TakeUnsent => drop(socket.take_unsent(&EmitError::Discarded)),
-                    Operation::Pass(millis) => {
-                        now += Duration::from_millis(millis);
-                        socket.handle_timeout(now);
-                    }
-                }
-                while let Some(event) = socket.poll_event() {
-                    match event {
-                        Event::Answered(waiter, _) => *outcomes.entry(waiter).or_default() += 1,
-                        Event::Received { .. } => prop_assert!(!was_over, "after the end"),
-                        Event::Ready { .. } => {
-                            prop_assert!(!ready, "ready twice");
-                            ready = true;
-                        }
-                        Event::Disconnected(_) => {
-                            prop_assert!(ready, "disconnected, and never was connected");
-                            ready = false;
-                        }
-                        Event::ConnectError(_) => prop_assert!(!ready),
-                        Event::Retrying { attempt, .. } => prop_assert!(!ready && attempt <= 3),
-                        Event::GaveUp { attempts, .. } => {
-                            prop_assert!(!ready && attempts <= 3 && socket.ended().is_some());
-                        }
-                        Event::Rejoin => prop_assert!(!ready && socket.ended().is_none()),
-                        Event::AuthUnused => {}
-                        Event::JoinedTwice { epoch: on } => {
-                            prop_assert!(ready && on == epoch && requests > 1);
-                        }
-                        Event::ServerError(_) => prop_assert!(false, "it is a new server"),
-                        Event::TooLarge { .. } | Event::Unsendable(_) | Event::Suspected(_) => {
-                            prop_assert!(false, "nothing is too large");
-                        }
-                    }
-                }
-                for outgoing in socket.take_transmit() {
-                    let early = matches!(outgoing.packet.body, Body::Connect(_));
-                    prop_assert!(early || ready, "sent before the namespace was joined");
-                    if early {
-                        requests += 1;
-                        on_the_way.clear();
-                    } else {
-                        on_the_way.push(outgoing);
-                    }
-                }
-                prop_assert_eq!(socket.is_joined(), ready);
-                let held = socket.buffered() + socket.retries.len() + on_the_way.len();
-                prop_assert!(send_quota.waiting() <= held, "room is lost");
-                if let Some(timeout) = socket.poll_timeout() {
-                    prop_assert!(timeout < now + 86_401 * SECOND);
-                }
-            }
-            prop_assert_eq!(outcomes.len(), asked, "a waiter has no outcome");
-            prop_assert!(outcomes.values().all(|&count| count == 1), "a waiter has two");
+            check(operations, provided, patient)?;
         }
 
         /// Whatever has happened, and then the server says nothing: attempts that are announced go

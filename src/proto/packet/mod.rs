@@ -58,6 +58,7 @@ pub(crate) const FOREIGN_ID: u64 = u64::MAX;
 /// | `42`, an event without JSON | calls nobody | an event without a name is none |
 /// | a count of attachments like `+1`, `1.0`, `0x1`, or of more than ten digits; spaces among the digits of an id; digits before the JSON of another packet than an event or an answer | whatever JavaScript takes for a number | only digits are |
 /// | a placeholder with a fraction as its number | puts `undefined` there | it is no attachment |
+/// | the key of a placeholder that is spelled with escapes, `"\u005fplaceholder"` | takes it for one | it is data: so an application can have a key of that name |
 /// | an array as the answer to a request to join | 2.x does not look at it | newer servers mean an object |
 /// | a second open packet | begins anew | the first one is in force |
 /// | broken base64 | takes what it can read | an attachment would be another one |
