@@ -223,7 +223,7 @@ pub use client::{
     subscription::Subscription,
 };
 pub use error::{
-    AckError, AnswerError, BridgeError, BuildError, ConnectFailure, DecodeError, EmitError,
+    AckError, AnswerError, BridgeError, BuildError, Busy, ConnectFailure, DecodeError, EmitError,
     Initiator, NamespaceError, ReadyError, Reason, Refusal, StartError, TlsFailure, Unsendable,
 };
 pub use message::{

@@ -136,7 +136,7 @@ impl Model {
                 proxy.cut();
             }
             21 => {
-                for emit in within(self.socket.take_unsent()).await {
+                for emit in within(self.socket.take_unsent()).await.unwrap() {
                     let (_, number): (String, u64) = emit.payload().decode().unwrap();
                     // Whatever else is said of it, it must not arrive.
                     self.log.push(format!("took {number}"));

@@ -285,7 +285,7 @@ async fn what_was_taken_back_is_not_sent(server: &Target) {
     let retried = socket.emit_with_ack::<u32>("none", "four").retries(1).send();
     let Err(EmitError::Full(fifth)) = socket.emit("echo", 5) else { panic!("it is full") };
 
-    let unsent = within(socket.take_unsent()).await;
+    let unsent = within(socket.take_unsent()).await.unwrap();
     let shown: Vec<_> = unsent.iter().map(|emit| (emit.name(), emit.payload().to_json())).collect();
     let expected = [
         ("echo", r#"[1,"one"]"#),
@@ -299,7 +299,7 @@ async fn what_was_taken_back_is_not_sent(server: &Target) {
     let discarded = AckError::NeverSent(EmitError::Discarded);
     assert_eq!(within(asked).await, Err(discarded.clone()));
     assert_eq!(within(retried).await, Err(discarded));
-    assert!(within(socket.take_unsent()).await.is_empty());
+    assert!(within(socket.take_unsent()).await.unwrap().is_empty());
 
     // The room is free; and what was taken can be sent, in another order.
     socket.send(fifth).unwrap();
@@ -651,7 +651,7 @@ async fn on_a_stalled_connection_volatile_events_are_dropped_and_others_wait() {
     for number in 0..65_u32 {
         socket.emit("plain", number).unwrap();
     }
-    assert!(within(socket.take_unsent()).await.is_empty(), "it is joined");
+    assert!(within(socket.take_unsent()).await.unwrap().is_empty(), "it is joined");
     for number in 0..10_u32 {
         socket.send(volatile(number)).unwrap();
     }
@@ -681,7 +681,7 @@ async fn on_a_stalled_connection_the_last_value_of_each_key_waits() {
         socket.send(latest("b", number)).unwrap();
         socket.emit("plain", number).unwrap();
     }
-    assert!(within(socket.take_unsent()).await.is_empty(), "it is joined");
+    assert!(within(socket.take_unsent()).await.unwrap().is_empty(), "it is joined");
     eventually("they are replaced", || road.client.stats().replaced == 98).await;
     road.proxy.resume();
     expect_numbers(&mut road.peer, "filler", 0..fillers).await;
@@ -829,13 +829,13 @@ async fn who_waits_for_an_event_that_is_not_sent_hears_of_it() {
     let emit = |name| Emit::new(name, ()).unwrap();
 
     let taken = socket.emit("taken", ()).unwrap();
-    assert_eq!(within(socket.take_unsent()).await, [emit("taken")]);
+    assert_eq!(within(socket.take_unsent()).await.unwrap(), [emit("taken")]);
     assert_eq!(within(taken).await, Err(EmitError::Discarded));
 
     let replaced = socket.send(emit("old").latest("key")).unwrap();
     let latest = socket.send(emit("new").latest("key")).unwrap();
     assert_eq!(within(replaced).await, Err(EmitError::Discarded));
-    assert_eq!(within(socket.take_unsent()).await, [emit("new").latest("key")]);
+    assert_eq!(within(socket.take_unsent()).await.unwrap(), [emit("new").latest("key")]);
     assert_eq!(within(latest).await, Err(EmitError::Discarded));
 
     let brief = emit("brief").lifetime(Duration::from_millis(20));
@@ -1352,7 +1352,7 @@ async fn a_system_that_stops_without_a_shutdown_neither_hangs_nor_leaks() {
     for socket in [client.socket(), &foo] {
         assert_eq!(socket.state(), SocketState::Ended(Reason::Shutdown));
         assert_eq!(socket.emit("late", ()).map(drop), closed);
-        assert!(within(socket.take_unsent()).await.is_empty());
+        assert!(within(socket.take_unsent()).await.unwrap().is_empty());
     }
     assert_eq!(report(within(client.shutdown(HOUR)).await), [0; 4]);
 }

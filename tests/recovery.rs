@@ -197,7 +197,7 @@ async fn nothing_is_recovered_where_the_server_does_not_do_it() {
     bench.server.emit("/", How::Plain, &json!(["text", "plausible"]));
     expect_numbers(&mut recorder, 0..3).await;
     recorder.next_event("text").await;
-    assert_eq!(within(client.socket().session_ticket()).await, None);
+    assert_eq!(within(client.socket().session_ticket()).await.unwrap(), None);
     expect_nothing_recovered(&bench, &client, &mut recorder).await;
     assert!(within(client.hand_over(PATIENCE)).await.1.is_empty());
 }
@@ -221,10 +221,10 @@ async fn nothing_is_recovered_when_the_client_was_away_for_too_long() {
     for _ in 0..2 {
         bench.server.publish("/", "n", 0..3);
         expect_numbers(&mut recorder, 0..3).await;
-        assert!(within(client.socket().session_ticket()).await.is_some());
+        assert!(within(client.socket().session_ticket()).await.unwrap().is_some());
         expect_nothing_recovered(&bench, &client, &mut recorder).await;
         // What was good for the old session is not for the new one.
-        assert_eq!(within(client.socket().session_ticket()).await, None);
+        assert_eq!(within(client.socket().session_ticket()).await.unwrap(), None);
     }
 }
 
@@ -239,7 +239,7 @@ async fn nothing_is_recovered_after_leaving() {
     expect_numbers(&mut recorder, 0..3).await;
     socket.disconnect();
     assert_eq!(recorder.next_disconnected().await, Reason::ClientDisconnect);
-    assert_eq!(within(socket.session_ticket()).await, None);
+    assert_eq!(within(socket.session_ticket()).await.unwrap(), None);
     eventually("the server sees it", || bench.server.disconnections("/") == 1).await;
     bench.server.publish("/", "n", 3..6);
     socket.connect();
@@ -276,7 +276,7 @@ async fn nothing_is_recovered_after_the_server_has_ended_the_session() {
     expect_numbers(&mut recorder, 0..3).await;
     socket.emit("leave", ()).unwrap();
     assert_eq!(recorder.next_disconnected().await, Reason::ServerDisconnect);
-    assert_eq!(within(socket.session_ticket()).await, None);
+    assert_eq!(within(socket.session_ticket()).await.unwrap(), None);
     let (events, second) = come_back(&mut recorder).await;
     assert!(events.is_empty() && !second.recovered());
     assert_ne!(first.sid(), second.sid());
@@ -523,21 +523,21 @@ async fn there_is_a_ticket_from_the_first_event_on() {
     let client = bench.builder().start().unwrap();
     let socket = client.socket();
     let mut recorder = Recorder::of(socket);
-    assert_eq!(within(socket.session_ticket()).await, None);
+    assert_eq!(within(socket.session_ticket()).await.unwrap(), None);
     recorder.next_ready().await;
-    assert_eq!(within(socket.session_ticket()).await, None);
+    assert_eq!(within(socket.session_ticket()).await.unwrap(), None);
     bench.server.publish("/", "n", 0..1);
     expect_numbers(&mut recorder, 0..1).await;
-    let ticket = within(socket.session_ticket()).await.unwrap();
+    let ticket = within(socket.session_ticket()).await.unwrap().unwrap();
     assert_eq!(ticket.namespace(), "/");
     assert_eq!(through_json(&ticket), ticket);
     bench.server.publish("/", "n", 1..2);
     expect_numbers(&mut recorder, 1..2).await;
-    let later = within(socket.session_ticket()).await.unwrap();
+    let later = within(socket.session_ticket()).await.unwrap().unwrap();
     assert_ne!(later, ticket, "it is of the last event");
     // It is kept while there is no connection.
     bench.part(&mut recorder).await;
-    assert_eq!(within(socket.session_ticket()).await, Some(later.clone()));
+    assert_eq!(within(socket.session_ticket()).await.unwrap(), Some(later.clone()));
     bench.let_back();
     come_back(&mut recorder).await;
     // As much as its client does, it shows nothing.
@@ -551,7 +551,7 @@ async fn there_is_a_ticket_from_the_first_event_on() {
         assert!(!shown.contains(secret), "{key} in {shown}");
     }
     within(client.shutdown(PATIENCE)).await;
-    assert_eq!(within(socket.session_ticket()).await, None, "it was left");
+    assert_eq!(within(socket.session_ticket()).await.unwrap(), None, "it was left");
 }
 
 #[actix::test]

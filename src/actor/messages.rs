@@ -1,7 +1,8 @@
-//! The messages between the actors, and from the handles to them.
+//! The messages between the actors, and from the handles of a client to its Connection.
 //!
 //! There is one message type for each sender, so each actor has one handler for it. None has a
-//! result; a sender that wants one includes a [`Teller`].
+//! result. What handles say to a namespace is no message: it waits in the
+//! [`command_queue`](crate::actor::command_queue).
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
@@ -12,16 +13,11 @@ use crate::{
     actor::{
         held::Held,
         shutdown::{Ending, ShutdownLatch, ShutdownSender},
-        subscribers::{NewSubscription, policy::SubscriptionId},
-        waiters::ReadySender,
     },
-    backpressure::{receive_window::Load, send_quota::SendPermit},
-    payload::Payload,
+    backpressure::receive_window::Load,
     proto::{
-        emit::Emit, outgoing::Outgoing, packet::Packet, reason::Reason, session::Session,
-        suspect::Suspect, ticket::SessionTicket,
+        outgoing::Outgoing, packet::Packet, reason::Reason, session::Session, suspect::Suspect,
     },
-    runtime::task::Teller,
 };
 
 /// Messages of the Connection to a Namespace.
@@ -68,40 +64,6 @@ pub(crate) enum FromNamespace {
     Finished { namespace: ByteString },
     /// The connection with this number cannot serve a namespace any more.
     Replace { epoch: u64 },
-}
-
-/// Messages of the handles of a namespace to its actor.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub(crate) enum FromHandle {
-    /// A batch of events waits in the queue.
-    Submitted,
-    /// Give back what was not sent.
-    TakeUnsent { waiter: Teller<Vec<Emit>> },
-    /// Give a ticket to continue this session elsewhere.
-    GiveTicket { waiter: Teller<Option<SessionTicket>> },
-    /// An answer to the server.
-    Answer(Answer),
-    /// A new subscription.
-    Subscribe { subscription: Box<NewSubscription> },
-    /// The end of a subscription.
-    Cancel { number: SubscriptionId },
-    /// A caller waits until the namespace is joined, for this long.
-    AwaitReady { waiter: ReadySender, timeout: Duration },
-    /// Join again, unless the namespace is joined or being joined.
-    Rejoin { intent_seq: u64 },
-    /// Leave.
-    Disconnect { intent_seq: u64 },
-}
-
-/// The answer to the question with this id, which the server asked while the namespace was joined for the time
-/// `join_id`.
-#[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) join_id: u64,
-    pub(crate) id: u64,
-    pub(crate) payload: Payload,
-    pub(crate) permit: SendPermit,
 }
 
 /// Messages of the handles of a client to the Connection.

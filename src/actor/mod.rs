@@ -3,12 +3,12 @@
 //! The [`connection`] owns the websocket, by way of its [`driver`], and routes packets. Each
 //! [`namespace`] wraps one namespace of the core, and its [`publisher`] gives what happens to the
 //! [`subscribers`]. What they say to each other is in [`messages`]. Handles reach a namespace through a
-//! [`namespace_ref`], and what they emit waits in an [`emit_queue`].
+//! [`namespace_ref`], and what they want waits in a [`command_queue`].
 
+pub(crate) mod command_queue;
 pub(crate) mod connection;
 pub(crate) mod credentials;
 pub(crate) mod driver;
-pub(crate) mod emit_queue;
 pub(crate) mod failure;
 pub(crate) mod held;
 pub(crate) mod journal;

@@ -1,15 +1,18 @@
 //! The Namespace actor: one namespace, its subscribers, its acks.
 //!
-//! It wraps [`proto::namespace`](crate::proto::namespace). Messages of the Connection and of the handles go
-//! in. The core's output goes to the subscribers and, in one batch each time the actor wakes, to the
-//! Connection. Its mailbox has no bound of its own: what comes from the handles holds room
-//! in the [`SendQuota`](crate::backpressure::send_quota::SendQuota), what comes from the Connection is held to its window. Only [`Emit`] takes its
-//! room when it is handled; who sends it in a hurry has to wait for the outcome.
+//! It wraps [`proto::namespace`](crate::proto::namespace). Messages of the Connection and commands of the handles
+//! go in. The core's output goes to the subscribers and, in one batch each time the actor wakes, to the
+//! Connection.
+//!
+//! Its mailbox has no bound of its own: what comes from the Connection is held to its window. What the handles
+//! want waits in a bounded [queue](crate::actor::command_queue), of which each turn takes [a few](MAX_TURN):
+//! then everything else of the arbiter gets its turn.
 
 use std::{
+    collections::VecDeque,
     pin::Pin,
     sync::Arc,
-    task::{Context as TaskContext, Poll},
+    task::{Context as TaskContext, Poll, Waker},
     time::{Duration, Instant},
 };
 
@@ -18,11 +21,11 @@ use bytestring::ByteString;
 
 use crate::{
     actor::{
+        command_queue::{Answer, Command, Submission},
         credentials::Credentials,
-        emit_queue::Submission,
         failure::Failure,
         held::Held,
-        messages::{Answer, FromConnection, FromHandle, FromNamespace},
+        messages::{FromConnection, FromNamespace},
         namespace_ref::{Admitted, NamespaceRef},
         publisher::Publisher,
         question::{Asker, Question},
@@ -59,15 +62,20 @@ use crate::{
     stats::Counters,
 };
 
+/// The most commands of the handles that are handled in one turn.
+const MAX_TURN: usize = 512;
+
 #[derive(Debug)]
 pub(crate) struct Namespace {
     core: namespace::Namespace<Asker>,
     reference: Arc<NamespaceRef>,
+    /// What the handles want, as far as it was taken from the queue.
+    commands: VecDeque<Command>,
     connection: Recipient<FromNamespace>,
     publisher: Publisher,
     protocol: Option<Protocol>,
     waiters: Waiters,
-    /// The number of the last intent of a handle whose message has come.
+    /// The number of the last intent of a handle whose command has come.
     intent_seq: u64,
     failure: Failure,
     credentials: Credentials,
@@ -110,6 +118,7 @@ impl Namespace {
             Self {
                 core: namespace::Namespace::new(core),
                 reference: Arc::new(namespace_ref),
+                commands: VecDeque::new(),
                 connection: inner_connection,
                 publisher,
                 protocol: None,
@@ -398,6 +407,10 @@ impl Namespace {
 
     /// Runs after the messages each time the actor wakes.
     fn pump(&mut self, cx: &mut TaskContext<'_>, timer: &mut Timer) {
+        if self.obey() {
+            // By way of the event loop: all others come first.
+            cx.waker().wake_by_ref();
+        }
         // What the application gives, or does not, sets the next deadline: the timer comes last.
         self.ask(cx);
         while let Poll::Ready(now) = timer.poll(cx, self.poll_timeout()) {
@@ -405,6 +418,7 @@ impl Namespace {
             self.ask(cx);
         }
         if let Stage::Finishing(ending) = self.stage
+            && self.commands.is_empty()
             && self.core.is_done()
         {
             self.stage = Stage::Open;
@@ -427,7 +441,7 @@ impl Namespace {
 
 impl Drop for Namespace {
     fn drop(&mut self) {
-        self.reference.emit_queue.close();
+        self.reference.command_queue.close();
         // There is room for others; and subscribers that are dead must get no more.
         self.connection.do_send(FromNamespace::Room);
     }
@@ -446,10 +460,21 @@ impl Actor for Namespace {
     }
 }
 
+/// How much work a command was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Effort {
+    /// The same, whatever there is.
+    Small,
+    /// As much as there is in the buffer: enough for one turn.
+    Large,
+}
+
 /// The one future of a Namespace.
 #[derive(Debug, Default)]
 struct Pump {
     timer: Timer,
+    /// By which commands wake the actor.
+    waker: Option<Waker>,
 }
 
 impl ActorFuture<Namespace> for Pump {
@@ -461,8 +486,12 @@ impl ActorFuture<Namespace> for Pump {
         ctx: &mut Context<Namespace>,
         cx: &mut TaskContext<'_>,
     ) -> Poll<()> {
+        if self.waker.as_ref().is_none_or(|known| !known.will_wake(cx.waker())) {
+            namespace.reference.command_queue.set_waker(cx.waker());
+            self.waker = Some(cx.waker().clone());
+        }
         namespace.pump(cx, &mut self.timer);
-        // All messages to the actor have been handled.
+        // All that was asked of the actor has been handled.
         if let Stage::Over(latch) = &mut namespace.stage {
             *latch = None;
             if !namespace.publisher.is_behind() {
@@ -542,12 +571,15 @@ impl Namespace {
 
     fn begin_finish(&mut self, ending: Ending) {
         self.reference.note_intent(Some(&Reason::Shutdown));
+        // It comes behind what was emitted before.
+        self.reference.command_queue.take(&mut self.commands);
         if !matches!(self.stage, Stage::Over(_)) {
             self.stage = Stage::Finishing(ending);
         }
     }
 
     fn end(&mut self, latch: Arc<ShutdownLatch>) {
+        self.obey_all();
         self.core.end(Reason::Shutdown);
         self.publish();
         if let Some(ticket) = self.ticket() {
@@ -556,24 +588,6 @@ impl Namespace {
         // Callers that wait for the end look at the counters next.
         self.discard_rest();
         self.stage = Stage::Over(Some(latch));
-    }
-}
-
-impl Handler<FromHandle> for Namespace {
-    type Result = ();
-
-    fn handle(&mut self, message: FromHandle, _: &mut Self::Context) {
-        match message {
-            FromHandle::Submitted => self.take_submitted(),
-            FromHandle::TakeUnsent { waiter } => self.take_unsent(waiter),
-            FromHandle::GiveTicket { waiter } => waiter.tell(self.ticket()),
-            FromHandle::Answer(answer) => self.answer(answer),
-            FromHandle::Subscribe { subscription } => self.publisher.subscribe(*subscription),
-            FromHandle::Cancel { number } => self.publisher.cancel(number),
-            FromHandle::AwaitReady { waiter, timeout } => self.await_ready(waiter, timeout),
-            FromHandle::Rejoin { intent_seq } => self.rejoin(intent_seq),
-            FromHandle::Disconnect { intent_seq } => self.disconnect(intent_seq),
-        }
     }
 }
 
@@ -590,8 +604,59 @@ impl Handler<Emit> for Namespace {
     }
 }
 
-/// What the handles say.
+/// What the handles want.
 impl Namespace {
+    /// Does what the handles want, as much as is right for one turn. `true` if there is more.
+    fn obey(&mut self) -> bool {
+        if self.commands.is_empty() {
+            self.reference.command_queue.take(&mut self.commands);
+            if self.commands.is_empty() {
+                return false;
+            }
+        }
+        for _ in 0..MAX_TURN {
+            let Some(command) = self.commands.pop_front() else { break };
+            if self.execute(command) == Effort::Large {
+                break;
+            }
+        }
+        self.publish();
+        !self.commands.is_empty()
+    }
+
+    /// Does all that was wanted up to now.
+    fn obey_all(&mut self) {
+        self.reference.command_queue.take(&mut self.commands);
+        while let Some(command) = self.commands.pop_front() {
+            self.execute(command);
+        }
+        self.publish();
+    }
+
+    fn execute(&mut self, command: Command) -> Effort {
+        match command {
+            Command::Emit(submission) => self.submit(submission),
+            Command::Answer(answer) => self.answer(answer),
+            Command::Subscribe(subscription) => self.publisher.subscribe(*subscription),
+            Command::Cancel(number) => self.publisher.cancel(number),
+            Command::AwaitReady { waiter, timeout } => self.await_ready(waiter, timeout),
+            Command::GiveTicket(waiter) => waiter.tell(self.ticket()),
+            Command::TakeUnsent(waiter) => {
+                self.take_unsent(waiter);
+                return Effort::Large;
+            }
+            Command::Rejoin { intent_seq } => {
+                self.rejoin(intent_seq);
+                return Effort::Large;
+            }
+            Command::Disconnect { intent_seq } => {
+                self.disconnect(intent_seq);
+                return Effort::Large;
+            }
+        }
+        Effort::Small
+    }
+
     fn emit(
         &mut self,
         emit: Emit,
@@ -611,19 +676,15 @@ impl Namespace {
         self.core.emit(namespace::Request { emit, permit, offline, expires, ack })
     }
 
-    fn take_submitted(&mut self) {
-        let mut batch = self.reference.emit_queue.take();
-        for Submission { emit, permit, offline, question } in batch.drain(..) {
-            let waits = question.is_some();
-            if let Err(error) = self.emit(emit, permit, offline, question)
-                && !waits
-            {
-                // The namespace ended, or lost its connection, while the event was on its way here.
-                say!(log::Level::Debug, "{}: an event was not sent: {error}", self.label());
-            }
+    fn submit(&mut self, submission: Submission) {
+        let Submission { emit, permit, offline, question } = submission;
+        let waits = question.is_some();
+        if let Err(error) = self.emit(emit, permit, offline, question)
+            && !waits
+        {
+            // The namespace ended, or lost its connection, while the event was on its way here.
+            say!(log::Level::Debug, "{}: an event was not sent: {error}", self.label());
         }
-        self.reference.emit_queue.give_back(batch);
-        self.publish();
     }
 
     fn take_unsent(&mut self, waiter: Teller<Vec<Emit>>) {
@@ -664,6 +725,11 @@ impl Namespace {
 
     fn disconnect(&mut self, intent_seq: u64) {
         self.intent_seq = self.intent_seq.max(intent_seq);
+        let had_ended = self.core.ended().is_some();
         self.leave(Reason::ClientDisconnect);
+        if had_ended {
+            // It was to be joined again and left again: whoever waited for that is told.
+            self.core.strand();
+        }
     }
 }

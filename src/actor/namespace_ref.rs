@@ -6,8 +6,9 @@ use actix::{Addr, Recipient};
 
 use crate::{
     actor::{
-        emit_queue::{EmitQueue, Submission},
-        messages::{FromHandle, FromNamespace},
+        command_queue::{Busy, Command, CommandQueue, Refused, Submission},
+        journal::counted,
+        messages::FromNamespace,
         namespace::Namespace,
         question::Question,
         settings::Settings,
@@ -15,6 +16,7 @@ use crate::{
     },
     backpressure::send_quota::{SendPermit, SendQuota},
     display::Name,
+    logs::say,
     middleware::{Chain, Flow},
     payload::{AMBIGUOUS, Payload},
     proto::{
@@ -36,7 +38,7 @@ pub(crate) struct NamespaceRef {
     pub(crate) send_quota: Arc<SendQuota>,
     pub(crate) status: Arc<NamespaceStatus>,
     pub(crate) chain: Arc<Chain>,
-    pub(crate) emit_queue: Arc<EmitQueue>,
+    pub(crate) command_queue: Arc<CommandQueue>,
     pub(crate) addr: Addr<Namespace>,
 }
 
@@ -86,7 +88,7 @@ impl NamespaceRef {
         let send_quota = SendQuota::new(settings.outgoing);
         let status = Arc::new(NamespaceStatus::default());
         let chain = Arc::new(Chain::new(list, name.clone(), counters));
-        let emit_queue = Arc::new(EmitQueue::default());
+        let command_queue = Arc::new(CommandQueue::default());
         move |addr| Self {
             name: name.clone(),
             parser,
@@ -94,19 +96,24 @@ impl NamespaceRef {
             send_quota: Arc::clone(&send_quota),
             status: Arc::clone(&status),
             chain: Arc::clone(&chain),
-            emit_queue: Arc::clone(&emit_queue),
+            command_queue: Arc::clone(&command_queue),
             addr,
         }
     }
 
-    /// Sends a message to the actor. `false` if it is gone.
-    pub(crate) fn tell(&self, message: FromHandle) -> bool {
-        let alive = self.addr.connected();
-        if alive {
-            self.emit_queue.seal();
-            self.addr.do_send(message);
+    /// Has the actor do something, after all that was asked for before.
+    pub(crate) fn tell(&self, command: Command) -> Result<(), Refused> {
+        self.command_queue.push(command)
+    }
+
+    /// A subscription was refused, since too many calls wait.
+    pub(crate) fn warn_of_refused(&self) {
+        let refused = self.command_queue.count_refused();
+        // More lines would say no more.
+        if refused.is_power_of_two() {
+            let (name, so_far) = (&self.name, counted(refused, "subscription"));
+            say!(log::Level::Warn, "{name}: {Busy}: {so_far} refused so far");
         }
-        alive
     }
 
     /// Updates the status from the core, when the actor has come to intent number `seen`.
@@ -185,8 +192,8 @@ impl NamespaceRef {
         question: Option<Question>,
     ) -> Result<(), EmitError> {
         let submission = Submission { emit, permit, offline, question: question.map(Box::new) };
-        let taken = self.emit_queue.push(submission, || self.addr.do_send(FromHandle::Submitted));
-        taken.then_some(()).ok_or(EmitError::Closed(Reason::Shutdown))
+        // An event has its room already.
+        self.tell(Command::Emit(submission)).map_err(|_| EmitError::Closed(Reason::Shutdown))
     }
 
     /// Takes room for an event, or says why not.

@@ -7,7 +7,7 @@ use std::sync::{
 
 use crate::{
     actor::{
-        messages::{Answer, FromHandle},
+        command_queue::{Answer, Command},
         namespace_ref::{NamespaceRef, Unfit},
     },
     display::Name,
@@ -45,11 +45,7 @@ impl Respond for Responder {
             return Err(AnswerError::Full);
         };
         let answer = Answer { join_id: self.join_id, id: self.id, payload, permit };
-        if self.namespace.tell(FromHandle::Answer(answer)) {
-            Ok(())
-        } else {
-            Err(AnswerError::Closed)
-        }
+        self.namespace.tell(Command::Answer(answer)).map_err(|_| AnswerError::Closed)
     }
 
     fn name(&self) -> &Name {

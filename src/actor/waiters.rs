@@ -5,6 +5,7 @@ use std::time::Instant;
 use thiserror::Error;
 
 use crate::{
+    actor::command_queue::Busy,
     message::Ready,
     proto::reason::{ConnectFailure, Reason},
     runtime::task::Teller,
@@ -29,6 +30,9 @@ pub enum ReadyError {
     /// again.
     #[error("{0}")]
     Ended(Reason),
+    /// Too many calls wait for the namespace already; see [`Busy`].
+    #[error("{Busy}")]
+    Busy,
 }
 
 fn because(reason: Option<&Reason>) -> String {

@@ -13,7 +13,11 @@ use std::{
 use futures::channel::oneshot;
 
 use crate::{
-    actor::{messages::FromHandle, namespace_ref::NamespaceRef, waiters::ReadyError},
+    actor::{
+        command_queue::{Command, Refused},
+        namespace_ref::NamespaceRef,
+        waiters::ReadyError,
+    },
     backpressure::send_quota::{WriteOutcome, WriteStatus},
     client::{lifeline::Lifeline, socket::Socket},
     message::Ready,
@@ -222,12 +226,16 @@ impl Future for ReadyRequest {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let Self { namespace_ref, timeout, outcome } = &mut *self;
-        let outcome = outcome.get_or_insert_with(|| {
-            let (waiter, outcome) = task::channel();
+        if outcome.is_none() {
+            let (waiter, told) = task::channel();
+            let command = Command::AwaitReady { waiter, timeout: *timeout };
+            if namespace_ref.tell(command) == Err(Refused::Busy) {
+                return Poll::Ready(Err(ReadyError::Busy));
+            }
             // If the actor is gone, the waiter is dropped, and that is seen below.
-            namespace_ref.tell(FromHandle::AwaitReady { waiter, timeout: *timeout });
-            outcome
-        });
+            *outcome = Some(told);
+        }
+        let Some(outcome) = outcome else { return Poll::Pending };
         let outcome = ready!(Pin::new(outcome).poll(cx));
         Poll::Ready(outcome.unwrap_or(Err(ReadyError::Ended(Reason::Shutdown))))
     }

@@ -3,14 +3,18 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use crate::{
-    actor::{messages::FromHandle, namespace_ref::NamespaceRef, subscribers::policy::Overflow},
+    actor::{
+        command_queue::{Busy, Command, Refused},
+        namespace_ref::NamespaceRef,
+        subscribers::policy::Overflow,
+    },
     client::{lifeline::Lifeline, request::ReadyRequest, state::SocketState},
     proto::{
         emit::{Emit, Offline},
         reason::Reason,
         ticket::SessionTicket,
     },
-    runtime::task,
+    runtime::task::{self, Teller},
 };
 
 /// A handle to one namespace of one connection.
@@ -122,7 +126,7 @@ impl Socket {
             return;
         }
         let intent_seq = self.namespace_ref.note_intent(None);
-        if !self.namespace_ref.tell(FromHandle::Rejoin { intent_seq }) {
+        if self.namespace_ref.tell(Command::Rejoin { intent_seq }).is_err() {
             self.namespace_ref.note_intent(Some(&Reason::Shutdown));
         }
     }
@@ -137,16 +141,31 @@ impl Socket {
     pub fn disconnect(&self) {
         if self.namespace_ref.ended().is_none() {
             let intent_seq = self.namespace_ref.note_intent(Some(&Reason::ClientDisconnect));
-            self.namespace_ref.tell(FromHandle::Disconnect { intent_seq });
+            // If the actor is gone, it has ended for good.
+            self.namespace_ref.tell(Command::Disconnect { intent_seq }).ok();
         }
     }
 
     /// A ticket with which another client can continue this session, as of now; see
     /// [`SessionTicket`]. `None` if there is no session that can be continued.
-    pub async fn session_ticket(&self) -> Option<SessionTicket> {
-        let (waiter, ticket) = task::channel();
-        self.namespace_ref.tell(FromHandle::GiveTicket { waiter });
-        ticket.await.ok().flatten()
+    ///
+    /// # Errors
+    ///
+    /// Too many calls wait for the namespace.
+    pub async fn session_ticket(&self) -> Result<Option<SessionTicket>, Busy> {
+        self.ask_namespace(Command::GiveTicket).await
+    }
+
+    /// Asks the actor. If it is gone, so is what it had.
+    async fn ask_namespace<T: Default>(
+        &self,
+        command: impl FnOnce(Teller<T>) -> Command,
+    ) -> Result<T, Busy> {
+        let (waiter, outcome) = task::channel();
+        match self.namespace_ref.tell(command(waiter)) {
+            Err(Refused::Busy) => Err(Busy),
+            Ok(()) | Err(Refused::Gone) => Ok(outcome.await.unwrap_or_default()),
+        }
     }
 }
 
@@ -171,10 +190,11 @@ impl Socket {
     ///
     /// Events that have been handed to the connection, or were sent before (with
     /// [retries](crate::AckRequest::retries)), are not among them.
-    pub async fn take_unsent(&self) -> Vec<Emit> {
-        let (waiter, unsent) = task::channel();
-        self.namespace_ref.tell(FromHandle::TakeUnsent { waiter });
-        // If the actor is gone, so is what it had.
-        unsent.await.unwrap_or_default()
+    ///
+    /// # Errors
+    ///
+    /// Too many calls wait for the namespace. The events stay in the buffer.
+    pub async fn take_unsent(&self) -> Result<Vec<Emit>, Busy> {
+        self.ask_namespace(Command::TakeUnsent).await
     }
 }

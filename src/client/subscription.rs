@@ -1,10 +1,16 @@
 //! The handle of one subscription.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+};
 
 use crate::{
     actor::{
-        messages::FromHandle,
+        command_queue::{Command, Refused},
         namespace_ref::NamespaceRef,
         subscribers::{NewSubscription, policy::SubscriptionId},
     },
@@ -19,6 +25,9 @@ use crate::{
 /// All calls with which an actor subscribes to one namespace make one subscription, with one order
 /// and one [`Overflow`](crate::Overflow). Only calls with [`once`](crate::Listen::once) make
 /// subscriptions of their own.
+///
+/// If [too many calls](crate::error::Busy) wait for the namespace already, a subscription ends before it has begun:
+/// the log has a warning, and a stream ends at once.
 ///
 /// ```
 /// use actix::Recipient;
@@ -37,15 +46,23 @@ use crate::{
 pub struct Subscription {
     namespace_ref: Arc<NamespaceRef>,
     number: SubscriptionId,
+    /// It never began, or was cancelled.
+    is_over: Arc<AtomicBool>,
 }
 
 impl Subscription {
     pub(super) fn begin(namespace_ref: &Arc<NamespaceRef>, subscription: NewSubscription) -> Self {
         let number = subscription.number;
-        if !namespace_ref.tell(FromHandle::Subscribe { subscription: Box::new(subscription) }) {
-            say!(log::Level::Debug, "{}: too late to subscribe", namespace_ref.name);
+        let taken = namespace_ref.tell(Command::Subscribe(Box::new(subscription)));
+        match taken {
+            Ok(()) => {}
+            Err(Refused::Gone) => {
+                say!(log::Level::Debug, "{}: too late to subscribe", namespace_ref.name);
+            }
+            Err(Refused::Busy) => namespace_ref.warn_of_refused(),
         }
-        Self { namespace_ref: Arc::clone(namespace_ref), number }
+        let is_over = Arc::new(AtomicBool::new(taken.is_err()));
+        Self { namespace_ref: Arc::clone(namespace_ref), number, is_over }
     }
 
     /// Ends the subscription, as soon as the namespace gets to this call. Messages that are already
@@ -61,13 +78,16 @@ impl Subscription {
     /// Does nothing if the subscription is over. The actor may subscribe again; that is a new
     /// subscription.
     pub fn cancel(self) {
-        self.namespace_ref.tell(FromHandle::Cancel { number: self.number });
+        if !self.is_over.swap(true, Relaxed) {
+            // If the actor is gone, there is nothing to cancel.
+            self.namespace_ref.tell(Command::Cancel(self.number)).ok();
+        }
     }
 }
 
 impl fmt::Debug for Subscription {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { namespace_ref, number } = self;
+        let Self { namespace_ref, number, is_over: _ } = self;
         f.debug_struct("Subscription")
             .field("namespace", &namespace_ref.name.namespace)
             .field("number", &number.0)

@@ -35,7 +35,7 @@
 //! [delivery](crate::guide::delivery#when-something-ends) says what becomes of events and answers.
 
 pub use crate::{
-    actor::waiters::ReadyError,
+    actor::{command_queue::Busy, waiters::ReadyError},
     bridge::BridgeError,
     client::error::{BuildError, NamespaceError, StartError},
     message::answer::AnswerError,

@@ -88,6 +88,8 @@ fn other_errors() -> Vec<Shown> {
     all.push(shown(AckError::TimedOut, None));
     all.push(shown(AckError::Unsendable(event), None));
     all.push(shown(ReadyError::TimedOut { last: None }, None));
+    all.push(shown(ReadyError::Busy, Some(&Busy)));
+    all.push(shown(Busy, None));
     all.push(shown(NamespaceError::Name("a,b".to_owned()), None));
     all.push(shown(NamespaceError::Exists("/shop".to_owned()), None));
     all.push(shown(NamespaceError::Auth("no".to_owned()), None));

@@ -1,0 +1,342 @@
+//! What the handles want of a namespace, on its way to the actor.
+//!
+//! A mailbox has no bound, and an actor empties it before anything else of its arbiter runs. A thread that
+//! is fast enough could fill it for ever. So all that handles say waits here, in order, and
+//! the actor takes a bounded amount of it in each turn. A message to an actor would also cost several times
+//! as much.
+//!
+//! The queue is bounded: [events and answers](Command::Emit) hold room of the quota, other calls have
+//! [a number of their own](MAX_CALLS), and of several calls to join and to leave in a row the last ones count.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{
+            AtomicBool, AtomicU64,
+            Ordering::{Acquire, Relaxed, Release},
+        },
+    },
+    task::Waker,
+    time::Duration,
+};
+
+use thiserror::Error;
+
+use crate::{
+    actor::{
+        question::Question,
+        subscribers::{NewSubscription, policy::SubscriptionId},
+        waiters::ReadySender,
+    },
+    backpressure::send_quota::SendPermit,
+    payload::Payload,
+    proto::{
+        emit::{Emit, Offline},
+        ticket::SessionTicket,
+    },
+    runtime::task::Teller,
+};
+
+/// The most calls that wait, apart from events and answers. While the actor is busy with as many of
+/// them, as many more may wait.
+pub(crate) const MAX_CALLS: usize = 16_384;
+
+/// The capacity that is kept for the next commands: some 60 kB.
+const MAX_SPARE: usize = 512;
+
+/// Too many calls wait for the namespace: those that [subscribe](crate::Socket::subscribe), wait until
+/// it is [ready](crate::Socket::ready), ask for a [ticket](crate::Socket::session_ticket) or for the
+/// [unsent](crate::Socket::take_unsent) events. This call had no effect. It can be made again as soon as the
+/// arbiter of the client has got something done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("{MAX_CALLS} calls wait for the namespace already")]
+#[non_exhaustive]
+pub struct Busy;
+
+/// What a handle of a namespace wants.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// Send an event.
+    Emit(Submission),
+    /// Answer the server.
+    Answer(Answer),
+    /// Take up a subscription.
+    Subscribe(Box<NewSubscription>),
+    /// End a subscription. Comes once for each.
+    Cancel(SubscriptionId),
+    /// Tell when the namespace is joined, or that it was not in this time.
+    AwaitReady { waiter: ReadySender, timeout: Duration },
+    /// Give back what was not sent.
+    TakeUnsent(Teller<Vec<Emit>>),
+    /// Give a ticket to continue this session elsewhere.
+    GiveTicket(Teller<Option<SessionTicket>>),
+    /// Join again, unless the namespace is joined or being joined.
+    Rejoin { intent_seq: u64 },
+    /// Leave.
+    Disconnect { intent_seq: u64 },
+}
+
+/// An event to be sent, perhaps with a caller that waits for an answer.
+#[derive(Debug)]
+pub(crate) struct Submission {
+    pub(crate) emit: Emit,
+    pub(crate) permit: SendPermit,
+    pub(crate) offline: Offline,
+    pub(crate) question: Option<Box<Question>>,
+}
+
+/// The answer to the question with this id, which the server asked while the namespace was joined for the time
+/// `join_id`.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) join_id: u64,
+    pub(crate) id: u64,
+    pub(crate) payload: Payload,
+    pub(crate) permit: SendPermit,
+}
+
+/// Why a command is not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// Too many calls wait.
+    Busy,
+    /// The actor is gone.
+    Gone,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct CommandQueue {
+    state: Mutex<State>,
+    /// Something waits, and the actor has been woken for it.
+    is_announced: AtomicBool,
+    /// Subscriptions that found no room.
+    refused: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    waiting: VecDeque<Command>,
+    /// How many of them are calls.
+    calls: usize,
+    /// Wakes the actor, once it has run.
+    waker: Option<Waker>,
+    /// Nobody will take them.
+    is_over: bool,
+}
+
+impl State {
+    fn admit(&mut self, command: &Command) -> Result<(), Refused> {
+        if self.is_over {
+            return Err(Refused::Gone);
+        }
+        match command {
+            Command::Emit(_) | Command::Answer(_) | Command::Cancel(_) => {}
+            Command::Subscribe(_)
+            | Command::AwaitReady { .. }
+            | Command::TakeUnsent(_)
+            | Command::GiveTicket(_) => {
+                if self.calls >= MAX_CALLS {
+                    return Err(Refused::Busy);
+                }
+                self.calls = self.calls.saturating_add(1);
+            }
+            // To leave is all that counts of what was asked for before, and to join again counts once.
+            Command::Disconnect { .. } => self.drop_last(|last| {
+                matches!(last, Command::Disconnect { .. } | Command::Rejoin { .. })
+            }),
+            Command::Rejoin { .. } => {
+                self.drop_last(|last| matches!(last, Command::Rejoin { .. }));
+            }
+        }
+        Ok(())
+    }
+
+    fn drop_last(&mut self, is_over: impl Fn(&Command) -> bool) {
+        while self.waiting.back().is_some_and(&is_over) {
+            self.waiting.pop_back();
+        }
+    }
+}
+
+impl CommandQueue {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a command at the end, and wakes the actor.
+    pub(crate) fn push(&self, command: Command) -> Result<(), Refused> {
+        let mut state = self.state();
+        state.admit(&command)?;
+        state.waiting.push_back(command);
+        if self.is_announced.load(Relaxed) {
+            return Ok(());
+        }
+        self.is_announced.store(true, Release);
+        let waker = state.waker.clone();
+        drop(state);
+        waker.into_iter().for_each(Waker::wake);
+        Ok(())
+    }
+
+    /// A subscription has found no room. Gives how many have so far.
+    pub(crate) fn count_refused(&self) -> u64 {
+        self.refused.fetch_add(1, Relaxed).saturating_add(1)
+    }
+
+    /// The actor is woken by this from now on.
+    pub(crate) fn set_waker(&self, waker: &Waker) {
+        let old = self.state().waker.replace(waker.clone());
+        drop(old);
+    }
+
+    /// Appends all that waits. `into` is the capacity for more.
+    pub(crate) fn take(&self, into: &mut VecDeque<Command>) {
+        if !self.is_announced.load(Acquire) {
+            return;
+        }
+        if into.is_empty() && into.capacity() > MAX_SPARE {
+            *into = VecDeque::new();
+        }
+        let mut state = self.state();
+        self.is_announced.store(false, Relaxed);
+        state.calls = 0;
+        if into.is_empty() {
+            std::mem::swap(into, &mut state.waiting);
+        } else {
+            into.append(&mut state.waiting);
+        }
+    }
+
+    /// The actor takes no more. What waits is dropped, and callers that wait for it are told.
+    pub(crate) fn close(&self) {
+        let mut state = self.state();
+        state.is_over = true;
+        let (waiting, waker) = (std::mem::take(&mut state.waiting), state.waker.take());
+        drop(state);
+        // They may look in here.
+        drop((waiting, waker));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::{Arc, atomic::AtomicUsize},
+        task::Wake,
+    };
+
+    use super::*;
+    use crate::{
+        backpressure::send_quota::{Limits, SendQuota},
+        runtime::task,
+    };
+
+    #[derive(Default)]
+    struct Woken(AtomicUsize);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Relaxed);
+        }
+    }
+
+    fn submission(send_quota: &Arc<SendQuota>, name: &str) -> Command {
+        let permit = send_quota.reserve(1).unwrap();
+        let emit = Emit::new(name, ()).unwrap();
+        Command::Emit(Submission { emit, permit, offline: Offline::Buffer, question: None })
+    }
+
+    fn ticket() -> Command {
+        Command::GiveTicket(task::channel().0)
+    }
+
+    fn taken(queue: &CommandQueue) -> Vec<String> {
+        let mut commands = VecDeque::new();
+        queue.take(&mut commands);
+        let name = |command: &Command| match command {
+            Command::Emit(submission) => submission.emit.name().to_owned(),
+            Command::Cancel(number) => format!("cancel {}", number.0),
+            Command::GiveTicket(_) => "ticket".to_owned(),
+            Command::Rejoin { intent_seq } => format!("join {intent_seq}"),
+            Command::Disconnect { intent_seq } => format!("leave {intent_seq}"),
+            other => panic!("{other:?}"),
+        };
+        commands.iter().map(name).collect()
+    }
+
+    #[test]
+    fn the_actor_is_woken_once_for_all_that_waits_and_gets_it_in_order() {
+        let send_quota = SendQuota::new(Limits { items: 10, bytes: 100, acks: 1 });
+        let (queue, woken) = (CommandQueue::default(), Arc::<Woken>::default());
+        let count = || woken.0.load(Relaxed);
+        let emit = |name| queue.push(submission(&send_quota, name));
+        emit("a").unwrap();
+        queue.set_waker(&Arc::clone(&woken).into());
+        queue.push(Command::Cancel(SubscriptionId(7))).unwrap();
+        emit("b").unwrap();
+        assert_eq!(count(), 0, "it looks when it says how it is woken");
+        assert_eq!(taken(&queue), ["a", "cancel 7", "b"]);
+        assert!(taken(&queue).is_empty());
+        emit("c").unwrap();
+        emit("d").unwrap();
+        assert_eq!(count(), 1);
+        assert_eq!(taken(&queue), ["c", "d"]);
+        emit("e").unwrap();
+        assert_eq!(count(), 2);
+        queue.close();
+        assert_eq!((send_quota.waiting(), send_quota.discarded()), (0, 5));
+        assert_eq!(emit("f"), Err(Refused::Gone));
+        assert_eq!((count(), send_quota.waiting()), (2, 0));
+    }
+
+    #[test]
+    fn what_comes_later_is_behind_what_was_taken_before() {
+        let (queue, mut commands) = (CommandQueue::default(), VecDeque::new());
+        for number in 0..3 {
+            queue.push(Command::Cancel(SubscriptionId(number))).unwrap();
+            queue.take(&mut commands);
+        }
+        let numbers = commands.iter().map(|command| match command {
+            Command::Cancel(SubscriptionId(number)) => *number,
+            other => panic!("{other:?}"),
+        });
+        assert!(numbers.eq(0..3));
+    }
+
+    #[test]
+    fn calls_are_bounded_and_events_have_a_bound_of_their_own() {
+        let send_quota = SendQuota::new(Limits { items: 10, bytes: 100, acks: 1 });
+        let queue = CommandQueue::default();
+        for _ in 0..MAX_CALLS {
+            queue.push(ticket()).unwrap();
+        }
+        assert_eq!(queue.push(ticket()), Err(Refused::Busy));
+        queue.push(submission(&send_quota, "a")).unwrap();
+        assert_eq!(queue.push(ticket()), Err(Refused::Busy));
+        assert_eq!(taken(&queue).len(), MAX_CALLS + 1);
+        queue.push(ticket()).unwrap();
+    }
+
+    #[test]
+    fn of_calls_to_join_and_to_leave_in_a_row_the_last_ones_count() {
+        let queue = CommandQueue::default();
+        let leave = |intent_seq| queue.push(Command::Disconnect { intent_seq }).unwrap();
+        let join = |intent_seq| queue.push(Command::Rejoin { intent_seq }).unwrap();
+        for intent_seq in 0..1_000 {
+            leave(2 * intent_seq);
+            join(2 * intent_seq + 1);
+        }
+        assert_eq!(taken(&queue), ["leave 1998", "join 1999"]);
+        join(1);
+        join(2);
+        assert_eq!(taken(&queue), ["join 2"]);
+        join(1);
+        leave(2);
+        assert_eq!(taken(&queue), ["leave 2"]);
+        leave(1);
+        queue.push(ticket()).unwrap();
+        leave(2);
+        assert_eq!(taken(&queue), ["leave 1", "ticket", "leave 2"]);
+    }
+}
