@@ -506,6 +506,8 @@ impl Handler<FromConnection> for Namespace {
     type Result = ();
 
     fn handle(&mut self, message: FromConnection, _: &mut Self::Context) {
+        // Who subscribes before something happens hears of it.
+        self.obey();
         match message {
             FromConnection::Opened { session } => self.open(session),
             FromConnection::Routed { epoch, packets, held } => {
