@@ -6,7 +6,7 @@
 //! as much.
 //!
 //! The queue is bounded: [events and answers](Command::Emit) hold room of the quota, other calls have
-//! [a number of their own](MAX_CALLS), and of several calls to join and to leave in a row the last ones count.
+//! [a number of their own](MAX_CALLS), and of several calls to join and to leave in a row at most three.
 
 use std::{
     collections::VecDeque,
@@ -141,19 +141,30 @@ impl State {
                 }
                 self.calls = self.calls.saturating_add(1);
             }
-            // To leave is all that counts of what was asked for before, and to join again counts once.
-            Command::Disconnect { .. } => self.drop_last(|last| {
-                matches!(last, Command::Disconnect { .. } | Command::Rejoin { .. })
-            }),
-            Command::Rejoin { .. } => {
-                self.drop_last(|last| matches!(last, Command::Rejoin { .. }));
-            }
+            Command::Disconnect { .. } => self.fold(
+                |last| matches!(last, Command::Disconnect { .. }),
+                |last| matches!(last, Command::Rejoin { .. }),
+            ),
+            Command::Rejoin { .. } => self.fold(
+                |last| matches!(last, Command::Rejoin { .. }),
+                |last| matches!(last, Command::Disconnect { .. }),
+            ),
         }
         Ok(())
     }
 
-    fn drop_last(&mut self, is_over: impl Fn(&Command) -> bool) {
-        while self.waiting.back().is_some_and(&is_over) {
+    /// Another call to join or to leave comes. Two of the same in a row are one; and of calls that undo each
+    /// other, three in a row are kept, so that a request to join that is withdrawn is told of.
+    fn fold(&mut self, is_same: impl Fn(&Command) -> bool, is_opposite: impl Fn(&Command) -> bool) {
+        if self.waiting.back().is_some_and(&is_same) {
+            self.waiting.pop_back();
+        }
+        let mut last = self.waiting.iter().rev();
+        let undoes = last.next().is_some_and(&is_opposite)
+            && last.next().is_some_and(&is_same)
+            && last.next().is_some_and(&is_opposite);
+        if undoes {
+            self.waiting.pop_back();
             self.waiting.pop_back();
         }
     }
@@ -319,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn of_calls_to_join_and_to_leave_in_a_row_the_last_ones_count() {
+    fn of_calls_to_join_and_to_leave_in_a_row_a_few_count() {
         let queue = CommandQueue::default();
         let leave = |intent_seq| queue.push(Command::Disconnect { intent_seq }).unwrap();
         let join = |intent_seq| queue.push(Command::Rejoin { intent_seq }).unwrap();
@@ -327,13 +338,18 @@ mod tests {
             leave(2 * intent_seq);
             join(2 * intent_seq + 1);
         }
-        assert_eq!(taken(&queue), ["leave 1998", "join 1999"]);
+        assert_eq!(taken(&queue), ["leave 0", "join 1999"]);
         join(1);
         join(2);
         assert_eq!(taken(&queue), ["join 2"]);
         join(1);
         leave(2);
-        assert_eq!(taken(&queue), ["leave 2"]);
+        leave(3);
+        assert_eq!(taken(&queue), ["join 1", "leave 3"]);
+        leave(1);
+        join(2);
+        leave(3);
+        assert_eq!(taken(&queue), ["leave 1", "join 2", "leave 3"]);
         leave(1);
         queue.push(ticket()).unwrap();
         leave(2);
