@@ -87,8 +87,9 @@
 //! | be slow, or stop listening | [`Overflow`], [`Lagged`], [`Subscription`] |
 //! | read counters | [`Client::stats`] |
 //! | hear of errors that a server 1.x or 2.x reports | [`ServerError`] |
+//! | know the limits of sizes, queues and times | [`ClientBuilder`](ClientBuilder#limits), the table "Bounds" of the README |
 //! | know why it ended | [`Reason`], [`error`] |
-//! | end it | [`Client::shutdown`] |
+//! | keep the program running, end it | [How long it runs](#how-long-it-runs), [`Client::shutdown`] |
 //!
 //! # What holds
 //!
@@ -101,7 +102,8 @@
 //!   be [written](Written), and for an answer with [retries](AckRequest::retries).
 //! * **Nothing vanishes silently.** If something is lost, a caller that waits for it gets an error; the rest
 //!   is counted or logged.
-//! * **Nothing grows without a bound.** The bounds are options of [`ClientBuilder`].
+//! * **Nothing grows without a bound.** Most bounds are [options](ClientBuilder#limits); the table "Bounds" of the
+//!   README lists all. The error tells the limit that was exceeded, such as [`EmitError::PayloadTooLarge`].
 //!
 //! # Logging
 //!
@@ -119,7 +121,7 @@
 //! was left, it can be joined again only over a new connection, which [`Socket::connect`] makes.
 //!
 //! A server that uses `socket.io-msgpack-parser` needs the cargo feature `msgpack` and
-//! [`.parser(Parser::Msgpack)`](ClientBuilder::parser). The client cannot detect that.
+//! [`.parser(Parser::Msgpack)`](ClientBuilder::parser). The client cannot detect the parser.
 //!
 //! # Where it runs
 //!
@@ -158,6 +160,29 @@
 //!
 //! A namespace that was joined once costs an idle actor until the client ends. So a client can have
 //! hundreds of namespaces, but should not have millions.
+//!
+//! # How long it runs
+//!
+//! A client runs until [`Client::shutdown`], until its last handle is dropped, or until the actix system stops.
+//! So `main` has to wait for something. To run until Ctrl-C, await `actix_rt::signal::ctrl_c()`, and then call
+//! `shutdown`. To run until a namespace has ended for good, await a function like this one:
+//!
+//! ```
+//! use actix_socketio::{ConnectError, Disconnected, Reason, Socket};
+//! use futures::{StreamExt, stream};
+//!
+//! async fn until_ended(socket: &Socket) -> Option<Reason> {
+//!     let lost = socket.listen_to::<Disconnected>().stream().map(drop);
+//!     let failed = socket.listen_to::<ConnectError>().stream().map(drop);
+//!     let mut changes = stream::select(lost, failed);
+//!     // No reason: the namespace is joined, or the client is trying again.
+//!     while socket.state().reason().is_none() && changes.next().await.is_some() {}
+//!     socket.state().reason().cloned()
+//! }
+//! ```
+//!
+//! By default, the client tries for ever after a lost connection. The function then returns when the server
+//! disconnects or refuses the namespace, or when it is left.
 //!
 //! # When the connection is lost
 //!

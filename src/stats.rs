@@ -32,6 +32,21 @@ macro_rules! counters {
         ///
         /// Events are those of the application: emitted by it, or by the server to it. The numbers are
         /// read one after the other, so they may differ by what happened in between.
+        ///
+        /// The words for events that did not get through, here, in [`ShutdownReport`](crate::ShutdownReport)
+        /// and in [`BridgeCounts`](crate::BridgeCounts):
+        ///
+        /// | word | counts | where |
+        /// |---|---|---|
+        /// | discarded | emitted events that were taken, but never sent | `Stats`; `BridgeCounts`, for the events of the bridge |
+        /// | dropped | the same, from the call to shut down on | `ShutdownReport` |
+        /// | refused | events that the other side of a bridge did not take; when the application emits, `emit` returns an error instead | `BridgeCounts` |
+        /// | filtered | events that a middleware stopped (`filtered_in`, `filtered_out`) | `Stats` |
+        /// | | events that the route held back | `BridgeCounts` |
+        /// | missed | events of the server that a subscriber did not get, once for each subscriber | `Stats`; `BridgeCounts`, for the bridge as a subscriber |
+        /// | unknown | events that were sent, but not answered as they asked | `Stats`, `ShutdownReport` |
+        /// | unanswered | events that asked for an answer and got none, sent or not | `BridgeCounts` |
+        /// | in doubt | plain events that were written right before the connection was lost | `Stats` |
         #[derive(Debug, Clone, PartialEq, Eq)]
         #[non_exhaustive]
         pub struct Stats {
@@ -111,8 +126,8 @@ counters!(
     resent,
     /// Emitted events that a [later one](crate::Emit::latest) has replaced.
     replaced,
-    /// Events that had come before and that the server sent again when it
-    /// [recovered](crate::Ready::recovered) a session. They were dropped.
+    /// Events that the server sent a second time when it [recovered](crate::Ready::recovered) a session.
+    /// Subscribers do not get them again.
     repeated,
     /// Events that a subscriber did not get because it was too slow (see [`Lagged`](crate::Lagged)) or
     /// had stopped, and events without any subscriber. An event counts once for each subscriber that
@@ -123,7 +138,7 @@ counters!(
     undecodable,
 );
 
-/// Only ever grows.
+/// A number that only grows.
 #[derive(Debug, Default)]
 pub(crate) struct Counter(AtomicU64);
 

@@ -75,6 +75,10 @@ impl Socket {
     /// # }
     /// ```
     ///
+    /// If the time is over while the event still waits in the buffer, the event is removed from it, and the
+    /// server never gets it: [`AckError::NeverSent`] with [`EmitError::Expired`]. If the event was sent, it
+    /// is [`AckError::TimedOut`]: the server may have seen it.
+    ///
     /// A [table](crate::payload) shows which type reads which answer. For example, a `Vec` reads
     /// one argument that is an array, [`Args`](crate::Args) reads all arguments, and [`Payload`] is
     /// the answer as it came.

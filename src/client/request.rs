@@ -163,6 +163,11 @@ impl<R> fmt::Debug for AckRequest<R> {
 }
 
 /// The future answer of the server to an emit. It always resolves.
+///
+/// Dropping it cancels nothing: the event is still sent (and sent again, with
+/// [retries](AckRequest::retries)), up to its timeout, and only the answer is ignored. Until then, it
+/// counts for [`pending_acks`](crate::ClientBuilder::pending_acks). As long as it is kept, it keeps the
+/// connection alive, like a [`Socket`].
 #[derive(Debug)]
 #[must_use = "the answer is here"]
 pub struct Ack<R> {

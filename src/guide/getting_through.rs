@@ -1,5 +1,5 @@
-//! How to get to a server, and what an error says where the way ends. (This module is a page to read;
-//! it has no items.)
+//! How to reach a server, and what the error says if that fails. (This module is a page to read; it has no
+//! items.)
 //!
 //! The scheme of the URL decides: `http` and `ws` mean the same, and so do `https` and `wss`, which
 //! speak TLS. A server with a public certificate needs nothing else.
@@ -16,7 +16,6 @@
 //! | the URL has `http`, and the port speaks TLS | `https` in the URL | [`NoAnswer`](crate::ConnectFailure::NoAnswer), or that the answer is not HTTP |
 //! | the program was built without the cargo feature `rustls` | build with it | [`BuildError::Url`](crate::BuildError::Url) at the start |
 //! | ciphers, versions or checks of your own | `Tls::from_config` | – |
-//!
 //! | a proxy does not let websockets pass, or the server has none | [`transports`](crate::ClientBuilder::transports) | [`NoAnswer`](crate::ConnectFailure::NoAnswer), an HTTP [`Status`](crate::ConnectFailure::Status), or [`NoWebsocket`](crate::ConnectFailure::NoWebsocket) |
 //! | polling through a balancer ends with "Session ID unknown" | at the balancer: sticky sessions, by cookie or address; the client sends its cookies back | [`TransportError`](crate::Reason::TransportError), with the server's text |
 //! | attachments from socketioxide 0.18 by polling | a websocket: that server joins packets without a separator | [`Protocol`](crate::Reason::Protocol), malformed JSON |

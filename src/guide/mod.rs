@@ -1,4 +1,4 @@
-//! Pages to read, of what no single type can tell.
+//! Pages on topics that concern several types.
 
 pub mod delivery;
 pub mod getting_through;

@@ -1,4 +1,4 @@
-//! Which events, by their name.
+//! Filters that select events by name.
 
 use std::fmt;
 
@@ -18,6 +18,19 @@ use crate::display::Excerpt;
 ///     socket.listen(Filter::all()).call(|event| println!("{}", event.name()));
 /// }
 /// ```
+///
+/// A filter has one name or one prefix. For several names, an actor listens once for each; it gets the
+/// events in one order:
+///
+/// ```
+/// # fn watch(socket: &actix_socketio::Socket, desk: actix::Recipient<actix_socketio::Event>) {
+/// for name in ["price", "gate"] {
+///     socket.listen(name).actor(desk.clone());
+/// }
+/// # }
+/// ```
+///
+/// A function or a stream takes [`Filter::all`] and matches on [`Event::name`](crate::Event::name).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Filter(Kind);
 

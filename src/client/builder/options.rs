@@ -101,6 +101,12 @@ impl ClientBuilder {
     }
 
     /// The parser that the server is configured with. Default: [`Parser::Json`], like the server's.
+    ///
+    /// `Parser::Msgpack` exists only with the cargo feature `msgpack` of this crate, which is off by default:
+    ///
+    /// ```toml
+    /// actix-socketio = { version = "0.1", features = ["msgpack"] }
+    /// ```
     #[must_use]
     pub fn parser(mut self, parser: Parser) -> Self {
         self.parser = parser;
@@ -397,7 +403,7 @@ impl ClientBuilder {
     ///
     /// Set it for servers that announce no limit, and for those that announce another one than they
     /// apply: socketioxide announces 100 000 by default, which applies to long-polling only; larger
-    /// messages pass over a websocket.
+    /// messages pass over a websocket. The error tells the limit that applies, and the size of the message.
     #[must_use]
     pub fn max_payload(mut self, bytes: u64) -> Self {
         self.max_payload = Some(bytes);
