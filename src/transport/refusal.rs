@@ -7,7 +7,6 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use actix_codec::{AsyncRead, Decoder, Framed};
 use actix_service::Service;
 use awc::{
     ConnectRequest, ConnectResponse,
@@ -19,7 +18,10 @@ use awc::{
     middleware::Transform,
 };
 use bytes::Bytes;
-use futures::{StreamExt as _, future::LocalBoxFuture};
+use futures::{
+    Stream, StreamExt as _,
+    future::{LocalBoxFuture, ready},
+};
 
 use super::polling::Answer;
 use crate::{display::brief, proto::refusal::refusal, runtime::clock};
@@ -44,16 +46,7 @@ pub(super) struct Refused {
 impl Refused {
     /// Reads the words of an answer to a poll.
     pub(super) async fn read(answer: &mut Answer) -> Self {
-        let mut body = Vec::new();
-        let reading = async {
-            while body.len() < MAX_BODY
-                && let Some(Ok(chunk)) = answer.body.next().await
-            {
-                body.extend(chunk.iter().take(MAX_BODY.saturating_sub(body.len())));
-            }
-        };
-        // When time is up, the part that has come is used.
-        let _in_time = clock::within(PATIENCE, reading).await;
+        let body = body(answer.body.by_ref().scan((), |(), chunk| ready(chunk.ok()))).await;
         let retry_after = retry_after(&answer.headers);
         Self { status: answer.status, retry_after, words: Words::of(&body) }
     }
@@ -184,7 +177,8 @@ where
                         // Its type cannot be named either.
                         #[expect(clippy::redundant_closure_for_method_calls)]
                         let framed = framed.into_map_codec(|codec| codec.into_payload_codec());
-                        Words::of(&body(framed).await)
+                        let chunks = framed.scan((), |(), chunk| ready(chunk.ok().flatten()));
+                        Words::of(&body(chunks).await)
                     } else {
                         Words::default()
                     };
@@ -211,15 +205,11 @@ fn is_interim(status: StatusCode) -> bool {
 }
 
 /// As much of the body as there is.
-async fn body<T, C>(mut framed: Framed<T, C>) -> Vec<u8>
-where
-    T: AsyncRead + Unpin,
-    C: Decoder<Item = Option<Bytes>>,
-{
+async fn body(mut chunks: impl Stream<Item = Bytes> + Unpin) -> Vec<u8> {
     let mut body = Vec::new();
     let reading = async {
         while body.len() < MAX_BODY
-            && let Some(Ok(Some(chunk))) = framed.next().await
+            && let Some(chunk) = chunks.next().await
         {
             body.extend(chunk.iter().take(MAX_BODY.saturating_sub(body.len())));
         }
