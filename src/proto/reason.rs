@@ -3,7 +3,11 @@
 use thiserror::Error;
 
 use super::{
-    ProtocolError, engine::Protocol, packet::Parser, refusal::Refusal, tls_failure::TlsFailure,
+    ProtocolError,
+    engine::Protocol,
+    packet::{Parser, Refused},
+    refusal::Refusal,
+    tls_failure::TlsFailure,
 };
 use crate::display::{Excerpt, brief};
 
@@ -184,6 +188,16 @@ impl Reason {
             | Self::Provider(_)
             | Self::Middleware(_)
             | Self::SlowSubscriber => None,
+        }
+    }
+}
+
+/// A message that cannot be taken in ends the connection for this reason.
+impl From<Refused> for Reason {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::TooLarge { limit } => Self::TooLarge { limit },
+            Refused::Protocol(error) => Self::Protocol(error),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::{
     fmt,
     task::{Context, Poll, ready},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use awc::{
@@ -20,12 +20,12 @@ use super::{WebSocket, cookies::Cookies, dial::Road, refusal::Refused};
 use crate::{
     logs::say,
     proto::{
+        deadline::deadline_after,
         engine::{Frame, Incoming, Message},
-        packet::Refused as BadPacket,
         polling,
         reason::Reason,
     },
-    runtime::clock,
+    runtime::clock::{self, Timer},
 };
 
 /// How long a websocket may take to open and to answer the probe: the servers' own limit.
@@ -92,8 +92,12 @@ enum Get {
 enum Probe {
     Idle,
     Opening(LocalBoxFuture<'static, Option<Box<WebSocket>>>),
-    /// Until polling pauses, or for this time.
-    Works(Box<WebSocket>, LocalBoxFuture<'static, ()>),
+    /// Until polling pauses, or until this moment.
+    Works {
+        websocket: Box<WebSocket>,
+        until: Instant,
+        timer: Timer,
+    },
 }
 
 /// Why a request got no good answer.
@@ -156,11 +160,11 @@ impl Polling {
         loop {
             self.poll_post(cx)?;
             self.poll_probe(cx);
-            if let Some(incoming) = self.core.poll_incoming().map_err(broken)? {
+            if let Some(incoming) = self.core.poll_incoming().map_err(Reason::from)? {
                 return Poll::Ready(Ok(Polled::Incoming(incoming)));
             }
             if self.core.is_paused()
-                && let Probe::Works(mut websocket, _) =
+                && let Probe::Works { mut websocket, .. } =
                     std::mem::replace(&mut self.probe, Probe::Idle)
             {
                 websocket.start_send(UPGRADE);
@@ -240,35 +244,23 @@ impl Polling {
                 clock::within(PROBE_TIMEOUT, probing).await.flatten()
             }));
         }
-        match &mut self.probe {
-            Probe::Idle => {}
-            Probe::Opening(opening) => {
-                let Poll::Ready(websocket) = opening.as_mut().poll(cx) else { return };
-                self.core.handle_probed(websocket.is_some());
-                self.probe = match websocket {
-                    Some(websocket) => {
-                        let timeout = async {
-                            let _out =
-                                clock::within(PAUSE_TIMEOUT, std::future::pending::<()>()).await;
-                        };
-                        let mut timeout: LocalBoxFuture<'static, ()> = Box::pin(timeout);
-                        // Has it wake this task.
-                        let _pending = timeout.as_mut().poll(cx);
-                        Probe::Works(websocket, timeout)
-                    }
-                    None => Probe::Idle,
-                };
-            }
-            Probe::Works(_, timeout) => {
-                if timeout.as_mut().poll(cx).is_ready() {
-                    say!(
-                        log::Level::Debug,
-                        "no upgrade to a websocket: a poll was not answered for it"
-                    );
-                    self.core.handle_pause_timeout();
-                    self.probe = Probe::Idle;
+        if let Probe::Opening(opening) = &mut self.probe {
+            let Poll::Ready(websocket) = opening.as_mut().poll(cx) else { return };
+            self.core.handle_probed(websocket.is_some());
+            self.probe = match websocket {
+                Some(websocket) => {
+                    let until = deadline_after(clock::now(), PAUSE_TIMEOUT);
+                    Probe::Works { websocket, until, timer: Timer::default() }
                 }
-            }
+                None => Probe::Idle,
+            };
+        }
+        if let Probe::Works { until, timer, .. } = &mut self.probe
+            && timer.poll(cx, Some(*until)).is_ready()
+        {
+            say!(log::Level::Debug, "no upgrade to a websocket: a poll was not answered for it");
+            self.core.handle_pause_timeout();
+            self.probe = Probe::Idle;
         }
     }
 
@@ -300,17 +292,9 @@ async fn probe(mut websocket: WebSocket) -> Option<WebSocket> {
     std::future::poll_fn(|cx| websocket.poll_flush(cx)).await.ok()?;
     match std::future::poll_fn(|cx| websocket.poll_next(cx)).await {
         Ok(Incoming::Frame(Frame::Text(text))) if text == "3probe" => Some(websocket),
-        other => {
+        _ => {
             say!(log::Level::Debug, "no upgrade to a websocket: not the answer to a probe");
-            drop(other);
             None
         }
-    }
-}
-
-fn broken(refused: BadPacket) -> Reason {
-    match refused {
-        BadPacket::TooLarge { limit } => Reason::TooLarge { limit },
-        BadPacket::Protocol(error) => Reason::Protocol(error),
     }
 }

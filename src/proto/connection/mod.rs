@@ -472,14 +472,13 @@ impl Connection {
             return self.cut_short(now, failure);
         }
         let reason = match refused {
-            Refused::TooLarge { limit } => Reason::TooLarge { limit },
             // So a server 2.x with the other parser says that it has joined this client.
             Refused::Protocol(ProtocolError::UnknownType(b'{'))
                 if self.config.parser == Parser::Json =>
             {
                 Reason::Connect(ConnectFailure::Parser(Parser::Json))
             }
-            Refused::Protocol(error) => Reason::Protocol(error),
+            refused => refused.into(),
         };
         self.fail(now, reason);
     }
