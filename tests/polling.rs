@@ -165,10 +165,13 @@ async fn a_list_without_a_transport_is_refused() {
     assert!(error.to_string().contains("transports"), "{error}");
 }
 
-/// An HTTP answer with this body.
+/// An HTTP answer with this body. The server closes the connection behind it, and says so: otherwise the
+/// next request may go on a connection that is just being closed.
 fn http(status: &str, more: &str, body: &str) -> Vec<u8> {
     let length = body.len();
-    format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\n{more}\r\n{body}").into_bytes()
+    let head =
+        format!("HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: {length}\r\n{more}");
+    format!("{head}\r\n{body}").into_bytes()
 }
 
 const OPEN: &str = r#"0{"sid":"s3cret","upgrades":[],"pingInterval":25000,"pingTimeout":20000}"#;
@@ -188,7 +191,7 @@ async fn ending(answers: impl Fn(usize, &str) -> raw::Answer + Send + Sync + 'st
 #[actix::test]
 async fn an_answer_that_is_none_ends_the_session_and_is_told() {
     use raw::Answer::Last;
-    let good = || Last(http("200 OK", "connection: close\r\n", OPEN));
+    let good = || Last(http("200 OK", "", OPEN));
     // Before there is a session.
     for (answer, expected) in [
         (http("200 OK", "", "<html><title>Welcome</title></html>"), "not a Socket.IO server"),
