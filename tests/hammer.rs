@@ -26,7 +26,7 @@ use std::{
 
 use actix::Arbiter;
 use actix_socketio::{Client, Emit, Socket};
-use futures::FutureExt;
+use futures::{FutureExt, future::join_all};
 use support::{eventually, every::within, oxide, resident};
 use tokio::sync::Mutex;
 
@@ -187,4 +187,23 @@ async fn eight_threads_that_do_all_of_it_without_end_keep_nobody_waiting() {
         _ => take(socket),
     })
     .await;
+}
+
+#[actix::test]
+async fn a_call_is_heard_at_whatever_moment_it_comes() {
+    let server = oxide::start();
+    let client = Client::builder(server.url()).start().unwrap();
+    let socket = client.socket();
+    within(socket.ready()).await.unwrap();
+    // The actor runs on this thread, and needs a turn for each of the first calls: the event loop gives it some
+    // dozens before it comes back to this test.
+    for turns in 0..20 {
+        let mut first = join_all((0..300).map(|_| socket.take_unsent()));
+        assert!((&mut first).now_or_never().is_none(), "they are asked for at the first look");
+        for _ in 0..turns {
+            tokio::task::yield_now().await;
+        }
+        within(socket.take_unsent()).await.unwrap();
+        within(first).await;
+    }
 }

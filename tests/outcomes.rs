@@ -13,6 +13,7 @@ mod support;
 
 use std::{
     collections::BTreeMap,
+    future::IntoFuture,
     time::{Duration, Instant},
 };
 
@@ -220,7 +221,9 @@ async fn one_round(server: &node::Server, arbiter: &Arbiter, seed: u64) {
         model.settle().await;
         // The server has handled what came before that.
         let barrier = model.socket.emit_with_ack::<String>("id", ()).retries(9);
-        within(barrier).await.unwrap();
+        let answered = tokio::time::timeout(PATIENCE, barrier.into_future()).await;
+        let Ok(answered) = answered else { panic!("the barrier is not answered: {:?}", model.log) };
+        answered.unwrap();
         within(client.shutdown(PATIENCE)).await;
     }
     // The server reads on behind a connection that is gone.

@@ -201,9 +201,14 @@ impl CommandQueue {
         drop(old);
     }
 
+    /// Whether something waits, and the actor has been woken for it.
+    pub(crate) fn has_some(&self) -> bool {
+        self.is_announced.load(Acquire)
+    }
+
     /// Appends all that waits. `into` is the capacity for more.
     pub(crate) fn take(&self, into: &mut VecDeque<Command>) {
-        if !self.is_announced.load(Acquire) {
+        if !self.has_some() {
             return;
         }
         if into.is_empty() && into.capacity() > MAX_SPARE {

@@ -608,7 +608,8 @@ impl Handler<Emit> for Namespace {
 
 /// What the handles want.
 impl Namespace {
-    /// Does what the handles want, as much as is right for one turn. `true` if there is more.
+    /// Does what the handles want, as much as is right for one turn. `true` if there is more, here or
+    /// in the queue: what came while something was left here has woken the actor for nothing.
     fn obey(&mut self) -> bool {
         if self.commands.is_empty() {
             self.reference.command_queue.take(&mut self.commands);
@@ -623,7 +624,7 @@ impl Namespace {
             }
         }
         self.publish();
-        !self.commands.is_empty()
+        !self.commands.is_empty() || self.reference.command_queue.has_some()
     }
 
     /// Does all that was wanted up to now.
