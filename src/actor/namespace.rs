@@ -208,7 +208,7 @@ impl Namespace {
                     );
                     self.publisher.gave_up(attempts, reason);
                 }
-                namespace::Event::Rejoin => self.reference.join(&self.connection),
+                namespace::Event::Rejoin => self.ask_to_join(),
                 namespace::Event::AuthUnused => self.warn_of_auth(),
                 namespace::Event::JoinedTwice { epoch } => {
                     repeated!(
@@ -335,6 +335,13 @@ impl Namespace {
         while let Some((epoch, packet)) = self.core.poll_leave() {
             self.connection.do_send(FromNamespace::Leave { epoch, packet });
         }
+    }
+
+    /// Has the Connection join it. What it was left with before must come first: an old server joins `/` once on
+    /// each connection.
+    fn ask_to_join(&mut self) {
+        self.transmit();
+        self.reference.join(&self.connection);
     }
 
     /// Leaves the namespace, after everything that waits to be sent.
@@ -722,7 +729,7 @@ impl Namespace {
         let unconnected = self.core.join(clock::now());
         self.publish();
         if unconnected {
-            self.reference.join(&self.connection);
+            self.ask_to_join();
         }
     }
 
