@@ -253,7 +253,7 @@ pub use error::{
 };
 pub use message::{
     ConnectError, Disconnected, Emitted, Event, GaveUp, Lagged, Ready, Reconnecting, ServerError,
-    Undecodable,
+    Undecodable, Upgraded,
     contract::{Answer, Call, NamedEvent},
 };
 pub use payload::{

@@ -269,7 +269,7 @@ async fn a_side_that_is_away_holds_the_other_back_and_misses_nothing() {
     // Where only ten may wait, the others do so at the server.
     let builder = from.builder().receive_window(100, 1 << 20);
     let one = within(builder.connect()).await.unwrap();
-    let other = Client::builder(proxy.url()).reconnect(quick()).send_buffer(10, 1 << 20);
+    let other = support::client(proxy.url()).reconnect(quick()).send_buffer(10, 1 << 20);
     let other = other.start().unwrap();
     let route = Route::names(["n"]).rename("n", "count");
     let bridge = Bridge::between(one.socket(), other.socket()).forward(route).start().unwrap();
@@ -294,7 +294,7 @@ async fn who_waits_for_room_finds_out_that_there_is_none_any_more() {
     let one = from.connected().await;
     let nobody = support::scripted::stall();
     let far = || {
-        let builder = Client::builder(nobody.url()).reconnect(Reconnect::never());
+        let builder = support::client(nobody.url()).reconnect(Reconnect::never());
         builder.send_buffer(1, 1 << 20).start().unwrap()
     };
     // It is left, stopped, or gone altogether.
@@ -400,8 +400,8 @@ async fn more_questions_than_may_wait_for_an_answer_wait_for_their_turn() {
     const COUNT: u64 = 100;
     let from = node::start(Line::V2_5_1, &Config::default());
     let to = node::start(Line::V4, &Config::default());
-    let one = Client::builder(from.url()).connect().await.unwrap();
-    let other = Client::builder(to.url()).pending_acks(4).start().unwrap();
+    let one = support::client(from.url()).connect().await.unwrap();
+    let other = support::client(to.url()).pending_acks(4).start().unwrap();
     let bridge = Bridge::between(one.socket(), other.socket()).start().unwrap();
     from.pump("more", COUNT * 10);
     eventually("all are answered", || bridge.stats().forward.answered == COUNT).await;
@@ -560,7 +560,7 @@ async fn storm(events: u64, faults: u64, buffer: usize) {
     let proxies = servers.each_ref().map(|server| Proxy::start(server.port()));
     let arbiters = [Arbiter::new(), Arbiter::new()];
     let [one, other] = [0, 1].map(|side| {
-        let builder = Client::builder(proxies[side].url()).reconnect(quick());
+        let builder = support::client(proxies[side].url()).reconnect(quick());
         let builder = builder.send_buffer(buffer, 1 << 24);
         builder.start_in(&arbiters[side].handle()).unwrap()
     });

@@ -87,8 +87,8 @@ impl Handler<Event> for Relay {
 async fn what_is_passed_on_comes_as_it_was() {
     // From an old server to a new one, by way of this process.
     let (old, new) = (node::server(Line::V2_5_1), node::server(Line::V4));
-    let from = Client::builder(old.url()).connect().await.unwrap();
-    let to = Client::builder(new.url()).connect().await.unwrap();
+    let from = support::client(old.url()).connect().await.unwrap();
+    let to = support::client(new.url()).connect().await.unwrap();
     from.socket().listen("echo").actor(Relay { to: to.socket().clone() }.start());
     let mut recorder = Recorder::of(to.socket());
     recorder.next_ready().await;

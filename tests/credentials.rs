@@ -160,7 +160,7 @@ async fn each_connection_asks_anew(server: &Target) {
     let proxy = Proxy::start(server.port());
     let asked = Asked::default();
     let noted = asked.clone();
-    let client = Client::builder(proxy.url())
+    let client = support::client(proxy.url())
         .reconnect(quick())
         .auth_with(move |join| {
             let number = noted.of(join.namespace()).len();
@@ -197,7 +197,7 @@ async fn a_refused_namespace_gets_in_with_new_credentials(server: &Target) {
     let proxy = Proxy::start(server.port());
     let asked = Asked::default();
     let noted = asked.clone();
-    let client = Client::builder(proxy.url())
+    let client = support::client(proxy.url())
         .reconnect(with_new_auth())
         .auth_with(move |join| {
             let known = if join.reason().is_some_and(is_refusal) { "good" } else { "bad" };
@@ -231,7 +231,7 @@ async fn stale_credentials_are_replaced_when_the_server_refuses_them(server: &Ta
     server.set_token("0");
     let proxy = Proxy::start(server.port());
     let cached = Arc::new(AtomicUsize::new(0));
-    let client = Client::builder(proxy.url())
+    let client = support::client(proxy.url())
         .reconnect(with_new_auth())
         .auth_with(move |join| {
             if join.namespace() == "/guarded" && join.reason().is_some_and(is_refusal) {
@@ -260,7 +260,7 @@ async fn credentials_are_renewed_at_once_and_then_with_patience(server: &Target)
     let server = server.fresh();
     server.set_token("3");
     let (shortest, longest) = (Duration::from_millis(20), Duration::from_millis(100));
-    let client = Client::builder(server.url())
+    let client = support::client(server.url())
         .reconnect(with_new_auth().delay(shortest, longest).jitter(0.0))
         .auth_with(async |join| Ok::<_, String>(token(&join.attempt().to_string())))
         .start()
@@ -277,7 +277,7 @@ async fn credentials_are_renewed_at_once_and_then_with_patience(server: &Target)
 async fn without_a_provider_a_refused_namespace_stays_out(server: &Target) {
     let server = server.fresh();
     server.set_token("good");
-    let builder = || Client::builder(server.url()).reconnect(with_new_auth());
+    let builder = || support::client(server.url()).reconnect(with_new_auth());
     for builder in [builder(), builder().auth(token("bad"))] {
         let client = builder.start().unwrap();
         let guarded = client.of("/guarded").unwrap();
@@ -322,7 +322,7 @@ async fn a_namespace_that_the_server_ends_is_joined_again_on_the_same_connection
         Reason::ServerDisconnect => Retry::Again,
         other => Retry::default_for(other),
     });
-    let client = Client::builder(proxy.url()).reconnect(policy).start().unwrap();
+    let client = support::client(proxy.url()).reconnect(policy).start().unwrap();
     let mut on_root = Recorder::of(client.socket());
     let first = on_root.next_ready().await;
     let foo = client.of("/foo").unwrap();
@@ -391,7 +391,7 @@ async fn who_hears_of_the_loss_only_hears_of_the_refusal_behind_it(server: &Targ
     let server = server.fresh();
     server.set_token("old");
     let proxy = Proxy::start(server.port());
-    let client = Client::builder(proxy.url()).reconnect(quick()).auth(token("old"));
+    let client = support::client(proxy.url()).reconnect(quick()).auth(token("old"));
     let client = client.start().unwrap();
     let guarded = client.of("/guarded").unwrap();
     let mut recorder = Recorder::of(&guarded);
@@ -415,7 +415,7 @@ async fn who_hears_of_the_loss_only_hears_of_the_refusal_behind_it(server: &Targ
     // One that was never joined was never lost either.
     guarded.connect();
     recorder.next_connect_error().await;
-    let stranger = Client::builder(server.url()).reconnect(quick()).auth(token("old"));
+    let stranger = support::client(server.url()).reconnect(quick()).auth(token("old"));
     let stranger = stranger.start().unwrap().of("/guarded").unwrap();
     stranger.subscribe(Plain(sender).start());
     within(stranger.ready()).await.unwrap_err();
@@ -462,7 +462,7 @@ async fn auth_that_an_old_server_does_not_take_is_warned_of_on_each_connection()
         [(Line::V4, true, 0), (Line::V2_5_1, false, 0), (Line::V2_5_1, true, 2)]
     {
         let proxy = Proxy::start(node::server(line).port());
-        let mut builder = Client::builder(proxy.url()).reconnect(quick());
+        let mut builder = support::client(proxy.url()).reconnect(quick());
         if auth {
             builder = builder.auth(token("s3cret"));
         }
@@ -492,7 +492,7 @@ async fn auth_that_an_old_server_does_not_take_is_warned_of_on_each_connection()
 /// A server, and a client of it that is asked for its credentials.
 fn scripted(configure: impl FnOnce(ClientBuilder) -> ClientBuilder) -> (Scripted, Client) {
     let server = Scripted::start();
-    let client = configure(Client::builder(server.url()).reconnect(quick())).start().unwrap();
+    let client = configure(support::client(server.url()).reconnect(quick())).start().unwrap();
     (server, client)
 }
 

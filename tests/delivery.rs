@@ -17,7 +17,7 @@ use std::{
 };
 
 use actix::{Actor, Arbiter, ArbiterHandle, Context, Handler};
-use actix_socketio::{Ack, AckError, Client, ConnectFailure, EmitError, Event, Reason, Socket};
+use actix_socketio::{Ack, AckError, ConnectFailure, EmitError, Event, Reason, Socket};
 use serde_json::json;
 use support::{
     every::within,
@@ -64,7 +64,7 @@ async fn neither_do_fifty_with_server_3_1_2() {
 async fn what_is_emitted_while_a_killed_server_is_away_arrives_in_order() {
     let mut server = node::start(Line::V4, &Config::default());
     let port = server.port();
-    let client = Client::builder(server.url()).reconnect(quick()).start().unwrap();
+    let client = support::client(server.url()).reconnect(quick()).start().unwrap();
     let socket = client.socket();
     let mut recorder = Recorder::of(socket);
     recorder.next_ready().await;
@@ -96,7 +96,7 @@ async fn while_a_server_is_away_for_long_the_buffer_fills_and_nothing_grows() {
     const ROOM: u64 = 1_000;
     let server = node::start(Line::V4, &Config::default());
     let port = server.port();
-    let builder = Client::builder(server.url()).reconnect(quick());
+    let builder = support::client(server.url()).reconnect(quick());
     let client = builder.send_buffer(1_000, 1 << 20).start().unwrap();
     let socket = client.socket();
     let mut recorder = Recorder::of(socket);
@@ -133,7 +133,7 @@ async fn a_stalled_connection_is_given_up_by_its_heartbeat_and_made_again() {
     let options = json!({ "pingInterval": 1_000, "pingTimeout": 1_000 });
     let server = node::start(Line::V4, &Config { options, ..Config::default() });
     let proxy = Proxy::start(server.port());
-    let builder = Client::builder(proxy.url()).reconnect(quick());
+    let builder = support::client(proxy.url()).reconnect(quick());
     let client = builder.connect_timeout(Duration::from_millis(500)).start().unwrap();
     let mut recorder = Recorder::of(client.socket());
     recorder.next_ready().await;
@@ -192,7 +192,7 @@ async fn outlives_a_panic(arbiter: &ArbiterHandle) {
     // More than fits into the window, where it would stay if it waited for the dead.
     const MANY: u64 = 2_000;
     let server = node::server(Line::V4);
-    let builder = Client::builder(server.url()).reconnect(quick());
+    let builder = support::client(server.url()).reconnect(quick());
     let client = builder.receive_window(500, 1 << 20).start().unwrap();
     let socket = client.socket();
     let mut heard = fragile(arbiter, socket, 3);
@@ -235,8 +235,8 @@ async fn a_subscriber_that_panics_on_its_own_arbiter_is_dropped() {
 async fn a_message_that_comes_again_is_handled_once_and_answered_each_time() {
     let config = Config { dedupe: true, ..Config::default() };
     let server = node::start(Line::V4, &config);
-    let client = Client::builder(server.url()).start().unwrap();
-    let other = Client::builder(server.url()).start().unwrap();
+    let client = support::client(server.url()).start().unwrap();
+    let other = support::client(server.url()).start().unwrap();
     for (socket, id, number) in [
         (client.socket(), "a", 1),
         (client.socket(), "a", 2),
@@ -256,7 +256,7 @@ async fn all_arrive(line: Line, faults: u64, window: usize, seed: u64) {
     let server = node::start(line, &Config { dedupe: true, ..Config::default() });
     let proxy = Proxy::start(server.port());
     let arbiter = Arbiter::new();
-    let client = Client::builder(proxy.url())
+    let client = support::client(proxy.url())
         .reconnect(quick())
         .retries(3)
         .retry_window(window)
@@ -324,7 +324,7 @@ async fn with_recovery_a_thousand_faults_lose_nothing_and_repeat_nothing() {
     let options = json!({ "connectionStateRecovery": {} });
     let server = node::start(Line::V4, &Config { options, ..Config::default() });
     let proxy = Proxy::start(server.port());
-    let client = Client::builder(proxy.url()).reconnect(quick()).start().unwrap();
+    let client = support::client(proxy.url()).reconnect(quick()).start().unwrap();
     let mut recorder = Recorder::of(client.socket());
     let first = recorder.next_ready().await;
     assert!(!first.recovered());
@@ -361,7 +361,11 @@ async fn with_recovery_a_thousand_faults_lose_nothing_and_repeat_nothing() {
         let talk = || {
             // Enough to get beyond where it may be cut, either way.
             for _ in 0..40 {
-                client.socket().emit("silent", "x".repeat(64)).unwrap();
+                match client.socket().emit("silent", "x".repeat(64)) {
+                    // By polling, much of the last round may still wait.
+                    Ok(_) | Err(EmitError::Full(_)) => {}
+                    Err(error) => panic!("{error}"),
+                }
             }
             publish(150);
         };
@@ -372,5 +376,7 @@ async fn with_recovery_a_thousand_faults_lose_nothing_and_repeat_nothing() {
         let fault = faults.find(|fault| *fault != unnoticed).unwrap();
         fault.strike(&proxy, talk).await;
     }
-    assert!(recovered >= 900, "{recovered}");
+    // Between two polls, there is nothing to be cut.
+    let enough = if support::begins_with_polling() { 500 } else { 900 };
+    assert!(recovered >= enough, "{recovered}");
 }

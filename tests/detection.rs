@@ -447,7 +447,7 @@ async fn an_old_server_that_puts_a_client_out_before_it_is_in_leaves_nobody_wait
 #[actix::test]
 async fn who_waits_while_an_old_server_puts_the_client_out_of_the_root_gets_another_connection() {
     let server = Scripted::start();
-    let builder = Client::builder(server.url()).join_timeout(Duration::from_secs(1));
+    let builder = support::client(server.url()).join_timeout(Duration::from_secs(1));
     let (client, mut watch) = start(builder);
     let mut foo_watch = Watch::on(&client.of("/foo").unwrap());
     let mut peer = server.accept().await;

@@ -10,7 +10,7 @@
 
 mod support;
 
-use actix_socketio::{Client, ConnectFailure, DialLimiter, Protocol, Reason, Reconnect};
+use actix_socketio::{ConnectFailure, DialLimiter, Protocol, Reason, Reconnect};
 use awc::http::header::HttpDate;
 use std::{
     cell::Cell,
@@ -49,7 +49,7 @@ async fn providers_are_asked_before_each_dial_and_know_why() {
     server.refuse_next(401, "stale");
     let told = Arc::new(Mutex::new(Vec::new()));
     let noted = Arc::clone(&told);
-    let client = Client::builder(server.url())
+    let client = support::client(server.url())
         .reconnect(quick())
         .header("x-fixed", "yes")
         .header("authorization", "none")
@@ -92,7 +92,7 @@ async fn providers_are_asked_before_each_dial_and_know_why() {
 async fn the_host_header_is_that_of_the_url_unless_it_is_set() {
     let server = Scripted::start();
     for set in [None, Some("other.example")] {
-        let builder = Client::builder(server.url());
+        let builder = support::client(server.url());
         let builder = set.into_iter().fold(builder, |builder, host| builder.header("Host", host));
         let _client = builder.start().unwrap();
         let peer = server.accept().await;
@@ -105,7 +105,7 @@ async fn the_host_header_is_that_of_the_url_unless_it_is_set() {
 #[actix::test]
 async fn what_a_provider_cannot_give_is_not_dialled_for_and_is_tried_again() {
     let server = Scripted::start();
-    let client = Client::builder(server.url())
+    let client = support::client(server.url())
         .reconnect(quick())
         .headers_with(async |dial| match dial.attempt() {
             0 => Err("no token yet"),
@@ -148,7 +148,7 @@ async fn a_provider_that_never_answers_is_dropped() {
     let server = Scripted::start();
     let (asked, dropped) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let (asking, guarded) = (Arc::clone(&asked), Arc::clone(&dropped));
-    let client = Client::builder(server.url())
+    let client = support::client(server.url())
         .reconnect(quick())
         .connect_timeout(Duration::from_millis(100))
         .headers_with(move |_| {
@@ -183,7 +183,7 @@ async fn a_server_that_says_when_to_come_back_is_left_alone_until_then() {
     let far = HttpDate::from(SystemTime::now() + 7_200 * second).to_string();
     server.refuse_next_with(503, &[("retry-after", &far)], "gone fishing");
     let began = Instant::now();
-    let client = Client::builder(server.url()).reconnect(quick()).start().unwrap();
+    let client = support::client(server.url()).reconnect(quick()).start().unwrap();
     let mut recorder = Recorder::of(client.socket());
 
     let next = recorder.next_reconnecting().await;
@@ -211,7 +211,7 @@ async fn a_thread_has_as_many_connections_as_it_asks_for() {
     let server = oxide::start();
     let mut clients = Vec::new();
     for _ in 0..150 {
-        clients.push(Client::builder(server.url()).start().unwrap());
+        clients.push(support::client(server.url()).start().unwrap());
     }
     for client in &clients {
         within(client.socket().ready()).await.unwrap();
@@ -230,7 +230,7 @@ async fn failure(builder: actix_socketio::ClientBuilder) -> ConnectFailure {
 
 async fn failure_at(answer: impl Fn(&str) -> Answer + Send + Sync + 'static) -> ConnectFailure {
     let server = raw::start(answer);
-    failure(Client::builder(server.url())).await
+    failure(support::client(server.url())).await
 }
 
 /// All a server of revision 3 says to let a client in, in one piece, behind these answers.
@@ -276,7 +276,7 @@ async fn interim_answers_come_to_an_end() {
 #[actix::test]
 async fn a_connection_that_is_closed_without_an_answer_asks_for_the_path_and_the_scheme() {
     // It waits for somebody else to serve the path, and hangs up.
-    let wrong = Client::builder(node::server(Line::V4).url()).path("/wrong/");
+    let wrong = support::client(node::server(Line::V4).url()).path("/wrong/");
     let failure = failure(wrong).await;
     assert_eq!(failure, ConnectFailure::NoAnswer);
     let text = failure.to_string();
@@ -306,7 +306,7 @@ async fn a_server_without_websockets_is_told_from_others() {
     for line in [Line::V2_5_1, Line::V3_1_2, Line::V4] {
         let options = serde_json::json!({ "transports": ["polling"] });
         let server = node::start(line, &Config { options, ..Config::default() });
-        let failure = failure(Client::builder(server.url())).await;
+        let failure = failure(support::client(server.url())).await;
         assert_eq!(
             failure,
             ConnectFailure::NoWebsocket("Transport unknown".to_owned()),
@@ -364,7 +364,7 @@ async fn what_a_server_says_that_refuses_is_logged_escaped_and_cut() {
     ] {
         let answer = format!("HTTP/1.1 403 Forbidden\r\n{headers}\r\n{body}");
         let server = raw::start(move |_| Answer::Bytes(answer.clone().into_bytes()));
-        let failure = failure(Client::builder(server.url())).await;
+        let failure = failure(support::client(server.url())).await;
         assert_eq!(failure, ConnectFailure::Status(403));
         let lines = logged::lines_at(log::Level::Warn);
         let line = lines.iter().find(|line| line.starts_with(&server.url())).unwrap();
@@ -380,7 +380,7 @@ async fn the_log_of_a_link_that_fails_begins_with_a_warning_and_names_it() {
     for status in [503, 503, 503, 401] {
         server.refuse_next(status, "busy");
     }
-    let builder = Client::builder(server.url()).path("/live/").query("token", "s3cret");
+    let builder = support::client(server.url()).path("/live/").query("token", "s3cret");
     let client = builder.header("authorization", "s3cret").reconnect(quick()).start().unwrap();
     let mut recorder = Recorder::of(client.socket());
     server.accept().await.greet().await;

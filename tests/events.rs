@@ -14,8 +14,8 @@ use actix::{
     Actor, ActorContext, Addr, Arbiter, AtomicResponse, Context, Handler, Recipient, WrapFuture,
 };
 use actix_socketio::{
-    AckError, Client, Disconnected, Emit, EmitError, Event, Lagged, NamedEvent, Ready, Reason,
-    Socket, SocketState,
+    AckError, Disconnected, Emit, EmitError, Event, Lagged, NamedEvent, Ready, Reason, Socket,
+    SocketState,
     middleware::{Flow, outgoing},
 };
 use bytes::Bytes;
@@ -184,6 +184,8 @@ async fn a_large_event_arrives_whole(server: &Target) {
     let (client, mut recorder) = Recorder::joined(server).await;
     // Just below what the current servers take; socketioxide has 100 kB as its default.
     let size = if server.is_oxide() { 90_000 } else { 900_000 };
+    // Base64 makes four bytes of three.
+    let size = if support::begins_with_polling() { size / 2 } else { size };
     let text = "é".repeat(size / 2);
     client.socket().emit("echo", &text).unwrap();
     assert_eq!(recorder.next_event("echo").await.args::<String>().unwrap(), text);
@@ -527,7 +529,7 @@ impl Handler<Price> for Desk {
 async fn the_log_of_events_of_another_shape_and_of_unwanted_ones_is_short_and_has_no_arguments() {
     logged::start();
     let server = Scripted::start();
-    let client = Client::builder(server.url()).start().unwrap();
+    let client = support::client(server.url()).start().unwrap();
     let desk = Desk.start();
     client.socket().on::<Price>(desk);
     let mut peer = server.accept().await;

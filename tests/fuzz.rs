@@ -17,7 +17,7 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use actix_socketio::{Client, DialLimiter, Filter, Reconnect, Retry, Socket};
+use actix_socketio::{DialLimiter, Filter, Reconnect, Retry, Socket};
 use futures::future::{Either, select};
 use proptest::{prelude::*, strategy::ValueTree, test_runner::TestRunner};
 use support::{
@@ -93,7 +93,7 @@ async fn a_client_survives_whatever_a_server_sends() {
         .delay(soon, soon)
         .limiter(DialLimiter::unlimited())
         .retry(|_| Retry::Again);
-    let client = Client::builder(server.url()).reconnect(policy).start().unwrap();
+    let client = support::client(server.url()).reconnect(policy).start().unwrap();
     let socket = client.socket();
     // What nobody hears waits for a subscriber.
     socket.listen(Filter::all()).call(drop);

@@ -25,7 +25,7 @@ use std::{
 };
 
 use actix::Arbiter;
-use actix_socketio::{Client, Emit, Socket};
+use actix_socketio::{Emit, Socket};
 use futures::{FutureExt, future::join_all};
 use support::{eventually, every::within, oxide, resident};
 use tokio::sync::Mutex;
@@ -73,7 +73,7 @@ async fn attack(
     let (arbiter, ticker) = (Arbiter::new(), Arc::<Ticker>::default());
     arbiter.spawn(Arc::clone(&ticker).run());
     let client =
-        Client::builder(server.url()).join_timeout(4 * LONG).start_in(&arbiter.handle()).unwrap();
+        support::client(server.url()).join_timeout(4 * LONG).start_in(&arbiter.handle()).unwrap();
     let joined = client.socket().clone();
     within(joined.ready()).await.unwrap();
     let away =
@@ -192,7 +192,7 @@ async fn eight_threads_that_do_all_of_it_without_end_keep_nobody_waiting() {
 #[actix::test]
 async fn a_call_is_heard_at_whatever_moment_it_comes() {
     let server = oxide::start();
-    let client = Client::builder(server.url()).start().unwrap();
+    let client = support::client(server.url()).start().unwrap();
     let socket = client.socket();
     within(socket.ready()).await.unwrap();
     // The actor runs on this thread, and needs a turn for each of the first calls: the event loop gives it some

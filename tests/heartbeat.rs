@@ -433,7 +433,7 @@ async fn keeps_what_is_emitted_after_a_block(line: Line) {
     let options = json!({ "pingInterval": 200, "pingTimeout": 200 });
     let server = node::start(line, &Config { options, ..Config::default() });
     logged::start();
-    let client = Client::builder(server.url()).connect().await.unwrap();
+    let client = support::client(server.url()).connect().await.unwrap();
     let mut watch = Watch::on(client.socket());
     watch.ready().await;
     for round in 1..=3 {

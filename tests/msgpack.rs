@@ -14,8 +14,8 @@
 mod support;
 
 use actix_socketio::{
-    AckError, Client, ConnectFailure, DialLimiter, Emit, EmitError, Event, Parser, Payload,
-    Protocol, ReadyError, Reason, Reconnect, StartError,
+    AckError, ConnectFailure, DialLimiter, Emit, EmitError, Event, Parser, Payload, Protocol,
+    ReadyError, Reason, Reconnect, StartError,
 };
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -261,7 +261,7 @@ async fn a_server_with_the_other_parser_is_told_by_the_second_time(server: &Targ
     for (url, ours) in [(server.url(), Parser::Json), (other.url(), Parser::Msgpack)] {
         let delay = Duration::from_millis(20);
         let policy = Reconnect::default().delay(delay, delay).limiter(DialLimiter::unlimited());
-        let client = Client::builder(url).parser(ours).reconnect(policy).start().unwrap();
+        let client = support::client(url).parser(ours).reconnect(policy).start().unwrap();
         let mut recorder = Recorder::of(client.socket());
         assert_eq!(recorder.next_reconnecting().await.reason(), &Reason::TransportClose(None));
         for _ in 0..2 {

@@ -22,8 +22,8 @@ use std::{
 
 use actix::{Actor, Arbiter, AtomicResponse, Context, Handler};
 use actix_socketio::{
-    AckError, Client, EmitError, Event, JoinContext, NamespaceError, Offline, Overflow, Reason,
-    Reconnect, Socket, SocketState,
+    AckError, EmitError, Event, JoinContext, NamespaceError, Offline, Overflow, Reason, Reconnect,
+    Socket, SocketState,
     middleware::{Auth, Flow, Middleware},
 };
 use serde_json::{Value, json};
@@ -58,7 +58,7 @@ async fn shown(server: &Target, socket: &Socket) -> Value {
 async fn namespaces_of_one_client_have_credentials_of_their_own(server: &Target) {
     let proxy = Proxy::start(server.port());
     let quick = Duration::from_millis(20);
-    let client = Client::builder(proxy.url())
+    let client = support::client(proxy.url())
         .reconnect(Reconnect::default().delay(quick, quick))
         .auth(token("client"))
         .start()

@@ -18,7 +18,7 @@ use std::{
 };
 
 use actix::Arbiter;
-use actix_socketio::{AckError, Client, Emit, EmitError, Socket, Written};
+use actix_socketio::{AckError, Emit, EmitError, Socket, Written};
 use support::{
     PATIENCE,
     every::within,
@@ -185,7 +185,7 @@ impl Model {
 async fn one_round(server: &node::Server, arbiter: &Arbiter, seed: u64) {
     let mut dice = Dice::new(seed);
     let proxy = Proxy::start(server.port());
-    let builder = Client::builder(proxy.url()).reconnect(quick()).ack_timeout(PATIENCE / 2);
+    let builder = support::client(proxy.url()).reconnect(quick()).ack_timeout(PATIENCE / 2);
     let client = builder.send_buffer(24, 1 << 20).start_in(&arbiter.handle()).unwrap();
     let mut model = Model {
         socket: client.socket().clone(),

@@ -70,7 +70,7 @@ const HOUR: Duration = Duration::from_secs(3_600);
 
 /// A client of the server that the proxy leads to, which comes back quickly.
 fn by_way_of(proxy: &Proxy) -> ClientBuilder {
-    Client::builder(proxy.url()).reconnect(quick())
+    support::client(proxy.url()).reconnect(quick())
 }
 
 /// Its connection is lost, and there is no other until the proxy does not refuse any more.
@@ -984,7 +984,7 @@ async fn who_does_not_wait_any_more_does_no_harm() {
 async fn what_was_reported_as_written_is_not_written_to_the_next_session() {
     let server = Scripted::start();
     let policy = quick().limiter(DialLimiter::unlimited());
-    let client = Client::builder(server.url()).reconnect(policy).start().unwrap();
+    let client = support::client(server.url()).reconnect(policy).start().unwrap();
     let mut recorder = Recorder::of(client.socket());
     let mut peer = server.accept().await;
     peer.greet().await;
@@ -1070,7 +1070,7 @@ async fn stats_when(client: &Client, what: &str, check: impl Fn(&Stats) -> bool)
 async fn everything_is_counted() {
     let server = Scripted::start();
     server.refuse_next(503, "later");
-    let client = Client::builder(server.url()).reconnect(quick()).start().unwrap();
+    let client = support::client(server.url()).reconnect(quick()).start().unwrap();
     let socket = client.socket();
     let mut recorder = Recorder::of(socket);
     let emit = |name| Emit::new(name, ()).unwrap();
@@ -1362,7 +1362,7 @@ async fn a_system_that_stops_without_a_shutdown_neither_hangs_nor_leaks() {
 /// A server that says nothing of what it takes ends the connection over such an event.
 async fn an_event_that_is_always_lost_is_given_up(line: Line) {
     let server = node::start(line, &Config::default());
-    let client = Client::builder(server.url()).reconnect(quick()).retry_window(4).start().unwrap();
+    let client = support::client(server.url()).reconnect(quick()).retry_window(4).start().unwrap();
     let socket = client.socket();
     let mut recorder = Recorder::of(socket);
     recorder.next_ready().await;
@@ -1404,7 +1404,7 @@ async fn an_event_with_more_attachments_than_official_servers_take_is_refused() 
     assert_eq!(echoed.map(|echoed: (Vec<Bytes>,)| echoed.0.len()), Ok(10));
 
     // Who says that the server takes more, and is wrong, learns that.
-    let builder = Client::builder(server.url()).reconnect(quick()).max_attachments(11);
+    let builder = support::client(server.url()).reconnect(quick()).max_attachments(11);
     let client = builder.start().unwrap();
     let asked = client.socket().emit_with_ack::<()>("echo", (attachments,)).retries(3);
     let Err(AckError::Unsendable(event)) = within(asked).await else { panic!("it is taken") };

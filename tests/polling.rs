@@ -12,20 +12,26 @@ mod support;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use actix_socketio::{Client, ConnectFailure, ReadyError, Reason, Transport};
+use actix_socketio::{Client, ConnectFailure, ReadyError, Reason, Transport, Upgraded};
 use bytes::Bytes;
+use futures::StreamExt;
 use serde_json::{Value, json};
 use support::{
     PATIENCE, builder, eventually,
     every::within,
     node::{self, Config, Line},
+    proxy::Proxy,
     raw,
     recorder::Recorder,
+    storm::quick,
 };
+use tokio::sync::Mutex;
 
 const POLLING: [Transport; 1] = [Transport::Polling];
 const UPGRADE: [Transport; 2] = [Transport::Polling, Transport::WebSocket];
-const FALLBACK: [Transport; 2] = [Transport::WebSocket, Transport::Polling];
+
+/// Tests that hold much, or measure what the process holds: one at a time.
+static TURN: Mutex<()> = Mutex::const_new(());
 
 /// Everything that a client does, once.
 async fn main_job(client: &Client, server: &node::Server) {
@@ -74,6 +80,53 @@ async fn polling_becomes_a_websocket() {
     }
 }
 
+#[actix::test]
+async fn subscribers_who_ask_are_told_of_the_upgrade() {
+    let server = node::server(Line::V4);
+    let client = builder(server.url()).transports(UPGRADE).start().unwrap();
+    let mut upgrades = client.socket().listen_to::<Upgraded>().stream();
+    let upgraded = within(upgrades.next()).await.unwrap();
+    assert_eq!((upgraded.namespace(), upgraded.transport()), ("/", Transport::WebSocket));
+    assert_eq!(client.transport(), Some(Transport::WebSocket));
+}
+
+#[actix::test]
+async fn a_request_that_reaches_another_server_says_so_and_the_client_begins_again() {
+    let line = Line::V2_5_1;
+    let [first, second] = [(); 2].map(|()| node::start(line, &Config::default()));
+    let proxy = Proxy::start(first.port());
+    let client = support::client(proxy.url()).transports(POLLING).reconnect(quick());
+    let client = client.start().unwrap();
+    let mut recorder = Recorder::of(client.socket());
+    recorder.next_ready().await;
+    // The poll waits on the first connection, and an event goes through another one.
+    proxy.lead_to(second.port());
+    client.socket().emit("record", ("lost", 1)).unwrap();
+    assert_eq!(recorder.next_disconnected().await, Reason::SessionUnknown);
+    recorder.next_reconnecting().await;
+    recorder.next_ready().await;
+    let _: Value = within(client.socket().emit_with_ack("echo", "there")).await.unwrap();
+    assert_eq!((first.connections("/"), second.connections("/")), (1, 1));
+}
+
+#[actix::test]
+async fn a_session_that_is_given_up_is_closed_at_the_server() {
+    for line in [Line::V2_5_1, Line::V3_1_2, Line::V4] {
+        let server = node::start(line, &Config::default());
+        let proxy = Proxy::start(server.port());
+        let client = support::client(proxy.url()).transports(POLLING).reconnect(quick());
+        let client = client.start().unwrap();
+        let mut recorder = Recorder::of(client.socket());
+        recorder.next_ready().await;
+        // The server reads on, and learns nothing of it.
+        proxy.half_close_to_client();
+        recorder.next_disconnected().await;
+        recorder.next_reconnecting().await;
+        recorder.next_ready().await;
+        eventually("the server knows", || server.disconnections("/") == 1).await;
+    }
+}
+
 /// Numbers go both ways while the transport changes.
 async fn numbers_pass(line: Line, transports: &[Transport], round: u32) {
     const COUNT: u64 = 10_000;
@@ -98,6 +151,7 @@ async fn numbers_pass(line: Line, transports: &[Transport], round: u32) {
 
 #[actix::test]
 async fn ten_thousand_events_pass_each_way() {
+    let _turn = TURN.lock().await;
     for line in [Line::V2_5_1, Line::V3_1_2, Line::V4] {
         numbers_pass(line, &POLLING, 0).await;
         for round in 0..3 {
@@ -111,11 +165,12 @@ async fn polling_is_used_where_the_server_has_no_websocket() {
     for line in [Line::V2_5_1, Line::V3_1_2, Line::V4] {
         let options = json!({ "transports": ["polling"] });
         let server = node::start(line, &Config { options, ..Config::default() });
-        let client = builder(server.url()).transports(FALLBACK).start().unwrap();
+        // By default.
+        let client = Client::builder(server.url()).start().unwrap();
         main_job(&client, &server).await;
         assert_eq!(client.transport(), Some(Transport::Polling), "{line:?}");
         // A websocket alone gets nowhere, and says what would.
-        let client = builder(server.url()).start().unwrap();
+        let client = builder(server.url()).transports([Transport::WebSocket]).start().unwrap();
         let mut recorder = Recorder::of(client.socket());
         let reason = recorder.next_connect_error().await;
         let Reason::Connect(ConnectFailure::NoWebsocket(_)) = reason else { panic!("{reason:?}") };
@@ -213,7 +268,7 @@ async fn an_answer_that_is_none_ends_the_session_and_is_told() {
     for (answer, expected) in [
         (
             http("400 Bad Request", "", r#"{"code":1,"message":"Session ID unknown"}"#),
-            "Session ID unknown",
+            "does not know the session",
         ),
         (http("413 Payload Too Large", "", ""), "too large"),
         (http("500 Internal Server Error", "", "s3"), "500"),
@@ -231,6 +286,7 @@ async fn an_answer_that_is_none_ends_the_session_and_is_told() {
 
 #[actix::test]
 async fn a_body_without_an_end_is_read_in_bounded_memory() {
+    let _turn = TURN.lock().await;
     // Many packets in each of the first answers, with cookies to each of them, until the server has
     // enough.
     const ROUNDS: usize = 10;

@@ -87,7 +87,7 @@ async fn a_server_that_is_restarted_finds_us_again(server: &Target) {
 async fn a_server_that_comes_later_is_found(server: &Target) {
     let port = free_port();
     let client =
-        Client::builder(format!("http://127.0.0.1:{port}")).reconnect(quick()).start().unwrap();
+        support::client(format!("http://127.0.0.1:{port}")).reconnect(quick()).start().unwrap();
     let mut recorder = Recorder::of(client.socket());
     client.socket().emit("echo", "early").unwrap();
     let next = recorder.next_reconnecting().await;
@@ -107,7 +107,7 @@ async fn a_server_that_comes_later_is_found(server: &Target) {
 
 async fn who_is_patient_waits_for_a_server_that_comes_later(server: &Target) {
     let port = free_port();
-    let builder = Client::builder(format!("http://127.0.0.1:{port}"));
+    let builder = support::client(format!("http://127.0.0.1:{port}"));
     let client = builder.reconnect(quick().patient()).start().unwrap();
     let mut recorder = Recorder::of(client.socket());
     let ready = tokio::task::spawn_local(client.socket().ready());
@@ -158,7 +158,7 @@ async fn what_the_server_has_ended_stays_ended(server: &Target) {
 #[actix::test]
 async fn it_gives_up_when_all_attempts_have_failed() {
     let url = format!("http://127.0.0.1:{}", free_port());
-    let client = Client::builder(url).reconnect(quick().attempts(3)).start().unwrap();
+    let client = support::client(url).reconnect(quick().attempts(3)).start().unwrap();
     let mut recorder = Recorder::of(client.socket());
     for number in 1..=3 {
         assert_eq!(recorder.next_reconnecting().await.attempt(), number);
@@ -191,7 +191,7 @@ async fn what_will_not_change_by_itself_ends_the_wait_at_once_but_not_the_client
         // For longer than the test has.
         let hour = Duration::from_secs(3_600);
         let slow =
-            || Client::builder(server.url()).reconnect(Reconnect::default().delay(hour, hour));
+            || support::client(server.url()).reconnect(Reconnect::default().delay(hour, hour));
         let reason = Reason::Connect(ConnectFailure::Status(status));
         assert_eq!(failing(within(slow().connect()).await), reason);
 
@@ -211,7 +211,7 @@ async fn what_will_not_change_by_itself_ends_the_wait_at_once_but_not_the_client
 async fn who_connects_again_waits_for_what_comes_of_that() {
     let server = Scripted::start();
     server.refuse_next(404, "no");
-    let client = Client::builder(server.url()).reconnect(Reconnect::never()).start().unwrap();
+    let client = support::client(server.url()).reconnect(Reconnect::never()).start().unwrap();
     let not_found = Reason::Connect(ConnectFailure::Status(404));
     assert_eq!(within(client.socket().ready()).await, Err(ReadyError::Ended(not_found)));
     // Somebody has mended the server.
@@ -225,7 +225,7 @@ async fn who_connects_again_waits_for_what_comes_of_that() {
 
 #[actix::test]
 async fn a_host_that_nobody_knows_ends_the_wait_at_once() {
-    let client = Client::builder("http://no-such-host.invalid:3000").connect();
+    let client = support::client("http://no-such-host.invalid:3000").connect();
     let reason = failing(within(client).await);
     let Reason::Connect(ConnectFailure::UnknownHost(error)) = &reason else { panic!("{reason:?}") };
     assert!(error.starts_with("no-such-host.invalid:3000: "), "{error}");
@@ -235,7 +235,7 @@ async fn a_host_that_nobody_knows_ends_the_wait_at_once() {
 #[actix::test]
 async fn a_dead_port_ends_the_wait_after_a_few_attempts_but_not_the_client() {
     let link = format!("127.0.0.1:{}", free_port());
-    let builder = || Client::builder(format!("http://{link}"));
+    let builder = || support::client(format!("http://{link}"));
     let reason = failing(within(builder().reconnect(quick()).connect()).await);
     let Reason::Connect(ConnectFailure::Unreachable(error)) = &reason else { panic!("{reason:?}") };
     assert!(error.starts_with(&format!("{link}: Connection refused")), "{error}");
@@ -256,7 +256,7 @@ async fn a_disconnect_ends_the_waiting() {
     for _ in 0..2 {
         server.refuse_next(503, "later");
     }
-    let client = Client::builder(server.url()).reconnect(quick()).start().unwrap();
+    let client = support::client(server.url()).reconnect(quick()).start().unwrap();
     let mut recorder = Recorder::of(client.socket());
     let next = recorder.next_reconnecting().await;
     assert_eq!(next.reason(), &Reason::Connect(ConnectFailure::Status(503)));
@@ -276,7 +276,7 @@ async fn a_disconnect_ends_the_waiting() {
 #[actix::test]
 async fn a_shutdown_ends_the_waiting() {
     let url = format!("http://127.0.0.1:{}", free_port());
-    let client = Client::builder(url).reconnect(quick()).start().unwrap();
+    let client = support::client(url).reconnect(quick()).start().unwrap();
     let mut recorder = Recorder::of(client.socket());
     recorder.next_reconnecting().await;
     client.socket().emit("never", ()).unwrap();

@@ -160,6 +160,8 @@ impl Connection {
         self.core.handle_upgraded();
         self.status.set_transport(self.core.transport());
         self.journal.upgraded();
+        self.dispatch();
+        self.tell(|| FromConnection::Upgraded { transport: self.core.transport() });
     }
 
     pub(crate) fn handle_timeout(&mut self, now: Instant) {

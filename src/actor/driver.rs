@@ -35,6 +35,7 @@ const BATCH: usize = 128;
 pub(crate) struct Driver {
     dialer: Dialer,
     link: Link,
+    farewell: Farewell,
     timer: Timer,
     clock: SuspendWatch,
     watch: Watch,
@@ -77,6 +78,16 @@ impl Watch {
     }
 }
 
+/// What tells the server that a connection has been given up.
+#[derive(Default)]
+struct Farewell(Option<LocalBoxFuture<'static, ()>>);
+
+impl std::fmt::Debug for Farewell {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.0.is_some() { "Farewell" } else { "None" })
+    }
+}
+
 enum Link {
     Down,
     Dialling(LocalBoxFuture<'static, Result<transport::Link, DialFailure>>),
@@ -102,7 +113,8 @@ impl std::fmt::Debug for Link {
 impl Driver {
     pub(crate) fn new(target: Target) -> Self {
         let (timer, clock, watch) = (Timer::default(), SuspendWatch::new(), Watch::default());
-        Self { dialer: Dialer::new(target), link: Link::Down, timer, clock, watch }
+        let (dialer, farewell) = (Dialer::new(target), Farewell::default());
+        Self { dialer, link: Link::Down, farewell, timer, clock, watch }
     }
 
     fn act(&mut self, action: Action, core: &proto::Connection, cx: &mut TaskContext<'_>) {
@@ -112,20 +124,36 @@ impl Driver {
                 self.link = Link::Closing { transport, said: false };
             }
             (Action::Close, other) => self.link = other,
-            (Action::Drop, link) => hang_up(link, cx),
+            (Action::Drop, link) => self.hang_up(link, cx),
             (Action::Dial(protocol), link) => {
-                hang_up(link, cx);
+                self.hang_up(link, cx);
                 say!(log::Level::Debug, "{}: dialling", self.dialer.authority());
                 let dial =
                     DialContext { attempt: core.attempt(), reason: core.last_reason().cloned() };
-                self.link = Link::Dialling(Box::pin(self.dialer.dial(
-                    protocol,
-                    core.transport(),
-                    core.is_polling_alone(),
-                    dial,
-                )));
+                let dialling =
+                    self.dialer.dial(protocol, core.transport(), core.is_polling_alone(), dial);
+                let farewell = self.farewell.0.take();
+                self.link = Link::Dialling(Box::pin(async {
+                    // The server continues a session only after it has noticed its end.
+                    if let Some(farewell) = farewell {
+                        farewell.await;
+                    }
+                    dialling.await
+                }));
             }
         }
+    }
+
+    /// Gives a connection up, and goes on with telling the server so.
+    fn hang_up(&mut self, link: Link, cx: &mut TaskContext<'_>) {
+        if let Link::Up(transport) | Link::Closing { transport, said: false } = link {
+            self.farewell.0 = transport.hang_up(cx);
+        }
+        self.part(cx);
+    }
+
+    fn part(&mut self, cx: &mut TaskContext<'_>) {
+        self.farewell.0.take_if(|farewell| farewell.as_mut().poll(cx).is_ready());
     }
 
     fn dial(&mut self, connection: &mut Connection, now: Instant, cx: &mut TaskContext<'_>) {
@@ -218,6 +246,7 @@ impl Driver {
         while let Some(action) = connection.core.poll_action() {
             self.act(action, &connection.core, cx);
         }
+        self.part(cx);
         self.dial(connection, now, cx);
         connection.core.note_lateness(now, false);
         let outcome = self.read(connection, now, cx).and_then(|inflow| {
@@ -230,7 +259,8 @@ impl Driver {
         });
         let inflow = outcome.unwrap_or_else(|reason| {
             // A peer that closes gets a close frame back; for one that is gone it does not matter.
-            hang_up(std::mem::replace(&mut self.link, Link::Down), cx);
+            let link = std::mem::replace(&mut self.link, Link::Down);
+            self.hang_up(link, cx);
             connection.core.handle_lost(now, reason);
             Inflow::Dry
         });
@@ -285,16 +315,6 @@ impl ActorFuture<Connection> for Driver {
             }
         }
     }
-}
-
-/// Sends a close frame as far as that is possible without waiting.
-fn hang_up(link: Link, cx: &mut TaskContext<'_>) {
-    let (Link::Up(mut transport) | Link::Closing { mut transport, said: false }) = link else {
-        return;
-    };
-    // Whether it works or not, the socket is dropped.
-    transport.start_close();
-    drop(transport.poll_flush(cx));
 }
 
 #[cfg(test)]

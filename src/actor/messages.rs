@@ -17,6 +17,7 @@ use crate::{
     backpressure::receive_window::Load,
     proto::{
         outgoing::Outgoing, packet::Packet, reason::Reason, session::Session, suspect::Suspect,
+        transports::Transport,
     },
 };
 
@@ -28,6 +29,8 @@ pub(crate) enum FromConnection {
     Opened { session: Session },
     /// Packets of this namespace.
     Routed { epoch: u64, packets: Vec<Packet>, held: Held },
+    /// The connection has another transport.
+    Upgraded { transport: Transport },
     /// The connection is lost, or could not be made.
     Lost { reason: Reason, again: bool, suspect: Option<Suspect> },
     /// Packets that the connection has not written.

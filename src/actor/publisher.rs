@@ -13,8 +13,11 @@ use crate::{
     display::Name,
     message::{
         ConnectError, Disconnected, Emitted, Event, GaveUp, Ready, Reconnecting, ServerError,
+        Upgraded,
     },
-    proto::{outgoing::Outgoing, packet::Body, reason::Reason, refusal::Refusal},
+    proto::{
+        outgoing::Outgoing, packet::Body, reason::Reason, refusal::Refusal, transports::Transport,
+    },
     stats::Counters,
 };
 
@@ -80,6 +83,11 @@ impl Publisher {
         let namespace = self.name.namespace.clone();
         let retrying = Reconnecting { namespace, attempt, delay, reason };
         self.subscribers.tell(&Notice::Reconnecting(retrying));
+    }
+
+    pub(crate) fn upgraded(&mut self, transport: Transport) {
+        let namespace = self.name.namespace.clone();
+        self.subscribers.tell(&Notice::Upgraded(Upgraded { namespace, transport }));
     }
 
     pub(crate) fn gave_up(&mut self, attempts: u32, reason: Reason) {

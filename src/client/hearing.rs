@@ -99,7 +99,7 @@ impl Socket {
 
     /// Subscribes an actor to one kind of message: [`Ready`], [`Event`], [`Disconnected`],
     /// [`ConnectError`](crate::ConnectError), [`Reconnecting`](crate::Reconnecting),
-    /// [`GaveUp`](crate::GaveUp), [`ServerError`](crate::ServerError), [`Lagged`](crate::Lagged),
+    /// [`Upgraded`](crate::Upgraded), [`GaveUp`](crate::GaveUp), [`ServerError`](crate::ServerError), [`Lagged`](crate::Lagged),
     /// [`Undecodable`](crate::Undecodable) or [`Emitted`](crate::Emitted).
     ///
     /// All calls of one actor make one subscription, with one order. So its `Lagged` tells of the

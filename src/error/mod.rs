@@ -22,6 +22,7 @@
 //! | [`TransportClose`](Reason::TransportClose) | `transport close` | the other side closed the connection | yes |
 //! | [`ServerShutdown`](Reason::ServerShutdown) | `transport close` | close code 1001 or 1012: the server shuts down or restarts | yes |
 //! | [`TransportError`](Reason::TransportError) | `transport error` | reading or writing failed | yes |
+//! | [`SessionUnknown`](Reason::SessionUnknown) | `transport error` | with polling: the request reached a server that does not have the session | yes |
 //! | [`TooLargeForServer`](Reason::TooLargeForServer) | `transport close` | close code 1009, or HTTP status 413 with polling: the server's limit was exceeded | yes |
 //! | [`TooLarge`](Reason::TooLarge) | `transport error` | a message of the server exceeds this client's limit | yes |
 //! | [`Protocol`](Reason::Protocol) | `parse error` | the server broke the protocol | yes |

@@ -16,8 +16,8 @@
 //! | the URL has `http`, and the port speaks TLS | `https` in the URL | [`NoAnswer`](crate::ConnectFailure::NoAnswer), or that the answer is not HTTP |
 //! | the program was built without the cargo feature `rustls` | build with it | [`BuildError::Url`](crate::BuildError::Url) at the start |
 //! | ciphers, versions or checks of your own | `Tls::from_config` | – |
-//! | a proxy does not let websockets pass, or the server has none | [`transports`](crate::ClientBuilder::transports) | [`NoAnswer`](crate::ConnectFailure::NoAnswer), an HTTP [`Status`](crate::ConnectFailure::Status), or [`NoWebsocket`](crate::ConnectFailure::NoWebsocket) |
-//! | polling through a balancer ends with "Session ID unknown" | at the balancer: sticky sessions, by cookie or address; the client sends its cookies back | [`TransportError`](crate::Reason::TransportError), with the server's text |
+//! | a proxy does not let websockets pass, or the server has none | none: the client changes to polling, unless [`transports`](crate::ClientBuilder::transports) says otherwise | [`NoAnswer`](crate::ConnectFailure::NoAnswer), an HTTP [`Status`](crate::ConnectFailure::Status), or [`NoWebsocket`](crate::ConnectFailure::NoWebsocket) |
+//! | polling through a balancer ends again and again | at the balancer: sticky sessions, by cookie or address; the client sends its cookies back | [`SessionUnknown`](crate::Reason::SessionUnknown) |
 //! | attachments from socketioxide 0.18 by polling | a websocket: that server joins packets without a separator | [`Protocol`](crate::Reason::Protocol), malformed JSON |
 //!
 //! With polling, each batch of events is an HTTP request. A request is never repeated, since its events may

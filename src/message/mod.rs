@@ -16,7 +16,10 @@ use crate::{
     display::Name,
     message::answer::{AnswerError, Respond},
     payload::{Payload, encode_event, encode_reply, error::DecodeError},
-    proto::{emit::Emit, engine::Protocol, error::EmitError, reason::Reason, refusal::Refusal},
+    proto::{
+        emit::Emit, engine::Protocol, error::EmitError, reason::Reason, refusal::Refusal,
+        transports::Transport,
+    },
 };
 
 impl Message for Emit {
@@ -522,6 +525,29 @@ impl ServerError {
     /// The server's words: the message or the data of the error.
     pub fn error(&self) -> &Refusal {
         &self.error
+    }
+}
+
+/// The connection, which began with HTTP long-polling, is a websocket now; see
+/// [`ClientBuilder::transports`](crate::ClientBuilder::transports).
+///
+/// Nothing is lost or reordered by that. Each namespace of the client that has subscribers for it tells of it.
+#[derive(Debug, Clone, PartialEq, Eq, Message)]
+#[rtype(result = "()")]
+pub struct Upgraded {
+    pub(crate) namespace: ByteString,
+    pub(crate) transport: Transport,
+}
+
+impl Upgraded {
+    /// The namespace that tells of it.
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    /// The transport that is used from now on.
+    pub fn transport(&self) -> Transport {
+        self.transport
     }
 }
 

@@ -60,6 +60,12 @@ pub enum Reason {
     /// Reading from or writing to the connection failed.
     #[error("the connection failed: {0}")]
     TransportError(String),
+    /// With polling: the server that a request reached does not have the session. It has ended it, or it is another
+    /// server than the one that began it: several servers behind one address need sticky sessions.
+    #[error(
+        "the server does not know the session: it has ended, or a balancer without sticky sessions is on the way"
+    )]
+    SessionUnknown,
     /// The server closed the connection because a message exceeded its limit (close code 1009, or HTTP
     /// status 413 with polling; `maxHttpBufferSize` of the official server, 1 MB by default).
     #[error("the server refused a message as too large")]
@@ -120,6 +126,7 @@ impl Reason {
             | Self::TransportClose(_)
             | Self::ServerShutdown
             | Self::TransportError(_)
+            | Self::SessionUnknown
             | Self::TooLargeForServer
             | Self::Connect(_) => Initiator::Remote,
         }
@@ -159,6 +166,7 @@ impl Reason {
             Self::TransportClose(_) => "transport_close",
             Self::ServerShutdown => "server_shutdown",
             Self::TransportError(_) => "transport_error",
+            Self::SessionUnknown => "session_unknown",
             Self::TooLargeForServer => "too_large_for_server",
             Self::TooLarge { .. } => "too_large",
             Self::Protocol(_) => "protocol",
@@ -179,7 +187,9 @@ impl Reason {
             Self::TransportClose(_) | Self::ServerShutdown | Self::TooLargeForServer => {
                 Some("transport close")
             }
-            Self::TransportError(_) | Self::TooLarge { .. } => Some("transport error"),
+            Self::TransportError(_) | Self::SessionUnknown | Self::TooLarge { .. } => {
+                Some("transport error")
+            }
             Self::Protocol(_) => Some("parse error"),
             Self::Shutdown | Self::Reconnect => Some("forced close"),
             Self::Refused(_)
@@ -300,6 +310,7 @@ pub(crate) mod tests {
             Reason::TransportClose(Some(4_000)),
             Reason::ServerShutdown,
             Reason::TransportError("reset".to_owned()),
+            Reason::SessionUnknown,
             Reason::TooLargeForServer,
             Reason::TooLarge { limit: 1 },
             Reason::Protocol(ProtocolError::Utf8),

@@ -18,7 +18,7 @@ use super::{
     connector::Connector,
     cookies::Cookies,
     polling::{Answer, Failure as PollFailure, Polling},
-    refusal::{ReadRefusals, Refused, Words},
+    refusal::{Meaning, ReadRefusals, Refused, Words},
     request::{Headers, Query},
 };
 use crate::{
@@ -333,9 +333,11 @@ fn failure(error: WsClientError, server: &str) -> DialFailure {
 }
 
 fn refusal(Refused { status, retry_after, words }: Refused) -> DialFailure {
-    let Words { shown: says, no_websocket } = words;
+    let Words { shown: says, meaning } = words;
     let (failure, says) = match says {
-        Some(says) if no_websocket => (ConnectFailure::NoWebsocket(says), None),
+        Some(says) if meaning == Some(Meaning::NoWebsocket) => {
+            (ConnectFailure::NoWebsocket(says), None)
+        }
         says => (ConnectFailure::Status(status.as_u16()), says),
     };
     DialFailure { reason: Reason::Connect(failure), retry_after, says }

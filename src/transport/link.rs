@@ -2,6 +2,8 @@
 
 use std::task::{Context, Poll, ready};
 
+use futures::future::LocalBoxFuture;
+
 use super::{
     WebSocket,
     polling::{Polled, Polling},
@@ -54,6 +56,20 @@ impl Link {
         match self {
             Self::WebSocket(websocket) => websocket.start_close(),
             Self::Polling(polling) => polling.start_close(),
+        }
+    }
+
+    /// Gives the connection up: closes it as far as that is possible without waiting. What else the server should be
+    /// told is a future, which the next connection waits for.
+    pub(crate) fn hang_up(self, cx: &mut Context<'_>) -> Option<LocalBoxFuture<'static, ()>> {
+        match self {
+            Self::WebSocket(mut websocket) => {
+                websocket.start_close();
+                // Whether it works or not, the socket is dropped.
+                drop(websocket.poll_flush(cx));
+                None
+            }
+            Self::Polling(polling) => polling.hang_up(),
         }
     }
 

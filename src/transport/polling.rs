@@ -16,14 +16,19 @@ use awc::{
 use bytes::Bytes;
 use futures::{future::LocalBoxFuture, stream::LocalBoxStream};
 
-use super::{WebSocket, cookies::Cookies, dial::Road, refusal::Refused};
+use super::{
+    WebSocket,
+    cookies::Cookies,
+    dial::Road,
+    refusal::{Meaning, Refused},
+};
 use crate::{
     logs::say,
     proto::{
         deadline::deadline_after,
         engine::{Frame, Incoming, Message},
         polling,
-        reason::Reason,
+        reason::{ConnectFailure, Reason},
     },
     runtime::clock::{self, Timer},
 };
@@ -33,6 +38,9 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the open requests may then take. A server answers a poll within 100 milliseconds for that
 /// purpose; a POST has to get there.
 const PAUSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long the request that gives a session up may take. The next session waits for it.
+const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The answer to a poll. The type that awc has for it depends on awc's features.
 pub(super) struct Answer {
@@ -116,12 +124,18 @@ impl Failure {
             Self::Refused(Refused { status, .. }) if status.as_u16() == PAYLOAD_TOO_LARGE => {
                 Reason::TooLargeForServer
             }
+            Self::Refused(Refused { words, .. })
+                if words.meaning == Some(Meaning::SessionUnknown) =>
+            {
+                Reason::SessionUnknown
+            }
             Self::Refused(Refused { status, words, .. }) => {
                 let says = words.shown.map(|says| format!(": {says}")).unwrap_or_default();
                 Reason::TransportError(format!(
                     "a poll was refused with HTTP status {status}{says}"
                 ))
             }
+            Self::Lost(Reason::Connect(ConnectFailure::NoAnswer)) => Reason::TransportClose(None),
             Self::Lost(Reason::Connect(failure)) => Reason::TransportError(failure.to_string()),
             Self::Lost(reason) => reason,
         }
@@ -276,6 +290,18 @@ impl Polling {
     pub(super) fn start_close(&mut self) {
         self.core.close();
         self.probe = Probe::Idle;
+    }
+
+    /// Gives the session up. A server notices at once that a websocket is gone. Of a session by polling it
+    /// notices nothing between two requests, up to the end of its heartbeat: this tells it.
+    pub(super) fn hang_up(self) -> Option<LocalBoxFuture<'static, ()>> {
+        let Self { core, road, cookies, .. } = self;
+        let post = road.post(core.sid()?, core.farewell()?, &cookies);
+        Some(Box::pin(async {
+            if let Some(Err(failure)) = clock::within(FAREWELL_TIMEOUT, post).await {
+                say!(log::Level::Debug, "the server may not know of the end: {failure:?}");
+            }
+        }))
     }
 
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Reason>> {

@@ -78,8 +78,30 @@ impl Error for NeverFinal {}
 pub(super) struct Words {
     /// For people to read: shortened and escaped.
     pub(super) shown: Option<String>,
+    pub(super) meaning: Option<Meaning>,
+}
+
+/// What servers say in words, and mean for the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Meaning {
     /// The server has no websocket transport.
-    pub(super) no_websocket: bool,
+    NoWebsocket,
+    /// It has no session of this id.
+    SessionUnknown,
+}
+
+impl Meaning {
+    /// The texts of servers in JavaScript (and Rust), and in Python. A Python server in a mode without
+    /// websockets says no more than "Bad Request"; without the quotes that may come from anything.
+    fn of(said: &str, body: &str) -> Option<Self> {
+        match said {
+            "Transport unknown" | "Invalid transport" => Some(Self::NoWebsocket),
+            "Session ID unknown" => Some(Self::SessionUnknown),
+            _ if body == "\"Bad Request\"" => Some(Self::NoWebsocket),
+            _ if said.starts_with("Invalid session") => Some(Self::SessionUnknown),
+            _ => None,
+        }
+    }
 }
 
 impl Words {
@@ -98,12 +120,9 @@ impl Words {
         } else {
             text
         };
-        // The texts of servers in JavaScript (and Rust), and in Python. A Python server in a mode without
-        // websockets says no more than "Bad Request"; without the quotes that may come from anything.
-        let no_websocket =
-            matches!(said, "Transport unknown" | "Invalid transport") || text == "\"Bad Request\"";
+        let meaning = Meaning::of(said, text);
         let shown = (!said.is_empty()).then(|| brief(&said));
-        Self { shown, no_websocket }
+        Self { shown, meaning }
     }
 }
 

@@ -6,7 +6,7 @@
 
 use super::node::{self, Config, Line};
 use super::{PATIENCE, oxide};
-use actix_socketio::{Client, ClientBuilder, Parser};
+use actix_socketio::{Client, ClientBuilder, Parser, Transport};
 use std::panic::Location;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -156,7 +156,9 @@ impl Target {
     }
 
     pub fn builder(&self) -> ClientBuilder {
-        super::builder(self.url()).parser(self.parser())
+        let builder = super::builder(self.url()).parser(self.parser());
+        // By polling, it joins packets of one event without anything between them: this is its fault.
+        if self.is_oxide() { builder.transports([Transport::WebSocket]) } else { builder }
     }
 
     /// A client with the defaults, just started.

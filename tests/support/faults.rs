@@ -83,14 +83,20 @@ impl Fault {
                 proxy.refuse(false);
             }
         }
-        let again =
-            |now: &super::proxy::Counts| now.connections > before.connections && now.open == 1;
+        // By polling, there are several connections, and some of them are of no use any more.
+        let polls = super::begins_with_polling();
+        let again = |now: &super::proxy::Counts| {
+            now.connections > before.connections && (polls || now.open == 1)
+        };
         let what = format!("another connection after {self:?}");
         let mut cut = pin!(proxy.until(&what, again));
         // A server says nothing to a client that is not yet there again, and what is cut after some
         // bytes needs them to pass.
         while tokio::time::timeout(SILENCE, cut.as_mut()).await.is_err() {
             talk();
+            if polls {
+                proxy.cut();
+            }
         }
     }
 }

@@ -34,7 +34,9 @@ pub mod storm;
 pub mod tls;
 pub mod watch;
 
-use actix_socketio::{Client, ClientBuilder, Reconnect};
+use actix_socketio::{Client, ClientBuilder, Reconnect, Transport};
+use std::collections::BTreeSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long a test waits for something which is due at once before it fails.
@@ -49,10 +51,45 @@ pub async fn eventually(what: &str, mut check: impl FnMut() -> bool) {
     }
 }
 
+/// The ports of servers of this process that know websockets and nothing else.
+static WITHOUT_POLLING: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+
+fn without_polling() -> MutexGuard<'static, BTreeSet<u16>> {
+    WITHOUT_POLLING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Has [`client`] use nothing but a websocket with the server at this port.
+pub fn has_no_polling(port: u16) {
+    without_polling().insert(port);
+}
+
+/// A client with the defaults. The environment variable `TRANSPORTS` has it use others than those of the library, if
+/// the server has them: `polling` alone, or `upgrade`, from polling to a websocket.
+pub fn client(url: impl Into<String>) -> ClientBuilder {
+    let url = url.into();
+    let rest = url.rsplit(':').next().and_then(|rest| rest.split('/').next());
+    let port = rest.and_then(|port| port.parse().ok());
+    let builder = Client::builder(url);
+    if port.is_some_and(|port| without_polling().contains(&port)) {
+        return builder.transports([Transport::WebSocket]);
+    }
+    match std::env::var("TRANSPORTS").as_deref() {
+        Err(_) => builder,
+        Ok("polling") => builder.transports([Transport::Polling]),
+        Ok("upgrade") => builder.transports([Transport::Polling, Transport::WebSocket]),
+        Ok(other) => panic!("TRANSPORTS={other:?} is neither polling nor upgrade"),
+    }
+}
+
+/// Whether [`client`] has its clients begin with polling.
+pub fn begins_with_polling() -> bool {
+    std::env::var_os("TRANSPORTS").is_some()
+}
+
 /// A client for which the end of a connection is the end. Most tests look at just that; the others
 /// say what they want instead.
 pub fn builder(url: impl Into<String>) -> ClientBuilder {
-    Client::builder(url).reconnect(Reconnect::never())
+    client(url).reconnect(Reconnect::never())
 }
 
 /// How much memory the process holds now, in bytes, where the system tells.

@@ -159,6 +159,11 @@ impl Proxy {
         self.tell(|state| state.fuse = Some((direction, bytes.max(1))));
     }
 
+    /// Leads new connections to this port.
+    pub fn lead_to(&self, upstream: u16) {
+        self.tell(|state| state.upstream = upstream);
+    }
+
     /// Whether new connections are closed as soon as they are accepted.
     pub fn refuse(&self, refuse: bool) {
         self.tell(|state| state.refusing = refuse);

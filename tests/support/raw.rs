@@ -36,6 +36,7 @@ fn start_behind(
 ) -> Raw {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     let address = listener.local_addr().expect("a bound listener has an address");
+    super::has_no_polling(address.port());
     let (over, answer) = (Arc::new(AtomicBool::new(false)), Arc::new(answer));
     let is_over = Arc::clone(&over);
     thread::spawn(move || {

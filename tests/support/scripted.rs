@@ -61,6 +61,7 @@ impl Scripted {
         });
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let address = listener.local_addr().expect("a bound listener has an address");
+        super::has_no_polling(address.port());
         let state = web::Data::from(Arc::clone(&shared));
         let (started, handle) = std::sync::mpsc::channel();
         let thread = thread::spawn(move || {

@@ -109,7 +109,7 @@ impl Storm {
         let proxy = Proxy::start(server.port());
         // A thread of its own, so that the test is not in step with it.
         let arbiter = Arbiter::new();
-        let builder = Client::builder(proxy.url()).reconnect(quick()).send_buffer(BUFFER, 1 << 20);
+        let builder = super::client(proxy.url()).reconnect(quick()).send_buffer(BUFFER, 1 << 20);
         // A question that is forgotten is not to be saved by that.
         let builder = builder.ack_timeout(2 * PATIENCE);
         let client = builder.start_in(&arbiter.handle()).unwrap();

@@ -18,7 +18,7 @@ use crate::{
     },
     message::{
         ConnectError, Disconnected, Emitted, Event, GaveUp, Lagged, Ready, Reconnecting,
-        ServerError, Undecodable, contract::NamedEvent,
+        ServerError, Undecodable, Upgraded, contract::NamedEvent,
     },
 };
 
@@ -169,6 +169,7 @@ notices!(
     ConnectError: connect_error,
     Lagged: lagged,
     Reconnecting: reconnecting,
+    Upgraded: upgraded,
     GaveUp: gave_up,
     ServerError: server_error,
     Undecodable: undecodable,
@@ -192,7 +193,7 @@ impl Notice {
             | Self::Reconnecting(Reconnecting { reason, .. })
             | Self::GaveUp(GaveUp { reason, .. }) => reason.held(),
             Self::ServerError(ServerError { error, .. }) => error.held(),
-            Self::Ready(_) | Self::Lagged(_) => 0,
+            Self::Ready(_) | Self::Lagged(_) | Self::Upgraded(_) => 0,
         }
     }
 }
@@ -341,7 +342,7 @@ impl fmt::Debug for Interests {
 /// [`Socket::subscribe_to`](crate::Socket::subscribe_to).
 ///
 /// It is implemented for [`Ready`], [`Event`], [`Disconnected`], [`ConnectError`], [`Lagged`],
-/// [`Reconnecting`], [`GaveUp`], [`ServerError`], [`Undecodable`] and [`Emitted`], and for nothing else.
+/// [`Reconnecting`], [`Upgraded`], [`GaveUp`], [`ServerError`], [`Undecodable`] and [`Emitted`], and for nothing else.
 pub trait Subscribable: Message<Result = ()> + Listenable + sealed::Kind {}
 
 /// What can be heard with [`Socket::listen_to`](crate::Socket::listen_to): each

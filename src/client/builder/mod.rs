@@ -204,7 +204,7 @@ impl ClientBuilder {
             max_payload: None,
             retries: 0,
             retry_window: 1,
-            transports: vec![Transport::WebSocket],
+            transports: vec![Transport::WebSocket, Transport::Polling],
             message_ids: false,
             offline: Offline::Buffer,
             overflow: Overflow::Pause,

@@ -72,7 +72,8 @@ impl ClientBuilder {
         self
     }
 
-    /// The transports that may be used, in order of preference. Default: a websocket alone.
+    /// The transports that may be used, in order of preference. Default: `[WebSocket, Polling]`, which costs
+    /// nothing where websockets work.
     ///
     /// | transports | |
     /// |---|---|
@@ -80,6 +81,10 @@ impl ClientBuilder {
     /// | `[WebSocket, Polling]` | a websocket; HTTP long-polling where none can be opened, for instance because a proxy does not let it pass |
     /// | `[Polling, WebSocket]` | polling first, and from there an upgrade to a websocket, as the official client does |
     /// | `[Polling]` | polling alone |
+    ///
+    /// Polling is tried right behind a websocket that was refused, closed or not answered. It is not tried where it would
+    /// end in the same way: the server cannot be reached, its certificate is no good, or it lets nobody in (HTTP
+    /// status 401, 403, 407, 429, 503, 504, or a redirect).
     ///
     /// With both, a connection that begins with polling becomes a websocket as soon as the server answers on
     /// one. Nothing is lost or reordered by that, and if it does not work, polling goes on. Once a websocket
@@ -90,8 +95,8 @@ impl ClientBuilder {
     /// ```
     /// use actix_socketio::{Client, ClientBuilder, Transport};
     ///
-    /// fn through_any_proxy(url: &str) -> ClientBuilder {
-    ///     Client::builder(url).transports([Transport::WebSocket, Transport::Polling])
+    /// fn as_the_official_client(url: &str) -> ClientBuilder {
+    ///     Client::builder(url).transports([Transport::Polling, Transport::WebSocket])
     /// }
     /// ```
     #[must_use]

@@ -25,6 +25,8 @@ use super::{
     peer_text::PeerText,
 };
 
+const CLOSE: Message<'static> = Message::Text("1", "");
+
 #[derive(Debug)]
 pub(crate) struct Polling {
     /// The largest packet to take in, in bytes.
@@ -198,6 +200,15 @@ impl Polling {
         }
     }
 
+    /// What ends a session that is given up: the close packet alone, since what else waits may have to be told
+    /// of as lost. `None` if the server has been told, or there is no session.
+    pub(crate) fn farewell(&self) -> Option<Post> {
+        let session = self.session.as_ref().filter(|_| self.ending != Ending::Said)?;
+        let mut batch = Batch::new(session.protocol, None);
+        batch.push(CLOSE);
+        batch.take()
+    }
+
     /// Whether everything is sent, the close packet last.
     pub(crate) fn is_closed(&self) -> bool {
         self.ending == Ending::Said && self.post.is_none() && self.is_batch_empty()
@@ -223,7 +234,7 @@ impl Polling {
         }
         let session = self.session.as_mut()?;
         if self.ending == Ending::Closing && session.batch.has_room() {
-            session.batch.push(Message::Text("1", ""));
+            session.batch.push(CLOSE);
             self.ending = Ending::Said;
         }
         let post = session.batch.take()?;
