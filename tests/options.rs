@@ -107,6 +107,7 @@ fn client_edges() -> Vec<Edge<ClientBuilder>> {
                 (&[Transport::WebSocket, Transport::Polling], Works),
             ],
         ),
+        edges("remember_upgrade", B::remember_upgrade, [(false, Works), (true, Works)]),
         edges("message_ids", B::message_ids, [(false, Works), (true, Works)]),
         edges("send_buffer", |builder: B, (n, bytes)| builder.send_buffer(n, bytes), LOADS),
         edges("pending_acks", B::pending_acks, COUNTS),

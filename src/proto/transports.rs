@@ -30,13 +30,19 @@ pub(crate) enum Allowed {
     Polling,
     /// A websocket, and polling where that cannot be opened.
     WebSocketFirst,
-    /// Polling, and from there an upgrade to a websocket.
-    PollingFirst,
+    /// Polling, and from there an upgrade to a websocket. `remembers`: once that has worked, the next connection begins
+    /// with a websocket.
+    PollingFirst {
+        remembers: bool,
+    },
 }
 
 impl Allowed {
     /// The first one of the list, and perhaps another one. `None` if there is none.
-    pub(crate) fn of(transports: impl IntoIterator<Item = Transport>) -> Option<Self> {
+    pub(crate) fn of(
+        transports: impl IntoIterator<Item = Transport>,
+        remembers: bool,
+    ) -> Option<Self> {
         let mut transports = transports.into_iter();
         let first = transports.next()?;
         let has_other = transports.any(|other| other != first);
@@ -44,7 +50,7 @@ impl Allowed {
             (Transport::WebSocket, false) => Self::WebSocket,
             (Transport::WebSocket, true) => Self::WebSocketFirst,
             (Transport::Polling, false) => Self::Polling,
-            (Transport::Polling, true) => Self::PollingFirst,
+            (Transport::Polling, true) => Self::PollingFirst { remembers },
         })
     }
 }
@@ -80,7 +86,9 @@ impl Transports {
             Allowed::Polling => false,
             Allowed::WebSocketFirst => !self.is_blocked,
             // It has worked, and saves the requests before it.
-            Allowed::PollingFirst => self.has_upgraded && !self.is_blocked,
+            Allowed::PollingFirst { remembers } => {
+                remembers && self.has_upgraded && !self.is_blocked
+            }
         };
         self.current = if has_websocket { Transport::WebSocket } else { Transport::Polling };
     }
@@ -88,7 +96,8 @@ impl Transports {
     /// There is no connection with the current transport. `true` if the other one is to be tried.
     pub(crate) fn handle_failure(&mut self, reason: &Reason) -> bool {
         let is_open_to_polling = self.current == Transport::WebSocket && is_of_websockets(reason);
-        let has_polling = matches!(self.allowed, Allowed::WebSocketFirst | Allowed::PollingFirst);
+        let has_polling =
+            matches!(self.allowed, Allowed::WebSocketFirst | Allowed::PollingFirst { .. });
         let was_blocked = std::mem::replace(&mut self.is_blocked, is_open_to_polling);
         let other = is_open_to_polling && has_polling && !was_blocked;
         if other {
@@ -148,9 +157,9 @@ mod tests {
             (&[WebSocket, WebSocket], Some(Allowed::WebSocket)),
             (&[Polling], Some(Allowed::Polling)),
             (&[WebSocket, Polling], Some(Allowed::WebSocketFirst)),
-            (&[Polling, Polling, WebSocket], Some(Allowed::PollingFirst)),
+            (&[Polling, Polling, WebSocket], Some(Allowed::PollingFirst { remembers: true })),
         ] {
-            assert_eq!(Allowed::of(list.iter().copied()), expected, "{list:?}");
+            assert_eq!(Allowed::of(list.iter().copied(), true), expected, "{list:?}");
         }
     }
 
@@ -179,12 +188,17 @@ mod tests {
 
     #[test]
     fn an_upgrade_that_has_worked_is_not_needed_again() {
-        let mut transports = Transports::new(Allowed::PollingFirst);
+        let mut transports = Transports::new(Allowed::PollingFirst { remembers: true });
         assert_eq!(transports.current(), Transport::Polling);
         transports.handle_upgraded();
         transports.begin();
         assert_eq!(transports.current(), Transport::WebSocket);
         assert!(transports.handle_failure(&failed()));
+        transports.begin();
+        assert_eq!(transports.current(), Transport::Polling);
+        // Unless that is not wanted.
+        let mut transports = Transports::new(Allowed::PollingFirst { remembers: false });
+        transports.handle_upgraded();
         transports.begin();
         assert_eq!(transports.current(), Transport::Polling);
     }

@@ -92,6 +92,7 @@ pub struct ClientBuilder {
     retries: u32,
     retry_window: usize,
     transports: Vec<Transport>,
+    remember_upgrade: bool,
     message_ids: bool,
     offline: Offline,
     overflow: Overflow,
@@ -119,6 +120,7 @@ impl fmt::Debug for ClientBuilder {
             protocol,
             parser,
             transports,
+            remember_upgrade,
             reconnect,
             connect_timeout,
             join_timeout,
@@ -157,6 +159,7 @@ impl fmt::Debug for ClientBuilder {
             .field("protocol", protocol)
             .field("parser", parser)
             .field("transports", transports)
+            .field("remember_upgrade", remember_upgrade)
             .field("reconnect", reconnect)
             .field("connect_timeout", connect_timeout)
             .field("join_timeout", join_timeout)
@@ -205,6 +208,7 @@ impl ClientBuilder {
             retries: 0,
             retry_window: 1,
             transports: vec![Transport::WebSocket, Transport::Polling],
+            remember_upgrade: true,
             message_ids: false,
             offline: Offline::Buffer,
             overflow: Overflow::Pause,

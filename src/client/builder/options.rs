@@ -88,7 +88,7 @@ impl ClientBuilder {
     ///
     /// With both, a connection that begins with polling becomes a websocket as soon as the server answers on
     /// one. Nothing is lost or reordered by that, and if it does not work, polling goes on. Once a websocket
-    /// has worked, the next connection begins with one.
+    /// has worked, the next connection begins with one; see [`remember_upgrade`](Self::remember_upgrade).
     ///
     /// A list without any is refused by [`start`](Self::start).
     ///
@@ -102,6 +102,17 @@ impl ClientBuilder {
     #[must_use]
     pub fn transports(mut self, transports: impl IntoIterator<Item = Transport>) -> Self {
         self.transports = transports.into_iter().take(MAX_TRANSPORTS).collect();
+        self
+    }
+
+    /// Whether a connection begins with a websocket once an upgrade from polling to one has worked: that saves the
+    /// requests before it. Default: `true`; for the official client it is `false`.
+    ///
+    /// It matters only where polling is the first of the [`transports`](Self::transports). If the websocket does not work
+    /// any more, polling is tried right behind it.
+    #[must_use]
+    pub fn remember_upgrade(mut self, remember: bool) -> Self {
+        self.remember_upgrade = remember;
         self
     }
 

@@ -47,7 +47,7 @@ impl ClientBuilder {
             .transpose()?;
         #[cfg(not(feature = "rustls"))]
         let tls = if endpoint.is_secure { return Err(no_tls()) } else { None };
-        let transports = Allowed::of(self.transports)
+        let transports = Allowed::of(self.transports, self.remember_upgrade)
             .ok_or(BuildError::Option { name: "transports", expected: "at least one transport" })?;
         // Not less, or callers would learn that time is up, and not why.
         let ready = self.connect_timeout.saturating_add(self.join_timeout);
@@ -126,6 +126,7 @@ impl ClientBuilder {
             protocol: _,
             parser: _,
             transports: _,
+            remember_upgrade: _,
             max_attachments: _,
             retries: _,
             message_ids: _,
