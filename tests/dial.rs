@@ -44,6 +44,17 @@ fn pair(name: &str, value: &str) -> (String, String) {
 }
 
 #[actix::test]
+async fn a_user_and_password_go_as_basic_credentials() {
+    let server = Scripted::start();
+    let client = support::client(server.url()).basic_auth("tea", "s3cret: €").start().unwrap();
+    let mut peer = server.accept().await;
+    // As `printf 'tea:s3cret: €' | base64` has it.
+    assert_eq!(peer.header("authorization"), Some("Basic dGVhOnMzY3JldDog4oKs"));
+    peer.greet().await;
+    within(client.socket().ready()).await.unwrap();
+}
+
+#[actix::test]
 async fn providers_are_asked_before_each_dial_and_know_why() {
     let server = Scripted::start();
     server.refuse_next(401, "stale");

@@ -556,7 +556,7 @@ async fn query_and_headers_reach_the_handshake(server: &Target) {
         .query("version", "1")
         .query("version", "2")
         .header("x-tenant", "acme")
-        .header("authorization", "Bearer t0ken")
+        .bearer_auth("t0ken")
         .start()
         .unwrap();
     for namespace in ["/", "/foo"] {

@@ -127,12 +127,14 @@ fn client_edges() -> Vec<Edge<ClientBuilder>> {
 }
 
 /// Texts, values of other types, and code: they have no edges.
-const CLIENT_OTHERS: [&str; 13] = [
+const CLIENT_OTHERS: [&str; 15] = [
     "tls",
     "path",
     "add_trailing_slash",
     "query",
     "header",
+    "bearer_auth",
+    "basic_auth",
     "protocol",
     "parser",
     "auth",

@@ -115,7 +115,7 @@ fn written(text: &str) -> Result<(&str, &str), &'static str> {
         return Err(NO_HOST);
     }
     if authority.contains('@') {
-        return Err("a user and password in it would not be sent: set an authorization header");
+        return Err("a user and password in it would not be sent: use basic_auth");
     }
     Ok((authority, path))
 }

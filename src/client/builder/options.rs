@@ -2,6 +2,7 @@
 
 use std::{fmt, time::Duration};
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::Serialize;
 
 #[cfg(feature = "rustls")]
@@ -57,6 +58,21 @@ impl ClientBuilder {
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.headers.push((name.into(), value.into()));
         self
+    }
+
+    /// Adds the header `Authorization: Bearer <token>`. For a token that has to be fetched anew, there is
+    /// [`headers_with`](Self::headers_with).
+    #[must_use]
+    pub fn bearer_auth(self, token: impl fmt::Display) -> Self {
+        self.header("authorization", format!("Bearer {token}"))
+    }
+
+    /// Adds the header `Authorization: Basic …` with this user and password, such as a proxy in front of the server may
+    /// want. The user must have no colon: the other side takes the first one for the end of the name (RFC 7617).
+    #[must_use]
+    pub fn basic_auth(self, user: impl fmt::Display, password: impl fmt::Display) -> Self {
+        let credentials = STANDARD.encode(format!("{user}:{password}"));
+        self.header("authorization", format!("Basic {credentials}"))
     }
 
     /// Insists on a protocol revision. Default: find out which one the server speaks.
