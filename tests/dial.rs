@@ -10,7 +10,7 @@
 
 mod support;
 
-use actix_socketio::{ConnectFailure, DialLimiter, Protocol, Reason, Reconnect};
+use actix_socketio::{ConnectFailure, DialLimiter, Protocol, Reason, Reconnect, Transport};
 use awc::http::header::HttpDate;
 use std::{
     cell::Cell,
@@ -287,8 +287,10 @@ async fn interim_answers_come_to_an_end() {
 #[actix::test]
 async fn a_connection_that_is_closed_without_an_answer_asks_for_the_path_and_the_scheme() {
     // It waits for somebody else to serve the path, and hangs up.
-    let wrong = support::client(node::server(Line::V4).url()).path("/wrong/");
-    let failure = failure(wrong).await;
+    let wrong = || support::client(node::server(Line::V4).url()).path("/wrong/");
+    let nothing_there = failure(wrong()).await;
+    assert_eq!(nothing_there, ConnectFailure::Status(404), "a poll is answered");
+    let failure = failure(wrong().transports([Transport::WebSocket])).await;
     assert_eq!(failure, ConnectFailure::NoAnswer);
     let text = failure.to_string();
     assert!(text.contains("path") && text.contains("https"), "{text}");
@@ -317,7 +319,8 @@ async fn a_server_without_websockets_is_told_from_others() {
     for line in [Line::V2_5_1, Line::V3_1_2, Line::V4] {
         let options = serde_json::json!({ "transports": ["polling"] });
         let server = node::start(line, &Config { options, ..Config::default() });
-        let failure = failure(support::client(server.url())).await;
+        let client = support::client(server.url()).transports([Transport::WebSocket]);
+        let failure = failure(client).await;
         assert_eq!(
             failure,
             ConnectFailure::NoWebsocket("Transport unknown".to_owned()),

@@ -181,7 +181,7 @@ fn setters(file: &str) -> BTreeSet<String> {
     let text = fs::read_to_string(path).unwrap();
     let setters = text.split("pub fn ").skip(1).filter(|function| {
         let head = function.split('{').next().unwrap();
-        head.contains("(mut self") && head.contains("-> Self")
+        (head.contains("(mut self") || head.contains("(self")) && head.contains("-> Self")
     });
     setters.map(|setter| setter.split(['(', '<']).next().unwrap().to_owned()).collect()
 }
