@@ -56,7 +56,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// Ends the one connection through the proxy, and waits until there is the next. `talk` makes
+    /// Ends a connection through the proxy, or all, and waits until there is another. `talk` makes
     /// the server say something, which gets through, or in part, or not, and perhaps again.
     pub async fn strike(self, proxy: &Proxy, mut talk: impl FnMut()) {
         let before = proxy.counts();
@@ -83,20 +83,16 @@ impl Fault {
                 proxy.refuse(false);
             }
         }
-        // By polling, there are several connections, and some of them are of no use any more.
-        let polls = super::begins_with_polling();
-        let again = |now: &super::proxy::Counts| {
-            now.connections > before.connections && (polls || now.open == 1)
-        };
+        let again =
+            |now: &super::proxy::Counts| now.connections > before.connections && now.open > 0;
         let what = format!("another connection after {self:?}");
         let mut cut = pin!(proxy.until(&what, again));
         // A server says nothing to a client that is not yet there again, and what is cut after some
         // bytes needs them to pass.
         while tokio::time::timeout(SILENCE, cut.as_mut()).await.is_err() {
             talk();
-            if polls {
-                proxy.cut();
-            }
+            // A client that polls has several connections, and some of them are of no use any more.
+            proxy.cut();
         }
     }
 }
