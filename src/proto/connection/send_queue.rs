@@ -105,21 +105,17 @@ impl SendQueue {
         }
     }
 
-    /// The first one that waits.
-    fn pop(&mut self) -> Option<Waiting> {
-        let waiting = self.waiting.pop_front()?;
-        self.left = self.left.wrapping_add(1);
-        if let Waiting::Packet(outgoing) = &waiting {
-            if let Some(copy) = copy(outgoing) {
-                self.copies.remove(&copy);
-            }
-            if outgoing.is_plain()
-                && let Some(key) = key(outgoing)
-            {
-                self.replaceable.remove(&key);
-            }
+    /// The first one has left the queue.
+    #[inline]
+    fn note_left(&mut self, outgoing: &Outgoing) {
+        if let Some(copy) = copy(outgoing) {
+            self.copies.remove(&copy);
         }
-        Some(waiting)
+        if outgoing.is_plain()
+            && let Some(key) = key(outgoing)
+        {
+            self.replaceable.remove(&key);
+        }
     }
 
     /// Takes out all that wait.
@@ -166,16 +162,22 @@ impl SendQueue {
         }
         let (outgoing, n) = match self.writing.take() {
             Some(writing) => writing,
-            None => match self.pop() {
+            None => match self.waiting.pop_front() {
                 None => return false,
-                Some(Waiting::Packet(outgoing)) => (outgoing, 0),
+                Some(Waiting::Packet(outgoing)) => {
+                    self.left = self.left.wrapping_add(1);
+                    self.note_left(&outgoing);
+                    (outgoing, 0)
+                }
                 Some(Waiting::Ping(number)) => {
+                    self.left = self.left.wrapping_add(1);
                     self.written_ping = number;
                     note(Written::Ping(number));
                     write(Message::Barrier(number));
                     return true;
                 }
                 Some(Waiting::Heartbeat) => {
+                    self.left = self.left.wrapping_add(1);
                     write(engine::PING);
                     return true;
                 }
@@ -252,14 +254,17 @@ impl SendQueue {
 }
 
 /// What tells a try of a message that is sent until it is answered from all others; `None` if it is none.
+#[inline]
 fn copy(outgoing: &Outgoing) -> Option<(ByteString, u64)> {
     let id = if outgoing.is_copy() { outgoing.ack_id()? } else { return None };
     Some((outgoing.packet.namespace.clone(), id))
 }
 
 /// Its key, among all namespaces.
+#[inline]
 fn key(outgoing: &Outgoing) -> Option<(ByteString, ByteString)> {
-    Some((outgoing.packet.namespace.clone(), outgoing.key()?.clone()))
+    let key = outgoing.key()?.clone();
+    Some((outgoing.packet.namespace.clone(), key))
 }
 
 /// An event is not sent any more, since the server ends connections over it.
