@@ -15,12 +15,10 @@ pub(crate) mod policy;
 pub(crate) mod sent;
 pub(crate) mod stream;
 pub(crate) mod subscriber;
+mod table;
 pub(crate) mod typed;
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    task::Context,
-};
+use std::{collections::VecDeque, task::Context};
 
 use crate::{
     actor::{
@@ -31,6 +29,7 @@ use crate::{
             interests::{Interests, Kind, Notice},
             policy::{Overflow, SubscriptionId},
             subscriber::Subscriber,
+            table::Table,
         },
     },
     backpressure::receive_window::{Backlog, Load},
@@ -39,9 +38,6 @@ use crate::{
     message::{Event, Lagged, Ready, Undecodable},
     stats::Counters,
 };
-
-/// So few are all looked at for each event.
-const FEW: usize = 8;
 
 /// The subscribers that are looked at when another one comes, to see whether they live.
 const CHECKED: usize = 16;
@@ -63,7 +59,7 @@ pub(crate) struct Subscribers {
 /// The subscribers, in the order in which they came.
 #[derive(Debug, Default)]
 struct Slots {
-    all: BTreeMap<Place, Slot>,
+    all: Table<Place, Slot>,
     /// The places of those for whom there is something to be done, and of some that have left.
     busy: Vec<Place>,
     /// What had another shape than those in these places asked for, and the others do not know.
@@ -105,7 +101,7 @@ impl Slots {
     /// Does something with the one in this place, and puts it on the list if there is something more to
     /// be done for it.
     fn with<T>(&mut self, place: Place, act: impl FnOnce(&mut Subscriber) -> T) -> Option<T> {
-        let Slot { subscriber, is_busy, .. } = self.all.get_mut(&place)?;
+        let Slot { subscriber, is_busy, .. } = self.all.get_mut(place)?;
         let outcome = act(subscriber);
         if !*is_busy && subscriber.is_busy() {
             *is_busy = true;
@@ -116,7 +112,7 @@ impl Slots {
 
     /// Whether the one in this place hears an event. With `alive`, it is made sure that it lives.
     fn hears(&mut self, place: Place, event: &Event, alive: bool) -> bool {
-        let hears = self.all.get(&place).is_some_and(|slot| slot.subscriber.wants_event(event));
+        let hears = self.all.get(place).is_some_and(|slot| slot.subscriber.wants_event(event));
         if !hears || !alive {
             return hears;
         }
@@ -134,7 +130,7 @@ impl Slots {
             (subscriber.has_undecodable(), subscriber.is_overrun())
         });
         let Some((has_undecodable, overrun)) = outcome else { return false };
-        if has_undecodable && let Some(Slot { subscriber, .. }) = self.all.get_mut(&place) {
+        if has_undecodable && let Some(Slot { subscriber, .. }) = self.all.get_mut(place) {
             let taken = subscriber.take_undecodable();
             self.undecodable.extend(taken.into_iter().map(|what| (place, what)));
         }
@@ -148,12 +144,12 @@ impl Slots {
             let Undecodable { event, error, wanted } = what.clone();
             let notice = Notice::Undecodable(what);
             let mut told =
-                self.all.get(&knows).is_some_and(|slot| slot.subscriber.hears_undecodable());
+                self.all.get(knows).is_some_and(|slot| slot.subscriber.hears_undecodable());
             let others = index.hearing(Kind::Undecodable).filter(|&place| place != knows);
             for place in others {
                 told |= self.with(place, |subscriber| subscriber.offer(&notice)) == Some(true);
             }
-            if !told && let Some(slot) = self.all.get_mut(&knows) {
+            if !told && let Some(slot) = self.all.get_mut(knows) {
                 slot.misfits = slot.misfits.saturating_add(1);
                 // More lines would say no more.
                 if slot.misfits.is_power_of_two() {
@@ -179,7 +175,7 @@ impl Slots {
     }
 
     fn busy(&self) -> impl Iterator<Item = &Subscriber> {
-        self.busy.iter().filter_map(|place| self.all.get(place)).map(|slot| &slot.subscriber)
+        self.busy.iter().filter_map(|&place| self.all.get(place)).map(|slot| &slot.subscriber)
     }
 }
 
@@ -219,12 +215,12 @@ impl Subscribers {
                 overrun |= slots.give(before, event.clone());
             }
         };
-        let count = slots.all.len();
-        if count <= FEW {
-            let mut places = [0; FEW];
-            places.iter_mut().zip(slots.all.keys()).for_each(|(place, &known)| *place = known);
-            for &place in places.iter().take(count) {
+        if slots.all.few().is_some() {
+            // All of a few are looked at.
+            let mut number: usize = 0;
+            while let Some(&(place, _)) = slots.all.few().and_then(|few| few.get(number)) {
                 visit(slots, place);
+                number = number.saturating_add(1);
             }
         } else {
             index.hearing_event(event.name(), |place| visit(slots, place));
@@ -244,8 +240,7 @@ impl Subscribers {
     /// Looks whether the next few subscribers live. Where little happens, a new subscriber is the occasion.
     fn check(&mut self) {
         let Self { slots, unchecked, .. } = self;
-        let next = slots.all.range(*unchecked..).chain(slots.all.range(..*unchecked));
-        let next: Vec<Place> = next.map(|(&place, _)| place).take(CHECKED).collect();
+        let next = slots.all.keys_from(*unchecked, CHECKED);
         for &place in &next {
             slots.with(place, Subscriber::check);
         }
@@ -300,7 +295,7 @@ impl Subscribers {
     fn adopt(&mut self, interests: Interests) -> Place {
         let known = self.index.of_owner(interests.owner_id());
         if let Some(place) = known
-            && let Some(Slot { subscriber, .. }) = self.slots.all.get_mut(&place)
+            && let Some(Slot { subscriber, .. }) = self.slots.all.get_mut(place)
             && subscriber.can_adopt(&interests)
         {
             self.index.insert_parts(place, &interests);
@@ -381,7 +376,7 @@ impl Subscribers {
             let Slots { all, busy, undecodable, .. } = &mut self.slots;
             let (mut done, mut lagged) = (Vec::new(), Vec::new());
             busy.retain(|&place| {
-                let Some(Slot { subscriber, is_busy, .. }) = all.get_mut(&place) else {
+                let Some(Slot { subscriber, is_busy, .. }) = all.get_mut(place) else {
                     return false;
                 };
                 subscriber.poll(cx, namespace);
@@ -411,7 +406,7 @@ impl Subscribers {
 
     /// Removes one for whom there is nothing more to be done.
     fn remove(&mut self, place: Place, namespace: &Name, counters: &Counters) {
-        let Some(Slot { mut subscriber, .. }) = self.slots.all.remove(&place) else { return };
+        let Some(Slot { mut subscriber, .. }) = self.slots.all.remove(place) else { return };
         if subscriber.is_gone() {
             counters.missed.add(subscriber.bury(namespace));
         }

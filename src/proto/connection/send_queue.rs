@@ -62,6 +62,14 @@ impl SendQueue {
     /// waits for an answer to is not replaced. `true` if it replaced one.
     #[inline]
     pub(super) fn push(&mut self, outgoing: Outgoing) -> bool {
+        if is_unindexed(&outgoing) {
+            self.waiting.push_back(Waiting::Packet(outgoing));
+            return false;
+        }
+        self.push_indexed(outgoing)
+    }
+
+    fn push_indexed(&mut self, outgoing: Outgoing) -> bool {
         if let Some(copy) = copy(&outgoing)
             && !self.copies.insert(copy)
         {
@@ -105,8 +113,7 @@ impl SendQueue {
         }
     }
 
-    /// The first one has left the queue.
-    #[inline]
+    /// One of those with an index has left the queue.
     fn note_left(&mut self, outgoing: &Outgoing) {
         if let Some(copy) = copy(outgoing) {
             self.copies.remove(&copy);
@@ -166,7 +173,9 @@ impl SendQueue {
                 None => return false,
                 Some(Waiting::Packet(outgoing)) => {
                     self.left = self.left.wrapping_add(1);
-                    self.note_left(&outgoing);
+                    if !is_unindexed(&outgoing) {
+                        self.note_left(&outgoing);
+                    }
                     (outgoing, 0)
                 }
                 Some(Waiting::Ping(number)) => {
@@ -253,15 +262,19 @@ impl SendQueue {
     }
 }
 
-/// What tells a try of a message that is sent until it is answered from all others; `None` if it is none.
+/// Whether it has no key, and is no try of a message that is sent until it is answered, as most are.
 #[inline]
+fn is_unindexed(outgoing: &Outgoing) -> bool {
+    outgoing.terms.is_none() && outgoing.permit.is_some()
+}
+
+/// What tells a try of a message that is sent until it is answered from all others; `None` if it is none.
 fn copy(outgoing: &Outgoing) -> Option<(ByteString, u64)> {
     let id = if outgoing.is_copy() { outgoing.ack_id()? } else { return None };
     Some((outgoing.packet.namespace.clone(), id))
 }
 
 /// Its key, among all namespaces.
-#[inline]
 fn key(outgoing: &Outgoing) -> Option<(ByteString, ByteString)> {
     let key = outgoing.key()?.clone();
     Some((outgoing.packet.namespace.clone(), key))
