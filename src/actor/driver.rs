@@ -24,6 +24,7 @@ use crate::{
     runtime::{
         clock::{self, SuspendWatch, Timer},
         provider::DialContext,
+        task::poll_again,
     },
     transport::{self, DialFailure, Dialer, Target},
 };
@@ -279,7 +280,7 @@ impl ActorFuture<Connection> for Driver {
                 connection.handle_timeout(now);
             } else if connection.core.is_settled() {
                 if inflow == Inflow::More {
-                    cx.waker().wake_by_ref();
+                    poll_again(cx);
                 }
                 return Poll::Pending;
             }

@@ -57,12 +57,12 @@ use crate::{
     runtime::{
         clock::{self, Timer},
         provider::JoinContext,
-        task::Teller,
+        task::{Teller, poll_again},
     },
     stats::Counters,
 };
 
-/// The most commands of the handles that are handled in one turn.
+/// The most events of the handles that are handled in one turn. Other commands count for more.
 const MAX_TURN: usize = 512;
 
 #[derive(Debug)]
@@ -408,8 +408,7 @@ impl Namespace {
     /// Runs after the messages each time the actor wakes.
     fn pump(&mut self, cx: &mut TaskContext<'_>, timer: &mut Timer) {
         if self.obey() {
-            // By way of the event loop: all others come first.
-            cx.waker().wake_by_ref();
+            poll_again(cx);
         }
         // What the application gives, or does not, sets the next deadline: the timer comes last.
         self.ask(cx);
@@ -460,13 +459,25 @@ impl Actor for Namespace {
     }
 }
 
-/// How much work a command was.
+/// How much work a command was: its part of [`MAX_TURN`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Effort {
-    /// The same, whatever there is.
+    /// That of an event, whatever there is.
     Small,
+    /// That of a subscription, which has more parts; the same, whatever there is.
+    Medium,
     /// As much as there is in the buffer: enough for one turn.
     Large,
+}
+
+impl Effort {
+    fn part(self) -> usize {
+        match self {
+            Self::Small => 1,
+            Self::Medium => 8,
+            Self::Large => MAX_TURN,
+        }
+    }
 }
 
 /// The one future of a Namespace.
@@ -617,11 +628,11 @@ impl Namespace {
                 return false;
             }
         }
-        for _ in 0..MAX_TURN {
-            let Some(command) = self.commands.pop_front() else { break };
-            if self.execute(command) == Effort::Large {
-                break;
-            }
+        let mut done: usize = 0;
+        while done < MAX_TURN
+            && let Some(command) = self.commands.pop_front()
+        {
+            done = done.saturating_add(self.execute(command).part());
         }
         self.publish();
         !self.commands.is_empty() || self.reference.command_queue.has_some()
@@ -640,8 +651,14 @@ impl Namespace {
         match command {
             Command::Emit(submission) => self.submit(submission),
             Command::Answer(answer) => self.answer(answer),
-            Command::Subscribe(subscription) => self.publisher.subscribe(*subscription),
-            Command::Cancel(number) => self.publisher.cancel(number),
+            Command::Subscribe(subscription) => {
+                self.publisher.subscribe(*subscription);
+                return Effort::Medium;
+            }
+            Command::Cancel(number) => {
+                self.publisher.cancel(number);
+                return Effort::Medium;
+            }
             Command::AwaitReady { waiter, timeout } => self.await_ready(waiter, timeout),
             Command::GiveTicket(waiter) => waiter.tell(self.ticket()),
             Command::TakeUnsent(waiter) => {
