@@ -310,7 +310,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        actor::status::ConnectionStatus,
+        actor::{shutdown::ShutdownInbox, status::ConnectionStatus},
         backpressure::receive_window::{Load, ReceiveWindow},
         proto::{
             config::Config,
@@ -385,8 +385,15 @@ mod tests {
         let config = Arc::new(config);
         let window = Arc::new(ReceiveWindow::new(Load { items: 10, bytes: 1_000 }));
         let status = Arc::new(ConnectionStatus::default());
-        let mut connection =
-            Connection::new(config, 7, target.clone(), window, status, Arc::default());
+        let mut connection = Connection::new(
+            config,
+            7,
+            target.clone(),
+            window,
+            status,
+            Arc::default(),
+            ShutdownInbox(Arc::default()),
+        );
         let mut driver = Driver::new(target);
         let mut ctx = Context::new();
         let mut turn = |driver: &mut Driver, connection: &mut Connection| {

@@ -4,9 +4,10 @@
 //! go in. The core's output goes to the subscribers and, in one batch each time the actor wakes, to the
 //! Connection.
 //!
-//! Its mailbox has no bound of its own: what comes from the Connection is held to its window. What the handles
-//! want waits in a bounded [queue](crate::actor::command_queue), of which each turn takes [a few](MAX_TURN):
-//! then everything else of the arbiter gets its turn.
+//! Its mailbox is [bounded](MAX_MESSAGES) for events that come as messages of the application; what comes from the
+//! Connection is held to its window. What the handles want waits in a bounded
+//! [queue](crate::actor::command_queue), of which each turn takes [a few](MAX_TURN): then everything else of the
+//! arbiter gets its turn.
 
 use std::{
     collections::VecDeque,
@@ -64,6 +65,9 @@ use crate::{
 
 /// The most events of the handles that are handled in one turn. Other commands count for more.
 const MAX_TURN: usize = 512;
+
+/// The messages in the mailbox beyond which `send` waits and `try_send` fails.
+const MAX_MESSAGES: usize = 1_024;
 
 #[derive(Debug)]
 pub(crate) struct Namespace {
@@ -450,7 +454,7 @@ impl Actor for Namespace {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        ctx.set_mailbox_capacity(0);
+        ctx.set_mailbox_capacity(MAX_MESSAGES);
         ctx.spawn(Pump::default());
     }
 
