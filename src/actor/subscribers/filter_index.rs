@@ -45,10 +45,10 @@ impl<T: Ord + Copy> FilterIndex<T> {
             Kind::All => {
                 self.all.remove(&entry);
             }
-            Kind::Name(name) => remove(&mut self.names, name, entry),
+            Kind::Name(name) => remove(&mut self.names, name, &entry),
             Kind::Prefix(prefix) => {
                 if let Some(same_length) = self.prefixes.get_mut(&prefix.len()) {
-                    remove(same_length, prefix, entry);
+                    remove(same_length, prefix, &entry);
                     if same_length.is_empty() {
                         self.prefixes.remove(&prefix.len());
                     }
@@ -63,9 +63,9 @@ impl<T: Ord + Copy> FilterIndex<T> {
     }
 }
 
-fn remove<T: Ord>(texts: &mut ByText<T>, text: &ByteString, entry: T) {
+fn remove<T: Ord>(texts: &mut ByText<T>, text: &ByteString, entry: &T) {
     if let Some(entries) = texts.get_mut(text) {
-        entries.remove(&entry);
+        entries.remove(entry);
         if entries.is_empty() {
             texts.remove(text);
         }
@@ -87,8 +87,8 @@ impl<T: Ord + Copy> Found<'_, T> {
             None => entries.first().copied(),
             Some(entry) => entries.range((Excluded(entry), Unbounded)).next().copied(),
         };
-        let prefixes = self.prefixes.range(..=self.name.len());
-        let prefixed = prefixes
+        let lengths = self.prefixes.range(..=self.name.len());
+        let prefixed = lengths
             .filter_map(|(&length, texts)| texts.get(self.name.get(..length)?).and_then(first));
         first(self.all).into_iter().chain(self.named.and_then(first)).chain(prefixed).min()
     }
@@ -130,17 +130,23 @@ mod tests {
         ) {
             let mut index = FilterIndex::default();
             let entries: Vec<(usize, Filter)> = entries.into_iter().enumerate().collect();
-            entries.iter().for_each(|(entry, filter)| index.insert(filter, *entry));
+            for (entry, filter) in &entries {
+                index.insert(filter, *entry);
+            }
             let (gone, left): (Vec<_>, Vec<_>) =
                 entries.into_iter().partition(|(entry, _)| removed[*entry]);
-            gone.iter().for_each(|(entry, filter)| index.remove(filter, *entry));
+            for (entry, filter) in &gone {
+                index.remove(filter, *entry);
+            }
             for name in names {
                 let found = index.find(&name);
                 let found = std::iter::successors(found.after(None), |last| found.after(Some(*last)));
                 let searched = left.iter().filter(|(_, filter)| filter.matches(&name));
                 prop_assert!(found.eq(searched.map(|(entry, _)| *entry)));
             }
-            left.iter().for_each(|(entry, filter)| index.remove(filter, *entry));
+            for (entry, filter) in &left {
+                index.remove(filter, *entry);
+            }
             prop_assert!(index.is_empty(), "nothing is left behind");
         }
     }

@@ -71,8 +71,6 @@ struct Slots {
 #[derive(Debug)]
 struct Slot {
     subscriber: Subscriber,
-    /// How many events had another shape than it asked for, and nobody was told.
-    misfits: u64,
     /// It is in the list.
     is_busy: bool,
 }
@@ -149,18 +147,13 @@ impl Slots {
             for place in others {
                 told |= self.with(place, |subscriber| subscriber.offer(&notice)) == Some(true);
             }
-            if !told && let Some(slot) = self.all.get_mut(knows) {
-                slot.misfits = slot.misfits.saturating_add(1);
-                // More lines would say no more.
-                if slot.misfits.is_power_of_two() {
-                    let (name, error) = (Excerpt(event.name()), error.without_values());
-                    let so_far = counted(slot.misfits, "such event");
-                    repeated!(
-                        log::Level::Warn,
-                        namespace,
-                        "{namespace}: the event {name} is no {wanted}: {error} ({so_far} so far for this subscriber)"
-                    );
-                }
+            if !told {
+                let (name, error) = (Excerpt(event.name()), error.without_values());
+                repeated!(
+                    log::Level::Warn,
+                    (namespace, wanted),
+                    "{namespace}: the event {name} is no {wanted}: {error}"
+                );
             }
         }
     }
@@ -314,7 +307,7 @@ impl Subscribers {
         if subscriber.is_lasting() {
             self.index.note_owner(subscriber.interests().owner_id(), place);
         }
-        self.slots.all.insert(place, Slot { subscriber, misfits: 0, is_busy: false });
+        self.slots.all.insert(place, Slot { subscriber, is_busy: false });
         place
     }
 

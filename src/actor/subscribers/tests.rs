@@ -94,7 +94,7 @@ proptest! {
         let (heard, counters, name) =
             (Arc::<Mutex<Vec<_>>>::default(), Counters::default(), Name::default());
         let mut subscribers = Subscribers::new(Overflow::Pause);
-        let mut kept = EarlyEvents::Over { lost: 0 };
+        let mut kept = EarlyEvents::Over;
         let mut cx = Context::from_waker(std::task::Waker::noop());
         let mut calls: Vec<(SubscriptionId, What)> = Vec::new();
         for (number, operation) in (0..).map(SubscriptionId).zip(operations) {
