@@ -24,7 +24,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use actix::Arbiter;
+use actix::{Arbiter, dev::SendError};
 use actix_socketio::{Emit, Socket};
 use futures::{FutureExt, future::join_all};
 use support::{eventually, every::within, oxide, resident};
@@ -206,4 +206,42 @@ async fn a_call_is_heard_at_whatever_moment_it_comes() {
         within(socket.take_unsent()).await.unwrap();
         within(first).await;
     }
+}
+
+#[actix::test]
+async fn the_mailbox_of_a_namespace_is_bounded_for_messages_of_other_actors() {
+    let server = oxide::start();
+    let client = support::client(server.url()).start().unwrap();
+    let socket = client.socket();
+    within(socket.ready()).await.unwrap();
+    let recipient = socket.recipient();
+    let emit = || Emit::new("count", ("hammer",)).unwrap();
+    // The actor runs on this thread, so it gets nothing done meanwhile.
+    for _ in 0..3 {
+        let taken = (0..100_000).take_while(|_| recipient.try_send(emit()).is_ok()).count();
+        assert!((1_000..1_100).contains(&taken), "{taken}");
+        let full = recipient.try_send(emit()).unwrap_err();
+        assert!(matches!(full, SendError::Full(_)), "{full:?}");
+        // Those that wait for room get it.
+        let sent = within(join_all((0..3_000).map(|_| recipient.send(emit())))).await;
+        assert!(sent.into_iter().all(|sent| sent.unwrap().is_ok()));
+    }
+    within(client.shutdown(LONG)).await;
+}
+
+#[actix::test]
+async fn a_client_that_is_shut_down_again_and_again_ends_once_for_all_that_wait() {
+    let _turn = TURN.lock().await;
+    let server = oxide::start();
+    let client = support::client(server.url()).start().unwrap();
+    within(client.socket().ready()).await.unwrap();
+    let before = resident();
+    // The actor runs on this thread, so it gets nothing done meanwhile.
+    for _ in 0..100_000 {
+        assert_eq!(client.shutdown(LONG).now_or_never(), None);
+    }
+    let more = resident().zip(before).map_or(0, |(held, before)| held.saturating_sub(before));
+    assert!(more < 4 << 20, "{more} bytes more than before");
+    within(join_all((0..100).map(|_| client.shutdown(LONG)))).await;
+    within(client.shutdown(LONG)).await;
 }

@@ -265,3 +265,19 @@ async fn debug_of_a_namespace_builder_shows_no_secret() {
         assert!(!debug.contains("s3cret"), "{debug}");
     }
 }
+
+#[actix::test]
+async fn a_client_has_so_many_namespaces_and_no_more() {
+    // Nothing listens there.
+    let client =
+        Client::builder("http://127.0.0.1:1").reconnect(Reconnect::never()).start().unwrap();
+    for number in 1..4_096 {
+        client.of(&format!("/{number}")).unwrap();
+    }
+    for _ in 0..1_000 {
+        assert_eq!(client.of("/more").err(), Some(NamespaceError::TooMany));
+        assert_eq!(client.namespace("/more").join().err(), Some(NamespaceError::TooMany));
+    }
+    assert_eq!(client.of("/7").unwrap().namespace(), "/7", "those that there are can be had");
+    within(client.shutdown(Duration::ZERO)).await;
+}

@@ -13,7 +13,7 @@ use std::{
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{
-            AtomicBool, AtomicU64,
+            AtomicBool,
             Ordering::{Acquire, Relaxed, Release},
         },
     },
@@ -110,8 +110,6 @@ pub(crate) struct CommandQueue {
     state: Mutex<State>,
     /// Something waits, and the actor has been woken for it.
     is_announced: AtomicBool,
-    /// Subscriptions that found no room.
-    refused: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -188,11 +186,6 @@ impl CommandQueue {
         drop(state);
         waker.into_iter().for_each(Waker::wake);
         Ok(())
-    }
-
-    /// A subscription has found no room. Gives how many have so far.
-    pub(crate) fn count_refused(&self) -> u64 {
-        self.refused.fetch_add(1, Relaxed).saturating_add(1)
     }
 
     /// The actor is woken by this from now on.

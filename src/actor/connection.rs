@@ -33,7 +33,7 @@ use crate::{
         held::Held,
         journal::Journal,
         messages::{FromClient, FromConnection, FromNamespace},
-        shutdown::{Ending, Shutdown, ShutdownLatch, ShutdownSender},
+        shutdown::{Ending, Shutdown, ShutdownInbox, ShutdownLatch, ShutdownWaiters},
         status::ConnectionStatus,
     },
     backpressure::receive_window::{Load, ReceiveWindow},
@@ -87,6 +87,7 @@ pub(crate) struct Connection {
     /// Since when (at the earliest) slow subscribers may be made to miss events: set as long as
     /// there was no room for something, and the connection has not been read dry since.
     behind: Option<Instant>,
+    shutdown_inbox: ShutdownInbox,
     shutdown: Option<Shutdown>,
 }
 
@@ -113,6 +114,7 @@ impl Connection {
         window: Arc<ReceiveWindow>,
         status: Arc<ConnectionStatus>,
         counters: Arc<Counters>,
+        shutdown_inbox: ShutdownInbox,
     ) -> Self {
         Self {
             core: proto::Connection::new(config, seed),
@@ -124,6 +126,7 @@ impl Connection {
             window,
             read: Load::default(),
             behind: None,
+            shutdown_inbox,
             shutdown: None,
         }
     }
@@ -326,18 +329,14 @@ impl Connection {
         }
     }
 
-    fn begin_shutdown(
-        &mut self,
-        deadline: Duration,
-        ending: Ending,
-        waiter: Option<ShutdownSender>,
-    ) {
-        let until = deadline_after(clock::now(), deadline);
+    fn begin_shutdown(&mut self, until: Instant, ending: Ending, waiters: ShutdownWaiters) {
         if let Some(shutdown) = &mut self.shutdown {
             shutdown.until = shutdown.until.min(until);
-            shutdown.latch.add(waiter);
+            shutdown.latch.add(waiters);
         } else {
-            self.shutdown = Some(Shutdown { until, ending, latch: ShutdownLatch::new(waiter) });
+            let mut latch = ShutdownLatch::default();
+            latch.add(waiters);
+            self.shutdown = Some(Shutdown { until, ending, latch });
             self.tell(|| FromConnection::Finish { ending });
         }
     }
@@ -442,10 +441,15 @@ impl Handler<FromClient> for Connection {
 
     fn handle(&mut self, message: FromClient, _: &mut Self::Context) {
         match message {
-            FromClient::Shutdown { deadline, ending, waiter } => {
-                self.begin_shutdown(deadline, ending, Some(waiter));
+            FromClient::Shutdown => {
+                if let Some((until, ending, waiters)) = self.shutdown_inbox.take() {
+                    self.begin_shutdown(until, ending, waiters);
+                }
             }
-            FromClient::Abandoned => self.begin_shutdown(FAREWELL, Ending::Leave, None),
+            FromClient::Abandoned => {
+                let until = deadline_after(clock::now(), FAREWELL);
+                self.begin_shutdown(until, Ending::Leave, ShutdownWaiters::default());
+            }
         }
     }
 }

@@ -24,6 +24,7 @@ use crate::{
     runtime::{
         clock::{self, SuspendWatch, Timer},
         provider::DialContext,
+        task::poll_again,
     },
     transport::{self, DialFailure, Dialer, Target},
 };
@@ -309,7 +310,7 @@ impl ActorFuture<Connection> for Driver {
                 connection.handle_timeout(now);
             } else if connection.core.is_settled() {
                 if inflow == Inflow::More {
-                    cx.waker().wake_by_ref();
+                    poll_again(cx);
                 }
                 return Poll::Pending;
             }
@@ -329,7 +330,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        actor::status::ConnectionStatus,
+        actor::{shutdown::ShutdownInbox, status::ConnectionStatus},
         backpressure::receive_window::{Load, ReceiveWindow},
         proto::{
             config::Config,
@@ -404,8 +405,15 @@ mod tests {
         let config = Arc::new(config);
         let window = Arc::new(ReceiveWindow::new(Load { items: 10, bytes: 1_000 }));
         let status = Arc::new(ConnectionStatus::default());
-        let mut connection =
-            Connection::new(config, 7, target.clone(), window, status, Arc::default());
+        let mut connection = Connection::new(
+            config,
+            7,
+            target.clone(),
+            window,
+            status,
+            Arc::default(),
+            ShutdownInbox(Arc::default()),
+        );
         let mut driver = Driver::new(target);
         let mut ctx = Context::new();
         let mut turn = |driver: &mut Driver, connection: &mut Connection| {

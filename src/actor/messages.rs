@@ -12,7 +12,7 @@ use bytestring::ByteString;
 use crate::{
     actor::{
         held::Held,
-        shutdown::{Ending, ShutdownLatch, ShutdownSender},
+        shutdown::{Ending, ShutdownLatch},
     },
     backpressure::receive_window::Load,
     proto::{
@@ -73,8 +73,8 @@ pub(crate) enum FromNamespace {
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(crate) enum FromClient {
-    /// Shut down within the deadline. The answer comes when all namespaces have ended.
-    Shutdown { deadline: Duration, ending: Ending, waiter: ShutdownSender },
+    /// Look at what is asked for in [`ShutdownRequests`](crate::actor::shutdown::ShutdownRequests).
+    Shutdown,
     /// The last handle was dropped.
     Abandoned,
 }

@@ -4,9 +4,10 @@
 //! go in. The core's output goes to the subscribers and, in one batch each time the actor wakes, to the
 //! Connection.
 //!
-//! Its mailbox has no bound of its own: what comes from the Connection is held to its window. What the handles
-//! want waits in a bounded [queue](crate::actor::command_queue), of which each turn takes [a few](MAX_TURN):
-//! then everything else of the arbiter gets its turn.
+//! Its mailbox is [bounded](MAX_MESSAGES) for events that come as messages of the application; what comes from the
+//! Connection is held to its window. What the handles want waits in a bounded
+//! [queue](crate::actor::command_queue), of which each turn takes [a few](MAX_TURN): then everything else of the
+//! arbiter gets its turn.
 
 use std::{
     collections::VecDeque,
@@ -57,13 +58,16 @@ use crate::{
     runtime::{
         clock::{self, Timer},
         provider::JoinContext,
-        task::Teller,
+        task::{Teller, poll_again},
     },
     stats::Counters,
 };
 
-/// The most commands of the handles that are handled in one turn.
+/// The most events of the handles that are handled in one turn. Other commands count for more.
 const MAX_TURN: usize = 512;
+
+/// The messages in the mailbox beyond which `send` waits and `try_send` fails.
+const MAX_MESSAGES: usize = 1_024;
 
 #[derive(Debug)]
 pub(crate) struct Namespace {
@@ -415,8 +419,7 @@ impl Namespace {
     /// Runs after the messages each time the actor wakes.
     fn pump(&mut self, cx: &mut TaskContext<'_>, timer: &mut Timer) {
         if self.obey() {
-            // By way of the event loop: all others come first.
-            cx.waker().wake_by_ref();
+            poll_again(cx);
         }
         // What the application gives, or does not, sets the next deadline: the timer comes last.
         self.ask(cx);
@@ -458,7 +461,7 @@ impl Actor for Namespace {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        ctx.set_mailbox_capacity(0);
+        ctx.set_mailbox_capacity(MAX_MESSAGES);
         ctx.spawn(Pump::default());
     }
 
@@ -467,13 +470,25 @@ impl Actor for Namespace {
     }
 }
 
-/// How much work a command was.
+/// How much work a command was: its part of [`MAX_TURN`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Effort {
-    /// The same, whatever there is.
+    /// That of an event, whatever there is.
     Small,
+    /// That of a subscription, which has more parts; the same, whatever there is.
+    Medium,
     /// As much as there is in the buffer: enough for one turn.
     Large,
+}
+
+impl Effort {
+    fn part(self) -> usize {
+        match self {
+            Self::Small => 1,
+            Self::Medium => 8,
+            Self::Large => MAX_TURN,
+        }
+    }
 }
 
 /// The one future of a Namespace.
@@ -625,11 +640,11 @@ impl Namespace {
                 return false;
             }
         }
-        for _ in 0..MAX_TURN {
-            let Some(command) = self.commands.pop_front() else { break };
-            if self.execute(command) == Effort::Large {
-                break;
-            }
+        let mut done: usize = 0;
+        while done < MAX_TURN
+            && let Some(command) = self.commands.pop_front()
+        {
+            done = done.saturating_add(self.execute(command).part());
         }
         self.publish();
         !self.commands.is_empty() || self.reference.command_queue.has_some()
@@ -648,8 +663,14 @@ impl Namespace {
         match command {
             Command::Emit(submission) => self.submit(submission),
             Command::Answer(answer) => self.answer(answer),
-            Command::Subscribe(subscription) => self.publisher.subscribe(*subscription),
-            Command::Cancel(number) => self.publisher.cancel(number),
+            Command::Subscribe(subscription) => {
+                self.publisher.subscribe(*subscription);
+                return Effort::Medium;
+            }
+            Command::Cancel(number) => {
+                self.publisher.cancel(number);
+                return Effort::Medium;
+            }
             Command::AwaitReady { waiter, timeout } => self.await_ready(waiter, timeout),
             Command::GiveTicket(waiter) => waiter.tell(self.ticket()),
             Command::TakeUnsent(waiter) => {

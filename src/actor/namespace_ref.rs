@@ -7,7 +7,6 @@ use actix::{Addr, Recipient};
 use crate::{
     actor::{
         command_queue::{Busy, Command, CommandQueue, Refused, Submission},
-        journal::counted,
         messages::FromNamespace,
         namespace::Namespace,
         question::Question,
@@ -16,7 +15,7 @@ use crate::{
     },
     backpressure::send_quota::{SendPermit, SendQuota},
     display::Name,
-    logs::say,
+    logs::repeated,
     middleware::{Chain, Flow},
     payload::{AMBIGUOUS, Payload},
     proto::{
@@ -108,12 +107,8 @@ impl NamespaceRef {
 
     /// A subscription was refused, since too many calls wait.
     pub(crate) fn warn_of_refused(&self) {
-        let refused = self.command_queue.count_refused();
-        // More lines would say no more.
-        if refused.is_power_of_two() {
-            let (name, so_far) = (&self.name, counted(refused, "subscription"));
-            say!(log::Level::Warn, "{name}: {Busy}: {so_far} refused so far");
-        }
+        let name = &self.name;
+        repeated!(log::Level::Warn, name, "{name}: {Busy}: a subscription was refused");
     }
 
     /// Updates the status from the core, when the actor has come to intent number `seen`.

@@ -1,6 +1,6 @@
 //! Callers that wait for a namespace to be joined, and how long that makes sense.
 
-use std::time::Instant;
+use std::{collections::BTreeMap, time::Instant};
 
 use thiserror::Error;
 
@@ -44,9 +44,17 @@ const FEW: u32 = 3;
 
 pub(crate) type ReadySender = Teller<Result<Ready, ReadyError>>;
 
+/// Callers that have gone are forgotten when there are twice as many as at the last look, and this number.
+const SPARE: usize = 64;
+
 #[derive(Debug)]
 pub(crate) struct Waiters {
-    all: Vec<Waiter>,
+    /// By their deadlines, and in the order in which they came.
+    all: BTreeMap<(Instant, u64), Waiter>,
+    /// Counts those that came.
+    came: u64,
+    /// The number at which there is the next look for those that have gone.
+    full: usize,
     patience: Patience,
 }
 
@@ -80,7 +88,6 @@ impl Patience {
 
 #[derive(Debug)]
 struct Waiter {
-    deadline: Instant,
     sender: ReadySender,
     /// Attempts that have failed since the caller began to wait.
     failed: u32,
@@ -94,38 +101,41 @@ impl Waiter {
 
 impl Waiters {
     pub(crate) fn new(patience: Patience) -> Self {
-        Self { all: Vec::new(), patience }
+        Self { all: BTreeMap::new(), came: 0, full: SPARE, patience }
     }
 
     /// A caller begins to wait, unless that makes no sense. `last` is the last failure to connect.
     pub(crate) fn add(&mut self, deadline: Instant, sender: ReadySender, last: Option<&Reason>) {
-        self.all.retain(|waiter| !waiter.sender.is_canceled());
-        let waiter = Waiter { deadline, sender, failed: 0 };
-        match last {
-            Some(last) if self.patience.ends_with(last) => {
-                waiter.tell(Err(ReadyError::Failing(last.clone())));
-            }
-            _ => self.all.push(waiter),
+        let waiter = Waiter { sender, failed: 0 };
+        if let Some(last) = last
+            && self.patience.ends_with(last)
+        {
+            return waiter.tell(Err(ReadyError::Failing(last.clone())));
         }
+        if self.all.len() >= self.full {
+            self.all.retain(|_, waiter| !waiter.sender.is_canceled());
+            self.full = self.all.len().saturating_mul(2).saturating_add(SPARE);
+        }
+        self.came = self.came.wrapping_add(1);
+        self.all.insert((deadline, self.came), waiter);
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        self.all.iter().map(|waiter| waiter.deadline).min()
+        self.all.first_key_value().map(|(&(deadline, _), _)| deadline)
     }
 
     /// The namespace is joined, or will not be.
     pub(crate) fn resolve(&mut self, outcome: &Result<Ready, ReadyError>) {
-        for waiter in self.all.drain(..) {
+        for waiter in std::mem::take(&mut self.all).into_values() {
             waiter.tell(outcome.clone());
         }
     }
 
     pub(crate) fn handle_timeout(&mut self, now: Instant, last: Option<&Reason>) {
-        let (due, waiting) = self.all.drain(..).partition(|waiter| waiter.deadline <= now);
-        self.all = waiting;
-        let due: Vec<Waiter> = due;
-        for waiter in due {
-            waiter.tell(Err(ReadyError::TimedOut { last: last.cloned() }));
+        while let Some(first) = self.all.first_entry()
+            && first.key().0 <= now
+        {
+            first.remove().tell(Err(ReadyError::TimedOut { last: last.cloned() }));
         }
     }
 
@@ -136,12 +146,12 @@ impl Waiters {
             return;
         }
         let is_over = self.patience.ends_with(reason);
-        for mut waiter in std::mem::take(&mut self.all) {
+        for (key, mut waiter) in std::mem::take(&mut self.all) {
             waiter.failed = waiter.failed.saturating_add(1);
             if is_over || waiter.failed >= FEW {
                 waiter.tell(Err(ReadyError::Failing(reason.clone())));
             } else {
-                self.all.push(waiter);
+                self.all.insert(key, waiter);
             }
         }
     }
@@ -221,5 +231,35 @@ mod tests {
         assert_eq!(outcome.try_recv(), Ok(None));
         waiters.handle_timeout(now, Some(&dead));
         assert_eq!(outcome.try_recv(), Ok(Some(Err(ReadyError::TimedOut { last: Some(dead) }))));
+    }
+
+    #[test]
+    fn each_is_told_at_its_deadline_and_those_who_have_gone_are_forgotten() {
+        let start = Instant::now();
+        let at = |second| start + Duration::from_secs(second);
+        let mut waiters = Waiters::new(DEFAULT);
+        let mut waiting = Vec::new();
+        for number in 0..10_000 {
+            let (sender, outcome) = task::channel();
+            waiters.add(at(number % 7), sender, None);
+            // One in a hundred waits on.
+            if number % 100 == 0 {
+                waiting.push((number % 7, outcome));
+            }
+            assert!(waiters.all.len() <= 2 * waiting.len() + 2 * SPARE, "{}", waiters.all.len());
+        }
+        for second in 0..7 {
+            waiters.handle_timeout(at(second), None);
+            assert!(waiters.poll_timeout().is_none_or(|next| next > at(second)));
+            for (deadline, outcome) in &mut waiting {
+                if *deadline == second {
+                    let timed_out = Err(ReadyError::TimedOut { last: None });
+                    assert_eq!(outcome.try_recv(), Ok(Some(timed_out)));
+                } else if *deadline > second {
+                    assert_eq!(outcome.try_recv(), Ok(None));
+                }
+            }
+        }
+        assert_eq!((waiters.poll_timeout(), waiters.all.len()), (None, 0));
     }
 }

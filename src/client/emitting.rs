@@ -197,6 +197,10 @@ impl Socket {
     /// [`Recipient::send`] gives that result and holds the sender back. With `do_send`, an event
     /// that is not taken is lost.
     ///
+    /// The mailbox takes 1024 messages. Beyond that, `send` waits, and `try_send` returns
+    /// [`SendError::Full`](actix::dev::SendError::Full). `do_send` puts its message into the mailbox of an actor
+    /// whether there is room or not: do not use it in a loop.
+    ///
     /// Messages are sent in their order. An event that is emitted with the socket itself may
     /// overtake an earlier message: if the order of all events matters, use one of the two only.
     pub fn recipient(&self) -> Recipient<Emit> {

@@ -13,6 +13,9 @@ use crate::{
     transport::RequestError,
 };
 
+/// The most namespaces of a client.
+pub(crate) const MAX_NAMESPACES: usize = 4_096;
+
 /// What to do where there is no system; the docs of the crate have it too.
 const RECIPE: &str = "
     let (tell, told) = std::sync::mpsc::channel();
@@ -135,6 +138,9 @@ pub enum NamespaceError {
         /// The values that it takes.
         expected: &'static str,
     },
+    /// The client has 4096 namespaces already, joined or not. There is no way to remove one.
+    #[error("the client has {MAX_NAMESPACES} namespaces already")]
+    TooMany,
     /// The client has ended.
     #[error("the client has ended: {0}")]
     Closed(Reason),

@@ -26,21 +26,28 @@ use bytestring::ByteString;
 
 use crate::{
     actor::{
-        connection::Connection, messages::FromClient, namespace::Namespace,
-        namespace_ref::NamespaceRef, settings::Settings, shutdown::Ending,
+        connection::Connection,
+        messages::FromClient,
+        namespace::Namespace,
+        namespace_ref::NamespaceRef,
+        settings::Settings,
+        shutdown::{Ending, ShutdownRequests},
         status::ConnectionStatus,
     },
     backpressure::receive_window::Load,
     client::{
         address::namespace_name,
         builder::ClientBuilder,
-        error::NamespaceError,
+        error::{MAX_NAMESPACES, NamespaceError},
         lifeline::Lifeline,
         namespace_builder::NamespaceBuilder,
         socket::{Defaults, Socket},
     },
-    proto::{engine::Protocol, reason::Reason, ticket::SessionTicket, transports::Transport},
-    runtime::task,
+    proto::{
+        deadline::deadline_after, engine::Protocol, reason::Reason, ticket::SessionTicket,
+        transports::Transport,
+    },
+    runtime::{clock, task},
     stats::Stats,
 };
 
@@ -59,6 +66,7 @@ pub struct Client {
 
 struct Inner {
     connection: Addr<Connection>,
+    shutdown_requests: Arc<ShutdownRequests>,
     arbiter: ArbiterHandle,
     status: Arc<ConnectionStatus>,
     settings: Settings,
@@ -73,6 +81,13 @@ struct Namespaces {
     /// For namespaces that are not joined yet.
     tickets: HashMap<String, SessionTicket>,
     closed: bool,
+}
+
+impl Namespaces {
+    /// Whether there may be one more.
+    fn admit(&self) -> Result<(), NamespaceError> {
+        if self.by_name.len() < MAX_NAMESPACES { Ok(()) } else { Err(NamespaceError::TooMany) }
+    }
 }
 
 /// A namespace that there is, and what its handles begin with.
@@ -119,7 +134,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// The name is not allowed, or the client has been shut down.
+    /// The name is not allowed, the client has 4096 namespaces already, or it has been shut down.
     pub fn of(&self, namespace: &str) -> Result<Socket, NamespaceError> {
         let name = namespace_name(namespace)?;
         self.inner.of(name, &self.lifeline)
@@ -186,7 +201,10 @@ impl Client {
             namespace_ref.note_intent(Some(&Reason::Shutdown));
         }
         let (waiter, done) = task::channel();
-        self.inner.connection.do_send(FromClient::Shutdown { deadline, ending, waiter });
+        let until = deadline_after(clock::now(), deadline);
+        if self.inner.shutdown_requests.push(until, ending, waiter) {
+            self.inner.connection.do_send(FromClient::Shutdown);
+        }
         // If the client has ended before, there is nothing left to do.
         let tickets = done.await.unwrap_or_default();
         (ShutdownReport::between(&before, &self.stats()), tickets)
@@ -237,6 +255,7 @@ impl Inner {
         if let Some(Known { namespace_ref, defaults }) = namespaces.by_name.get(&name) {
             return Ok(Socket::new(Arc::clone(namespace_ref), Arc::clone(lifeline), *defaults));
         }
+        namespaces.admit()?;
         Ok(self.start(&mut namespaces, name, &self.settings, self.defaults, lifeline))
     }
 
@@ -252,6 +271,7 @@ impl Inner {
         if namespaces.by_name.contains_key(&name) {
             return Err(NamespaceError::Exists(name.to_string()));
         }
+        namespaces.admit()?;
         Ok(self.start(&mut namespaces, name, settings, defaults, lifeline))
     }
 

@@ -92,6 +92,7 @@ fn other_errors() -> Vec<Shown> {
     all.push(shown(Busy, None));
     all.push(shown(NamespaceError::Name("a,b".to_owned()), None));
     all.push(shown(NamespaceError::Exists("/shop".to_owned()), None));
+    all.push(shown(NamespaceError::TooMany, None));
     all.push(shown(NamespaceError::Auth("no".to_owned()), None));
     let (name, expected) = ("ack_timeout", "more than zero");
     all.push(shown(NamespaceError::Option { name, expected }, None));

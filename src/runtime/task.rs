@@ -3,7 +3,7 @@
 use std::{
     future::Future,
     panic::AssertUnwindSafe,
-    pin::Pin,
+    pin::{Pin, pin},
     task::{Context, Poll, ready},
 };
 
@@ -17,6 +17,15 @@ use crate::{
 /// Awaits a future of the application. Put it into a [`Task`] if it may be dropped before it is done.
 pub(crate) fn catch<F: Future>(future: F) -> impl Future<Output = Result<F::Output, Panicked>> {
     AssertUnwindSafe(future).catch_unwind().map_err(Panicked::new)
+}
+
+/// Has the task polled again when all others of the arbiter have had their turn, timers and sockets too. One that wakes
+/// itself is polled up to sixty times before those.
+pub(crate) fn poll_again(cx: &mut Context<'_>) {
+    // It wakes the task by way of the event loop, also if it is dropped then.
+    if pin!(actix_rt::task::yield_now()).poll(cx).is_ready() {
+        cx.waker().wake_by_ref();
+    }
 }
 
 /// A future with code of the application in it, polled and dropped through the guard.

@@ -29,8 +29,8 @@ pub(crate) enum EarlyEvents {
         /// The log has the first one.
         is_logged: bool,
     },
-    /// There is a subscriber, or there were too many events. Counts the events discarded since then.
-    Over { lost: u64 },
+    /// There is a subscriber, or there were too many events.
+    Over,
 }
 
 impl Default for EarlyEvents {
@@ -72,17 +72,13 @@ impl EarlyEvents {
                 );
                 lost
             }
-            Self::Over { lost } => {
-                *lost = lost.saturating_add(1);
-                // More lines would say no more.
-                if lost.is_power_of_two() {
-                    let (name, events) = (Excerpt(event.name()), counted(*lost, "event"));
-                    repeated!(
-                        log::Level::Warn,
-                        namespace,
-                        "{namespace}: no subscriber wants {name}; {events} discarded so far, of this and other names"
-                    );
-                }
+            Self::Over => {
+                let name = Excerpt(event.name());
+                repeated!(
+                    log::Level::Warn,
+                    namespace,
+                    "{namespace}: no subscriber wants {name}; the event is discarded"
+                );
                 1
             }
         }
@@ -92,7 +88,7 @@ impl EarlyEvents {
     pub(crate) fn discard(&mut self) -> u64 {
         let Self::Kept { events, .. } = self else { return 0 };
         let lost = u64::try_from(events.len()).unwrap_or(u64::MAX);
-        *self = Self::Over { lost };
+        *self = Self::Over;
         lost
     }
 
@@ -118,14 +114,14 @@ impl EarlyEvents {
     pub(crate) fn take(&mut self, interests: &Interests) -> (VecDeque<Event>, VecDeque<Event>) {
         let Self::Kept { events, bytes, before_ready, .. } = self else {
             if interests.want_all_events() {
-                *self = Self::Over { lost: 0 };
+                *self = Self::Over;
             }
             return Default::default();
         };
         let mut behind = events.split_off((*before_ready).min(events.len()));
         let mut before = std::mem::take(events);
         if interests.want_all_events() {
-            *self = Self::Over { lost: 0 };
+            *self = Self::Over;
             return (before, behind);
         }
         let taken = [&mut before, &mut behind].map(|events| {

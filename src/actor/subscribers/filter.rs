@@ -35,7 +35,7 @@ use crate::display::Excerpt;
 pub struct Filter(Kind);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     All,
     Name(ByteString),
     Prefix(ByteString),
@@ -68,6 +68,10 @@ impl Filter {
 
     pub(super) fn is_all(&self) -> bool {
         self.0 == Kind::All
+    }
+
+    pub(super) fn kind(&self) -> &Kind {
+        &self.0
     }
 }
 

@@ -13,6 +13,7 @@ use crate::{
     actor::subscribers::{
         filter::Filter,
         listener::{FilteredListener, Listener, Outlet},
+        listeners::Listeners,
         policy::SubscriptionId,
         sent::Sent,
     },
@@ -31,6 +32,20 @@ macro_rules! notices {
             $($message($message),)*
         }
 
+        /// Which message it is.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        pub(crate) enum Kind {
+            $($message,)*
+        }
+
+        impl Notice {
+            pub(super) fn kind(&self) -> Kind {
+                match self {
+                    $(Self::$message(_) => Kind::$message,)*
+                }
+            }
+        }
+
         /// Where the messages go; `None` for those that the subscriber does not want.
         #[derive(Default)]
         pub(crate) struct Interests {
@@ -38,7 +53,7 @@ macro_rules! notices {
             pub(super) owner: Owner,
             $(pub(super) $field: Option<Outlet<$message>>,)*
             /// Listeners for events by name.
-            pub(super) named: Vec<FilteredListener>,
+            pub(super) named: Listeners,
         }
 
         impl Interests {
@@ -77,18 +92,31 @@ macro_rules! notices {
                     $(&& !(self.$field.is_some() && other.$field.is_some()))*
             }
 
-            /// Takes away what came from the call of this number, if that can end alone. Whether there
-            /// was something.
-            pub(super) fn cancel(&mut self, number: SubscriptionId) -> bool {
-                let before = self.named.len();
-                self.named.retain(|named| !named.outlet.is_part(number));
-                let mut found = self.named.len() < before;
-                $(found |= self.$field.take_if(|outlet| outlet.is_part(number)).is_some();)*
-                found
+            /// Takes away what came from the call of this number, if that can end alone.
+            pub(super) fn cancel(&mut self, number: SubscriptionId) -> Option<Part> {
+                if let Some(named) = self.named.remove(number) {
+                    return Some(Part::Named(named.filter.clone()));
+                }
+                $(
+                    if self.$field.take_if(|outlet| outlet.is_part(number)).is_some() {
+                        return Some(Part::Kind(Kind::$message));
+                    }
+                )*
+                None
+            }
+
+            /// All that is heard, with the numbers of the calls that it came from.
+            pub(super) fn parts(&self) -> impl Iterator<Item = (SubscriptionId, Part)> {
+                let kinds = [$(
+                    self.$field.as_ref().map(|outlet| (outlet.number(), Part::Kind(Kind::$message)))
+                ),*];
+                let named = self.named.iter();
+                let named = named.map(|(number, one)| (number, Part::Named(one.filter.clone())));
+                kinds.into_iter().flatten().chain(named)
             }
 
             pub(super) fn merge(mut self, other: Self) -> Self {
-                self.named.extend(other.named);
+                self.named.append(other.named);
                 Self {
                     owner: self.owner,
                     $($field: self.$field.or(other.$field),)*
@@ -121,7 +149,8 @@ macro_rules! notices {
                     None => format!("{} as {}", stringify!($message), outlet.kind()),
                 })),*];
                 let kinds = kinds.into_iter().flatten();
-                let all: Vec<String> = kinds.chain(self.named.iter().map(FilteredListener::to_string)).collect();
+                let named = self.named.iter().map(|(_, named)| named.to_string());
+                let all: Vec<String> = kinds.chain(named).collect();
                 write!(f, "{} ({})", owner.unwrap_or("a subscriber"), all.join(", "))
             }
         }
@@ -137,7 +166,7 @@ macro_rules! notices {
                 filter: Filter,
                 listener: impl Listener<Self> + 'static,
             ) -> Interests {
-                Interests::of_named(owner, FilteredListener::new(number, filter, listener))
+                Interests::of_named(owner, number, FilteredListener::new(number, filter, listener))
             }
         }
     };
@@ -232,20 +261,21 @@ impl Interests {
     }
 
     /// The interests of a listener for some events.
-    pub(crate) fn of_named(owner: Owner, named: FilteredListener) -> Self {
-        Self { owner, named: vec![named], ..Self::default() }
+    pub(crate) fn of_named(owner: Owner, number: SubscriptionId, named: FilteredListener) -> Self {
+        let mut interests = Self { owner, ..Self::default() };
+        interests.named.insert(number, named);
+        interests
     }
 
     /// Whether some listener is for events of this name.
     fn hear(&self, name: &str) -> bool {
-        self.named.iter().any(|named| named.filter.matches(name))
+        self.named.any(name, |_| true)
     }
 
     /// Whether this is a question that the actor is to answer.
     pub(super) fn answer(&self, notice: &Notice) -> bool {
         let Notice::Event(event) = notice else { return false };
-        let mut named = self.named.iter();
-        named.any(|named| named.answers() && named.filter.matches(event.name()))
+        self.named.any(event.name(), FilteredListener::answers)
     }
 
     /// Sends a message to whom it concerns: an event may be for several listeners. The last one gets
@@ -260,12 +290,12 @@ impl Interests {
             note(sent);
         };
         let mut last: Option<&FilteredListener> = None;
-        let name = event.name();
-        for named in self.named.iter().filter(|named| named.filter.matches(name)) {
+        self.named.any(event.name(), |named| {
             if let Some(before) = last.replace(named) {
                 note(before.send(event.clone(), is_last));
             }
-        }
+            false
+        });
         let Some(last) = last else { return note(self.send_notice(Notice::Event(event), is_last)) };
         if self.event.is_some() {
             note(last.send(event.clone(), is_last));
@@ -277,7 +307,7 @@ impl Interests {
 
     /// Whether all events are wanted.
     pub(crate) fn want_all_events(&self) -> bool {
-        self.event.is_some() || self.named.iter().any(|named| named.filter.is_all())
+        self.event.is_some() || self.named.iter().any(|(_, named)| named.filter.is_all())
     }
 
     pub(crate) fn want_event(&self, event: &Event) -> bool {
@@ -289,9 +319,21 @@ impl Interests {
         self.owner.is_alone && self.lagged.is_some()
     }
 
+    /// Tells its actor apart.
+    pub(super) fn owner_id(&self) -> u64 {
+        self.owner.id
+    }
+
     pub(crate) fn want_ready(&self) -> bool {
         self.ready.is_some()
     }
+}
+
+/// A part of what somebody hears.
+#[derive(Debug, Clone)]
+pub(crate) enum Part {
+    Kind(Kind),
+    Named(Filter),
 }
 
 /// Whose they are.
@@ -409,7 +451,7 @@ mod sealed {
             listener: impl Listener<Self> + 'static,
         ) -> Interests {
             let listener = Typed::<E, _>::new(listener);
-            Interests::of_named(owner, FilteredListener::new(number, filter, listener))
+            Interests::of_named(owner, number, FilteredListener::new(number, filter, listener))
         }
     }
 }

@@ -99,6 +99,10 @@ impl<M> Outlet<M> {
         self.listener.get().map_or("nothing", |listener| listener.kind())
     }
 
+    pub(super) fn number(&self) -> SubscriptionId {
+        self.number
+    }
+
     /// Whether it ends, when the call of this number is cancelled, and the rest goes on.
     pub(super) fn is_part(&self, number: SubscriptionId) -> bool {
         self.is_part && self.number == number

@@ -5,28 +5,31 @@
 
 pub(crate) mod early_events;
 pub(crate) mod filter;
+mod filter_index;
 pub(crate) mod function;
+mod index;
 pub(crate) mod interests;
 pub(crate) mod listener;
+mod listeners;
 pub(crate) mod policy;
 pub(crate) mod sent;
 pub(crate) mod stream;
 pub(crate) mod subscriber;
+mod table;
 pub(crate) mod typed;
 
-use std::{
-    collections::{HashMap, VecDeque},
-    task::Context,
-};
+use std::{collections::VecDeque, task::Context};
 
 use crate::{
     actor::{
         journal::counted,
         subscribers::{
             early_events::EarlyEvents,
-            interests::{Interests, Notice},
+            index::{Index, Place},
+            interests::{Interests, Kind, Notice},
             policy::{Overflow, SubscriptionId},
             subscriber::Subscriber,
+            table::Table,
         },
     },
     backpressure::receive_window::{Backlog, Load},
@@ -36,22 +39,19 @@ use crate::{
     stats::Counters,
 };
 
-/// The places of so few are all looked at for each event.
-const FEW: [usize; 8] = [0, 1, 2, 3, 4, 5, 6, 7];
-
-/// The most names in the index. The server makes names up.
-const MAX_NAMES: usize = 1_024;
-/// The longest name for which that is done, in bytes.
-const MAX_NAME: usize = 256;
-/// All names and places that are remembered, in bytes.
-const MAX_REMEMBERED: usize = 1 << 20;
+/// The subscribers that are looked at when another one comes, to see whether they live.
+const CHECKED: usize = 16;
 
 #[derive(Debug)]
 pub(crate) struct Subscribers {
     /// Of those whose call does not say.
     overflow: Overflow,
     slots: Slots,
-    index: NameIndex,
+    index: Index,
+    /// The place of the next one.
+    next: Place,
+    /// The first place to be checked.
+    unchecked: Place,
     /// Somebody hears what is emitted.
     hears_emitted: bool,
 }
@@ -59,11 +59,11 @@ pub(crate) struct Subscribers {
 /// The subscribers, in the order in which they came.
 #[derive(Debug, Default)]
 struct Slots {
-    all: Vec<Slot>,
-    /// The places of those for whom there is something to be done.
-    busy: Vec<usize>,
+    all: Table<Place, Slot>,
+    /// The places of those for whom there is something to be done, and of some that have left.
+    busy: Vec<Place>,
     /// What had another shape than those in these places asked for, and the others do not know.
-    undecodable: Vec<(usize, Undecodable)>,
+    undecodable: Vec<(Place, Undecodable)>,
     /// How many of those there were since somebody asked.
     misfits: u64,
 }
@@ -71,20 +71,8 @@ struct Slots {
 #[derive(Debug)]
 struct Slot {
     subscriber: Subscriber,
-    /// How many events had another shape than it asked for, and nobody was told.
-    misfits: u64,
     /// It is in the list.
     is_busy: bool,
-}
-
-/// The subscribers of each event name by their places, used when there are many subscribers.
-#[derive(Debug, Default)]
-struct NameIndex {
-    known: HashMap<Box<str>, Box<[usize]>>,
-    /// Of the names and the places in `known`.
-    bytes: usize,
-    /// The places for the last name that is not remembered.
-    passing: Box<[usize]>,
 }
 
 /// Somebody wants to hear.
@@ -110,7 +98,7 @@ pub(crate) enum Told {
 impl Slots {
     /// Does something with the one in this place, and puts it on the list if there is something more to
     /// be done for it.
-    fn with<T>(&mut self, place: usize, act: impl FnOnce(&mut Subscriber) -> T) -> Option<T> {
+    fn with<T>(&mut self, place: Place, act: impl FnOnce(&mut Subscriber) -> T) -> Option<T> {
         let Slot { subscriber, is_busy, .. } = self.all.get_mut(place)?;
         let outcome = act(subscriber);
         if !*is_busy && subscriber.is_busy() {
@@ -121,7 +109,7 @@ impl Slots {
     }
 
     /// Whether the one in this place hears an event. With `alive`, it is made sure that it lives.
-    fn hears(&mut self, place: usize, event: &Event, alive: bool) -> bool {
+    fn hears(&mut self, place: Place, event: &Event, alive: bool) -> bool {
         let hears = self.all.get(place).is_some_and(|slot| slot.subscriber.wants_event(event));
         if !hears || !alive {
             return hears;
@@ -134,7 +122,7 @@ impl Slots {
     }
 
     /// `true` if that is one too many.
-    fn give(&mut self, place: usize, event: Event) -> bool {
+    fn give(&mut self, place: Place, event: Event) -> bool {
         let outcome = self.with(place, |subscriber| {
             subscriber.take(Notice::Event(event));
             (subscriber.has_undecodable(), subscriber.is_overrun())
@@ -148,36 +136,32 @@ impl Slots {
     }
 
     /// Tells those that subscribed to this, except the one that was told already.
-    fn tell_undecodable(&mut self, namespace: &Name) {
+    fn tell_undecodable(&mut self, index: &Index, namespace: &Name) {
         for (knows, what) in std::mem::take(&mut self.undecodable) {
             self.misfits = self.misfits.saturating_add(1);
             let Undecodable { event, error, wanted } = what.clone();
             let notice = Notice::Undecodable(what);
             let mut told =
                 self.all.get(knows).is_some_and(|slot| slot.subscriber.hears_undecodable());
-            for place in (0..self.all.len()).filter(|&place| place != knows) {
+            let others = index.hearing(Kind::Undecodable).filter(|&place| place != knows);
+            for place in others {
                 told |= self.with(place, |subscriber| subscriber.offer(&notice)) == Some(true);
             }
-            if !told && let Some(slot) = self.all.get_mut(knows) {
-                slot.misfits = slot.misfits.saturating_add(1);
-                // More lines would say no more.
-                if slot.misfits.is_power_of_two() {
-                    let (name, error) = (Excerpt(event.name()), error.without_values());
-                    let so_far = counted(slot.misfits, "such event");
-                    repeated!(
-                        log::Level::Warn,
-                        namespace,
-                        "{namespace}: the event {name} is no {wanted}: {error} ({so_far} so far for this subscriber)"
-                    );
-                }
+            if !told {
+                let (name, error) = (Excerpt(event.name()), error.without_values());
+                repeated!(
+                    log::Level::Warn,
+                    (namespace, wanted),
+                    "{namespace}: the event {name} is no {wanted}: {error}"
+                );
             }
         }
     }
 
     /// Tells those that listen to the losses of others.
-    fn tell_lagged(&mut self, lagged: Vec<Lagged>) {
+    fn tell_lagged(&mut self, lagged: Vec<Lagged>, index: &Index) {
         for notice in lagged.into_iter().map(Notice::Lagged) {
-            for place in 0..self.all.len() {
+            for place in index.hearing(Kind::Lagged) {
                 self.with(place, |one| one.hears_all_lagged() && one.offer(&notice));
             }
         }
@@ -186,71 +170,29 @@ impl Slots {
     fn busy(&self) -> impl Iterator<Item = &Subscriber> {
         self.busy.iter().filter_map(|&place| self.all.get(place)).map(|slot| &slot.subscriber)
     }
-
-    fn iter(&self) -> impl Iterator<Item = &Subscriber> {
-        self.all.iter().map(|slot| &slot.subscriber)
-    }
-
-    fn iter_mut(&mut self) -> impl Iterator<Item = &mut Subscriber> {
-        self.all.iter_mut().map(|slot| &mut slot.subscriber)
-    }
-}
-
-impl NameIndex {
-    fn of<'a>(&'a mut self, event: &Event, slots: &Slots) -> &'a [usize] {
-        if let Some(places) = FEW.get(..slots.all.len()) {
-            return places;
-        }
-        self.places(event.name(), || {
-            let places = slots.iter().enumerate().filter(|(_, one)| one.wants_event(event));
-            places.map(|(place, _)| place).collect()
-        })
-    }
-
-    /// The places for a name: those that are remembered, or what `find` gives.
-    fn places(&mut self, name: &str, find: impl FnOnce() -> Box<[usize]>) -> &[usize] {
-        if name.len() > MAX_NAME {
-            self.passing = find();
-            return &self.passing;
-        }
-        if !self.known.contains_key(name) {
-            let places = find();
-            let bytes = name.len().saturating_add(size_of_val(&*places));
-            if bytes > MAX_REMEMBERED {
-                self.passing = places;
-                return &self.passing;
-            }
-            let sum = self.bytes.saturating_add(bytes);
-            if self.known.len() >= MAX_NAMES || sum > MAX_REMEMBERED {
-                self.known.clear();
-                self.bytes = 0;
-            }
-            self.bytes = self.bytes.saturating_add(bytes);
-            self.known.insert(name.into(), places);
-        }
-        self.known.get(name).map_or(&[], |places| places)
-    }
 }
 
 impl Subscribers {
     /// Nobody yet. `overflow` is for those whose call does not say.
     pub(crate) fn new(overflow: Overflow) -> Self {
-        let (slots, index) = (Slots::default(), NameIndex::default());
-        Self { overflow, slots, index, hears_emitted: false }
+        let (slots, index) = (Slots::default(), Index::default());
+        Self { overflow, slots, index, next: 0, unchecked: 0, hears_emitted: false }
     }
 
     /// Gives a life-cycle message to all subscribers that want it.
     pub(crate) fn tell(&mut self, notice: &Notice) {
-        for place in 0..self.slots.all.len() {
+        for place in self.index.hearing(notice.kind()) {
             self.slots.with(place, |subscriber| subscriber.offer(notice));
         }
     }
 
     /// Gives a life-cycle message to all subscribers that want it, and another one to the others.
     pub(crate) fn tell_or(&mut self, notice: &Notice, other: &Notice) {
-        for place in 0..self.slots.all.len() {
-            self.slots
-                .with(place, |subscriber| subscriber.offer(notice) || subscriber.offer(other));
+        self.tell(notice);
+        for place in self.index.hearing(other.kind()) {
+            if !self.index.hears(notice.kind(), place) {
+                self.slots.with(place, |subscriber| subscriber.offer(other));
+            }
         }
     }
 
@@ -258,19 +200,28 @@ impl Subscribers {
     /// made sure that they live.
     pub(crate) fn tell_event(&mut self, event: Event, alive: bool, namespace: &Name) -> Told {
         let Self { slots, index, .. } = self;
-        let mut overrun = false;
-        let mut last = None;
-        for &place in index.of(&event, slots) {
+        let (mut overrun, mut last) = (false, None);
+        let mut visit = |slots: &mut Slots, place| {
             if slots.hears(place, &event, alive)
                 && let Some(before) = last.replace(place)
             {
                 overrun |= slots.give(before, event.clone());
             }
+        };
+        if slots.all.few().is_some() {
+            // All of a few are looked at.
+            let mut number: usize = 0;
+            while let Some(&(place, _)) = slots.all.few().and_then(|few| few.get(number)) {
+                visit(slots, place);
+                number = number.saturating_add(1);
+            }
+        } else {
+            index.hearing_event(event.name(), |place| visit(slots, place));
         }
         let Some(last) = last else { return Told::Nobody(event) };
         overrun |= slots.give(last, event);
         if !slots.undecodable.is_empty() {
-            slots.tell_undecodable(namespace);
+            slots.tell_undecodable(index, namespace);
         }
         if overrun { Told::Overrun } else { Told::Somebody }
     }
@@ -279,11 +230,14 @@ impl Subscribers {
         self.hears_emitted
     }
 
-    /// Removes dead subscribers. Where little happens, a new subscriber is the occasion.
-    pub(crate) fn check(&mut self) {
-        for place in 0..self.slots.all.len() {
-            self.slots.with(place, Subscriber::check);
+    /// Looks whether the next few subscribers live. Where little happens, a new subscriber is the occasion.
+    fn check(&mut self) {
+        let Self { slots, unchecked, .. } = self;
+        let next = slots.all.keys_from(*unchecked, CHECKED);
+        for &place in &next {
+            slots.with(place, Subscriber::check);
         }
+        *unchecked = next.last().map_or(0, |last| last.saturating_add(1));
     }
 
     /// Takes up a subscriber, or more that a known one hears. It gets what is kept for it, and
@@ -308,53 +262,69 @@ impl Subscribers {
         // What it gets now is what it has just subscribed to, and nothing twice.
         let ready = ready.filter(|_| interests.want_ready());
         let ready = ready.map(|ready| Notice::Ready(ready.clone()));
-        let (mut subscriber, before, behind) = if is_once {
-            let subscriber = Subscriber::once(number, interests);
+        let (place, before, behind) = if is_once {
+            let subscriber = Subscriber::once(interests);
             let before = kept.pop(&subscriber).into_iter().collect();
-            (subscriber, before, VecDeque::new())
+            (self.add(subscriber), before, VecDeque::new())
         } else {
             let (before, behind) = kept.take(&interests);
-            (self.adopt(number, interests), before, behind)
+            (self.adopt(interests), before, behind)
         };
-        if let Some(overflow) = overflow {
-            subscriber.set_overflow(overflow);
-        }
+        self.index.note_call(number, place);
         let events = |events: VecDeque<Event>| events.into_iter().map(Notice::Event);
-        for notice in events(before).chain(ready).chain(events(behind)) {
-            subscriber.offer(&notice);
+        let notices = events(before).chain(ready).chain(events(behind));
+        self.slots.with(place, |subscriber| {
+            if let Some(overflow) = overflow {
+                subscriber.set_overflow(overflow);
+            }
+            for notice in notices {
+                subscriber.offer(&notice);
+            }
+        });
+        self.hears_emitted = self.index.hearing(Kind::Emitted).next().is_some();
+    }
+
+    /// Has one of the same actor hear more, or adds another. Gives its place.
+    fn adopt(&mut self, interests: Interests) -> Place {
+        let known = self.index.of_owner(interests.owner_id());
+        if let Some(place) = known
+            && let Some(Slot { subscriber, .. }) = self.slots.all.get_mut(place)
+            && subscriber.can_adopt(&interests)
+        {
+            self.index.insert_parts(place, &interests);
+            subscriber.adopt(interests);
+            return place;
         }
-        self.add(subscriber);
+        let mut subscriber = Subscriber::new(interests);
+        subscriber.set_overflow(self.overflow);
+        self.add(subscriber)
     }
 
-    /// Takes out one of the same actor, for more to be added to it.
-    fn adopt(&mut self, number: SubscriptionId, interests: Interests) -> Subscriber {
-        let Some(known) = self.slots.iter().position(|one| one.can_adopt(&interests)) else {
-            let mut subscriber = Subscriber::new(number, interests);
-            subscriber.set_overflow(self.overflow);
-            return subscriber;
-        };
-        let mut subscriber = self.slots.all.remove(known).subscriber;
-        subscriber.adopt(number, interests);
-        self.rearrange();
-        subscriber
-    }
-
-    fn add(&mut self, subscriber: Subscriber) {
-        let place = self.slots.all.len();
-        self.hears_emitted |= subscriber.hears_emitted();
-        self.slots.all.push(Slot { subscriber, misfits: 0, is_busy: false });
-        self.slots.with(place, |_| ());
-        self.index = NameIndex::default();
+    fn add(&mut self, subscriber: Subscriber) -> Place {
+        let place = self.next;
+        self.next = place.saturating_add(1);
+        self.index.insert_parts(place, subscriber.interests());
+        if subscriber.is_lasting() {
+            self.index.note_owner(subscriber.interests().owner_id(), place);
+        }
+        self.slots.all.insert(place, Slot { subscriber, is_busy: false });
+        place
     }
 
     pub(crate) fn cancel(&mut self, number: SubscriptionId) {
-        for subscriber in self.slots.iter_mut() {
-            subscriber.cancel(number);
-            if subscriber.goes_by(number) {
-                subscriber.end();
-            }
+        let Some(place) = self.index.forget_call(number) else { return };
+        let cancelled = self.slots.with(place, |subscriber| {
+            let part = subscriber.cancel(number);
+            (part, subscriber.is_lasting(), subscriber.interests().owner_id())
+        });
+        let Some((part, is_lasting, owner)) = cancelled else { return };
+        if let Some(part) = part {
+            self.index.remove_part(place, number, &part);
         }
-        self.rearrange();
+        if !is_lasting {
+            self.index.forget_owner(owner, place);
+        }
+        self.hears_emitted = self.index.hearing(Kind::Emitted).next().is_some();
     }
 
     /// Has those who are stuck hold up the connection no more, or `all` who do so with more than their
@@ -371,7 +341,9 @@ impl Subscribers {
         let holding = self.slots.busy().filter(|one| one.backlog().holding != Load::default());
         let share = share.divided_by(holding.count());
         let mut overrun = false;
-        for place in 0..self.slots.all.len() {
+        // There is nothing to be kept of the others.
+        let busy = std::mem::take(&mut self.slots.busy);
+        for &place in &busy {
             self.slots.with(place, |subscriber| {
                 // A subscriber with less is on its way through.
                 let all = all && !subscriber.backlog().holding.is_below(share);
@@ -387,6 +359,7 @@ impl Subscribers {
                 overrun |= subscriber.is_overrun();
             });
         }
+        self.slots.busy = busy;
         overrun
     }
 
@@ -394,7 +367,7 @@ impl Subscribers {
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>, namespace: &Name, counters: &Counters) {
         loop {
             let Slots { all, busy, undecodable, .. } = &mut self.slots;
-            let (mut is_done, mut lagged) = (false, Vec::new());
+            let (mut done, mut lagged) = (Vec::new(), Vec::new());
             busy.retain(|&place| {
                 let Some(Slot { subscriber, is_busy, .. }) = all.get_mut(place) else {
                     return false;
@@ -404,28 +377,34 @@ impl Subscribers {
                 let taken = subscriber.take_undecodable();
                 undecodable.extend(taken.into_iter().map(|what| (place, what)));
                 lagged.append(&mut subscriber.take_lagged());
-                is_done |= subscriber.is_done();
-                *is_busy = subscriber.is_busy();
+                if subscriber.is_done() {
+                    done.push(place);
+                }
+                *is_busy = subscriber.is_busy() && !subscriber.is_done();
                 *is_busy
             });
             let has_told = !undecodable.is_empty() || !lagged.is_empty();
-            self.slots.tell_undecodable(namespace);
-            self.slots.tell_lagged(lagged);
+            self.slots.tell_undecodable(&self.index, namespace);
+            self.slots.tell_lagged(lagged, &self.index);
             counters.undecodable.add(std::mem::take(&mut self.slots.misfits));
-            if is_done {
-                self.slots.all.retain_mut(|Slot { subscriber, .. }| {
-                    if subscriber.is_gone() {
-                        counters.missed.add(subscriber.bury(namespace));
-                    }
-                    !subscriber.is_done()
-                });
-                self.rearrange();
+            for place in done {
+                self.remove(place, namespace, counters);
             }
             // One of those that were told may have a full mailbox.
             if !has_told {
                 return;
             }
         }
+    }
+
+    /// Removes one for whom there is nothing more to be done.
+    fn remove(&mut self, place: Place, namespace: &Name, counters: &Counters) {
+        let Some(Slot { mut subscriber, .. }) = self.slots.all.remove(place) else { return };
+        if subscriber.is_gone() {
+            counters.missed.add(subscriber.bury(namespace));
+        }
+        self.index.remove(place, subscriber.interests());
+        self.hears_emitted = self.index.hearing(Kind::Emitted).next().is_some();
     }
 
     /// What waits for subscribers that are behind.
@@ -438,56 +417,7 @@ impl Subscribers {
     pub(crate) fn is_behind(&self) -> bool {
         self.slots.busy().any(Subscriber::is_behind)
     }
-
-    /// Somebody has left, and those behind have moved up.
-    fn rearrange(&mut self) {
-        self.index = NameIndex::default();
-        self.slots.busy.clear();
-        for (place, slot) in self.slots.all.iter_mut().enumerate() {
-            slot.is_busy = slot.subscriber.is_busy();
-            if slot.is_busy {
-                self.slots.busy.push(place);
-            }
-        }
-        self.hears_emitted = self.slots.iter().any(Subscriber::hears_emitted);
-    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The bytes that are really held.
-    fn held(index: &NameIndex) -> usize {
-        let known = index.known.iter();
-        known.map(|(name, places)| name.len() + size_of_val(&**places)).sum()
-    }
-
-    #[test]
-    fn names_that_are_remembered_are_bounded_in_number_and_in_bytes() {
-        let mut index = NameIndex::default();
-        for number in 0..3 * MAX_NAMES {
-            let name = format!("{number:0>MAX_NAME$}");
-            assert_eq!(index.places(&name, || [number].into()), [number]);
-            assert_eq!(index.places(&name, || panic!("it is remembered")), [number]);
-            assert!(index.known.len() <= MAX_NAMES && index.bytes == held(&index));
-        }
-        // Names that many hear.
-        let many: Box<[usize]> = (0..MAX_REMEMBERED / size_of::<usize>() / 4).collect();
-        for number in 0..20 {
-            assert_eq!(index.places(&format!("many {number}"), || many.clone()), &*many);
-            assert!(index.bytes <= MAX_REMEMBERED && index.bytes == held(&index));
-        }
-    }
-
-    #[test]
-    fn a_name_that_is_long_or_that_very_many_hear_is_not_remembered() {
-        let mut index = NameIndex::default();
-        let long = "x".repeat(MAX_NAME + 1);
-        assert_eq!(index.places(&long, || [1].into()), [1]);
-        assert_eq!(index.places(&long, || [2].into()), [2], "it is looked for each time");
-        let many: Box<[usize]> = (0..MAX_REMEMBERED).collect();
-        assert_eq!(index.places("many", || many.clone()), &*many);
-        assert_eq!((index.known.len(), index.bytes), (0, 0));
-    }
-}
+mod tests;

@@ -7,10 +7,12 @@ use std::{
 
 /// Tells calls to subscribe apart, those of all threads and namespaces. What an actor subscribes
 /// to in several calls is one subscription, that goes by the numbers of them all.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct SubscriptionId(pub(crate) u64);
 
 impl SubscriptionId {
+    pub(crate) const MAX: Self = Self(u64::MAX);
+
     pub(crate) fn next() -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         Self(NEXT.fetch_add(1, Ordering::Relaxed))

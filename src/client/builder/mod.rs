@@ -18,7 +18,12 @@ use actix::{Actor, Arbiter, ArbiterHandle};
 #[cfg(feature = "rustls")]
 use crate::tls::Tls;
 use crate::{
-    actor::{connection::Connection, status::ConnectionStatus, subscribers::policy::Overflow},
+    actor::{
+        connection::Connection,
+        shutdown::{ShutdownInbox, ShutdownRequests},
+        status::ConnectionStatus,
+        subscribers::policy::Overflow,
+    },
     backpressure::receive_window::Load,
     client::{
         Client, Inner, Namespaces,
@@ -247,8 +252,10 @@ impl ClientBuilder {
         let known = Arc::clone(&status);
         let url = target.endpoint.url();
         let (counters, window) = (Arc::clone(&settings.counters), Arc::clone(&settings.window));
+        let shutdown_requests = Arc::<ShutdownRequests>::default();
+        let inbox = ShutdownInbox(Arc::clone(&shutdown_requests));
         let connection = Connection::start_in_arbiter(arbiter, move |_| {
-            Connection::new(config, seed(), target, window, known, counters)
+            Connection::new(config, seed(), target, window, known, counters, inbox)
         });
         let lifeline = Arc::new(Lifeline::new(connection.clone(), ids));
         let namespace = settings.core.namespace.clone();
@@ -257,6 +264,7 @@ impl ClientBuilder {
             Namespaces { by_name: HashMap::new(), tickets: tickets.collect(), closed: false };
         let inner = Arc::new(Inner {
             connection,
+            shutdown_requests,
             arbiter: arbiter.clone(),
             status,
             settings,

@@ -245,19 +245,21 @@ impl Connection {
         }
     }
 
-    /// Replaces the connection with this number by a new one, for all namespaces.
+    /// Replaces the connection with this number by a new one, for all namespaces, since the server has
+    /// spoiled it: with the delay of any other attempt, as the server may do so each time.
     pub(crate) fn replace(&mut self, now: Instant, epoch: u64) {
         if self.is_current(epoch) && !self.is_closing() {
-            self.attempts.reset();
-            self.tell_lost(Reason::Reconnect, true);
-            self.dial(now);
+            self.actions.push_back(Action::Drop);
+            self.lost(now, Reason::Reconnect);
         }
     }
 
-    /// The same for the current one, if that is due and somebody still wants a connection.
+    /// Replaces the connection at once, if that is due and somebody still wants one.
     fn try_replace(&mut self, now: Instant) {
-        if self.leaving.take_due_replacement() && self.wanted {
-            self.replace(now, self.epoch);
+        if self.leaving.take_due_replacement() && self.wanted && !self.is_closing() {
+            self.attempts.reset();
+            self.tell_lost(Reason::Reconnect, true);
+            self.dial(now);
         }
     }
 

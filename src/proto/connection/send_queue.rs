@@ -2,7 +2,9 @@
 //!
 //! A packet becomes messages when its turn comes: until then it can be replaced, or given back.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use bytestring::ByteString;
 
 use crate::{
     backpressure::send_quota::SendPermit,
@@ -18,6 +20,12 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct SendQueue {
     waiting: VecDeque<Waiting>,
+    /// How many have left the front, so that each keeps its number while it waits.
+    left: u64,
+    /// The numbers of the events that another one with their key may replace, by namespace and key.
+    replaceable: HashMap<(ByteString, ByteString), u64>,
+    /// The tries of messages that are sent until they are answered, by namespace and ack id.
+    copies: HashSet<(ByteString, u64)>,
     /// The packet of which only the first messages are written, and how many of them. A server has
     /// it when it has all of them.
     writing: Option<(Outgoing, usize)>,
@@ -54,22 +62,37 @@ impl SendQueue {
     /// waits for an answer to is not replaced. `true` if it replaced one.
     #[inline]
     pub(super) fn push(&mut self, outgoing: Outgoing) -> bool {
-        if outgoing.is_copy() && self.has_copy_of(&outgoing) {
+        if is_unindexed(&outgoing) {
+            self.waiting.push_back(Waiting::Packet(outgoing));
             return false;
         }
-        let place = outgoing.key().and_then(|key| {
-            self.waiting.iter_mut().rev().find_map(|waiting| match waiting {
-                Waiting::Packet(other)
-                    if other.key() == Some(key)
-                        && other.packet.namespace == outgoing.packet.namespace
-                        && other.is_plain() =>
-                {
-                    Some(other)
-                }
-                _ => None,
-            })
-        });
-        let Some(place) = place else {
+        self.push_indexed(outgoing)
+    }
+
+    fn push_indexed(&mut self, outgoing: Outgoing) -> bool {
+        if let Some(copy) = copy(&outgoing)
+            && !self.copies.insert(copy)
+        {
+            return false;
+        }
+        if outgoing.key().is_some() {
+            return self.push_latest(outgoing);
+        }
+        self.waiting.push_back(Waiting::Packet(outgoing));
+        false
+    }
+
+    /// The same for one with a key.
+    fn push_latest(&mut self, outgoing: Outgoing) -> bool {
+        let Some(key) = key(&outgoing) else { return false };
+        let next = self.left.wrapping_add(u64::try_from(self.waiting.len()).unwrap_or(u64::MAX));
+        let known = self.replaceable.get(&key).copied();
+        if outgoing.is_plain() {
+            self.replaceable.insert(key, known.unwrap_or(next));
+        } else {
+            self.replaceable.remove(&key);
+        }
+        let Some(place) = known.and_then(|number| self.place(number)) else {
             self.waiting.push_back(Waiting::Packet(outgoing));
             return false;
         };
@@ -81,15 +104,32 @@ impl SendQueue {
         true
     }
 
-    /// Whether an event with the same ack id waits already.
-    fn has_copy_of(&self, outgoing: &Outgoing) -> bool {
-        let Some(id) = outgoing.ack_id() else { return false };
-        self.waiting.iter().any(|waiting| match waiting {
-            Waiting::Packet(other) => {
-                other.ack_id() == Some(id) && other.packet.namespace == outgoing.packet.namespace
-            }
-            Waiting::Ping(_) | Waiting::Heartbeat => false,
-        })
+    /// The packet of this number.
+    fn place(&mut self, number: u64) -> Option<&mut Outgoing> {
+        let place = usize::try_from(number.wrapping_sub(self.left)).ok()?;
+        match self.waiting.get_mut(place)? {
+            Waiting::Packet(outgoing) => Some(outgoing),
+            Waiting::Ping(_) | Waiting::Heartbeat => None,
+        }
+    }
+
+    /// One of those with an index has left the queue.
+    fn note_left(&mut self, outgoing: &Outgoing) {
+        if let Some(copy) = copy(outgoing) {
+            self.copies.remove(&copy);
+        }
+        if outgoing.is_plain()
+            && let Some(key) = key(outgoing)
+        {
+            self.replaceable.remove(&key);
+        }
+    }
+
+    /// Takes out all that wait.
+    fn drain(&mut self) -> impl Iterator<Item = Waiting> {
+        self.replaceable.clear();
+        self.copies.clear();
+        self.waiting.drain(..)
     }
 
     /// Queues a ping of the websocket layer. Its pong tells that the server has read all before it.
@@ -131,14 +171,22 @@ impl SendQueue {
             Some(writing) => writing,
             None => match self.waiting.pop_front() {
                 None => return false,
-                Some(Waiting::Packet(outgoing)) => (outgoing, 0),
+                Some(Waiting::Packet(outgoing)) => {
+                    self.left = self.left.wrapping_add(1);
+                    if !is_unindexed(&outgoing) {
+                        self.note_left(&outgoing);
+                    }
+                    (outgoing, 0)
+                }
                 Some(Waiting::Ping(number)) => {
+                    self.left = self.left.wrapping_add(1);
                     self.written_ping = number;
                     note(Written::Ping(number));
                     write(Message::Barrier(number));
                     return true;
                 }
                 Some(Waiting::Heartbeat) => {
+                    self.left = self.left.wrapping_add(1);
                     write(engine::PING);
                     return true;
                 }
@@ -175,16 +223,18 @@ impl SendQueue {
                 Some(suspect) => give_up(outgoing, suspect),
             }
         }
-        self.unwritten.extend(self.waiting.drain(..).filter_map(|waiting| match waiting {
+        let unwritten = self.drain().filter_map(|waiting| match waiting {
             Waiting::Packet(outgoing) => Some(outgoing).filter(Outgoing::is_event),
             Waiting::Ping(_) | Waiting::Heartbeat => None,
-        }));
+        });
+        let unwritten: Vec<Outgoing> = unwritten.collect();
+        self.unwritten.extend(unwritten);
         is_cut
     }
 
     /// There is a new connection, on which nothing has been said. Numbers of pings go on.
     pub(super) fn clear(&mut self) {
-        self.waiting.clear();
+        drop(self.drain());
         self.writing = None;
         self.pong = false;
     }
@@ -212,6 +262,24 @@ impl SendQueue {
     }
 }
 
+/// Whether it has no key, and is no try of a message that is sent until it is answered, as most are.
+#[inline]
+fn is_unindexed(outgoing: &Outgoing) -> bool {
+    outgoing.terms.is_none() && outgoing.permit.is_some()
+}
+
+/// What tells a try of a message that is sent until it is answered from all others; `None` if it is none.
+fn copy(outgoing: &Outgoing) -> Option<(ByteString, u64)> {
+    let id = if outgoing.is_copy() { outgoing.ack_id()? } else { return None };
+    Some((outgoing.packet.namespace.clone(), id))
+}
+
+/// Its key, among all namespaces.
+fn key(outgoing: &Outgoing) -> Option<(ByteString, ByteString)> {
+    let key = outgoing.key()?.clone();
+    Some((outgoing.packet.namespace.clone(), key))
+}
+
 /// An event is not sent any more, since the server ends connections over it.
 fn give_up(outgoing: Outgoing, suspect: &Suspect) {
     let is_plain = outgoing.is_plain();
@@ -229,9 +297,11 @@ fn give_up(outgoing: Outgoing, suspect: &Suspect) {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
+    use proptest::{collection, option, prelude::*};
 
     use super::*;
     use crate::{
+        backpressure::send_quota::{Limits, SendQuota},
         payload::encode_event,
         proto::{
             emit::{Place, Terms},
@@ -337,6 +407,99 @@ mod tests {
             assert!(next(&mut queue).is_some());
             assert_eq!(queue.end(None), id.is_none());
             assert_eq!(names(queue.take_unwritten()), ["e"]);
+        }
+    }
+
+    #[derive(Debug, Clone)]
+    enum Operation {
+        /// An event in one of two namespaces, perhaps with a key; a try of a message with this ack id,
+        /// or an event that another one with its key does not replace.
+        Push {
+            namespace: bool,
+            key: Option<bool>,
+            id: Option<u64>,
+            is_copy: bool,
+        },
+        Ping,
+        Write,
+        End,
+    }
+
+    fn operation() -> impl Strategy<Value = Operation> {
+        let event = (any::<bool>(), option::of(any::<bool>()), option::of(0..4_u64), any::<bool>());
+        prop_oneof![
+            6 => event.prop_map(|(namespace, key, id, is_copy)| {
+                Operation::Push { namespace, key, id, is_copy }
+            }),
+            1 => Just(Operation::Ping),
+            3 => Just(Operation::Write),
+            1 => Just(Operation::End),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn it_does_what_a_queue_does_that_is_searched(
+            operations in collection::vec(operation(), 1..60),
+        ) {
+            // Number, namespace, key, ack id and whether it is a copy; a ping has its number alone.
+            type Entry = (u64, Option<(bool, Option<bool>, Option<u64>)>);
+            let send_quota = SendQuota::new(Limits { items: 1_000, bytes: 1_000_000, acks: 1 });
+            let mut queue = SendQueue::default();
+            let mut model = VecDeque::<Entry>::new();
+            for (number, operation) in (1_000..).zip(operations) {
+                match operation {
+                    Operation::Push { namespace, key, id, is_copy } => {
+                        // Only messages that are sent until they are answered have copies, and those
+                        // have ids of their own, and no key.
+                        let is_copy = is_copy && id.is_some();
+                        let id = id.map(|id| if is_copy { 10 + id } else { id });
+                        let key = key.filter(|_| !is_copy);
+                        let place = key.map(|key| Place::Latest(if key { "a" } else { "b" }.into()));
+                        let mut outgoing = event(&number.to_string(), id);
+                        outgoing.packet.namespace = if namespace { "/a" } else { "/b" }.into();
+                        outgoing.number = number;
+                        outgoing.terms =
+                            place.map(|place| Box::new(Terms { place, lifetime: None }));
+                        outgoing.permit = (!is_copy).then(|| send_quota.reserve(1).unwrap());
+                        let is_known = is_copy
+                            && model.iter().any(|(_, one)| {
+                                one.is_some_and(|one| (one.0, one.2) == (namespace, id))
+                            });
+                        let replaced = model.iter_mut().rev().find(|(_, one)| {
+                            key.is_some() && *one == Some((namespace, key, None))
+                        });
+                        prop_assert_eq!(queue.push(outgoing), replaced.is_some());
+                        match replaced {
+                            Some((_, one)) => *one = Some((namespace, key, id)),
+                            None if is_known => {}
+                            None => model.push_back((number, Some((namespace, key, id)))),
+                        }
+                    }
+                    Operation::Ping => model.push_back((queue.ping(), None)),
+                    Operation::Write => {
+                        prop_assert_eq!(next(&mut queue).is_some(), model.pop_front().is_some());
+                    }
+                    Operation::End => {
+                        queue.end(None);
+                        let unwritten = queue.take_unwritten();
+                        let unwritten = unwritten.iter().map(|outgoing| outgoing.number);
+                        let events = model.drain(..).filter(|(_, event)| event.is_some());
+                        prop_assert!(unwritten.eq(events.map(|(number, _)| number)));
+                    }
+                }
+                let waiting = queue.waiting.iter().map(|waiting| match waiting {
+                    Waiting::Packet(outgoing) => outgoing.number,
+                    Waiting::Ping(number) => *number,
+                    Waiting::Heartbeat => 0,
+                });
+                prop_assert!(waiting.eq(model.iter().map(|(number, _)| *number)));
+                // Nothing is left behind.
+                let events = || model.iter().filter_map(|(_, event)| *event);
+                let plain = events().filter(|(_, key, id)| key.is_some() && id.is_none()).count();
+                let copies = events().filter(|(_, _, id)| id.is_some_and(|id| id >= 10)).count();
+                prop_assert_eq!((queue.replaceable.len(), queue.copies.len()), (plain, copies));
+            }
         }
     }
 }

@@ -839,6 +839,30 @@ fn what_was_sent_is_read_before_another_connection_takes_the_place_of_this_one()
 }
 
 #[test]
+fn a_connection_that_the_server_spoils_each_time_is_replaced_with_growing_delays() {
+    let mut bench =
+        Bench::with(Some(Protocol::Eio4), policy().delay(SECOND, 60 * SECOND).jitter(0.0));
+    assert_eq!(bench.core.join(bench.now, "/"), Admission::Later);
+    for (attempt, delay) in (1..).zip([SECOND, 2 * SECOND, 4 * SECOND, 8 * SECOND]) {
+        assert_eq!(bench.core.poll_action(), Some(Action::Dial(Protocol::Eio4)));
+        bench.core.handle_dialled(bench.now);
+        bench.text(MODERN);
+        assert!(matches!(bench.core.poll_event(), Some(Event::Opened(_))));
+        bench.core.replace(bench.now, bench.core.epoch());
+        let reason = Reason::Reconnect;
+        let lost = Event::Lost { reason: reason.clone(), again: true, suspect: None };
+        let retrying = Event::Retrying { attempt, delay, reason };
+        assert_eq!(
+            [bench.core.poll_event(), bench.core.poll_event()],
+            [Some(lost), Some(retrying)]
+        );
+        assert_eq!(bench.core.poll_action(), Some(Action::Drop));
+        assert_eq!(bench.core.poll_action(), None);
+        bench.pass(delay);
+    }
+}
+
+#[test]
 fn goodbye_is_said_when_what_was_said_before_has_been_heard() {
     let mut bench = Bench::open(Protocol::Eio4);
     bench.leave("/foo");
@@ -1471,8 +1495,10 @@ mod operations {
                     let is_due = bench.core.open().is_some_and(|open| !open.is_closing);
                     let old = u64::from(!is_current);
                     bench.core.replace(bench.now, bench.core.epoch().wrapping_sub(old));
-                    let is_dialling = matches!(bench.core.state, State::Opening(_));
-                    prop_assert!(is_dialling == (is_due && is_current) || !is_due);
+                    let is_open = matches!(bench.core.state, State::Open(_));
+                    prop_assert!(is_open != is_current || !is_due);
+                    // After a while, if there may be another attempt.
+                    prop_assert!(!matches!(bench.core.state, State::Opening(_)) || !is_due);
                 }
                 Operation::Close => bench.core.close(bench.now + SECOND),
                 Operation::Dialled => bench.core.handle_dialled(bench.now),

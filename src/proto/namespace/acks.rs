@@ -85,10 +85,6 @@ impl<W> Acks<W> {
         self.waiting.is_empty()
     }
 
-    pub(crate) fn is_waiting(&self, id: u64) -> bool {
-        self.waiting.contains_key(&id)
-    }
-
     /// The waiter that an answer is for.
     pub(crate) fn answered(&mut self, id: u64) -> Option<Left<W>> {
         let Waiting { waiter, sent } = self.waiting.remove(&id)?;

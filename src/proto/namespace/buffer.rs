@@ -1,19 +1,34 @@
 //! Events that wait to be sent while their namespace is not joined.
 
 use std::{
-    collections::{HashSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, hash_map::Entry},
     time::Instant,
 };
 
+use bytestring::ByteString;
+
 use crate::{
     backpressure::send_quota::SendPermit,
-    proto::{outgoing::Outgoing, packet::Body},
+    proto::{fast_map::FastMap, outgoing::Outgoing, packet::Body},
 };
 
 /// Events, in the order of their numbers, and answers to the server.
+///
+/// There may be very many, so none is searched for: each property by which some of them are taken out
+/// has an index.
 #[derive(Debug, Default)]
 pub(super) struct Buffer {
-    waiting: VecDeque<Outgoing>,
+    /// By number.
+    waiting: BTreeMap<u64, Outgoing>,
+    /// The numbers of the events with a key. Applications may take keys from the network, so this needs
+    /// the standard hash.
+    keys: HashMap<ByteString, u64>,
+    /// The numbers of the events that ask for an answer, by the ids of their acks.
+    asking: FastMap<u64, u64>,
+    /// The numbers of the answers and of the volatile events: they end with the session.
+    fleeting: BTreeSet<u64>,
+    /// When events expire, and their numbers.
+    expiries: BTreeSet<(Instant, u64)>,
 }
 
 impl Buffer {
@@ -26,17 +41,15 @@ impl Buffer {
         self.waiting.len()
     }
 
-    /// Adds an event at the end, or replaces the one with the same key, which is returned.
+    /// Adds an event, whose number is the largest, or replaces the one with the same key, which is returned.
     pub(super) fn push(&mut self, mut outgoing: Outgoing) -> Option<Outgoing> {
-        let same = outgoing.key().and_then(|key| {
-            self.waiting.iter_mut().rev().find(|waiting| waiting.key() == Some(key))
-        });
-        let Some(same) = same else {
-            self.waiting.push_back(outgoing);
-            return None;
-        };
-        outgoing.number = same.number;
-        Some(std::mem::replace(same, outgoing))
+        let same = outgoing.key().and_then(|key| self.keys.get(key));
+        let old = same.copied().and_then(|number| self.remove(number));
+        if let Some(old) = &old {
+            outgoing.number = old.number;
+        }
+        self.insert(outgoing);
+        old
     }
 
     /// Puts events back that were under way, where they belong. Gives those whose place another one
@@ -45,65 +58,113 @@ impl Buffer {
         &mut self,
         returning: impl IntoIterator<Item = Outgoing>,
     ) -> Vec<Outgoing> {
-        self.waiting.extend(returning);
-        self.waiting.make_contiguous().sort_by_key(|waiting| waiting.number);
         let mut replaced = Vec::new();
-        if self.waiting.iter().any(|waiting| waiting.key().is_some()) {
-            let mut keys = HashSet::new();
-            for waiting in std::mem::take(&mut self.waiting).into_iter().rev() {
-                if waiting.key().is_none_or(|key| keys.insert(key.clone())) {
-                    self.waiting.push_front(waiting);
-                } else {
-                    replaced.push(waiting);
+        for outgoing in returning {
+            let same = outgoing.key().and_then(|key| self.keys.get(key)).copied();
+            match same {
+                Some(number) if number > outgoing.number => replaced.push(outgoing),
+                _ => {
+                    replaced.extend(same.and_then(|number| self.remove(number)));
+                    self.insert(outgoing);
                 }
             }
         }
         replaced
     }
 
+    fn insert(&mut self, outgoing: Outgoing) {
+        let number = outgoing.number;
+        if let Some(key) = outgoing.key() {
+            self.keys.insert(key.clone(), number);
+        }
+        if let Some(id) = outgoing.ack_id() {
+            self.asking.insert(id, number);
+        }
+        if outgoing.is_volatile() || is_answer(&outgoing) {
+            self.fleeting.insert(number);
+        }
+        self.expiries.extend(outgoing.expires.map(|at| (at, number)));
+        self.waiting.insert(number, outgoing);
+    }
+
+    fn remove(&mut self, number: u64) -> Option<Outgoing> {
+        let outgoing = self.waiting.remove(&number)?;
+        self.forget(&outgoing);
+        Some(outgoing)
+    }
+
+    /// Takes one that has left out of the indexes.
+    fn forget(&mut self, outgoing: &Outgoing) {
+        let number = outgoing.number;
+        if let Some(key) = outgoing.key()
+            && let Entry::Occupied(entry) = self.keys.entry(key.clone())
+            && *entry.get() == number
+        {
+            entry.remove();
+        }
+        if let Some(id) = outgoing.ack_id() {
+            self.asking.remove(&id);
+        }
+        self.fleeting.remove(&number);
+        if let Some(at) = outgoing.expires {
+            self.expiries.remove(&(at, number));
+        }
+    }
+
     /// The first one, to be sent now.
     pub(super) fn pop(&mut self) -> Option<Outgoing> {
-        self.waiting.pop_front()
+        let (_, outgoing) = self.waiting.pop_first()?;
+        self.forget(&outgoing);
+        Some(outgoing)
     }
 
     /// All of them.
     pub(super) fn drain(&mut self) -> impl Iterator<Item = Outgoing> + use<> {
-        std::mem::take(&mut self.waiting).into_iter()
+        std::mem::take(self).waiting.into_values()
     }
 
     /// A session has ended. Its answers are dropped. Returns the events that may not wait for the next
     /// session.
     pub(super) fn end_session(&mut self) -> Vec<Outgoing> {
-        let (over, kept): (VecDeque<_>, _) =
-            self.drain().partition(|waiting| waiting.is_volatile() || is_answer(waiting));
-        self.waiting = kept;
-        over.into_iter().filter(|waiting| !is_answer(waiting)).collect()
+        let over = std::mem::take(&mut self.fleeting);
+        let over = over.into_iter().filter_map(|number| self.remove(number));
+        over.filter(|outgoing| !is_answer(outgoing)).collect()
     }
 
-    /// Drops events for whose answers nobody waits any more.
-    pub(super) fn retain_awaited(&mut self, is_awaited: impl Fn(u64) -> bool) {
-        self.waiting.retain(|waiting| waiting.ack_id().is_none_or(&is_awaited));
+    /// Drops the event with this ack id: nobody waits for its answer any more.
+    pub(super) fn drop_asking(&mut self, id: u64) {
+        if let Some(number) = self.asking.get(&id) {
+            self.remove(*number);
+        }
+    }
+
+    /// Drops all events that ask for an answer.
+    pub(super) fn drop_all_asking(&mut self) {
+        for number in std::mem::take(&mut self.asking).into_values() {
+            self.remove(number);
+        }
     }
 
     /// When the first of them expires.
     pub(super) fn expiry(&self) -> Option<Instant> {
-        self.waiting.iter().filter_map(|waiting| waiting.expires).min()
+        self.expiries.first().map(|&(at, _)| at)
     }
 
     /// Takes out the events that have waited for too long.
-    pub(super) fn expired(&mut self, now: Instant) -> VecDeque<Outgoing> {
-        let is_over = |waiting: &Outgoing| waiting.expires.is_some_and(|at| at <= now);
-        if !self.waiting.iter().any(is_over) {
-            return VecDeque::new();
+    pub(super) fn expired(&mut self, now: Instant) -> Vec<Outgoing> {
+        let mut over = Vec::new();
+        while let Some(&(at, number)) = self.expiries.first()
+            && at <= now
+        {
+            self.expiries.pop_first();
+            over.extend(self.remove(number));
         }
-        let (over, kept) = self.drain().partition(is_over);
-        self.waiting = kept;
         over
     }
 
     /// What waits now may wait for ever: tasks that await it are told.
     pub(super) fn strand(&self) {
-        let permits = self.waiting.iter().filter_map(|waiting| waiting.permit.as_ref());
+        let permits = self.waiting.values().filter_map(|waiting| waiting.permit.as_ref());
         permits.for_each(SendPermit::strand);
     }
 }
@@ -115,6 +176,8 @@ fn is_answer(outgoing: &Outgoing) -> bool {
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
+
+    use proptest::{collection, option, prelude::*};
 
     use super::*;
     use crate::{
@@ -180,9 +243,9 @@ mod tests {
             buffer.push(waiting);
         }
         assert_eq!(numbers(buffer.end_session()), [1]);
-        buffer.retain_awaited(|id| id == 7);
+        buffer.drop_asking(8);
         assert_eq!(buffer.len(), 2);
-        buffer.retain_awaited(|_| false);
+        buffer.drop_asking(7);
         assert_eq!(numbers(buffer.drain()), [3]);
     }
 
@@ -201,5 +264,146 @@ mod tests {
         assert_eq!(buffer.expiry(), Some(at(3)));
         assert_eq!(numbers(buffer.expired(at(9))), [1]);
         assert_eq!(numbers(buffer.drain()), [2]);
+    }
+
+    /// What waits, in a list that is searched for everything.
+    #[derive(Default)]
+    struct Model(Vec<Outgoing>);
+
+    impl Model {
+        fn take(&mut self, is_meant: impl Fn(&Outgoing) -> bool) -> Vec<u64> {
+            numbers(self.0.extract_if(.., |outgoing| is_meant(outgoing)))
+        }
+
+        fn add(&mut self, outgoing: Outgoing) -> Vec<u64> {
+            let same =
+                |other: &&mut Outgoing| other.key().is_some() && other.key() == outgoing.key();
+            match self.0.iter_mut().find(same) {
+                None => {
+                    self.0.push(outgoing);
+                    self.0.sort_by_key(|outgoing| outgoing.number);
+                    Vec::new()
+                }
+                Some(same) if same.number > outgoing.number => vec![outgoing.number],
+                Some(same) => {
+                    let old = std::mem::replace(same, outgoing).number;
+                    self.0.sort_by_key(|outgoing| outgoing.number);
+                    vec![old]
+                }
+            }
+        }
+
+        fn push(&mut self, mut outgoing: Outgoing) -> Vec<u64> {
+            let same = |other: &&Outgoing| other.key().is_some() && other.key() == outgoing.key();
+            if let Some(same) = self.0.iter().find(same) {
+                outgoing.number = same.number;
+            }
+            self.add(outgoing)
+        }
+    }
+
+    #[derive(Debug, Clone)]
+    enum Operation {
+        /// What it is, and after how many seconds it expires.
+        Push(u8, Option<u64>),
+        Pop,
+        /// The events that were popped, as far as this goes, from the newest on.
+        PutBack(usize),
+        Drop(u64),
+        DropAll,
+        Expire(u64),
+        EndSession,
+    }
+
+    fn operation() -> impl Strategy<Value = Operation> {
+        prop_oneof![
+            6 => (0..8_u8, option::of(0..20_u64)).prop_map(|(kind, expires)| Operation::Push(kind, expires)),
+            3 => Just(Operation::Pop),
+            2 => (0..5_usize).prop_map(Operation::PutBack),
+            1 => (0..30_u64).prop_map(Operation::Drop),
+            1 => Just(Operation::DropAll),
+            1 => (0..20_u64).prop_map(Operation::Expire),
+            1 => Just(Operation::EndSession),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn it_does_what_a_list_does_that_is_searched(
+            operations in collection::vec(operation(), 1..60),
+        ) {
+            let start = Instant::now();
+            let at = |seconds| start + Duration::from_secs(seconds);
+            let (mut buffer, mut model) = (Buffer::default(), Model::default());
+            let mut popped = Vec::new();
+            for (number, operation) in (0..).zip(operations) {
+                match operation {
+                    Operation::Push(kind, expires) => {
+                        let make = || Outgoing { expires: expires.map(at), ..match kind {
+                            0 => event(number, Place::None),
+                            1 => asking(number, number),
+                            2 => {
+                                let body = Body::Ack { id: 1, payload: encode_reply(&()).unwrap() };
+                                Outgoing { number, ..Outgoing::bare(Packet::new("/".into(), body)) }
+                            }
+                            3 | 4 => latest(number, "a"),
+                            5 => latest(number, "b"),
+                            _ => event(number, Place::Last),
+                        } };
+                        prop_assert_eq!(numbers(buffer.push(make())), model.push(make()));
+                    }
+                    Operation::Pop => {
+                        let first = (!model.0.is_empty()).then(|| model.0.remove(0));
+                        let taken = buffer.pop();
+                        prop_assert_eq!(
+                            taken.as_ref().map(|one| one.number),
+                            first.as_ref().map(|one| one.number)
+                        );
+                        popped.extend(taken.zip(first));
+                    }
+                    Operation::PutBack(most) => {
+                        let from = popped.len().saturating_sub(most);
+                        let (ours, theirs): (Vec<_>, Vec<_>) = popped.drain(from..).unzip();
+                        let mut expected: Vec<_> =
+                            theirs.into_iter().flat_map(|one| model.add(one)).collect();
+                        let mut replaced = numbers(buffer.put_back(ours));
+                        expected.sort_unstable();
+                        replaced.sort_unstable();
+                        prop_assert_eq!(replaced, expected);
+                    }
+                    Operation::Drop(id) => {
+                        buffer.drop_asking(id);
+                        model.take(|one| one.ack_id() == Some(id));
+                    }
+                    Operation::DropAll => {
+                        buffer.drop_all_asking();
+                        model.take(|one| one.ack_id().is_some());
+                    }
+                    Operation::Expire(seconds) => {
+                        let mut over = numbers(buffer.expired(at(seconds)));
+                        over.sort_unstable();
+                        let is_over =
+                            |one: &Outgoing| one.expires.is_some_and(|when| when <= at(seconds));
+                        prop_assert_eq!(over, model.take(is_over));
+                    }
+                    Operation::EndSession => {
+                        model.take(is_answer);
+                        let volatile = model.take(Outgoing::is_volatile);
+                        prop_assert_eq!(numbers(buffer.end_session()), volatile);
+                    }
+                }
+                let expiry = model.0.iter().filter_map(|one| one.expires).min();
+                prop_assert_eq!(buffer.expiry(), expiry);
+                prop_assert!(buffer.waiting.keys().eq(model.0.iter().map(|one| &one.number)));
+                // Nothing is left behind.
+                let keys = model.0.iter().filter(|one| one.key().is_some()).count();
+                let asking = model.0.iter().filter(|one| one.ack_id().is_some()).count();
+                let expiries = model.0.iter().filter(|one| one.expires.is_some()).count();
+                prop_assert_eq!(
+                    (buffer.keys.len(), buffer.asking.len(), buffer.expiries.len()),
+                    (keys, asking, expiries)
+                );
+            }
+        }
     }
 }

@@ -687,7 +687,7 @@ impl<W> Namespace<W> {
             let closed = EmitError::Closed(reason.clone());
             self.fail_message(message, AckError::Disconnected(reason.clone()), closed);
         }
-        self.buffer.retain_awaited(|_| false);
+        self.buffer.drop_all_asking();
         self.tell_end(&reason);
         self.join.end(reason);
     }
@@ -788,7 +788,6 @@ impl<W> Namespace<W> {
     }
 
     fn expire_acks(&mut self, now: Instant) {
-        let mut unsent = false;
         while let Some(Left { id, waiter, sent }) = self.acks.expired(now) {
             match waiter {
                 AckOwner::Retries => {
@@ -797,7 +796,9 @@ impl<W> Namespace<W> {
                     }
                 }
                 AckOwner::Application(waiter) => {
-                    unsent |= sent.is_none();
+                    if sent.is_none() {
+                        self.buffer.drop_asking(id);
+                    }
                     let outcome = sent.map(|_| AckError::TimedOut).ok_or(EmitError::Expired);
                     self.fail(waiter, outcome);
                 }
@@ -805,9 +806,6 @@ impl<W> Namespace<W> {
         }
         self.sweep_by(self.retries.expiry());
         self.send_reliable(now);
-        if unsent {
-            self.buffer.retain_awaited(|id| self.acks.is_waiting(id));
-        }
     }
 
     fn drop_expired(&mut self, now: Instant) {

@@ -31,6 +31,10 @@ pub(crate) struct Retries<W> {
     messages: BTreeMap<u64, Message<W>>,
     /// Those that are not in flight.
     waiting: BTreeSet<u64>,
+    /// When those of them expire that do, and their ids.
+    expiries: BTreeSet<(Instant, u64)>,
+    /// The messages from this id on were never sent: the oldest goes first.
+    first_unsent: u64,
 }
 
 #[derive(Debug)]
@@ -61,7 +65,14 @@ impl<W> Message<W> {
 
 impl<W> Retries<W> {
     pub(crate) fn new(window: usize) -> Self {
-        Self { window, one_by_one: false, messages: BTreeMap::new(), waiting: BTreeSet::new() }
+        Self {
+            window,
+            one_by_one: false,
+            messages: BTreeMap::new(),
+            waiting: BTreeSet::new(),
+            expiries: BTreeSet::new(),
+            first_unsent: 0,
+        }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -70,8 +81,14 @@ impl<W> Retries<W> {
 
     /// Enters a message under the id of its ack, which is larger than all before.
     pub(crate) fn push(&mut self, id: u64, message: Message<W>) {
+        self.wait(id, message.expires);
         self.messages.insert(id, message);
+    }
+
+    /// It is not in flight.
+    fn wait(&mut self, id: u64, expires: Option<Instant>) {
         self.waiting.insert(id);
+        self.expiries.extend(expires.map(|at| (at, id)));
     }
 
     #[cfg(test)]
@@ -90,7 +107,11 @@ impl<W> Retries<W> {
             return None;
         }
         let id = self.waiting.pop_first()?;
+        self.first_unsent = self.first_unsent.max(id.saturating_add(1));
         let message = self.messages.get_mut(&id)?;
+        if let Some(at) = message.expires {
+            self.expiries.remove(&(at, id));
+        }
         Some((id, message))
     }
 
@@ -109,7 +130,11 @@ impl<W> Retries<W> {
     pub(crate) fn remove(&mut self, id: u64) -> Option<Message<W>> {
         self.one_by_one = false;
         self.waiting.remove(&id);
-        self.messages.remove(&id)
+        let message = self.messages.remove(&id)?;
+        if let Some(at) = message.expires {
+            self.expiries.remove(&(at, id));
+        }
+        Some(message)
     }
 
     /// There was no answer in time: the message waits for its next try, or, given back here, is out
@@ -119,7 +144,8 @@ impl<W> Retries<W> {
         match message.retries.checked_sub(1) {
             Some(left) => {
                 message.retries = left;
-                self.waiting.insert(id);
+                let expires = message.expires;
+                self.wait(id, expires);
                 None
             }
             None => self.remove(id),
@@ -128,34 +154,45 @@ impl<W> Retries<W> {
 
     /// The session is lost: all go again. Gives the ids of those that were in flight.
     pub(crate) fn lost(&mut self) -> Vec<u64> {
-        let in_flight = self.messages.keys().filter(|id| !self.waiting.contains(id));
-        let in_flight: Vec<u64> = in_flight.copied().collect();
-        self.waiting.extend(&in_flight);
+        let sent = self.messages.range(..self.first_unsent);
+        let in_flight = sent.filter(|(id, _)| !self.waiting.contains(id));
+        let in_flight: Vec<_> = in_flight.map(|(&id, message)| (id, message.expires)).collect();
         in_flight
+            .into_iter()
+            .map(|(id, expires)| {
+                self.wait(id, expires);
+                id
+            })
+            .collect()
     }
 
     /// Those that must not be sent any more.
     pub(crate) fn expired(&mut self, now: Instant) -> Vec<Message<W>> {
-        let is_over = |message: &Message<W>| message.expires.is_some_and(|at| at <= now);
-        let over = self.waiting.iter().filter(|id| self.messages.get(id).is_some_and(is_over));
-        let over: Vec<u64> = over.copied().collect();
-        over.into_iter().filter_map(|id| self.remove(id)).collect()
+        let mut over = Vec::new();
+        while let Some(&(at, id)) = self.expiries.first()
+            && at <= now
+        {
+            self.expiries.pop_first();
+            over.extend(self.remove(id));
+        }
+        over
     }
 
     /// When the first of those that wait expires.
     pub(crate) fn expiry(&self) -> Option<Instant> {
-        self.waiting.iter().filter_map(|id| self.messages.get(id)?.expires).min()
+        self.expiries.first().map(|&(at, _)| at)
     }
 
     /// All of them.
     pub(crate) fn drain(&mut self) -> impl Iterator<Item = Message<W>> + use<W> {
         self.waiting.clear();
+        self.expiries.clear();
         std::mem::take(&mut self.messages).into_values()
     }
 
     /// Those that were never sent.
     pub(crate) fn drain_unsent(&mut self) -> Vec<Message<W>> {
-        let unsent = self.messages.iter().filter(|(_, message)| !message.was_sent);
+        let unsent = self.messages.range(self.first_unsent..);
         let unsent: Vec<u64> = unsent.map(|(&id, _)| id).collect();
         unsent.into_iter().filter_map(|id| self.remove(id)).collect()
     }
@@ -163,6 +200,8 @@ impl<W> Retries<W> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::{collection, option, prelude::*};
+
     use super::*;
 
     fn message(retries: u32) -> Message<()> {
@@ -214,4 +253,96 @@ mod tests {
         assert!(retries.remove(0).is_some());
         assert_eq!(next(&mut retries), [1, 2, 3]);
     }
+
+    #[derive(Debug, Clone)]
+    enum Operation {
+        /// After how many seconds it expires.
+        Push(Option<u64>),
+        Next,
+        Remove(u64),
+        TimeOut(u64),
+        Lose,
+        Expire(u64),
+        DrainUnsent,
+    }
+
+    fn operation() -> impl Strategy<Value = Operation> {
+        prop_oneof![
+            4 => option::of(0..20_u64).prop_map(Operation::Push),
+            4 => Just(Operation::Next),
+            2 => (0..20_u64).prop_map(Operation::Remove),
+            2 => (0..20_u64).prop_map(Operation::TimeOut),
+            1 => Just(Operation::Lose),
+            1 => (0..20_u64).prop_map(Operation::Expire),
+            1 => Just(Operation::DrainUnsent),
+        ]
+    }
+
+    proptest! {
+            #[test]
+            fn it_does_what_a_list_does_that_is_searched(
+                operations in collection::vec(operation(), 1..60),
+            ) {
+                let start = Instant::now();
+                let at = |seconds| start + Duration::from_secs(seconds);
+                // Id, expiry, whether it is in flight, whether it was ever sent.
+                let mut model = Vec::<(u64, Option<Instant>, bool, bool)>::new();
+                let mut retries = Retries::new(3);
+                for (id, operation) in (0..).zip(operations) {
+                    let waits = |one: &(u64, Option<Instant>, bool, bool)| !one.2;
+                    match operation {
+                        Operation::Push(expires) => {
+                            let expires = expires.map(at);
+                            retries.push(id, Message { expires, ..message(5) });
+                            model.push((id, expires, false, false));
+                        }
+                        Operation::Next => {
+                            let in_flight = model.iter().filter(|one| one.2).count();
+                            let first = model.iter_mut().find(|one| !one.2 && in_flight < 3);
+                            let first = first.map(|one| {
+                                (one.2, one.3) = (true, true);
+                                one.0
+                            });
+                            let next = retries.next().map(|(id, _)| id);
+                            prop_assert_eq!(next, first);
+                            if let Some(id) = next {
+    retries.note_sent(id);
+    }
+                        }
+                        Operation::Remove(id) => {
+                            let known = model.extract_if(.., |one| one.0 == id).count();
+                            prop_assert_eq!(retries.remove(id).is_some(), known == 1);
+                        }
+                        Operation::TimeOut(id) => {
+                            prop_assert!(retries.timed_out(id).is_none());
+                            model.iter_mut().filter(|one| one.0 == id).for_each(|one| one.2 = false);
+                        }
+                        Operation::Lose => {
+                            let lost = model.iter_mut().filter(|one| one.2).map(|one| {
+                                one.2 = false;
+                                one.0
+                            });
+                            prop_assert!(retries.lost().into_iter().eq(lost));
+                        }
+                        Operation::Expire(seconds) => {
+                            let now = at(seconds);
+                            let is_over =
+                                |one: &mut (_, Option<Instant>, _, _)| one.1.is_some_and(|at| at <= now);
+                            let over = model.extract_if(.., |one| waits(one) && is_over(one)).count();
+                            prop_assert_eq!(retries.expired(now).len(), over);
+                        }
+                        Operation::DrainUnsent => {
+                            let unsent = model.extract_if(.., |one| !one.3).count();
+                            prop_assert_eq!(retries.drain_unsent().len(), unsent);
+                        }
+                    }
+                    prop_assert!(retries.messages.keys().eq(model.iter().map(|one| &one.0)));
+                    let waiting = || model.iter().filter(|one| waits(one));
+                    prop_assert!(retries.waiting.iter().eq(waiting().map(|one| &one.0)));
+                    prop_assert_eq!(retries.expiry(), waiting().filter_map(|one| one.1).min());
+                    let expire = waiting().filter(|one| one.1.is_some()).count();
+                    prop_assert_eq!(retries.expiries.len(), expire, "nothing is left behind");
+                }
+            }
+        }
 }

@@ -7,7 +7,7 @@ use actix_socketio::{Ack, Event};
 use futures::{StreamExt, stream};
 
 use crate::{
-    machine,
+    calls, machine,
     measure::{Mark, Report},
     options::Options,
     peer::{Session, ours::Ours},
@@ -154,6 +154,8 @@ pub fn run(options: &Options) -> Result<(), String> {
             println!("| {} | {workload} | {costs} | {ratio} |", crowd.title());
         }
     }
+    println!();
+    calls::run(options)?;
     println!("\n{}; medians of {}.", machine::describe(), options.rounds);
     Ok(())
 }

@@ -4,6 +4,7 @@
 //! table, the stub server, and each client that is measured.
 
 mod arbiters;
+mod calls;
 mod chart;
 mod counts;
 mod flat;
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         ["among", crowd, many, port, spec @ ..] => {
             peer::finish(&flat::child(crowd, many, number(port), Spec::parse(spec)))
         }
+        ["calls", call, many, port, ..] => peer::finish(&calls::child(call, many, number(port))),
         ["inside", arbiters, port, spec @ ..] => {
             peer::finish(&arbiters::child(arbiters, number(port), Spec::parse(spec)))
         }

@@ -13,7 +13,8 @@ usage: actix-socketio-bench [MODE] [OPTION]...
 
 modes:
   table      each workload with each peer (the default)
-  flat       one event, while more and more of something else is there
+  flat       one event, while more and more of something else is there; and
+             one call, while more and more of the same are
   arbiters   one client, and two that have an arbiter each
   counts     the instructions for a message, and whether they are as many as
              is written down (needs valgrind; takes no options)

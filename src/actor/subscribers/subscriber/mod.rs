@@ -25,7 +25,7 @@ use crate::{
     actor::{
         journal::counted,
         subscribers::{
-            interests::{Interests, Notice},
+            interests::{Interests, Notice, Part},
             policy::{Overflow, SubscriptionId},
             sent::{Fence, Sent},
         },
@@ -123,8 +123,8 @@ enum Lifetime {
 }
 
 pub(crate) struct Subscriber {
-    /// Of each call that this came from: at most as many as there are kinds of messages.
-    numbers: Vec<SubscriptionId>,
+    /// How many calls this came from, without those that were cancelled.
+    calls: usize,
     interests: Interests,
     term: Lifetime,
     overflow: Overflow,
@@ -158,7 +158,7 @@ pub(crate) struct Subscriber {
 impl fmt::Debug for Subscriber {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
-            numbers: _,
+            calls: _,
             interests: _,
             term,
             overflow,
@@ -203,9 +203,9 @@ impl fmt::Debug for Mailbox {
 }
 
 impl Subscriber {
-    pub(crate) fn new(number: SubscriptionId, interests: Interests) -> Self {
+    pub(crate) fn new(interests: Interests) -> Self {
         Self {
-            numbers: vec![number],
+            calls: 1,
             interests,
             term: Lifetime::Lasting,
             overflow: Overflow::Pause,
@@ -228,8 +228,8 @@ impl Subscriber {
     }
 
     /// One that hears one message.
-    pub(crate) fn once(number: SubscriptionId, interests: Interests) -> Self {
-        Self { term: Lifetime::Once, ..Self::new(number, interests) }
+    pub(crate) fn once(interests: Interests) -> Self {
+        Self { term: Lifetime::Once, ..Self::new(interests) }
     }
 
     /// The subscriber's name for the log.
@@ -237,13 +237,18 @@ impl Subscriber {
         &self.interests
     }
 
+    /// Whether it may hear more one day, of the same actor.
+    pub(crate) fn is_lasting(&self) -> bool {
+        self.term == Lifetime::Lasting
+    }
+
     /// Whether it is the same actor, that subscribes to more.
     pub(crate) fn can_adopt(&self, interests: &Interests) -> bool {
         self.term == Lifetime::Lasting && !self.is_gone() && self.interests.complement(interests)
     }
 
-    pub(crate) fn adopt(&mut self, number: SubscriptionId, interests: Interests) {
-        self.numbers.push(number);
+    pub(crate) fn adopt(&mut self, interests: Interests) {
+        self.calls = self.calls.saturating_add(1);
         self.interests = std::mem::take(&mut self.interests).merge(interests);
     }
 
@@ -257,15 +262,19 @@ impl Subscriber {
         self.events > waiting || self.sheds
     }
 
-    /// Takes away what came from the call of that number, if that is a part of the whole only.
-    pub(crate) fn cancel(&mut self, number: SubscriptionId) {
-        if self.interests.cancel(number) && self.numbers.len() > 1 {
-            self.numbers.retain(|one| *one != number);
+    /// Takes away what came from the call of that number, which is one of its calls. Ends it, unless that is
+    /// only a part of the whole.
+    pub(crate) fn cancel(&mut self, number: SubscriptionId) -> Option<Part> {
+        let part = self.interests.cancel(number);
+        self.calls = self.calls.saturating_sub(1);
+        if part.is_none() || self.calls == 0 {
+            self.end();
         }
+        part
     }
 
     /// Has it hear nothing more. What it is answering, it may still answer.
-    pub(crate) fn end(&mut self) {
+    fn end(&mut self) {
         self.term = Lifetime::Over;
         self.queue.clear();
         (self.events, self.bytes, self.state_bytes) = (0, 0, 0);
@@ -297,11 +306,6 @@ impl Subscriber {
     /// Whether the actor is told of that by [`deliver`](Self::deliver).
     pub(crate) fn hears_undecodable(&self) -> bool {
         self.interests.undecodable.is_some()
-    }
-
-    /// Whether the call of that number is what this came from, or a part of it.
-    pub(crate) fn goes_by(&self, number: SubscriptionId) -> bool {
-        self.numbers.contains(&number)
     }
 
     /// The actor is dead, as far as is known.
@@ -338,10 +342,6 @@ impl Subscriber {
 
     pub(crate) fn wants_event(&self, event: &Event) -> bool {
         self.term != Lifetime::Over && !self.is_gone() && self.interests.want_event(event)
-    }
-
-    pub(crate) fn hears_emitted(&self) -> bool {
-        self.term != Lifetime::Over && !self.is_gone() && self.interests.emitted.is_some()
     }
 
     /// The events that wait for the actor, and their bytes, with those in its mailbox: those that hold
@@ -547,7 +547,7 @@ impl Subscriber {
     pub(crate) fn take_missed(&mut self) -> u64 {
         let missed = std::mem::take(&mut self.missed);
         if missed > 0 {
-            self.interests.named.iter().for_each(|named| named.note_missed(missed));
+            self.interests.named.iter().for_each(|(_, named)| named.note_missed(missed));
         }
         missed
     }

@@ -62,14 +62,8 @@ fn taker() -> (Subscriber, Addr<Taker>, Notes) {
         ctx.set_mailbox_capacity(1);
         taker
     });
-    let mut subscriber = Subscriber::new(
-        SubscriptionId::next(),
-        Interests::of_actor(SubscriptionId::next(), addr.clone()),
-    );
-    subscriber.adopt(
-        SubscriptionId::next(),
-        Interests::of_kind::<Lagged>(SubscriptionId::next(), addr.clone()),
-    );
+    let mut subscriber = Subscriber::new(Interests::of_actor(SubscriptionId::next(), addr.clone()));
+    subscriber.adopt(Interests::of_kind::<Lagged>(SubscriptionId::next(), addr.clone()));
     (subscriber, addr, notes)
 }
 
@@ -115,9 +109,9 @@ async fn an_event_for_several_ears_of_a_full_mailbox_comes_to_each_of_them() {
         let (number, filter) = (SubscriptionId::next(), Filter::prefix(prefix));
         let named = FilteredListener::new(number, filter, addr.clone().recipient::<Event>());
         let (same, _) = Owner::of::<_, Ready>(addr.clone());
-        let interests = Interests::of_named(same, named);
+        let interests = Interests::of_named(same, number, named);
         assert!(subscriber.can_adopt(&interests));
-        subscriber.adopt(number, interests);
+        subscriber.adopt(interests);
     }
     for number in 0..20 {
         subscriber.offer(&event(number));
@@ -334,10 +328,7 @@ async fn an_actor_that_drops_its_response_is_not_dead() {
 
     let heard = Rc::default();
     let addr = Mute { heard: Rc::clone(&heard) }.start();
-    let mut subscriber = Subscriber::new(
-        SubscriptionId::next(),
-        Interests::of_kind::<Event>(SubscriptionId::next(), addr),
-    );
+    let mut subscriber = Subscriber::new(Interests::of_kind::<Event>(SubscriptionId::next(), addr));
     for number in 0..100 {
         subscriber.offer(&event(number));
     }
@@ -360,7 +351,7 @@ async fn a_mailbox_is_full_when_it_has_so_many_bytes_and_what_is_above_counts() 
         Taker { notes: Rc::clone(&notes) }
     });
     let number = SubscriptionId::next();
-    let mut subscriber = Subscriber::new(number, Interests::of_actor(number, addr.clone()));
+    let mut subscriber = Subscriber::new(Interests::of_actor(number, addr.clone()));
     let size = large(MAX_UNCOUNTED / 2).size();
     for count in 1..=5_usize {
         subscriber.offer(&large(MAX_UNCOUNTED / 2));

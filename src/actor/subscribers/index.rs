@@ -1,0 +1,116 @@
+//! Which subscribers hear what, and which calls they came from.
+
+use std::collections::{BTreeSet, HashMap};
+
+use crate::actor::subscribers::{
+    filter::Filter,
+    filter_index::FilterIndex,
+    interests::{Interests, Kind, Part},
+    policy::SubscriptionId,
+};
+
+/// The place of a subscriber. Places are in the order in which subscribers came, and are not used again.
+pub(super) type Place = u64;
+
+/// The places of the subscribers, by all that they are looked for by.
+#[derive(Debug, Default)]
+pub(super) struct Index {
+    /// Who hears which events, and by which call.
+    events: FilterIndex<(Place, SubscriptionId)>,
+    /// Who hears which other messages.
+    notices: BTreeSet<(Kind, Place)>,
+    /// Who came from which call.
+    calls: HashMap<SubscriptionId, Place>,
+    /// Who may hear more of the same actor.
+    owners: BTreeSet<(u64, Place)>,
+}
+
+impl Index {
+    /// Those who hear messages of this kind.
+    pub(super) fn hearing(&self, kind: Kind) -> impl Iterator<Item = Place> {
+        self.notices.range((kind, Place::MIN)..=(kind, Place::MAX)).map(|&(_, place)| place)
+    }
+
+    pub(super) fn hears(&self, kind: Kind, place: Place) -> bool {
+        self.notices.contains(&(kind, place))
+    }
+
+    /// Shows those who hear events of this name, each once and in order.
+    pub(super) fn hearing_event(&self, name: &str, mut show: impl FnMut(Place)) {
+        let found = self.events.find(name);
+        let mut next = found.after(None);
+        while let Some((place, _)) = next {
+            show(place);
+            next = found.after(Some((place, SubscriptionId::MAX)));
+        }
+    }
+
+    /// The oldest one of this actor that may hear more.
+    pub(super) fn of_owner(&self, owner: u64) -> Option<Place> {
+        let mut places = self.owners.range((owner, Place::MIN)..=(owner, Place::MAX));
+        places.next().map(|&(_, place)| place)
+    }
+
+    pub(super) fn note_owner(&mut self, owner: u64, place: Place) {
+        self.owners.insert((owner, place));
+    }
+
+    pub(super) fn forget_owner(&mut self, owner: u64, place: Place) {
+        self.owners.remove(&(owner, place));
+    }
+
+    pub(super) fn note_call(&mut self, number: SubscriptionId, place: Place) {
+        self.calls.insert(number, place);
+    }
+
+    /// The call is cancelled. Gives who came from it.
+    pub(super) fn forget_call(&mut self, number: SubscriptionId) -> Option<Place> {
+        self.calls.remove(&number)
+    }
+
+    /// The one in this place hears that from now on.
+    pub(super) fn insert_parts(&mut self, place: Place, interests: &Interests) {
+        for (number, part) in interests.parts() {
+            match part {
+                Part::Named(filter) => self.events.insert(&filter, (place, number)),
+                Part::Kind(kind) => {
+                    self.notices.insert((kind, place));
+                    if kind == Kind::Event {
+                        self.events.insert(&Filter::all(), (place, number));
+                    }
+                }
+            }
+        }
+    }
+
+    /// The one in this place does not hear that any more.
+    pub(super) fn remove_part(&mut self, place: Place, number: SubscriptionId, part: &Part) {
+        match part {
+            Part::Named(filter) => self.events.remove(filter, (place, number)),
+            Part::Kind(kind) => {
+                self.notices.remove(&(*kind, place));
+                if *kind == Kind::Event {
+                    self.events.remove(&Filter::all(), (place, number));
+                }
+            }
+        }
+    }
+
+    /// The one in this place has left, with what it heard.
+    pub(super) fn remove(&mut self, place: Place, interests: &Interests) {
+        for (number, part) in interests.parts() {
+            self.remove_part(place, number, &part);
+            self.calls.remove(&number);
+        }
+        self.forget_owner(interests.owner_id(), place);
+    }
+}
+
+#[cfg(test)]
+impl Index {
+    /// Whether nothing is left of anybody.
+    pub(super) fn is_empty(&self) -> bool {
+        let Self { events, notices, calls, owners } = self;
+        events.is_empty() && notices.is_empty() && calls.is_empty() && owners.is_empty()
+    }
+}
