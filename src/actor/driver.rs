@@ -25,7 +25,7 @@ use crate::{
         clock::{self, SuspendWatch, Timer},
         provider::DialContext,
     },
-    transport::{self, DialFailure, Dialer, Target},
+    transport::{self, DialFailure, LinkDialer, Target},
 };
 
 /// The most messages that are read before other tasks get their turn.
@@ -33,7 +33,7 @@ const BATCH: usize = 128;
 
 #[derive(Debug)]
 pub(crate) struct Driver {
-    dialer: Dialer,
+    dialer: LinkDialer,
     link: Link,
     timer: Timer,
     clock: SuspendWatch,
@@ -102,7 +102,7 @@ impl std::fmt::Debug for Link {
 impl Driver {
     pub(crate) fn new(target: Target) -> Self {
         let (timer, clock, watch) = (Timer::default(), SuspendWatch::new(), Watch::default());
-        Self { dialer: Dialer::new(target), link: Link::Down, timer, clock, watch }
+        Self { dialer: LinkDialer::new(target), link: Link::Down, timer, clock, watch }
     }
 
     fn act(&mut self, action: Action, core: &proto::Connection, cx: &mut TaskContext<'_>) {
@@ -317,7 +317,7 @@ mod tests {
             reconnect::Reconnect,
             transports::Allowed,
         },
-        transport::{Endpoint, Headers, Query},
+        transport::{Endpoint, Headers, Query, Way},
     };
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -364,6 +364,7 @@ mod tests {
                 port: Some(server.local_addr().unwrap().port()),
                 path: "/".to_owned(),
             },
+            way: Way::default(),
             tls: None,
             query: Query::default(),
             headers: Headers::default(),

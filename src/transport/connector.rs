@@ -1,21 +1,28 @@
 //! What awc connects with: TCP, and TLS above it where the URL asks for it.
 
+use std::{io, rc::Rc};
+
+use actix_rt::net::TcpStream;
 use actix_service::Service;
 use actix_tls::connect::{ConnectError, ConnectInfo, Connection};
 use awc::http::Uri;
 use futures::future::LocalBoxFuture;
 
-use super::{stream::Stream, tcp::Tcp, tls::Session};
+use super::{Endpoint, Session, stream::Stream, way::Way};
+use crate::proto::reason::ConnectFailure;
 
 #[derive(Clone)]
-pub(super) struct Connector {
-    tcp: Tcp,
+pub(super) struct Connector(Rc<Inner>);
+
+struct Inner {
+    endpoint: Endpoint,
+    way: Way,
     tls: Option<Session>,
 }
 
 impl Connector {
-    pub(super) fn new(tls: Option<Session>) -> Self {
-        Self { tcp: Tcp::default(), tls }
+    pub(super) fn new(endpoint: Endpoint, way: Way, tls: Option<Session>) -> Self {
+        Self(Rc::new(Inner { endpoint, way, tls }))
     }
 }
 
@@ -26,19 +33,34 @@ impl Service<ConnectInfo<Uri>> for Connector {
 
     actix_service::always_ready!();
 
+    /// The request says no more than the endpoint.
     fn call(&self, request: ConnectInfo<Uri>) -> Self::Future {
-        let connecting = self.tcp.connect(request);
-        let tls = self.tls.clone();
+        let inner = Rc::clone(&self.0);
         Box::pin(async move {
-            let (tcp, uri) = connecting.await?.into_parts();
-            let stream = match tls {
-                None => Stream::Plain(tcp),
-                #[cfg(feature = "rustls")]
-                Some(tls) => Stream::Tls(tls.begin(tcp).await.map_err(ConnectError::Io)?),
-                #[cfg(not(feature = "rustls"))]
-                Some(tls) => match tls {},
-            };
-            Ok(Connection::new(uri, stream))
+            let Inner { endpoint, way, tls } = &*inner;
+            let tcp = way.open(endpoint).await.map_err(wrapped)?;
+            let stream = begin(tls.clone(), tcp).await.map_err(ConnectError::Io)?;
+            Ok(Connection::new(request.request().clone(), stream))
         })
     }
+}
+
+async fn begin(tls: Option<Session>, tcp: TcpStream) -> io::Result<Stream> {
+    match tls {
+        None => Ok(Stream::Plain(tcp)),
+        #[cfg(feature = "rustls")]
+        Some(tls) => tls.begin(tcp).await.map(Stream::Tls),
+        #[cfg(not(feature = "rustls"))]
+        Some(tls) => match tls {},
+    }
+}
+
+/// Our own failure inside of an error of awc.
+fn wrapped(failure: ConnectFailure) -> ConnectError {
+    ConnectError::Io(io::Error::other(failure))
+}
+
+/// Takes it out again.
+pub(super) fn unwrapped(error: &io::Error) -> Option<&ConnectFailure> {
+    error.get_ref()?.downcast_ref()
 }

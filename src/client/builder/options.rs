@@ -1,6 +1,6 @@
 //! The options, by topic.
 
-use std::{fmt, time::Duration};
+use std::{fmt, net::IpAddr, time::Duration};
 
 use serde::Serialize;
 
@@ -16,6 +16,7 @@ use crate::{
         ticket::SessionTicket, transports::Transport,
     },
     runtime::provider::{DialContext, JoinContext, Provider},
+    transport::{IpFamily, Proxy, Through},
 };
 
 /// There are two, and one named twice counts once.
@@ -126,6 +127,44 @@ impl ClientBuilder {
     #[must_use]
     pub fn tls(mut self, tls: Tls) -> Self {
         self.tls = Some(tls);
+        self
+    }
+}
+
+/// # The way to the server
+impl ClientBuilder {
+    /// A proxy that all connections of the client pass: by HTTP with `CONNECT`, or by SOCKS 5; see
+    /// [`Proxy`]. Default: none. The environment is looked at only with [`Proxy::from_env`].
+    ///
+    /// ```
+    /// use actix_socketio::{Client, Proxy};
+    ///
+    /// let builder = Client::builder("https://realtime.example")
+    ///     .proxy(Proxy::new("socks5://user:password@proxy.example:1080"));
+    /// ```
+    #[must_use]
+    pub fn proxy(mut self, proxy: Proxy) -> Self {
+        self.through = Through::Proxy(proxy);
+        self
+    }
+
+    /// The local IP address that TCP connections come from, on a machine with several. Default: the
+    /// system chooses. Only addresses of the server of the same family are used. An address that
+    /// this machine does not have fails with each attempt, as
+    /// [`ConnectFailure::Unreachable`](crate::ConnectFailure::Unreachable).
+    #[must_use]
+    pub fn local_address(mut self, address: impl Into<IpAddr>) -> Self {
+        self.tcp.local = Some(address.into());
+        self
+    }
+
+    /// Which addresses of a host are used. Default: [`IpFamily::Any`]: the families take turns,
+    /// beginning with the one that the system prefers, and an address that has not answered within
+    /// 250 milliseconds competes with the next one (RFC 8305). So a broken IPv6 does not delay the
+    /// connection by more. Up to 16 addresses are tried.
+    #[must_use]
+    pub fn ip_family(mut self, family: IpFamily) -> Self {
+        self.tcp.family = family;
         self
     }
 }

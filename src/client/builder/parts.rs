@@ -18,7 +18,7 @@ use crate::{
         config::Config, namespace, packet::Limits, reconnect::Range, ticket::SessionTicket,
         transports::Allowed,
     },
-    transport::{Headers, Query, Target},
+    transport::{Headers, Query, Target, Way},
 };
 
 /// What a client is made of.
@@ -64,7 +64,13 @@ impl ClientBuilder {
         let (credentials, provider) = self.auth.build().map_err(BuildError::Auth)?;
         let headers = Headers::new(self.headers, self.headers_with)?;
         let link = endpoint.authority().into();
-        let target = Target { endpoint, tls, query, headers, max_message: self.max_message_size };
+        // A part of the time, so that the error can name the proxy.
+        let quarter = self.connect_timeout.checked_div(4).unwrap_or_default();
+        let limit = self.connect_timeout.saturating_sub(quarter);
+        let way = Way::new(&self.through, self.tcp, &endpoint, limit);
+        let way = way.map_err(BuildError::Proxy)?;
+        let max_message = self.max_message_size;
+        let target = Target { endpoint, way, tls, query, headers, max_message };
         let config = Arc::new(Config {
             pin: self.protocol,
             parser: self.parser,
@@ -117,6 +123,7 @@ impl ClientBuilder {
             query: _,
             headers: _,
             auth: _,
+            through: _,
             #[cfg(feature = "rustls")]
                 tls: _,
             // They take anything.
@@ -144,6 +151,7 @@ impl ClientBuilder {
             outgoing,
             pending_acks,
             receive_window,
+            tcp,
         } = self;
         let counts =
             |name, count: usize| Range { name, is_kept: count > 0, expected: "at least 1" };
@@ -158,6 +166,11 @@ impl ClientBuilder {
             counts("send_buffer", outgoing.items.min(outgoing.bytes)),
             counts("pending_acks", *pending_acks),
             counts("receive_window", receive_window.items.min(receive_window.bytes)),
+            Range {
+                name: "local_address",
+                is_kept: tcp.local.is_none_or(|local| tcp.family.has(local)),
+                expected: "an address of the family that the option ip_family allows",
+            },
         ];
         let broken = ranges.into_iter().chain(reconnect.ranges()).find(|range| !range.is_kept);
         let error =
