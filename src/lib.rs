@@ -68,7 +68,7 @@
 //! | I want to | see |
 //! |---|---|
 //! | connect, set options | [`Client::builder`], [`ClientBuilder`] |
-//! | connect over TLS with certificates of your own, or through a proxy | [`guide::getting_through`] |
+//! | connect over TLS with certificates of your own, or through a proxy, a unix socket or a stream of your own | [`guide::getting_through`] |
 //! | join a namespace with credentials, middleware or options of its own | [`Client::namespace`], [`NamespaceBuilder`] |
 //! | join and leave namespaces | [`Client::of`], [`Socket::ready`], [`Socket::state`], [`Socket::disconnect`], [`Socket::connect`] |
 //! | receive events | [`Socket::subscribe`], [`Socket::subscribe_to`], [`message`] |
@@ -272,7 +272,7 @@ pub use runtime::provider::{DialContext, JoinContext};
 pub use stats::Stats;
 #[cfg(feature = "rustls")]
 pub use transport::tls;
-pub use transport::{IpFamily, Proxy};
+pub use transport::{Dialer, IpFamily, Proxy};
 
 /// Compiles what the README shows.
 #[cfg(doctest)]

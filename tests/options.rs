@@ -146,8 +146,10 @@ fn client_edges() -> Vec<Edge<ClientBuilder>> {
 }
 
 /// Texts, values of other types, and code: they have no edges.
-const CLIENT_OTHERS: [&str; 14] = [
+const CLIENT_OTHERS: [&str; 16] = [
     "proxy",
+    "unix_socket",
+    "dialer",
     "tls",
     "path",
     "add_trailing_slash",

@@ -418,7 +418,7 @@ impl Real {
         let Some(path) = places.map(|place| place.join(program)).into_iter().find(|p| p.is_file())
         else {
             assert!(env::var_os("REQUIRE_PROXIES").is_none(), "{program} is not installed");
-            println!("{program} is not installed: skipped");
+            eprintln!("{program} is not installed: skipped");
             return None;
         };
         let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();

@@ -27,6 +27,8 @@
 //! | the proxy does not allow the server; many allow port 443 only | `https` in the URL, or a rule at the proxy | [`Status`](crate::ProxyFailure::Status) 403 with the title of its page, or [`Socks`](crate::ProxyFailure::Socks) 2 |
 //! | the proxy cannot reach the server | – | [`Status`](crate::ProxyFailure::Status) 500 to 504, [`Socks`](crate::ProxyFailure::Socks) 1 and 3 to 6 with the code in words, or [`TimedOut`](crate::ProxyFailure::TimedOut) |
 //! | the proxy is of the other kind, or the port is that of no proxy | `http://` or `socks5://` in its URL | [`Malformed`](crate::ProxyFailure::Malformed), or [`ProxyFailure::NoAnswer`](crate::ProxyFailure::NoAnswer) |
+//! | the server listens on a unix domain socket | [`unix_socket`](crate::ClientBuilder::unix_socket) | [`Unreachable`](crate::ConnectFailure::Unreachable), with the path |
+//! | the way is none of these: an SSH channel, a tunnel, memory in a test | [`dialer`](crate::ClientBuilder::dialer) with a [`Dialer`](crate::Dialer) of your own | [`Unreachable`](crate::ConnectFailure::Unreachable), with the text of its error |
 //! | a name has IPv6 addresses that do not work | none: IPv4 is tried, too, after 250 milliseconds; or [`ip_family`](crate::ClientBuilder::ip_family) | – |
 //! | the machine has several addresses, and one of them is allowed | [`local_address`](crate::ClientBuilder::local_address) | [`TimedOut`](crate::ConnectFailure::TimedOut), [`Unreachable`](crate::ConnectFailure::Unreachable) |
 //!
@@ -44,6 +46,43 @@
 //!     let proxy = proxy.map_or_else(Proxy::from_env, Proxy::new);
 //!     Client::builder("https://realtime.example").proxy(proxy)
 //! }
+//! ```
+//!
+//! A server on the same machine may listen on a unix domain socket. The URL then says what the `Host`
+//! header has, and `https` is TLS as ever:
+//!
+//! ```
+//! # #[cfg(unix)] {
+//! use actix_socketio::Client;
+//!
+//! let builder = Client::builder("http://localhost").unix_socket("/run/realtime.sock");
+//! # }
+//! ```
+//!
+//! Anything that carries bytes both ways can be the way to the server. This dialer gives each connection
+//! to a server in the same process, such as `axum::serve` with a listener of its own:
+//!
+//! ```
+//! use std::io;
+//!
+//! use actix_socketio::{Client, Dialer};
+//! use tokio::{io::DuplexStream, sync::mpsc};
+//!
+//! struct InMemory(mpsc::UnboundedSender<DuplexStream>);
+//!
+//! impl Dialer for InMemory {
+//!     type Stream = DuplexStream;
+//!
+//!     async fn dial(&self, _host: &str, _port: u16) -> io::Result<DuplexStream> {
+//!         let (here, there) = tokio::io::duplex(64 << 10);
+//!         self.0.send(there).map_err(|_| io::Error::other("the server has ended"))?;
+//!         Ok(here)
+//!     }
+//! }
+//!
+//! let (sender, connections) = mpsc::unbounded_channel();
+//! let builder = Client::builder("http://in-memory").dialer(InMemory(sender));
+//! # drop(connections);
 //! ```
 //!
 //! A failure of TLS does not go away within seconds, and neither does a proxy that does not let the client

@@ -1,14 +1,17 @@
-//! What awc connects with: TCP, and TLS above it where the URL asks for it.
+//! What awc connects with: the way to the server, and TLS above it where the URL asks for it.
 
 use std::{io, rc::Rc};
 
-use actix_rt::net::TcpStream;
 use actix_service::Service;
 use actix_tls::connect::{ConnectError, ConnectInfo, Connection};
 use awc::http::Uri;
 use futures::future::LocalBoxFuture;
 
-use super::{Endpoint, Session, stream::Stream, way::Way};
+use super::{
+    Endpoint, Session,
+    stream::{Stream, Wire},
+    way::Way,
+};
 use crate::proto::reason::ConnectFailure;
 
 #[derive(Clone)]
@@ -38,18 +41,18 @@ impl Service<ConnectInfo<Uri>> for Connector {
         let inner = Rc::clone(&self.0);
         Box::pin(async move {
             let Inner { endpoint, way, tls } = &*inner;
-            let tcp = way.open(endpoint).await.map_err(wrapped)?;
-            let stream = begin(tls.clone(), tcp).await.map_err(ConnectError::Io)?;
+            let wire = way.open(endpoint).await.map_err(wrapped)?;
+            let stream = begin(tls.clone(), wire).await.map_err(ConnectError::Io)?;
             Ok(Connection::new(request.request().clone(), stream))
         })
     }
 }
 
-async fn begin(tls: Option<Session>, tcp: TcpStream) -> io::Result<Stream> {
+async fn begin(tls: Option<Session>, wire: Wire) -> io::Result<Stream> {
     match tls {
-        None => Ok(Stream::Plain(tcp)),
+        None => Ok(Stream::Plain(wire)),
         #[cfg(feature = "rustls")]
-        Some(tls) => tls.begin(tcp).await.map(Stream::Tls),
+        Some(tls) => tls.begin(wire).await.map(Stream::Tls),
         #[cfg(not(feature = "rustls"))]
         Some(tls) => match tls {},
     }

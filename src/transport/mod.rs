@@ -3,6 +3,7 @@
 mod connector;
 mod cookies;
 mod dial;
+mod dialer;
 mod endpoint;
 mod frame;
 mod link;
@@ -21,6 +22,7 @@ mod way;
 mod websocket;
 
 pub(crate) use dial::{DialFailure, LinkDialer, Target};
+pub use dialer::Dialer;
 pub(crate) use endpoint::Endpoint;
 pub(crate) use link::Link;
 pub use proxy::Proxy;

@@ -1,4 +1,4 @@
-//! The bytes below HTTP and the websocket: TCP, with or without TLS.
+//! The bytes below HTTP and the websocket, with or without TLS.
 
 use std::{
     io,
@@ -7,14 +7,69 @@ use std::{
 };
 
 use actix_codec::{AsyncRead, AsyncWrite, ReadBuf};
+#[cfg(unix)]
+use actix_rt::net::UnixStream;
 use actix_rt::net::{ActixStream, Ready, TcpStream};
 
-/// awc puts it into a box of its own, so plain TCP has none here.
+use super::dialer::Custom;
+
+/// What carries the bytes. awc puts it into a box of its own, so TCP has none here.
+#[derive(Debug)]
+pub(crate) enum Wire {
+    Tcp(TcpStream),
+    #[cfg(unix)]
+    Unix(UnixStream),
+    Custom(Custom),
+}
+
 #[derive(Debug)]
 pub(super) enum Stream {
-    Plain(TcpStream),
+    Plain(Wire),
     #[cfg(feature = "rustls")]
-    Tls(Box<tokio_rustls::client::TlsStream<TcpStream>>),
+    Tls(Box<tokio_rustls::client::TlsStream<Wire>>),
+}
+
+/// The method of whichever it is.
+macro_rules! of_wire {
+    ($self:ident, $io:ident => $call:expr) => {
+        match $self.get_mut() {
+            Wire::Tcp($io) => $call,
+            #[cfg(unix)]
+            Wire::Unix($io) => $call,
+            Wire::Custom($io) => $call,
+        }
+    };
+}
+
+impl AsyncRead for Wire {
+    #[inline]
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        of_wire!(self, io => Pin::new(io).poll_read(cx, buffer))
+    }
+}
+
+impl AsyncWrite for Wire {
+    #[inline]
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        data: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        of_wire!(self, io => Pin::new(io).poll_write(cx, data))
+    }
+
+    #[inline]
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        of_wire!(self, io => Pin::new(io).poll_flush(cx))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        of_wire!(self, io => Pin::new(io).poll_shutdown(cx))
+    }
 }
 
 impl AsyncRead for Stream {
@@ -24,7 +79,7 @@ impl AsyncRead for Stream {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Self::Plain(tcp) => Pin::new(tcp).poll_read(cx, buffer),
+            Self::Plain(wire) => Pin::new(wire).poll_read(cx, buffer),
             #[cfg(feature = "rustls")]
             Self::Tls(tls) => match Pin::new(tls).poll_read(cx, buffer) {
                 // Servers often close the connection below TLS only. Whether a message was cut off can
@@ -38,8 +93,8 @@ impl AsyncRead for Stream {
     }
 }
 
-/// The method of whichever it is.
-macro_rules! forward {
+/// The same.
+macro_rules! of_stream {
     ($self:ident, $io:ident => $call:expr) => {
         match $self.get_mut() {
             Self::Plain($io) => $call,
@@ -55,34 +110,25 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         data: &[u8],
     ) -> Poll<io::Result<usize>> {
-        forward!(self, io => Pin::new(io).poll_write(cx, data))
+        of_stream!(self, io => Pin::new(io).poll_write(cx, data))
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        forward!(self, io => Pin::new(io).poll_flush(cx))
+        of_stream!(self, io => Pin::new(io).poll_flush(cx))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        forward!(self, io => Pin::new(io).poll_shutdown(cx))
+        of_stream!(self, io => Pin::new(io).poll_shutdown(cx))
     }
 }
 
 /// awc's client wants it of the type, and asks nothing of it.
 impl ActixStream for Stream {
-    fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<Ready>> {
-        match self {
-            Self::Plain(tcp) => ActixStream::poll_read_ready(tcp, cx),
-            // There may be something in it that TCP does not have any more.
-            #[cfg(feature = "rustls")]
-            Self::Tls(_) => Poll::Ready(Ok(Ready::ALL)),
-        }
+    fn poll_read_ready(&self, _: &mut Context<'_>) -> Poll<io::Result<Ready>> {
+        Poll::Ready(Ok(Ready::ALL))
     }
 
-    fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<Ready>> {
-        match self {
-            Self::Plain(tcp) => ActixStream::poll_write_ready(tcp, cx),
-            #[cfg(feature = "rustls")]
-            Self::Tls(_) => Poll::Ready(Ok(Ready::ALL)),
-        }
+    fn poll_write_ready(&self, _: &mut Context<'_>) -> Poll<io::Result<Ready>> {
+        Poll::Ready(Ok(Ready::ALL))
     }
 }

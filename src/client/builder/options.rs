@@ -1,5 +1,7 @@
 //! The options, by topic.
 
+#[cfg(unix)]
+use std::path::PathBuf;
 use std::{fmt, net::IpAddr, time::Duration};
 
 use serde::Serialize;
@@ -16,7 +18,7 @@ use crate::{
         ticket::SessionTicket, transports::Transport,
     },
     runtime::provider::{DialContext, JoinContext, Provider},
-    transport::{IpFamily, Proxy, Through},
+    transport::{Dialer, IpFamily, Proxy, Through},
 };
 
 /// There are two, and one named twice counts once.
@@ -132,6 +134,8 @@ impl ClientBuilder {
 }
 
 /// # The way to the server
+///
+/// Of `proxy`, `unix_socket` and `dialer`, the one that is set last counts.
 impl ClientBuilder {
     /// A proxy that all connections of the client pass: by HTTP with `CONNECT`, or by SOCKS 5; see
     /// [`Proxy`]. Default: none. The environment is looked at only with [`Proxy::from_env`].
@@ -145,6 +149,34 @@ impl ClientBuilder {
     #[must_use]
     pub fn proxy(mut self, proxy: Proxy) -> Self {
         self.through = Through::Proxy(proxy);
+        self
+    }
+
+    /// The path of the unix domain socket on which the server listens. The URL of the client then only says
+    /// what is sent (the `Host` header, the namespace) and whether there is TLS, and with whom. Default:
+    /// none.
+    ///
+    /// A path that no socket can have is refused by [`start`](Self::start). If nothing listens there, the
+    /// attempt fails with [`ConnectFailure::Unreachable`](crate::ConnectFailure::Unreachable), which names
+    /// the path.
+    ///
+    /// ```
+    /// use actix_socketio::Client;
+    ///
+    /// let builder = Client::builder("http://localhost/admin").unix_socket("/run/realtime.sock");
+    /// ```
+    #[cfg(unix)]
+    #[must_use]
+    pub fn unix_socket(mut self, path: impl Into<PathBuf>) -> Self {
+        self.through = Through::Unix(path.into());
+        self
+    }
+
+    /// Code of the application that opens the connections, in place of TCP: see [`Dialer`]. Default:
+    /// none.
+    #[must_use]
+    pub fn dialer(mut self, dialer: impl Dialer) -> Self {
+        self.through = Through::dialer(dialer);
         self
     }
 

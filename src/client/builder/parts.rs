@@ -67,7 +67,7 @@ impl ClientBuilder {
         // A part of the time, so that the error can name the proxy.
         let quarter = self.connect_timeout.checked_div(4).unwrap_or_default();
         let limit = self.connect_timeout.saturating_sub(quarter);
-        let way = Way::new(&self.through, self.tcp, &endpoint, limit);
+        let way = Way::new(self.through, self.tcp, &endpoint, limit);
         let way = way.map_err(BuildError::Proxy)?;
         let max_message = self.max_message_size;
         let target = Target { endpoint, way, tls, query, headers, max_message };
@@ -123,7 +123,6 @@ impl ClientBuilder {
             query: _,
             headers: _,
             auth: _,
-            through: _,
             #[cfg(feature = "rustls")]
                 tls: _,
             // They take anything.
@@ -152,6 +151,7 @@ impl ClientBuilder {
             pending_acks,
             receive_window,
             tcp,
+            through,
         } = self;
         let counts =
             |name, count: usize| Range { name, is_kept: count > 0, expected: "at least 1" };
@@ -166,6 +166,11 @@ impl ClientBuilder {
             counts("send_buffer", outgoing.items.min(outgoing.bytes)),
             counts("pending_acks", *pending_acks),
             counts("receive_window", receive_window.items.min(receive_window.bytes)),
+            Range {
+                name: "unix_socket",
+                is_kept: through.is_possible(),
+                expected: "a path that is not empty, and short enough for a socket (about 100 bytes)",
+            },
             Range {
                 name: "local_address",
                 is_kept: tcp.local.is_none_or(|local| tcp.family.has(local)),
