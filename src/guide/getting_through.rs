@@ -27,7 +27,7 @@
 //! | the proxy does not allow the server; many allow port 443 only | `https` in the URL, or a rule at the proxy | [`Status`](crate::ProxyFailure::Status) 403 with the title of its page, or [`Socks`](crate::ProxyFailure::Socks) 2 |
 //! | the proxy cannot reach the server | – | [`Status`](crate::ProxyFailure::Status) 500 to 504, [`Socks`](crate::ProxyFailure::Socks) 1 and 3 to 6 with the code in words, or [`TimedOut`](crate::ProxyFailure::TimedOut) |
 //! | the proxy is of the other kind, or the port is that of no proxy | `http://` or `socks5://` in its URL | [`Malformed`](crate::ProxyFailure::Malformed), or [`ProxyFailure::NoAnswer`](crate::ProxyFailure::NoAnswer) |
-//! | the server listens on a unix domain socket | [`unix_socket`](crate::ClientBuilder::unix_socket) | [`Unreachable`](crate::ConnectFailure::Unreachable), with the path |
+//! | the server listens on a unix domain socket | `ClientBuilder::unix_socket` | [`Unreachable`](crate::ConnectFailure::Unreachable), with the path |
 //! | the way is none of these: an SSH channel, a tunnel, memory in a test | [`dialer`](crate::ClientBuilder::dialer) with a [`Dialer`](crate::Dialer) of your own | [`Unreachable`](crate::ConnectFailure::Unreachable), with the text of its error |
 //! | a name has IPv6 addresses that do not work | none: IPv4 is tried, too, after 250 milliseconds; or [`ip_family`](crate::ClientBuilder::ip_family) | – |
 //! | the machine has several addresses, and one of them is allowed | [`local_address`](crate::ClientBuilder::local_address) | [`TimedOut`](crate::ConnectFailure::TimedOut), [`Unreachable`](crate::ConnectFailure::Unreachable) |

@@ -7,11 +7,7 @@ use actix_tls::connect::{ConnectError, ConnectInfo, Connection};
 use awc::http::Uri;
 use futures::future::LocalBoxFuture;
 
-use super::{
-    Endpoint, Session,
-    stream::{Stream, Wire},
-    way::Way,
-};
+use super::{Endpoint, Session, stream::Stream, way::Way};
 use crate::proto::reason::ConnectFailure;
 
 #[derive(Clone)]
@@ -42,19 +38,15 @@ impl Service<ConnectInfo<Uri>> for Connector {
         Box::pin(async move {
             let Inner { endpoint, way, tls } = &*inner;
             let wire = way.open(endpoint).await.map_err(wrapped)?;
-            let stream = begin(tls.clone(), wire).await.map_err(ConnectError::Io)?;
+            let stream = match tls {
+                None => Stream::Plain(wire),
+                #[cfg(feature = "rustls")]
+                Some(tls) => Stream::Tls(tls.clone().begin(wire).await.map_err(ConnectError::Io)?),
+                #[cfg(not(feature = "rustls"))]
+                Some(tls) => match *tls {},
+            };
             Ok(Connection::new(request.request().clone(), stream))
         })
-    }
-}
-
-async fn begin(tls: Option<Session>, wire: Wire) -> io::Result<Stream> {
-    match tls {
-        None => Ok(Stream::Plain(wire)),
-        #[cfg(feature = "rustls")]
-        Some(tls) => tls.begin(wire).await.map(Stream::Tls),
-        #[cfg(not(feature = "rustls"))]
-        Some(tls) => match tls {},
     }
 }
 

@@ -54,8 +54,7 @@ pub trait Dialer: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// The attempt to connect fails with
-    /// [`ConnectFailure::Unreachable`](crate::ConnectFailure::Unreachable), and the policy for
+    /// The attempt to connect fails with [`ConnectFailure::Unreachable`], and the policy for
     /// [reconnecting](crate::Reconnect) decides about another one.
     fn dial(&self, host: &str, port: u16) -> impl Future<Output = io::Result<Self::Stream>>;
 }
