@@ -103,7 +103,7 @@ async fn tls_is_spoken_with_the_server_itself() {
         for transports in [WEBSOCKET, POLLING, UPGRADE] {
             talk(through(&url, &tunnel.url()).tls(trusting.clone()), transports).await;
         }
-        // What is wrong with the server is not the fault of the proxy.
+        // A fault of the server is not told as one of the proxy.
         let stranger = Tls::new().add_ca_pem(Authority::new("other").pem()).only_added_cas();
         let client = through(&url, &tunnel.url()).tls(stranger).start().unwrap();
         let reason = Recorder::of(client.socket()).next_connect_error().await;
@@ -150,7 +150,7 @@ async fn a_lost_connection_is_made_again_through_the_proxy() {
     }
 }
 
-/// What `raw` answers to each request to connect.
+/// An HTTP proxy that gives this answer to each request, and closes.
 fn answering(answer: &str) -> (Raw, &'static str) {
     let answer = answer.to_owned();
     (raw::start(move |_| Answer::Last(answer.clone().into_bytes())), "http")

@@ -19,7 +19,7 @@ pub enum ProxyFailure {
     #[error("cannot be reached: {}: is it running, and is its address right?", brief(.0))]
     Unreachable(String),
     /// The name of the proxy has no known address.
-    #[error("is a host that is not known: {}", brief(.0))]
+    #[error("has no known address: {}", brief(.0))]
     UnknownHost(String),
     /// The proxy did not connect to the server within three quarters of
     /// [`connect_timeout`](crate::ClientBuilder::connect_timeout).
@@ -53,8 +53,8 @@ pub enum ProxyFailure {
     /// The SOCKS proxy refused to connect to the server, with this code: 1 to 8, by RFC 1928.
     #[error("did not connect to the server: {} (SOCKS code {code})", socks(*.0), code = .0)]
     Socks(u8),
-    /// What it answered is not the answer of a proxy of this kind; this text says what is wrong.
-    #[error("gave an answer that is none of a proxy of its kind: {}", brief(.0))]
+    /// Its answer is not that of a proxy of the kind in its URL; this text says what is wrong.
+    #[error("does not answer like a proxy of its kind: {}", brief(.0))]
     Malformed(String),
 }
 
@@ -72,7 +72,7 @@ impl ProxyFailure {
                 501 | 505 => true,
                 status => *status < 500,
             },
-            // Not allowed; and what it does not know.
+            // It does not allow it, or does not know how.
             Self::Socks(code) => matches!(code, 2 | 7 | 8),
             Self::Unreachable(_) | Self::UnknownHost(_) | Self::TimedOut | Self::NoAnswer => false,
         }

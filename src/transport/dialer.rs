@@ -139,7 +139,7 @@ impl AsyncWrite for Custom {
         data: &[u8],
     ) -> Poll<io::Result<usize>> {
         let written = self.poll(|stream| stream.poll_write(cx, data));
-        // What comes above believes it.
+        // A larger number would make the caller panic.
         written.map_ok(|written| written.min(data.len()))
     }
 

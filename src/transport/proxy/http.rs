@@ -8,6 +8,7 @@
 
 use actix_codec::{AsyncRead, AsyncWrite, ReadBuf};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use futures::FutureExt as _;
 use url::Host;
 
 use super::{Login, fill, read_exact, write_all};
@@ -74,16 +75,21 @@ fn finds(text: &[u8], sought: &[u8]) -> bool {
     !sought.is_empty() && text.windows(sought.len()).any(|part| part == sought)
 }
 
-/// The head of an answer, up to its blank line. Byte by byte, since what is behind it may be the
-/// server's.
+/// The head of an answer, up to its blank line. It is read byte by byte: the bytes behind it may be
+/// the server's.
 async fn read_head<S: AsyncRead + Unpin>(stream: &mut S) -> Result<Vec<u8>, ProxyFailure> {
     let mut head = Vec::new();
     loop {
         let mut byte = [0];
         read_exact(stream, &mut byte).await?;
         head.extend(byte);
-        if let Some(what) = is_alien(&head) {
-            return Err(ProxyFailure::Malformed(what));
+        if !is_http(&head) {
+            // For people to recognise it. There need not be a blank line to wait for.
+            let mut more = [0; 60];
+            let mut more = ReadBuf::new(&mut more);
+            let _: Option<Result<(), ProxyFailure>> = fill(stream, &mut more).now_or_never();
+            head.extend(more.filled());
+            return Err(ProxyFailure::Malformed(alien(&head)));
         }
         if head.ends_with(b"\r\n\r\n") || head.ends_with(b"\n\n") {
             return Ok(head);
@@ -95,16 +101,18 @@ async fn read_head<S: AsyncRead + Unpin>(stream: &mut S) -> Result<Vec<u8>, Prox
     }
 }
 
-/// What is not HTTP need not have an end to wait for.
-fn is_alien(begin: &[u8]) -> Option<String> {
-    if begin.iter().zip(BEGIN).all(|(found, expected)| found == expected) {
-        return None;
-    }
-    Some(match begin.first() {
+/// Whether an answer may begin like this.
+fn is_http(begin: &[u8]) -> bool {
+    begin.iter().zip(BEGIN).all(|(found, expected)| found == expected)
+}
+
+/// The kind of something else.
+fn alien(begin: &[u8]) -> String {
+    match begin.first() {
         Some(5) => "it speaks SOCKS: write socks5://".to_owned(),
         Some(0x15 | 0x16) => "it speaks TLS, which is not supported for a proxy".to_owned(),
         _ => format!("it begins with {}", Excerpt(&String::from_utf8_lossy(begin))),
-    })
+    }
 }
 
 /// The head of an answer.
@@ -124,8 +132,8 @@ impl Head {
         let first = lines.next().unwrap_or_default();
         let status = first.split(' ').nth(1).filter(|status| status.len() == 3);
         let status = status.and_then(|status| status.parse().ok());
-        let is_http = first.as_bytes().starts_with(BEGIN);
-        let status = status.filter(|status| is_http && (100..=599).contains(status));
+        let has_begin = first.as_bytes().starts_with(BEGIN);
+        let status = status.filter(|status| has_begin && (100..=599).contains(status));
         let Some(status) = status else {
             let what = format!("it begins with {}", Excerpt(first));
             return Err(ProxyFailure::Malformed(what));
@@ -159,7 +167,7 @@ impl Head {
 async fn body<S: AsyncRead + Unpin>(stream: &mut S, head: &Head) -> Vec<u8> {
     let mut body = vec![0; head.length.unwrap_or(MAX_BODY).min(MAX_BODY)];
     let mut buffer = ReadBuf::new(&mut body);
-    // What is there counts, whether there is more or not.
+    // The part that is there is taken.
     let _: Option<Result<(), ProxyFailure>> = within(PATIENCE, fill(stream, &mut buffer)).await;
     let length = buffer.filled().len();
     body.truncate(length);
@@ -172,7 +180,6 @@ async fn body<S: AsyncRead + Unpin>(stream: &mut S, head: &Head) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use futures::FutureExt as _;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
     use super::*;
@@ -258,8 +265,8 @@ mod tests {
             ("", false, ProxyFailure::NoAnswer),
             ("HTTP/1.1 200 OK\r\n", false, ProxyFailure::NoAnswer),
             ("\u{5}\u{0}", false, malformed("it speaks SOCKS: write socks5://")),
-            ("SSH-2.0-x\r\n", false, malformed("it begins with \"S\"")),
-            ("HTTP/2 200\r\n\r\n", false, malformed("it begins with \"HTTP/2\"")),
+            ("SSH-2.0-x\r\n", false, malformed(r#"it begins with "SSH-2.0-x\r\n""#)),
+            ("HTTP/2 200\r\n\r\n", false, malformed(r#"it begins with "HTTP/2 200\r\n\r\n""#)),
             ("HTTP/1.1 2000\r\n\r\n", false, malformed("it begins with \"HTTP/1.1 2000\"")),
             ("HTTP/1.1 +20\r\n\r\n", false, malformed("it begins with \"HTTP/1.1 +20\"")),
             (&long, false, malformed("its headers have more than 8192 bytes")),

@@ -264,7 +264,7 @@ impl Login {
     }
 }
 
-/// Reads that many bytes, and no more: what is behind them belongs to the server.
+/// Reads that many bytes, and no more: those behind them are the server's.
 async fn read_exact<S: AsyncRead + Unpin>(
     stream: &mut S,
     buffer: &mut [u8],

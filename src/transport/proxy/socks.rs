@@ -54,7 +54,7 @@ pub(super) async fn connect<S: AsyncRead + AsyncWrite + Unpin>(
     write_all(stream, &request).await?;
     let mut answer = [0; 4];
     read_exact(stream, &mut answer).await?;
-    // What follows is the address that the proxy connects from, which nobody needs.
+    // The rest is the address that the proxy connects from, which nobody needs.
     let rest = if let Some(length) = reply(answer)? {
         length
     } else {
