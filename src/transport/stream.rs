@@ -1,7 +1,7 @@
 //! The bytes below HTTP and the websocket, with or without TLS.
 
 use std::{
-    io,
+    io::{self, IoSlice},
     pin::Pin,
     task::{Context, Poll},
 };
@@ -60,6 +60,25 @@ impl AsyncWrite for Wire {
         data: &[u8],
     ) -> Poll<io::Result<usize>> {
         of_wire!(self, io => Pin::new(io).poll_write(cx, data))
+    }
+
+    /// TLS writes several records at once.
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        data: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        of_wire!(self, io => Pin::new(io).poll_write_vectored(cx, data))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Self::Tcp(io) => io.is_write_vectored(),
+            #[cfg(unix)]
+            Self::Unix(io) => io.is_write_vectored(),
+            // One at a time will do.
+            Self::Custom(_) => false,
+        }
     }
 
     #[inline]
@@ -130,5 +149,24 @@ impl ActixStream for Stream {
 
     fn poll_write_ready(&self, _: &mut Context<'_>) -> Poll<io::Result<Ready>> {
         Poll::Ready(Ok(Ready::ALL))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{future::poll_fn, net::TcpListener};
+
+    use super::*;
+
+    #[actix::test]
+    async fn several_records_of_tls_are_written_at_once() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let mut wire = Wire::Tcp(stream);
+        assert!(wire.is_write_vectored());
+        let records = [IoSlice::new(b"certificate"), IoSlice::new(b"finished")];
+        let written =
+            poll_fn(|cx| Pin::new(&mut wire).poll_write_vectored(cx, &records)).await.unwrap();
+        assert_eq!(written, 19);
     }
 }
