@@ -412,7 +412,8 @@ struct Real {
 }
 
 impl Real {
-    /// Starts it, if it is there. `arguments` gets a port that is free and a directory of its own.
+    /// Starts it; none, with a message, where it is not installed, and a failure if `REQUIRE_PROXIES` is
+    /// set. `arguments` gets a port that is free and a directory of its own.
     async fn start(program: &str, arguments: impl Fn(u16, &Path) -> Vec<String>) -> Option<Self> {
         let places = [Path::new("/usr/bin"), Path::new("/usr/sbin"), Path::new("/usr/local/bin")];
         let Some(path) = places.map(|place| place.join(program)).into_iter().find(|p| p.is_file())

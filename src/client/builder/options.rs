@@ -135,7 +135,8 @@ impl ClientBuilder {
 
 /// # The way to the server
 ///
-/// Of `proxy`, `unix_socket` and `dialer`, the one that is set last counts.
+/// Of `proxy`, `unix_socket` and `dialer`, the one that is set last counts. `ip_family` and
+/// `local_address` are about TCP connections, to the server or to its proxy.
 impl ClientBuilder {
     /// A proxy that all connections of the client pass: by HTTP with `CONNECT`, or by SOCKS 5; see
     /// [`Proxy`]. Default: none. The environment is looked at only with [`Proxy::from_env`].
