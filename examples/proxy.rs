@@ -33,9 +33,9 @@ async fn run() -> Result<(), Box<dyn Error>> {
             error: ReadyError::Failing(Reason::Connect(ConnectFailure::Proxy { proxy, failure })),
             ..
         }) => Err(match failure {
-            ProxyFailure::CredentialsRefused => format!("{proxy}: is the password still right?"),
+            ProxyFailure::CredentialsRefused => format!("{proxy}: is the password right?"),
             // The text says what can be done.
-            failure => format!("{proxy} {failure}"),
+            failure => format!("the proxy {proxy} {failure}"),
         }
         .into()),
         Err(error) => Err(error.into()),
