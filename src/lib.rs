@@ -68,7 +68,7 @@
 //! | I want to | see |
 //! |---|---|
 //! | connect, set options | [`Client::builder`], [`ClientBuilder`] |
-//! | connect over TLS, with certificates of your own | [`guide::getting_through`] |
+//! | connect over TLS with certificates of your own, or through a proxy, a unix socket or a stream of your own | [`guide::getting_through`] |
 //! | join a namespace with credentials, middleware or options of its own | [`Client::namespace`], [`NamespaceBuilder`] |
 //! | join and leave namespaces | [`Client::of`], [`Socket::ready`], [`Socket::state`], [`Socket::disconnect`], [`Socket::connect`] |
 //! | receive events | [`Socket::subscribe`], [`Socket::subscribe_to`], [`message`] |
@@ -195,10 +195,6 @@
 //! take effect at any time. A page of its own, [`guide::delivery`], says what arrives, what may be lost, and
 //! what it costs to lose nothing.
 //!
-//! # Not yet
-//!
-//! HTTP and SOCKS proxies.
-
 #![cfg_attr(
     test,
     allow(
@@ -249,7 +245,8 @@ pub use client::{
 };
 pub use error::{
     AckError, AnswerError, BridgeError, BuildError, Busy, ConnectFailure, DecodeError, EmitError,
-    Initiator, NamespaceError, ReadyError, Reason, Refusal, StartError, TlsFailure, Unsendable,
+    Initiator, NamespaceError, ProxyFailure, ReadyError, Reason, Refusal, StartError, TlsFailure,
+    Unsendable,
 };
 pub use message::{
     ConnectError, Disconnected, Emitted, Event, GaveUp, Lagged, Ready, Reconnecting, ServerError,
@@ -275,6 +272,7 @@ pub use runtime::provider::{DialContext, JoinContext};
 pub use stats::Stats;
 #[cfg(feature = "rustls")]
 pub use transport::tls;
+pub use transport::{Dialer, IpFamily, Proxy};
 
 /// Compiles what the README shows.
 #[cfg(doctest)]

@@ -12,11 +12,17 @@
 
 mod support;
 
-use std::{collections::BTreeSet, fs, path::Path, time::Duration};
+use std::{
+    collections::BTreeSet,
+    fs,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    path::Path,
+    time::Duration,
+};
 
 use actix_socketio::{
-    Bridge, BridgeBuilder, BuildError, Client, ClientBuilder, NamespaceBuilder, NamespaceError,
-    Offline, Overflow, Reconnect, Route, Socket, Transport,
+    Bridge, BridgeBuilder, BuildError, Client, ClientBuilder, IpFamily, NamespaceBuilder,
+    NamespaceError, Offline, Overflow, Reconnect, Route, Socket, Transport,
 };
 use bytes::Bytes;
 use futures::{
@@ -108,6 +114,20 @@ fn client_edges() -> Vec<Edge<ClientBuilder>> {
             ],
         ),
         edges("remember_upgrade", B::remember_upgrade, [(false, Works), (true, Works)]),
+        edges(
+            "ip_family",
+            B::ip_family,
+            [(IpFamily::Any, Works), (IpFamily::V4, Works), (IpFamily::V6, Tight)],
+        ),
+        edges(
+            "local_address",
+            |builder: B, address: IpAddr| builder.local_address(address),
+            [
+                (IpAddr::V4(Ipv4Addr::LOCALHOST), Works),
+                (IpAddr::V4(Ipv4Addr::UNSPECIFIED), Works),
+                (IpAddr::V6(Ipv6Addr::LOCALHOST), Tight),
+            ],
+        ),
         edges("message_ids", B::message_ids, [(false, Works), (true, Works)]),
         edges("send_buffer", |builder: B, (n, bytes)| builder.send_buffer(n, bytes), LOADS),
         edges("pending_acks", B::pending_acks, COUNTS),
@@ -127,7 +147,10 @@ fn client_edges() -> Vec<Edge<ClientBuilder>> {
 }
 
 /// Texts, values of other types, and code: they have no edges.
-const CLIENT_OTHERS: [&str; 15] = [
+const CLIENT_OTHERS: [&str; 18] = [
+    "proxy",
+    "unix_socket",
+    "dialer",
     "tls",
     "path",
     "add_trailing_slash",

@@ -26,7 +26,7 @@ use crate::{
         provider::DialContext,
         task::poll_again,
     },
-    transport::{self, DialFailure, Dialer, Target},
+    transport::{self, DialFailure, LinkDialer, Target},
 };
 
 /// The most messages that are read before other tasks get their turn.
@@ -34,7 +34,7 @@ const BATCH: usize = 128;
 
 #[derive(Debug)]
 pub(crate) struct Driver {
-    dialer: Dialer,
+    dialer: LinkDialer,
     link: Link,
     farewell: Farewell,
     timer: Timer,
@@ -114,7 +114,7 @@ impl std::fmt::Debug for Link {
 impl Driver {
     pub(crate) fn new(target: Target) -> Self {
         let (timer, clock, watch) = (Timer::default(), SuspendWatch::new(), Watch::default());
-        let (dialer, farewell) = (Dialer::new(target), Farewell::default());
+        let (dialer, farewell) = (LinkDialer::new(target), Farewell::default());
         Self { dialer, link: Link::Down, farewell, timer, clock, watch }
     }
 
@@ -338,7 +338,7 @@ mod tests {
             reconnect::Reconnect,
             transports::Allowed,
         },
-        transport::{Endpoint, Headers, Query},
+        transport::{Endpoint, Headers, Query, Way},
     };
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -385,6 +385,7 @@ mod tests {
                 port: Some(server.local_addr().unwrap().port()),
                 path: "/".to_owned(),
             },
+            way: Way::default(),
             tls: None,
             query: Query::default(),
             headers: Headers::default(),

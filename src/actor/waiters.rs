@@ -7,7 +7,10 @@ use thiserror::Error;
 use crate::{
     actor::command_queue::Busy,
     message::Ready,
-    proto::reason::{ConnectFailure, Reason},
+    proto::{
+        proxy_failure::ProxyFailure,
+        reason::{ConnectFailure, Reason},
+    },
     runtime::task::Teller,
 };
 
@@ -77,6 +80,9 @@ impl Patience {
                 ConnectFailure::UnknownHost(_)
                 | ConnectFailure::NoWebsocket(_)
                 | ConnectFailure::Tls(_) => true,
+                ConnectFailure::Proxy { failure, .. } => {
+                    failure.is_lasting() || matches!(failure, ProxyFailure::UnknownHost(_))
+                }
                 ConnectFailure::Status(401 | 403) if self.has_providers => false,
                 // Not now.
                 ConnectFailure::Status(408 | 425 | 429) => false,
@@ -196,6 +202,17 @@ mod tests {
         assert_eq!(patience(DEFAULT, &unknown), Some(1));
         let untrusted = Reason::Connect(ConnectFailure::Tls(TlsFailure::UnknownIssuer));
         assert_eq!(patience(DEFAULT, &untrusted), Some(1));
+        for (failure, failures) in [
+            (ProxyFailure::CredentialsRequired, 1),
+            (ProxyFailure::UnknownHost("no".to_owned()), 1),
+            (ProxyFailure::Status { status: 403, says: None }, 1),
+            (ProxyFailure::Status { status: 503, says: None }, 3),
+            (ProxyFailure::TimedOut, 3),
+        ] {
+            let proxy = "proxy.test:3128".to_owned();
+            let reason = Reason::Connect(ConnectFailure::Proxy { proxy, failure });
+            assert_eq!(patience(DEFAULT, &reason), Some(failures), "{reason}");
+        }
         for reason in [
             Reason::Connect(ConnectFailure::Unreachable("refused".to_owned())),
             Reason::Connect(ConnectFailure::TimedOut),

@@ -58,6 +58,10 @@ pub enum BuildError {
         /// What is wrong with it. It repeats no key.
         error: String,
     },
+    /// The [proxy](crate::ClientBuilder::proxy) cannot be used. The text says why, and which variable
+    /// it is if the proxy comes from the environment. It does not repeat the URL.
+    #[error("option proxy: {}", brief(.0))]
+    Proxy(String),
     /// An option is out of its range.
     #[error("option {name} takes {expected}")]
     Option {
@@ -87,6 +91,7 @@ impl fmt::Debug for BuildError {
             Self::Tls { option, error } => {
                 f.debug_struct("Tls").field("option", option).field("error", error).finish()
             }
+            Self::Proxy(error) => f.debug_tuple("Proxy").field(error).finish(),
             Self::Option { name, expected } => {
                 f.debug_struct("Option").field("name", name).field("expected", expected).finish()
             }

@@ -26,7 +26,7 @@
 //! | [`TooLargeForServer`](Reason::TooLargeForServer) | `transport close` | close code 1009, or HTTP status 413 with polling: the server's limit was exceeded | yes |
 //! | [`TooLarge`](Reason::TooLarge) | `transport error` | a message of the server exceeds this client's limit | yes |
 //! | [`Protocol`](Reason::Protocol) | `parse error` | the server broke the protocol | yes |
-//! | [`Connect`](Reason::Connect) | – | no connection could be made | yes, except [`Unsupported`](ConnectFailure::Unsupported); after [`Tls`](ConnectFailure::Tls) with the longest delay |
+//! | [`Connect`](Reason::Connect) | – | no connection could be made | yes, except [`Unsupported`](ConnectFailure::Unsupported); after [`Tls`](ConnectFailure::Tls) and many a [`Proxy`](ConnectFailure::Proxy) with the longest delay |
 //! | [`Provider`](Reason::Provider) | – | a provider of the application failed | yes |
 //! | [`Middleware`](Reason::Middleware) | – | a middleware of the application stopped the request to join | no |
 //! | [`Reconnect`](Reason::Reconnect) | `forced close` | the connection was replaced for the sake of a namespace | yes |
@@ -43,6 +43,7 @@ pub use crate::{
     payload::error::DecodeError,
     proto::{
         error::{AckError, EmitError, Unsendable},
+        proxy_failure::ProxyFailure,
         reason::{ConnectFailure, Initiator, Reason},
         refusal::Refusal,
         tls_failure::TlsFailure,

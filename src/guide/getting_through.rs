@@ -20,13 +20,76 @@
 //! | polling through a balancer ends again and again | at the balancer: sticky sessions, by cookie or address; the client sends its cookies back | [`SessionUnknown`](crate::Reason::SessionUnknown) |
 //! | attachments from socketioxide 0.18 by polling | a websocket: that server joins packets without a separator | [`Protocol`](crate::Reason::Protocol), malformed JSON |
 //!
+//! | the server is behind an HTTP proxy or a SOCKS proxy | [`proxy`](crate::ClientBuilder::proxy), such as `Proxy::new("http://proxy.example:3128")` | usually [`TimedOut`](crate::ConnectFailure::TimedOut), [`Unreachable`](crate::ConnectFailure::Unreachable) or [`UnknownHost`](crate::ConnectFailure::UnknownHost) |
+//! | the proxy is that of `HTTPS_PROXY` and `NO_PROXY` | [`Proxy::from_env`](crate::Proxy::from_env) | the same |
+//! | the proxy wants a user and a password | in the URL of the proxy, percent-encoded | [`CredentialsRequired`](crate::ProxyFailure::CredentialsRequired), [`CredentialsRefused`](crate::ProxyFailure::CredentialsRefused) |
+//! | the proxy wants Kerberos or NTLM | none: use a local proxy that does that for its clients | [`UnsupportedAuth`](crate::ProxyFailure::UnsupportedAuth), with the kinds |
+//! | the proxy does not allow the server; many allow port 443 only | `https` in the URL, or a rule at the proxy | [`Status`](crate::ProxyFailure::Status) 403 with the title of its page, or [`Socks`](crate::ProxyFailure::Socks) 2 |
+//! | the proxy cannot reach the server | – | [`Status`](crate::ProxyFailure::Status) 500 to 504, [`Socks`](crate::ProxyFailure::Socks) 1 and 3 to 6 with the code in words, or [`TimedOut`](crate::ProxyFailure::TimedOut) |
+//! | the proxy is of the other kind, or the port is that of no proxy | `http://` or `socks5://` in its URL | [`Malformed`](crate::ProxyFailure::Malformed), or [`ProxyFailure::NoAnswer`](crate::ProxyFailure::NoAnswer) |
+//! | the server listens on a unix domain socket | `ClientBuilder::unix_socket` | [`Unreachable`](crate::ConnectFailure::Unreachable), with the path |
+//! | the way is none of these: an SSH channel, a tunnel, memory in a test | [`dialer`](crate::ClientBuilder::dialer) with a [`Dialer`](crate::Dialer) of your own | [`Unreachable`](crate::ConnectFailure::Unreachable), with the text of its error |
+//! | a name has IPv6 addresses that do not work | none: IPv4 is tried, too, after 250 milliseconds; or [`ip_family`](crate::ClientBuilder::ip_family) | – |
+//! | the machine has several addresses, and one of them is allowed | [`local_address`](crate::ClientBuilder::local_address) | [`TimedOut`](crate::ConnectFailure::TimedOut), [`Unreachable`](crate::ConnectFailure::Unreachable) |
+//!
 //! With polling, each batch of events is an HTTP request. A request is never repeated, since its events may
 //! have arrived: one that fails ends the session, and its events are in doubt.
 //!
-//! A failure of TLS does not go away within seconds. So the client waits for the longest
-//! [delay](crate::Reconnect::delay) before each further attempt, from the first one on, and
-//! [`Socket::ready`](crate::Socket::ready) and [`ClientBuilder::connect`](crate::ClientBuilder::connect)
-//! end with the first failure. To give up instead, say so in the policy:
+//! All connections of a client pass its proxy: websockets, polling and, inside of them, TLS, which the
+//! proxy cannot read. The proxy resolves the name of the server. An error names the proxy, as in
+//! "the proxy 10.0.0.1:3128 does not accept the user or the password".
+//!
+//! ```
+//! use actix_socketio::{Client, ClientBuilder, Proxy};
+//!
+//! fn builder(proxy: Option<&str>) -> ClientBuilder {
+//!     let proxy = proxy.map_or_else(Proxy::from_env, Proxy::new);
+//!     Client::builder("https://realtime.example").proxy(proxy)
+//! }
+//! ```
+//!
+//! A server on the same machine may listen on a unix domain socket. The URL then says what the `Host`
+//! header has, and `https` is TLS as ever:
+//!
+//! ```
+//! # #[cfg(unix)] {
+//! use actix_socketio::Client;
+//!
+//! let builder = Client::builder("http://localhost").unix_socket("/run/realtime.sock");
+//! # }
+//! ```
+//!
+//! Anything that carries bytes both ways can be the way to the server. This dialer gives each connection
+//! to a server in the same process, such as `axum::serve` with a listener of its own:
+//!
+//! ```
+//! use std::io;
+//!
+//! use actix_socketio::{Client, Dialer};
+//! use tokio::{io::DuplexStream, sync::mpsc};
+//!
+//! struct InMemory(mpsc::UnboundedSender<DuplexStream>);
+//!
+//! impl Dialer for InMemory {
+//!     type Stream = DuplexStream;
+//!
+//!     async fn dial(&self, _host: &str, _port: u16) -> io::Result<DuplexStream> {
+//!         let (here, there) = tokio::io::duplex(64 << 10);
+//!         self.0.send(there).map_err(|_| io::Error::other("the server has ended"))?;
+//!         Ok(here)
+//!     }
+//! }
+//!
+//! let (sender, connections) = mpsc::unbounded_channel();
+//! let builder = Client::builder("http://in-memory").dialer(InMemory(sender));
+//! # drop(connections);
+//! ```
+//!
+//! A failure of TLS does not go away within seconds, and neither does a proxy that does not let the client
+//! pass. So the client waits for the longest [delay](crate::Reconnect::delay) before each further
+//! attempt, from the first one on, and [`Socket::ready`](crate::Socket::ready) and
+//! [`ClientBuilder::connect`](crate::ClientBuilder::connect) end with the first failure. To give up
+//! instead, say so in the policy:
 //!
 //! ```
 //! use actix_socketio::{ConnectFailure, Reason, Reconnect, Retry};

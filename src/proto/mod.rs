@@ -35,6 +35,7 @@ pub(crate) mod outgoing;
 pub(crate) mod packet;
 pub(crate) mod peer_text;
 pub(crate) mod polling;
+pub(crate) mod proxy_failure;
 pub(crate) mod reason;
 pub(crate) mod reconnect;
 pub(crate) mod recovery;

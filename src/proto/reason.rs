@@ -6,6 +6,7 @@ use super::{
     ProtocolError,
     engine::Protocol,
     packet::{Parser, Refused},
+    proxy_failure::ProxyFailure,
     refusal::Refusal,
     tls_failure::TlsFailure,
 };
@@ -147,7 +148,11 @@ impl Reason {
 
     /// Whether the client begins with the longest delay: somebody has to do something first.
     pub(crate) fn is_slow(&self) -> bool {
-        matches!(self, Self::Connect(ConnectFailure::Tls(_)))
+        match self {
+            Self::Connect(ConnectFailure::Tls(_)) => true,
+            Self::Connect(ConnectFailure::Proxy { failure, .. }) => failure.is_lasting(),
+            _ => false,
+        }
     }
 
     /// A name for the kind of reason, for counters and metrics: in lower case with underscores,
@@ -234,6 +239,15 @@ pub enum ConnectFailure {
     /// There is no TLS session with the server (`https`, `wss`).
     #[error("{0}")]
     Tls(TlsFailure),
+    /// A proxy on the way gives no way to the server; see
+    /// [`ClientBuilder::proxy`](crate::ClientBuilder::proxy).
+    #[error("the proxy {proxy} {failure}")]
+    Proxy {
+        /// `host:port` of the proxy.
+        proxy: String,
+        /// What is wrong.
+        failure: ProxyFailure,
+    },
     /// The server answered the websocket request with this HTTP status. The text of its answer is
     /// logged.
     #[error("the server answered the websocket request with HTTP status {0}{hint}", hint = hint(*.0))]
@@ -283,6 +297,8 @@ pub(crate) mod tests {
     /// One of each variant.
     pub(crate) fn reasons() -> Vec<Reason> {
         let eio3 = Protocol::Eio3;
+        let proxy =
+            |failure| ConnectFailure::Proxy { proxy: "proxy.test:3128".to_owned(), failure };
         let failures = [
             ConnectFailure::Unreachable("refused".to_owned()),
             ConnectFailure::UnknownHost("no such name".to_owned()),
@@ -290,6 +306,9 @@ pub(crate) mod tests {
             ConnectFailure::NoAnswer,
             ConnectFailure::Tls(TlsFailure::UnknownIssuer),
             ConnectFailure::Tls(TlsFailure::Handshake("no".to_owned())),
+            proxy(ProxyFailure::CredentialsRefused),
+            proxy(ProxyFailure::Status { status: 503, says: Some("no".to_owned()) }),
+            proxy(ProxyFailure::Socks(5)),
             ConnectFailure::Status(301),
             ConnectFailure::Status(401),
             ConnectFailure::Status(404),

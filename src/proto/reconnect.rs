@@ -79,10 +79,10 @@ impl Range {
 ///
 /// The default is that of the official client. It tries for ever, the first connection included.
 /// The first delay is one second, and each further one is twice as long, up to five seconds. After a
-/// failure of TLS, such as a certificate that is not trusted, the first delay is the longest one. A
-/// jitter of up to half in either direction keeps the clients of a restarted server from coming
-/// back at once. Unlike the official client, the clients of one process take turns: 100 reconnect
-/// per second; see [`DialLimiter`].
+/// failure of TLS, such as a certificate that is not trusted, and if a proxy refuses the client, the
+/// first delay is the longest one. A jitter of up to half in either direction keeps the clients of a
+/// restarted server from coming back at once. Unlike the official client, the clients of one process
+/// take turns: 100 reconnect per second; see [`DialLimiter`].
 ///
 /// A server may refuse the connection and say when to come back (`Retry-After`, in seconds or as a
 /// date). If that is longer than the delay, the client waits that long, but one hour at most.

@@ -1,21 +1,27 @@
-//! What awc connects with: TCP, and TLS above it where the URL asks for it.
+//! What awc connects with: the way to the server, and TLS above it where the URL asks for it.
+
+use std::{io, rc::Rc};
 
 use actix_service::Service;
 use actix_tls::connect::{ConnectError, ConnectInfo, Connection};
 use awc::http::Uri;
 use futures::future::LocalBoxFuture;
 
-use super::{stream::Stream, tcp::Tcp, tls::Session};
+use super::{Endpoint, Session, stream::Stream, way::Way};
+use crate::proto::reason::ConnectFailure;
 
 #[derive(Clone)]
-pub(super) struct Connector {
-    tcp: Tcp,
+pub(super) struct Connector(Rc<Inner>);
+
+struct Inner {
+    endpoint: Endpoint,
+    way: Way,
     tls: Option<Session>,
 }
 
 impl Connector {
-    pub(super) fn new(tls: Option<Session>) -> Self {
-        Self { tcp: Tcp::default(), tls }
+    pub(super) fn new(endpoint: Endpoint, way: Way, tls: Option<Session>) -> Self {
+        Self(Rc::new(Inner { endpoint, way, tls }))
     }
 }
 
@@ -26,19 +32,30 @@ impl Service<ConnectInfo<Uri>> for Connector {
 
     actix_service::always_ready!();
 
+    /// The request says no more than the endpoint.
     fn call(&self, request: ConnectInfo<Uri>) -> Self::Future {
-        let connecting = self.tcp.connect(request);
-        let tls = self.tls.clone();
+        let inner = Rc::clone(&self.0);
         Box::pin(async move {
-            let (tcp, uri) = connecting.await?.into_parts();
+            let Inner { endpoint, way, tls } = &*inner;
+            let wire = way.open(endpoint).await.map_err(wrapped)?;
             let stream = match tls {
-                None => Stream::Plain(tcp),
+                None => Stream::Plain(wire),
                 #[cfg(feature = "rustls")]
-                Some(tls) => Stream::Tls(tls.begin(tcp).await.map_err(ConnectError::Io)?),
+                Some(tls) => Stream::Tls(tls.clone().begin(wire).await.map_err(ConnectError::Io)?),
                 #[cfg(not(feature = "rustls"))]
-                Some(tls) => match tls {},
+                Some(tls) => match *tls {},
             };
-            Ok(Connection::new(uri, stream))
+            Ok(Connection::new(request.request().clone(), stream))
         })
     }
+}
+
+/// Our own failure inside of an error of awc.
+fn wrapped(failure: ConnectFailure) -> ConnectError {
+    ConnectError::Io(io::Error::other(failure))
+}
+
+/// Takes it out again.
+pub(super) fn unwrapped(error: &io::Error) -> Option<&ConnectFailure> {
+    error.get_ref()?.downcast_ref()
 }

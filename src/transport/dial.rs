@@ -15,11 +15,12 @@ use futures::{Stream, future::try_join};
 
 use super::{
     Endpoint, Link, Session, WebSocket,
-    connector::Connector,
+    connector::{Connector, unwrapped},
     cookies::Cookies,
     polling::{Answer, Failure as PollFailure, Polling},
     refusal::{Meaning, ReadRefusals, Refused, Words},
     request::{Headers, Query},
+    way::Way,
 };
 use crate::{
     display::brief,
@@ -38,6 +39,7 @@ use crate::{
 #[derive(Debug, Clone)]
 pub(crate) struct Target {
     pub(crate) endpoint: Endpoint,
+    pub(crate) way: Way,
     /// For an endpoint with TLS.
     pub(crate) tls: Option<Session>,
     pub(crate) query: Query,
@@ -73,21 +75,22 @@ const KEEP_IDLE: Duration = Duration::from_secs(4);
 ///
 /// It has a client of awc to itself: awc keeps connections by host and port, and two that differ in
 /// anything else, such as TLS, must not get each other's.
-pub(crate) struct Dialer {
+pub(crate) struct LinkDialer {
     target: Target,
     client: Client,
 }
 
-impl fmt::Debug for Dialer {
+impl fmt::Debug for LinkDialer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { target, client: _ } = self;
-        f.debug_struct("Dialer").field("target", target).finish_non_exhaustive()
+        f.debug_struct("LinkDialer").field("target", target).finish_non_exhaustive()
     }
 }
 
-impl Dialer {
+impl LinkDialer {
     pub(crate) fn new(target: Target) -> Self {
-        let connector = Connector::new(target.tls.clone());
+        let Target { endpoint, way, tls, .. } = &target;
+        let connector = Connector::new(endpoint.clone(), way.clone(), tls.clone());
         let connector =
             awc::Connector::new().timeout(FOREVER).conn_keep_alive(KEEP_IDLE).connector(connector);
         // The connection's core has the only deadline.
@@ -311,19 +314,14 @@ fn failure(error: WsClientError, server: &str) -> DialFailure {
                 )),
             }
         }
-        WsClientError::SendRequest(SendRequestError::Connect(error)) => match error {
-            ConnectError::Resolver(error) => {
-                ConnectFailure::UnknownHost(brief(&format_args!("{server}: {error}")))
+        WsClientError::SendRequest(SendRequestError::Connect(ConnectError::Io(error))) => {
+            match unwrapped(&error) {
+                Some(failure) => failure.clone(),
+                // TCP says that it is refused, or cannot be routed; only TLS is closed.
+                None if error.kind() == io::ErrorKind::UnexpectedEof => ConnectFailure::NoAnswer,
+                None => ConnectFailure::Unreachable(brief(&format_args!("{server}: {error}"))),
             }
-            ConnectError::NoRecords => {
-                ConnectFailure::UnknownHost(brief(&format_args!("{server}: it has no address")))
-            }
-            // TCP says that it is refused, or cannot be routed; only TLS is closed.
-            ConnectError::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                ConnectFailure::NoAnswer
-            }
-            error => ConnectFailure::Unreachable(brief(&format_args!("{server}: {error}"))),
-        },
+        }
         WsClientError::SendRequest(error) => {
             ConnectFailure::Unreachable(brief(&format_args!("{server}: {error}")))
         }

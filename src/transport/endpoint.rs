@@ -33,7 +33,7 @@ impl Endpoint {
         format!("{scheme}://{}{}", self.authority(), self.path)
     }
 
-    fn port(&self) -> u16 {
+    pub(super) fn port(&self) -> u16 {
         self.port.unwrap_or(if self.is_secure { 443 } else { 80 })
     }
 

@@ -30,9 +30,9 @@ use crate::{display::brief, proto::refusal::refusal, runtime::clock};
 const MAX_INTERIM: usize = 8;
 
 /// The most bytes of a refusal's body that are read,
-const MAX_BODY: usize = 64 << 10;
+pub(super) const MAX_BODY: usize = 64 << 10;
 /// and the longest time: a refusal must not wait long for its text.
-const PATIENCE: Duration = Duration::from_millis(500);
+pub(super) const PATIENCE: Duration = Duration::from_millis(500);
 
 /// A refusal, as an error for awc to pass on.
 #[derive(Debug)]
@@ -107,7 +107,7 @@ impl Meaning {
 impl Words {
     /// Of JSON, only the message is taken: a server may repeat credentials in the rest. Of an HTML page,
     /// which comes from a proxy, the title.
-    fn of(body: &[u8]) -> Self {
+    pub(super) fn of(body: &[u8]) -> Self {
         let text = String::from_utf8_lossy(body);
         let text = text.trim();
         let head: String = text.chars().take(9).collect::<String>().to_ascii_lowercase();

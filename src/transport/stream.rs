@@ -1,20 +1,94 @@
-//! The bytes below HTTP and the websocket: TCP, with or without TLS.
+//! The bytes below HTTP and the websocket, with or without TLS.
 
 use std::{
-    io,
+    io::{self, IoSlice},
     pin::Pin,
     task::{Context, Poll},
 };
 
 use actix_codec::{AsyncRead, AsyncWrite, ReadBuf};
+#[cfg(unix)]
+use actix_rt::net::UnixStream;
 use actix_rt::net::{ActixStream, Ready, TcpStream};
 
-/// awc puts it into a box of its own, so plain TCP has none here.
+use super::dialer::Custom;
+
+/// What carries the bytes. awc puts it into a box of its own, so TCP has none here.
+#[derive(Debug)]
+pub(crate) enum Wire {
+    Tcp(TcpStream),
+    #[cfg(unix)]
+    Unix(UnixStream),
+    Custom(Custom),
+}
+
 #[derive(Debug)]
 pub(super) enum Stream {
-    Plain(TcpStream),
+    Plain(Wire),
     #[cfg(feature = "rustls")]
-    Tls(Box<tokio_rustls::client::TlsStream<TcpStream>>),
+    Tls(Box<tokio_rustls::client::TlsStream<Wire>>),
+}
+
+/// The method of whichever it is.
+macro_rules! of_wire {
+    ($self:ident, $io:ident => $call:expr) => {
+        match $self.get_mut() {
+            Wire::Tcp($io) => $call,
+            #[cfg(unix)]
+            Wire::Unix($io) => $call,
+            Wire::Custom($io) => $call,
+        }
+    };
+}
+
+impl AsyncRead for Wire {
+    #[inline]
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        of_wire!(self, io => Pin::new(io).poll_read(cx, buffer))
+    }
+}
+
+impl AsyncWrite for Wire {
+    #[inline]
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        data: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        of_wire!(self, io => Pin::new(io).poll_write(cx, data))
+    }
+
+    /// TLS writes several records at once.
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        data: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        of_wire!(self, io => Pin::new(io).poll_write_vectored(cx, data))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Self::Tcp(io) => io.is_write_vectored(),
+            #[cfg(unix)]
+            Self::Unix(io) => io.is_write_vectored(),
+            // One at a time will do.
+            Self::Custom(_) => false,
+        }
+    }
+
+    #[inline]
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        of_wire!(self, io => Pin::new(io).poll_flush(cx))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        of_wire!(self, io => Pin::new(io).poll_shutdown(cx))
+    }
 }
 
 impl AsyncRead for Stream {
@@ -24,7 +98,7 @@ impl AsyncRead for Stream {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Self::Plain(tcp) => Pin::new(tcp).poll_read(cx, buffer),
+            Self::Plain(wire) => Pin::new(wire).poll_read(cx, buffer),
             #[cfg(feature = "rustls")]
             Self::Tls(tls) => match Pin::new(tls).poll_read(cx, buffer) {
                 // Servers often close the connection below TLS only. Whether a message was cut off can
@@ -38,8 +112,8 @@ impl AsyncRead for Stream {
     }
 }
 
-/// The method of whichever it is.
-macro_rules! forward {
+/// The same.
+macro_rules! of_stream {
     ($self:ident, $io:ident => $call:expr) => {
         match $self.get_mut() {
             Self::Plain($io) => $call,
@@ -55,34 +129,44 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         data: &[u8],
     ) -> Poll<io::Result<usize>> {
-        forward!(self, io => Pin::new(io).poll_write(cx, data))
+        of_stream!(self, io => Pin::new(io).poll_write(cx, data))
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        forward!(self, io => Pin::new(io).poll_flush(cx))
+        of_stream!(self, io => Pin::new(io).poll_flush(cx))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        forward!(self, io => Pin::new(io).poll_shutdown(cx))
+        of_stream!(self, io => Pin::new(io).poll_shutdown(cx))
     }
 }
 
 /// awc's client wants it of the type, and asks nothing of it.
 impl ActixStream for Stream {
-    fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<Ready>> {
-        match self {
-            Self::Plain(tcp) => ActixStream::poll_read_ready(tcp, cx),
-            // There may be something in it that TCP does not have any more.
-            #[cfg(feature = "rustls")]
-            Self::Tls(_) => Poll::Ready(Ok(Ready::ALL)),
-        }
+    fn poll_read_ready(&self, _: &mut Context<'_>) -> Poll<io::Result<Ready>> {
+        Poll::Ready(Ok(Ready::ALL))
     }
 
-    fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<Ready>> {
-        match self {
-            Self::Plain(tcp) => ActixStream::poll_write_ready(tcp, cx),
-            #[cfg(feature = "rustls")]
-            Self::Tls(_) => Poll::Ready(Ok(Ready::ALL)),
-        }
+    fn poll_write_ready(&self, _: &mut Context<'_>) -> Poll<io::Result<Ready>> {
+        Poll::Ready(Ok(Ready::ALL))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{future::poll_fn, net::TcpListener};
+
+    use super::*;
+
+    #[actix::test]
+    async fn several_records_of_tls_are_written_at_once() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let mut wire = Wire::Tcp(stream);
+        assert!(wire.is_write_vectored());
+        let records = [IoSlice::new(b"certificate"), IoSlice::new(b"finished")];
+        let written =
+            poll_fn(|cx| Pin::new(&mut wire).poll_write_vectored(cx, &records)).await.unwrap();
+        assert_eq!(written, 19);
     }
 }

@@ -2,7 +2,8 @@
 //! ([`oxide`]), and a server which does exactly what a test tells it to ([`scripted`], and [`raw`]
 //! without HTTP); with what runs one scenario against all of them ([`every`]), a subscriber which
 //! tells the test what it gets ([`recorder`]), what is logged meanwhile ([`logged`]), and a way to a
-//! server which fails on demand ([`proxy`]) or at random ([`faults`], and [`storm`] with traffic).
+//! server which fails on demand ([`proxy`]) or at random ([`faults`], and [`storm`] with traffic); and proxies
+//! that clients ask to connect for them ([`tunnel`]).
 //! Pages of an example are shown by [`browser`].
 
 // Every integration test is a crate of its own and uses only the part of this it needs.
@@ -32,6 +33,7 @@ pub mod recorder;
 pub mod scripted;
 pub mod storm;
 pub mod tls;
+pub mod tunnel;
 pub mod watch;
 
 use actix_socketio::{Client, ClientBuilder, Reconnect, Transport};

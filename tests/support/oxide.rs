@@ -67,25 +67,39 @@ pub fn start_on(
     let address = listener.local_addr().expect("a bound listener has an address");
     listener.set_nonblocking(true).expect("a listener for tokio");
     let counters = Arc::new(Counters::default());
-    let config = match parser {
-        Parser::Msgpack => ParserConfig::msgpack(),
-        _ => ParserConfig::common(),
-    };
-    let (layer, io) = configure(SocketIo::builder().with_parser(config)).build_layer();
-    register(&io, &counters);
+    let router = router_with(parser, configure, &counters);
     let (stop, stopped) = oneshot::channel();
     let thread = thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         // The connections end with the runtime.
         runtime.expect("a runtime").block_on(async move {
             let listener = tokio::net::TcpListener::from_std(listener).expect("a listener");
-            let serve = axum::serve(listener, axum::Router::new().layer(layer)).into_future();
+            let serve = axum::serve(listener, router).into_future();
             if let Either::Left((ended, _)) = select(pin!(serve), stopped).await {
                 panic!("the socketioxide server ended: {ended:?}");
             }
         });
     });
     Server { address, parser, counters, stop: Some(stop), thread: Some(thread) }
+}
+
+/// The application alone, to be served on anything.
+pub fn router() -> axum::Router {
+    router_with(Parser::Json, |builder| builder, &Arc::default())
+}
+
+fn router_with(
+    parser: Parser,
+    configure: impl FnOnce(SocketIoBuilder) -> SocketIoBuilder,
+    counters: &Arc<Counters>,
+) -> axum::Router {
+    let config = match parser {
+        Parser::Msgpack => ParserConfig::msgpack(),
+        _ => ParserConfig::common(),
+    };
+    let (layer, io) = configure(SocketIo::builder().with_parser(config)).build_layer();
+    register(&io, counters);
+    axum::Router::new().layer(layer)
 }
 
 impl Server {

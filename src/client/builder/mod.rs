@@ -44,7 +44,7 @@ use crate::{
         transports::Transport,
     },
     runtime::clock,
-    transport::{Pairs, PairsProvider},
+    transport::{Pairs, PairsProvider, Tcp, Through},
 };
 
 /// The options of a [`Client`]. [`start`](Self::start) checks them.
@@ -82,6 +82,8 @@ pub struct ClientBuilder {
     headers: Pairs,
     headers_with: Option<PairsProvider>,
     auth: Auth,
+    through: Through,
+    tcp: Tcp,
     #[cfg(feature = "rustls")]
     tls: Option<Tls>,
     protocol: Option<Protocol>,
@@ -120,6 +122,8 @@ impl fmt::Debug for ClientBuilder {
             headers,
             headers_with,
             auth,
+            through,
+            tcp,
             #[cfg(feature = "rustls")]
             tls,
             protocol,
@@ -161,6 +165,8 @@ impl fmt::Debug for ClientBuilder {
             .field("headers", &keys(headers))
             .field("headers_with", &headers_with.is_some())
             .field("auth", auth)
+            .field("through", through)
+            .field("tcp", tcp)
             .field("protocol", protocol)
             .field("parser", parser)
             .field("transports", transports)
@@ -198,6 +204,8 @@ impl ClientBuilder {
             headers: Vec::new(),
             headers_with: None,
             auth: Auth::None,
+            through: Through::default(),
+            tcp: Tcp::default(),
             #[cfg(feature = "rustls")]
             tls: None,
             protocol: None,

@@ -1,6 +1,8 @@
 //! The options, by topic.
 
-use std::{fmt, time::Duration};
+#[cfg(unix)]
+use std::path::PathBuf;
+use std::{fmt, net::IpAddr, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::Serialize;
@@ -17,6 +19,7 @@ use crate::{
         ticket::SessionTicket, transports::Transport,
     },
     runtime::provider::{DialContext, JoinContext, Provider},
+    transport::{Dialer, IpFamily, Proxy, Through},
 };
 
 /// There are two, and one named twice counts once.
@@ -158,6 +161,75 @@ impl ClientBuilder {
     #[must_use]
     pub fn tls(mut self, tls: Tls) -> Self {
         self.tls = Some(tls);
+        self
+    }
+}
+
+/// # The way to the server
+///
+/// Of `proxy`, `unix_socket` and `dialer`, the one that is set last counts. `ip_family` and
+/// `local_address` are about TCP connections, to the server or to its proxy.
+impl ClientBuilder {
+    /// A proxy that all connections of the client pass: by HTTP with `CONNECT`, or by SOCKS 5; see
+    /// [`Proxy`]. Default: none. The environment is looked at only with [`Proxy::from_env`].
+    ///
+    /// ```
+    /// use actix_socketio::{Client, Proxy};
+    ///
+    /// let builder = Client::builder("https://realtime.example")
+    ///     .proxy(Proxy::new("socks5://user:password@proxy.example:1080"));
+    /// ```
+    #[must_use]
+    pub fn proxy(mut self, proxy: Proxy) -> Self {
+        self.through = Through::Proxy(proxy);
+        self
+    }
+
+    /// The path of the unix domain socket on which the server listens. The URL of the client then only says
+    /// what is sent (the `Host` header, the namespace) and whether there is TLS, and with whom. Default:
+    /// none.
+    ///
+    /// A path that no socket can have is refused by [`start`](Self::start). If nothing listens there, the
+    /// attempt fails with [`ConnectFailure::Unreachable`](crate::ConnectFailure::Unreachable), which names
+    /// the path.
+    ///
+    /// ```
+    /// use actix_socketio::Client;
+    ///
+    /// let builder = Client::builder("http://localhost/admin").unix_socket("/run/realtime.sock");
+    /// ```
+    #[cfg(unix)]
+    #[must_use]
+    pub fn unix_socket(mut self, path: impl Into<PathBuf>) -> Self {
+        self.through = Through::Unix(path.into());
+        self
+    }
+
+    /// Code of the application that opens the connections, in place of TCP: see [`Dialer`]. Default:
+    /// none.
+    #[must_use]
+    pub fn dialer(mut self, dialer: impl Dialer) -> Self {
+        self.through = Through::dialer(dialer);
+        self
+    }
+
+    /// The local IP address that TCP connections come from, on a machine with several. Default: the
+    /// system chooses. Only addresses of the server of the same family are used. An address that
+    /// this machine does not have fails with each attempt, as
+    /// [`ConnectFailure::Unreachable`](crate::ConnectFailure::Unreachable).
+    #[must_use]
+    pub fn local_address(mut self, address: impl Into<IpAddr>) -> Self {
+        self.tcp.local = Some(address.into());
+        self
+    }
+
+    /// Which addresses of a host are used. Default: [`IpFamily::Any`]: the families take turns,
+    /// beginning with the one that the system prefers, and an address that has not answered within
+    /// 250 milliseconds competes with the next one (RFC 8305). So a broken IPv6 does not delay the
+    /// connection by more. Up to 16 addresses are tried.
+    #[must_use]
+    pub fn ip_family(mut self, family: IpFamily) -> Self {
+        self.tcp.family = family;
         self
     }
 }

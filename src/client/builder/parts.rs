@@ -18,7 +18,7 @@ use crate::{
         config::Config, namespace, packet::Limits, reconnect::Range, ticket::SessionTicket,
         transports::Allowed,
     },
-    transport::{Headers, Query, Target},
+    transport::{Headers, Query, Target, Way},
 };
 
 /// What a client is made of.
@@ -64,7 +64,13 @@ impl ClientBuilder {
         let (credentials, provider) = self.auth.build().map_err(BuildError::Auth)?;
         let headers = Headers::new(self.headers, self.headers_with)?;
         let link = endpoint.authority().into();
-        let target = Target { endpoint, tls, query, headers, max_message: self.max_message_size };
+        // A part of the time, so that the error can name the proxy.
+        let quarter = self.connect_timeout.checked_div(4).unwrap_or_default();
+        let limit = self.connect_timeout.saturating_sub(quarter);
+        let way = Way::new(self.through, self.tcp, &endpoint, limit);
+        let way = way.map_err(BuildError::Proxy)?;
+        let max_message = self.max_message_size;
+        let target = Target { endpoint, way, tls, query, headers, max_message };
         let config = Arc::new(Config {
             pin: self.protocol,
             parser: self.parser,
@@ -145,6 +151,8 @@ impl ClientBuilder {
             outgoing,
             pending_acks,
             receive_window,
+            tcp,
+            through,
         } = self;
         let counts =
             |name, count: usize| Range { name, is_kept: count > 0, expected: "at least 1" };
@@ -159,6 +167,16 @@ impl ClientBuilder {
             counts("send_buffer", outgoing.items.min(outgoing.bytes)),
             counts("pending_acks", *pending_acks),
             counts("receive_window", receive_window.items.min(receive_window.bytes)),
+            Range {
+                name: "unix_socket",
+                is_kept: through.is_possible(),
+                expected: "a path that is not empty, and short enough for a socket (about 100 bytes)",
+            },
+            Range {
+                name: "local_address",
+                is_kept: tcp.local.is_none_or(|local| tcp.family.has(local)),
+                expected: "an address of the family that the option ip_family allows",
+            },
         ];
         let broken = ranges.into_iter().chain(reconnect.ranges()).find(|range| !range.is_kept);
         let error =

@@ -1,4 +1,5 @@
 use super::*;
+use crate::transport::{IpFamily, Proxy};
 
 fn builder(url: &str) -> ClientBuilder {
     Client::builder(url)
@@ -103,6 +104,47 @@ fn a_url_that_is_refused_is_not_repeated() {
     ] {
         let error = refused(builder(url));
         assert!(!format!("{error:?}{error}").contains("s3cret"), "{url}: {error:?}");
+    }
+}
+
+#[test]
+fn a_proxy_that_cannot_be_used_is_named_by_its_option() {
+    let error = refused(builder("http://host").proxy(Proxy::new("u:s3cret@proxy.test")));
+    assert!(matches!(error, BuildError::Proxy(_)), "{error:?}");
+    assert!(error.to_string().starts_with("option proxy: it has no scheme"), "{error}");
+    assert!(!format!("{error:?}{error}").contains("s3cret"), "{error}");
+    let long = format!("http://{}.test", "a.".repeat(150));
+    let error = refused(builder(&long).proxy(Proxy::new("socks5://proxy.test")));
+    assert!(error.to_string().contains("255 bytes"), "{error}");
+    let fine = builder("http://host").proxy(Proxy::new("http://u:s3cret@proxy.test:3128"));
+    let debug = format!("{fine:?}");
+    assert!(debug.contains("http://proxy.test:3128") && !debug.contains("s3cret"), "{debug}");
+    assert!(fine.build().is_ok());
+}
+
+#[test]
+fn a_local_address_is_of_the_family_that_is_used() {
+    for (family, is_v4, is_taken) in [
+        (IpFamily::Any, true, true),
+        (IpFamily::Any, false, true),
+        (IpFamily::V4, true, true),
+        (IpFamily::V4, false, false),
+        (IpFamily::V6, true, false),
+        (IpFamily::V6, false, true),
+    ] {
+        let builder = builder("http://host").ip_family(family);
+        let builder = if is_v4 {
+            builder.local_address([127, 0, 0, 1])
+        } else {
+            builder.local_address([0, 0, 0, 0, 0, 0, 0, 1])
+        };
+        match builder.build() {
+            Ok(_) => assert!(is_taken, "{family:?}"),
+            Err(error) => {
+                let is_named = matches!(error, BuildError::Option { name: "local_address", .. });
+                assert!(is_named && !is_taken, "{family:?} {error:?}");
+            }
+        }
     }
 }
 

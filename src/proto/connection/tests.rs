@@ -11,6 +11,7 @@ use crate::{
         dial_limiter::DialLimiter,
         emit::{Place, Terms},
         packet::Limits,
+        proxy_failure::ProxyFailure,
         reconnect::Reconnect,
         refusal::refusal,
         tls_failure::TlsFailure,
@@ -1016,12 +1017,22 @@ fn the_first_connection_is_tried_again_too_with_growing_delays() {
 
 #[test]
 fn after_a_failure_of_tls_the_longest_delay_comes_first() {
+    lasts(&ConnectFailure::Tls(TlsFailure::UnknownIssuer));
+}
+
+#[test]
+fn after_a_refusal_of_a_proxy_the_longest_delay_comes_first() {
+    let (proxy, failure) = ("proxy.test:3128".to_owned(), ProxyFailure::CredentialsRefused);
+    lasts(&ConnectFailure::Proxy { proxy, failure });
+}
+
+fn lasts(failure: &ConnectFailure) {
     let mut bench = Bench::with(None, policy().jitter(0.0));
     bench.core.join(bench.now, "/");
-    let untrusted = Reason::Connect(ConnectFailure::Tls(TlsFailure::UnknownIssuer));
     for number in [1, 2] {
         assert_eq!(bench.core.poll_action(), Some(Action::Dial(Protocol::Eio4)));
-        bench.core.handle_dial_failed(bench.now, untrusted.clone(), None);
+        let reason = Reason::Connect(failure.clone());
+        bench.core.handle_dial_failed(bench.now, reason, None);
         let delay = retrying(&mut bench, number);
         assert_eq!(delay, 5 * SECOND);
         bench.pass(delay);

@@ -30,7 +30,6 @@ use std::{
     sync::{Arc, LazyLock, OnceLock},
 };
 
-use actix_rt::net::TcpStream;
 pub use rustls;
 use rustls::{
     ClientConfig, RootCertStore,
@@ -43,7 +42,7 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 use url::Host;
 
 use self::verifier::Trust;
-use super::dial::is_end;
+use super::{dial::is_end, stream::Wire};
 use crate::{logs::say, proto::tls_failure::TlsFailure};
 
 /// What the ALPN extension offers: awc speaks nothing else with a websocket.
@@ -378,13 +377,13 @@ impl fmt::Debug for Session {
 }
 
 impl Session {
-    pub(super) async fn begin(self, tcp: TcpStream) -> io::Result<Box<TlsStream<TcpStream>>> {
+    pub(super) async fn begin(self, wire: Wire) -> io::Result<Box<TlsStream<Wire>>> {
         let Self { connector, name } = self;
         // A server that closes without an answer is the same to people as one that resets.
         let ended = |error: io::Error| {
             if is_end(&error) { io::ErrorKind::UnexpectedEof.into() } else { error }
         };
-        connector.connect(name, tcp).await.map(Box::new).map_err(ended)
+        connector.connect(name, wire).await.map(Box::new).map_err(ended)
     }
 
     /// What is wrong with TLS, if that is what the error is about.

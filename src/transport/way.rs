@@ -1,0 +1,108 @@
+//! The way to the server below TLS.
+
+#[cfg(unix)]
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+#[cfg(unix)]
+use actix_rt::net::UnixStream;
+
+use super::{
+    Endpoint,
+    dialer::{AnyDialer, Dialer},
+    proxy::{Proxy, Tunnel},
+    stream::Wire,
+    tcp::Tcp,
+};
+#[cfg(unix)]
+use crate::display::brief;
+use crate::proto::reason::ConnectFailure;
+
+/// What the options say of the way to the server.
+#[derive(Debug, Clone, Default)]
+pub(crate) enum Through {
+    /// It is reached directly.
+    #[default]
+    Nothing,
+    Proxy(Proxy),
+    #[cfg(unix)]
+    Unix(PathBuf),
+    Dialer(AnyDialer),
+}
+
+impl Through {
+    pub(crate) fn dialer(dialer: impl Dialer) -> Self {
+        Self::Dialer(AnyDialer::new(dialer))
+    }
+
+    /// Whether a unix socket can have this path, if that is the way.
+    pub(crate) fn is_possible(&self) -> bool {
+        match self {
+            Self::Nothing | Self::Proxy(_) | Self::Dialer(_) => true,
+            #[cfg(unix)]
+            Self::Unix(path) => {
+                let is_empty = path.as_os_str().is_empty();
+                !is_empty && std::os::unix::net::SocketAddr::from_pathname(path).is_ok()
+            }
+        }
+    }
+}
+
+/// How to get to the server.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Way {
+    tcp: Tcp,
+    hop: Hop,
+}
+
+/// What is connected to.
+#[derive(Debug, Clone, Default)]
+enum Hop {
+    #[default]
+    Server,
+    Proxy(Tunnel),
+    #[cfg(unix)]
+    Unix(PathBuf),
+    Dialer(AnyDialer),
+}
+
+impl Way {
+    /// An error says what is wrong with the proxy. It may take this long.
+    pub(crate) fn new(
+        through: Through,
+        tcp: Tcp,
+        endpoint: &Endpoint,
+        patience: Duration,
+    ) -> Result<Self, String> {
+        let hop = match through {
+            Through::Nothing => Hop::Server,
+            Through::Proxy(proxy) => proxy.of(endpoint, patience)?.map_or(Hop::Server, Hop::Proxy),
+            #[cfg(unix)]
+            Through::Unix(path) => Hop::Unix(path),
+            Through::Dialer(dialer) => Hop::Dialer(dialer),
+        };
+        Ok(Self { tcp, hop })
+    }
+
+    pub(super) async fn open(&self, endpoint: &Endpoint) -> Result<Wire, ConnectFailure> {
+        match &self.hop {
+            Hop::Server => {
+                let stream = self.tcp.connect(&endpoint.host, endpoint.port()).await;
+                let stream = stream.map(Wire::Tcp);
+                stream.map_err(|failure| failure.of_server(&endpoint.authority()))
+            }
+            Hop::Proxy(tunnel) => tunnel.open(self.tcp, endpoint).await.map(Wire::Tcp),
+            #[cfg(unix)]
+            Hop::Unix(path) => unix(path).await.map(Wire::Unix),
+            Hop::Dialer(dialer) => dialer.dial(endpoint).await.map(Wire::Custom),
+        }
+    }
+}
+
+#[cfg(unix)]
+async fn unix(path: &Path) -> Result<UnixStream, ConnectFailure> {
+    let connected = UnixStream::connect(path).await;
+    connected.map_err(|error| {
+        ConnectFailure::Unreachable(brief(&format_args!("{}: {error}", path.display())))
+    })
+}
