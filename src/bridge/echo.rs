@@ -317,14 +317,30 @@ mod tests {
 
     #[test]
     fn what_is_nested_is_told_apart_at_any_depth() {
+        let all = [
+            "",
+            "1",
+            "1,2",
+            "[]",
+            "{}",
+            "[],[]",
+            "[[]]",
+            "[1],2",
+            "[1,2]",
+            "[{}]",
+            "{},[]",
+            r#"{"a":[1],"b":[2]}"#,
+            r#"{"a":[2],"b":[1]}"#,
+        ];
         for depth in DEEPEST - 2..DEEPEST + 3 {
             let nested =
-                |inside: &str| format!("{}{inside}{},2", "[".repeat(depth), "]".repeat(depth));
-            let all =
-                ["", "1", "1,2", "[]", "{}", "[],[]", "[[]]", "[1],2", "[1,2]", "[{}]", "{},[]"];
+                |inside: &str| format!("{}{inside}{}", "[".repeat(depth), "]".repeat(depth));
             for (index, one) in all.iter().enumerate() {
                 for (other_index, other) in all.iter().enumerate() {
-                    check(&nested(one), &nested(other), false, index == other_index);
+                    let (one, other) = (nested(one), nested(other));
+                    let same = index == other_index;
+                    check(&format!("{one},2"), &format!("{other},2"), false, same);
+                    check(&format!("{one},2"), &format!("{other},3"), false, false);
                 }
             }
         }
