@@ -38,9 +38,17 @@ impl Bench {
     }
 
     fn with_parser(pin: Option<Protocol>, reconnect: Reconnect, parser: Parser) -> Self {
-        let config = Config {
+        Self::of(Config { parser, ..Self::config(pin, reconnect) })
+    }
+
+    fn of(config: Config) -> Self {
+        Self { core: Connection::new(Arc::new(config), 7), now: Instant::now() }
+    }
+
+    fn config(pin: Option<Protocol>, reconnect: Reconnect) -> Config {
+        Config {
             pin,
-            parser,
+            parser: Parser::default(),
             limits: Limits { attachments: 10, bytes: 1_000 },
             max_payload: None,
             connect_timeout: 20 * SECOND,
@@ -49,8 +57,7 @@ impl Bench {
             reconnect,
             retry_window: 1,
             transports: Allowed::WebSocket,
-        };
-        Self { core: Connection::new(Arc::new(config), 7), now: Instant::now() }
+        }
     }
 
     /// Dials, and has the websocket.
@@ -161,10 +168,10 @@ fn session(protocol: Protocol) -> Session {
     Session { epoch: 1, protocol, sid: "S".into(), max_payload }
 }
 
-/// The session of [`PLAIN`].
 /// What a server is asked that does not say what it is.
 const ASKED: [&str; 2] = ["2", "ping 1"];
 
+/// The session of [`PLAIN`].
 fn plain() -> Session {
     Session { max_payload: None, ..session(Protocol::Eio4) }
 }
@@ -217,6 +224,16 @@ fn a_server_with_another_parser_is_told_by_its_first_packet() {
     assert!(matches!(bench.core.poll_event(), Some(Event::Greeted(_))));
     let error = ProtocolError::Msgpack("it is one of the default parser".to_owned());
     bench.expect_lost(Reason::Protocol(error));
+
+    let mut bench = Bench::open(Protocol::Eio3);
+    bench.text(ROOT);
+    bench.expect_lost(Reason::Connect(ConnectFailure::Parser(Parser::Json)));
+    // In msgpack, that is the number of a type like any other.
+    let mut bench = Bench::dialled_with(Parser::Msgpack, None);
+    bench.text(MODERN);
+    bench.core.poll_event();
+    bench.binary(b"\x82\xa4type\x7b\xa3nsp\xa1/");
+    bench.expect_lost(Reason::Protocol(ProtocolError::UnknownType(b'{')));
 
     // Nor is it one of an old server if it is none at all.
     for parser in [Parser::Json, Parser::Msgpack] {
@@ -361,6 +378,53 @@ fn a_server_that_seems_to_be_both_is_not_dialled_without_end() {
         }
     }
     assert!(bench.core.is_idle());
+}
+
+#[test]
+fn a_server_that_has_joined_the_root_has_made_no_mistakes() {
+    let mut bench = Bench::dialled(None);
+    bench.text(PLAIN);
+    bench.pass(PROBE_AFTER);
+    bench.text("3");
+    for answer in [r#"40{"sid":"id"}"#, "40"] {
+        while bench.core.poll_event().is_some() {}
+        bench.text(answer);
+        assert!(matches!(bench.core.poll_event(), Some(Event::Lost { again: true, .. })));
+        bench.core.handle_dialled(bench.now);
+        bench.text(PLAIN);
+    }
+    bench.text("40");
+    while bench.core.poll_event().is_some() {}
+    bench.core.handle_lost(bench.now, Reason::TransportClose(None));
+    bench.core.join(bench.now, "/");
+    bench.core.handle_dialled(bench.now);
+    bench.text(PLAIN);
+    while bench.core.poll_event().is_some() {}
+    bench.text(r#"40{"sid":"id"}"#);
+    let lost = bench.core.poll_event();
+    assert!(matches!(lost, Some(Event::Lost { again: true, .. })), "{lost:?}");
+}
+
+#[test]
+fn a_server_that_is_another_one_is_not_dialled_where_nobody_wants_that() {
+    for closes in [false, true] {
+        let mut bench = Bench::dialled(None);
+        bench.text(PLAIN);
+        bench.pass(PROBE_AFTER);
+        bench.text("3");
+        bench.core.poll_action();
+        if closes {
+            bench.leave("/");
+            bench.core.close(bench.now + 5 * SECOND);
+        } else {
+            bench.core.set_wanted(false);
+        }
+        while bench.core.poll_event().is_some() {}
+        bench.pass(bench.core.config.join_timeout / 2);
+        bench.text(r#"40{"sid":"id"}"#);
+        let dials = std::iter::from_fn(|| bench.core.poll_action());
+        assert!(!dials.into_iter().any(|action| matches!(action, Action::Dial(_))), "{closes}");
+    }
 }
 
 #[test]
@@ -542,6 +606,9 @@ fn one_handshake_that_is_cut_short_does_not_change_what_a_server_is() {
     bench.core.handle_lost(bench.now, Reason::TransportClose(None));
     bench.core.join(bench.now, "/");
     bench.refused(502);
+    assert_eq!(bench.core.protocol(), Some(Protocol::Eio4));
+    bench.core.join(bench.now, "/");
+    bench.pass(20 * SECOND);
     assert_eq!(bench.core.protocol(), Some(Protocol::Eio4));
 }
 
@@ -738,6 +805,7 @@ fn nothing_takes_longer_than_its_timeout() {
     assert_eq!(bench.core.poll_event(), Some(Event::Greeted(session(Protocol::Eio3))));
     bench.pass(15 * SECOND);
     bench.expect_lost(Reason::JoinTimeout);
+    assert_eq!(bench.core.protocol(), None, "it may have been taken for an old one by mistake");
 
     let mut bench = Bench::open(Protocol::Eio4);
     bench.text(r#"451-["e",{"_placeholder":true,"num":0}]"#);
@@ -767,6 +835,169 @@ fn pings_are_answered_once_however_many_there_are() {
     }
     assert_eq!(bench.written(), ["3"]);
     assert_eq!(bench.core.poll_timeout(), Some(bench.now + 45 * SECOND));
+    // Each one gives the server as much time again.
+    bench.pass(25 * SECOND);
+    bench.text("2");
+    assert_eq!(bench.core.poll_timeout(), Some(bench.now + 45 * SECOND));
+}
+
+#[test]
+fn a_client_that_is_late_reads_before_it_judges() {
+    let mut bench = Bench::open(Protocol::Eio4);
+    bench.core.note_lateness(bench.now, false);
+    assert!(!bench.core.is_late());
+    bench.now += 100 * SECOND;
+    bench.core.note_lateness(bench.now, false);
+    assert!(bench.core.is_late());
+    bench.core.handle_timeout(bench.now);
+    assert_eq!(bench.core.poll_event(), None);
+    bench.text("2");
+    assert!(!bench.core.is_late());
+    assert_eq!(bench.core.poll_timeout(), Some(bench.now + 45 * SECOND));
+}
+
+#[test]
+fn a_server_that_closes_the_session_has_closed_it() {
+    for protocol in [Protocol::Eio4, Protocol::Eio3] {
+        let mut bench = Bench::open(protocol);
+        bench.core.poll_action();
+        bench.text("1");
+        assert_eq!(bench.core.poll_action(), Some(Action::Drop));
+        bench.expect_lost(Reason::TransportClose(None));
+    }
+}
+
+/// An event that a server may not take, and that asks for an answer.
+fn large(id: u64) -> Packet {
+    let payload = crate::payload::encode_event("large", &"x".repeat(100_000)).unwrap();
+    packet("/", Body::Event { id: Some(id), payload })
+}
+
+#[test]
+fn a_large_event_is_a_suspect_until_it_is_known_to_be_read() {
+    for (answer, is_suspect) in
+        [(None, true), (Some("4381[]"), true), (Some("4380[]"), false), (Some("pong"), false)]
+    {
+        let mut bench = Bench::open(Protocol::Eio4);
+        bench.send(large(80));
+        assert_eq!(bench.core.poll_timeout(), Some(bench.now + SECOND), "it is to be confirmed");
+        assert_eq!(bench.written().len(), 1);
+        bench.pass(SECOND);
+        assert_eq!(bench.written(), ["ping 1"]);
+        match answer {
+            Some("pong") => bench.core.handle_pong(bench.now, 1),
+            Some(text) => bench.text(text),
+            None => {}
+        }
+        while bench.core.poll_event().is_some_and(|event| matches!(event, Event::Packet(_))) {}
+        bench.core.handle_lost(bench.now, Reason::TransportClose(None));
+        let Some(Event::Lost { suspect, .. }) = bench.core.poll_event() else { panic!() };
+        assert_eq!(suspect.is_some(), is_suspect, "{answer:?}");
+        // It says nothing of the next connection.
+        bench.core.join(bench.now, "/");
+        bench.core.handle_dialled(bench.now);
+        bench.text(MODERN);
+        bench.core.poll_event();
+        bench.core.handle_lost(bench.now, Reason::TransportClose(None));
+        bench.expect_lost(Reason::TransportClose(None));
+    }
+}
+
+#[test]
+fn behind_a_suspect_all_that_is_sent_is_to_be_confirmed() {
+    let question = |id| {
+        let payload = crate::payload::encode_event("e", &()).unwrap();
+        packet("/", Body::Event { id: Some(id), payload })
+    };
+    let mut bench = Bench::open(Protocol::Eio4);
+    bench.send(question(1));
+    assert_eq!(bench.core.poll_timeout(), Some(bench.now + 45 * SECOND), "its answer is enough");
+    bench.send(large(2));
+    bench.written();
+    bench.pass(SECOND);
+    bench.written();
+    // A pong to a ping that was written before it says nothing of it.
+    bench.core.handle_pong(bench.now, 0);
+    bench.send(question(3));
+    assert_eq!(bench.core.poll_timeout(), Some(bench.now + 44 * SECOND), "one ping at a time");
+}
+
+#[test]
+fn a_transport_that_gets_through_is_kept_until_it_fails_too() {
+    let reconnect = policy().jitter(0.0);
+    let transports = Allowed::WebSocketFirst;
+    let config = Config { transports, ..Bench::config(None, reconnect) };
+    let mut bench = Bench::of(config);
+    let none = || Reason::Connect(ConnectFailure::NoWebsocket("Not Found".to_owned()));
+    // There are no websockets: the same attempt goes on with polling, which has as much time.
+    bench.core.join(bench.now, "/");
+    assert_eq!(bench.core.poll_action(), Some(Action::Dial(Protocol::Eio4)));
+    assert_eq!(bench.core.transport(), Transport::WebSocket);
+    bench.now += 15 * SECOND;
+    bench.core.handle_dial_failed(bench.now, none(), None);
+    assert_eq!(bench.core.poll_action(), Some(Action::Dial(Protocol::Eio4)));
+    assert_eq!(bench.core.transport(), Transport::Polling);
+    assert_eq!(bench.core.poll_timeout(), Some(bench.now + 20 * SECOND));
+    // The form of the answer shows which revision it is of.
+    bench.core.handle_dialled(bench.now);
+    bench.core.handle_revision(bench.now, Protocol::Eio3);
+    assert_eq!(bench.core.protocol(), Some(Protocol::Eio3));
+    bench.text(PLAIN);
+    bench.text("40");
+    assert!(matches!(bench.core.poll_event(), Some(Event::Greeted(_))));
+    while bench.core.poll_event().is_some() {}
+    bench.core.handle_lost(bench.now, Reason::TransportClose(None));
+    let delay = retrying(&mut bench, 1);
+    bench.pass(delay);
+    assert_eq!(bench.core.transport(), Transport::Polling);
+    // It does not get there in time.
+    assert!(matches!(bench.core.poll_action(), Some(Action::Dial(_))));
+    bench.pass(20 * SECOND);
+    assert_eq!(bench.core.poll_action(), Some(Action::Drop));
+    let delay = retrying(&mut bench, 2);
+    bench.pass(delay);
+    assert_eq!(bench.core.transport(), Transport::WebSocket);
+    // Nor does a websocket.
+    assert!(matches!(bench.core.poll_action(), Some(Action::Dial(_))));
+    bench.pass(20 * SECOND);
+    assert_eq!(bench.core.poll_action(), Some(Action::Drop));
+    let delay = retrying(&mut bench, 3);
+    bench.pass(delay);
+    assert_eq!(bench.core.transport(), Transport::Polling);
+    bench.core.handle_upgraded();
+    assert_eq!(bench.core.transport(), Transport::WebSocket);
+}
+
+#[test]
+fn polling_alone_never_becomes_a_websocket() {
+    for (transports, is_alone) in [
+        (Allowed::WebSocket, false),
+        (Allowed::Polling, true),
+        (Allowed::WebSocketFirst, false),
+        (Allowed::PollingFirst, false),
+    ] {
+        let config = Config { transports, ..Bench::config(None, policy()) };
+        assert_eq!(Bench::of(config).core.is_polling_alone(), is_alone, "{transports:?}");
+    }
+}
+
+#[test]
+fn whoever_insists_on_a_revision_does_not_get_the_other_one_that_polling_has_shown() {
+    let transports = Allowed::Polling;
+    let config = Config { transports, ..Bench::config(Some(Protocol::Eio4), policy()) };
+    let mut bench = Bench::of(config);
+    bench.core.join(bench.now, "/");
+    bench.core.poll_action();
+    bench.core.handle_dialled(bench.now);
+    bench.core.handle_revision(bench.now, Protocol::Eio4);
+    assert_eq!(bench.core.poll_event(), None);
+    bench.core.handle_revision(bench.now, Protocol::Eio3);
+    assert_eq!(bench.core.poll_action(), Some(Action::Drop));
+    let lost = bench.core.poll_event();
+    let Some(Event::Lost { reason: Reason::Connect(failure), again: false, .. }) = lost else {
+        panic!("{lost:?}")
+    };
+    assert!(matches!(failure, ConnectFailure::Unsupported { .. }), "{failure}");
 }
 
 #[test]
