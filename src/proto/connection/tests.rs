@@ -1519,11 +1519,18 @@ mod operations {
         Lost,
         Text(&'static str),
         Binary,
+        /// The transport has shown the revision.
+        Shown(Protocol),
+        Upgraded,
         Pong(u64),
+        /// To the last ping that was written.
+        PongToAll,
         Late(bool),
         /// Nothing is written for a while.
         Block(bool),
         Pass(u64),
+        /// Time goes by, and nobody looks.
+        Sleep(u64),
         Suspended(u64),
     }
 
@@ -1534,6 +1541,7 @@ mod operations {
             PLAIN,
             "40",
             "40/foo,",
+            r#"40{"sid":"id"}"#,
             "41",
             "44\"no\"",
             "42[\"e\"]",
@@ -1561,10 +1569,14 @@ mod operations {
             text.clone().prop_map(Operation::Text),
             text.prop_map(Operation::Text),
             Just(Operation::Binary),
+            prop::sample::select(vec![Protocol::Eio3, Protocol::Eio4]).prop_map(Operation::Shown),
+            Just(Operation::Upgraded),
             (0..9_u64).prop_map(Operation::Pong),
+            Just(Operation::PongToAll),
             any::<bool>().prop_map(Operation::Late),
             any::<bool>().prop_map(Operation::Block),
             (0..60_000_u64).prop_map(Operation::Pass),
+            (0..90_000_u64).prop_map(Operation::Sleep),
             (0..60_000_u64).prop_map(Operation::Suspended),
         ]
     }
@@ -1587,6 +1599,9 @@ mod operations {
                 attachments = core.reader.is_waiting();
                 root = session.root == Root::Pending;
                 closing = session.is_closing;
+                let heartbeat = Some(session.heartbeat.poll_timeout());
+                prop_assert_eq!(core.timers.at(Timer::Heartbeat), heartbeat);
+                prop_assert!(!closing || core.leaving.is_pending(), "it could be closed");
             }
             State::Closing { .. } => closing = true,
         }
@@ -1609,6 +1624,10 @@ mod operations {
         let is_unconfirmed = open && core.unconfirmed.in_doubt() > 0;
         prop_assert!(!is_unconfirmed || is_asked || runs(Timer::Confirm), "nobody asks");
         prop_assert_eq!(core.poll_timeout().is_none(), core.is_idle());
+        prop_assert!(!core.leaving.is_replacement_due(), "it could be replaced");
+        prop_assert!(!core.is_idle() || core.attempt() == 0);
+        let is_opening = matches!(core.state, State::Opening(_));
+        prop_assert!(!is_opening || !core.suspects.is_open(), "a suspect of another connection");
         prop_assert_eq!(core.ping_timeout(), open.then_some(20 * SECOND));
         prop_assert_eq!(core.strain(0.5).is_some(), open);
         Ok(())
@@ -1640,11 +1659,17 @@ mod operations {
         returned: u64,
         bytes_in: u64,
         bytes_out: u64,
+        /// The last ping.
+        ping: u64,
     }
 
     impl Traffic {
         fn note(&mut self, written: &[String]) {
-            for text in written.iter().filter(|text| !text.starts_with("ping ")) {
+            for text in written {
+                if let Some(number) = text.strip_prefix("ping ") {
+                    self.ping = number.parse().unwrap();
+                    continue;
+                }
                 // The attachment, of revision 4 and 3.
                 let data = ["b\"a\"", "b\"\\x04a\""].iter().position(|data| data == text);
                 self.bytes_out += u64::try_from(data.map_or(text.len(), |n| n + 1)).unwrap();
@@ -1668,7 +1693,11 @@ mod operations {
         let mut epoch = 0;
         let mut traffic = Traffic::default();
         let mut is_blocked = false;
+        // There is a transport, or it is dialled.
+        let mut has_link = false;
         for operation in operations {
+            let is_dialling =
+                matches!(&bench.core.state, State::Opening(opening) if opening.is_dialling());
             match operation {
                 Operation::Join(namespace) => {
                     let expected = admission(&bench.core, namespace);
@@ -1704,13 +1733,16 @@ mod operations {
                     bench.core.replace(bench.now, bench.core.epoch().wrapping_sub(old));
                     let is_dialling = matches!(bench.core.state, State::Opening(_));
                     prop_assert!(is_dialling == (is_due && is_current) || !is_due);
+                    prop_assert!(!is_due || !is_current || bench.core.attempt() == 0);
                 }
                 Operation::Close => bench.core.close(bench.now + SECOND),
                 Operation::Dialled => bench.core.handle_dialled(bench.now),
                 Operation::DialFailed => {
                     bench.refused(400);
+                    has_link &= !is_dialling;
                 }
                 Operation::Lost => {
+                    has_link &= is_dialling;
                     bench.core.handle_lost(bench.now, Reason::TransportClose(None));
                 }
                 Operation::Text(text) => {
@@ -1721,10 +1753,14 @@ mod operations {
                     bench.binary(&[4]);
                     traffic.bytes_in += 1;
                 }
+                Operation::Shown(protocol) => bench.core.handle_revision(bench.now, protocol),
+                Operation::Upgraded => bench.core.handle_upgraded(),
                 Operation::Pong(ping) => bench.core.handle_pong(bench.now, ping),
+                Operation::PongToAll => bench.core.handle_pong(bench.now, traffic.ping),
                 Operation::Late(is_more) => bench.core.note_lateness(bench.now, is_more),
                 Operation::Block(wanted) => is_blocked = wanted,
                 Operation::Pass(millis) => bench.pass(Duration::from_millis(millis)),
+                Operation::Sleep(millis) => bench.now += Duration::from_millis(millis),
                 Operation::Suspended(millis) => {
                     let gap = Duration::from_millis(millis);
                     bench.core.handle_suspended(bench.now, gap);
@@ -1772,10 +1808,22 @@ mod operations {
             let dials = actions.iter().filter(|action| matches!(action, Action::Dial(_))).count();
             prop_assert!(dials <= 1, "more than one dial at a time");
             prop_assert!(anybody || dials == 0, "a dial that nobody wants");
+            for action in &actions {
+                has_link = match action {
+                    Action::Dial(_) => true,
+                    Action::Drop => false,
+                    Action::Close => has_link,
+                };
+            }
             let is_up = matches!(bench.core.state, State::Open(_) | State::Closing { .. });
             prop_assert!(is_up || !open);
+            let is_opening = matches!(bench.core.state, State::Opening(_));
+            prop_assert_eq!(has_link, is_up || is_opening, "in {:?}", bench.core.state);
             prop_assert_eq!(bench.core.epoch(), epoch);
             let written = bench.written_up_to(if is_blocked { 1 } else { usize::MAX });
+            let is_undecided = matches!(&bench.core.state, State::Opening(opening)
+                if opening.handshake().is_some());
+            prop_assert!(is_up || is_undecided || written.is_empty(), "{:?}", written);
             let is_new = open && bench.core.protocol() == Some(Protocol::Eio4);
             prop_assert!(
                 is_new || !written.iter().any(|text| text.starts_with("40")),
