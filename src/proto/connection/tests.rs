@@ -10,6 +10,7 @@ use crate::{
     proto::{
         dial_limiter::DialLimiter,
         emit::{Place, Terms},
+        error::EmitError,
         packet::Limits,
         reconnect::Reconnect,
         refusal::refusal,
@@ -771,7 +772,7 @@ fn of_what_waits_under_one_key_the_last_counts_in_the_place_of_the_first() {
         bench.core.send(bench.now, 1, event(name, send_quota.reserve(1), place));
     }
     assert_eq!(send_quota.waiting(), 4);
-    assert_eq!(bench.core.tally().replaced, 2);
+    assert_eq!((bench.core.tally().replaced, send_quota.discarded()), (2, 0));
     assert_eq!(bench.written(), [r#"42["a2"]"#, r#"42["x"]"#, r#"42["b2"]"#, r#"42["y"]"#]);
     bench.core.send(bench.now, 1, event("a3", None, key("a")));
     assert_eq!(bench.written(), [r#"42["a3"]"#], "nothing waits any more");
@@ -900,6 +901,45 @@ fn a_large_event_is_a_suspect_until_it_is_known_to_be_read() {
         bench.core.poll_event();
         bench.core.handle_lost(bench.now, Reason::TransportClose(None));
         bench.expect_lost(Reason::TransportClose(None));
+    }
+}
+
+#[test]
+fn an_event_over_which_two_connections_were_lost_is_not_given_back() {
+    for id in [None, Some(7)] {
+        let send_quota = send_quota();
+        let data = Bytes::from(vec![7; 100_000]);
+        let payload = crate::payload::encode_event("large", &data).unwrap();
+        let packet = packet("/", Body::Event { id, payload });
+        let mut permit = send_quota.reserve(1).unwrap();
+        let status = permit.write_status();
+        let mut outgoing = Outgoing { permit: Some(permit), ..Outgoing::bare(packet) };
+        let mut bench = Bench::open(Protocol::Eio4);
+        for is_convicted in [false, true] {
+            bench.core.send(bench.now, bench.core.epoch(), outgoing);
+            // Its attachment is on the way when the server has seen enough.
+            assert!(bench.core.poll_transmit(|_| ()));
+            bench.core.handle_lost(bench.now, Reason::TransportClose(None));
+            let Some(Event::Lost { suspect: Some(suspect), .. }) = bench.core.poll_event() else {
+                panic!("no suspect")
+            };
+            assert_eq!(suspect.is_convicted(), is_convicted);
+            let mut unwritten = bench.core.take_unwritten();
+            assert_eq!(
+                (unwritten.len(), send_quota.waiting()),
+                if is_convicted { (0, 0) } else { (1, 1) }
+            );
+            let Some(given_back) = unwritten.pop() else { break };
+            outgoing = given_back;
+            bench.core.join(bench.now, "/");
+            bench.core.handle_dialled(bench.now);
+            bench.text(MODERN);
+            bench.core.poll_event();
+        }
+        // One that asks for an answer is counted where that is waited for.
+        assert_eq!(send_quota.discarded(), u64::from(id.is_none()));
+        let cause = status.cause::<EmitError>();
+        assert_eq!(matches!(cause, Some(EmitError::Unsendable(_))), id.is_none(), "{cause:?}");
     }
 }
 
@@ -1848,13 +1888,15 @@ mod operations {
     }
 
     fn run() -> impl Strategy<Value = (Vec<Operation>, Option<Protocol>)> {
-        use Operation::{Dialled, Join, Text};
+        use Operation::{Dialled, Join, Pass, Text};
         let pins = vec![None, Some(Protocol::Eio3), Some(Protocol::Eio4)];
         // Most begin with a session, which does not come about by chance very often.
         let begin = prop::sample::select(vec![
             vec![],
             vec![Join("/"), Dialled, Text(MODERN)],
             vec![Join("/"), Dialled, Text(PLAIN), Text("40")],
+            vec![Join("/"), Dialled, Text(PLAIN)],
+            vec![Join("/"), Dialled, Text(PLAIN), Pass(60), Text("3")],
             vec![Join("/"), Dialled, Text(MODERN), Text("451-[\"e\"]")],
         ]);
         let operations = (begin, prop::collection::vec(operation(), 0..80));
