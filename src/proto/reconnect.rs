@@ -349,6 +349,14 @@ mod tests {
     }
 
     #[test]
+    fn patience_changes_no_delay() {
+        let (patient, default) = (Reconnect::default().patient(), Reconnect::default());
+        assert!(patient.is_patient() && !default.is_patient());
+        assert_eq!(patient.wait(2, 0.5), default.wait(2, 0.5));
+        assert!(patient.allows(u32::MAX));
+    }
+
+    #[test]
     fn what_the_server_has_decided_and_what_cannot_change_is_not_tried_again() {
         let refusal = Refusal::new("no".to_owned(), None);
         let unsupported = ConnectFailure::Unsupported {
