@@ -404,6 +404,21 @@ mod tests {
     }
 
     #[test]
+    fn draws_are_those_of_the_generator() {
+        let mut source = Jitter::new(1_234_567);
+        for number in [
+            6_457_827_717_110_365_317_u64,
+            3_203_168_211_198_807_973,
+            9_817_491_932_198_370_423,
+            4_593_380_528_125_082_431,
+        ] {
+            let high = u32::try_from(number >> 32).unwrap();
+            let expected = f64::from(high) / f64::from(u32::MAX);
+            assert!((source.next() - expected).abs() < f64::EPSILON);
+        }
+    }
+
+    #[test]
     fn draws_are_spread() {
         let mut source = Jitter::new(7);
         let drawn: Vec<f64> = (0..1_000).map(|_| source.next()).collect();
