@@ -329,17 +329,17 @@ async fn two_options_of_a_namespace_or_its_client_at_their_edges_work_together()
 }
 
 /// A bridge from `/` to `/foo`, which sends back what comes, and there it ends.
-fn bridge(client: &Client, foo: &Socket) -> BridgeBuilder {
-    Bridge::between(client.socket(), foo).forward(Route::names(["echo"])).back(Route::none())
+fn bridge(client: &Client, other: &Socket) -> BridgeBuilder {
+    Bridge::between(client.socket(), other).forward(Route::names(["echo"])).back(Route::none())
 }
 
 /// Events and a question go over, and the answer comes back.
-async fn cross(client: &Client, foo: &Socket) {
+async fn cross(client: &Client, other: &Socket) {
     let mut echoes = client.socket().listen("echo").stream();
-    let mut back = foo.listen("echo").stream();
+    let mut back = other.listen("echo").stream();
     let mut answers = client.socket().listen("answered").stream();
     client.socket().ready().await.unwrap();
-    foo.ready().await.unwrap();
+    other.ready().await.unwrap();
     for number in 0..2_u8 {
         client.socket().emit("echo", number).unwrap();
         assert_eq!(echoes.next().await.unwrap().args(), Ok(number));
@@ -350,9 +350,15 @@ async fn cross(client: &Client, foo: &Socket) {
 }
 
 /// The bridge does its job, or ends without it; what it counts is true.
-async fn check_bridge(what: String, outcome: Outcome, client: Client, foo: Socket, bridge: Bridge) {
+async fn check_bridge(
+    what: String,
+    outcome: Outcome,
+    client: Client,
+    other: Socket,
+    bridge: Bridge,
+) {
     let patience = if outcome == Works { PATIENCE } else { TIGHT };
-    let crossed = tokio::time::timeout(patience, cross(&client, &foo)).await;
+    let crossed = tokio::time::timeout(patience, cross(&client, &other)).await;
     bridge.stop();
     let shutdown = tokio::time::timeout(PATIENCE, client.shutdown(Duration::from_secs(1)));
     shutdown.await.unwrap_or_else(|_| panic!("{what}: its shutdown hangs"));
@@ -374,11 +380,11 @@ async fn an_option_of_a_bridge_at_its_edge_is_refused_by_its_name_or_works() {
         let client = Client::builder(server.url()).start().unwrap();
         async move {
             let what = format!("{option} {value}");
-            let foo = client.of("/foo").unwrap();
-            match set(bridge(&client, &foo)).start() {
+            let other = client.of("/foo").unwrap();
+            match set(bridge(&client, &other)).start() {
                 Ok(bridge) => {
                     assert_ne!(outcome, Refused, "{what}: it is taken");
-                    check_bridge(what, outcome, client, foo, bridge).await;
+                    check_bridge(what, outcome, client, other, bridge).await;
                 }
                 Err(BridgeError::Option { name, .. }) if outcome == Refused => {
                     assert_eq!(name, option);
@@ -400,27 +406,27 @@ async fn two_options_of_a_bridge_or_its_client_at_their_edges_work_together() {
             .filter(|second| second.outcome == Works && second.option != first.option);
         let bridges = bridges.map(|second| {
             let client = Client::builder(server.url()).start().unwrap();
-            let foo = client.of("/foo").unwrap();
-            let builder = (second.set)((first.set)(bridge(&client, &foo)));
-            (second.option, &second.value, client, foo, builder)
+            let other = client.of("/foo").unwrap();
+            let builder = (second.set)((first.set)(bridge(&client, &other)));
+            (second.option, &second.value, client, other, builder)
         });
         let namespaces = namespaces.iter().filter(|edge| edge.outcome == Works).map(|second| {
             let client = Client::builder(server.url()).start().unwrap();
-            let foo = (second.set)(client.namespace("/foo")).join().unwrap();
-            let builder = (first.set)(bridge(&client, &foo));
-            (second.option, &second.value, client, foo, builder)
+            let other = (second.set)(client.namespace("/foo")).join().unwrap();
+            let builder = (first.set)(bridge(&client, &other));
+            (second.option, &second.value, client, other, builder)
         });
         let clients = clients.iter().filter(|edge| edge.outcome == Works).map(|second| {
             let client = (second.set)(Client::builder(server.url())).start().unwrap();
-            let foo = client.of("/foo").unwrap();
-            let builder = (first.set)(bridge(&client, &foo));
-            (second.option, &second.value, client, foo, builder)
+            let other = client.of("/foo").unwrap();
+            let builder = (first.set)(bridge(&client, &other));
+            (second.option, &second.value, client, other, builder)
         });
         let jobs = bridges.chain(namespaces).chain(clients).map(
-            |(option, value, client, foo, builder)| {
+            |(option, value, client, other, builder)| {
                 let what = format!("{} {}, {option} {value}", first.option, first.value);
                 let bridge = builder.start().unwrap_or_else(|error| panic!("{what}: {error}"));
-                check_bridge(what, Works, client, foo, bridge)
+                check_bridge(what, Works, client, other, bridge)
             },
         );
         join_all(jobs).await;

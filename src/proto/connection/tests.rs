@@ -1293,6 +1293,26 @@ fn only_a_session_that_has_lasted_begins_the_count_anew() {
 }
 
 #[test]
+fn a_connection_that_takes_the_place_of_another_is_no_attempt_to_come_back() {
+    let mut bench = Bench::with(None, policy().jitter(0.0));
+    bench.core.join(bench.now, "/");
+    let delay = fail(&mut bench, 1);
+    bench.pass(delay);
+    bench.core.handle_dialled(bench.now);
+    bench.text(MODERN);
+    assert!(matches!(bench.core.poll_event(), Some(Event::Opened(_))));
+    assert_eq!(bench.core.attempt(), 1);
+    bench.core.replace(bench.now, bench.core.epoch());
+    assert_eq!(bench.core.attempt(), 0);
+    // Nor is one that nobody wants.
+    while bench.core.poll_event().is_some() || bench.core.poll_action().is_some() {}
+    bench.core.handle_dial_failed(bench.now, unreachable(), None);
+    assert_eq!(bench.core.attempt(), 1);
+    bench.core.set_wanted(false);
+    assert_eq!(bench.core.attempt(), 0);
+}
+
+#[test]
 fn who_dials_knows_the_attempt_and_why_there_is_no_connection() {
     let mut bench = Bench::with(None, policy().attempts(2));
     assert_eq!((bench.core.attempt(), bench.core.last_reason()), (0, None));
