@@ -747,6 +747,24 @@ fn what_was_written_and_perhaps_not_read_is_counted() {
 }
 
 #[test]
+fn what_is_written_behind_a_ping_is_confirmed_by_the_next_one() {
+    let mut bench = Bench::open(Protocol::Eio4);
+    bench.core.send(bench.now, 1, event("a", None, Place::Last));
+    bench.written();
+    bench.pass(SECOND);
+    assert_eq!(bench.written(), ["ping 1"]);
+    bench.core.send(bench.now, 1, event("b", None, Place::Last));
+    bench.written();
+    assert_eq!(bench.core.poll_timeout(), Some(bench.now + 44 * SECOND), "one ping at a time");
+    bench.core.handle_pong(bench.now, 1);
+    assert_eq!(bench.core.poll_timeout(), Some(bench.now + SECOND));
+    bench.pass(SECOND);
+    assert_eq!(bench.written(), ["ping 2"]);
+    bench.core.handle_pong(bench.now, 2);
+    assert_eq!(bench.core.poll_timeout(), Some(bench.now + 43 * SECOND));
+}
+
+#[test]
 fn one_copy_of_an_event_waits_at_a_time() {
     let mut bench = Bench::open(Protocol::Eio4);
     for id in [1, 2, 1, 1] {
@@ -944,6 +962,26 @@ fn an_event_over_which_two_connections_were_lost_is_not_given_back() {
 }
 
 #[test]
+fn nothing_of_a_connection_that_has_ended_goes_on_in_the_next_one() {
+    let mut bench = Bench::open(Protocol::Eio4);
+    bench.send(large(80));
+    assert_eq!(bench.written().len(), 1);
+    // It is given up from this side.
+    bench.pass(45 * SECOND);
+    bench.expect_lost(Reason::PingTimeout);
+    bench.core.join(bench.now, "/");
+    bench.core.handle_dialled(bench.now);
+    bench.text(MODERN);
+    bench.core.poll_event();
+    bench.text("2");
+    bench.core.handle_lost(bench.now, Reason::TransportClose(None));
+    bench.expect_lost(Reason::TransportClose(None));
+    bench.core.join(bench.now, "/");
+    bench.core.handle_dialled(bench.now);
+    assert!(bench.written().is_empty(), "the ping was one of another connection");
+}
+
+#[test]
 fn behind_a_suspect_all_that_is_sent_is_to_be_confirmed() {
     let question = |id| {
         let payload = crate::payload::encode_event("e", &()).unwrap();
@@ -1046,6 +1084,7 @@ fn an_old_server_is_pinged_and_must_answer() {
     bench.pass(25 * SECOND);
     assert_eq!(bench.written(), ["2"]);
     bench.text("3");
+    assert_eq!(bench.core.poll_timeout(), Some(bench.now + 25 * SECOND));
     bench.pass(25 * SECOND);
     assert_eq!(bench.written(), ["2"]);
     bench.pass(20 * SECOND);
