@@ -1202,6 +1202,13 @@ fn closing_waits_for_the_goodbyes_but_not_for_ever() {
     bench.pass(5 * SECOND);
     assert_eq!(bench.core.poll_action(), Some(Action::Drop));
     bench.expect_lost(Reason::Shutdown);
+
+    let mut bench = Bench::open(Protocol::Eio4);
+    bench.leave("/");
+    bench.core.close(bench.now + 5 * SECOND);
+    bench.pass(PONG_TIMEOUT);
+    assert_eq!(bench.core.poll_action(), Some(Action::Close), "no pong, but there is time");
+    assert_eq!(bench.written(), ["ping 1", "41"]);
 }
 
 #[test]
