@@ -346,6 +346,17 @@ fn another_argument_comes_behind_the_others() {
 }
 
 #[test]
+fn what_looks_like_a_placeholder_beside_an_attachment_is_for_another_parser_only() {
+    let data = |json: &str| event_e(&format!(r#"["e",{json}]"#), vec![Bytes::new()]);
+    let escaped = r#"{"\u005fplaceholder":true,"num":0}"#;
+    assert!(data(escaped).is_ambiguous_as_text());
+    assert!(!data(r#"{"_placeholder":true,"num":0}"#).is_ambiguous_as_text());
+    assert!(!data(r#"{"\u005fplaceholder":false}"#).is_ambiguous_as_text());
+    let alone = event_e(&format!(r#"["e",{escaped}]"#), vec![]);
+    assert!(!alone.is_ambiguous_as_text());
+}
+
+#[test]
 fn payloads_differ_in_their_text_or_their_attachments_or_in_where_the_arguments_begin() {
     let data = |data: &'static str| vec![Bytes::from_static(data.as_bytes())];
     let all = [
