@@ -361,6 +361,20 @@ fn a_server_that_answers_a_ping_and_then_says_nothing_is_a_new_one() {
 }
 
 #[test]
+fn whoever_leaves_the_root_does_not_wait_for_it_any_more() {
+    let mut bench = Bench::dialled(None);
+    bench.text(PLAIN);
+    bench.pass(PROBE_AFTER);
+    bench.text("3");
+    assert_eq!(bench.core.poll_event(), Some(Event::Greeted(session(Protocol::Eio3))));
+    bench.core.poll_action();
+    bench.leave("/");
+    bench.pass(bench.core.config.join_timeout / 2);
+    bench.pass(bench.core.config.join_timeout / 2);
+    assert_eq!((bench.core.poll_event(), bench.core.poll_action()), (None, None));
+}
+
+#[test]
 fn a_server_that_seems_to_be_both_is_not_dialled_without_end() {
     let mut bench = Bench::dialled(None);
     bench.text(PLAIN);
