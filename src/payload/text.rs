@@ -132,4 +132,16 @@ mod tests {
         assert_eq!(&*rest.clone().skip(3), "");
         assert_eq!(&*rest.skip(usize::MAX), "");
     }
+
+    #[test]
+    fn a_part_that_would_keep_much_beside_it_is_copied() {
+        for (beside, is_copied) in [(MAX_BESIDE, false), (MAX_BESIDE + 1, true)] {
+            let text = Text::from(format!("{}end", "x".repeat(beside)).as_str());
+            let last = text.clone().last(3);
+            assert_eq!((&*last, last.size()), ("end", 3));
+            assert_eq!(last.begin, if is_copied { 0 } else { beside });
+            let part = text.slice_ref(&text[beside..]);
+            assert_eq!((&*part, part.as_ptr() != text[beside..].as_ptr()), ("end", is_copied));
+        }
+    }
 }
