@@ -125,6 +125,7 @@ mod tests {
         assert_eq!(&*text, "4é2");
         let rest = text.skip(1);
         assert_eq!((&*rest, rest == Text::from("é2")), ("é2", true));
+        assert!(rest != Text::from("é3"));
         assert_eq!(rest.slice_ref(&rest[2..]), "2");
         assert_eq!((rest.part(&(0..2)), rest.part(&(0..1))), (Some("é"), None));
         assert_eq!((&*rest.clone().last(1), &*rest.clone().last(9)), ("2", "é2"));
