@@ -270,7 +270,7 @@ async fn debug_of_a_namespace_builder_shows_no_secret() {
 async fn a_client_has_so_many_namespaces_and_no_more() {
     // Nothing listens there.
     let client =
-        Client::builder("http://127.0.0.1:1").reconnect(Reconnect::never()).start().unwrap();
+        support::client("http://127.0.0.1:1").reconnect(Reconnect::never()).start().unwrap();
     for number in 1..4_096 {
         client.of(&format!("/{number}")).unwrap();
     }

@@ -21,8 +21,8 @@ use std::{
 };
 
 use actix_socketio::{
-    Bridge, BridgeBuilder, BuildError, Client, ClientBuilder, IpFamily, NamespaceBuilder,
-    NamespaceError, Offline, Overflow, Reconnect, Route, Socket, Transport,
+    Bridge, BridgeBuilder, BridgeCounts, BridgeError, BuildError, Client, ClientBuilder, IpFamily,
+    NamespaceBuilder, NamespaceError, Offline, Overflow, Reconnect, Route, Socket, Transport,
 };
 use bytes::Bytes;
 use futures::{
@@ -187,7 +187,7 @@ fn bridge_edges() -> Vec<Edge<BridgeBuilder>> {
     type B = BridgeBuilder;
     let memories = [((0, Duration::ZERO), Works), ((1, NANO), Works), ((usize::MAX, LONG), Works)];
     [
-        edges("ack_timeout", B::ack_timeout, [(LONG, Works)]),
+        edges("ack_timeout", B::ack_timeout, TIMES),
         edges("overflow", B::overflow, overflows()),
         edges("echo_memory", |builder: B, (n, time)| builder.echo_memory(n, time), memories),
     ]
@@ -327,31 +327,134 @@ async fn an_option_of_a_namespace_at_its_edge_is_refused_by_its_name_or_works() 
 }
 
 #[actix_web::test]
-async fn an_option_of_a_bridge_at_its_edge_works() {
+async fn two_options_of_a_namespace_or_its_client_at_their_edges_work_together() {
     let server = oxide::start();
-    for Edge { option, value, outcome, set } in bridge_edges() {
-        let what = format!("{option} {value}");
+    for first in namespace_edges().iter().filter(|edge| edge.outcome == Works) {
+        let namespace = namespace_edges();
+        let namespace = namespace.iter().filter(|second| second.option != first.option);
+        let pairs = namespace.map(|second| {
+            let client = Client::builder(server.url()).start().unwrap();
+            let builder = (second.set)((first.set)(client.namespace("/foo")));
+            (second.option, &second.value, second.outcome, client, builder)
+        });
+        let clients = client_edges();
+        let with_client = clients.iter().filter(|edge| edge.outcome == Works).map(|second| {
+            let client = (second.set)(Client::builder(server.url())).start().unwrap();
+            let builder = (first.set)(client.namespace("/foo"));
+            (second.option, &second.value, second.outcome, client, builder)
+        });
+        let jobs = pairs.filter(|(_, _, outcome, ..)| *outcome == Works).chain(with_client).map(
+            |(option, value, outcome, client, builder)| {
+                let what = format!("{} {}, {option} {value}", first.option, first.value);
+                let socket = builder.join().unwrap_or_else(|error| panic!("{what}: {error}"));
+                check(what, outcome, client, socket)
+            },
+        );
+        join_all(jobs).await;
+    }
+}
+
+/// A bridge from `/` to `/foo`, which sends back what comes, and there it ends.
+fn bridge(client: &Client, other: &Socket) -> BridgeBuilder {
+    Bridge::between(client.socket(), other).forward(Route::names(["echo"])).back(Route::none())
+}
+
+/// Events and a question go over, and the answer comes back.
+async fn cross(client: &Client, other: &Socket) {
+    let mut echoes = client.socket().listen("echo").stream();
+    let mut back = other.listen("echo").stream();
+    let mut answers = client.socket().listen("answered").stream();
+    client.socket().ready().await.unwrap();
+    other.ready().await.unwrap();
+    for number in 0..2_u8 {
+        client.socket().emit("echo", number).unwrap();
+        assert_eq!(echoes.next().await.unwrap().args(), Ok(number));
+        assert_eq!(back.next().await.unwrap().args(), Ok(number));
+    }
+    client.socket().emit("ask", ("echo", 7_u8)).unwrap();
+    assert_eq!(answers.next().await.unwrap().args(), Ok(7_u8));
+}
+
+/// The bridge does its job, or ends without it; what it counts is true.
+async fn check_bridge(
+    what: String,
+    outcome: Outcome,
+    client: Client,
+    other: Socket,
+    bridge: Bridge,
+) {
+    let patience = if outcome == Works { PATIENCE } else { TIGHT };
+    let crossed = tokio::time::timeout(patience, cross(&client, &other)).await;
+    bridge.stop();
+    let shutdown = tokio::time::timeout(PATIENCE, client.shutdown(Duration::from_secs(1)));
+    shutdown.await.unwrap_or_else(|_| panic!("{what}: its shutdown hangs"));
+    let counts = bridge.stats().forward;
+    if outcome == Works {
+        assert!(crossed.is_ok(), "{what}: it hangs: {counts:?}");
+        assert_eq!((counts.passed, counts.answered, counts.missed), (3, 1, 0), "{what}");
+    }
+    let BridgeCounts { heard, filtered, echoes, refused, passed, .. } = counts;
+    assert_eq!(heard, filtered + echoes + refused + passed, "{what}: {counts:?}");
+    assert_eq!(passed, counts.written + counts.discarded, "{what}: {counts:?}");
+    assert_eq!(counts.asked, counts.answered + counts.unanswered, "{what}: {counts:?}");
+}
+
+#[actix_web::test]
+async fn an_option_of_a_bridge_at_its_edge_is_refused_by_its_name_or_works() {
+    let server = oxide::start();
+    let jobs = bridge_edges().into_iter().map(|Edge { option, value, outcome, set }| {
         let client = Client::builder(server.url()).start().unwrap();
-        let foo = client.of("/foo").unwrap();
-        let mut echoes = client.socket().listen("echo").stream();
-        // What comes from `/` goes to `/foo`, which sends it back, and there it ends.
-        let builder = Bridge::between(client.socket(), &foo).forward(Route::names(["echo"]));
-        let bridge = set(builder.back(Route::none())).start().unwrap();
-        if outcome == Works {
-            let job = async {
-                let mut back = foo.listen("echo").stream();
-                foo.ready().await.unwrap();
-                for number in 0..2_u8 {
-                    client.socket().emit("echo", number).unwrap();
-                    assert_eq!(echoes.next().await.unwrap().args(), Ok(number), "{what}");
-                    assert_eq!(back.next().await.unwrap().args(), Ok(number), "{what}");
+        async move {
+            let what = format!("{option} {value}");
+            let other = client.of("/foo").unwrap();
+            match set(bridge(&client, &other)).start() {
+                Ok(bridge) => {
+                    assert_ne!(outcome, Refused, "{what}: it is taken");
+                    check_bridge(what, outcome, client, other, bridge).await;
                 }
-            };
-            tokio::time::timeout(PATIENCE, job)
-                .await
-                .unwrap_or_else(|_| panic!("{what}: it hangs"));
+                Err(BridgeError::Option { name, .. }) if outcome == Refused => {
+                    assert_eq!(name, option);
+                }
+                Err(error) => panic!("{what}: {error}"),
+            }
         }
-        bridge.stop();
-        client.shutdown(PATIENCE).await;
+    });
+    join_all(jobs).await;
+}
+
+#[actix_web::test]
+async fn two_options_of_a_bridge_or_its_client_at_their_edges_work_together() {
+    let server = oxide::start();
+    for first in bridge_edges().iter().filter(|edge| edge.outcome == Works) {
+        let (bridges, namespaces, clients) = (bridge_edges(), namespace_edges(), client_edges());
+        let bridges = bridges
+            .iter()
+            .filter(|second| second.outcome == Works && second.option != first.option);
+        let bridges = bridges.map(|second| {
+            let client = Client::builder(server.url()).start().unwrap();
+            let other = client.of("/foo").unwrap();
+            let builder = (second.set)((first.set)(bridge(&client, &other)));
+            (second.option, &second.value, client, other, builder)
+        });
+        let namespaces = namespaces.iter().filter(|edge| edge.outcome == Works).map(|second| {
+            let client = Client::builder(server.url()).start().unwrap();
+            let other = (second.set)(client.namespace("/foo")).join().unwrap();
+            let builder = (first.set)(bridge(&client, &other));
+            (second.option, &second.value, client, other, builder)
+        });
+        let clients = clients.iter().filter(|edge| edge.outcome == Works).map(|second| {
+            let client = (second.set)(Client::builder(server.url())).start().unwrap();
+            let other = client.of("/foo").unwrap();
+            let builder = (first.set)(bridge(&client, &other));
+            (second.option, &second.value, client, other, builder)
+        });
+        let jobs = bridges.chain(namespaces).chain(clients).map(
+            |(option, value, client, other, builder)| {
+                let what = format!("{} {}, {option} {value}", first.option, first.value);
+                let bridge = builder.start().unwrap_or_else(|error| panic!("{what}: {error}"));
+                check_bridge(what, Works, client, other, bridge)
+            },
+        );
+        join_all(jobs).await;
     }
 }

@@ -214,6 +214,16 @@ mod tests {
         assert_eq!((window.waiting(), window.room_beside()), (one, one));
         assert_eq!(now.rest_of(window.room_beside()), Load::default());
         window.add(one);
-        assert_eq!(window.waiting(), two);
+        assert_eq!((window.waiting(), window.holding()), (two, one));
+        assert_eq!(Backlog::default().rest_of(window.room_beside()), one);
+        let both = Backlog { holding: one, kept: two };
+        assert_eq!(before.plus(both), Backlog { holding: two.plus(one), kept: two });
+    }
+
+    #[test]
+    fn a_share_of_a_load_is_rounded_down() {
+        let load = Load { items: 7, bytes: 100 };
+        assert_eq!(load.divided_by(3), Load { items: 2, bytes: 33 });
+        assert_eq!(load.divided_by(0), load, "for nobody in particular");
     }
 }

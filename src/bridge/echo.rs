@@ -317,14 +317,31 @@ mod tests {
 
     #[test]
     fn what_is_nested_is_told_apart_at_any_depth() {
+        let all = [
+            "",
+            "1",
+            "1,2",
+            "[]",
+            "{}",
+            "[],[]",
+            "[[]]",
+            "[1],2",
+            "[1,2]",
+            "[{}]",
+            "{},[]",
+            r#"{"a":[1],"b":[2]}"#,
+            r#"{"a":[2],"b":[1]}"#,
+        ];
         for depth in DEEPEST - 2..DEEPEST + 3 {
             let nested =
-                |inside: &str| format!("{}{inside}{},2", "[".repeat(depth), "]".repeat(depth));
-            let all =
-                ["", "1", "1,2", "[]", "{}", "[],[]", "[[]]", "[1],2", "[1,2]", "[{}]", "{},[]"];
+                |inside: &str| format!("{}{inside}{}", "[".repeat(depth), "]".repeat(depth));
             for (index, one) in all.iter().enumerate() {
+                let one = nested(one);
+                // What stands behind it counts as well.
+                check(&format!("{one},2"), &format!("{one},3"), false, false);
                 for (other_index, other) in all.iter().enumerate() {
-                    check(&nested(one), &nested(other), false, index == other_index);
+                    let (one, other) = (format!("{one},2"), format!("{},2", nested(other)));
+                    check(&one, &other, false, index == other_index);
                 }
             }
         }

@@ -78,7 +78,7 @@ pub use route::Route;
 use crate::{
     actor::subscribers::policy::Overflow,
     client::{socket::Socket, subscription::Subscription},
-    proto::emit::check_name,
+    proto::{emit::check_name, reconnect::Range},
 };
 use counts::Counts;
 use direction::Direction;
@@ -117,6 +117,14 @@ pub enum BridgeError {
     /// [`EmitError::ReservedName`](crate::EmitError::ReservedName). Choose another.
     #[error("{} is a reserved event name", crate::display::Excerpt(.0))]
     ReservedName(String),
+    /// An option is out of its range.
+    #[error("option {name} takes {expected}")]
+    Option {
+        /// The option's name.
+        name: &'static str,
+        /// The values that it takes.
+        expected: &'static str,
+    },
 }
 
 /// What a bridge did, since it was started; see [`Bridge::stats`].
@@ -171,8 +179,8 @@ impl BridgeBuilder {
         self
     }
 
-    /// How long an answer of the other server may take. Default: the
-    /// [`ack_timeout`](crate::ClientBuilder::ack_timeout) of the client that asks it.
+    /// How long an answer of the other server may take; more than zero. Default: the `ack_timeout` of the
+    /// namespace that asks it; see [`ClientBuilder::ack_timeout`](crate::ClientBuilder::ack_timeout).
     pub fn ack_timeout(mut self, timeout: Duration) -> Self {
         self.ack_timeout = Some(timeout);
         self
@@ -197,12 +205,18 @@ impl BridgeBuilder {
     ///
     /// # Errors
     ///
-    /// Both sockets are of one namespace, or a route renames to a reserved name; see [`BridgeError`].
+    /// Both sockets are of one namespace, a route renames to a reserved name, or an option is out of its
+    /// range; see [`BridgeError`].
     pub fn start(self) -> Result<Bridge, BridgeError> {
         let Self { sides, routes, ack_timeout, overflow, span } = self;
         let [first, second] = &sides;
         if Arc::ptr_eq(first.namespace_ref(), second.namespace_ref()) {
             return Err(BridgeError::SameNamespace);
+        }
+        if let Some(Range { name, is_kept: false, expected }) =
+            ack_timeout.map(|timeout| Range::time("ack_timeout", timeout))
+        {
+            return Err(BridgeError::Option { name, expected });
         }
         for name in routes.iter().flat_map(Route::new_names) {
             check_name(name).map_err(|_| BridgeError::ReservedName(name.to_owned()))?;

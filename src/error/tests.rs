@@ -99,6 +99,7 @@ fn other_errors() -> Vec<Shown> {
     all.push(shown(NamespaceError::Option { name, expected }, None));
     all.push(shown(BridgeError::SameNamespace, None));
     all.push(shown(BridgeError::ReservedName("connect".to_owned()), None));
+    all.push(shown(BridgeError::Option { name: "ack_timeout", expected: "more than zero" }, None));
     all.push(shown(ProtocolError::Utf8, None));
     all
 }

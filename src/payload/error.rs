@@ -93,9 +93,13 @@ mod tests {
         }
 
         let place = |text: &str| text.split(" at line ").next().unwrap().to_owned();
-        for secret in
-            ["s3cret", "a \", expected s3cret", "a`, expected `s3cret", &"s3cret ".repeat(99)]
-        {
+        for secret in [
+            "s3cret",
+            "a \", expected s3cret",
+            "a`, expected `s3cret",
+            &"s3cret ".repeat(99),
+            &"a, expected s3cret".repeat(99),
+        ] {
             let secret = &json!(secret);
             let is_cut = secret.to_string().len() > 200;
             let expected = |text: &str, expected: &str| {

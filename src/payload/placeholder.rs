@@ -141,6 +141,11 @@ mod tests {
             (r#"["e",{"\u005fplaceholder":true,"\u006eum":2}]"#, false),
             (r#"["e",{"\u005fplaceholder":true,"\u006eum":1}]"#, true),
             (r#"["e",{"\ud800":1,"_placeholder":true,"num":2}]"#, false),
+            (r#"["e",{"a":[1,[]],"_placeholder":true,"num":9}]"#, false),
+            (r#"["e",{"a":[1],"_placeholder":true,"num":9}]"#, false),
+            // Of two members with one name, the last counts.
+            (r#"["e",{"_placeholder":true,"num":0,"num":"0"}]"#, false),
+            (r#"["e",{"_placeholder":true,"_placeholder":"true","num":9}]"#, true),
         ] {
             assert_eq!(check_placeholders(json, 2), valid, "{json}");
         }

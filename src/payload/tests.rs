@@ -56,7 +56,8 @@ fn a_tuple_is_several_arguments_unit_is_none_and_anything_else_is_one() {
 
 #[test]
 fn a_name_is_quoted_like_any_json_string() {
-    assert_eq!(encode_event("a\"b\n", &()).unwrap().json(), r#"["a\"b\n"]"#);
+    let event = encode_event("a\"b\n", &()).unwrap();
+    assert_eq!((event.json(), event.name()), (r#"["a\"b\n"]"#, "a\"b\n"));
 }
 
 #[test]
@@ -318,11 +319,123 @@ fn arguments_can_get_another_name() {
     let bytes = Bytes::from_static(b"x");
     for name in ["f", "a\"b\n", ""] {
         let event = encode_event("e", &(1, bytes.clone())).unwrap();
-        assert_eq!(event.renamed(name), encode_event(name, &(1, bytes.clone())).unwrap());
+        let renamed = event.renamed(name);
+        assert_eq!(renamed, encode_event(name, &(1, bytes.clone())).unwrap());
+        assert_eq!(renamed.name(), name);
         let event = encode_event("e", &()).unwrap();
         assert_eq!(event.renamed(name), encode_event(name, &()).unwrap());
         let reply = encode_reply(&7).unwrap();
         assert_eq!(reply.renamed(name), encode_event(name, &7).unwrap());
+    }
+}
+
+#[test]
+fn another_argument_comes_behind_the_others() {
+    let data = Bytes::from_static(b"x");
+    for (event, expected) in [
+        (encode_event("e", &()), encode_event("e", &("id",))),
+        (encode_event("e", &(1, &data)), encode_event("e", &(1, &data, "id"))),
+        (encode_reply(&()), encode_reply(&("id",))),
+        (encode_reply(&(&data, 1)), encode_reply(&(&data, 1, "id"))),
+    ] {
+        let (event, expected) = (event.unwrap(), expected.unwrap());
+        let longer = event.with_argument(r#""id""#);
+        assert_eq!(longer, expected);
+        assert_eq!((longer.name(), longer.to_json()), (event.name(), expected.to_json()));
+    }
+}
+
+#[test]
+fn what_looks_like_a_placeholder_beside_an_attachment_is_for_another_parser_only() {
+    let data = |json: &str| event_e(&format!(r#"["e",{json}]"#), vec![Bytes::new()]);
+    let escaped = r#"{"\u005fplaceholder":true,"num":0}"#;
+    assert!(data(escaped).is_ambiguous_as_text());
+    assert!(!data(r#"{"_placeholder":true,"num":0}"#).is_ambiguous_as_text());
+    assert!(!data(r#"{"\u005fplaceholder":false}"#).is_ambiguous_as_text());
+    let alone = event_e(&format!(r#"["e",{escaped}]"#), vec![]);
+    assert!(!alone.is_ambiguous_as_text());
+}
+
+#[test]
+fn payloads_differ_in_their_text_or_their_attachments_or_in_where_the_arguments_begin() {
+    let data = |data: &'static str| vec![Bytes::from_static(data.as_bytes())];
+    let all = [
+        Payload::answer(r#"["e",1]"#, vec![]),
+        Payload::answer(r#"["e",2]"#, vec![]),
+        Payload::answer(r#"["e",1]"#, data("x")),
+        Payload::answer(r#"["e",1]"#, data("y")),
+        event_e(r#"["e",1]"#, vec![]),
+    ];
+    for (index, one) in all.iter().enumerate() {
+        for (other_index, other) in all.iter().enumerate() {
+            assert_eq!(one == other, index == other_index, "{index} {other_index}");
+        }
+    }
+}
+
+#[test]
+fn what_a_payload_holds_is_its_text_a_name_beside_it_and_the_attachments() {
+    let handles = size_of::<Bytes>();
+    for (payload, expected) in [
+        (encode_event("e", &1), r#"["e",1]"#.len()),
+        (encode_event("a\"b", &1), r#"["a\"b",1]"#.len() + "a\"b".len()),
+        (encode_reply(&()), "[]".len()),
+    ] {
+        assert_eq!(payload.unwrap().held(), expected);
+    }
+    let data = vec![Bytes::from_static(b"abc"), Bytes::from_static(b"de")];
+    let payload = Payload::answer("[]", data);
+    assert_eq!((payload.held(), payload.size()), (2 + 5 + 2 * handles, 2 + 5));
+}
+
+/// The text of an error without the place in the JSON.
+fn without_place(error: DecodeError) -> String {
+    error.to_string().split(" at line ").next().unwrap().to_owned()
+}
+
+#[test]
+fn an_attachment_is_copied_once() {
+    let read = |numbers: &[usize], data: &[&'static [u8]]| {
+        let places =
+            numbers.iter().map(|number| format!(r#"{{"_placeholder":true,"num":{number}}}"#));
+        let json = format!("[[{}]]", places.collect::<Vec<_>>().join(","));
+        let data = data.iter().map(|data| Bytes::from_static(data)).collect();
+        Payload::answer(json, data).decode::<Vec<Bytes>>().map_err(without_place)
+    };
+    let (one, two) = (&b"one"[..], &b"two"[..]);
+    assert_eq!(read(&[1, 0], &[one, two]), Ok(vec![two.into(), one.into()]));
+    // As much is copied as there is.
+    assert_eq!(read(&[0, 0], &[one, two]), Ok(vec![one.into(), one.into()]));
+    for (numbers, error) in
+        [(&[0, 1, 0][..], "an attachment is named too often"), (&[0, 1, 2], "no such attachment")]
+    {
+        assert_eq!(read(numbers, &[one, two]).unwrap_err(), error);
+    }
+}
+
+#[test]
+fn what_is_missing_is_told() {
+    const NONE: &str = "there are no arguments";
+    fn error<T: DeserializeOwned + fmt::Debug>() -> String {
+        let empty = [Payload::answer("[ ]", vec![]), event_e(r#"["e"]"#, vec![])];
+        let [error, other] = empty.map(|empty| without_place(empty.decode::<T>().unwrap_err()));
+        assert_eq!(error, other);
+        error
+    }
+    assert_eq!(error::<u8>(), NONE);
+    assert_eq!(error::<u128>(), NONE);
+    assert_eq!(error::<Vec<u8>>(), NONE);
+    assert_eq!(error::<(u8, u8)>(), "there are fewer arguments than that");
+}
+
+#[test]
+fn a_variant_without_data_has_none_beside_attachments_either() {
+    for attachments in [vec![], vec![Bytes::new()]] {
+        let read = |json| Payload::answer(json, attachments.clone()).decode::<Shape>().ok();
+        assert_eq!(read(r#"["Dot"]"#), Some(Shape::Dot));
+        assert_eq!(read(r#"[{"Dot":null}]"#), Some(Shape::Dot));
+        assert_eq!(read(r#"[{"Dot":1}]"#), None);
+        assert_eq!(read(r#"["Blob"]"#), None);
     }
 }
 

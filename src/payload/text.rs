@@ -125,11 +125,24 @@ mod tests {
         assert_eq!(&*text, "4é2");
         let rest = text.skip(1);
         assert_eq!((&*rest, rest == Text::from("é2")), ("é2", true));
+        assert!(rest != Text::from("é3"));
         assert_eq!(rest.slice_ref(&rest[2..]), "2");
         assert_eq!((rest.part(&(0..2)), rest.part(&(0..1))), (Some("é"), None));
         assert_eq!((&*rest.clone().last(1), &*rest.clone().last(9)), ("2", "é2"));
         assert_eq!(&*rest.clone().skip(1), "");
         assert_eq!(&*rest.clone().skip(3), "");
         assert_eq!(&*rest.skip(usize::MAX), "");
+    }
+
+    #[test]
+    fn a_part_that_would_keep_much_beside_it_is_copied() {
+        for (beside, is_copied) in [(MAX_BESIDE, false), (MAX_BESIDE + 1, true)] {
+            let text = Text::from(format!("{}end", "x".repeat(beside)).as_str());
+            let last = text.clone().last(3);
+            assert_eq!((&*last, last.size()), ("end", 3));
+            assert_eq!(last.begin, if is_copied { 0 } else { beside });
+            let part = text.slice_ref(&text[beside..]);
+            assert_eq!((&*part, part.as_ptr() != text[beside..].as_ptr()), ("end", is_copied));
+        }
     }
 }

@@ -465,6 +465,7 @@ mod tests {
 
     #[test]
     fn packets_of_both_revisions() {
+        assert_eq!([Protocol::Eio3, Protocol::Eio4].map(Protocol::number), ["3", "4"]);
         for protocol in [Protocol::Eio3, Protocol::Eio4] {
             let decode = |frame| decode(protocol, frame);
             assert_eq!(decode(text("0{}")), Ok(EnginePacket::Open("{}".into())));
@@ -606,6 +607,9 @@ mod tests {
             heart.note_lateness(woken, false);
             assert!(heart.is_late());
             assert_eq!(heart.handle_timeout(woken), Due::Nothing);
+            // It has asked, and nothing is to come: asking again changes nothing.
+            heart.note_lateness(woken + millis(1) / 2, false);
+            assert_eq!(heart.poll_timeout(), woken + millis(1));
             // There is more than can be read at once.
             heart.note_lateness(woken + millis(1), true);
             assert_eq!(heart.handle_timeout(woken + millis(1)), Due::Nothing);

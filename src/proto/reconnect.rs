@@ -349,6 +349,14 @@ mod tests {
     }
 
     #[test]
+    fn patience_changes_no_delay() {
+        let (patient, default) = (Reconnect::default().patient(), Reconnect::default());
+        assert!(patient.is_patient() && !default.is_patient());
+        assert_eq!(patient.wait(2, 0.5), default.wait(2, 0.5));
+        assert!(patient.allows(u32::MAX));
+    }
+
+    #[test]
     fn what_the_server_has_decided_and_what_cannot_change_is_not_tried_again() {
         let refusal = Refusal::new("no".to_owned(), None);
         let unsupported = ConnectFailure::Unsupported {
@@ -393,6 +401,21 @@ mod tests {
     #[test]
     fn policies_share_the_limiter_of_the_process() {
         assert!(Reconnect::default().limiter.is_same(&Reconnect::never().limiter));
+    }
+
+    #[test]
+    fn draws_are_those_of_the_generator() {
+        let mut source = Jitter::new(1_234_567);
+        for number in [
+            6_457_827_717_110_365_317_u64,
+            3_203_168_211_198_807_973,
+            9_817_491_932_198_370_423,
+            4_593_380_528_125_082_431,
+        ] {
+            let high = u32::try_from(number >> 32).unwrap();
+            let expected = f64::from(high) / f64::from(u32::MAX);
+            assert!((source.next() - expected).abs() < f64::EPSILON);
+        }
     }
 
     #[test]

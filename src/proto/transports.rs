@@ -98,8 +98,9 @@ impl Transports {
         let is_open_to_polling = self.current == Transport::WebSocket && is_of_websockets(reason);
         let has_polling =
             matches!(self.allowed, Allowed::WebSocketFirst | Allowed::PollingFirst { .. });
-        let was_blocked = std::mem::replace(&mut self.is_blocked, is_open_to_polling);
-        let other = is_open_to_polling && has_polling && !was_blocked;
+        // As long as it is set, no websocket is dialled where there is polling.
+        self.is_blocked = is_open_to_polling;
+        let other = is_open_to_polling && has_polling;
         if other {
             self.current = Transport::Polling;
         }
@@ -110,13 +111,6 @@ impl Transports {
     pub(crate) fn handle_upgraded(&mut self) {
         self.current = Transport::WebSocket;
         (self.is_blocked, self.has_upgraded) = (false, true);
-    }
-
-    /// There is a session.
-    pub(crate) fn handle_opened(&mut self) {
-        if self.current == Transport::WebSocket {
-            self.is_blocked = false;
-        }
     }
 }
 
@@ -172,7 +166,6 @@ mod tests {
         assert!(transports.handle_failure(&failed()));
         assert_eq!(transports.current(), Transport::Polling);
         // It works, so the next connection begins with it,
-        transports.handle_opened();
         transports.begin();
         assert_eq!(transports.current(), Transport::Polling);
         // until it fails, too,

@@ -65,6 +65,10 @@ pub fn has_no_polling(port: u16) {
     without_polling().insert(port);
 }
 
+pub fn is_without_polling(port: u16) -> bool {
+    without_polling().contains(&port)
+}
+
 /// A client with the defaults. The environment variable `TRANSPORTS` has it use others than those of the library, if
 /// the server has them: `polling` alone, or `upgrade`, from polling to a websocket.
 pub fn client(url: impl Into<String>) -> ClientBuilder {
@@ -72,7 +76,7 @@ pub fn client(url: impl Into<String>) -> ClientBuilder {
     let rest = url.rsplit(':').next().and_then(|rest| rest.split('/').next());
     let port = rest.and_then(|port| port.parse().ok());
     let builder = Client::builder(url);
-    if port.is_some_and(|port| without_polling().contains(&port)) {
+    if port.is_some_and(is_without_polling) {
         return builder.transports([Transport::WebSocket]);
     }
     match std::env::var("TRANSPORTS").as_deref() {

@@ -75,6 +75,9 @@ impl Proxy {
     pub fn start(upstream: u16) -> Self {
         let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let port = listener.local_addr().expect("a bound listener has an address").port();
+        if super::is_without_polling(upstream) {
+            super::has_no_polling(port);
+        }
         let (sender, counts) = watch::channel(Counts::default());
         let state = State { upstream, ..State::default() };
         let shared = Arc::new(Shared { state: Mutex::new(state), counts: sender });

@@ -193,3 +193,60 @@ fn behind_flatten_a_value_is_the_placeholder_of_the_attachment() {
     assert_eq!(event.decode::<Loose>().unwrap(), loose(place));
     assert_eq!(event.decode::<Value>().unwrap().get("photo"), Some(&data(b"1")));
 }
+
+#[test]
+fn a_value_is_made_of_what_other_formats_have_too() {
+    use serde::{
+        de::{IntoDeserializer, value::Error},
+        forward_to_deserialize_any,
+    };
+
+    /// What a format has that JSON has not.
+    enum Other {
+        Bytes,
+        Buffer,
+        Some,
+        Newtype,
+    }
+
+    impl<'de> Deserializer<'de> for Other {
+        type Error = Error;
+
+        fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+            match self {
+                Self::Bytes => visitor.visit_bytes(b"x"),
+                Self::Buffer => visitor.visit_byte_buf(b"x".to_vec()),
+                Self::Some => visitor.visit_some(7_u64.into_deserializer()),
+                Self::Newtype => visitor.visit_newtype_struct(7_u64.into_deserializer()),
+            }
+        }
+
+        fn deserialize_newtype_struct<V: Visitor<'de>>(
+            self,
+            _: &'static str,
+            visitor: V,
+        ) -> Result<V::Value, Error> {
+            visitor.visit_newtype_struct(self)
+        }
+
+        forward_to_deserialize_any! {
+            bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf
+            option unit unit_struct seq tuple tuple_struct map struct enum identifier ignored_any
+        }
+    }
+
+    for (other, expected) in [
+        (Other::Bytes, data(b"x")),
+        (Other::Buffer, data(b"x")),
+        (Other::Some, 7_u64.into()),
+        (Other::Newtype, 7_u64.into()),
+    ] {
+        assert_eq!(Value::deserialize(other), Ok(expected));
+    }
+}
+
+#[test]
+fn arguments_are_a_list() {
+    let list = vec![Value::Null, 7_u64.into()];
+    assert_eq!(Args(list.clone()).into_iter().collect::<Vec<_>>(), list);
+}

@@ -190,6 +190,11 @@ impl Leaving {
     pub(super) fn is_waiting(&self) -> bool {
         self.is_pending() || !self.rejoins.is_empty() || self.replacement.is_some()
     }
+
+    /// Whether the connection could be replaced, and was not.
+    pub(super) fn is_replacement_due(&self) -> bool {
+        self.is_replacement_due
+    }
 }
 
 #[cfg(test)]

@@ -532,7 +532,6 @@ impl Connection {
 
     fn opened(&mut self, now: Instant, protocol: Protocol, handshake: &Handshake) {
         self.revision.settle(protocol);
-        self.transports.handle_opened();
         self.epoch = self.epoch.wrapping_add(1);
         let session = Session {
             epoch: self.epoch,

@@ -382,14 +382,11 @@ mod tests {
             } else {
                 pinned.handle_cut(&mut offer, cut())
             };
-            let unsupported = Reason::Connect(ConnectFailure::Unsupported {
-                asked: Protocol::Eio3,
-                server: String::new(),
-            });
-            let is_same = |reason: &Reason| {
-                std::mem::discriminant(reason) == std::mem::discriminant(&unsupported)
+            let asked = match failed.unwrap_err() {
+                Reason::Connect(ConnectFailure::Unsupported { asked, .. }) => asked,
+                other => panic!("{other:?}"),
             };
-            assert!(failed.is_err_and(|reason| is_same(&reason)));
+            assert_eq!(asked, Protocol::Eio3);
         }
     }
 
@@ -442,6 +439,27 @@ mod tests {
         revision.confirm();
         assert!(revision.correct(Protocol::Eio4));
         assert_eq!(revision.known(), EIO4);
+        // What only a server of revision 4 says confirms it, too.
+        assert!(revision.correct(Protocol::Eio3) && !revision.correct(Protocol::Eio4));
+        revision.handle_packet(Protocol::Eio4, false, false, &connect("/", Some("{}")));
+        assert!(revision.correct(Protocol::Eio3) && revision.correct(Protocol::Eio4));
+    }
+
+    #[test]
+    fn of_two_reasons_the_one_that_says_more_is_told() {
+        let cut = || Reason::TransportClose(None);
+        let none = || Reason::Connect(ConnectFailure::NoWebsocket("Not Found".to_owned()));
+        for (first, second, expected) in [
+            (status(400), status(401), status(401)),
+            (status(400), status(400), status(400)),
+            (status(400), none(), none()),
+            (status(400), cut(), status(400)),
+            (cut(), status(400), cut()),
+            (cut(), status(503), status(503)),
+            (cut(), none(), none()),
+        ] {
+            assert_eq!(weightier(first, second), expected);
+        }
     }
 
     #[test]

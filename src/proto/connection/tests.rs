@@ -10,6 +10,7 @@ use crate::{
     proto::{
         dial_limiter::DialLimiter,
         emit::{Place, Terms},
+        error::EmitError,
         packet::Limits,
         proxy_failure::ProxyFailure,
         reconnect::Reconnect,
@@ -39,9 +40,17 @@ impl Bench {
     }
 
     fn with_parser(pin: Option<Protocol>, reconnect: Reconnect, parser: Parser) -> Self {
-        let config = Config {
+        Self::of(Config { parser, ..Self::config(pin, reconnect) })
+    }
+
+    fn of(config: Config) -> Self {
+        Self { core: Connection::new(Arc::new(config), 7), now: Instant::now() }
+    }
+
+    fn config(pin: Option<Protocol>, reconnect: Reconnect) -> Config {
+        Config {
             pin,
-            parser,
+            parser: Parser::default(),
             limits: Limits { attachments: 10, bytes: 1_000 },
             max_payload: None,
             connect_timeout: 20 * SECOND,
@@ -50,8 +59,7 @@ impl Bench {
             reconnect,
             retry_window: 1,
             transports: Allowed::WebSocket,
-        };
-        Self { core: Connection::new(Arc::new(config), 7), now: Instant::now() }
+        }
     }
 
     /// Dials, and has the websocket.
@@ -162,10 +170,10 @@ fn session(protocol: Protocol) -> Session {
     Session { epoch: 1, protocol, sid: "S".into(), max_payload }
 }
 
-/// The session of [`PLAIN`].
 /// What a server is asked that does not say what it is.
 const ASKED: [&str; 2] = ["2", "ping 1"];
 
+/// The session of [`PLAIN`].
 fn plain() -> Session {
     Session { max_payload: None, ..session(Protocol::Eio4) }
 }
@@ -218,6 +226,16 @@ fn a_server_with_another_parser_is_told_by_its_first_packet() {
     assert!(matches!(bench.core.poll_event(), Some(Event::Greeted(_))));
     let error = ProtocolError::Msgpack("it is one of the default parser".to_owned());
     bench.expect_lost(Reason::Protocol(error));
+
+    let mut bench = Bench::open(Protocol::Eio3);
+    bench.text(ROOT);
+    bench.expect_lost(Reason::Connect(ConnectFailure::Parser(Parser::Json)));
+    // In msgpack, that is the number of a type like any other.
+    let mut bench = Bench::dialled_with(Parser::Msgpack, None);
+    bench.text(MODERN);
+    bench.core.poll_event();
+    bench.binary(b"\x82\xa4type\x7b\xa3nsp\xa1/");
+    bench.expect_lost(Reason::Protocol(ProtocolError::UnknownType(b'{')));
 
     // Nor is it one of an old server if it is none at all.
     for parser in [Parser::Json, Parser::Msgpack] {
@@ -344,6 +362,20 @@ fn a_server_that_answers_a_ping_and_then_says_nothing_is_a_new_one() {
 }
 
 #[test]
+fn whoever_leaves_the_root_does_not_wait_for_it_any_more() {
+    let mut bench = Bench::dialled(None);
+    bench.text(PLAIN);
+    bench.pass(PROBE_AFTER);
+    bench.text("3");
+    assert_eq!(bench.core.poll_event(), Some(Event::Greeted(session(Protocol::Eio3))));
+    bench.core.poll_action();
+    bench.leave("/");
+    bench.pass(bench.core.config.join_timeout / 2);
+    bench.pass(bench.core.config.join_timeout / 2);
+    assert_eq!((bench.core.poll_event(), bench.core.poll_action()), (None, None));
+}
+
+#[test]
 fn a_server_that_seems_to_be_both_is_not_dialled_without_end() {
     let mut bench = Bench::dialled(None);
     bench.text(PLAIN);
@@ -362,6 +394,53 @@ fn a_server_that_seems_to_be_both_is_not_dialled_without_end() {
         }
     }
     assert!(bench.core.is_idle());
+}
+
+#[test]
+fn a_server_that_has_joined_the_root_has_made_no_mistakes() {
+    let mut bench = Bench::dialled(None);
+    bench.text(PLAIN);
+    bench.pass(PROBE_AFTER);
+    bench.text("3");
+    for answer in [r#"40{"sid":"id"}"#, "40"] {
+        while bench.core.poll_event().is_some() {}
+        bench.text(answer);
+        assert!(matches!(bench.core.poll_event(), Some(Event::Lost { again: true, .. })));
+        bench.core.handle_dialled(bench.now);
+        bench.text(PLAIN);
+    }
+    bench.text("40");
+    while bench.core.poll_event().is_some() {}
+    bench.core.handle_lost(bench.now, Reason::TransportClose(None));
+    bench.core.join(bench.now, "/");
+    bench.core.handle_dialled(bench.now);
+    bench.text(PLAIN);
+    while bench.core.poll_event().is_some() {}
+    bench.text(r#"40{"sid":"id"}"#);
+    let lost = bench.core.poll_event();
+    assert!(matches!(lost, Some(Event::Lost { again: true, .. })), "{lost:?}");
+}
+
+#[test]
+fn a_server_that_is_another_one_is_not_dialled_where_nobody_wants_that() {
+    for closes in [false, true] {
+        let mut bench = Bench::dialled(None);
+        bench.text(PLAIN);
+        bench.pass(PROBE_AFTER);
+        bench.text("3");
+        bench.core.poll_action();
+        if closes {
+            bench.leave("/");
+            bench.core.close(bench.now + 5 * SECOND);
+        } else {
+            bench.core.set_wanted(false);
+        }
+        while bench.core.poll_event().is_some() {}
+        bench.pass(bench.core.config.join_timeout / 2);
+        bench.text(r#"40{"sid":"id"}"#);
+        let dials = std::iter::from_fn(|| bench.core.poll_action());
+        assert!(!dials.into_iter().any(|action| matches!(action, Action::Dial(_))), "{closes}");
+    }
 }
 
 #[test]
@@ -544,6 +623,9 @@ fn one_handshake_that_is_cut_short_does_not_change_what_a_server_is() {
     bench.core.join(bench.now, "/");
     bench.refused(502);
     assert_eq!(bench.core.protocol(), Some(Protocol::Eio4));
+    bench.core.join(bench.now, "/");
+    bench.pass(20 * SECOND);
+    assert_eq!(bench.core.protocol(), Some(Protocol::Eio4));
 }
 
 #[test]
@@ -680,6 +762,24 @@ fn what_was_written_and_perhaps_not_read_is_counted() {
 }
 
 #[test]
+fn what_is_written_behind_a_ping_is_confirmed_by_the_next_one() {
+    let mut bench = Bench::open(Protocol::Eio4);
+    bench.core.send(bench.now, 1, event("a", None, Place::Last));
+    bench.written();
+    bench.pass(SECOND);
+    assert_eq!(bench.written(), ["ping 1"]);
+    bench.core.send(bench.now, 1, event("b", None, Place::Last));
+    bench.written();
+    assert_eq!(bench.core.poll_timeout(), Some(bench.now + 44 * SECOND), "one ping at a time");
+    bench.core.handle_pong(bench.now, 1);
+    assert_eq!(bench.core.poll_timeout(), Some(bench.now + SECOND));
+    bench.pass(SECOND);
+    assert_eq!(bench.written(), ["ping 2"]);
+    bench.core.handle_pong(bench.now, 2);
+    assert_eq!(bench.core.poll_timeout(), Some(bench.now + 43 * SECOND));
+}
+
+#[test]
 fn one_copy_of_an_event_waits_at_a_time() {
     let mut bench = Bench::open(Protocol::Eio4);
     for id in [1, 2, 1, 1] {
@@ -705,7 +805,7 @@ fn of_what_waits_under_one_key_the_last_counts_in_the_place_of_the_first() {
         bench.core.send(bench.now, 1, event(name, send_quota.reserve(1), place));
     }
     assert_eq!(send_quota.waiting(), 4);
-    assert_eq!(bench.core.tally().replaced, 2);
+    assert_eq!((bench.core.tally().replaced, send_quota.discarded()), (2, 0));
     assert_eq!(bench.written(), [r#"42["a2"]"#, r#"42["x"]"#, r#"42["b2"]"#, r#"42["y"]"#]);
     bench.core.send(bench.now, 1, event("a3", None, key("a")));
     assert_eq!(bench.written(), [r#"42["a3"]"#], "nothing waits any more");
@@ -739,6 +839,7 @@ fn nothing_takes_longer_than_its_timeout() {
     assert_eq!(bench.core.poll_event(), Some(Event::Greeted(session(Protocol::Eio3))));
     bench.pass(15 * SECOND);
     bench.expect_lost(Reason::JoinTimeout);
+    assert_eq!(bench.core.protocol(), None, "it may have been taken for an old one by mistake");
 
     let mut bench = Bench::open(Protocol::Eio4);
     bench.text(r#"451-["e",{"_placeholder":true,"num":0}]"#);
@@ -768,6 +869,228 @@ fn pings_are_answered_once_however_many_there_are() {
     }
     assert_eq!(bench.written(), ["3"]);
     assert_eq!(bench.core.poll_timeout(), Some(bench.now + 45 * SECOND));
+    // Each one gives the server as much time again.
+    bench.pass(25 * SECOND);
+    bench.text("2");
+    assert_eq!(bench.core.poll_timeout(), Some(bench.now + 45 * SECOND));
+}
+
+#[test]
+fn a_client_that_is_late_reads_before_it_judges() {
+    let mut bench = Bench::open(Protocol::Eio4);
+    bench.core.note_lateness(bench.now, false);
+    assert!(!bench.core.is_late());
+    bench.now += 100 * SECOND;
+    bench.core.note_lateness(bench.now, false);
+    assert!(bench.core.is_late());
+    bench.core.handle_timeout(bench.now);
+    assert_eq!(bench.core.poll_event(), None);
+    bench.text("2");
+    assert!(!bench.core.is_late());
+    assert_eq!(bench.core.poll_timeout(), Some(bench.now + 45 * SECOND));
+}
+
+#[test]
+fn a_server_that_closes_the_session_has_closed_it() {
+    for protocol in [Protocol::Eio4, Protocol::Eio3] {
+        let mut bench = Bench::open(protocol);
+        bench.core.poll_action();
+        bench.text("1");
+        assert_eq!(bench.core.poll_action(), Some(Action::Drop));
+        bench.expect_lost(Reason::TransportClose(None));
+    }
+}
+
+/// An event that a server may not take, and that asks for an answer.
+fn large(id: u64) -> Packet {
+    let payload = crate::payload::encode_event("large", &"x".repeat(100_000)).unwrap();
+    packet("/", Body::Event { id: Some(id), payload })
+}
+
+#[test]
+fn a_large_event_is_a_suspect_until_it_is_known_to_be_read() {
+    for (answer, is_suspect) in
+        [(None, true), (Some("4381[]"), true), (Some("4380[]"), false), (Some("pong"), false)]
+    {
+        let mut bench = Bench::open(Protocol::Eio4);
+        bench.send(large(80));
+        assert_eq!(bench.core.poll_timeout(), Some(bench.now + SECOND), "it is to be confirmed");
+        assert_eq!(bench.written().len(), 1);
+        bench.pass(SECOND);
+        assert_eq!(bench.written(), ["ping 1"]);
+        match answer {
+            Some("pong") => bench.core.handle_pong(bench.now, 1),
+            Some(text) => bench.text(text),
+            None => {}
+        }
+        while bench.core.poll_event().is_some_and(|event| matches!(event, Event::Packet(_))) {}
+        bench.core.handle_lost(bench.now, Reason::TransportClose(None));
+        let Some(Event::Lost { suspect, .. }) = bench.core.poll_event() else { panic!() };
+        assert_eq!(suspect.is_some(), is_suspect, "{answer:?}");
+        // It says nothing of the next connection.
+        bench.core.join(bench.now, "/");
+        bench.core.handle_dialled(bench.now);
+        bench.text(MODERN);
+        bench.core.poll_event();
+        bench.core.handle_lost(bench.now, Reason::TransportClose(None));
+        bench.expect_lost(Reason::TransportClose(None));
+    }
+}
+
+#[test]
+fn an_event_over_which_two_connections_were_lost_is_not_given_back() {
+    for id in [None, Some(7)] {
+        let send_quota = send_quota();
+        let data = Bytes::from(vec![7; 100_000]);
+        let payload = crate::payload::encode_event("large", &data).unwrap();
+        let packet = packet("/", Body::Event { id, payload });
+        let mut permit = send_quota.reserve(1).unwrap();
+        let status = permit.write_status();
+        let mut outgoing = Outgoing { permit: Some(permit), ..Outgoing::bare(packet) };
+        let mut bench = Bench::open(Protocol::Eio4);
+        for is_convicted in [false, true] {
+            bench.core.send(bench.now, bench.core.epoch(), outgoing);
+            // Its attachment is on the way when the server has seen enough.
+            assert!(bench.core.poll_transmit(|_| ()));
+            bench.core.handle_lost(bench.now, Reason::TransportClose(None));
+            let Some(Event::Lost { suspect: Some(suspect), .. }) = bench.core.poll_event() else {
+                panic!("no suspect")
+            };
+            assert_eq!(suspect.is_convicted(), is_convicted);
+            let mut unwritten = bench.core.take_unwritten();
+            assert_eq!(
+                (unwritten.len(), send_quota.waiting()),
+                if is_convicted { (0, 0) } else { (1, 1) }
+            );
+            let Some(given_back) = unwritten.pop() else { break };
+            outgoing = given_back;
+            bench.core.join(bench.now, "/");
+            bench.core.handle_dialled(bench.now);
+            bench.text(MODERN);
+            bench.core.poll_event();
+        }
+        // One that asks for an answer is counted where that is waited for.
+        assert_eq!(send_quota.discarded(), u64::from(id.is_none()));
+        let cause = status.cause::<EmitError>();
+        assert_eq!(matches!(cause, Some(EmitError::Unsendable(_))), id.is_none(), "{cause:?}");
+    }
+}
+
+#[test]
+fn nothing_of_a_connection_that_has_ended_goes_on_in_the_next_one() {
+    let mut bench = Bench::open(Protocol::Eio4);
+    bench.send(large(80));
+    assert_eq!(bench.written().len(), 1);
+    // It is given up from this side.
+    bench.pass(45 * SECOND);
+    bench.expect_lost(Reason::PingTimeout);
+    bench.core.join(bench.now, "/");
+    bench.core.handle_dialled(bench.now);
+    bench.text(MODERN);
+    bench.core.poll_event();
+    bench.text("2");
+    bench.core.handle_lost(bench.now, Reason::TransportClose(None));
+    bench.expect_lost(Reason::TransportClose(None));
+    bench.core.join(bench.now, "/");
+    bench.core.handle_dialled(bench.now);
+    assert!(bench.written().is_empty(), "the ping was one of another connection");
+}
+
+#[test]
+fn behind_a_suspect_all_that_is_sent_is_to_be_confirmed() {
+    let question = |id| {
+        let payload = crate::payload::encode_event("e", &()).unwrap();
+        packet("/", Body::Event { id: Some(id), payload })
+    };
+    let mut bench = Bench::open(Protocol::Eio4);
+    bench.send(question(1));
+    assert_eq!(bench.core.poll_timeout(), Some(bench.now + 45 * SECOND), "its answer is enough");
+    bench.send(large(2));
+    bench.written();
+    bench.pass(SECOND);
+    bench.written();
+    // A pong to a ping that was written before it says nothing of it.
+    bench.core.handle_pong(bench.now, 0);
+    bench.send(question(3));
+    assert_eq!(bench.core.poll_timeout(), Some(bench.now + 44 * SECOND), "one ping at a time");
+}
+
+#[test]
+fn a_transport_that_gets_through_is_kept_until_it_fails_too() {
+    let reconnect = policy().jitter(0.0);
+    let transports = Allowed::WebSocketFirst;
+    let config = Config { transports, ..Bench::config(None, reconnect) };
+    let mut bench = Bench::of(config);
+    let none = || Reason::Connect(ConnectFailure::NoWebsocket("Not Found".to_owned()));
+    // There are no websockets: the same attempt goes on with polling, which has as much time.
+    bench.core.join(bench.now, "/");
+    assert_eq!(bench.core.poll_action(), Some(Action::Dial(Protocol::Eio4)));
+    assert_eq!(bench.core.transport(), Transport::WebSocket);
+    bench.now += 15 * SECOND;
+    bench.core.handle_dial_failed(bench.now, none(), None);
+    assert_eq!(bench.core.poll_action(), Some(Action::Dial(Protocol::Eio4)));
+    assert_eq!(bench.core.transport(), Transport::Polling);
+    assert_eq!(bench.core.poll_timeout(), Some(bench.now + 20 * SECOND));
+    // The form of the answer shows which revision it is of.
+    bench.core.handle_dialled(bench.now);
+    bench.core.handle_revision(bench.now, Protocol::Eio3);
+    assert_eq!(bench.core.protocol(), Some(Protocol::Eio3));
+    bench.text(PLAIN);
+    bench.text("40");
+    assert!(matches!(bench.core.poll_event(), Some(Event::Greeted(_))));
+    while bench.core.poll_event().is_some() {}
+    bench.core.handle_lost(bench.now, Reason::TransportClose(None));
+    let delay = retrying(&mut bench, 1);
+    bench.pass(delay);
+    assert_eq!(bench.core.transport(), Transport::Polling);
+    // It does not get there in time.
+    assert!(matches!(bench.core.poll_action(), Some(Action::Dial(_))));
+    bench.pass(20 * SECOND);
+    assert_eq!(bench.core.poll_action(), Some(Action::Drop));
+    let delay = retrying(&mut bench, 2);
+    bench.pass(delay);
+    assert_eq!(bench.core.transport(), Transport::WebSocket);
+    // Nor does a websocket.
+    assert!(matches!(bench.core.poll_action(), Some(Action::Dial(_))));
+    bench.pass(20 * SECOND);
+    assert_eq!(bench.core.poll_action(), Some(Action::Drop));
+    let delay = retrying(&mut bench, 3);
+    bench.pass(delay);
+    assert_eq!(bench.core.transport(), Transport::Polling);
+    bench.core.handle_upgraded();
+    assert_eq!(bench.core.transport(), Transport::WebSocket);
+}
+
+#[test]
+fn polling_alone_never_becomes_a_websocket() {
+    for (transports, is_alone) in [
+        (Allowed::WebSocket, false),
+        (Allowed::Polling, true),
+        (Allowed::WebSocketFirst, false),
+        (Allowed::PollingFirst, false),
+    ] {
+        let config = Config { transports, ..Bench::config(None, policy()) };
+        assert_eq!(Bench::of(config).core.is_polling_alone(), is_alone, "{transports:?}");
+    }
+}
+
+#[test]
+fn whoever_insists_on_a_revision_does_not_get_the_other_one_that_polling_has_shown() {
+    let transports = Allowed::Polling;
+    let config = Config { transports, ..Bench::config(Some(Protocol::Eio4), policy()) };
+    let mut bench = Bench::of(config);
+    bench.core.join(bench.now, "/");
+    bench.core.poll_action();
+    bench.core.handle_dialled(bench.now);
+    bench.core.handle_revision(bench.now, Protocol::Eio4);
+    assert_eq!(bench.core.poll_event(), None);
+    bench.core.handle_revision(bench.now, Protocol::Eio3);
+    assert_eq!(bench.core.poll_action(), Some(Action::Drop));
+    let lost = bench.core.poll_event();
+    let Some(Event::Lost { reason: Reason::Connect(failure), again: false, .. }) = lost else {
+        panic!("{lost:?}")
+    };
+    assert!(matches!(failure, ConnectFailure::Unsupported { .. }), "{failure}");
 }
 
 #[test]
@@ -776,6 +1099,7 @@ fn an_old_server_is_pinged_and_must_answer() {
     bench.pass(25 * SECOND);
     assert_eq!(bench.written(), ["2"]);
     bench.text("3");
+    assert_eq!(bench.core.poll_timeout(), Some(bench.now + 25 * SECOND));
     bench.pass(25 * SECOND);
     assert_eq!(bench.written(), ["2"]);
     bench.pass(20 * SECOND);
@@ -917,6 +1241,13 @@ fn closing_waits_for_the_goodbyes_but_not_for_ever() {
     bench.pass(5 * SECOND);
     assert_eq!(bench.core.poll_action(), Some(Action::Drop));
     bench.expect_lost(Reason::Shutdown);
+
+    let mut bench = Bench::open(Protocol::Eio4);
+    bench.leave("/");
+    bench.core.close(bench.now + 5 * SECOND);
+    bench.pass(PONG_TIMEOUT);
+    assert_eq!(bench.core.poll_action(), Some(Action::Close), "no pong, but there is time");
+    assert_eq!(bench.written(), ["ping 1", "41"]);
 }
 
 #[test]
@@ -1054,6 +1385,26 @@ fn only_a_session_that_has_lasted_begins_the_count_anew() {
         bench.core.handle_lost(bench.now, Reason::TransportClose(None));
         retrying(&mut bench, number);
     }
+}
+
+#[test]
+fn a_connection_that_takes_the_place_of_another_is_no_attempt_to_come_back() {
+    let mut bench = Bench::with(None, policy().jitter(0.0));
+    bench.core.join(bench.now, "/");
+    let delay = fail(&mut bench, 1);
+    bench.pass(delay);
+    bench.core.handle_dialled(bench.now);
+    bench.text(MODERN);
+    assert!(matches!(bench.core.poll_event(), Some(Event::Opened(_))));
+    assert_eq!(bench.core.attempt(), 1);
+    bench.core.replace(bench.now, bench.core.epoch());
+    assert_eq!(bench.core.attempt(), 0);
+    // Nor is one that nobody wants.
+    while bench.core.poll_event().is_some() || bench.core.poll_action().is_some() {}
+    bench.core.handle_dial_failed(bench.now, unreachable(), None);
+    assert_eq!(bench.core.attempt(), 1);
+    bench.core.set_wanted(false);
+    assert_eq!(bench.core.attempt(), 0);
 }
 
 #[test]
@@ -1323,11 +1674,18 @@ mod operations {
         Lost,
         Text(&'static str),
         Binary,
+        /// The transport has shown the revision.
+        Shown(Protocol),
+        Upgraded,
         Pong(u64),
+        /// To the last ping that was written.
+        PongToAll,
         Late(bool),
         /// Nothing is written for a while.
         Block(bool),
         Pass(u64),
+        /// Time goes by, and nobody looks.
+        Sleep(u64),
         Suspended(u64),
     }
 
@@ -1338,6 +1696,7 @@ mod operations {
             PLAIN,
             "40",
             "40/foo,",
+            r#"40{"sid":"id"}"#,
             "41",
             "44\"no\"",
             "42[\"e\"]",
@@ -1365,10 +1724,14 @@ mod operations {
             text.clone().prop_map(Operation::Text),
             text.prop_map(Operation::Text),
             Just(Operation::Binary),
+            prop::sample::select(vec![Protocol::Eio3, Protocol::Eio4]).prop_map(Operation::Shown),
+            Just(Operation::Upgraded),
             (0..9_u64).prop_map(Operation::Pong),
+            Just(Operation::PongToAll),
             any::<bool>().prop_map(Operation::Late),
             any::<bool>().prop_map(Operation::Block),
             (0..60_000_u64).prop_map(Operation::Pass),
+            (0..90_000_u64).prop_map(Operation::Sleep),
             (0..60_000_u64).prop_map(Operation::Suspended),
         ]
     }
@@ -1391,6 +1754,9 @@ mod operations {
                 attachments = core.reader.is_waiting();
                 root = session.root == Root::Pending;
                 closing = session.is_closing;
+                let heartbeat = Some(session.heartbeat.poll_timeout());
+                prop_assert_eq!(core.timers.at(Timer::Heartbeat), heartbeat);
+                prop_assert!(!closing || core.leaving.is_pending(), "it could be closed");
             }
             State::Closing { .. } => closing = true,
         }
@@ -1413,6 +1779,10 @@ mod operations {
         let is_unconfirmed = open && core.unconfirmed.in_doubt() > 0;
         prop_assert!(!is_unconfirmed || is_asked || runs(Timer::Confirm), "nobody asks");
         prop_assert_eq!(core.poll_timeout().is_none(), core.is_idle());
+        prop_assert!(!core.leaving.is_replacement_due(), "it could be replaced");
+        prop_assert!(!core.is_idle() || core.attempt() == 0);
+        let is_opening = matches!(core.state, State::Opening(_));
+        prop_assert!(!is_opening || !core.suspects.is_open(), "a suspect of another connection");
         prop_assert_eq!(core.ping_timeout(), open.then_some(20 * SECOND));
         prop_assert_eq!(core.strain(0.5).is_some(), open);
         Ok(())
@@ -1444,11 +1814,17 @@ mod operations {
         returned: u64,
         bytes_in: u64,
         bytes_out: u64,
+        /// The last ping.
+        ping: u64,
     }
 
     impl Traffic {
         fn note(&mut self, written: &[String]) {
-            for text in written.iter().filter(|text| !text.starts_with("ping ")) {
+            for text in written {
+                if let Some(number) = text.strip_prefix("ping ") {
+                    self.ping = number.parse().unwrap();
+                    continue;
+                }
                 // The attachment, of revision 4 and 3.
                 let data = ["b\"a\"", "b\"\\x04a\""].iter().position(|data| data == text);
                 self.bytes_out += u64::try_from(data.map_or(text.len(), |n| n + 1)).unwrap();
@@ -1472,7 +1848,11 @@ mod operations {
         let mut epoch = 0;
         let mut traffic = Traffic::default();
         let mut is_blocked = false;
+        // There is a transport, or it is dialled.
+        let mut has_link = false;
         for operation in operations {
+            let is_dialling =
+                matches!(&bench.core.state, State::Opening(opening) if opening.is_dialling());
             match operation {
                 Operation::Join(namespace) => {
                     let expected = admission(&bench.core, namespace);
@@ -1515,8 +1895,10 @@ mod operations {
                 Operation::Dialled => bench.core.handle_dialled(bench.now),
                 Operation::DialFailed => {
                     bench.refused(400);
+                    has_link &= !is_dialling;
                 }
                 Operation::Lost => {
+                    has_link &= is_dialling;
                     bench.core.handle_lost(bench.now, Reason::TransportClose(None));
                 }
                 Operation::Text(text) => {
@@ -1527,10 +1909,14 @@ mod operations {
                     bench.binary(&[4]);
                     traffic.bytes_in += 1;
                 }
+                Operation::Shown(protocol) => bench.core.handle_revision(bench.now, protocol),
+                Operation::Upgraded => bench.core.handle_upgraded(),
                 Operation::Pong(ping) => bench.core.handle_pong(bench.now, ping),
+                Operation::PongToAll => bench.core.handle_pong(bench.now, traffic.ping),
                 Operation::Late(is_more) => bench.core.note_lateness(bench.now, is_more),
                 Operation::Block(wanted) => is_blocked = wanted,
                 Operation::Pass(millis) => bench.pass(Duration::from_millis(millis)),
+                Operation::Sleep(millis) => bench.now += Duration::from_millis(millis),
                 Operation::Suspended(millis) => {
                     let gap = Duration::from_millis(millis);
                     bench.core.handle_suspended(bench.now, gap);
@@ -1578,10 +1964,22 @@ mod operations {
             let dials = actions.iter().filter(|action| matches!(action, Action::Dial(_))).count();
             prop_assert!(dials <= 1, "more than one dial at a time");
             prop_assert!(anybody || dials == 0, "a dial that nobody wants");
+            for action in &actions {
+                has_link = match action {
+                    Action::Dial(_) => true,
+                    Action::Drop => false,
+                    Action::Close => has_link,
+                };
+            }
             let is_up = matches!(bench.core.state, State::Open(_) | State::Closing { .. });
             prop_assert!(is_up || !open);
+            let is_opening = matches!(bench.core.state, State::Opening(_));
+            prop_assert_eq!(has_link, is_up || is_opening, "in {:?}", bench.core.state);
             prop_assert_eq!(bench.core.epoch(), epoch);
             let written = bench.written_up_to(if is_blocked { 1 } else { usize::MAX });
+            let is_undecided = matches!(&bench.core.state, State::Opening(opening)
+                if opening.handshake().is_some());
+            prop_assert!(is_up || is_undecided || written.is_empty(), "{:?}", written);
             let is_new = open && bench.core.protocol() == Some(Protocol::Eio4);
             prop_assert!(
                 is_new || !written.iter().any(|text| text.starts_with("40")),
@@ -1606,13 +2004,15 @@ mod operations {
     }
 
     fn run() -> impl Strategy<Value = (Vec<Operation>, Option<Protocol>)> {
-        use Operation::{Dialled, Join, Text};
+        use Operation::{Dialled, Join, Pass, Text};
         let pins = vec![None, Some(Protocol::Eio3), Some(Protocol::Eio4)];
         // Most begin with a session, which does not come about by chance very often.
         let begin = prop::sample::select(vec![
             vec![],
             vec![Join("/"), Dialled, Text(MODERN)],
             vec![Join("/"), Dialled, Text(PLAIN), Text("40")],
+            vec![Join("/"), Dialled, Text(PLAIN)],
+            vec![Join("/"), Dialled, Text(PLAIN), Pass(60), Text("3")],
             vec![Join("/"), Dialled, Text(MODERN), Text("451-[\"e\"]")],
         ]);
         let operations = (begin, prop::collection::vec(operation(), 0..80));

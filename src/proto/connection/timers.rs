@@ -98,7 +98,12 @@ impl Timers {
 #[cfg(test)]
 impl Timers {
     pub(super) fn runs(&self, timer: Timer) -> bool {
-        self.running.iter().any(|(other, _)| *other == timer)
+        self.at(timer).is_some()
+    }
+
+    /// When it is over, if it runs.
+    pub(super) fn at(&self, timer: Timer) -> Option<Instant> {
+        self.running.iter().find(|(other, _)| *other == timer).map(|&(_, at)| at)
     }
 }
 

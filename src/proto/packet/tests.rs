@@ -139,12 +139,36 @@ fn an_ack_without_an_id_is_nobodys() {
 }
 
 #[test]
+fn a_packet_counts_for_what_it_holds() {
+    let payload = event_e(r#"["e",1]"#, vec![Bytes::from_static(b"abc")]);
+    let held = payload.held();
+    for (body, size) in [
+        (Body::Event { id: None, payload: payload.clone() }, held),
+        (Body::Ack { id: 1, payload }, held),
+        (Body::Connect(Some("{}".into())), 2),
+        (Body::Connect(None), 0),
+        (Body::ConnectError(Some("1".into())), 1),
+        (Body::Disconnect, 0),
+    ] {
+        assert_eq!(Packet::new("/".into(), body.clone()).size(), size, "{body:?}");
+    }
+}
+
+#[test]
 fn attachments_are_counted_in_bytes() {
     let mut decoder = Decoder::new(Parser::Json, Limits { attachments: 2, bytes: 100 });
     decoder.text(r#"52-["e",{"_placeholder":true,"num":0}]"#.into()).unwrap();
     assert!(decoder.is_waiting());
     let refused = decoder.binary(Bytes::from(vec![0; 90])).unwrap_err();
     assert_eq!(refused, Refused::TooLarge { limit: 100 });
+    // As many as that are not too many.
+    let text = r#"51-["e",{"_placeholder":true,"num":0}]"#;
+    let json = text.len() - "51-".len();
+    for (size, fits) in [(100 - json, true), (101 - json, false)] {
+        let mut decoder = Decoder::new(Parser::Json, Limits { attachments: 2, bytes: 100 });
+        decoder.text(text.into()).unwrap();
+        assert_eq!(decoder.binary(Bytes::from(vec![0; size])).is_ok(), fits);
+    }
     assert!(!decoder.is_waiting());
 }
 

@@ -322,6 +322,7 @@ mod tests {
                 (eio3, b"1:21:\x80", 1),
                 (eio3, b"\x00\x01\xff2\x02\x01\xff4", 1),
                 (eio3, b"\x00\x01\xff2\x00\x0a\xff4", 1),
+                (eio3, b"\x00\x01\xff2\x00\x0a\xff4123456789", 1),
                 (eio3, b"\x00\x01\xff2\x00\xff4", 1),
                 (eio3, b"\x00\x01\xff2\x00\x05\xff4", 1),
             ] {
@@ -330,6 +331,18 @@ mod tests {
                 let is_refused = matches!(outcome, Err(Refused::Protocol(_)));
                 assert!(is_refused, "{}: {outcome:?}", body.escape_ascii());
             }
+        }
+    }
+
+    #[test]
+    fn an_old_server_may_send_empty_packets_which_say_nothing() {
+        for piece in [1, 2, 100] {
+            for body in [&b"0:2:400:"[..], b"\x00\x00\xff\x00\x02\xff40\x00\x00\xff"] {
+                let eio3 = Some(Protocol::Eio3);
+                assert_eq!(read(eio3, body, piece), (frames(&["40"]), Ok(eio3)));
+            }
+            let eio4 = Some(Protocol::Eio4);
+            assert_eq!(read(eio4, b"\x1e2", piece), (frames(&["", "2"]), Ok(eio4)));
         }
     }
 
@@ -347,6 +360,8 @@ mod tests {
             let (frames, outcome) = read(Some(protocol), bad.as_bytes(), 7);
             assert_eq!((frames.len(), outcome), (0, too_large()));
         }
+        let good = [&b"\x00\x01\x00\x00\xff"[..], packet(100).as_bytes()].concat();
+        assert_eq!(read(Some(Protocol::Eio3), &good, 7).0.len(), 1);
         let declared = b"\x01\x01\x00\x01\xff";
         assert_eq!(read(Some(Protocol::Eio3), declared, 9), (Vec::new(), too_large()));
         // A hundred bytes in base64.

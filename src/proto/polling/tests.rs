@@ -58,6 +58,21 @@ fn the_first_body_opens_the_session_and_tells_the_revision() {
 }
 
 #[test]
+fn there_is_no_other_poll_before_the_answer_is_read_to_its_end() {
+    let mut bench = Bench::opened(OPEN, false);
+    assert!(bench.polling.poll_get());
+    for (piece, expected) in [("4", vec![]), ("0\u{1e}", vec![frame("40")]), ("2", vec![])] {
+        bench.polling.handle_chunk(piece.as_bytes());
+        assert_eq!(bench.incoming(), expected);
+        assert!(!bench.polling.poll_get(), "{piece}");
+    }
+    bench.polling.handle_end();
+    assert!(!bench.polling.poll_get(), "it has not been read");
+    assert_eq!(bench.incoming(), [frame("2")]);
+    assert!(bench.polling.poll_get());
+}
+
+#[test]
 fn a_barrier_is_confirmed_when_the_packets_before_it_have_been_posted() {
     let mut bench = Bench::opened(OPEN, false);
     bench.polling.push(Message::Barrier(1));
