@@ -286,10 +286,10 @@ async fn an_answer_that_is_none_ends_the_session_and_is_told() {
 
 #[actix::test]
 async fn a_body_without_an_end_is_read_in_bounded_memory() {
-    let _turn = TURN.lock().await;
     // Many packets in each of the first answers, with cookies to each of them, until the server has
     // enough.
     const ROUNDS: usize = 10;
+    let _turn = TURN.lock().await;
     let body = "6\u{1e}".repeat(100_000) + "6";
     let cookies = "set-cookie: a=1\r\n".repeat(50);
     let before = support::resident();

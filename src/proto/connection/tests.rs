@@ -1067,7 +1067,7 @@ fn polling_alone_never_becomes_a_websocket() {
         (Allowed::WebSocket, false),
         (Allowed::Polling, true),
         (Allowed::WebSocketFirst, false),
-        (Allowed::PollingFirst, false),
+        (Allowed::PollingFirst { remembers: true }, false),
     ] {
         let config = Config { transports, ..Bench::config(None, policy()) };
         assert_eq!(Bench::of(config).core.is_polling_alone(), is_alone, "{transports:?}");
