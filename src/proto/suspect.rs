@@ -227,9 +227,37 @@ mod tests {
             suspects.handle_answer("/", answered);
             assert_eq!(lost(&mut suspects), expected);
         }
+        // That of another namespace has the same number, and is not its answer.
+        suspects.begin();
+        suspects.note_written(&asking, 9);
+        suspects.handle_answer("/other", 7);
+        assert!(suspects.is_open());
+        suspects.begin();
         // A server that falls silent has not said what it accepts.
         suspects.note_written(&event("behind", LARGE, 3), 8);
         assert_eq!(suspects.handle_lost(Reason::PingTimeout, false).1, None);
+    }
+
+    fn attached(count: usize) -> Outgoing {
+        let payload = encode_event("e", &vec![Bytes::new(); count]).unwrap();
+        let packet = Packet::new("/".into(), Body::Event { id: None, payload });
+        Outgoing { number: 1, ..Outgoing::bare(packet) }
+    }
+
+    #[test]
+    fn an_event_with_more_attachments_than_the_json_parser_takes_is_suspected() {
+        for (parser, count, expected) in [
+            (Parser::Json, MAX_ATTACHMENTS, false),
+            (Parser::Json, MAX_ATTACHMENTS + 1, true),
+            (Parser::Json, 3 * MAX_ATTACHMENTS, true),
+            (Parser::Msgpack, 3 * MAX_ATTACHMENTS, false),
+        ] {
+            let mut suspects = Suspects::new(parser);
+            suspects.note_written(&attached(count), 0);
+            assert_eq!(suspects.is_open(), expected);
+            let text = suspects.handle_lost(reset(), false).0.to_string();
+            assert_eq!(text.contains("10 attachments"), expected, "{text}");
+        }
     }
 
     #[test]

@@ -18,6 +18,9 @@ fn room_is_bounded_in_items_and_bytes_and_comes_back() {
     drop((first, second));
     assert_eq!((send_quota.waiting(), send_quota.waiting_bytes()), (0, 0));
     assert!(send_quota.reserve(1_000).is_some(), "a giant passes alone");
+    let light = send_quota.reserve(0).unwrap();
+    assert!(send_quota.reserve(101).is_none(), "and not next to the lightest one");
+    drop(light);
     let asking = send_quota.reserve_ack();
     assert!(asking.is_some() && send_quota.reserve_ack().is_none());
     drop(asking);
@@ -100,7 +103,7 @@ fn answers_have_room_of_their_own() {
 
 #[test]
 fn who_waits_for_room_is_woken_when_half_of_it_is_there_or_all() {
-    let send_quota = SendQuota::new(Limits { items: 4, bytes: 100, acks: 2 });
+    let send_quota = SendQuota::new(Limits { items: 4, bytes: 100, acks: 4 });
     let (first, woken) = count();
     let (second, _) = count();
     let wait = || {
@@ -124,14 +127,50 @@ fn who_waits_for_room_is_woken_when_half_of_it_is_there_or_all() {
     held.pop();
     assert_eq!(woken.get(), 2);
     // So does who waits to ask, and who waits for nothing any more.
-    let acks = (send_quota.reserve_ack(), send_quota.reserve_ack());
+    let mut acks: Vec<_> = (0..4).map(|_| send_quota.reserve_ack().unwrap()).collect();
     wait();
-    drop(acks.0);
+    acks.pop();
+    assert_eq!(woken.get(), 2);
+    acks.pop();
     assert_eq!(woken.get(), 3);
     wait();
     send_quota.turn_away();
     assert_eq!(woken.get(), 4);
     assert!(send_quota.waiters.wakers().is_empty());
+}
+
+#[test]
+fn who_waits_for_an_event_is_woken_once_by_its_last_waker() {
+    for end in [SendPermit::written, SendPermit::settled, drop] {
+        let send_quota = send_quota();
+        let mut permit = send_quota.reserve(1).unwrap();
+        let write_status = permit.write_status();
+        let ((first, first_woken), (last, last_woken)) = (count(), count());
+        for waker in [&first, &last, &last] {
+            assert_eq!(write_status.poll(&Context::from_waker(waker)), Poll::Pending);
+        }
+        end(permit);
+        assert_eq!((first_woken.get(), last_woken.get()), (0, 1));
+        assert!(write_status.poll(&Context::from_waker(&first)).is_ready());
+        assert!(write_status.waiter.waker().is_none(), "it is not kept");
+    }
+    let cx = Context::from_waker(noop_waker_ref());
+    assert_eq!(WriteStatus::written().poll(&cx), Poll::Ready(WriteOutcome::Written));
+}
+
+#[test]
+fn what_the_connection_gives_back_is_not_with_it() {
+    let send_quota = send_quota();
+    let mut permit = send_quota.reserve(1).unwrap();
+    for _ in 0..2 {
+        permit.hand();
+        permit.hand();
+        assert_eq!(permit.handed(), 1);
+        permit.take_back();
+        assert_eq!(permit.handed(), 0);
+    }
+    drop(permit);
+    assert_eq!((send_quota.handed.get(), send_quota.discarded()), (0, 1));
 }
 
 /// A waker that counts.

@@ -85,6 +85,17 @@ impl<W> Acks<W> {
         self.waiting.is_empty()
     }
 
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// How many wait whose event was sent.
+    #[cfg(test)]
+    pub(crate) fn sent_len(&self) -> usize {
+        self.waiting.values().filter(|waiting| waiting.sent.is_some()).count()
+    }
+
     /// The waiter that an answer is for.
     pub(crate) fn answered(&mut self, id: u64) -> Option<Left<W>> {
         let Waiting { waiter, sent } = self.waiting.remove(&id)?;
@@ -189,5 +200,30 @@ mod tests {
             expired += 1;
         }
         assert_eq!((expired, acks.poll_timeout(), acks.deadlines.len()), (100, None, 0));
+    }
+
+    #[test]
+    fn left_over_deadlines_are_looked_through_only_when_there_are_many() {
+        let start = Instant::now();
+        let mut acks = Acks::default();
+        for id in 0..1_001 {
+            acks.insert(id, (), start + Duration::from_secs(id));
+        }
+        assert!(acks.answered(500).is_some());
+        assert_eq!(acks.deadlines.len(), 1_001, "one is not many");
+        for id in (1..1_001).filter(|&id| id != 500) {
+            assert!(acks.answered(id).is_some());
+        }
+        assert!(acks.deadlines.len() <= 2 + SPARE, "{}", acks.deadlines.len());
+    }
+
+    #[test]
+    fn waiters_fail_in_the_order_of_the_emits() {
+        let now = Instant::now();
+        let mut acks = Acks::default();
+        for id in 0..200 {
+            acks.insert_sent(id, (), now, now);
+        }
+        assert!(acks.fail(false).iter().map(|left| left.id).eq(0..200));
     }
 }

@@ -403,6 +403,10 @@ mod tests {
                     (buffer.keys.len(), buffer.asking.len(), buffer.expiries.len()),
                     (keys, asking, expiries)
                 );
+                let is_fleeting = |one: &&Outgoing| one.is_volatile() || is_answer(one);
+                let fleeting = model.0.iter().filter(is_fleeting);
+                prop_assert!(buffer.fleeting.iter().eq(fleeting.map(|one| &one.number)));
+                prop_assert_eq!(buffer.is_empty(), model.0.is_empty());
             }
         }
     }

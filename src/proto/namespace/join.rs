@@ -500,6 +500,28 @@ mod tests {
     }
 
     #[test]
+    fn a_session_that_has_lasted_begins_the_count_of_attempts_anew() {
+        let start = Instant::now();
+        let lasting = policy().stable_after();
+        for (lasted, attempts) in [(lasting - Duration::from_millis(1), 1), (lasting, 0)] {
+            let joined = || {
+                let mut join = join(true, policy());
+                join.request(start, session(1, Protocol::Eio4));
+                join.decide(start, &Reason::JoinTimeout, true, false);
+                join.handle_reply(start);
+                assert_eq!(join.attempts(), 1);
+                join
+            };
+            let mut lost = joined();
+            lost.handle_lost(start + lasted);
+            assert_eq!(lost.attempts(), attempts);
+            let mut stopped = joined();
+            let next = stopped.decide(start + lasted, &Reason::JoinTimeout, true, false);
+            assert_eq!(next, Next::Attempt { attempt: attempts + 1, delay: SECOND });
+        }
+    }
+
+    #[test]
     fn an_answer_that_is_owed_is_waited_for() {
         let start = Instant::now();
         let mut join = join(true, policy());

@@ -132,4 +132,13 @@ mod tests {
         }
         assert_eq!(request(Protocol::Eio3, &"/".into(), Some(&auth), None), None);
     }
+
+    #[test]
+    fn credentials_that_were_fixed_are_taken_once() {
+        let auth = Auth("{}".into());
+        let mut credentials = Credentials::Fixed(Some(auth.clone()));
+        assert_eq!(credentials.take_fixed(), Some(auth));
+        assert!(matches!(credentials, Credentials::Provided));
+        assert_eq!(credentials.take_fixed(), None);
+    }
 }

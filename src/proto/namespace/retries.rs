@@ -96,6 +96,11 @@ impl<W> Retries<W> {
         self.messages.len()
     }
 
+    #[cfg(test)]
+    pub(crate) fn in_flight(&self) -> usize {
+        self.messages.len() - self.waiting.len()
+    }
+
     pub(crate) fn contains(&self, id: u64) -> bool {
         self.messages.contains_key(&id)
     }
@@ -263,6 +268,7 @@ mod tests {
         TimeOut(u64),
         Lose,
         Expire(u64),
+        Drain,
         DrainUnsent,
     }
 
@@ -274,6 +280,7 @@ mod tests {
             2 => (0..20_u64).prop_map(Operation::TimeOut),
             1 => Just(Operation::Lose),
             1 => (0..20_u64).prop_map(Operation::Expire),
+            1 => Just(Operation::Drain),
             1 => Just(Operation::DrainUnsent),
         ]
     }
@@ -331,12 +338,17 @@ mod tests {
                             let over = model.extract_if(.., |one| waits(one) && is_over(one)).count();
                             prop_assert_eq!(retries.expired(now).len(), over);
                         }
+                        Operation::Drain => {
+                            prop_assert_eq!(retries.drain().count(), model.len());
+                            model.clear();
+                        }
                         Operation::DrainUnsent => {
                             let unsent = model.extract_if(.., |one| !one.3).count();
                             prop_assert_eq!(retries.drain_unsent().len(), unsent);
                         }
                     }
                     prop_assert!(retries.messages.keys().eq(model.iter().map(|one| &one.0)));
+                    prop_assert_eq!(retries.is_empty(), model.is_empty());
                     let waiting = || model.iter().filter(|one| waits(one));
                     prop_assert!(retries.waiting.iter().eq(waiting().map(|one| &one.0)));
                     prop_assert_eq!(retries.expiry(), waiting().filter_map(|one| one.1).min());

@@ -1,3 +1,4 @@
+use bytes::Bytes;
 use serde_json::json;
 
 use super::*;
@@ -9,6 +10,7 @@ use crate::{
         packet::{self, Parser, root},
         reconnect::{Reconnect, Retry},
         refusal::Refusal,
+        suspect::Suspects,
         transports::Allowed,
     },
 };
@@ -327,13 +329,15 @@ fn emits_may_be_now_or_never() {
         permit.iter_mut().for_each(SendPermit::hand);
         permit
     };
-    let waiting: Vec<_> = waiting.into_iter().map(hand).collect();
+    let mut waiting: Vec<_> = waiting.into_iter().map(hand).collect();
     assert_eq!(socket.emit(Request { permit: send_quota.reserve(1), ..volatile(None) }), {
         Err(EmitError::Discarded)
     });
+    waiting.pop();
+    socket.emit(Request { permit: send_quota.reserve(1), ..volatile(None) }).unwrap();
     drop(waiting);
     socket.emit(Request { permit: send_quota.reserve(1), ..volatile(None) }).unwrap();
-    assert_eq!(written(&mut socket), [r#"42["v"]"#]);
+    assert_eq!(written(&mut socket), [r#"42["v"]"#, r#"42["v"]"#]);
 }
 
 #[test]
@@ -748,6 +752,80 @@ fn an_answer_that_comes_while_it_is_tried_again_is_taken() {
 }
 
 #[test]
+fn a_request_that_has_not_gone_out_is_owed_no_answer() {
+    let mut now = Instant::now();
+    let mut socket = Namespace::<&'static str>::new(setup(
+        "/",
+        Config { reconnect: Reconnect::default(), ..config() },
+    ));
+    socket.handle_open(now, session(Protocol::Eio4));
+    now += 20 * SECOND;
+    socket.handle_timeout(now);
+    events(&mut socket);
+    assert!(written(&mut socket).is_empty(), "nor does it go out any more");
+    socket.handle_timeout(socket.poll_timeout().unwrap());
+    assert_eq!(events(&mut socket), [Event::Rejoin]);
+}
+
+#[test]
+fn a_server_may_put_out_whom_it_has_not_let_in() {
+    let mut socket = socket("/");
+    socket.handle_open(Instant::now(), session(Protocol::Eio4));
+    receive(&mut socket, Body::Disconnect);
+    assert_eq!(events(&mut socket), [Event::ConnectError(Reason::ServerDisconnect)]);
+}
+
+/// The connection is lost behind this event, and that once more for each loss above one.
+fn suspect(outgoing: &Outgoing, losses: u32) -> Suspect {
+    let mut suspects = Suspects::new(Parser::Json);
+    let mut suspect = None;
+    for _ in 0..losses {
+        suspects.note_written(outgoing, 0);
+        suspect = suspects.handle_lost(Reason::TransportError("reset".to_owned()), false).1;
+    }
+    suspect.unwrap()
+}
+
+#[test]
+fn an_event_behind_which_the_connection_is_lost_each_time_fails() {
+    let now = Instant::now();
+    for retries in [0, 2] {
+        let send_quota = send_quota(10);
+        let mut socket = joined();
+        for name in ["a", "b", "c"] {
+            let emit = Emit::new(name, Bytes::from(vec![7; 70_000])).unwrap();
+            let ask = PendingAck { waiter: name, since: now, timeout: SECOND, retries, id: None };
+            let permit = send_quota.reserve(1);
+            socket.emit(Request { emit, permit, ack: Some(ask), ..request(name) }).unwrap();
+        }
+        let on_the_way = socket.take_transmit();
+        socket.handle_suspect(suspect(&on_the_way[0], 1));
+        let [Event::Suspected(event)] = &events(&mut socket)[..] else { panic!("not suspected") };
+        assert_eq!((&*event.event, event.attachments), ("a", 1));
+        let told = [
+            Event::Answered("a", Err(AckError::Unsendable(event.clone()))),
+            Event::Unsendable(event.clone()),
+        ];
+        if retries > 0 {
+            socket.handle_lost(now, Reason::PingTimeout, true);
+            events(&mut socket);
+            // Now they go one by one, each with its attachment.
+            assert_eq!(rejoin(&mut socket, now, 2).len(), 1);
+            events(&mut socket);
+        }
+        socket.handle_suspect(suspect(&on_the_way[0], 2));
+        assert_eq!(events(&mut socket), told);
+        assert_eq!((socket.tally().unanswered, send_quota.discarded()), (1, 0));
+        drop(on_the_way);
+        // It is over with it, and with nothing else.
+        let reply = Body::Ack { id: 0, payload: encode_reply(&()).unwrap() };
+        let epoch = socket.epoch().unwrap();
+        socket.handle_packet(now, epoch, Packet::new(root(), reply));
+        assert_eq!(socket.tally().late, 1);
+    }
+}
+
+#[test]
 fn answers_to_the_server_stay_in_their_session() {
     let mut socket = joined();
     let reply = || encode_reply(&1).unwrap();
@@ -779,6 +857,10 @@ fn a_refused_root_owes_no_answer() {
     socket.leave(Reason::ClientDisconnect);
     socket.handle_refused(now, Reason::ServerDisconnect);
     assert!(socket.join(now), "it takes another connection");
+    // Whoever has not ended ends with it.
+    socket.handle_refused(now, Reason::ServerDisconnect);
+    assert_eq!(events(&mut socket).last(), Some(&Event::ConnectError(Reason::ServerDisconnect)));
+    assert_eq!(socket.ended(), Some(&Reason::ServerDisconnect));
 }
 
 #[test]
@@ -952,20 +1034,31 @@ fn a_request_that_is_never_answered_is_made_again() {
 mod operations {
     //! Random operations: every waiter has exactly one outcome, and nothing follows an end.
 
-    use std::collections::HashMap;
+    use std::{
+        collections::{HashMap, HashSet},
+        task::{Context, Poll, Waker},
+    };
 
     use proptest::{prelude::*, test_runner::TestCaseResult};
 
     use super::*;
-    use crate::fuzz::mutate;
+    use crate::{
+        backpressure::send_quota::{WriteOutcome, WriteStatus},
+        fuzz::mutate,
+        proto::emit::Place,
+    };
 
     #[derive(Debug, Clone)]
     enum Operation {
-        Emit,
         /// It may wait for this time.
-        EmitFor(u64),
+        Emit {
+            place: Place,
+            millis: Option<u64>,
+        },
         Ask {
+            place: Place,
             retries: u32,
+            millis: Option<u64>,
         },
         Open,
         Auth(bool),
@@ -985,43 +1078,166 @@ mod operations {
         Pass(u64),
     }
 
-    fn operation() -> impl Strategy<Value = Operation> {
+    fn place() -> impl Strategy<Value = Place> {
         prop_oneof![
-            Just(Operation::Emit),
-            (0..15_000_u64).prop_map(Operation::EmitFor),
-            (0..3_u32).prop_map(|retries| Operation::Ask { retries }),
-            (0..3_u32).prop_map(|retries| Operation::Ask { retries }),
-            Just(Operation::Open),
-            any::<bool>().prop_map(Operation::Auth),
-            Just(Operation::Reply),
-            Just(Operation::Reply),
-            Just(Operation::Refuse),
-            Just(Operation::Disconnect),
-            (0..20_u64).prop_map(Operation::Ack),
-            Just(Operation::Event),
-            any::<(bool, bool)>()
-                .prop_map(|(again, unwritten)| Operation::Lost { again, unwritten }),
-            Just(Operation::Join),
-            Just(Operation::Leave),
-            Just(Operation::TakeUnsent),
-            (0..15_000_u64).prop_map(Operation::Pass),
+            3 => Just(Place::Last),
+            1 => Just(Place::Latest("a".into())),
+            1 => Just(Place::None),
         ]
     }
 
+    fn lifetime() -> impl Strategy<Value = Option<u64>> {
+        prop::option::of(0..15_000_u64)
+    }
+
+    fn operation() -> impl Strategy<Value = Operation> {
+        prop_oneof![
+            2 => (place(), lifetime())
+                .prop_map(|(place, millis)| Operation::Emit { place, millis }),
+            2 => (place(), 0..3_u32, lifetime())
+                .prop_map(|(place, retries, millis)| Operation::Ask { place, retries, millis }),
+            1 => Just(Operation::Open),
+            1 => any::<bool>().prop_map(Operation::Auth),
+            2 => Just(Operation::Reply),
+            1 => Just(Operation::Refuse),
+            1 => Just(Operation::Disconnect),
+            1 => (0..20_u64).prop_map(Operation::Ack),
+            1 => Just(Operation::Event),
+            1 => any::<(bool, bool)>()
+                .prop_map(|(again, unwritten)| Operation::Lost { again, unwritten }),
+            1 => Just(Operation::Join),
+            1 => Just(Operation::Leave),
+            1 => Just(Operation::TakeUnsent),
+            1 => (0..15_000_u64).prop_map(Operation::Pass),
+        ]
+    }
+
+    /// What becomes of the events, as their permits tell.
+    struct Fates {
+        plain: Arc<SendQuota>,
+        asking: Arc<SendQuota>,
+        /// Of the emits with retries.
+        surely: Arc<SendQuota>,
+        of_plain: Vec<Arc<WriteStatus>>,
+        of_asking: HashMap<usize, Arc<WriteStatus>>,
+    }
+
+    impl Fates {
+        fn permit(quota: &Arc<SendQuota>) -> (Option<SendPermit>, Arc<WriteStatus>) {
+            let mut permit = quota.reserve(5).unwrap();
+            let status = permit.write_status();
+            (Some(permit), status)
+        }
+
+        fn plain(&mut self) -> Option<SendPermit> {
+            let (permit, status) = Self::permit(&self.plain);
+            self.of_plain.push(status);
+            permit
+        }
+
+        fn asking(&mut self, waiter: usize, retries: u32) -> Option<SendPermit> {
+            let quota = if retries == 0 { &self.asking } else { &self.surely };
+            let (permit, status) = Self::permit(quota);
+            self.of_asking.insert(waiter, status);
+            permit
+        }
+
+        fn outcome(status: &WriteStatus) -> Option<WriteOutcome> {
+            match status.poll(&Context::from_waker(Waker::noop())) {
+                Poll::Ready(outcome) => Some(outcome),
+                Poll::Pending => None,
+            }
+        }
+
+        /// How many were given up, and for how many of them nobody said why.
+        fn given_up(&self) -> (u64, u64) {
+            let is_over =
+                |status: &&Arc<WriteStatus>| Self::outcome(status) == Some(WriteOutcome::Discarded);
+            let over = self.of_plain.iter().filter(is_over);
+            let silent = over.clone().filter(|status| status.cause::<EmitError>().is_none());
+            (over.map(|_| 1_u64).sum(), silent.map(|_| 1_u64).sum())
+        }
+
+        /// How many wait, or are with the connection, and nobody who awaits them has heard.
+        fn open(&self) -> usize {
+            self.of_plain.iter().filter(|status| Self::outcome(status).is_none()).count()
+        }
+
+        fn check(
+            &self,
+            socket: &mut Namespace<usize>,
+            on_the_way: &[Outgoing],
+            waiting: usize,
+            never_sent: u64,
+        ) -> TestCaseResult {
+            let Self { plain, asking, surely, .. } = self;
+            let with_permit = |quota: &Arc<SendQuota>, asks: bool| {
+                let is_one = |one: &&Outgoing| one.permit.is_some() && one.is_plain() != asks;
+                let count = on_the_way.iter().filter(is_one).count();
+                // The connection has those, and no others.
+                let probe = quota.reserve(0).unwrap();
+                let handed = probe.handed();
+                probe.settled();
+                prop_assert_eq!(handed, count);
+                Ok::<_, TestCaseError>(count)
+            };
+            let (plain_sent, asking_sent) =
+                (with_permit(plain, false)?, with_permit(asking, true)?);
+            let held = plain.waiting() + asking.waiting();
+            prop_assert_eq!(held, socket.buffered() + plain_sent + asking_sent, "room is lost");
+            prop_assert_eq!(surely.waiting(), socket.retries.len(), "room is lost");
+            let asks = asking.waiting() - asking_sent;
+            prop_assert!(asks <= waiting, "nobody waits for what is buffered");
+            // Each is counted once.
+            let (given_up, silent) = self.given_up();
+            let replaced = socket.tally().replaced;
+            prop_assert!(silent <= replaced, "an event is given up, and nobody says why");
+            prop_assert_eq!(plain.discarded(), given_up - silent);
+            prop_assert_eq!(surely.discarded(), never_sent);
+            if socket.ended().is_some() {
+                prop_assert!(self.open() <= plain_sent, "somebody waits for ever");
+            }
+            Ok(())
+        }
+    }
+
     /// A deadline is there exactly when something is waited for.
-    fn check_deadlines(socket: &Namespace<usize>) -> TestCaseResult {
+    fn check_deadlines(
+        socket: &Namespace<usize>,
+        now: Instant,
+        (asking, surely): (usize, usize),
+    ) -> TestCaseResult {
         let Namespace { join, acks, buffer, retries, .. } = socket;
         prop_assert_eq!(acks.poll_timeout().is_some(), !acks.is_empty());
         let is_idle = join.is_joined() || join.is_waiting() || join.ended().is_some();
         prop_assert_eq!(join.poll_timeout().is_none(), is_idle);
         let expiry = buffer.expiry().into_iter().chain(retries.expiry()).min();
-        prop_assert!(expiry.is_none() || socket.sweep.is_some(), "nothing would expire");
-        let nothing_waits = buffer.is_empty() && retries.is_empty() && acks.is_empty();
+        let is_swept = |at: Instant| socket.sweep.is_some_and(|sweep| sweep <= at.max(now + SWEEP));
+        prop_assert!(expiry.is_none_or(is_swept), "it would expire late");
+        // Whoever waits for an answer is in one table, and what is sent belongs to a session.
+        prop_assert_eq!(retries.len(), surely);
+        prop_assert_eq!(acks.len(), asking + retries.in_flight());
+        prop_assert!(socket.is_joined() || acks.sent_len() + retries.in_flight() == 0);
+        let nothing_waits = (buffer.len(), retries.len(), acks.len()) == (0, 0, 0);
         prop_assert_eq!(socket.is_done(), nothing_waits || socket.ended().is_some());
         prop_assert!(socket.join_id().is_none_or(|id| id == socket.last_join_id()));
         prop_assert_eq!(socket.join_id().is_some(), join.is_joined() || join.is_joining());
         prop_assert!(!socket.is_joined() || socket.has_begun());
         Ok(())
+    }
+
+    fn placed(place: Place) -> Emit {
+        let emit = Emit::new("e", ()).unwrap();
+        match place {
+            Place::Last => emit,
+            Place::Latest(key) => emit.latest(key),
+            Place::None => emit.volatile(),
+        }
+    }
+
+    /// The connection writes what it has.
+    fn write(on_the_way: &mut Vec<Outgoing>) {
+        on_the_way.drain(..).filter_map(|one| one.permit).for_each(SendPermit::written);
     }
 
     #[expect(clippy::too_many_lines, reason = "an arm for each operation and event")]
@@ -1040,8 +1256,21 @@ mod operations {
         let (mut epoch, mut asked) = (0, 0_usize);
         let mut outcomes: HashMap<usize, u32> = HashMap::new();
         let mut ready = false;
-        let send_quota = send_quota(1_000);
-        let mut on_the_way = Vec::new();
+        let mut fates = Fates {
+            plain: send_quota(1_000),
+            asking: send_quota(1_000),
+            surely: send_quota(1_000),
+            of_plain: Vec::new(),
+            of_asking: HashMap::new(),
+        };
+        // Those with retries.
+        let mut surely = HashSet::new();
+        let mut never_sent = 0;
+        let mut on_the_way: Vec<Outgoing> = Vec::new();
+        // Emits that a server has answered before they were sent.
+        let mut early_answers = 0;
+        // The last connection that was lost.
+        let mut gone = 0;
         // Requests to join on this connection.
         let mut requests = 0;
         // At the end, time runs out for whoever still waits.
@@ -1050,30 +1279,33 @@ mod operations {
             let packet = |body| Packet::new(root(), body);
             let was_over = socket.ended().is_some();
             match operation {
-                Operation::Emit => {
-                    let permit = send_quota.reserve(5);
-                    let taken = socket.emit(Request { permit, ..request("e") });
-                    prop_assert_eq!(taken.is_err(), was_over);
+                Operation::Emit { place, millis } => {
+                    let permit = fates.plain();
+                    let expires = millis.map(|millis| now + Duration::from_millis(millis));
+                    let is_untimely = place == Place::None && !ready;
+                    let emit = placed(place);
+                    let taken = socket.emit(Request { emit, permit, expires, ..request("e") });
+                    prop_assert_eq!(taken.is_err(), was_over || is_untimely);
                 }
-                Operation::EmitFor(millis) => {
-                    let permit = send_quota.reserve(5);
-                    let expires = Some(now + Duration::from_millis(millis));
-                    let taken = socket.emit(Request { permit, expires, ..request("e") });
-                    prop_assert_eq!(taken.is_err(), was_over);
-                }
-                Operation::Ask { retries } => {
+                Operation::Ask { place, retries, millis } => {
                     asked += 1;
                     let timeout = 10 * SECOND;
                     let ask = PendingAck { waiter: asked, since: now, timeout, retries, id: None };
-                    let permit = send_quota.reserve(5);
-                    let request = Request { permit, ack: Some(ask), ..request("e") };
-                    prop_assert_eq!(socket.emit(request).is_err(), was_over);
+                    let permit = fates.asking(asked, retries);
+                    if retries > 0 {
+                        surely.insert(asked);
+                    }
+                    let expires = millis.map(|millis| now + Duration::from_millis(millis));
+                    let is_untimely = place == Place::None && !ready;
+                    let emit = placed(place);
+                    let request = Request { emit, permit, expires, ack: Some(ask), ..request("e") };
+                    prop_assert_eq!(socket.emit(request).is_err(), was_over || is_untimely);
                 }
                 Operation::Open => {
                     if socket.epoch().is_none() {
                         epoch += 1;
                         requests = 0;
-                        on_the_way.clear();
+                        write(&mut on_the_way);
                     }
                     socket.handle_open(now, Session { epoch, ..session(Protocol::Eio4) });
                 }
@@ -1107,8 +1339,11 @@ mod operations {
                 Operation::Lost { again, unwritten } => {
                     if unwritten {
                         socket.take_back(on_the_way.drain(..));
+                    } else {
+                        write(&mut on_the_way);
                     }
                     socket.handle_lost(now, Reason::PingTimeout, again);
+                    gone = epoch;
                 }
                 Operation::Join => drop(socket.join(now)),
                 Operation::Leave => socket.leave(Reason::ClientDisconnect),
@@ -1118,22 +1353,39 @@ mod operations {
                     socket.handle_timeout(now);
                 }
             }
+            if !was_over && socket.ended().is_some() {
+                socket.strand();
+            }
             while let Some(event) = socket.poll_event() {
                 match event {
-                    Event::Answered(waiter, _) => *outcomes.entry(waiter).or_default() += 1,
+                    Event::Answered(waiter, outcome) => {
+                        *outcomes.entry(waiter).or_default() += 1;
+                        early_answers += usize::from(outcome.is_ok() && !ready);
+                        let was_sent = !matches!(outcome, Err(AckError::NeverSent(_)));
+                        never_sent += u64::from(!was_sent && surely.contains(&waiter));
+                        if let Some(cause) = fates.of_asking[&waiter].cause::<EmitError>() {
+                            let told = Err(AckError::NeverSent(cause.clone()));
+                            prop_assert_eq!(outcome, told, "two stories");
+                        }
+                    }
                     Event::Received { .. } => prop_assert!(!was_over, "after the end"),
                     Event::Ready { .. } => {
                         prop_assert!(!ready, "ready twice");
                         ready = true;
+                        early_answers = 0;
                     }
                     Event::Disconnected(_) => {
                         prop_assert!(ready, "disconnected, and never was connected");
                         ready = false;
                     }
                     Event::ConnectError(_) => prop_assert!(!ready),
-                    Event::Retrying { attempt, .. } => prop_assert!(!ready && attempt <= 3),
+                    Event::Retrying { attempt, .. } => {
+                        prop_assert!(!ready && attempt <= 3);
+                        prop_assert_eq!(attempt, socket.attempts());
+                    }
                     Event::GaveUp { attempts, .. } => {
-                        prop_assert!(!ready && attempts <= 3 && socket.ended().is_some());
+                        prop_assert!(!ready && (1..=3).contains(&attempts));
+                        prop_assert!(socket.ended().is_some());
                     }
                     Event::Rejoin => prop_assert!(!ready && socket.ended().is_none()),
                     Event::AuthUnused => {}
@@ -1146,20 +1398,27 @@ mod operations {
                     }
                 }
             }
-            for outgoing in socket.take_transmit() {
+            for mut outgoing in socket.take_transmit() {
                 let early = matches!(outgoing.packet.body, Body::Connect(_));
                 prop_assert!(early || ready, "sent before the namespace was joined");
+                prop_assert!(outgoing.expires.is_none_or(|at| at >= now), "it had expired");
                 if early {
                     requests += 1;
-                    on_the_way.clear();
+                    write(&mut on_the_way);
                 } else {
+                    outgoing.permit.iter_mut().for_each(SendPermit::hand);
                     on_the_way.push(outgoing);
                 }
             }
             prop_assert_eq!(socket.is_joined(), ready);
-            check_deadlines(&socket)?;
-            let held = socket.buffered() + socket.retries.len() + on_the_way.len();
-            prop_assert!(send_quota.waiting() <= held, "room is lost");
+            prop_assert!(socket.epoch().is_none_or(|on| on > gone), "that connection is lost");
+            let open = || (1..=asked).filter(|waiter| !outcomes.contains_key(waiter));
+            let sure = open().filter(|waiter| surely.contains(waiter)).count();
+            let waiting = open().count() - sure;
+            check_deadlines(&socket, now, (waiting, sure))?;
+            fates.check(&mut socket, &on_the_way, waiting + early_answers, never_sent)?;
+            let tally = socket.tally();
+            prop_assert_eq!(tally.acked, tally.round_trips.count());
             if let Some(timeout) = socket.poll_timeout() {
                 prop_assert!(timeout < now + 86_401 * SECOND);
             }
