@@ -5,7 +5,10 @@ use std::{
     time::Instant,
 };
 
-use crate::{proto::ticket::SessionTicket, runtime::task::Teller};
+use crate::{
+    proto::ticket::SessionTicket,
+    runtime::task::{Purge, Teller},
+};
 
 /// How a namespace is ended by a shutdown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,22 +48,18 @@ pub(crate) struct ShutdownLatch {
 /// Tells a caller that a shutdown is over.
 pub(crate) type ShutdownSender = Teller<Vec<SessionTicket>>;
 
-/// Callers that have gone are forgotten when there are twice as many as at the last look, and this number.
-const SPARE: usize = 64;
-
 /// Callers that wait for the end: as many as there are futures of the application.
 #[derive(Debug, Default)]
 pub(crate) struct ShutdownWaiters {
     all: Vec<ShutdownSender>,
-    /// How many there were at the last look for those that have gone.
-    known: usize,
+    purge: Purge,
 }
 
 impl ShutdownWaiters {
     fn push(&mut self, waiter: ShutdownSender) {
-        if self.all.len() >= self.known.saturating_mul(2).saturating_add(SPARE) {
+        if self.purge.is_due(self.all.len()) {
             self.all.retain(|waiter| !waiter.is_canceled());
-            self.known = self.all.len();
+            self.purge.done(self.all.len());
         }
         self.all.push(waiter);
     }
@@ -182,7 +181,7 @@ mod tests {
                 waiting.push(done);
             }
             let waiters = requests.requests().waiters.all.len() + latch.waiters.all.len();
-            assert!(waiters <= 2 * (2 * waiting.len() + SPARE) + 2, "{waiters}");
+            assert!(waiters <= 2 * (2 * waiting.len() + task::SPARE) + 2, "{waiters}");
             if number % 1_000 == 999 {
                 let (earliest, _, waiters) = inbox.take().unwrap();
                 assert_eq!(earliest, until);

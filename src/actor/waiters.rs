@@ -11,7 +11,7 @@ use crate::{
         proxy_failure::ProxyFailure,
         reason::{ConnectFailure, Reason},
     },
-    runtime::task::Teller,
+    runtime::task::{Purge, Teller},
 };
 
 /// Why waiting for a namespace ended without success.
@@ -47,17 +47,13 @@ const FEW: u32 = 3;
 
 pub(crate) type ReadySender = Teller<Result<Ready, ReadyError>>;
 
-/// Callers that have gone are forgotten when there are twice as many as at the last look, and this number.
-const SPARE: usize = 64;
-
 #[derive(Debug)]
 pub(crate) struct Waiters {
     /// By their deadlines, and in the order in which they came.
     all: BTreeMap<(Instant, u64), Waiter>,
     /// Counts those that came.
     came: u64,
-    /// The number at which there is the next look for those that have gone.
-    full: usize,
+    purge: Purge,
     patience: Patience,
 }
 
@@ -107,7 +103,7 @@ impl Waiter {
 
 impl Waiters {
     pub(crate) fn new(patience: Patience) -> Self {
-        Self { all: BTreeMap::new(), came: 0, full: SPARE, patience }
+        Self { all: BTreeMap::new(), came: 0, purge: Purge::default(), patience }
     }
 
     /// A caller begins to wait, unless that makes no sense. `last` is the last failure to connect.
@@ -118,9 +114,9 @@ impl Waiters {
         {
             return waiter.tell(Err(ReadyError::Failing(last.clone())));
         }
-        if self.all.len() >= self.full {
+        if self.purge.is_due(self.all.len()) {
             self.all.retain(|_, waiter| !waiter.sender.is_canceled());
-            self.full = self.all.len().saturating_mul(2).saturating_add(SPARE);
+            self.purge.done(self.all.len());
         }
         self.came = self.came.wrapping_add(1);
         self.all.insert((deadline, self.came), waiter);
@@ -263,7 +259,11 @@ mod tests {
             if number % 100 == 0 {
                 waiting.push((number % 7, outcome));
             }
-            assert!(waiters.all.len() <= 2 * waiting.len() + 2 * SPARE, "{}", waiters.all.len());
+            assert!(
+                waiters.all.len() <= 2 * waiting.len() + 2 * task::SPARE,
+                "{}",
+                waiters.all.len()
+            );
         }
         for second in 0..7 {
             waiters.handle_timeout(at(second), None);

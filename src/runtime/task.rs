@@ -28,6 +28,33 @@ pub(crate) fn poll_again(cx: &mut Context<'_>) {
     }
 }
 
+/// Says when a list is to be looked through for [tellers](Teller) whose tasks have gone: when there are twice as many
+/// as the last look has left, and [some more](SPARE). So a look costs each of them little.
+#[derive(Debug)]
+pub(crate) struct Purge {
+    /// The number at which the next look is due.
+    full: usize,
+}
+
+pub(crate) const SPARE: usize = 64;
+
+impl Default for Purge {
+    fn default() -> Self {
+        Self { full: SPARE }
+    }
+}
+
+impl Purge {
+    pub(crate) fn is_due(&self, tellers: usize) -> bool {
+        tellers >= self.full
+    }
+
+    /// There was a look, which has left as many.
+    pub(crate) fn done(&mut self, left: usize) {
+        self.full = left.saturating_mul(2).saturating_add(SPARE);
+    }
+}
+
 /// A future with code of the application in it, polled and dropped through the guard.
 pub(crate) struct Task<T>(Option<Pin<Box<dyn Future<Output = T>>>>);
 
