@@ -145,14 +145,14 @@ impl Driver {
         }
     }
 
-    /// Gives a connection up, and goes on with telling the server so.
+    /// Gives a connection up. What the server is told goes on in [`part`](Self::part).
     fn hang_up(&mut self, link: Link, cx: &mut TaskContext<'_>) {
         if let Link::Up(transport) | Link::Closing { transport, said: false } = link {
             self.farewell.0 = transport.hang_up(cx);
         }
-        self.part(cx);
     }
 
+    /// Goes on with telling the server that a connection has been given up.
     fn part(&mut self, cx: &mut TaskContext<'_>) {
         self.farewell.0.take_if(|farewell| farewell.as_mut().poll(cx).is_ready());
     }
@@ -247,7 +247,6 @@ impl Driver {
         while let Some(action) = connection.core.poll_action() {
             self.act(action, &connection.core, cx);
         }
-        self.part(cx);
         self.dial(connection, now, cx);
         connection.core.note_lateness(now, false);
         let outcome = self.read(connection, now, cx).and_then(|inflow| {
@@ -265,6 +264,7 @@ impl Driver {
             connection.core.handle_lost(now, reason);
             Inflow::Dry
         });
+        self.part(cx);
         connection.route();
         connection.dispatch();
         connection.account();
