@@ -1,7 +1,7 @@
 //! Events that wait to be sent while their namespace is not joined.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, hash_map::Entry},
+    collections::{BTreeMap, BTreeSet, HashMap},
     time::Instant,
 };
 
@@ -96,11 +96,9 @@ impl Buffer {
     /// Takes one that has left out of the indexes.
     fn forget(&mut self, outgoing: &Outgoing) {
         let number = outgoing.number;
-        if let Some(key) = outgoing.key()
-            && let Entry::Occupied(entry) = self.keys.entry(key.clone())
-            && *entry.get() == number
-        {
-            entry.remove();
+        // No other one that waits has this key.
+        if let Some(key) = outgoing.key() {
+            self.keys.remove(key);
         }
         if let Some(id) = outgoing.ack_id() {
             self.asking.remove(&id);

@@ -286,75 +286,75 @@ mod tests {
     }
 
     proptest! {
-            #[test]
-            fn it_does_what_a_list_does_that_is_searched(
-                operations in collection::vec(operation(), 1..60),
-            ) {
-                let start = Instant::now();
-                let at = |seconds| start + Duration::from_secs(seconds);
-                // Id, expiry, whether it is in flight, whether it was ever sent.
-                let mut model = Vec::<(u64, Option<Instant>, bool, bool)>::new();
-                let mut retries = Retries::new(3);
-                for (id, operation) in (0..).zip(operations) {
-                    let waits = |one: &(u64, Option<Instant>, bool, bool)| !one.2;
-                    match operation {
-                        Operation::Push(expires) => {
-                            let expires = expires.map(at);
-                            retries.push(id, Message { expires, ..message(5) });
-                            model.push((id, expires, false, false));
-                        }
-                        Operation::Next => {
-                            let in_flight = model.iter().filter(|one| one.2).count();
-                            let first = model.iter_mut().find(|one| !one.2 && in_flight < 3);
-                            let first = first.map(|one| {
-                                (one.2, one.3) = (true, true);
-                                one.0
-                            });
-                            let next = retries.next().map(|(id, _)| id);
-                            prop_assert_eq!(next, first);
-                            if let Some(id) = next {
-    retries.note_sent(id);
-    }
-                        }
-                        Operation::Remove(id) => {
-                            let known = model.extract_if(.., |one| one.0 == id).count();
-                            prop_assert_eq!(retries.remove(id).is_some(), known == 1);
-                        }
-                        Operation::TimeOut(id) => {
-                            prop_assert!(retries.timed_out(id).is_none());
-                            model.iter_mut().filter(|one| one.0 == id).for_each(|one| one.2 = false);
-                        }
-                        Operation::Lose => {
-                            let lost = model.iter_mut().filter(|one| one.2).map(|one| {
-                                one.2 = false;
-                                one.0
-                            });
-                            prop_assert!(retries.lost().into_iter().eq(lost));
-                        }
-                        Operation::Expire(seconds) => {
-                            let now = at(seconds);
-                            let is_over =
-                                |one: &mut (_, Option<Instant>, _, _)| one.1.is_some_and(|at| at <= now);
-                            let over = model.extract_if(.., |one| waits(one) && is_over(one)).count();
-                            prop_assert_eq!(retries.expired(now).len(), over);
-                        }
-                        Operation::Drain => {
-                            prop_assert_eq!(retries.drain().count(), model.len());
-                            model.clear();
-                        }
-                        Operation::DrainUnsent => {
-                            let unsent = model.extract_if(.., |one| !one.3).count();
-                            prop_assert_eq!(retries.drain_unsent().len(), unsent);
+        #[test]
+        fn it_does_what_a_list_does_that_is_searched(
+            operations in collection::vec(operation(), 1..60),
+        ) {
+            let start = Instant::now();
+            let at = |seconds| start + Duration::from_secs(seconds);
+            // Id, expiry, whether it is in flight, whether it was ever sent.
+            let mut model = Vec::<(u64, Option<Instant>, bool, bool)>::new();
+            let mut retries = Retries::new(3);
+            for (id, operation) in (0..).zip(operations) {
+                let waits = |one: &(u64, Option<Instant>, bool, bool)| !one.2;
+                match operation {
+                    Operation::Push(expires) => {
+                        let expires = expires.map(at);
+                        retries.push(id, Message { expires, ..message(5) });
+                        model.push((id, expires, false, false));
+                    }
+                    Operation::Next => {
+                        let in_flight = model.iter().filter(|one| one.2).count();
+                        let first = model.iter_mut().find(|one| !one.2 && in_flight < 3);
+                        let first = first.map(|one| {
+                            (one.2, one.3) = (true, true);
+                            one.0
+                        });
+                        let next = retries.next().map(|(id, _)| id);
+                        prop_assert_eq!(next, first);
+                        if let Some(id) = next {
+                            retries.note_sent(id);
                         }
                     }
-                    prop_assert!(retries.messages.keys().eq(model.iter().map(|one| &one.0)));
-                    prop_assert_eq!(retries.is_empty(), model.is_empty());
-                    let waiting = || model.iter().filter(|one| waits(one));
-                    prop_assert!(retries.waiting.iter().eq(waiting().map(|one| &one.0)));
-                    prop_assert_eq!(retries.expiry(), waiting().filter_map(|one| one.1).min());
-                    let expire = waiting().filter(|one| one.1.is_some()).count();
-                    prop_assert_eq!(retries.expiries.len(), expire, "nothing is left behind");
+                    Operation::Remove(id) => {
+                        let known = model.extract_if(.., |one| one.0 == id).count();
+                        prop_assert_eq!(retries.remove(id).is_some(), known == 1);
+                    }
+                    Operation::TimeOut(id) => {
+                        prop_assert!(retries.timed_out(id).is_none());
+                        model.iter_mut().filter(|one| one.0 == id).for_each(|one| one.2 = false);
+                    }
+                    Operation::Lose => {
+                        let lost = model.iter_mut().filter(|one| one.2).map(|one| {
+                            one.2 = false;
+                            one.0
+                        });
+                        prop_assert!(retries.lost().into_iter().eq(lost));
+                    }
+                    Operation::Expire(seconds) => {
+                        let now = at(seconds);
+                        let is_over =
+                            |one: &mut (_, Option<Instant>, _, _)| one.1.is_some_and(|at| at <= now);
+                        let over = model.extract_if(.., |one| waits(one) && is_over(one)).count();
+                        prop_assert_eq!(retries.expired(now).len(), over);
+                    }
+                    Operation::Drain => {
+                        prop_assert_eq!(retries.drain().count(), model.len());
+                        model.clear();
+                    }
+                    Operation::DrainUnsent => {
+                        let unsent = model.extract_if(.., |one| !one.3).count();
+                        prop_assert_eq!(retries.drain_unsent().len(), unsent);
+                    }
                 }
+                prop_assert!(retries.messages.keys().eq(model.iter().map(|one| &one.0)));
+                prop_assert_eq!(retries.is_empty(), model.is_empty());
+                let waiting = || model.iter().filter(|one| waits(one));
+                prop_assert!(retries.waiting.iter().eq(waiting().map(|one| &one.0)));
+                prop_assert_eq!(retries.expiry(), waiting().filter_map(|one| one.1).min());
+                let expire = waiting().filter(|one| one.1.is_some()).count();
+                prop_assert_eq!(retries.expiries.len(), expire, "nothing is left behind");
             }
         }
+    }
 }
