@@ -26,7 +26,9 @@ pub use dialer::Dialer;
 pub(crate) use endpoint::Endpoint;
 pub(crate) use link::Link;
 pub use proxy::Proxy;
-pub(crate) use request::{Headers, Pairs, PairsProvider, Query, RequestError, is_of_the_protocol};
+pub(crate) use request::{
+    Headers, Pairs, PairsProvider, Query, RequestError, basic_credentials, is_of_the_protocol,
+};
 pub use tcp::IpFamily;
 pub(crate) use tcp::Tcp;
 pub(crate) use tls::Session;

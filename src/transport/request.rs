@@ -4,6 +4,7 @@
 use std::fmt;
 
 use awc::http::header::{self, HeaderName, HeaderValue};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use thiserror::Error;
 
 use crate::{
@@ -20,6 +21,11 @@ pub(crate) enum RequestError {
     /// A parameter of the query that belongs to the protocol.
     #[error("parameter {} of the query belongs to the protocol: leave it out", crate::display::Excerpt(.0))]
     Query(String),
+}
+
+/// A user and a password, as Basic authentication has them behind `Basic ` (RFC 7617).
+pub(crate) fn basic_credentials(user: &[u8], password: &[u8]) -> String {
+    STANDARD.encode([user, b":", password].concat())
 }
 
 /// Names and values.

@@ -4,7 +4,6 @@
 use std::path::PathBuf;
 use std::{fmt, net::IpAddr, time::Duration};
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::Serialize;
 
 #[cfg(feature = "rustls")]
@@ -19,7 +18,7 @@ use crate::{
         ticket::SessionTicket, transports::Transport,
     },
     runtime::provider::{DialContext, JoinContext, Provider},
-    transport::{Dialer, IpFamily, Proxy, Through},
+    transport::{Dialer, IpFamily, Proxy, Through, basic_credentials},
 };
 
 /// There are two, and one named twice counts once.
@@ -74,7 +73,8 @@ impl ClientBuilder {
     /// want. The user must have no colon: the other side takes the first one for the end of the name (RFC 7617).
     #[must_use]
     pub fn basic_auth(self, user: impl fmt::Display, password: impl fmt::Display) -> Self {
-        let credentials = STANDARD.encode(format!("{user}:{password}"));
+        let (user, password) = (user.to_string(), password.to_string());
+        let credentials = basic_credentials(user.as_bytes(), password.as_bytes());
         self.header("authorization", format!("Basic {credentials}"))
     }
 

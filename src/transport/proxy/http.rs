@@ -7,7 +7,6 @@
 //! ```
 
 use actix_codec::{AsyncRead, AsyncWrite, ReadBuf};
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use futures::FutureExt as _;
 use url::Host;
 
@@ -16,7 +15,10 @@ use crate::{
     display::{Excerpt, brief},
     proto::proxy_failure::ProxyFailure,
     runtime::clock::within,
-    transport::refusal::{MAX_BODY, PATIENCE, Words},
+    transport::{
+        refusal::{MAX_BODY, PATIENCE, Words},
+        request::basic_credentials,
+    },
 };
 
 /// The most bytes of a head,
@@ -34,7 +36,7 @@ pub(super) async fn connect<S: AsyncRead + AsyncWrite + Unpin>(
     port: u16,
     login: Option<&Login>,
 ) -> Result<(), ProxyFailure> {
-    let token = login.map(Login::basic);
+    let token = login.map(|login| basic_credentials(&login.user, &login.password));
     let authorization =
         token.as_ref().map(|token| format!("Proxy-Authorization: Basic {token}\r\n"));
     let request = format!(
@@ -62,13 +64,6 @@ pub(super) async fn connect<S: AsyncRead + AsyncWrite + Unpin>(
         }
     }
     Err(ProxyFailure::Malformed(format!("there are {MAX_HEADS} interim answers (1xx) and more")))
-}
-
-impl Login {
-    fn basic(&self) -> String {
-        let Self { user, password } = self;
-        STANDARD.encode([user.as_slice(), b":", password.as_slice()].concat())
-    }
 }
 
 fn finds(text: &[u8], sought: &[u8]) -> bool {
