@@ -10,20 +10,13 @@
 
 use std::{env, error::Error, process::ExitCode, time::Duration};
 
-use actix_socketio::{
-    Client, ConnectFailure, Proxy, ProxyFailure, ReadyError, Reason, StartError, Transport,
-};
+use actix_socketio::{Client, ConnectFailure, Proxy, ProxyFailure, ReadyError, Reason, StartError};
 
 async fn run() -> Result<(), Box<dyn Error>> {
     let mut arguments = env::args().skip(1);
     let url = arguments.next().ok_or("the URL of a server is missing")?;
     let proxy = arguments.next().map_or_else(Proxy::from_env, Proxy::new);
-    let connected = Client::builder(url)
-        .proxy(proxy)
-        .transports([Transport::WebSocket, Transport::Polling])
-        .connect()
-        .await;
-    match connected {
+    match Client::builder(url).proxy(proxy).connect().await {
         Ok(client) => {
             println!("joined {}", client.socket().namespace());
             client.shutdown(Duration::from_secs(5)).await;
