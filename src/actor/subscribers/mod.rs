@@ -52,8 +52,6 @@ pub(crate) struct Subscribers {
     next: Place,
     /// The first place to be checked.
     unchecked: Place,
-    /// Somebody hears what is emitted.
-    hears_emitted: bool,
 }
 
 /// The subscribers, in the order in which they came.
@@ -176,7 +174,7 @@ impl Subscribers {
     /// Nobody yet. `overflow` is for those whose call does not say.
     pub(crate) fn new(overflow: Overflow) -> Self {
         let (slots, index) = (Slots::default(), Index::default());
-        Self { overflow, slots, index, next: 0, unchecked: 0, hears_emitted: false }
+        Self { overflow, slots, index, next: 0, unchecked: 0 }
     }
 
     /// Gives a life-cycle message to all subscribers that want it.
@@ -226,8 +224,9 @@ impl Subscribers {
         if overrun { Told::Overrun } else { Told::Somebody }
     }
 
+    /// Whether somebody hears what is emitted.
     pub(crate) fn hears_emitted(&self) -> bool {
-        self.hears_emitted
+        self.index.hearing(Kind::Emitted).next().is_some()
     }
 
     /// Looks whether the next few subscribers live. Where little happens, a new subscriber is the occasion.
@@ -281,7 +280,6 @@ impl Subscribers {
                 subscriber.offer(&notice);
             }
         });
-        self.hears_emitted = self.index.hearing(Kind::Emitted).next().is_some();
     }
 
     /// Has one of the same actor hear more, or adds another. Gives its place.
@@ -324,7 +322,6 @@ impl Subscribers {
         if !is_lasting {
             self.index.forget_owner(owner, place);
         }
-        self.hears_emitted = self.index.hearing(Kind::Emitted).next().is_some();
     }
 
     /// Has those who are stuck hold up the connection no more, or `all` who do so with more than their
@@ -404,7 +401,6 @@ impl Subscribers {
             counters.missed.add(subscriber.bury(namespace));
         }
         self.index.remove(place, subscriber.interests());
-        self.hears_emitted = self.index.hearing(Kind::Emitted).next().is_some();
     }
 
     /// What waits for subscribers that are behind.
