@@ -232,7 +232,12 @@ fn check(protocol: Protocol, official: &mut Official, messages: &[Message]) -> T
     let is_escaped = messages
         .iter()
         .any(|message| matches!(message, Message::Text(text) if text.contains("\\u")));
+    // What a message is part of: attachments complete the packet of the text before them.
+    let mut opening = None;
     for (theirs, message) in official.read(messages).into_iter().zip(messages) {
+        if matches!(message, Message::Text(_)) {
+            opening = Some(message);
+        }
         if theirs.deep {
             return Ok(());
         }
@@ -245,12 +250,12 @@ fn check(protocol: Protocol, official: &mut Official, messages: &[Message]) -> T
                 (None, None) => continue,
                 (Some(ours), Some(theirs)) => match same_packet(ours, theirs) {
                     Some(true) | None => continue,
-                    // The key of a placeholder is spelled with escapes: no encoder writes it like that.
-                    Some(false) if matches!(message, Message::Binary(_)) => is_escaped,
-                    // Spaces count as digits of an id, and other packets may have one.
                     Some(false) => {
-                        header(message).contains(is_space)
+                        // Spaces count as digits of an id, and other packets may have one.
+                        opening.is_some_and(|text| header(text).contains(is_space))
                             || matches!(theirs.r#type, 0 | 1 | 4) && theirs.id.is_some()
+                            // The key of a placeholder is spelled with escapes: no encoder writes it like that.
+                            || matches!(message, Message::Binary(_)) && is_escaped
                     }
                 },
                 // No attachments after all.
