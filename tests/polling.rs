@@ -10,9 +10,16 @@
 
 mod support;
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{
+    future::ready,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use actix_socketio::{Client, ConnectFailure, ReadyError, Reason, Transport, Upgraded};
+use actix_web::{App, HttpServer, web};
 use bytes::Bytes;
 use futures::StreamExt;
 use serde_json::{Value, json};
@@ -308,4 +315,46 @@ async fn a_body_without_an_end_is_read_in_bounded_memory() {
     if let Some((before, after)) = before.zip(support::resident()) {
         assert!(after.saturating_sub(before) < 64 << 20, "{before} {after}");
     }
+}
+
+#[actix::test]
+async fn what_is_emitted_together_goes_in_few_requests() {
+    const EVENTS: usize = 160;
+    // Some servers take no more at once.
+    const MOST: usize = 16;
+    let posts = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let (seen, polls) = (Arc::clone(&posts), Arc::new(AtomicUsize::new(0)));
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let server = HttpServer::new(move || {
+        let (seen, polls) = (Arc::clone(&seen), Arc::clone(&polls));
+        let post = web::post().to(move |body: String| {
+            seen.lock().unwrap().push(body.split('\u{1e}').count());
+            ready("ok")
+        });
+        let get = web::get().to(move || {
+            let poll = polls.fetch_add(1, Ordering::SeqCst);
+            async move {
+                match poll {
+                    0 => OPEN,
+                    1 => r#"40{"sid":"s"}"#,
+                    _ => std::future::pending().await,
+                }
+            }
+        });
+        App::new().service(web::resource("/socket.io/").route(get).route(post))
+    });
+    let server = server.workers(1).disable_signals().listen(listener).unwrap().run();
+    let handle = server.handle();
+    actix::spawn(server);
+    let client = builder(url).transports(POLLING).start().unwrap();
+    within(client.socket().ready()).await.unwrap();
+    let written = (0..EVENTS).map(|n| client.socket().emit("n", n).unwrap()).last().unwrap();
+    within(written).await.unwrap();
+    // The first one joins.
+    let sizes = || posts.lock().unwrap()[1..].to_vec();
+    eventually("all get there", || sizes().iter().sum::<usize>() == EVENTS).await;
+    assert_eq!(sizes(), [MOST; EVENTS / MOST]);
+    drop(client);
+    handle.stop(false).await;
 }

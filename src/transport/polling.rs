@@ -229,17 +229,25 @@ impl Polling {
     /// Goes on with the POST, and with the next one.
     fn poll_post(&mut self, cx: &mut Context<'_>) -> Result<(), Reason> {
         loop {
-            if let Some(post) = &mut self.post {
-                let Poll::Ready(answer) = post.as_mut().poll(cx) else { return Ok(()) };
-                self.post = None;
-                let answer = answer.map_err(Failure::reason)?;
-                self.cookies.handle_answer(&answer.headers);
-                self.core.handle_posted();
+            self.poll_answer(cx)?;
+            if self.post.is_some() {
+                return Ok(());
             }
             let Some(post) = self.core.poll_post() else { return Ok(()) };
             let Some(sid) = self.core.sid() else { return Ok(()) };
             self.post = Some(Box::pin(self.road.post(sid, post, &self.cookies)));
         }
+    }
+
+    /// Goes on with the POST that is open.
+    fn poll_answer(&mut self, cx: &mut Context<'_>) -> Result<(), Reason> {
+        let Some(post) = &mut self.post else { return Ok(()) };
+        let Poll::Ready(answer) = post.as_mut().poll(cx) else { return Ok(()) };
+        self.post = None;
+        let answer = answer.map_err(Failure::reason)?;
+        self.cookies.handle_answer(&answer.headers);
+        self.core.handle_posted();
+        Ok(())
     }
 
     /// Goes on with the way to a websocket.
@@ -279,8 +287,13 @@ impl Polling {
     }
 
     pub(super) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Reason>> {
+        self.poll_answer(cx)?;
+        if self.core.has_room() {
+            // What is pushed goes with the flush, or each POST would have one packet.
+            return Poll::Ready(Ok(()));
+        }
         self.poll_post(cx)?;
-        if self.core.has_room() { Poll::Ready(Ok(())) } else { Poll::Pending }
+        Poll::Pending
     }
 
     pub(super) fn start_send(&mut self, message: Message<'_>) {
