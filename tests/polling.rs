@@ -318,12 +318,14 @@ async fn a_body_without_an_end_is_read_in_bounded_memory() {
 }
 
 #[actix::test]
-async fn what_is_emitted_together_goes_in_few_requests() {
+async fn what_is_emitted_together_goes_in_few_requests_on_two_connections() {
     const EVENTS: usize = 160;
     // Some servers take no more at once.
     const MOST: usize = 16;
     let posts = Arc::new(std::sync::Mutex::new(Vec::new()));
-    let (seen, polls) = (Arc::clone(&posts), Arc::new(AtomicUsize::new(0)));
+    let connections = Arc::new(AtomicUsize::new(0));
+    let (seen, polls, opened) =
+        (Arc::clone(&posts), Arc::new(AtomicUsize::new(0)), Arc::clone(&connections));
     let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let server = HttpServer::new(move || {
@@ -344,6 +346,9 @@ async fn what_is_emitted_together_goes_in_few_requests() {
         });
         App::new().service(web::resource("/socket.io/").route(get).route(post))
     });
+    let server = server.on_connect(move |_, _| {
+        opened.fetch_add(1, Ordering::SeqCst);
+    });
     let server = server.workers(1).disable_signals().listen(listener).unwrap().run();
     let handle = server.handle();
     actix::spawn(server);
@@ -355,6 +360,8 @@ async fn what_is_emitted_together_goes_in_few_requests() {
     let sizes = || posts.lock().unwrap()[1..].to_vec();
     eventually("all get there", || sizes().iter().sum::<usize>() == EVENTS).await;
     assert_eq!(sizes(), [MOST; EVENTS / MOST]);
+    // A poll is open nearly always.
+    assert_eq!(connections.load(Ordering::SeqCst), 2);
     drop(client);
     handle.stop(false).await;
 }

@@ -226,7 +226,9 @@ impl Road {
         let target = self.target.clone();
         async move {
             let request = request?.insert_header((CONTENT_TYPE, post.content_type));
-            answer(request.send_body(post.body).await, &target).await
+            let mut answer = answer(request.send_body(post.body).await, &target).await?;
+            answer.read_rest().await;
+            Ok(answer)
         }
     }
 
