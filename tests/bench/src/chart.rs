@@ -9,7 +9,7 @@ use plotters::{
 
 use crate::{
     peer::Peer,
-    spec::Workload,
+    spec::{Road, Workload},
     table::{Cells, Row, figure, size_text},
 };
 
@@ -88,12 +88,14 @@ fn try_draw(
     }
     for (index, &row) in rows.iter().enumerate() {
         let top = TOP + group * index as i32;
-        let (workload, size) = row;
         let middle = top + (group - GAP) / 2;
-        let name = match workload {
-            Workload::Conns => workload.what().to_owned(),
-            _ => format!("{}, {}", workload.what(), size_text(size)),
-        };
+        let mut name = row.workload.what().to_owned();
+        if row.workload != Workload::Conns {
+            name = format!("{name}, {}", size_text(row.size));
+        }
+        if row.road != Road::WebSocket {
+            name = format!("{name}, {}", row.road.name());
+        }
         root.draw(&Text::new(name, (LEFT - 8, middle), text(11, HPos::Right, VPos::Center)))?;
         for (index, &peer) in peers.iter().enumerate() {
             let top = top + BAR * index as i32;

@@ -16,6 +16,7 @@ mod run;
 mod server;
 mod spec;
 mod table;
+mod tls;
 
 use std::{env, process::ExitCode};
 

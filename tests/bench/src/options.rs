@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use lexopt::prelude::*;
 
-use crate::{peer::Peer, spec::Workload};
+use crate::{
+    peer::Peer,
+    spec::{Road, Workload},
+};
 
 pub const HELP: &str = "\
 What actix-socketio costs, beside bare websocket loops and the other clients.
@@ -22,6 +25,8 @@ modes:
 options:
   --workloads W,...   of recv,emit,ack,pipe,bin,binout,mix,conns (all;
                       in the other modes recv,emit,pipe)
+  --roads R,...       of websocket,tls,polling (websocket; only in `table`, where
+                      peers that cannot go there are left out)
   --peers P,...       of ours,awc,actor,tungstenite,rust_socketio,js,
                       python (all)
   --sizes N,...       bytes of text in an event (64)
@@ -39,6 +44,7 @@ pub struct Options {
     pub mode: Mode,
     /// None are those that are usual for the mode.
     pub workloads: Option<Vec<Workload>>,
+    pub roads: Vec<Road>,
     pub peers: Vec<Peer>,
     pub sizes: Vec<usize>,
     pub rounds: usize,
@@ -64,6 +70,7 @@ impl Options {
         let mut options = Self {
             mode: Mode::Table,
             workloads: None,
+            roads: vec![Road::WebSocket],
             peers: Peer::ALL.into(),
             sizes: vec![64],
             rounds: 5,
@@ -78,6 +85,7 @@ impl Options {
         while let Some(argument) = parser.next()? {
             match argument {
                 Long("workloads") => options.workloads = Some(list(&mut parser, Workload::named)?),
+                Long("roads") => options.roads = list(&mut parser, Road::named)?,
                 Long("peers") => options.peers = list(&mut parser, Peer::named)?,
                 Long("sizes") => options.sizes = list(&mut parser, |size| size.parse().ok())?,
                 Long("rounds") => options.rounds = at_least_one(&mut parser)?,

@@ -4,6 +4,7 @@ mod actor;
 mod awc;
 mod bare;
 pub mod ours;
+mod polling;
 #[cfg(feature = "peers")]
 mod rust_socketio;
 mod script;
@@ -16,7 +17,7 @@ use futures::{StreamExt, stream};
 use crate::{
     measure::{self, Latencies, Mark, Report},
     run,
-    spec::{Spec, Workload},
+    spec::{Road, Spec, Workload},
 };
 
 /// Who is measured.
@@ -108,6 +109,15 @@ impl Peer {
         }
     }
 
+    /// Whether it can be measured on this road.
+    pub fn goes_by(self, road: Road) -> bool {
+        match road {
+            Road::WebSocket => true,
+            Road::Tls => matches!(self, Self::Ours | Self::Awc | Self::Actor),
+            Road::Polling => matches!(self, Self::Ours | Self::Awc),
+        }
+    }
+
     /// Whether it runs only every other round or so, see the options.
     pub fn is_slow(self) -> bool {
         !matches!(self, Self::Ours | Self::Awc | Self::Actor | Self::Tungstenite)
@@ -138,6 +148,9 @@ impl Peer {
     pub fn run(self, port: u16, spec: Spec) -> Report {
         match self {
             Self::Ours => on_actix(drive::<ours::Ours>(port, spec)),
+            Self::Awc if spec.road == Road::Polling => {
+                on_actix(drive::<bare::Bare<polling::Socket>>(port, spec))
+            }
             Self::Awc => on_actix(drive::<bare::Bare<awc::Socket>>(port, spec)),
             Self::Actor => on_actix(drive::<actor::Hand>(port, spec)),
             Self::Tungstenite => on_tokio(drive::<bare::Bare<tungstenite::Socket>>(port, spec)),

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{measure::Report, spec::Spec};
+use crate::{measure::Report, spec::Spec, tls};
 
 /// A run takes seconds; this long means that it hangs.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -25,6 +25,9 @@ pub fn this(arguments: &[&str]) -> Command {
 pub fn run(mut client: Command, spec: Spec) -> Result<Report, String> {
     let server = Server::start(spec)?;
     client.arg(server.port.to_string()).args(spec.arguments());
+    if let Some(certificate) = &server.certificate {
+        client.env(tls::CERTIFICATE, certificate);
+    }
     let client = client.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut client = Killed(client.spawn().map_err(|error| error.to_string())?);
     // It prints a line, or a panic: less than what a pipe holds.
@@ -54,6 +57,7 @@ pub fn run(mut client: Command, spec: Spec) -> Result<Report, String> {
 
 struct Server {
     port: u16,
+    certificate: Option<String>,
     _process: Killed,
 }
 
@@ -63,10 +67,12 @@ impl Server {
         command.args(spec.arguments()).stdin(Stdio::null()).stdout(Stdio::piped());
         let mut process = Killed(command.spawn().map_err(|error| error.to_string())?);
         let stdout = process.0.stdout.take().ok_or("a server without an output")?;
-        let mut port = String::new();
-        BufReader::new(stdout).read_line(&mut port).map_err(|error| error.to_string())?;
-        let port = port.trim().parse().map_err(|_| "the server has no port")?;
-        Ok(Self { port, _process: process })
+        let mut line = String::new();
+        BufReader::new(stdout).read_line(&mut line).map_err(|error| error.to_string())?;
+        let mut words = line.split_whitespace();
+        let port =
+            words.next().and_then(|port| port.parse().ok()).ok_or("the server has no port")?;
+        Ok(Self { port, certificate: words.next().map(str::to_owned), _process: process })
     }
 }
 

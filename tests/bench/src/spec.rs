@@ -86,6 +86,33 @@ impl fmt::Display for Workload {
     }
 }
 
+/// How messages travel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Road {
+    WebSocket,
+    /// A websocket over TLS.
+    Tls,
+    /// HTTP long-polling.
+    Polling,
+}
+
+impl Road {
+    const ALL: [Self; 3] = [Self::WebSocket, Self::Tls, Self::Polling];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::WebSocket => "websocket",
+            Self::Tls => "tls",
+            Self::Polling => "polling",
+        }
+    }
+
+    /// The one of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|road| road.name() == name)
+    }
+}
+
 /// One run: a workload, how many messages, and how large the text or the attachment in each is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Spec {
@@ -93,6 +120,7 @@ pub struct Spec {
     /// A multiple of [`batch`](Self::batch), unless these are connections.
     pub count: u64,
     pub size: usize,
+    pub road: Road,
 }
 
 impl Spec {
@@ -103,27 +131,34 @@ impl Spec {
     /// How large an attachment is.
     pub const ATTACHMENT: usize = 64 * 1024;
 
-    /// At least `count` messages.
+    /// At least `count` messages, over a websocket.
     pub fn new(workload: Workload, count: u64, size: usize) -> Self {
-        let mut spec = Self { workload, count: count.max(1), size };
+        let mut spec = Self { workload, count: count.max(1), size, road: Road::WebSocket };
         if workload != Workload::Conns {
             spec.count = spec.count.next_multiple_of(spec.batch());
         }
         spec
     }
 
+    /// The same on another road.
+    pub fn by(self, road: Road) -> Self {
+        Self { road, ..self }
+    }
+
     /// The command line of a process that is to do this; [`parse`](Self::parse) reads it.
-    pub fn arguments(&self) -> [String; 3] {
-        [self.workload.to_string(), self.count.to_string(), self.size.to_string()]
+    pub fn arguments(&self) -> [String; 4] {
+        let road = self.road.name().to_owned();
+        [self.workload.to_string(), self.count.to_string(), self.size.to_string(), road]
     }
 
     /// Panics if this is something else: only this program calls itself so.
     pub fn parse(arguments: &[&str]) -> Self {
-        let [workload, count, size] = arguments else { panic!("a spec is three words") };
+        let [workload, count, size, road] = arguments else { panic!("a spec is four words") };
         Self {
             workload: Workload::named(workload).expect("a workload"),
             count: count.parse().expect("a count"),
             size: size.parse().expect("a size"),
+            road: Road::named(road).expect("a road"),
         }
     }
 

@@ -9,14 +9,33 @@ use crate::{
     options::Options,
     peer::Peer,
     run,
-    spec::{Spec, Workload},
+    spec::{Road, Spec, Workload},
 };
 
 /// What all are compared with.
 const FLOOR: Peer = Peer::Awc;
 
 /// A workload at a payload size.
-pub type Row = (Workload, usize);
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Row {
+    pub road: Road,
+    pub workload: Workload,
+    pub size: usize,
+}
+
+impl Row {
+    /// For people.
+    pub fn title(self) -> String {
+        let mut title = self.workload.to_string();
+        if self.workload != Workload::Conns {
+            write!(title, " {}", size_text(self.size)).expect("a string takes all");
+        }
+        if self.road != Road::WebSocket {
+            write!(title, " {}", self.road.name()).expect("a string takes all");
+        }
+        title
+    }
+}
 
 /// The median run of each peer that could do it.
 pub type Cells = HashMap<(Row, Peer), Outcome>;
@@ -43,7 +62,7 @@ pub fn run(options: &Options) -> Result<(), String> {
     for round in 0..options.rounds.max(options.slow_rounds) {
         eprintln!("round {}", round + 1);
         for &row in &rows {
-            for &peer in &peers {
+            for &peer in peers.iter().filter(|peer| peer.goes_by(row.road)) {
                 let rounds = if peer.is_slow() { options.slow_rounds } else { options.rounds };
                 let runs = runs.entry((row, peer)).or_default();
                 // What fails once fails.
@@ -54,15 +73,16 @@ pub fn run(options: &Options) -> Result<(), String> {
                 match &outcome {
                     Ok(report) => {
                         let report = serde_json::to_string(report).expect("plain data");
-                        let (workload, size) = row;
+                        let Row { road, workload, size } = row;
                         writeln!(
                             log,
-                            r#"{{"peer":"{}","workload":"{workload}","size":{size},"report":{report}}}"#,
-                            peer.name()
+                            r#"{{"peer":"{}","road":"{}","workload":"{workload}","size":{size},"report":{report}}}"#,
+                            peer.name(),
+                            road.name()
                         )
                         .expect("a string takes all");
                     }
-                    Err(reason) => eprintln!("{} fails in {}: {reason}", peer.name(), row.0),
+                    Err(reason) => eprintln!("{} fails in {}: {reason}", peer.name(), row.title()),
                 }
                 runs.push(outcome);
             }
@@ -90,14 +110,18 @@ fn rows(options: &Options) -> Vec<Row> {
         _ if workload.is_sized() => options.sizes.clone(),
         _ => vec![Spec::ATTACHMENT],
     };
+    let workloads = options.workloads.as_deref().unwrap_or(&Workload::ALL);
     let of = |&workload| sizes(workload).into_iter().map(move |size| (workload, size));
-    options.workloads.as_deref().unwrap_or(&Workload::ALL).iter().flat_map(of).collect()
+    let sized: Vec<(Workload, usize)> = workloads.iter().flat_map(of).collect();
+    let by =
+        |&(workload, size)| options.roads.iter().map(move |&road| Row { road, workload, size });
+    sized.iter().flat_map(by).collect()
 }
 
 /// About a second's worth of messages for those that are quick.
-fn spec(options: &Options, (workload, size): Row, peer: Peer) -> Spec {
+fn spec(options: &Options, Row { road, workload, size }: Row, peer: Peer) -> Spec {
     if workload == Workload::Conns {
-        return Spec::new(workload, options.conns, size);
+        return Spec::new(workload, options.conns, size).by(road);
     }
     let usual = match workload {
         Workload::Recv => 1_000_000,
@@ -109,7 +133,7 @@ fn spec(options: &Options, (workload, size): Row, peer: Peer) -> Spec {
     // A gigabyte is enough.
     let most = 1024 * 1024 * 1024 / (size as u64 + 1);
     let count = options.count.unwrap_or(usual.min(most));
-    Spec::new(workload, count / peer.slowness(workload), size)
+    Spec::new(workload, count / peer.slowness(workload), size).by(road)
 }
 
 /// The run with the median CPU time; of two, the cheaper one.
@@ -140,12 +164,8 @@ fn markdown(rows: &[Row], peers: &[Peer], cells: &Cells, caption: &str) -> Strin
          |---|---|--:|--:|--:|--:|--:|\n",
     );
     for &row in rows {
-        let (workload, size) = row;
         let floor = cells.get(&(row, FLOOR)).and_then(|outcome| outcome.as_ref().ok());
-        let name = match workload {
-            Workload::Conns => workload.to_string(),
-            _ => format!("{workload} {}", size_text(size)),
-        };
+        let name = row.title();
         for &peer in peers {
             let Some(outcome) = cells.get(&(row, peer)) else { continue };
             let line = match outcome {
@@ -154,7 +174,7 @@ fn markdown(rows: &[Row], peers: &[Peer], cells: &Cells, caption: &str) -> Strin
                     let latency = report
                         .latency_us
                         .map_or(String::new(), |latency| latency.map(figure).join(" / "));
-                    let memory = match workload {
+                    let memory = match row.workload {
                         Workload::Conns => format!("{:.1} KiB each", report.kib_each()),
                         _ => format!("{:.1} MiB", report.mib()),
                     };
@@ -170,7 +190,7 @@ fn markdown(rows: &[Row], peers: &[Peer], cells: &Cells, caption: &str) -> Strin
     for &row in rows {
         for &peer in peers {
             if let Some(Err(reason)) = cells.get(&(row, peer)) {
-                writeln!(text, "\n{} fails in {}: {reason}.", peer.title(), row.0)
+                writeln!(text, "\n{} fails in {}: {reason}.", peer.title(), row.title())
                     .expect("a string takes all");
             }
         }

@@ -133,7 +133,7 @@ pub struct Hand {
 
 impl Session for Hand {
     async fn connect(port: u16, spec: Spec) -> Self {
-        let framed = bare::joined::<socket::Socket>(port).await.into_framed();
+        let framed = bare::joined::<socket::Socket>(port, spec.road).await.into_framed();
         let (desk, all) = Desk::start(spec);
         let (sink, stream) = framed.split();
         let owner = Owner::create(|ctx| {

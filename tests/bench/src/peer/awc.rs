@@ -3,8 +3,10 @@
 use awc::{BoxedSocket, Client, Connector, ws};
 use bytes::Bytes;
 use futures::{SinkExt, StreamExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::bare::{Frame, Wire};
+use crate::{spec::Road, tls};
 
 thread_local! {
     /// One for all connections, or each would pay for a connector of its own; without the limit on
@@ -21,7 +23,10 @@ impl Socket {
 }
 
 impl Wire for Socket {
-    async fn dial(port: u16) -> Self {
+    async fn dial(port: u16, road: Road) -> Self {
+        if road == Road::Tls {
+            return Self(over_tls(port).await);
+        }
         let url = format!("ws://127.0.0.1:{port}/socket.io/?EIO=4&transport=websocket");
         let request = CLIENT.with(|client| client.ws(url)).max_frame_size(1024 * 1024);
         let (_, framed) = request.connect().await.expect("the stub server takes all");
@@ -47,4 +52,23 @@ impl Wire for Socket {
             other => panic!("the stub server sends no {other:?}"),
         }
     }
+}
+
+/// awc's connector has no TLS here, so the request is written by hand; what follows is awc's own.
+async fn over_tls(port: u16) -> actix_codec::Framed<BoxedSocket, ws::Codec> {
+    let mut stream = tls::connect(port).await;
+    let request = format!(
+        "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: localhost:{port}\r\n\
+         Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).await.expect("the server reads");
+    // No byte more: frames follow.
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.expect("the stub server takes all"));
+    }
+    assert!(head.starts_with(b"HTTP/1.1 101 "), "the stub server takes all");
+    let codec = ws::Codec::new().max_size(1024 * 1024).client_mode();
+    actix_codec::Framed::new(Box::new(stream), codec)
 }

@@ -9,12 +9,12 @@ use serde::Deserialize;
 use super::Session;
 use crate::{
     measure::{self, Latencies},
-    spec::{Msg, Spec, Workload},
+    spec::{Msg, Road, Spec, Workload},
 };
 
 /// What a websocket crate is asked for.
 pub trait Wire: Sized + 'static {
-    async fn dial(port: u16) -> Self;
+    async fn dial(port: u16, road: Road) -> Self;
     /// Puts it into the buffer, which is written when it is full.
     async fn feed(&mut self, frame: Frame<String>);
     async fn flush(&mut self);
@@ -33,7 +33,7 @@ pub struct Bare<W> {
 
 impl<W: Wire> Session for Bare<W> {
     async fn connect(port: u16, spec: Spec) -> Self {
-        Self { wire: joined(port).await, spec }
+        Self { wire: joined(port, spec.road).await, spec }
     }
 
     async fn run(&mut self) -> Option<Latencies> {
@@ -180,8 +180,8 @@ impl<W: Wire> Bare<W> {
 }
 
 /// A connection whose namespace is joined.
-pub async fn joined<W: Wire>(port: u16) -> W {
-    let mut wire = W::dial(port).await;
+pub async fn joined<W: Wire>(port: u16, road: Road) -> W {
+    let mut wire = W::dial(port, road).await;
     assert!(text(&mut wire).await.starts_with(b"0{"), "the open packet");
     wire.feed(Frame::Text("40".into())).await;
     wire.flush().await;

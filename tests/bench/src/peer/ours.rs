@@ -4,7 +4,7 @@
 use std::{collections::VecDeque, future, time::Instant};
 
 use actix::prelude::*;
-use actix_socketio::{Ack, Client, NamedEvent, Socket};
+use actix_socketio::{Ack, Client, NamedEvent, Socket, Transport, tls::Tls};
 use bytes::Bytes;
 use futures::channel::oneshot;
 use serde::{Deserialize, Serialize};
@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 use super::Session;
 use crate::{
     measure::{self, Latencies},
-    spec::{Spec, Workload},
+    spec::{Road, Spec, Workload},
+    tls,
 };
 
 #[derive(Serialize, Deserialize, Message)]
@@ -91,8 +92,15 @@ pub struct Ours {
 
 impl Session for Ours {
     async fn connect(port: u16, spec: Spec) -> Self {
-        let client = Client::builder(format!("http://127.0.0.1:{port}")).connect().await;
-        let client = client.expect("the stub server takes all");
+        let builder = match spec.road {
+            Road::WebSocket => Client::builder(format!("http://127.0.0.1:{port}")),
+            Road::Tls => Client::builder(format!("https://localhost:{port}"))
+                .tls(Tls::from_config(tls::client_config())),
+            Road::Polling => {
+                Client::builder(format!("http://127.0.0.1:{port}")).transports([Transport::Polling])
+            }
+        };
+        let client = builder.connect().await.expect("the stub server takes all");
         Self { socket: client.socket().clone(), client, spec }
     }
 

@@ -6,11 +6,12 @@ use tokio::net::TcpStream;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async, tungstenite::Message};
 
 use super::bare::{Frame, Wire};
+use crate::spec::Road;
 
 pub struct Socket(WebSocketStream<MaybeTlsStream<TcpStream>>);
 
 impl Wire for Socket {
-    async fn dial(port: u16) -> Self {
+    async fn dial(port: u16, _: Road) -> Self {
         let url = format!("ws://127.0.0.1:{port}/socket.io/?EIO=4&transport=websocket");
         Self(connect_async(url).await.expect("the stub server takes all").0)
     }

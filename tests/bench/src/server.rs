@@ -1,8 +1,10 @@
-//! A Socket.IO server that costs next to nothing: 4.x, on websockets only, in a process of its own.
+//! A Socket.IO server that costs next to nothing: 4.x, on one transport, in a process of its own.
 //!
 //! What it sends is prepared before anybody connects, and goes out in large writes; of what comes in
 //! it reads the beginning of each frame, and answers all that came with one read by one write. It
 //! checks that what it counts is what was to come, and ends with an error if not.
+
+mod polling;
 
 use std::{
     fmt::Write as _,
@@ -13,14 +15,17 @@ use std::{
 use bytes::{BufMut, Bytes, BytesMut};
 use futures::FutureExt;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    net::TcpListener,
     runtime,
     task::LocalSet,
 };
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use crate::spec::{Spec, Workload};
+use crate::{
+    spec::{Road, Spec, Workload},
+    tls,
+};
 
 /// No heartbeat: the runs are shorter than the interval.
 const OPEN: &str = r#"0{"sid":"x","upgrades":[],"pingInterval":300000,"pingTimeout":300000,"maxPayload":100000000}"#;
@@ -29,18 +34,29 @@ const HEAD: usize = 96;
 const TEXT: u8 = 0x81;
 const BINARY: u8 = 0x82;
 
-/// Prints its port, and serves until it is killed.
+/// Prints its port, and its certificate if it has one, and serves until it is killed.
 pub fn run(spec: Spec) -> ! {
     let runtime = runtime::Builder::new_current_thread().enable_io().build().expect("a runtime");
     LocalSet::new().block_on(&runtime, async {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
-        println!("{}", listener.local_addr().expect("it is bound").port());
+        let port = listener.local_addr().expect("it is bound").port();
+        let acceptor = (spec.road == Road::Tls).then(tls::server);
+        println!("{port} {}", acceptor.as_ref().map_or("", |(_, certificate)| certificate));
         io::stdout().flush().expect("somebody reads it");
-        let prepared = Prepared::new(spec);
+        let session = Session { spec, prepared: Prepared::new(spec), events: 0, blobs: 0 };
+        let sessions = polling::Sessions::new(session.clone());
         loop {
             let (stream, _) = listener.accept().await.expect("a connection");
-            let session = Session { spec, prepared: prepared.clone(), events: 0, blobs: 0 };
-            tokio::task::spawn_local(session.serve(stream).map(|ended| match ended {
+            stream.set_nodelay(true).expect("a socket");
+            let served = match (&acceptor, spec.road) {
+                (Some((acceptor, _)), _) => {
+                    let (handshake, session) = (acceptor.accept(stream), session.clone());
+                    async move { session.serve(handshake.await?).await }.boxed_local()
+                }
+                (None, Road::Polling) => sessions.clone().serve(stream).boxed_local(),
+                (None, _) => session.clone().serve(stream).boxed_local(),
+            };
+            tokio::task::spawn_local(served.map(|ended| match ended {
                 Ok(()) => (),
                 // A client that is done may vanish as it likes.
                 Err(error) if error.kind() != io::ErrorKind::InvalidData => (),
@@ -64,24 +80,25 @@ struct Prepared {
 
 impl Prepared {
     fn new(spec: Spec) -> Self {
-        let mut batch = BytesMut::new();
+        let mut batch = Output { bytes: BytesMut::new(), road: spec.road };
         let mut ends = vec![0];
         for n in 0..spec.batch() {
             if matches!(spec.workload, Workload::Bin) {
-                attachment(&mut batch, &spec, n);
+                batch.attachment(&spec, n);
             } else {
                 let message = serde_json::to_string(&("msg", spec.message(n))).expect("plain data");
-                frame(&mut batch, TEXT, format!("42{message}").as_bytes());
+                batch.frame(TEXT, format!("42{message}").as_bytes());
             }
-            ends.push(batch.len());
+            ends.push(batch.bytes.len());
         }
-        let batch = batch.freeze();
+        let batch = batch.bytes.freeze();
         let frames = ends.windows(2).map(|ends| batch.slice(ends[0]..ends[1])).collect();
         Self { frames, batch }
     }
 }
 
-/// One connection.
+/// One connection, or one session of many requests.
+#[derive(Clone)]
 struct Session {
     spec: Spec,
     prepared: Prepared,
@@ -91,26 +108,27 @@ struct Session {
 }
 
 impl Session {
-    async fn serve(mut self, mut stream: TcpStream) -> io::Result<()> {
-        stream.set_nodelay(true)?;
+    async fn serve(mut self, mut stream: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<()> {
         // Small, for the sake of ten thousand that are idle.
         let mut input = BytesMut::with_capacity(1024);
-        let mut output = BytesMut::new();
-        upgrade(&mut stream, &mut input, &mut output).await?;
-        frame(&mut output, TEXT, OPEN.as_bytes());
+        let mut output = Output { bytes: BytesMut::new(), road: self.spec.road };
+        upgrade(&mut stream, &mut input, &mut output.bytes).await?;
+        output.frame(TEXT, OPEN.as_bytes());
         loop {
             let mut wants_stream = false;
             while let Some(came) = Came::take(&mut input) {
                 wants_stream |= self.handle(&came, &mut output)?;
             }
-            if !output.is_empty() {
-                stream.write_all(&output).await?;
-                output.clear();
+            if !output.bytes.is_empty() {
+                stream.write_all(&output.bytes).await?;
+                stream.flush().await?;
+                output.bytes.clear();
             }
             if wants_stream {
                 for _ in 0..self.spec.count / self.spec.batch() {
                     stream.write_all(&self.prepared.batch).await?;
                 }
+                stream.flush().await?;
             }
             // Whoever sends much gets a larger buffer, once.
             if self.events > 0 && input.capacity() - input.len() < 64 * 1024 {
@@ -123,7 +141,7 @@ impl Session {
     }
 
     /// Whether the stream of the workload is to begin.
-    fn handle(&mut self, came: &Came, output: &mut BytesMut) -> io::Result<bool> {
+    fn handle(&mut self, came: &Came, output: &mut Output) -> io::Result<bool> {
         let head = match came.opcode {
             1 => came.head(),
             2 => {
@@ -158,9 +176,9 @@ impl Session {
                 }
                 if self.spec.workload == Workload::Mix {
                     let index = (n % self.spec.batch()) as usize;
-                    output.put_slice(&self.prepared.frames[index]);
+                    output.bytes.put_slice(&self.prepared.frames[index]);
                     if event.id.is_some() {
-                        attachment(output, &self.spec, n / Spec::BLOCK % self.spec.batch());
+                        output.attachment(&self.spec, n / Spec::BLOCK % self.spec.batch());
                     }
                 }
                 if let Some(id) = event.id {
@@ -190,7 +208,7 @@ fn wrong(what: impl Into<String>) -> io::Error {
 }
 
 /// Lets the client into the namespace it names, unless that is `/never`.
-fn join(rest: &[u8], output: &mut BytesMut) {
+fn join(rest: &[u8], output: &mut Output) {
     let namespace = match rest.split(|byte| *byte == b',').next() {
         Some(namespace) if namespace.starts_with(b"/") => namespace,
         _ => b"/",
@@ -204,36 +222,48 @@ fn join(rest: &[u8], output: &mut BytesMut) {
         text.push(b',');
     }
     text.extend_from_slice(br#"{"sid":"x"}"#);
-    frame(output, TEXT, &text);
+    output.frame(TEXT, &text);
 }
 
-fn answer(output: &mut BytesMut, id: u64, n: u64) {
+fn answer(output: &mut Output, id: u64, n: u64) {
     let mut text = String::with_capacity(32);
     write!(text, "43{id}[{n}]").expect("a string takes all");
-    frame(output, TEXT, text.as_bytes());
+    output.frame(TEXT, text.as_bytes());
 }
 
-/// The two frames of an event with an attachment.
-fn attachment(output: &mut BytesMut, spec: &Spec, n: u64) {
-    frame(output, TEXT, br#"451-["bin",{"_placeholder":true,"num":0}]"#);
-    frame(output, BINARY, &spec.attachment(n));
+/// What is to be written.
+struct Output {
+    bytes: BytesMut,
+    road: Road,
 }
 
-/// A frame that is not masked, as servers send them.
-fn frame(output: &mut BytesMut, opcode: u8, payload: &[u8]) {
-    output.put_u8(opcode);
-    match payload.len() {
-        length @ 0..=125 => output.put_u8(length as u8),
-        length @ 126..=0xFFFF => {
-            output.put_u8(126);
-            output.put_u16(length as u16);
-        }
-        length => {
-            output.put_u8(127);
-            output.put_u64(length as u64);
-        }
+impl Output {
+    /// The two frames of an event with an attachment.
+    fn attachment(&mut self, spec: &Spec, n: u64) {
+        self.frame(TEXT, br#"451-["bin",{"_placeholder":true,"num":0}]"#);
+        self.frame(BINARY, &spec.attachment(n));
     }
-    output.put_slice(payload);
+
+    /// A frame that is not masked, as servers send them; by polling, a packet.
+    fn frame(&mut self, opcode: u8, payload: &[u8]) {
+        let output = &mut self.bytes;
+        if self.road == Road::Polling {
+            return polling::put(output, opcode == BINARY, payload);
+        }
+        output.put_u8(opcode);
+        match payload.len() {
+            length @ 0..=125 => output.put_u8(length as u8),
+            length @ 126..=0xFFFF => {
+                output.put_u8(126);
+                output.put_u16(length as u16);
+            }
+            length => {
+                output.put_u8(127);
+                output.put_u64(length as u64);
+            }
+        }
+        output.put_slice(payload);
+    }
 }
 
 /// A frame of the client, as far as it is looked at.
@@ -298,21 +328,25 @@ fn digits(text: &[u8]) -> (Option<u64>, &[u8]) {
     ((end > 0).then(|| value(&text[..end])), &text[end..])
 }
 
-/// Reads the request, answers it.
-async fn upgrade(
-    stream: &mut TcpStream,
-    input: &mut BytesMut,
-    output: &mut BytesMut,
-) -> io::Result<()> {
-    let end = loop {
+/// Reads up to the empty line.
+async fn head(stream: &mut (impl AsyncRead + Unpin), input: &mut BytesMut) -> io::Result<BytesMut> {
+    loop {
         if let Some(at) = input.windows(4).position(|window| window == b"\r\n\r\n") {
-            break at + 4;
+            return Ok(input.split_to(at + 4));
         }
         if stream.read_buf(input).await? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-    };
-    let request = input.split_to(end);
+    }
+}
+
+/// Reads the request, answers it.
+async fn upgrade(
+    stream: &mut (impl AsyncRead + Unpin),
+    input: &mut BytesMut,
+    output: &mut BytesMut,
+) -> io::Result<()> {
+    let request = head(stream, input).await?;
     let request = str::from_utf8(&request).map_err(|_| wrong("a request that is no text"))?;
     let key = request.lines().find_map(|line| {
         let (name, value) = line.split_once(':')?;
