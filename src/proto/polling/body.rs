@@ -5,6 +5,7 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 use bytestring::ByteString;
+use memchr::memchr;
 
 use super::batch::{LENGTH_END, SEPARATOR};
 use crate::proto::{
@@ -126,8 +127,7 @@ impl Body {
         };
         let (from, _) = self.scanned;
         let unread = self.buffer.get(from..).unwrap_or_default();
-        let end =
-            unread.iter().position(|byte| *byte == SEPARATOR).map(|at| from.saturating_add(at));
+        let end = memchr(SEPARATOR, unread).map(|at| from.saturating_add(at));
         let length = end.unwrap_or(self.buffer.len());
         if length > limit {
             return Err(Refused::TooLarge { limit: self.limit });
