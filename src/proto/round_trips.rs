@@ -11,10 +11,16 @@ fn bucket(time: Duration) -> usize {
     usize::try_from(bits).unwrap_or(usize::MAX).min(BUCKETS.saturating_sub(1))
 }
 
+/// What all times in this bucket are less than, but for the last bucket.
+fn bound(bucket: u32) -> Duration {
+    Duration::from_micros(1_u64.checked_shl(bucket).unwrap_or(u64::MAX))
+}
+
 /// How long answers took: a histogram by powers of two.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct RoundTrips {
     counts: [u64; BUCKETS],
+    total: Duration,
 }
 
 impl RoundTrips {
@@ -22,17 +28,34 @@ impl RoundTrips {
         if let Some(count) = self.counts.get_mut(bucket(trip)) {
             *count = count.saturating_add(1);
         }
+        self.total = self.total.saturating_add(trip);
     }
 
     pub(crate) fn add(&mut self, other: &Self) {
         for (count, more) in self.counts.iter_mut().zip(other.counts) {
             *count = count.saturating_add(more);
         }
+        self.total = self.total.saturating_add(other.total);
     }
 
     /// How many there were.
     pub fn count(&self) -> u64 {
         self.counts.iter().fold(0, |sum, &count| sum.saturating_add(count))
+    }
+
+    /// All of them together.
+    pub fn total(&self) -> Duration {
+        self.total
+    }
+
+    /// Times, and how many of them were shorter, up to the longest that is told apart from longer ones.
+    pub(crate) fn cumulated(&self) -> impl Iterator<Item = (Duration, u64)> {
+        let mut shorter = 0_u64;
+        let last = BUCKETS.saturating_sub(1);
+        self.counts.iter().take(last).zip(0_u32..).map(move |(&count, bucket)| {
+            shorter = shorter.saturating_add(count);
+            (bound(bucket), shorter)
+        })
     }
 
     /// A time that this part of them (0.0 to 1.0) did not exceed, and which is less than twice as
@@ -46,7 +69,7 @@ impl RoundTrips {
         self.counts.iter().zip(0_u32..).find_map(|(&count, bucket)| {
             seen = seen.saturating_add(count);
             let reached = count > 0 && share(seen, total) >= part.clamp(0.0, 1.0);
-            reached.then(|| Duration::from_micros(1_u64.checked_shl(bucket).unwrap_or(u64::MAX)))
+            reached.then(|| bound(bucket))
         })
     }
 }
