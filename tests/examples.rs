@@ -21,7 +21,7 @@ mod support;
 use std::{
     env,
     ffi::OsStr,
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Write},
     net::TcpListener,
     path::PathBuf,
     process::{Child, Command, ExitStatus, Stdio},
@@ -357,6 +357,112 @@ fn middleware_does_not_join_without_a_token() {
     // Who shows the requests to join has not seen one, and neither has the server.
     assert_eq!(printed, [""; 0]);
     assert!(server.tokens().is_empty());
+}
+
+/// What `sio` prints with these arguments and this input.
+fn sio(arguments: &[&str], input: &str) -> (ExitStatus, String, String) {
+    let mut child = Command::new(program("sio"))
+        .args(arguments)
+        .env_remove("SIO_AUTH")
+        .env_remove("SIO_PROXY")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // It may have ended, and read nothing.
+    child.stdin.take().unwrap().write_all(input.as_bytes()).ok();
+    let output = child.wait_with_output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status, text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn sio_emits_and_prints_the_answer() {
+    let server = node::start(Line::V4, &Config::default());
+    let file = env::temp_dir().join(format!("sio-{}", std::process::id()));
+    std::fs::write(&file, [0, 255]).unwrap();
+    let attachment = format!("@{}", file.display());
+    let emit = ["emit", &server.url(), "echo"];
+    for (more, expected) in [
+        (&["1", "-2", r#"{"a":[true]}"#, "€ 5", "--ack"][..], "1 -2 {\"a\":[true]} \"€ 5\"\n"),
+        (&[&attachment, "--ack"], "<2 bytes>\n"),
+        (
+            &[&attachment, "\u{1b}[2J\u{9b}", "--ack", "--json"],
+            "[{\"hex\":\"00ff\"},\"\\u001b[2J\u{9b}\"]\n",
+        ),
+        (&["\u{1b}[2J\u{9b}", "--ack"], "\"\\u001b[2J\\u{9b}\"\n"),
+        (&["--ack"], "\n"),
+        (&["1"], ""),
+    ] {
+        let (status, printed, told) = sio(&[&emit, more].concat(), "");
+        assert!(status.success(), "{told}");
+        assert_eq!(printed, expected);
+    }
+    std::fs::remove_file(file).unwrap();
+    let (status, printed, told) =
+        sio(&["emit", &server.url(), "silent", "--ack", "--timeout", "0.1"], "");
+    assert_eq!((status.code(), printed.as_str()), (Some(1), ""));
+    assert!(told.contains("no answer"), "{told}");
+}
+
+#[actix::test]
+async fn sio_prints_events_and_answers_them() {
+    let server = node::start(Line::V4, &Config::default());
+    let url = format!("{}/foo", server.url());
+    let arguments = ["listen", &url, "a", "b", "--json", "-n", "2", "--answer", "[1]"];
+    let example = Example::start("sio", arguments);
+    support::eventually("it joins", || server.connections("/foo") == 1).await;
+    server.emit("/foo", How::Plain, &json!(["other"]));
+    server.emit("/foo", How::Plain, &json!(["a", "x", null]));
+    server.emit("/foo", How::Asking, &json!(["b"]));
+    let expected =
+        [r#"{"args":["x",null],"event":"a"}"#, r#"{"args":[],"event":"b","wants_ack":true}"#];
+    assert_eq!(example.end(), expected);
+    support::eventually("it is answered", || server.answers() == [json!([1])]).await;
+
+    // Until Ctrl-C.
+    let example = Example::start("sio", ["listen", &url]);
+    support::eventually("it joins", || server.connections("/foo") == 2).await;
+    server.emit("/foo", How::Plain, &json!(["name\n", "\u{7}", 1.5]));
+    assert_eq!(example.line(), r#"name\n "\u0007" 1.5"#);
+    example.interrupt();
+    assert_eq!(example.end(), [""; 0]);
+    support::eventually("it leaves", || server.disconnections("/foo") == 2).await;
+}
+
+#[test]
+fn sio_emits_what_it_reads() {
+    let server = node::start(Line::V4, &Config::default());
+    let pipe = ["pipe", &server.url()];
+    let (status, printed, told) = sio(&pipe, "[\"record\",\"s\",1]\n\nrecord s 2\nrecord s 3");
+    assert!(status.success() && printed.is_empty(), "{told}");
+    assert_eq!(server.recorded("s"), [1, 2, 3]);
+    let (status, _, told) = sio(&pipe, "record s 4\n[1]\nrecord s 5\n");
+    assert_eq!(status.code(), Some(1));
+    assert!(told.contains("[1]: the first element is the name"), "{told}");
+    assert_eq!(server.recorded("s"), [1, 2, 3, 4], "what was right is emitted");
+}
+
+#[test]
+fn sio_says_what_is_wrong() {
+    let server =
+        node::start(Line::V4, &Config { middleware: Middleware::Refuse, ..Config::default() });
+    let refused = sio(&["listen", &server.url(), "--no-reconnect"], "");
+    assert_eq!((refused.0.code(), refused.1.as_str()), (Some(1), ""));
+    assert!(refused.2.contains("denied"), "{}", refused.2);
+    for arguments in [
+        &["emit", &server.url()][..],
+        &["listen", &server.url(), "-H", "no colon"],
+        &["listen", &server.url(), "--cert", "x"],
+        &["emit", &server.url(), "a", "@/does/not/exist"],
+        &["emit", &server.url(), "a", "--ack", "--timeout", "-1"],
+    ] {
+        let (status, printed, told) = sio(arguments, "");
+        assert_eq!((status.code(), printed.as_str()), (Some(2), ""), "{arguments:?}: {told}");
+    }
+    let (status, script, _) = sio(&["completions", "bash"], "");
+    assert!(status.success() && script.contains("--no-reconnect"));
 }
 
 #[test]
