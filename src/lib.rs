@@ -85,7 +85,9 @@
 //! | lose a connection and get it back | [`Reconnect`], [`Retry`], [`Reconnecting`], [`GaveUp`], [`Ready::recovered`] |
 //! | show credentials, fetch them | [`ClientBuilder::auth`], [`auth_with`](ClientBuilder::auth_with), [`headers_with`](ClientBuilder::headers_with) |
 //! | be slow, or stop listening | [`Overflow`], [`Lagged`], [`Subscription`] |
-//! | read counters | [`Client::stats`] |
+//! | read counters, have them read by Prometheus | [`Client::stats`], [`Stats::prometheus`] |
+//! | share one client among the requests of an actix-web server | [`guide::actix_web`] |
+//! | test what I have written | [`guide::testing`] |
 //! | hear of errors that a server 1.x or 2.x reports | [`ServerError`] |
 //! | know the limits of sizes, queues and times | [`ClientBuilder`](ClientBuilder#limits), the table "Bounds" of the README |
 //! | know why it ended | [`Reason`], [`error`] |

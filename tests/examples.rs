@@ -465,6 +465,45 @@ fn sio_says_what_is_wrong() {
     assert!(status.success() && script.contains("--no-reconnect"));
 }
 
+#[actix::test]
+async fn web_serves_what_the_other_server_says() {
+    let server = node::start(Line::V4, &Config::default());
+    let web = Example::start("web", [server.url()]);
+    let url = web.line();
+    let http = awc::Client::default();
+    let get = async |path: &str| {
+        let mut answer = http.get(format!("{url}{path}")).send().await.unwrap();
+        (
+            answer.status().as_u16(),
+            String::from_utf8_lossy(&answer.body().await.unwrap()).into_owned(),
+        )
+    };
+    support::eventually("it joins", || server.connections("/") == 1).await;
+    assert_eq!(get("/prices/tea").await.0, 404);
+    server.emit("/", How::Plain, &json!(["price", "tea", 2.5]));
+    server.emit("/", How::Asking, &json!(["anything"]));
+    let known = async || get("/prices/tea").await == (200, "2.5".to_owned());
+    support::every::within(async { while !known().await {} }).await;
+    assert_eq!(get("/health").await, (200, "joined".to_owned()));
+    let (_, page) = get("/metrics").await;
+    assert!(page.contains("actix_socketio_events_in_total{client=\"prices\"} 2\n"), "{page}");
+    web.interrupt();
+    assert_eq!(web.end(), [""; 0]);
+    support::eventually("it leaves", || server.disconnections("/") == 1).await;
+}
+
+#[actix::test]
+async fn web_runs_alone() {
+    let web = Example::start::<&str>("web", []);
+    let url = web.line();
+    let http = awc::Client::default();
+    let mut answer = http.post(format!("{url}/orders/tea")).send().await.unwrap();
+    assert_eq!(answer.body().await.unwrap(), "1");
+    assert_eq!(web.line(), "server: an order of tea");
+    web.interrupt();
+    assert_eq!(web.end(), [""; 0]);
+}
+
 #[test]
 fn what_goes_wrong_is_printed_as_people_read_it() {
     let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();

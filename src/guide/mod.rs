@@ -1,4 +1,6 @@
 //! Pages on topics that concern several types.
 
+pub mod actix_web;
 pub mod delivery;
 pub mod getting_through;
+pub mod testing;
