@@ -465,6 +465,23 @@ fn sio_says_what_is_wrong() {
     assert!(status.success() && script.contains("--no-reconnect"));
 }
 
+#[test]
+fn token_fetches_a_token_when_the_server_wants_another_one() {
+    let printed = Example::start::<&str>("token", []).end();
+    let mut order = printed.iter().filter(|line| !line.starts_with("server: "));
+    for line in [
+        "tokens: 1 is at hand",
+        "tokens: fetched 2",
+        "tokens: fetched 3",
+        "main: the work is done",
+        "main: the work is done",
+    ] {
+        assert_eq!(order.next().map(String::as_str), Some(line), "{printed:#?}");
+    }
+    let joins = printed.iter().filter(|line| *line == "server: somebody has joined").count();
+    assert_eq!(joins, 2, "{printed:#?}");
+}
+
 #[actix::test]
 async fn web_serves_what_the_other_server_says() {
     let server = node::start(Line::V4, &Config::default());
