@@ -86,6 +86,7 @@
 //! | show credentials, fetch and renew them | [`guide::credentials`], [`ClientBuilder::auth`], [`auth_with`](ClientBuilder::auth_with), [`headers_with`](ClientBuilder::headers_with) |
 //! | be slow, or stop listening | [`Overflow`], [`Lagged`], [`Subscription`] |
 //! | read counters, have them read by Prometheus | [`Client::stats`], [`Stats::prometheus`] |
+//! | send large files | [`guide::uploads`] |
 //! | share one client among the requests of an actix-web server | [`guide::actix_web`] |
 //! | test what I have written | [`guide::testing`] |
 //! | hear of errors that a server 1.x or 2.x reports | [`ServerError`] |

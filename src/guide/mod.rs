@@ -5,3 +5,4 @@ pub mod credentials;
 pub mod delivery;
 pub mod getting_through;
 pub mod testing;
+pub mod uploads;
