@@ -173,9 +173,6 @@ impl SendQueue {
                 None => return false,
                 Some(Waiting::Packet(outgoing)) => {
                     self.left = self.left.wrapping_add(1);
-                    if !is_unindexed(&outgoing) {
-                        self.note_left(&outgoing);
-                    }
                     (outgoing, 0)
                 }
                 Some(Waiting::Ping(number)) => {
@@ -192,6 +189,9 @@ impl SendQueue {
                 }
             },
         };
+        if n == 0 && !is_unindexed(&outgoing) {
+            self.note_left(&outgoing);
+        }
         // No packet is queued before there is a session.
         let Some(protocol) = protocol else { return false };
         let is_more = parser.write(&outgoing.packet, n, protocol, &mut self.head, write);
