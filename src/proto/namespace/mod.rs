@@ -711,7 +711,6 @@ impl<W> Namespace<W> {
     fn interrupt(&mut self, reason: &Reason) {
         self.end_session();
         for id in self.retries.lost() {
-            self.acks.remove(id);
             // It may have been this one that the server did not take.
             if *reason == Reason::TooLargeForServer
                 && let Some(message) = self.retries.timed_out(id)
@@ -806,7 +805,6 @@ impl<W> Namespace<W> {
                 }
             }
         }
-        self.sweep_by(self.retries.expiry());
         self.send_reliable(now);
     }
 
