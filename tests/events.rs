@@ -666,5 +666,7 @@ async fn a_buffer_is_bounded_in_bytes_as_well() {
         panic!("it is full");
     };
     client.socket().emit("small", ()).unwrap();
+    let keyed = Emit::new("small", ()).unwrap().latest("x".repeat(500));
+    let Err(EmitError::Full(_)) = client.socket().send(keyed) else { panic!("a key takes room") };
     assert_eq!(client.socket().unsent(), 2);
 }

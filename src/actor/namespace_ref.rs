@@ -202,7 +202,7 @@ impl NamespaceRef {
             return Err(EmitError::Offline);
         }
         self.check(None, &emit.payload)?;
-        self.send_quota.reserve(emit.payload.size()).ok_or_else(|| EmitError::Full(emit.clone()))
+        self.send_quota.reserve(emit.size()).ok_or_else(|| EmitError::Full(emit.clone()))
     }
 
     /// What takes events as messages.

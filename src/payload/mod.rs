@@ -124,6 +124,7 @@ impl Payload {
 
     /// An event; `json` is a checked JSON array that begins with its name, and whose first argument
     /// starts at `arguments`.
+    #[inline]
     pub(crate) fn event(
         json: impl Into<Text>,
         name: Name,

@@ -162,6 +162,12 @@ impl Emit {
         &self.payload
     }
 
+    /// What it holds while it waits, in bytes: its arguments and its key.
+    pub(crate) fn size(&self) -> usize {
+        let key = self.terms.as_deref().and_then(Terms::key).map_or(0, |key| key.len());
+        self.payload.size().saturating_add(key)
+    }
+
     pub(crate) fn is_volatile(&self) -> bool {
         self.terms.as_deref().is_some_and(Terms::are_volatile)
     }

@@ -338,6 +338,8 @@ enum Beat {
     /// Revision 3: our ping is out, and something must come back by then. The next ping is due
     /// an interval after this one, whatever comes.
     Asked { until: Instant, since: Instant },
+    /// The peer has given this side up since then, whatever of it is still to be read.
+    Over { since: Instant },
 }
 
 /// What a heartbeat's deadline asks for.
@@ -389,6 +391,12 @@ impl Heartbeat {
         true
     }
 
+    /// This side was away for longer than the peer waits. What has come is read before that is judged.
+    pub(crate) fn handle_absence(&mut self, now: Instant) {
+        self.beat = Beat::Over { since: now };
+        self.note_lateness(now, false);
+    }
+
     /// Called whenever this side wakes, and with `is_more` when it has read and not come to the end.
     pub(crate) fn note_lateness(&mut self, now: Instant, is_more: bool) {
         if !self.is_late() && !self.is_overdue(now) {
@@ -412,6 +420,7 @@ impl Heartbeat {
         let end = match self.beat {
             Beat::Listen { until } | Beat::Asked { until, .. } => until,
             Beat::Rest { until } => deadline_after(until, self.timeout),
+            Beat::Over { since } => since,
         };
         end <= now
     }
@@ -421,7 +430,10 @@ impl Heartbeat {
             (Some(late), _) => late.judge,
             (
                 None,
-                &(Beat::Listen { until } | Beat::Rest { until } | Beat::Asked { until, .. }),
+                &(Beat::Listen { until }
+                | Beat::Rest { until }
+                | Beat::Asked { until, .. }
+                | Beat::Over { since: until }),
             ) => until,
         }
     }
@@ -435,6 +447,7 @@ impl Heartbeat {
                 until.checked_sub(self.timeout.saturating_sub(spent)).unwrap_or(until)
             }
             Beat::Rest { until } => deadline_after(until, spent),
+            Beat::Over { since } => since,
         }
     }
 
@@ -444,7 +457,7 @@ impl Heartbeat {
         }
         self.late = None;
         match self.beat {
-            Beat::Listen { .. } | Beat::Asked { .. } => Due::Dead,
+            Beat::Listen { .. } | Beat::Asked { .. } | Beat::Over { .. } => Due::Dead,
             Beat::Rest { .. } => {
                 self.beat = Beat::Asked { until: deadline_after(now, self.timeout), since: now };
                 Due::Ping

@@ -238,8 +238,8 @@ mod tests {
         assert_eq!(suspects.handle_lost(Reason::PingTimeout, false).1, None);
     }
 
-    fn attached(count: usize) -> Outgoing {
-        let payload = encode_event("e", &vec![Bytes::new(); count]).unwrap();
+    fn attached(count: usize, size: usize) -> Outgoing {
+        let payload = encode_event("e", &vec![Bytes::from(vec![7; size]); count]).unwrap();
         let packet = Packet::new("/".into(), Body::Event { id: None, payload });
         Outgoing { number: 1, ..Outgoing::bare(packet) }
     }
@@ -253,7 +253,7 @@ mod tests {
             (Parser::Msgpack, 3 * MAX_ATTACHMENTS, false),
         ] {
             let mut suspects = Suspects::new(parser);
-            suspects.note_written(&attached(count), 0);
+            suspects.note_written(&attached(count, 0), 0);
             assert_eq!(suspects.is_open(), expected);
             let text = suspects.handle_lost(reset(), false).0.to_string();
             assert_eq!(text.contains("10 attachments"), expected, "{text}");
@@ -269,8 +269,13 @@ mod tests {
         };
         let text = said(USUAL + 1, false).to_string();
         assert!(text.contains("1000000 bytes") && text.contains("reset"), "{text}");
-        for (size, is_limited) in [(USUAL / 2, false), (USUAL + 1, true)] {
+        let Body::Event { payload, .. } = event("e", 0, 1).packet.body else { panic!("no event") };
+        let just_enough = USUAL - payload.size();
+        for (size, is_limited) in [(USUAL / 2, false), (just_enough, false), (USUAL + 1, true)] {
             assert_eq!(said(size, is_limited), reset());
         }
+        let mut suspects = Suspects::new(Parser::Json);
+        suspects.note_written(&attached(MAX_ATTACHMENTS, LARGE / MAX_ATTACHMENTS), 0);
+        assert_eq!(suspects.handle_lost(reset(), false).0, reset(), "servers take as many");
     }
 }

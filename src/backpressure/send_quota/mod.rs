@@ -310,6 +310,12 @@ impl SendPermit {
         }
     }
 
+    /// Another event has taken its place, which is counted elsewhere. `cause`: what that is called.
+    pub(crate) fn replaced(mut self, cause: &(impl Error + Clone + Send + Sync + 'static)) {
+        self.leave(Stage::Left);
+        self.refuse(cause);
+    }
+
     /// The event has been written.
     pub(crate) fn written(mut self) {
         self.end = WriteOutcome::Written;

@@ -458,8 +458,8 @@ impl ClientBuilder {
 
 /// # Limits
 impl ClientBuilder {
-    /// The buffer of each namespace: how many events, and how many bytes of events, may wait to be
-    /// sent. Events with [retries](Self::retries) hold room until they are answered. When the
+    /// The buffer of each namespace: how many events, and how many bytes of events (with their
+    /// [keys](crate::Emit::latest)), may wait to be sent. Events with [retries](Self::retries) hold room until they are answered. When the
     /// buffer is full, emits fail with [`EmitError::Full`](crate::EmitError::Full). An event that
     /// is larger than the whole buffer passes alone. Each is at least 1. Default: 10 000 events, 16
     /// MiB. The buffer never holds more than 16 777 215 events or 1 TiB.

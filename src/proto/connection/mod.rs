@@ -671,15 +671,22 @@ impl Connection {
     }
 
     /// The machine was suspended for about `gap`, of which `now` and all deadlines know nothing. If
-    /// the server cannot have waited for so long, the connection is gone, and nobody will say so.
+    /// the server cannot have waited for so long, the connection is gone, and nobody will say so: it ends
+    /// when what came before is read.
     pub(crate) fn handle_suspended(&mut self, now: Instant, gap: Duration) {
-        let (max_silence, reason) = match &self.state {
+        let (max_silence, reason) = match &mut self.state {
             State::Idle | State::Waiting | State::Queued | State::Closing { .. } => return,
             State::Opening(opening) => match opening.handshake() {
                 Some(handshake) => (handshake.max_silence(), Reason::PingTimeout),
                 None => (self.config.connect_timeout, Reason::Connect(ConnectFailure::TimedOut)),
             },
-            State::Open(open) => (open.heartbeat.max_silence(), Reason::PingTimeout),
+            State::Open(open) => {
+                if gap > open.heartbeat.max_silence() {
+                    open.heartbeat.handle_absence(now);
+                    self.timers.set(Timer::Heartbeat, open.heartbeat.poll_timeout());
+                }
+                return;
+            }
         };
         if gap > max_silence {
             self.fail(now, reason);

@@ -99,7 +99,7 @@ impl SendQueue {
         let old = std::mem::replace(place, outgoing);
         place.number = old.number;
         if let Some(permit) = old.permit {
-            permit.settled();
+            permit.replaced(&EmitError::Discarded);
         }
         true
     }
@@ -173,9 +173,6 @@ impl SendQueue {
                 None => return false,
                 Some(Waiting::Packet(outgoing)) => {
                     self.left = self.left.wrapping_add(1);
-                    if !is_unindexed(&outgoing) {
-                        self.note_left(&outgoing);
-                    }
                     (outgoing, 0)
                 }
                 Some(Waiting::Ping(number)) => {
@@ -192,6 +189,9 @@ impl SendQueue {
                 }
             },
         };
+        if n == 0 && !is_unindexed(&outgoing) {
+            self.note_left(&outgoing);
+        }
         // No packet is queued before there is a session.
         let Some(protocol) = protocol else { return false };
         let is_more = parser.write(&outgoing.packet, n, protocol, &mut self.head, write);
@@ -374,9 +374,14 @@ mod tests {
     #[test]
     fn an_event_replaces_the_one_that_waits_under_its_key() {
         let mut queue = SendQueue::default();
-        assert!(!queue.push(latest("a1", "a", 1)));
+        let send_quota = SendQuota::new(Limits { items: 10, bytes: 100, acks: 0 });
+        let mut permit = send_quota.reserve(1).unwrap();
+        let status = permit.write_status();
+        assert!(!queue.push(Outgoing { permit: Some(permit), ..latest("a1", "a", 1) }));
         assert!(!queue.push(latest("b1", "b", 2)));
         assert!(queue.push(latest("a2", "a", 3)));
+        assert_eq!(status.cause(), Some(&EmitError::Discarded));
+        assert_eq!(send_quota.discarded(), 0, "it is counted as replaced");
         // One that is to be answered waits for itself.
         assert!(!queue.push(Outgoing { terms: None, ..event("c", Some(7)) }));
         assert!(!queue.push(event("c", Some(7))), "a copy of what waits is left out");

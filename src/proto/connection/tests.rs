@@ -1482,6 +1482,8 @@ fn whoever_has_slept_longer_than_the_server_waits_connects_again() {
         bench.core.handle_suspended(bench.now, patience);
         assert_eq!(bench.core.poll_event(), None, "{reason:?}");
         bench.core.handle_suspended(bench.now, patience + SECOND);
+        // What came before is read first.
+        bench.pass(Duration::from_millis(1));
         assert_eq!(bench.core.poll_action(), Some(Action::Drop));
         let lost = Event::Lost { reason, again: true, suspect: None };
         assert_eq!(bench.core.poll_event(), Some(lost));
@@ -1490,6 +1492,23 @@ fn whoever_has_slept_longer_than_the_server_waits_connects_again() {
         // What waits anyway goes on waiting.
         bench.core.handle_suspended(bench.now, 3_600 * SECOND);
         assert_eq!((bench.core.poll_action(), bench.core.poll_event()), (None, None));
+    }
+}
+
+#[test]
+fn what_came_before_the_machine_was_suspended_is_read_and_keeps_nothing_alive() {
+    for protocol in [Protocol::Eio4, Protocol::Eio3] {
+        let mut bench = Bench::open(protocol);
+        bench.core.handle_suspended(bench.now, 3_600 * SECOND);
+        assert!(bench.core.is_late(), "nothing is written to a connection that is gone");
+        for text in [r#"42["e"]"#, "2", "3"] {
+            bench.text(text);
+        }
+        let event = bench.core.poll_event();
+        assert!(matches!(event, Some(Event::Packet(_))), "{protocol:?}: {event:?}");
+        assert_eq!(bench.core.poll_event(), None);
+        bench.pass(Duration::from_millis(1));
+        bench.expect_lost(Reason::PingTimeout);
     }
 }
 

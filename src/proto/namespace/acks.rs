@@ -3,7 +3,11 @@
 //! Ids count up for as long as the namespace lives, across sessions, so a late answer can never
 //! meet another question. Each entry leaves the table exactly once: answered, expired or failed.
 
-use std::{cmp::Reverse, collections::BinaryHeap, time::Instant};
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, hash_map::Entry},
+    time::Instant,
+};
 
 use crate::proto::fast_map::FastMap;
 
@@ -65,12 +69,11 @@ impl<W> Acks<W> {
         self.deadlines.push(Reverse((deadline, id)));
     }
 
-    /// Notes that the event is on its way. `false` if nobody waits (any more).
-    pub(crate) fn sent(&mut self, id: u64, now: Instant) -> bool {
-        self.waiting.get_mut(&id).is_some_and(|waiting| {
+    /// Notes that the event is on its way.
+    pub(crate) fn sent(&mut self, id: u64, now: Instant) {
+        if let Some(waiting) = self.waiting.get_mut(&id) {
             waiting.sent = Some(now);
-            true
-        })
+        }
     }
 
     /// Notes that the event was not sent after all. `false` if nobody waits (any more).
@@ -96,8 +99,18 @@ impl<W> Acks<W> {
         self.waiting.values().filter(|waiting| waiting.sent.is_some()).count()
     }
 
-    /// The waiter that an answer is for.
-    pub(crate) fn answered(&mut self, id: u64) -> Option<Left<W>> {
+    /// The waiter that an answer is for, and when its event was sent. If it was not, the server answers
+    /// something else, or at random.
+    pub(crate) fn answered(&mut self, id: u64) -> Option<(W, Instant)> {
+        let Entry::Occupied(entry) = self.waiting.entry(id) else { return None };
+        let sent = entry.get().sent?;
+        let Waiting { waiter, .. } = entry.remove();
+        self.tidy();
+        Some((waiter, sent))
+    }
+
+    /// There will be no answer, or nobody wants it.
+    pub(crate) fn remove(&mut self, id: u64) -> Option<Left<W>> {
         let Waiting { waiter, sent } = self.waiting.remove(&id)?;
         self.tidy();
         Some(Left { id, waiter, sent })
@@ -127,16 +140,15 @@ impl<W> Acks<W> {
         if deadline > now {
             return None;
         }
-        self.answered(id)
+        self.remove(id)
     }
 
-    /// Every waiter whose event was sent, in the order of the emits; of the unsent ones too if
-    /// `all`.
-    pub(crate) fn fail(&mut self, all: bool) -> Vec<Left<W>> {
-        let failed = self.waiting.iter().filter(|(_, waiting)| all || waiting.sent.is_some());
+    /// Every waiter whose event was sent, in the order of the emits.
+    pub(crate) fn fail(&mut self) -> Vec<W> {
+        let failed = self.waiting.iter().filter(|(_, waiting)| waiting.sent.is_some());
         let mut ids: Vec<u64> = failed.map(|(&id, _)| id).collect();
         ids.sort_unstable();
-        ids.into_iter().filter_map(|id| self.answered(id)).collect()
+        ids.into_iter().filter_map(|id| Some(self.remove(id)?.waiter)).collect()
     }
 }
 
@@ -164,17 +176,20 @@ mod tests {
         assert_eq!(acks.poll_timeout(), Some(at(2)));
 
         let left = |id, waiter, sent| Left { id, waiter, sent };
-        assert_eq!(acks.answered(2), Some(left(2, "c", None)));
+        assert_eq!(acks.answered(2), None, "it was not sent");
+        acks.sent(2, at(1));
+        assert_eq!(acks.answered(2), Some(("c", at(1))));
         assert_eq!(acks.answered(2), None, "a second answer finds nobody");
         assert_eq!(acks.expired(at(1)), None);
         assert_eq!(acks.expired(at(2)), Some(left(1, "b", None)));
         assert_eq!(acks.expired(at(2)), None);
         assert_eq!(acks.answered(1), None, "nor does a late one");
 
-        assert!(acks.sent(0, at(1)) && acks.sent(3, at(1)));
+        acks.sent(0, at(1));
+        acks.sent(3, at(1));
         assert!(acks.unsent(3));
-        assert_eq!(acks.fail(false), [left(0, "a", Some(at(1)))]);
-        assert_eq!(acks.fail(true), [left(3, "d", None)]);
+        assert_eq!(acks.fail(), ["a"]);
+        assert_eq!(acks.remove(3), Some(left(3, "d", None)));
         assert_eq!(acks.poll_timeout(), None);
         assert_eq!(acks.id(), 4, "ids are not used again");
     }
@@ -188,12 +203,12 @@ mod tests {
         for id in 1..10_000 {
             acks.insert(id, (), start + Duration::from_secs(1 + id % 3));
             if id > 100 {
-                assert!(acks.answered(id - 100).is_some());
+                assert!(acks.remove(id - 100).is_some());
             }
             assert_eq!(acks.poll_timeout(), Some(start + Duration::from_secs(1)));
             assert!(acks.deadlines.len() <= 2 * 101 + SPARE + 1, "{}", acks.deadlines.len());
         }
-        assert!(acks.answered(0).is_some());
+        assert!(acks.remove(0).is_some());
         let later = start + Duration::from_secs(5);
         let mut expired = 0;
         while acks.expired(later).is_some() {
@@ -209,10 +224,10 @@ mod tests {
         for id in 0..1_001 {
             acks.insert(id, (), start + Duration::from_secs(id));
         }
-        assert!(acks.answered(500).is_some());
+        assert!(acks.remove(500).is_some());
         assert_eq!(acks.deadlines.len(), 1_001, "one is not many");
         for id in (1..1_001).filter(|&id| id != 500) {
-            assert!(acks.answered(id).is_some());
+            assert!(acks.remove(id).is_some());
         }
         assert!(acks.deadlines.len() <= 2 + SPARE, "{}", acks.deadlines.len());
     }
@@ -222,8 +237,8 @@ mod tests {
         let now = Instant::now();
         let mut acks = Acks::default();
         for id in 0..200 {
-            acks.insert_sent(id, (), now, now);
+            acks.insert_sent(id, id, now, now);
         }
-        assert!(acks.fail(false).iter().map(|left| left.id).eq(0..200));
+        assert!(acks.fail().into_iter().eq(0..200));
     }
 }

@@ -129,18 +129,17 @@ impl Buffer {
         over.filter(|outgoing| !is_answer(outgoing)).collect()
     }
 
-    /// Drops the event with this ack id: nobody waits for its answer any more.
-    pub(super) fn drop_asking(&mut self, id: u64) {
-        if let Some(number) = self.asking.get(&id) {
-            self.remove(*number);
-        }
+    /// Takes out the event with this ack id.
+    pub(super) fn take_asking(&mut self, id: u64) -> Option<Outgoing> {
+        let number = *self.asking.get(&id)?;
+        self.remove(number)
     }
 
-    /// Drops all events that ask for an answer.
-    pub(super) fn drop_all_asking(&mut self) {
-        for number in std::mem::take(&mut self.asking).into_values() {
-            self.remove(number);
-        }
+    /// Takes out all events that ask for an answer.
+    pub(super) fn take_all_asking(&mut self) -> Vec<Outgoing> {
+        let mut numbers: Vec<u64> = std::mem::take(&mut self.asking).into_values().collect();
+        numbers.sort_unstable();
+        numbers.into_iter().filter_map(|number| self.remove(number)).collect()
     }
 
     /// When the first of them expires.
@@ -241,9 +240,9 @@ mod tests {
             buffer.push(waiting);
         }
         assert_eq!(numbers(buffer.end_session()), [1]);
-        buffer.drop_asking(8);
+        assert!(buffer.take_asking(8).is_none());
         assert_eq!(buffer.len(), 2);
-        buffer.drop_asking(7);
+        assert_eq!(numbers(buffer.take_asking(7)), [4]);
         assert_eq!(numbers(buffer.drain()), [3]);
     }
 
@@ -307,8 +306,8 @@ mod tests {
         Pop,
         /// The events that were popped, as far as this goes, from the newest on.
         PutBack(usize),
-        Drop(u64),
-        DropAll,
+        TakeAsking(u64),
+        TakeAllAsking,
         Expire(u64),
         EndSession,
     }
@@ -318,8 +317,8 @@ mod tests {
             6 => (0..8_u8, option::of(0..20_u64)).prop_map(|(kind, expires)| Operation::Push(kind, expires)),
             3 => Just(Operation::Pop),
             2 => (0..5_usize).prop_map(Operation::PutBack),
-            1 => (0..30_u64).prop_map(Operation::Drop),
-            1 => Just(Operation::DropAll),
+            1 => (0..30_u64).prop_map(Operation::TakeAsking),
+            1 => Just(Operation::TakeAllAsking),
             1 => (0..20_u64).prop_map(Operation::Expire),
             1 => Just(Operation::EndSession),
         ]
@@ -369,13 +368,13 @@ mod tests {
                         replaced.sort_unstable();
                         prop_assert_eq!(replaced, expected);
                     }
-                    Operation::Drop(id) => {
-                        buffer.drop_asking(id);
-                        model.take(|one| one.ack_id() == Some(id));
+                    Operation::TakeAsking(id) => {
+                        let asking = model.take(|one| one.ack_id() == Some(id));
+                        prop_assert_eq!(numbers(buffer.take_asking(id)), asking);
                     }
-                    Operation::DropAll => {
-                        buffer.drop_all_asking();
-                        model.take(|one| one.ack_id().is_some());
+                    Operation::TakeAllAsking => {
+                        let asking = model.take(|one| one.ack_id().is_some());
+                        prop_assert_eq!(numbers(buffer.take_all_asking()), asking);
                     }
                     Operation::Expire(seconds) => {
                         let mut over = numbers(buffer.expired(at(seconds)));

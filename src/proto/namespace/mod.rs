@@ -315,7 +315,7 @@ impl<W> Namespace<W> {
     fn replaced(&mut self, mut old: Outgoing) {
         self.tally.replaced = self.tally.replaced.saturating_add(1);
         if let Some(permit) = old.permit.take() {
-            permit.settled();
+            permit.replaced(&EmitError::Discarded);
         }
         self.never_sent(old, EmitError::Discarded);
     }
@@ -349,7 +349,7 @@ impl<W> Namespace<W> {
             permit.refuse(&error);
         }
         let Some(id) = id else { return };
-        if let Some(Left { waiter: AckOwner::Application(waiter), .. }) = self.acks.answered(id) {
+        if let Some(Left { waiter: AckOwner::Application(waiter), .. }) = self.acks.remove(id) {
             self.fail(waiter, Err(error));
         }
     }
@@ -527,11 +527,11 @@ impl<W> Namespace<W> {
     }
 
     fn handle_answer(&mut self, now: Instant, id: u64, payload: Payload) {
-        let Some(Left { waiter, sent, .. }) = self.acks.answered(id) else {
+        let Some((waiter, sent)) = self.acks.answered(id) else {
             self.tally.late = self.tally.late.saturating_add(1);
             return;
         };
-        if let Some(trip) = sent.and_then(|sent| now.checked_duration_since(sent)) {
+        if let Some(trip) = now.checked_duration_since(sent) {
             self.tally.acked = self.tally.acked.saturating_add(1);
             self.tally.round_trips.note(trip);
         }
@@ -597,10 +597,10 @@ impl<W> Namespace<W> {
     fn flush(&mut self, now: Instant) {
         self.drop_expired(now);
         while let Some(outgoing) = self.buffer.pop() {
-            // Nobody waits any more: the emit has been reported as failed, so it must not happen.
-            if outgoing.ack_id().is_none_or(|id| self.acks.sent(id, now)) {
-                self.transmit(outgoing);
+            if let Some(id) = outgoing.ack_id() {
+                self.acks.sent(id, now);
             }
+            self.transmit(outgoing);
         }
         self.send_reliable(now);
     }
@@ -634,7 +634,7 @@ impl<W> Namespace<W> {
         }
         let Suspect { id, event, .. } = suspect;
         if let Some(id) = id {
-            let left = self.acks.answered(id);
+            let left = self.acks.remove(id);
             let error = AckError::Unsendable(event.clone());
             if let Some(Message { waiter, permit, .. }) = self.retries.remove(id) {
                 permit.into_iter().for_each(SendPermit::settled);
@@ -682,12 +682,13 @@ impl<W> Namespace<W> {
             return;
         }
         self.interrupt(&reason);
-        self.fail_acks(&reason, true);
+        for outgoing in self.buffer.take_all_asking() {
+            self.never_sent(outgoing, EmitError::Closed(reason.clone()));
+        }
         for message in self.retries.drain() {
             let closed = EmitError::Closed(reason.clone());
             self.fail_message(message, AckError::Disconnected(reason.clone()), closed);
         }
-        self.buffer.drop_all_asking();
         self.tell_end(&reason);
         self.join.end(reason);
     }
@@ -710,7 +711,6 @@ impl<W> Namespace<W> {
     fn interrupt(&mut self, reason: &Reason) {
         self.end_session();
         for id in self.retries.lost() {
-            self.acks.answered(id);
             // It may have been this one that the server did not take.
             if *reason == Reason::TooLargeForServer
                 && let Some(message) = self.retries.timed_out(id)
@@ -720,7 +720,11 @@ impl<W> Namespace<W> {
             }
         }
         self.sweep_by(self.retries.expiry());
-        self.fail_acks(reason, false);
+        for waiter in self.acks.fail() {
+            if let AckOwner::Application(waiter) = waiter {
+                self.fail(waiter, Ok(AckError::Disconnected(reason.clone())));
+            }
+        }
     }
 
     /// Events that were not written before the session ended wait for the next one, if they may;
@@ -744,30 +748,27 @@ impl<W> Namespace<W> {
             }
             if outgoing.is_volatile() {
                 self.never_sent(outgoing, EmitError::Offline);
-            } else if id.is_none_or(|id| self.acks.unsent(id) && !self.retries.contains(id)) {
-                // One with retries has a place of its own.
-                self.sweep_by(outgoing.expires);
-                returning.push(outgoing);
+                continue;
             }
+            if let Some(id) = id {
+                if self.retries.contains(id) {
+                    // It has a place of its own.
+                    continue;
+                }
+                if !self.acks.unsent(id) {
+                    // Nobody waits any more.
+                    self.never_sent(outgoing, EmitError::Expired);
+                    continue;
+                }
+            }
+            self.sweep_by(outgoing.expires);
+            returning.push(outgoing);
         }
         for replaced in self.buffer.put_back(returning) {
             self.replaced(replaced);
         }
         if self.ended().is_some() {
             self.strand();
-        }
-    }
-
-    fn fail_acks(&mut self, reason: &Reason, all: bool) {
-        for Left { waiter, sent, .. } in self.acks.fail(all) {
-            let AckOwner::Application(waiter) = waiter else { continue };
-            self.fail(
-                waiter,
-                match sent {
-                    Some(_) => Ok(AckError::Disconnected(reason.clone())),
-                    None => Err(EmitError::Closed(reason.clone())),
-                },
-            );
         }
     }
 
@@ -796,15 +797,14 @@ impl<W> Namespace<W> {
                     }
                 }
                 AckOwner::Application(waiter) => {
-                    if sent.is_none() {
-                        self.buffer.drop_asking(id);
+                    if let Some(outgoing) = self.buffer.take_asking(id) {
+                        self.never_sent(outgoing, EmitError::Expired);
                     }
                     let outcome = sent.map(|_| AckError::TimedOut).ok_or(EmitError::Expired);
                     self.fail(waiter, outcome);
                 }
             }
         }
-        self.sweep_by(self.retries.expiry());
         self.send_reliable(now);
     }
 

@@ -3,7 +3,7 @@ use serde_json::json;
 
 use super::*;
 use crate::{
-    backpressure::send_quota::{Limits, SendQuota},
+    backpressure::send_quota::{Limits, SendQuota, WriteStatus},
     payload::{encode_event, encode_reply},
     proto::{
         engine::Frame,
@@ -237,6 +237,56 @@ fn an_emit_that_timed_out_before_it_was_sent_is_not_sent() {
     socket.handle_open(now, session(Protocol::Eio4));
     receive(&mut socket, Body::Connect(Some(r#"{"sid":"id"}"#.into())));
     assert_eq!(written(&mut socket)[1..], [r#"42["b"]"#]);
+}
+
+#[test]
+fn a_server_cannot_answer_what_it_was_not_sent() {
+    let now = Instant::now();
+    let mut socket = socket("/");
+    socket.handle_open(now, session(Protocol::Eio4));
+    emit(&mut socket, "a", ask("a", now)).unwrap();
+    let answer = || Body::Ack { id: 0, payload: encode_reply(&()).unwrap() };
+    receive(&mut socket, answer());
+    assert_eq!(events(&mut socket), []);
+    assert_eq!(socket.tally().late, 1);
+    receive(&mut socket, Body::Connect(Some(r#"{"sid":"id"}"#.into())));
+    assert_eq!(written(&mut socket)[1..], [r#"420["a"]"#]);
+    assert_eq!(socket.poll_event(), Some(ready("id")));
+    receive(&mut socket, answer());
+    assert!(matches!(socket.poll_event(), Some(Event::Answered("a", Ok(_)))));
+}
+
+#[test]
+fn an_event_that_asks_for_an_answer_and_is_not_written_tells_why() {
+    let now = Instant::now();
+    let send_quota = send_quota(10);
+    let mut socket = socket("/");
+    let emit = |socket: &mut Namespace<_>, name, key| {
+        let mut permit = send_quota.reserve(1);
+        let status = permit.as_mut().map(SendPermit::write_status).unwrap();
+        let emit = Emit::new(name, ()).unwrap().latest(key);
+        let request = Request { emit, permit, ack: ask(name, now), ..request(name) };
+        socket.emit(request).unwrap();
+        status
+    };
+    let why = |status: &Arc<WriteStatus>| status.cause::<EmitError>().cloned();
+    let replaced = emit(&mut socket, "replaced", "key");
+    let late = emit(&mut socket, "late", "key");
+    assert_eq!(why(&replaced), Some(EmitError::Discarded));
+    socket.handle_timeout(now + SECOND);
+    assert_eq!(why(&late), Some(EmitError::Expired));
+
+    let ended = emit(&mut socket, "ended", "key");
+    socket.end(Reason::Shutdown);
+    assert_eq!(why(&ended), Some(EmitError::Closed(Reason::Shutdown)));
+
+    // The connection had it, and did not write it before the time for the answer was over.
+    let mut socket = joined();
+    let given_back = emit(&mut socket, "given back", "key");
+    let unwritten = socket.take_transmit();
+    socket.handle_timeout(now + SECOND);
+    socket.take_back(unwritten);
+    assert_eq!(why(&given_back), Some(EmitError::Expired));
 }
 
 #[test]
@@ -1042,11 +1092,7 @@ mod operations {
     use proptest::{prelude::*, test_runner::TestCaseResult};
 
     use super::*;
-    use crate::{
-        backpressure::send_quota::{WriteOutcome, WriteStatus},
-        fuzz::mutate,
-        proto::emit::Place,
-    };
+    use crate::{backpressure::send_quota::WriteOutcome, fuzz::mutate, proto::emit::Place};
 
     #[derive(Debug, Clone)]
     enum Operation {
@@ -1149,13 +1195,19 @@ mod operations {
             }
         }
 
-        /// How many were given up, and for how many of them nobody said why.
-        fn given_up(&self) -> (u64, u64) {
-            let is_over =
-                |status: &&Arc<WriteStatus>| Self::outcome(status) == Some(WriteOutcome::Discarded);
-            let over = self.of_plain.iter().filter(is_over);
-            let silent = over.clone().filter(|status| status.cause::<EmitError>().is_none());
-            (over.map(|_| 1_u64).sum(), silent.map(|_| 1_u64).sum())
+        /// How many were given up that go only once. Each of them says why.
+        fn given_up(&self, surely: &HashSet<usize>) -> Result<u64, TestCaseError> {
+            let once = self.of_asking.iter().filter(|(waiter, _)| !surely.contains(waiter));
+            let statuses = self.of_plain.iter().chain(once.map(|(_, status)| status));
+            let mut count = 0;
+            for status in statuses {
+                if Self::outcome(status) == Some(WriteOutcome::Discarded) {
+                    let cause = status.cause::<EmitError>();
+                    prop_assert!(cause.is_some(), "an event is given up, and nobody says why");
+                    count += 1;
+                }
+            }
+            Ok(count)
         }
 
         /// How many wait, or are with the connection, and nobody who awaits them has heard.
@@ -1167,8 +1219,7 @@ mod operations {
             &self,
             socket: &mut Namespace<usize>,
             on_the_way: &[Outgoing],
-            waiting: usize,
-            never_sent: u64,
+            (surely_asking, never_sent): (&HashSet<usize>, u64),
         ) -> TestCaseResult {
             let Self { plain, asking, surely, .. } = self;
             let with_permit = |quota: &Arc<SendQuota>, asks: bool| {
@@ -1187,12 +1238,12 @@ mod operations {
             prop_assert_eq!(held, socket.buffered() + plain_sent + asking_sent, "room is lost");
             prop_assert_eq!(surely.waiting(), socket.retries.len(), "room is lost");
             let asks = asking.waiting() - asking_sent;
-            prop_assert!(asks <= waiting, "nobody waits for what is buffered");
+            let unsent = socket.acks.len() - socket.acks.sent_len();
+            prop_assert_eq!(asks, unsent, "nobody waits for what is buffered, or in vain");
             // Each is counted once.
-            let (given_up, silent) = self.given_up();
+            let discarded = plain.discarded() + asking.discarded();
             let replaced = socket.tally().replaced;
-            prop_assert!(silent <= replaced, "an event is given up, and nobody says why");
-            prop_assert_eq!(plain.discarded(), given_up - silent);
+            prop_assert_eq!(discarded + replaced, self.given_up(surely_asking)?);
             prop_assert_eq!(surely.discarded(), never_sent);
             if socket.ended().is_some() {
                 prop_assert!(self.open() <= plain_sent, "somebody waits for ever");
@@ -1267,8 +1318,9 @@ mod operations {
         let mut surely = HashSet::new();
         let mut never_sent = 0;
         let mut on_the_way: Vec<Outgoing> = Vec::new();
-        // Emits that a server has answered before they were sent.
-        let mut early_answers = 0;
+        // The ids of their acks, and those of them that this session has sent.
+        let mut ids: HashMap<usize, u64> = HashMap::new();
+        let mut sent = HashSet::new();
         // The last connection that was lost.
         let mut gone = 0;
         // Requests to join on this connection.
@@ -1299,7 +1351,11 @@ mod operations {
                     let is_untimely = place == Place::None && !ready;
                     let emit = placed(place);
                     let request = Request { emit, permit, expires, ack: Some(ask), ..request("e") };
-                    prop_assert_eq!(socket.emit(request).is_err(), was_over || is_untimely);
+                    let taken = socket.emit(request);
+                    prop_assert_eq!(taken.is_err(), was_over || is_untimely);
+                    if taken.is_ok() {
+                        ids.insert(asked, u64::try_from(ids.len()).unwrap());
+                    }
                 }
                 Operation::Open => {
                     if socket.epoch().is_none() {
@@ -1360,7 +1416,8 @@ mod operations {
                 match event {
                     Event::Answered(waiter, outcome) => {
                         *outcomes.entry(waiter).or_default() += 1;
-                        early_answers += usize::from(outcome.is_ok() && !ready);
+                        let is_known = || sent.contains(&ids[&waiter]);
+                        prop_assert!(outcome.is_err() || is_known(), "answered, and never sent");
                         let was_sent = !matches!(outcome, Err(AckError::NeverSent(_)));
                         never_sent += u64::from(!was_sent && surely.contains(&waiter));
                         if let Some(cause) = fates.of_asking[&waiter].cause::<EmitError>() {
@@ -1372,11 +1429,11 @@ mod operations {
                     Event::Ready { .. } => {
                         prop_assert!(!ready, "ready twice");
                         ready = true;
-                        early_answers = 0;
                     }
                     Event::Disconnected(_) => {
                         prop_assert!(ready, "disconnected, and never was connected");
                         ready = false;
+                        sent.clear();
                     }
                     Event::ConnectError(_) => prop_assert!(!ready),
                     Event::Retrying { attempt, .. } => {
@@ -1406,6 +1463,7 @@ mod operations {
                     requests += 1;
                     write(&mut on_the_way);
                 } else {
+                    sent.extend(outgoing.ack_id());
                     outgoing.permit.iter_mut().for_each(SendPermit::hand);
                     on_the_way.push(outgoing);
                 }
@@ -1416,7 +1474,7 @@ mod operations {
             let sure = open().filter(|waiter| surely.contains(waiter)).count();
             let waiting = open().count() - sure;
             check_deadlines(&socket, now, (waiting, sure))?;
-            fates.check(&mut socket, &on_the_way, waiting + early_answers, never_sent)?;
+            fates.check(&mut socket, &on_the_way, (&surely, never_sent))?;
             let tally = socket.tally();
             prop_assert_eq!(tally.acked, tally.round_trips.count());
             if let Some(timeout) = socket.poll_timeout() {
