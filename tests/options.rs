@@ -147,7 +147,8 @@ fn client_edges() -> Vec<Edge<ClientBuilder>> {
 }
 
 /// Texts, values of other types, and code: they have no edges.
-const CLIENT_OTHERS: [&str; 18] = [
+const CLIENT_OTHERS: [&str; 19] = [
+    "fallback",
     "proxy",
     "unix_socket",
     "dialer",

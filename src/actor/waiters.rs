@@ -79,6 +79,9 @@ impl Patience {
                 ConnectFailure::Proxy { failure, .. } => {
                     failure.is_lasting() || matches!(failure, ProxyFailure::UnknownHost(_))
                 }
+                ConnectFailure::Endpoints(failures) => {
+                    failures.iter().all(|(_, reason)| self.ends_with(reason))
+                }
                 ConnectFailure::Status(401 | 403) if self.has_providers => false,
                 // Not now.
                 ConnectFailure::Status(408 | 425 | 429) => false,

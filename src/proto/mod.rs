@@ -24,6 +24,7 @@ pub(crate) mod connection;
 pub(crate) mod deadline;
 pub(crate) mod dial_limiter;
 pub(crate) mod emit;
+mod endpoints;
 pub(crate) mod engine;
 pub(crate) mod error;
 pub(crate) mod fast_map;

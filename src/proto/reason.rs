@@ -265,6 +265,13 @@ pub enum ConnectFailure {
         "the server closes the connection on each request to join: does it have another parser? This client has Parser::{0:?}"
     )]
     Parser(Parser),
+    /// With several servers (see [`fallback`](crate::ClientBuilder::fallback)): those that were tried since the
+    /// last wait, as `host:port` in the order of preference, and why there is no connection to them.
+    ///
+    /// The [policy](crate::Reconnect::retry) is asked about each of them by itself, with the reason that is
+    /// here behind its `host:port`.
+    #[error("{}", each(.0))]
+    Endpoints(Vec<(String, Reason)>),
     /// The server speaks another protocol revision than the one it was asked for.
     #[error("this client asked for {asked}, but {server}")]
     Unsupported {
@@ -278,6 +285,15 @@ pub enum ConnectFailure {
 /// A websocket close code, if there is one.
 fn with_code(code: Option<u16>) -> String {
     code.map(|code| format!(" with code {code}")).unwrap_or_default()
+}
+
+/// Each server, and why there is no connection to it.
+fn each(failures: &[(String, Reason)]) -> String {
+    let failures = failures.iter().map(|(endpoint, reason)| match reason {
+        Reason::Connect(failure) => format!("{endpoint}: {failure}"),
+        reason => format!("{endpoint}: {reason}"),
+    });
+    failures.collect::<Vec<_>>().join("; ")
 }
 
 /// What can be done about a status.
@@ -316,6 +332,10 @@ pub(crate) mod tests {
             ConnectFailure::NoWebsocket("no".to_owned()),
             ConnectFailure::Handshake("no".to_owned()),
             ConnectFailure::Parser(Parser::Json),
+            ConnectFailure::Endpoints(vec![
+                ("a.test:1".to_owned(), Reason::Connect(ConnectFailure::TimedOut)),
+                ("b.test".to_owned(), Reason::TransportClose(None)),
+            ]),
             ConnectFailure::Unsupported { asked: eio3, server: "it is old".to_owned() },
         ];
         let mut reasons = vec![

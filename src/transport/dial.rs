@@ -1,6 +1,6 @@
 //! Dialling: from a URL and headers to an open websocket, or the first answer to a poll.
 
-use std::{error::Error as _, fmt, io, time::Duration};
+use std::{error::Error as _, fmt, io, iter, time::Duration};
 
 use awc::{
     Client, ClientRequest, ClientResponse,
@@ -46,6 +46,28 @@ pub(crate) struct Target {
     pub(crate) headers: Headers,
     /// The largest message to take in, in bytes.
     pub(crate) max_message: usize,
+}
+
+/// The servers of a client, in order of preference.
+#[derive(Debug, Clone)]
+pub(crate) struct Targets {
+    first: Target,
+    others: Vec<Target>,
+}
+
+impl Targets {
+    pub(crate) fn new(first: Target, others: Vec<Target>) -> Self {
+        Self { first, others }
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Target> {
+        iter::once(&self.first).chain(&self.others)
+    }
+
+    /// The one at this place in the order.
+    pub(crate) fn at(&self, place: usize) -> &Target {
+        self.iter().nth(place).unwrap_or(&self.first)
+    }
 }
 
 /// Why there is no connection.

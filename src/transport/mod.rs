@@ -21,7 +21,7 @@ mod tls;
 mod way;
 mod websocket;
 
-pub(crate) use dial::{DialFailure, LinkDialer, Target};
+pub(crate) use dial::{DialFailure, LinkDialer, Target, Targets};
 pub use dialer::Dialer;
 pub(crate) use endpoint::Endpoint;
 pub(crate) use link::Link;
