@@ -246,8 +246,8 @@ pub use client::{
 };
 pub use error::{
     AckError, AnswerError, BridgeError, BuildError, Busy, ConnectFailure, DecodeError, EmitError,
-    Initiator, NamespaceError, ProxyFailure, ReadyError, Reason, Refusal, StartError, TlsFailure,
-    Unsendable,
+    EngineRefusal, Initiator, NamespaceError, ProxyFailure, ReadyError, Reason, Refusal,
+    StartError, TlsFailure, Unsendable,
 };
 pub use message::{
     ConnectError, Disconnected, Emitted, Event, GaveUp, Lagged, Ready, Reconnecting, ServerError,

@@ -26,6 +26,7 @@ pub(crate) mod dial_limiter;
 pub(crate) mod emit;
 mod endpoints;
 pub(crate) mod engine;
+pub(crate) mod engine_refusal;
 pub(crate) mod error;
 pub(crate) mod fast_map;
 mod json;

@@ -5,6 +5,7 @@ use thiserror::Error;
 use super::{
     ProtocolError,
     engine::Protocol,
+    engine_refusal::EngineRefusal,
     packet::{Parser, Refused},
     proxy_failure::ProxyFailure,
     refusal::Refusal,
@@ -252,6 +253,9 @@ pub enum ConnectFailure {
     /// logged.
     #[error("the server answered the websocket request with HTTP status {0}{hint}", hint = hint(*.0))]
     Status(u16),
+    /// The server refused the request, for a reason that the protocol has a code for.
+    #[error("the server refused the request: {0}")]
+    Engine(EngineRefusal),
     /// The server does not offer websockets; this is its text. It may offer HTTP long-polling: see
     /// [`transports`](crate::ClientBuilder::transports).
     #[error("this server does not offer websockets (it says {}): allow HTTP long-polling with the option transports", Excerpt(.0))]
@@ -329,6 +333,7 @@ pub(crate) mod tests {
             ConnectFailure::Status(401),
             ConnectFailure::Status(404),
             ConnectFailure::Status(502),
+            ConnectFailure::Engine(EngineRefusal::Forbidden),
             ConnectFailure::NoWebsocket("no".to_owned()),
             ConnectFailure::Handshake("no".to_owned()),
             ConnectFailure::Parser(Parser::Json),

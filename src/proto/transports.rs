@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use super::reason::{ConnectFailure, Reason};
+use super::{
+    engine_refusal::EngineRefusal,
+    reason::{ConnectFailure, Reason},
+};
 
 /// How packets get to the server and back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -124,6 +127,12 @@ fn is_of_websockets(reason: &Reason) -> bool {
             | ConnectFailure::NoAnswer
             | ConnectFailure::TimedOut
             | ConnectFailure::Handshake(_) => true,
+            ConnectFailure::Engine(refusal) => matches!(
+                refusal,
+                EngineRefusal::TransportUnknown
+                    | EngineRefusal::BadHandshakeMethod
+                    | EngineRefusal::BadRequest
+            ),
             ConnectFailure::Status(status) => {
                 !matches!(status, 300..=399 | 401 | 403 | 407 | 429 | 503 | 504)
             }
@@ -177,6 +186,22 @@ mod tests {
         transports.handle_upgraded();
         transports.begin();
         assert_eq!(transports.current(), Transport::WebSocket);
+    }
+
+    #[test]
+    fn polling_is_tried_after_a_refusal_that_it_may_not_get() {
+        for (refusal, expected) in [
+            (EngineRefusal::TransportUnknown, true),
+            (EngineRefusal::SessionUnknown, false),
+            (EngineRefusal::BadHandshakeMethod, true),
+            (EngineRefusal::BadRequest, true),
+            (EngineRefusal::Forbidden, false),
+            (EngineRefusal::UnsupportedVersion, false),
+        ] {
+            let mut transports = Transports::new(Allowed::WebSocketFirst);
+            let reason = Reason::Connect(ConnectFailure::Engine(refusal));
+            assert_eq!(transports.handle_failure(&reason), expected, "{refusal}");
+        }
     }
 
     #[test]

@@ -18,7 +18,7 @@ use super::{
     connector::{Connector, unwrapped},
     cookies::Cookies,
     polling::{Answer, Failure as PollFailure, Polling},
-    refusal::{Meaning, ReadRefusals, Refused, Words},
+    refusal::{ReadRefusals, Refused, Words},
     request::{Headers, Query},
     way::Way,
 };
@@ -26,6 +26,7 @@ use crate::{
     display::brief,
     proto::{
         engine::Protocol,
+        engine_refusal::EngineRefusal,
         namespace::escape,
         polling::Post,
         reason::{ConnectFailure, Reason},
@@ -148,7 +149,7 @@ impl LinkDialer {
                 }
                 Transport::Polling => match Polling::open(road, !is_alone).await {
                     Ok(polling) => Ok(Link::Polling(Box::new(polling))),
-                    Err(PollFailure::Refused(refused)) => Err(refusal(refused)),
+                    Err(PollFailure::Refused(refused)) => Err(refusal(refused, transport)),
                     Err(PollFailure::Lost(reason)) => Err(reason.into()),
                 },
             }
@@ -313,7 +314,7 @@ fn failure(error: WsClientError, server: &str) -> DialFailure {
     let failure = match error {
         WsClientError::SendRequest(SendRequestError::Custom(error, _)) => {
             match error.downcast::<Refused>() {
-                Ok(refused) => return refusal(*refused),
+                Ok(refused) => return refusal(*refused, Transport::WebSocket),
                 Err(error) => ConnectFailure::Handshake(brief(&error)),
             }
         }
@@ -352,13 +353,18 @@ fn failure(error: WsClientError, server: &str) -> DialFailure {
     Reason::Connect(failure).into()
 }
 
-fn refusal(Refused { status, retry_after, words }: Refused) -> DialFailure {
-    let Words { shown: says, meaning } = words;
-    let (failure, says) = match says {
-        Some(says) if meaning == Some(Meaning::NoWebsocket) => {
+/// A request for this transport was refused.
+fn refusal(refused: Refused, transport: Transport) -> DialFailure {
+    let Refused { status, retry_after, words } = refused;
+    let Words { shown: says, meaning, is_bad_request_of_python } = words;
+    let has_no_transport =
+        is_bad_request_of_python || meaning == Some(EngineRefusal::TransportUnknown);
+    let (failure, says) = match (says, meaning) {
+        (Some(says), _) if has_no_transport && transport == Transport::WebSocket => {
             (ConnectFailure::NoWebsocket(says), None)
         }
-        says => (ConnectFailure::Status(status.as_u16()), says),
+        (says, Some(meaning)) => (ConnectFailure::Engine(meaning), says),
+        (says, None) => (ConnectFailure::Status(status.as_u16()), says),
     };
     DialFailure { reason: Reason::Connect(failure), retry_after, says }
 }
