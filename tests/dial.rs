@@ -11,7 +11,7 @@
 mod support;
 
 use actix_socketio::{
-    ConnectFailure, DialLimiter, EngineRefusal, Protocol, Reason, Reconnect, Transport,
+    ConnectFailure, DialLimiter, EngineRefusal, Protocol, ReadyError, Reason, Reconnect, Transport,
 };
 use awc::http::header::HttpDate;
 use std::{
@@ -435,6 +435,32 @@ async fn the_refusals_of_the_protocol_are_known_by_their_codes() {
         let failure = failure_at(move |_| Answer::Bytes(answer.clone().into_bytes())).await;
         assert_eq!(failure, ConnectFailure::Engine(Forbidden));
     }
+}
+
+#[actix::test]
+async fn who_waits_learns_at_once_of_a_handshake_that_is_too_large() {
+    for transports in [&[Transport::WebSocket][..], &[Transport::Polling]] {
+        let builder = support::client(node::server(Line::V4).url()).max_message_size(50);
+        let builder = builder.transports(transports.iter().copied()).reconnect(quick());
+        let client = builder.start().unwrap();
+        let error = within(client.socket().ready()).await.unwrap_err();
+        let reason = Reason::Connect(ConnectFailure::TooLarge { limit: 50 });
+        assert_eq!(error, ReadyError::Failing(reason));
+    }
+}
+
+#[actix::test]
+async fn of_two_transports_that_fail_the_one_is_told_that_got_an_answer() {
+    // No answer to polls.
+    let server = raw::start(|head| {
+        if head.contains("transport=polling") {
+            return Answer::Last(Vec::new());
+        }
+        Answer::Last(b"HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\n\r\n".to_vec())
+    });
+    let both = [Transport::WebSocket, Transport::Polling];
+    let builder = support::client(server.url()).transports(both);
+    assert_eq!(failure(builder).await, ConnectFailure::Status(502));
 }
 
 #[actix::test]

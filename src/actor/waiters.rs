@@ -83,6 +83,7 @@ impl Patience {
                 ConnectFailure::UnknownHost(_)
                 | ConnectFailure::Engine(_)
                 | ConnectFailure::NoWebsocket(_)
+                | ConnectFailure::TooLarge { .. }
                 | ConnectFailure::Tls(_) => true,
                 ConnectFailure::Proxy { failure, .. } => {
                     failure.is_lasting() || matches!(failure, ProxyFailure::UnknownHost(_))
@@ -206,6 +207,8 @@ mod tests {
         }
         let unknown = Reason::Connect(ConnectFailure::UnknownHost("no".to_owned()));
         assert_eq!(patience(DEFAULT, &unknown), Some(1));
+        let too_large = Reason::Connect(ConnectFailure::TooLarge { limit: 1 });
+        assert_eq!(patience(DEFAULT, &too_large), Some(1));
         let untrusted = Reason::Connect(ConnectFailure::Tls(TlsFailure::UnknownIssuer));
         assert_eq!(patience(DEFAULT, &untrusted), Some(1));
         for (failure, failures) in [

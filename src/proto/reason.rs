@@ -263,6 +263,12 @@ pub enum ConnectFailure {
     /// The server's answer is not that of a Socket.IO server. The text may quote it.
     #[error("not a Socket.IO server: {}", brief(.0))]
     Handshake(String),
+    /// The handshake exceeds [`max_message_size`](crate::ClientBuilder::max_message_size).
+    #[error("the handshake has more than {limit} bytes: is the option max_message_size too low?")]
+    TooLarge {
+        /// The limit that was exceeded, in bytes.
+        limit: usize,
+    },
     /// The server closes the connection without a word on each request to join, and has done so
     /// twice in a row. Most likely it has another parser than this one of the client.
     #[error(
@@ -336,6 +342,7 @@ pub(crate) mod tests {
             ConnectFailure::Engine(EngineRefusal::Forbidden),
             ConnectFailure::NoWebsocket("no".to_owned()),
             ConnectFailure::Handshake("no".to_owned()),
+            ConnectFailure::TooLarge { limit: 1 },
             ConnectFailure::Parser(Parser::Json),
             ConnectFailure::Endpoints(vec![
                 ("a.test:1".to_owned(), Reason::Connect(ConnectFailure::TimedOut)),

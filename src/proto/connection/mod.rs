@@ -425,6 +425,10 @@ impl Connection {
 
     /// The connection ended before the handshake.
     fn cut_short(&mut self, now: Instant, reason: Reason) {
+        let reason = match reason {
+            Reason::TooLarge { limit } => Reason::Connect(ConnectFailure::TooLarge { limit }),
+            reason => reason,
+        };
         if let State::Opening(opening) = &mut self.state {
             let next = opening.handle_cut(reason, &mut self.revision);
             self.dial_again(now, next, Duration::ZERO);
@@ -714,6 +718,7 @@ impl Connection {
             self.endpoints.note_session(since, now);
         }
         let was_open = since.is_some();
+        let reason = if was_open { reason } else { self.transports.weightier(reason) };
         let failed = self.endpoints.current();
         // New credentials go with the next request anyway, so `WithNewAuth` is nothing special here.
         if self.is_closing() || !self.wanted || self.endpoints.choose(&reason) == Retry::Stop {
