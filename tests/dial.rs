@@ -438,6 +438,55 @@ async fn the_refusals_of_the_protocol_are_known_by_their_codes() {
 }
 
 #[actix::test]
+async fn subprotocols_are_offered_and_only_one_of_them_is_accepted() {
+    let server = Scripted::start();
+    let client = support::client(server.url()).subprotocols(["b.v2", "a"]).start().unwrap();
+    let peer = server.accept().await;
+    let offered = peer.header("sec-websocket-protocol").unwrap();
+    assert_eq!(offered.split(',').map(str::trim).collect::<Vec<_>>(), ["b.v2", "a"]);
+    drop(client);
+    // The official servers choose the first one, also for an upgrade.
+    for line in [Line::V2_5_1, Line::V3_1_2, Line::V4] {
+        for transports in [[Transport::WebSocket; 2], [Transport::Polling, Transport::WebSocket]] {
+            let builder = support::client(node::server(line).url()).subprotocols(["b.v2", "a"]);
+            let client = builder.transports(transports).start().unwrap();
+            within(client.socket().ready()).await.unwrap();
+            let is_websocket = || client.transport() == Some(Transport::WebSocket);
+            eventually("a websocket", is_websocket).await;
+        }
+    }
+    // What another one chooses.
+    for (offered, chosen, is_taken) in [
+        (&["a", "b"][..], Some("b"), true),
+        (&["a", "b"], None, true),
+        (&["a", "b"], Some("c"), false),
+        (&["a", "b"], Some("A"), false),
+        (&["a", "b"], Some("a, b"), false),
+        (&[], Some("a"), false),
+        (&[], None, true),
+    ] {
+        let server = raw::start(move |request| {
+            let Answer::Bytes(welcome) = welcome_behind("", request) else { unreachable!() };
+            let chosen = chosen.map(|name| format!("\r\nSec-WebSocket-Protocol: {name}\r\n"));
+            let end = welcome.windows(2).position(|pair| pair == b"\r\n").unwrap();
+            let (first, rest) = welcome.split_at(end);
+            let chosen = chosen.unwrap_or_else(|| "\r\n".to_owned());
+            Answer::Bytes([first, chosen.as_bytes(), &rest[2..]].concat())
+        });
+        let builder = support::client(server.url()).subprotocols(offered.iter().copied());
+        let client = builder.reconnect(Reconnect::never()).start().unwrap();
+        let ready = within(client.socket().ready()).await;
+        match (ready, is_taken) {
+            (Ok(_), true) => {}
+            (Err(error), false) => {
+                assert!(error.to_string().contains("subprotocols"), "{error}");
+            }
+            (ready, _) => panic!("{offered:?} {chosen:?}: {ready:?}"),
+        }
+    }
+}
+
+#[actix::test]
 async fn who_waits_learns_at_once_of_a_handshake_that_is_too_large() {
     for transports in [&[Transport::WebSocket][..], &[Transport::Polling]] {
         let builder = support::client(node::server(Line::V4).url()).max_message_size(50);

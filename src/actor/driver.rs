@@ -351,7 +351,7 @@ mod tests {
             reconnect::Reconnect,
             transports::Allowed,
         },
-        transport::{Endpoint, Headers, Query, Target, Way},
+        transport::{Endpoint, Headers, Query, Subprotocols, Target, Way},
     };
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -402,6 +402,7 @@ mod tests {
             tls: None,
             query: Query::default(),
             headers: Headers::default(),
+            subprotocols: Subprotocols::default(),
             max_message: 1_000,
         };
         let targets = Targets::new(target, Vec::new());

@@ -7,7 +7,10 @@ use awc::{
     error::{ConnectError, PayloadError, SendRequestError, WsClientError},
     http::{
         Method, StatusCode, Uri,
-        header::{ACCEPT_ENCODING, CONTENT_TYPE, COOKIE, HOST, HeaderName, HeaderValue},
+        header::{
+            ACCEPT_ENCODING, CONTENT_TYPE, COOKIE, HOST, HeaderName, HeaderValue,
+            SEC_WEBSOCKET_PROTOCOL,
+        },
     },
 };
 use bytes::Bytes;
@@ -19,11 +22,11 @@ use super::{
     cookies::Cookies,
     polling::{Answer, Failure as PollFailure, Polling},
     refusal::{ReadRefusals, Refused, Words},
-    request::{Headers, Query},
+    request::{Headers, Query, Subprotocols},
     way::Way,
 };
 use crate::{
-    display::brief,
+    display::{Excerpt, brief},
     proto::{
         engine::Protocol,
         engine_refusal::EngineRefusal,
@@ -45,6 +48,7 @@ pub(crate) struct Target {
     pub(crate) tls: Option<Session>,
     pub(crate) query: Query,
     pub(crate) headers: Headers,
+    pub(crate) subprotocols: Subprotocols,
     /// The largest message to take in, in bytes.
     pub(crate) max_message: usize,
 }
@@ -217,13 +221,19 @@ impl Road {
         cookies: &Cookies,
     ) -> impl Future<Output = Result<WebSocket, DialFailure>> + use<> {
         let request = self.uri(Transport::WebSocket, sid).map(|uri| {
+            let mut request = self.client.ws(uri);
+            if let Some(names) = self.target.subprotocols.offered() {
+                request = request.protocols(names);
+            }
             let headers = self.headers(cookies).into_iter();
-            headers.fold(self.client.ws(uri), |request, (name, value)| request.header(name, value))
+            headers.fold(request, |request, (name, value)| request.header(name, value))
         });
         let target = self.target.clone();
         async move {
             let connected = request?.connect().await;
-            let (_, framed) = connected.map_err(|error| failure_of(error, &target))?;
+            let (answer, framed) = connected.map_err(|error| failure_of(error, &target))?;
+            let chosen = answer.headers().get_all(SEC_WEBSOCKET_PROTOCOL);
+            check_subprotocol(chosen, &target.subprotocols).map_err(Reason::Connect)?;
             Ok(WebSocket::new(framed, target.max_message))
         }
     }
@@ -265,6 +275,23 @@ impl Road {
         let request = self.client.request(method, uri).no_decompress().insert_header(identity);
         let headers = self.headers(cookies).into_iter();
         Ok(headers.fold(request, ClientRequest::append_header))
+    }
+}
+
+/// A server that names a subprotocol must have been offered it (RFC 6455, section 4.1).
+fn check_subprotocol<'a>(
+    mut chosen: impl Iterator<Item = &'a HeaderValue>,
+    offered: &Subprotocols,
+) -> Result<(), ConnectFailure> {
+    match chosen.find(|value| !offered.has(value)) {
+        None => Ok(()),
+        Some(value) => {
+            let name = String::from_utf8_lossy(value.as_bytes());
+            let name = Excerpt(&name);
+            Err(ConnectFailure::Handshake(format!(
+                "it has chosen the subprotocol {name}, which was not offered (option subprotocols)"
+            )))
+        }
     }
 }
 

@@ -44,7 +44,7 @@ use crate::{
         transports::Transport,
     },
     runtime::clock,
-    transport::{Pairs, PairsProvider, Tcp, Through},
+    transport::{Pairs, PairsProvider, Subprotocols, Tcp, Through},
 };
 
 /// The options of a [`Client`]. [`start`](Self::start) checks them.
@@ -82,6 +82,7 @@ pub struct ClientBuilder {
     query_with: Option<PairsProvider>,
     headers: Pairs,
     headers_with: Option<PairsProvider>,
+    subprotocols: Subprotocols,
     auth: Auth,
     through: Through,
     tcp: Tcp,
@@ -123,6 +124,7 @@ impl fmt::Debug for ClientBuilder {
             query_with,
             headers,
             headers_with,
+            subprotocols,
             auth,
             through,
             tcp,
@@ -167,6 +169,7 @@ impl fmt::Debug for ClientBuilder {
             .field("query_with", &query_with.is_some())
             .field("headers", &keys(headers))
             .field("headers_with", &headers_with.is_some())
+            .field("subprotocols", subprotocols)
             .field("auth", auth)
             .field("through", through)
             .field("tcp", tcp)
@@ -207,6 +210,7 @@ impl ClientBuilder {
             query_with: None,
             headers: Vec::new(),
             headers_with: None,
+            subprotocols: Subprotocols::default(),
             auth: Auth::None,
             through: Through::default(),
             tcp: Tcp::default(),

@@ -18,7 +18,7 @@ use crate::{
         ticket::SessionTicket, transports::Transport,
     },
     runtime::provider::{DialContext, JoinContext, Provider},
-    transport::{Dialer, IpFamily, Proxy, Through, basic_credentials},
+    transport::{Dialer, IpFamily, Proxy, Subprotocols, Through, basic_credentials},
 };
 
 /// There are two, and one named twice counts once.
@@ -119,6 +119,19 @@ impl ClientBuilder {
         let (user, password) = (user.to_string(), password.to_string());
         let credentials = basic_credentials(user.as_bytes(), password.as_bytes());
         self.header("authorization", format!("Basic {credentials}"))
+    }
+
+    /// The subprotocols of the websocket that are offered to the server (`Sec-WebSocket-Protocol`), in order of
+    /// preference: up to 16. Socket.IO needs none, but a gateway on the way may choose by them, or take a
+    /// token from there: they are not shown by `Debug`. Default: none. With polling, they are not sent.
+    ///
+    /// A server may choose one of them, or none. If it names one that was not offered, the failure is a
+    /// [`ConnectFailure::Handshake`](crate::ConnectFailure::Handshake). A name that is not a token of HTTP, or is
+    /// there twice, is refused by [`start`](Self::start).
+    #[must_use]
+    pub fn subprotocols<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
+        self.subprotocols = Subprotocols::new(names.into_iter().map(Into::into));
+        self
     }
 
     /// Insists on a protocol revision. Default: find out which one the server speaks.

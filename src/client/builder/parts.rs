@@ -78,7 +78,8 @@ impl ClientBuilder {
             let way = way.map_err(BuildError::Proxy)?;
             let (query, headers) = (query.clone(), headers.clone());
             let max_message = self.max_message_size;
-            Ok(Target { endpoint, way, tls, query, headers, max_message })
+            let subprotocols = self.subprotocols.clone();
+            Ok(Target { endpoint, way, tls, query, headers, subprotocols, max_message })
         };
         let fallbacks: Result<_, _> = fallbacks.into_iter().map(target).collect();
         let targets = Targets::new(target(endpoint)?, fallbacks?);
@@ -205,6 +206,7 @@ impl ClientBuilder {
             receive_window,
             tcp,
             through,
+            subprotocols,
         } = self;
         let counts =
             |name, count: usize| Range { name, is_kept: count > 0, expected: "at least 1" };
@@ -223,6 +225,11 @@ impl ClientBuilder {
                 name: "unix_socket",
                 is_kept: through.is_possible(),
                 expected: "a path that is not empty, and short enough for a socket (about 100 bytes)",
+            },
+            Range {
+                name: "subprotocols",
+                is_kept: subprotocols.are_possible(),
+                expected: "up to 16 different names, each of letters, digits and !#$%&'*+-.^_`|~",
             },
             Range {
                 name: "local_address",
