@@ -68,6 +68,7 @@
 //! | I want to | see |
 //! |---|---|
 //! | connect, set options | [`Client::builder`], [`ClientBuilder`] |
+//! | have a standby server | [`ClientBuilder::fallback`], [`Client::endpoint`] |
 //! | connect over TLS with certificates of your own, or through a proxy, a unix socket or a stream of your own | [`guide::getting_through`] |
 //! | join a namespace with credentials, middleware or options of its own | [`Client::namespace`], [`NamespaceBuilder`] |
 //! | join and leave namespaces | [`Client::of`], [`Socket::ready`], [`Socket::state`], [`Socket::disconnect`], [`Socket::connect`] |
@@ -248,8 +249,8 @@ pub use client::{
 };
 pub use error::{
     AckError, AnswerError, BridgeError, BuildError, Busy, ConnectFailure, DecodeError, EmitError,
-    Initiator, NamespaceError, ProxyFailure, ReadyError, Reason, Refusal, StartError, TlsFailure,
-    Unsendable,
+    EngineRefusal, Initiator, NamespaceError, ProxyFailure, ReadyError, Reason, Refusal,
+    StartError, TlsFailure, Unsendable,
 };
 pub use message::{
     ConnectError, Disconnected, Emitted, Event, GaveUp, Lagged, Ready, Reconnecting, ServerError,

@@ -10,10 +10,14 @@
 
 mod support;
 
-use actix_socketio::{ConnectFailure, DialLimiter, Protocol, Reason, Reconnect, Transport};
+use actix_socketio::{
+    ConnectFailure, DialLimiter, EngineRefusal, Protocol, ReadyError, Reason, Reconnect, Transport,
+};
 use awc::http::header::HttpDate;
 use std::{
     cell::Cell,
+    io::{Read, Write},
+    net::TcpStream,
     rc::Rc,
     sync::{
         Arc, Mutex,
@@ -346,6 +350,166 @@ async fn a_server_without_websockets_is_told_from_others() {
         };
         assert_eq!(failure, expected);
     }
+}
+
+/// What this server answers to a request with this line and these headers, up to the end of the connection.
+fn answer_of(server: &node::Server, line: &str, headers: &str) -> Vec<u8> {
+    let mut stream = TcpStream::connect(("127.0.0.1", server.port())).unwrap();
+    stream.set_read_timeout(Some(support::PATIENCE)).unwrap();
+    write!(stream, "{line} HTTP/1.1\r\nHost: a.test\r\n{headers}\r\n").unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    answer
+}
+
+#[actix::test]
+async fn the_refusals_of_the_protocol_are_known_by_their_codes() {
+    use EngineRefusal::{
+        BadHandshakeMethod, BadRequest, Forbidden, SessionUnknown, TransportUnknown,
+        UnsupportedVersion,
+    };
+    const CLOSE: &str = "Connection: close\r\n";
+    const UPGRADE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\n\
+        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    const POLLING: [Transport; 1] = [Transport::Polling];
+    const WEBSOCKET: [Transport; 1] = [Transport::WebSocket];
+    // For requests that this client does not make, another server repeats what the official one says.
+    for line in [Line::V2_5_1, Line::V3_1_2, Line::V4] {
+        let server = node::server(line);
+        let eio = if line.is_old() { "EIO=3" } else { "EIO=4" };
+        let mut cases = vec![
+            ("GET", "transport=tin_can", CLOSE, TransportUnknown),
+            ("GET", "transport=polling&sid=none", CLOSE, SessionUnknown),
+            ("POST", "transport=polling", CLOSE, BadHandshakeMethod),
+            ("GET", "transport=websocket", CLOSE, BadRequest),
+            ("GET", "transport=websocket&sid=none", UPGRADE, SessionUnknown),
+        ];
+        if !line.is_old() {
+            cases.push(("GET", "transport=polling&EIO=3", CLOSE, UnsupportedVersion));
+        }
+        for (method, query, headers, expected) in cases {
+            let has_revision = query.contains("EIO");
+            let eio = if has_revision { "x=1" } else { eio };
+            let request = format!("{method} /socket.io/?{query}&{eio}");
+            let answer = answer_of(server, &request, headers);
+            let shown = String::from_utf8_lossy(&answer).into_owned();
+            let code = format!(r#""code":{}"#, expected.code());
+            assert!(headers == UPGRADE || shown.contains(&code), "{request}: {shown}");
+            let raw = raw::start(move |_| Answer::Last(answer.clone()));
+            let transports = if headers == UPGRADE { WEBSOCKET } else { POLLING };
+            let failure = failure(support::client(raw.url()).transports(transports)).await;
+            assert_eq!(failure, ConnectFailure::Engine(expected), "{shown}");
+        }
+    }
+    // A server that has no polling, and one that wants another origin.
+    for line in [Line::V2_5_1, Line::V3_1_2, Line::V4] {
+        let options = serde_json::json!({ "transports": ["websocket"] });
+        let server = node::start(line, &Config { options, ..Config::default() });
+        let builder = support::client(server.url()).transports(POLLING);
+        assert_eq!(failure(builder).await, ConnectFailure::Engine(TransportUnknown));
+    }
+    let options = serde_json::json!({ "origins": "http://good.test:*" });
+    let server = node::start(Line::V2_5_1, &Config { options, ..Config::default() });
+    let builder = support::client(server.url()).header("origin", "http://evil.test");
+    assert_eq!(failure(builder.transports(POLLING)).await, ConnectFailure::Engine(Forbidden));
+    // Who insists on the other revision learns that it is that. (By a websocket, the server says nothing.)
+    let builder = support::client(node::server(Line::V4).url()).protocol(Protocol::Eio3);
+    let unsupported = failure(builder.transports(POLLING)).await;
+    let ConnectFailure::Unsupported { server, .. } = unsupported else { panic!("{unsupported:?}") };
+    assert!(server.contains("Unsupported protocol version"), "{server}");
+    // Others say these words as well.
+    for (status, body) in [("403 Forbidden", "Forbidden"), ("404 Not Found", "Bad request")] {
+        let length = body.len();
+        let answer = format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\n\r\n{body}");
+        let failure = failure_at(move |_| Answer::Bytes(answer.clone().into_bytes())).await;
+        assert!(matches!(failure, ConnectFailure::Status(403 | 404)), "{failure:?}");
+    }
+    // With allowRequest, the text is of the application, or there is none; by a websocket without the code.
+    for (status, body) in [
+        ("403 Forbidden", r#"{"code":4,"message":"no token"}"#),
+        ("403 Forbidden", r#"{"code":4,"message":"Forbidden"}"#),
+        ("400 Bad Request", "Forbidden"),
+    ] {
+        let length = body.len();
+        let answer = format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\n\r\n{body}");
+        let failure = failure_at(move |_| Answer::Bytes(answer.clone().into_bytes())).await;
+        assert_eq!(failure, ConnectFailure::Engine(Forbidden));
+    }
+}
+
+#[actix::test]
+async fn subprotocols_are_offered_and_only_one_of_them_is_accepted() {
+    let server = Scripted::start();
+    let client = support::client(server.url()).subprotocols(["b.v2", "a"]).start().unwrap();
+    let peer = server.accept().await;
+    let offered = peer.header("sec-websocket-protocol").unwrap();
+    assert_eq!(offered.split(',').map(str::trim).collect::<Vec<_>>(), ["b.v2", "a"]);
+    drop(client);
+    // The official servers choose the first one, also for an upgrade.
+    for line in [Line::V2_5_1, Line::V3_1_2, Line::V4] {
+        for transports in [[Transport::WebSocket; 2], [Transport::Polling, Transport::WebSocket]] {
+            let builder = support::client(node::server(line).url()).subprotocols(["b.v2", "a"]);
+            let client = builder.transports(transports).start().unwrap();
+            within(client.socket().ready()).await.unwrap();
+            let is_websocket = || client.transport() == Some(Transport::WebSocket);
+            eventually("a websocket", is_websocket).await;
+        }
+    }
+    // What another one chooses.
+    for (offered, chosen, is_taken) in [
+        (&["a", "b"][..], Some("b"), true),
+        (&["a", "b"], None, true),
+        (&["a", "b"], Some("c"), false),
+        (&["a", "b"], Some("A"), false),
+        (&["a", "b"], Some("a, b"), false),
+        (&[], Some("a"), false),
+        (&[], None, true),
+    ] {
+        let server = raw::start(move |request| {
+            let Answer::Bytes(welcome) = welcome_behind("", request) else { unreachable!() };
+            let chosen = chosen.map(|name| format!("\r\nSec-WebSocket-Protocol: {name}\r\n"));
+            let end = welcome.windows(2).position(|pair| pair == b"\r\n").unwrap();
+            let (first, rest) = welcome.split_at(end);
+            let chosen = chosen.unwrap_or_else(|| "\r\n".to_owned());
+            Answer::Bytes([first, chosen.as_bytes(), &rest[2..]].concat())
+        });
+        let builder = support::client(server.url()).subprotocols(offered.iter().copied());
+        let client = builder.reconnect(Reconnect::never()).start().unwrap();
+        let ready = within(client.socket().ready()).await;
+        match (ready, is_taken) {
+            (Ok(_), true) => {}
+            (Err(error), false) => {
+                assert!(error.to_string().contains("subprotocols"), "{error}");
+            }
+            (ready, _) => panic!("{offered:?} {chosen:?}: {ready:?}"),
+        }
+    }
+}
+
+#[actix::test]
+async fn who_waits_learns_at_once_of_a_handshake_that_is_too_large() {
+    for transports in [&[Transport::WebSocket][..], &[Transport::Polling]] {
+        let builder = support::client(node::server(Line::V4).url()).max_message_size(50);
+        let builder = builder.transports(transports.iter().copied()).reconnect(quick());
+        let client = builder.start().unwrap();
+        let error = within(client.socket().ready()).await.unwrap_err();
+        let reason = Reason::Connect(ConnectFailure::TooLarge { limit: 50 });
+        assert_eq!(error, ReadyError::Failing(reason));
+    }
+}
+
+#[actix::test]
+async fn of_two_transports_that_fail_the_one_is_told_that_got_an_answer() {
+    // No answer to polls.
+    let server = raw::start(|head| {
+        if head.contains("transport=polling") {
+            return Answer::Last(Vec::new());
+        }
+        Answer::Last(b"HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\n\r\n".to_vec())
+    });
+    let both = [Transport::WebSocket, Transport::Polling];
+    let builder = support::client(server.url()).transports(both);
+    assert_eq!(failure(builder).await, ConnectFailure::Status(502));
 }
 
 #[actix::test]

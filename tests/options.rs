@@ -113,6 +113,22 @@ fn client_edges() -> Vec<Edge<ClientBuilder>> {
                 (&[Transport::WebSocket, Transport::Polling], Works),
             ],
         ),
+        edges(
+            "subprotocols",
+            |builder: B, names: &'static [&str]| builder.subprotocols(names.iter().copied()),
+            [
+                (&[][..], Works),
+                (&["a"], Works),
+                (&["!#$%&'*+-.^_`|~09AZaz", "b"], Works),
+                (&["a", "a"], Refused),
+                (&[""], Refused),
+                (&["a b"], Refused),
+                (&["a,b"], Refused),
+                (&["a\r\nb"], Refused),
+                (&["ä"], Refused),
+                (&[["x"; 17]][0], Refused),
+            ],
+        ),
         edges("remember_upgrade", B::remember_upgrade, [(false, Works), (true, Works)]),
         edges(
             "ip_family",
@@ -147,7 +163,8 @@ fn client_edges() -> Vec<Edge<ClientBuilder>> {
 }
 
 /// Texts, values of other types, and code: they have no edges.
-const CLIENT_OTHERS: [&str; 18] = [
+const CLIENT_OTHERS: [&str; 19] = [
+    "fallback",
     "proxy",
     "unix_socket",
     "dialer",

@@ -48,7 +48,7 @@ use crate::{
     },
     runtime::clock,
     stats::Counters,
-    transport::Target,
+    transport::Targets,
 };
 
 /// The part of the time for a ping after which stuck subscribers no longer hold the connection back,
@@ -76,7 +76,7 @@ pub(crate) enum Inflow {
 #[derive(Debug)]
 pub(crate) struct Connection {
     pub(crate) core: proto::Connection,
-    target: Target,
+    targets: Targets,
     pub(crate) journal: Journal,
     status: Arc<ConnectionStatus>,
     counters: Arc<Counters>,
@@ -110,7 +110,7 @@ impl Connection {
     pub(crate) fn new(
         config: Arc<Config>,
         seed: u64,
-        target: Target,
+        targets: Targets,
         window: Arc<ReceiveWindow>,
         status: Arc<ConnectionStatus>,
         counters: Arc<Counters>,
@@ -118,8 +118,8 @@ impl Connection {
     ) -> Self {
         Self {
             core: proto::Connection::new(config, seed),
-            journal: Journal::new(&target),
-            target,
+            journal: Journal::new(targets.at(0)),
+            targets,
             status,
             counters,
             children: FastMap::default(),
@@ -208,10 +208,12 @@ impl Connection {
                     }
                 }
                 Event::Opened(session) => {
-                    self.journal.connected(session.protocol, self.core.transport());
+                    let target = self.targets.at(self.core.endpoint());
+                    self.journal.connected(target, session.protocol, self.core.transport());
                     self.counters.connects.add(1);
                     self.status.set_protocol(self.core.protocol());
                     self.status.set_transport(self.core.transport());
+                    self.status.set_endpoint(self.core.endpoint());
                     self.dispatch();
                     self.tell(|| FromConnection::Opened { session: session.clone() });
                 }
@@ -231,6 +233,9 @@ impl Connection {
                         let reason = reason.clone();
                         child.addr.do_send(FromConnection::Lost { reason, again, suspect });
                     }
+                }
+                Event::Passed { endpoint, reason } => {
+                    self.journal.passed(self.targets.at(endpoint), &reason);
                 }
                 Event::Retrying { attempt, delay, reason } => {
                     self.journal.retrying(attempt, delay, &reason);
@@ -365,7 +370,7 @@ impl Actor for Connection {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(0);
-        ctx.spawn(Driver::new(self.target.clone()));
+        ctx.spawn(Driver::new(self.targets.clone()));
     }
 }
 

@@ -26,7 +26,7 @@ use crate::{
         provider::DialContext,
         task::poll_again,
     },
-    transport::{self, DialFailure, LinkDialer, Target},
+    transport::{self, DialFailure, LinkDialer, Targets},
 };
 
 /// The most messages that are read before other tasks get their turn.
@@ -34,7 +34,10 @@ const BATCH: usize = 128;
 
 #[derive(Debug)]
 pub(crate) struct Driver {
+    targets: Targets,
     dialer: LinkDialer,
+    /// The place of its server in the order.
+    place: usize,
     link: Link,
     farewell: Farewell,
     timer: Timer,
@@ -112,10 +115,19 @@ impl std::fmt::Debug for Link {
 }
 
 impl Driver {
-    pub(crate) fn new(target: Target) -> Self {
+    pub(crate) fn new(targets: Targets) -> Self {
         let (timer, clock, watch) = (Timer::default(), SuspendWatch::new(), Watch::default());
-        let (dialer, farewell) = (LinkDialer::new(target), Farewell::default());
-        Self { dialer, link: Link::Down, farewell, timer, clock, watch }
+        let (place, farewell) = (0, Farewell::default());
+        let dialer = LinkDialer::new(targets.at(place).clone());
+        Self { targets, dialer, place, link: Link::Down, farewell, timer, clock, watch }
+    }
+
+    /// Turns to the server that the core has chosen.
+    fn turn_to(&mut self, place: usize) {
+        if self.place != place {
+            self.place = place;
+            self.dialer = LinkDialer::new(self.targets.at(place).clone());
+        }
     }
 
     fn act(&mut self, action: Action, core: &proto::Connection, cx: &mut TaskContext<'_>) {
@@ -128,6 +140,7 @@ impl Driver {
             (Action::Drop, link) => self.hang_up(link, cx),
             (Action::Dial(protocol), link) => {
                 self.hang_up(link, cx);
+                self.turn_to(core.endpoint());
                 say!(log::Level::Debug, "{}: dialling", self.dialer.authority());
                 let dial =
                     DialContext { attempt: core.attempt(), reason: core.last_reason().cloned() };
@@ -338,7 +351,7 @@ mod tests {
             reconnect::Reconnect,
             transports::Allowed,
         },
-        transport::{Endpoint, Headers, Query, Way},
+        transport::{Endpoint, Headers, Query, Subprotocols, Target, Way},
     };
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -389,8 +402,10 @@ mod tests {
             tls: None,
             query: Query::default(),
             headers: Headers::default(),
+            subprotocols: Subprotocols::default(),
             max_message: 1_000,
         };
+        let targets = Targets::new(target, Vec::new());
         let config = Config {
             max_payload: None,
             pin: None,
@@ -402,6 +417,7 @@ mod tests {
             reconnect: Reconnect::never(),
             retry_window: 1,
             transports: Allowed::WebSocket,
+            endpoints: Vec::new(),
         };
         let config = Arc::new(config);
         let window = Arc::new(ReceiveWindow::new(Load { items: 10, bytes: 1_000 }));
@@ -409,13 +425,13 @@ mod tests {
         let mut connection = Connection::new(
             config,
             7,
-            target.clone(),
+            targets.clone(),
             window,
             status,
             Arc::default(),
             ShutdownInbox(Arc::default()),
         );
-        let mut driver = Driver::new(target);
+        let mut driver = Driver::new(targets);
         let mut ctx = Context::new();
         let mut turn = |driver: &mut Driver, connection: &mut Connection| {
             let mut cx = TaskContext::from_waker(noop_waker_ref());

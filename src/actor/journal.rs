@@ -75,8 +75,10 @@ impl Journal {
     }
 
     /// Namespaces may join.
-    pub(crate) fn connected(&mut self, protocol: Protocol, transport: Transport) {
+    pub(crate) fn connected(&mut self, target: &Target, protocol: Protocol, transport: Transport) {
         self.greeted();
+        let server = target.endpoint.authority();
+        let to = if server == *self.link { String::new() } else { format!(" to {server}") };
         let link = &self.link;
         let by = match transport {
             Transport::WebSocket => "",
@@ -85,9 +87,9 @@ impl Journal {
         match self.failing.take() {
             Some((count, _)) => {
                 let attempts = counted(count, "failed attempt");
-                say!(log::Level::Info, "{link}: connected after {attempts}, {protocol}{by}");
+                say!(log::Level::Info, "{link}: connected{to} after {attempts}, {protocol}{by}");
             }
-            None => say!(log::Level::Info, "{link}: connected, {protocol}{by}"),
+            None => say!(log::Level::Info, "{link}: connected{to}, {protocol}{by}"),
         }
     }
 
@@ -109,6 +111,21 @@ impl Journal {
         }
     }
 
+    /// There is no connection to this server, and the next one is tried at once. How it ends with the last
+    /// one, [`retrying`](Self::retrying) says.
+    pub(crate) fn passed(&mut self, target: &Target, reason: &Reason) {
+        let says = self.says();
+        let level = if self.failing.is_none() { log::Level::Warn } else { log::Level::Debug };
+        let url = target.endpoint.url();
+        say!(level, "{url}: {reason}{says}; the next server is tried");
+    }
+
+    /// The words of the server that has refused.
+    fn says(&mut self) -> String {
+        let words = std::mem::take(&mut self.said).join("\", then \"");
+        if words.is_empty() { words } else { format!(" (it says \"{words}\")") }
+    }
+
     /// Another attempt is to be made.
     pub(crate) fn retrying(&mut self, attempt: u32, delay: Duration, reason: &Reason) {
         let delay = rounded(delay);
@@ -120,8 +137,7 @@ impl Journal {
     }
 
     fn failed(&mut self, reason: &Reason, next: fmt::Arguments<'_>) {
-        let words = std::mem::take(&mut self.said).join("\", then \"");
-        let says = if words.is_empty() { words } else { format!(" (it says \"{words}\")") };
+        let says = self.says();
         let (count, level) = match &self.failing {
             None => (1, log::Level::Warn),
             Some((count, last)) => {

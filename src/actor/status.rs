@@ -5,7 +5,7 @@
 
 use std::sync::{
     Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
+    atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering},
 };
 
 use crate::proto::{engine::Protocol, namespace::Namespace, reason::Reason, transports::Transport};
@@ -17,6 +17,8 @@ pub(crate) struct ConnectionStatus {
     protocol: AtomicU8,
     /// 0 before the first connection.
     transport: AtomicU8,
+    /// The place of the server in the order, counted from 1; 0 before the first connection.
+    endpoint: AtomicUsize,
 }
 
 impl ConnectionStatus {
@@ -42,6 +44,15 @@ impl ConnectionStatus {
             Transport::Polling => 2,
         };
         self.transport.store(number, Ordering::Release);
+    }
+
+    /// The place of the server in the order.
+    pub(crate) fn endpoint(&self) -> Option<usize> {
+        self.endpoint.load(Ordering::Acquire).checked_sub(1)
+    }
+
+    pub(crate) fn set_endpoint(&self, place: usize) {
+        self.endpoint.store(place.saturating_add(1), Ordering::Release);
     }
 
     pub(crate) fn set_protocol(&self, protocol: Option<Protocol>) {

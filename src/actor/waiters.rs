@@ -8,6 +8,7 @@ use crate::{
     actor::command_queue::Busy,
     message::Ready,
     proto::{
+        engine_refusal::EngineRefusal,
         proxy_failure::ProxyFailure,
         reason::{ConnectFailure, Reason},
     },
@@ -73,13 +74,23 @@ impl Patience {
         let Reason::Connect(failure) = reason else { return false };
         !self.is_endless
             && match failure {
+                ConnectFailure::Engine(EngineRefusal::Forbidden)
+                | ConnectFailure::Status(401 | 403)
+                    if self.has_providers =>
+                {
+                    false
+                }
                 ConnectFailure::UnknownHost(_)
+                | ConnectFailure::Engine(_)
                 | ConnectFailure::NoWebsocket(_)
+                | ConnectFailure::TooLarge { .. }
                 | ConnectFailure::Tls(_) => true,
                 ConnectFailure::Proxy { failure, .. } => {
                     failure.is_lasting() || matches!(failure, ProxyFailure::UnknownHost(_))
                 }
-                ConnectFailure::Status(401 | 403) if self.has_providers => false,
+                ConnectFailure::Endpoints(failures) => {
+                    failures.iter().all(|(_, reason)| self.ends_with(reason))
+                }
                 // Not now.
                 ConnectFailure::Status(408 | 425 | 429) => false,
                 ConnectFailure::Status(status) => (200..500).contains(status),
@@ -196,6 +207,8 @@ mod tests {
         }
         let unknown = Reason::Connect(ConnectFailure::UnknownHost("no".to_owned()));
         assert_eq!(patience(DEFAULT, &unknown), Some(1));
+        let too_large = Reason::Connect(ConnectFailure::TooLarge { limit: 1 });
+        assert_eq!(patience(DEFAULT, &too_large), Some(1));
         let untrusted = Reason::Connect(ConnectFailure::Tls(TlsFailure::UnknownIssuer));
         assert_eq!(patience(DEFAULT, &untrusted), Some(1));
         for (failure, failures) in [
@@ -228,6 +241,31 @@ mod tests {
         for reason in [status(404), unknown, Reason::Connect(ConnectFailure::TimedOut)] {
             assert_eq!(patience(endless, &reason), None, "{reason}");
         }
+    }
+
+    #[test]
+    fn a_refusal_of_the_protocol_ends_the_wait_unless_a_provider_may_change_it() {
+        let refusal = |refusal| Reason::Connect(ConnectFailure::Engine(refusal));
+        let providers = Patience { has_providers: true, ..DEFAULT };
+        for (patient, refused, failures) in [
+            (DEFAULT, EngineRefusal::BadRequest, 1),
+            (DEFAULT, EngineRefusal::Forbidden, 1),
+            (providers, EngineRefusal::Forbidden, 3),
+            (providers, EngineRefusal::TransportUnknown, 1),
+        ] {
+            assert_eq!(patience(patient, &refusal(refused)), Some(failures), "{refused}");
+        }
+    }
+
+    #[test]
+    fn of_several_servers_all_must_be_hopeless() {
+        let failures = |statuses: [u16; 2]| {
+            let failures = statuses
+                .map(|status| ("a:1".to_owned(), Reason::Connect(ConnectFailure::Status(status))));
+            Reason::Connect(ConnectFailure::Endpoints(failures.to_vec()))
+        };
+        assert_eq!(patience(DEFAULT, &failures([404, 404])), Some(1));
+        assert_eq!(patience(DEFAULT, &failures([404, 503])), Some(3));
     }
 
     #[test]

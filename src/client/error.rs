@@ -62,6 +62,10 @@ pub enum BuildError {
     /// it is if the proxy comes from the environment. It does not repeat the URL.
     #[error("option proxy: {}", brief(.0))]
     Proxy(String),
+    /// The URL of a [fallback](crate::ClientBuilder::fallback) cannot be used, or it does not fit the other
+    /// options. The text says why, and does not repeat the URL.
+    #[error("option fallback: {}", brief(.0))]
+    Fallback(String),
     /// An option is out of its range.
     #[error("option {name} takes {expected}")]
     Option {
@@ -92,6 +96,7 @@ impl fmt::Debug for BuildError {
                 f.debug_struct("Tls").field("option", option).field("error", error).finish()
             }
             Self::Proxy(error) => f.debug_tuple("Proxy").field(error).finish(),
+            Self::Fallback(error) => f.debug_tuple("Fallback").field(error).finish(),
             Self::Option { name, expected } => {
                 f.debug_struct("Option").field("name", name).field("expected", expected).finish()
             }

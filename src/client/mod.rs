@@ -70,8 +70,8 @@ struct Inner {
     arbiter: ArbiterHandle,
     status: Arc<ConnectionStatus>,
     settings: Settings,
-    /// `http://host:port/path/`
-    url: String,
+    /// `http://host:port/path/` of each server.
+    urls: Vec<String>,
     defaults: Defaults,
     namespaces: Mutex<Namespaces>,
 }
@@ -165,6 +165,13 @@ impl Client {
     /// The transport of the connection, or of the last one if there is none. `None` before the first.
     pub fn transport(&self) -> Option<Transport> {
         self.inner.status.transport()
+    }
+
+    /// The server of the connection, or of the last one if there is none, as `http://host:port/path/`: of the
+    /// URL of the client, or of one of its [fallbacks](ClientBuilder::fallback). `None` before the first.
+    pub fn endpoint(&self) -> Option<&str> {
+        let place = self.inner.status.endpoint()?;
+        self.inner.urls.get(place).map(String::as_str)
     }
 
     /// Ends the connection cleanly. It sends the emitted events (and waits for a namespace that is

@@ -96,7 +96,7 @@ impl Socket {
     /// * the host is not known;
     /// * the server answers the request to connect with a status that will not change, such as 401,
     ///   403, 404 or 410 (401 and 403 only if neither [headers](crate::ClientBuilder::headers_with)
-    ///   nor the query come from a provider);
+    ///   nor the query come from a provider), or with a handshake that is too large;
     /// * three attempts have failed in a row, for instance because nothing listens there.
     ///
     /// The client itself keeps trying by its policy. With

@@ -42,6 +42,7 @@ pub use crate::{
     message::answer::AnswerError,
     payload::error::DecodeError,
     proto::{
+        engine_refusal::EngineRefusal,
         error::{AckError, EmitError, Unsendable},
         proxy_failure::ProxyFailure,
         reason::{ConnectFailure, Initiator, Reason},

@@ -51,6 +51,7 @@ fn other_errors() -> Vec<Shown> {
         BuildError::Auth("no".to_owned()),
         BuildError::Tls { option: "add_ca_pem", error: "no".to_owned() },
         BuildError::Proxy("no".to_owned()),
+        BuildError::Fallback("no".to_owned()),
         BuildError::Option { name: "jitter", expected: "0.0 to 1.0" },
         BuildError::NoArbiter,
     ] {

@@ -30,6 +30,7 @@
 //! | the server listens on a unix domain socket | `ClientBuilder::unix_socket` | [`Unreachable`](crate::ConnectFailure::Unreachable), with the path |
 //! | the way is none of these: an SSH channel, a tunnel, memory in a test | [`dialer`](crate::ClientBuilder::dialer) with a [`Dialer`](crate::Dialer) of your own | [`Unreachable`](crate::ConnectFailure::Unreachable), with the text of its error |
 //! | a name has IPv6 addresses that do not work | none: IPv4 is tried, too, after 250 milliseconds; or [`ip_family`](crate::ClientBuilder::ip_family) | – |
+//! | there is a standby, or several servers in several places | [`fallback`](crate::ClientBuilder::fallback) | – |
 //! | the machine has several addresses, and one of them is allowed | [`local_address`](crate::ClientBuilder::local_address) | [`TimedOut`](crate::ConnectFailure::TimedOut), [`Unreachable`](crate::ConnectFailure::Unreachable) |
 //!
 //! With polling, each batch of events is an HTTP request. A request is never repeated, since its events may
@@ -46,6 +47,15 @@
 //!     let proxy = proxy.map_or_else(Proxy::from_env, Proxy::new);
 //!     Client::builder("https://realtime.example").proxy(proxy)
 //! }
+//! ```
+//!
+//! With fallbacks, a failure to connect goes on to the next server at once. If all fail, the error names each
+//! of them, as in "a.example: the server did not answer in time; b.example: …".
+//!
+//! ```
+//! use actix_socketio::Client;
+//!
+//! let builder = Client::builder("https://a.example").fallback("https://b.example");
 //! ```
 //!
 //! A server on the same machine may listen on a unix domain socket. The URL then says what the `Host`

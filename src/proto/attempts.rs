@@ -63,11 +63,6 @@ impl Attempts {
     pub(crate) fn longest_delay(&mut self) -> Duration {
         self.delay(u32::MAX)
     }
-
-    /// When the limiter lets a client dial whose delay is over.
-    pub(crate) fn reserve(&self, now: Instant) -> Instant {
-        self.policy.reserve(now)
-    }
 }
 
 #[cfg(test)]

@@ -15,6 +15,8 @@ pub(crate) struct Config {
     pub(crate) pin: Option<Protocol>,
     pub(crate) parser: Parser,
     pub(crate) transports: Allowed,
+    /// `host:port` of the servers, in order of preference.
+    pub(crate) endpoints: Vec<String>,
     /// Of one packet that comes in.
     pub(crate) limits: Limits,
     /// The largest message to send, in bytes, whatever the server says.

@@ -5,6 +5,7 @@ use thiserror::Error;
 use super::{
     ProtocolError,
     engine::Protocol,
+    engine_refusal::EngineRefusal,
     packet::{Parser, Refused},
     proxy_failure::ProxyFailure,
     refusal::Refusal,
@@ -252,6 +253,9 @@ pub enum ConnectFailure {
     /// logged.
     #[error("the server answered the websocket request with HTTP status {0}{hint}", hint = hint(*.0))]
     Status(u16),
+    /// The server refused the request, for a reason that the protocol has a code for.
+    #[error("the server refused the request: {0}")]
+    Engine(EngineRefusal),
     /// The server does not offer websockets; this is its text. It may offer HTTP long-polling: see
     /// [`transports`](crate::ClientBuilder::transports).
     #[error("this server does not offer websockets (it says {}): allow HTTP long-polling with the option transports", Excerpt(.0))]
@@ -259,12 +263,25 @@ pub enum ConnectFailure {
     /// The server's answer is not that of a Socket.IO server. The text may quote it.
     #[error("not a Socket.IO server: {}", brief(.0))]
     Handshake(String),
+    /// The handshake exceeds [`max_message_size`](crate::ClientBuilder::max_message_size).
+    #[error("the handshake has more than {limit} bytes: is the option max_message_size too low?")]
+    TooLarge {
+        /// The limit that was exceeded, in bytes.
+        limit: usize,
+    },
     /// The server closes the connection without a word on each request to join, and has done so
     /// twice in a row. Most likely it has another parser than this one of the client.
     #[error(
         "the server closes the connection on each request to join: does it have another parser? This client has Parser::{0:?}"
     )]
     Parser(Parser),
+    /// With several servers (see [`fallback`](crate::ClientBuilder::fallback)): those that were tried since the
+    /// last wait, as `host:port` in the order of preference, and why there is no connection to them.
+    ///
+    /// The [policy](crate::Reconnect::retry) is asked about each of them by itself, with the reason that is
+    /// here behind its `host:port`.
+    #[error("{}", each(.0))]
+    Endpoints(Vec<(String, Reason)>),
     /// The server speaks another protocol revision than the one it was asked for.
     #[error("this client asked for {asked}, but {server}")]
     Unsupported {
@@ -278,6 +295,15 @@ pub enum ConnectFailure {
 /// A websocket close code, if there is one.
 fn with_code(code: Option<u16>) -> String {
     code.map(|code| format!(" with code {code}")).unwrap_or_default()
+}
+
+/// Each server, and why there is no connection to it.
+fn each(failures: &[(String, Reason)]) -> String {
+    let failures = failures.iter().map(|(endpoint, reason)| match reason {
+        Reason::Connect(failure) => format!("{endpoint}: {failure}"),
+        reason => format!("{endpoint}: {reason}"),
+    });
+    failures.collect::<Vec<_>>().join("; ")
 }
 
 /// What can be done about a status.
@@ -313,9 +339,15 @@ pub(crate) mod tests {
             ConnectFailure::Status(401),
             ConnectFailure::Status(404),
             ConnectFailure::Status(502),
+            ConnectFailure::Engine(EngineRefusal::Forbidden),
             ConnectFailure::NoWebsocket("no".to_owned()),
             ConnectFailure::Handshake("no".to_owned()),
+            ConnectFailure::TooLarge { limit: 1 },
             ConnectFailure::Parser(Parser::Json),
+            ConnectFailure::Endpoints(vec![
+                ("a.test:1".to_owned(), Reason::Connect(ConnectFailure::TimedOut)),
+                ("b.test".to_owned(), Reason::TransportClose(None)),
+            ]),
             ConnectFailure::Unsupported { asked: eio3, server: "it is old".to_owned() },
         ];
         let mut reasons = vec![

@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use super::reason::{ConnectFailure, Reason};
+use super::{
+    engine_refusal::EngineRefusal,
+    reason::{ConnectFailure, Reason},
+};
 
 /// How packets get to the server and back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -65,12 +68,19 @@ pub(crate) struct Transports {
     is_blocked: bool,
     /// A websocket has been opened, after polling.
     has_upgraded: bool,
+    /// Why no websocket could be opened before polling was tried, in this attempt.
+    first: Option<Reason>,
 }
 
 impl Transports {
     pub(crate) fn new(allowed: Allowed) -> Self {
-        let mut transports =
-            Self { allowed, current: Transport::WebSocket, is_blocked: false, has_upgraded: false };
+        let mut transports = Self {
+            allowed,
+            current: Transport::WebSocket,
+            is_blocked: false,
+            has_upgraded: false,
+            first: None,
+        };
         transports.begin();
         transports
     }
@@ -81,6 +91,7 @@ impl Transports {
 
     /// Chooses for the next dial.
     pub(crate) fn begin(&mut self) {
+        self.first = None;
         let has_websocket = match self.allowed {
             Allowed::WebSocket => true,
             Allowed::Polling => false,
@@ -103,8 +114,30 @@ impl Transports {
         let other = is_open_to_polling && has_polling;
         if other {
             self.current = Transport::Polling;
+            self.first = Some(reason.clone());
         }
         other
+    }
+
+    /// Of the reasons for which both transports have failed, the one that says more. Without an answer to
+    /// polling, that is what was said to the request for a websocket, unless that is just that there are none.
+    pub(crate) fn weightier(&mut self, reason: Reason) -> Reason {
+        let is_silent = matches!(
+            reason,
+            Reason::TransportClose(_)
+                | Reason::TransportError(_)
+                | Reason::Connect(ConnectFailure::TimedOut | ConnectFailure::NoAnswer)
+        );
+        let is_told = |first: &Reason| {
+            let Reason::Connect(failure) = first else { return false };
+            matches!(
+                failure,
+                ConnectFailure::Status(_)
+                    | ConnectFailure::Engine(_)
+                    | ConnectFailure::Handshake(_)
+            )
+        };
+        self.first.take().filter(|first| is_silent && is_told(first)).unwrap_or(reason)
     }
 
     /// A websocket has taken the place of polling.
@@ -124,6 +157,12 @@ fn is_of_websockets(reason: &Reason) -> bool {
             | ConnectFailure::NoAnswer
             | ConnectFailure::TimedOut
             | ConnectFailure::Handshake(_) => true,
+            ConnectFailure::Engine(refusal) => matches!(
+                refusal,
+                EngineRefusal::TransportUnknown
+                    | EngineRefusal::BadHandshakeMethod
+                    | EngineRefusal::BadRequest
+            ),
             ConnectFailure::Status(status) => {
                 !matches!(status, 300..=399 | 401 | 403 | 407 | 429 | 503 | 504)
             }
@@ -177,6 +216,51 @@ mod tests {
         transports.handle_upgraded();
         transports.begin();
         assert_eq!(transports.current(), Transport::WebSocket);
+    }
+
+    #[test]
+    fn polling_is_tried_after_a_refusal_that_it_may_not_get() {
+        for (refusal, expected) in [
+            (EngineRefusal::TransportUnknown, true),
+            (EngineRefusal::SessionUnknown, false),
+            (EngineRefusal::BadHandshakeMethod, true),
+            (EngineRefusal::BadRequest, true),
+            (EngineRefusal::Forbidden, false),
+            (EngineRefusal::UnsupportedVersion, false),
+        ] {
+            let mut transports = Transports::new(Allowed::WebSocketFirst);
+            let reason = Reason::Connect(ConnectFailure::Engine(refusal));
+            assert_eq!(transports.handle_failure(&reason), expected, "{refusal}");
+        }
+    }
+
+    #[test]
+    fn of_two_transports_that_have_failed_the_reason_is_told_that_says_more() {
+        let connect = |failure| Reason::Connect(failure);
+        let (silent, late) = (ConnectFailure::NoAnswer, ConnectFailure::TimedOut);
+        let (status, broken) =
+            (ConnectFailure::Status(502), ConnectFailure::Handshake("what?".to_owned()));
+        let none = ConnectFailure::NoWebsocket("no".to_owned());
+        let dead = ConnectFailure::Unreachable("refused".to_owned());
+        for (first, second, expected) in [
+            (&status, &silent, &status),
+            (&broken, &late, &broken),
+            (&silent, &late, &late),
+            (&silent, &status, &status),
+            (&status, &broken, &broken),
+            (&status, &dead, &dead),
+            // Who reads that would allow polling, which has been tried.
+            (&none, &late, &late),
+        ] {
+            let mut transports = Transports::new(Allowed::WebSocketFirst);
+            assert!(transports.handle_failure(&connect(first.clone())), "{first}");
+            let told = transports.weightier(connect(second.clone()));
+            assert_eq!(told, connect(expected.clone()), "{first}, then {second}");
+        }
+        let mut transports = Transports::new(Allowed::WebSocketFirst);
+        assert!(transports.handle_failure(&connect(status)));
+        transports.begin();
+        assert_eq!(transports.weightier(connect(late.clone())), connect(late), "it was before");
     }
 
     #[test]

@@ -1,13 +1,16 @@
 //! Dialling: from a URL and headers to an open websocket, or the first answer to a poll.
 
-use std::{error::Error as _, fmt, io, time::Duration};
+use std::{error::Error as _, fmt, io, iter, time::Duration};
 
 use awc::{
     Client, ClientRequest, ClientResponse,
     error::{ConnectError, PayloadError, SendRequestError, WsClientError},
     http::{
         Method, StatusCode, Uri,
-        header::{ACCEPT_ENCODING, CONTENT_TYPE, COOKIE, HOST, HeaderName, HeaderValue},
+        header::{
+            ACCEPT_ENCODING, CONTENT_TYPE, COOKIE, HOST, HeaderName, HeaderValue,
+            SEC_WEBSOCKET_PROTOCOL,
+        },
     },
 };
 use bytes::Bytes;
@@ -18,14 +21,15 @@ use super::{
     connector::{Connector, unwrapped},
     cookies::Cookies,
     polling::{Answer, Failure as PollFailure, Polling},
-    refusal::{Meaning, ReadRefusals, Refused, Words},
-    request::{Headers, Query},
+    refusal::{ReadRefusals, Refused, Words},
+    request::{Headers, Query, Subprotocols},
     way::Way,
 };
 use crate::{
-    display::brief,
+    display::{Excerpt, brief},
     proto::{
         engine::Protocol,
+        engine_refusal::EngineRefusal,
         namespace::escape,
         polling::Post,
         reason::{ConnectFailure, Reason},
@@ -44,8 +48,31 @@ pub(crate) struct Target {
     pub(crate) tls: Option<Session>,
     pub(crate) query: Query,
     pub(crate) headers: Headers,
+    pub(crate) subprotocols: Subprotocols,
     /// The largest message to take in, in bytes.
     pub(crate) max_message: usize,
+}
+
+/// The servers of a client, in order of preference.
+#[derive(Debug, Clone)]
+pub(crate) struct Targets {
+    first: Target,
+    others: Vec<Target>,
+}
+
+impl Targets {
+    pub(crate) fn new(first: Target, others: Vec<Target>) -> Self {
+        Self { first, others }
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Target> {
+        iter::once(&self.first).chain(&self.others)
+    }
+
+    /// The one at this place in the order.
+    pub(crate) fn at(&self, place: usize) -> &Target {
+        self.iter().nth(place).unwrap_or(&self.first)
+    }
 }
 
 /// Why there is no connection.
@@ -126,7 +153,7 @@ impl LinkDialer {
                 }
                 Transport::Polling => match Polling::open(road, !is_alone).await {
                     Ok(polling) => Ok(Link::Polling(Box::new(polling))),
-                    Err(PollFailure::Refused(refused)) => Err(refusal(refused)),
+                    Err(PollFailure::Refused(refused)) => Err(refusal(refused, transport)),
                     Err(PollFailure::Lost(reason)) => Err(reason.into()),
                 },
             }
@@ -194,13 +221,19 @@ impl Road {
         cookies: &Cookies,
     ) -> impl Future<Output = Result<WebSocket, DialFailure>> + use<> {
         let request = self.uri(Transport::WebSocket, sid).map(|uri| {
+            let mut request = self.client.ws(uri);
+            if let Some(names) = self.target.subprotocols.offered() {
+                request = request.protocols(names);
+            }
             let headers = self.headers(cookies).into_iter();
-            headers.fold(self.client.ws(uri), |request, (name, value)| request.header(name, value))
+            headers.fold(request, |request, (name, value)| request.header(name, value))
         });
         let target = self.target.clone();
         async move {
             let connected = request?.connect().await;
-            let (_, framed) = connected.map_err(|error| failure_of(error, &target))?;
+            let (answer, framed) = connected.map_err(|error| failure_of(error, &target))?;
+            let chosen = answer.headers().get_all(SEC_WEBSOCKET_PROTOCOL);
+            check_subprotocol(chosen, &target.subprotocols).map_err(Reason::Connect)?;
             Ok(WebSocket::new(framed, target.max_message))
         }
     }
@@ -244,6 +277,23 @@ impl Road {
         let request = self.client.request(method, uri).no_decompress().insert_header(identity);
         let headers = self.headers(cookies).into_iter();
         Ok(headers.fold(request, ClientRequest::append_header))
+    }
+}
+
+/// A server that names a subprotocol must have been offered it (RFC 6455, section 4.1).
+fn check_subprotocol<'a>(
+    mut chosen: impl Iterator<Item = &'a HeaderValue>,
+    offered: &Subprotocols,
+) -> Result<(), ConnectFailure> {
+    match chosen.find(|value| !offered.has(value)) {
+        None => Ok(()),
+        Some(value) => {
+            let name = String::from_utf8_lossy(value.as_bytes());
+            let name = Excerpt(&name);
+            Err(ConnectFailure::Handshake(format!(
+                "it has chosen the subprotocol {name}, which was not offered (option subprotocols)"
+            )))
+        }
     }
 }
 
@@ -293,7 +343,7 @@ fn failure(error: WsClientError, server: &str) -> DialFailure {
     let failure = match error {
         WsClientError::SendRequest(SendRequestError::Custom(error, _)) => {
             match error.downcast::<Refused>() {
-                Ok(refused) => return refusal(*refused),
+                Ok(refused) => return refusal(*refused, Transport::WebSocket),
                 Err(error) => ConnectFailure::Handshake(brief(&error)),
             }
         }
@@ -332,13 +382,18 @@ fn failure(error: WsClientError, server: &str) -> DialFailure {
     Reason::Connect(failure).into()
 }
 
-fn refusal(Refused { status, retry_after, words }: Refused) -> DialFailure {
-    let Words { shown: says, meaning } = words;
-    let (failure, says) = match says {
-        Some(says) if meaning == Some(Meaning::NoWebsocket) => {
+/// A request for this transport was refused.
+fn refusal(refused: Refused, transport: Transport) -> DialFailure {
+    let Refused { status, retry_after, words } = refused;
+    let Words { shown: says, meaning, is_bad_request_of_python } = words;
+    let has_no_transport =
+        is_bad_request_of_python || meaning == Some(EngineRefusal::TransportUnknown);
+    let (failure, says) = match (says, meaning) {
+        (Some(says), _) if has_no_transport && transport == Transport::WebSocket => {
             (ConnectFailure::NoWebsocket(says), None)
         }
-        says => (ConnectFailure::Status(status.as_u16()), says),
+        (says, Some(meaning)) => (ConnectFailure::Engine(meaning), says),
+        (says, None) => (ConnectFailure::Status(status.as_u16()), says),
     };
     DialFailure { reason: Reason::Connect(failure), retry_after, says }
 }

@@ -21,13 +21,14 @@ mod tls;
 mod way;
 mod websocket;
 
-pub(crate) use dial::{DialFailure, LinkDialer, Target};
+pub(crate) use dial::{DialFailure, LinkDialer, Target, Targets};
 pub use dialer::Dialer;
 pub(crate) use endpoint::Endpoint;
 pub(crate) use link::Link;
 pub use proxy::Proxy;
 pub(crate) use request::{
-    Headers, Pairs, PairsProvider, Query, RequestError, basic_credentials, is_of_the_protocol,
+    Headers, Pairs, PairsProvider, Query, RequestError, Subprotocols, basic_credentials,
+    is_of_the_protocol,
 };
 pub use tcp::IpFamily;
 pub(crate) use tcp::Tcp;

@@ -16,17 +16,13 @@ use awc::{
 use bytes::Bytes;
 use futures::{StreamExt as _, future::LocalBoxFuture, stream::LocalBoxStream};
 
-use super::{
-    WebSocket,
-    cookies::Cookies,
-    dial::Road,
-    refusal::{Meaning, Refused},
-};
+use super::{WebSocket, cookies::Cookies, dial::Road, refusal::Refused};
 use crate::{
     logs::say,
     proto::{
         deadline::deadline_after,
         engine::{Frame, Incoming, Message},
+        engine_refusal::EngineRefusal,
         polling,
         reason::{ConnectFailure, Reason},
     },
@@ -138,7 +134,7 @@ impl Failure {
                 Reason::TooLargeForServer
             }
             Self::Refused(Refused { words, .. })
-                if words.meaning == Some(Meaning::SessionUnknown) =>
+                if words.meaning == Some(EngineRefusal::SessionUnknown) =>
             {
                 Reason::SessionUnknown
             }

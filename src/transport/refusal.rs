@@ -2,6 +2,7 @@
 //! status only. Here interim responses are skipped, and the words of a refusal are read.
 
 use std::{
+    borrow::Cow,
     error::Error,
     fmt, mem,
     time::{Duration, SystemTime},
@@ -22,9 +23,14 @@ use futures::{
     Stream, StreamExt as _,
     future::{LocalBoxFuture, ready},
 };
+use serde::Deserialize;
 
 use super::polling::Answer;
-use crate::{display::brief, proto::refusal::refusal, runtime::clock};
+use crate::{
+    display::brief,
+    proto::{engine_refusal::EngineRefusal, refusal::refusal},
+    runtime::clock,
+};
 
 /// The most interim responses (such as 103 Early Hints) before the final one.
 const MAX_INTERIM: usize = 8;
@@ -48,7 +54,7 @@ impl Refused {
     pub(super) async fn read(answer: &mut Answer) -> Self {
         let body = body(answer.body.by_ref().scan((), |(), chunk| ready(chunk.ok()))).await;
         let retry_after = retry_after(&answer.headers);
-        Self { status: answer.status, retry_after, words: Words::of(&body) }
+        Self { status: answer.status, retry_after, words: Words::of(answer.status, &body) }
     }
 }
 
@@ -78,51 +84,62 @@ impl Error for NeverFinal {}
 pub(super) struct Words {
     /// For people to read: shortened and escaped.
     pub(super) shown: Option<String>,
-    pub(super) meaning: Option<Meaning>,
-}
-
-/// What servers say in words, and mean for the client.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Meaning {
-    /// The server has no websocket transport.
-    NoWebsocket,
-    /// It has no session of this id.
-    SessionUnknown,
-}
-
-impl Meaning {
-    /// The texts of servers in JavaScript (and Rust), and in Python. A Python server in a mode without
-    /// websockets says no more than "Bad Request"; without the quotes that may come from anything.
-    fn of(said: &str, body: &str) -> Option<Self> {
-        match said {
-            "Transport unknown" | "Invalid transport" => Some(Self::NoWebsocket),
-            "Session ID unknown" => Some(Self::SessionUnknown),
-            _ if body == "\"Bad Request\"" => Some(Self::NoWebsocket),
-            _ if said.starts_with("Invalid session") => Some(Self::SessionUnknown),
-            _ => None,
-        }
-    }
+    pub(super) meaning: Option<EngineRefusal>,
+    /// The server in Python, in a mode without websockets, says no more than this to a request for one.
+    /// Without its quotes it may come from anything.
+    pub(super) is_bad_request_of_python: bool,
 }
 
 impl Words {
-    /// Of JSON, only the message is taken: a server may repeat credentials in the rest. Of an HTML page,
-    /// which comes from a proxy, the title.
-    pub(super) fn of(body: &[u8]) -> Self {
+    pub(super) fn of(status: StatusCode, body: &[u8]) -> Self {
         let text = String::from_utf8_lossy(body);
         let text = text.trim();
-        let head: String = text.chars().take(9).collect::<String>().to_ascii_lowercase();
-        let message;
-        let said = if text.starts_with(['{', '[', '"']) {
-            message = refusal(Some(text));
-            message.message()
-        } else if head.starts_with("<html") || head.starts_with("<!doctype") {
-            title(text).unwrap_or_default()
-        } else {
-            text
-        };
-        let meaning = Meaning::of(said, text);
-        let shown = (!said.is_empty()).then(|| brief(&said));
-        Self { shown, meaning }
+        let said = message(text);
+        Self {
+            shown: shown(&said),
+            meaning: meaning(status, text, &said),
+            is_bad_request_of_python: text == "\"Bad Request\"",
+        }
+    }
+
+    /// What people can read of a body.
+    pub(super) fn shown(body: &[u8]) -> Option<String> {
+        shown(&message(String::from_utf8_lossy(body).trim()))
+    }
+}
+
+fn shown(said: &str) -> Option<String> {
+    (!said.is_empty()).then(|| brief(&said))
+}
+
+/// Of JSON, only the message is taken: a server may repeat credentials in the rest. Of an HTML page, which
+/// comes from a proxy, the title.
+fn message(text: &str) -> Cow<'_, str> {
+    let head: String = text.chars().take(9).collect::<String>().to_ascii_lowercase();
+    if text.starts_with(['{', '[', '"']) {
+        refusal(Some(text)).message().to_owned().into()
+    } else if head.starts_with("<html") || head.starts_with("<!doctype") {
+        title(text).unwrap_or_default().into()
+    } else {
+        text.into()
+    }
+}
+
+/// What a server means that said this. It says `Forbidden` with status 400 to a request for a websocket; with
+/// 403, which many others have, the code has to be there, and the text is of its application.
+fn meaning(status: StatusCode, body: &str, said: &str) -> Option<EngineRefusal> {
+    #[derive(Deserialize)]
+    struct Coded {
+        code: u64,
+    }
+
+    let code = || serde_json::from_str(body).ok().map(|Coded { code }| code);
+    let forbidden = u64::from(EngineRefusal::Forbidden.code());
+    match (status, said) {
+        (StatusCode::BAD_REQUEST, "Bad request") => Some(EngineRefusal::BadRequest),
+        (StatusCode::BAD_REQUEST, "Forbidden") => Some(EngineRefusal::Forbidden),
+        (StatusCode::FORBIDDEN, _) if code() == Some(forbidden) => Some(EngineRefusal::Forbidden),
+        _ => EngineRefusal::of_text(said),
     }
 }
 
@@ -197,7 +214,7 @@ where
                         #[expect(clippy::redundant_closure_for_method_calls)]
                         let framed = framed.into_map_codec(|codec| codec.into_payload_codec());
                         let chunks = framed.scan((), |(), chunk| ready(chunk.ok().flatten()));
-                        Words::of(&body(chunks).await)
+                        Words::of(head.status, &body(chunks).await)
                     } else {
                         Words::default()
                     };

@@ -94,6 +94,51 @@ fn is_reserved(name: &HeaderName) -> bool {
         || name.as_str().starts_with("sec-websocket-")
 }
 
+/// The most subprotocols that are offered.
+const MAX_SUBPROTOCOLS: usize = 16;
+
+/// The subprotocols of the websocket (RFC 6455, section 1.9), in order of preference. Some services have tokens
+/// there.
+#[derive(Clone, Default)]
+pub(crate) struct Subprotocols(Vec<String>);
+
+/// Shows how many there are.
+impl fmt::Debug for Subprotocols {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Subprotocols").field(&self.0.len()).finish()
+    }
+}
+
+impl Subprotocols {
+    pub(crate) fn new(names: impl Iterator<Item = String>) -> Self {
+        // One more is enough to see that there are too many.
+        Self(names.take(MAX_SUBPROTOCOLS.saturating_add(1)).collect())
+    }
+
+    /// The names, if there are any.
+    pub(super) fn offered(&self) -> Option<&[String]> {
+        (!self.0.is_empty()).then_some(&self.0)
+    }
+
+    pub(super) fn has(&self, chosen: &HeaderValue) -> bool {
+        self.0.iter().any(|name| chosen == name)
+    }
+
+    /// Whether these are tokens, as HTTP has them (RFC 9110, section 5.6.2), and none is there twice.
+    pub(crate) fn are_possible(&self) -> bool {
+        let Self(names) = self;
+        let is_of_token =
+            |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+        let is_token = |name: &String| !name.is_empty() && name.bytes().all(is_of_token);
+        let is_first = |(place, name): (usize, &String)| {
+            names.iter().position(|other| other == name) == Some(place)
+        };
+        names.len() <= MAX_SUBPROTOCOLS
+            && names.iter().all(is_token)
+            && names.iter().enumerate().all(is_first)
+    }
+}
+
 /// Whether the protocol sets this parameter of the query.
 pub(crate) fn is_of_the_protocol(key: &str) -> bool {
     ["EIO", "transport", "sid"].contains(&key)
@@ -269,7 +314,8 @@ mod tests {
         let given = provider(&[("x-given", "s3cret")]);
         let headers = Headers::new(pairs(&[("x-token", "s3cret")]), Some(given.clone())).unwrap();
         let query = Query::new(pairs(&[("token", "s3cret")]), Vec::new(), Some(given)).unwrap();
-        let debug = format!("{headers:?}{query:?}");
+        let subprotocols = Subprotocols::new(["s3cret".to_owned()].into_iter());
+        let debug = format!("{headers:?}{query:?}{subprotocols:?}");
         assert!(debug.contains("x-token") && !debug.contains("s3cret"), "{debug}");
     }
 }

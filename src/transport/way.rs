@@ -35,6 +35,15 @@ impl Through {
         Self::Dialer(AnyDialer::new(dialer))
     }
 
+    /// Whether it leads to any server.
+    pub(crate) fn is_open_to_all(&self) -> bool {
+        match self {
+            Self::Nothing | Self::Proxy(_) | Self::Dialer(_) => true,
+            #[cfg(unix)]
+            Self::Unix(_) => false,
+        }
+    }
+
     /// Whether a unix socket can have this path, if that is the way.
     pub(crate) fn is_possible(&self) -> bool {
         match self {

@@ -44,7 +44,7 @@ use crate::{
         transports::Transport,
     },
     runtime::clock,
-    transport::{Pairs, PairsProvider, Tcp, Through},
+    transport::{Pairs, PairsProvider, Subprotocols, Tcp, Through},
 };
 
 /// The options of a [`Client`]. [`start`](Self::start) checks them.
@@ -75,12 +75,14 @@ use crate::{
 #[derive(Clone)]
 pub struct ClientBuilder {
     url: String,
+    fallbacks: Vec<String>,
     path: String,
     trailing_slash: bool,
     query: Pairs,
     query_with: Option<PairsProvider>,
     headers: Pairs,
     headers_with: Option<PairsProvider>,
+    subprotocols: Subprotocols,
     auth: Auth,
     through: Through,
     tcp: Tcp,
@@ -115,12 +117,14 @@ impl fmt::Debug for ClientBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             url,
+            fallbacks,
             path,
             trailing_slash,
             query,
             query_with,
             headers,
             headers_with,
+            subprotocols,
             auth,
             through,
             tcp,
@@ -157,6 +161,7 @@ impl fmt::Debug for ClientBuilder {
         shown.field("tls", tls);
         shown
             .field("url", &shown_url(url))
+            .field("fallbacks", &fallbacks.iter().map(|url| shown_url(url)).collect::<Vec<_>>())
             // It is not checked yet, and may have a query in it.
             .field("path", &before_query(path))
             .field("add_trailing_slash", trailing_slash)
@@ -164,6 +169,7 @@ impl fmt::Debug for ClientBuilder {
             .field("query_with", &query_with.is_some())
             .field("headers", &keys(headers))
             .field("headers_with", &headers_with.is_some())
+            .field("subprotocols", subprotocols)
             .field("auth", auth)
             .field("through", through)
             .field("tcp", tcp)
@@ -197,12 +203,14 @@ impl ClientBuilder {
     pub(super) fn new(url: String) -> Self {
         Self {
             url,
+            fallbacks: Vec::new(),
             path: "/socket.io/".to_owned(),
             trailing_slash: true,
             query: Vec::new(),
             query_with: None,
             headers: Vec::new(),
             headers_with: None,
+            subprotocols: Subprotocols::default(),
             auth: Auth::None,
             through: Through::default(),
             tcp: Tcp::default(),
@@ -254,16 +262,16 @@ impl ClientBuilder {
     ///
     /// An option is invalid.
     pub fn start_in(self, arbiter: &ArbiterHandle) -> Result<Client, BuildError> {
-        let Parts { config, target, settings, defaults, ids, tickets } = self.build()?;
+        let Parts { config, targets, settings, defaults, ids, tickets } = self.build()?;
         logs::set_clock(clock::now);
         let status = Arc::new(ConnectionStatus::default());
         let known = Arc::clone(&status);
-        let url = target.endpoint.url();
+        let urls = targets.iter().map(|target| target.endpoint.url()).collect();
         let (counters, window) = (Arc::clone(&settings.counters), Arc::clone(&settings.window));
         let shutdown_requests = Arc::<ShutdownRequests>::default();
         let inbox = ShutdownInbox(Arc::clone(&shutdown_requests));
         let connection = Connection::start_in_arbiter(arbiter, move |_| {
-            Connection::new(config, seed(), target, window, known, counters, inbox)
+            Connection::new(config, seed(), targets, window, known, counters, inbox)
         });
         let lifeline = Arc::new(Lifeline::new(connection.clone(), ids));
         let namespace = settings.core.namespace.clone();
@@ -276,7 +284,7 @@ impl ClientBuilder {
             arbiter: arbiter.clone(),
             status,
             settings,
-            url,
+            urls,
             defaults,
             namespaces: Mutex::new(namespaces),
         });
@@ -298,7 +306,8 @@ impl ClientBuilder {
         let client = self.start()?;
         let socket = client.socket();
         socket.ready().await.map_err(|error| {
-            let (server, namespace) = (client.inner.url.clone(), socket.namespace().to_owned());
+            let server = client.inner.urls.first().cloned().unwrap_or_default();
+            let namespace = socket.namespace().to_owned();
             StartError::Ready { server, namespace, error }
         })?;
         Ok(client)

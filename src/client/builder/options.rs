@@ -18,7 +18,7 @@ use crate::{
         ticket::SessionTicket, transports::Transport,
     },
     runtime::provider::{DialContext, JoinContext, Provider},
-    transport::{Dialer, IpFamily, Proxy, Through, basic_credentials},
+    transport::{Dialer, IpFamily, Proxy, Subprotocols, Through, basic_credentials},
 };
 
 /// There are two, and one named twice counts once.
@@ -26,6 +26,49 @@ const MAX_TRANSPORTS: usize = 16;
 
 /// # The server
 impl ClientBuilder {
+    /// Another server of the same service, such as a standby: `http://host:port`. It is dialled when there is
+    /// no connection to those before it. Call it again for more, in order of preference: up to 15. Default:
+    /// none.
+    ///
+    /// * **When a connection cannot be made**, the next server is dialled at once, and the client waits only
+    ///   when all have failed. Each server has delays of its own, by the policy of
+    ///   [`reconnect`](Self::reconnect); one that has failed is not dialled before its delay is over. The policy
+    ///   is asked about each failure by itself: [`Retry::Stop`](crate::Retry::Stop) ends it for all servers.
+    ///   [`attempts`](Reconnect::attempts) is for each of them, not counting the dials that come at once.
+    /// * **When a connection is lost**, the client goes back to the same server first, after the delay: no
+    ///   other server can [recover](crate::Ready::recovered) the session, unless all share an adapter with
+    ///   recovery. Another server begins a new session. Events that wait, and those with retries, are sent
+    ///   there. A server that takes connections and loses them before the longest delay has passed is treated
+    ///   like one that cannot be reached.
+    /// * **It does not leave a working connection** to return to a preferred server: that one is dialled
+    ///   first only when the server in use has failed, or when the client connects anew after
+    ///   [`disconnect`](crate::Socket::disconnect).
+    ///
+    /// [`Client::endpoint`](crate::Client::endpoint) is the server in use. If none can be reached, the failure is
+    /// a [`ConnectFailure::Endpoints`](crate::ConnectFailure::Endpoints), which names each with its reason.
+    ///
+    /// All other options hold for all servers: the path, the query, headers (also a `Host` that is set) and
+    /// credentials, TLS with the name of [`Tls::server_name`](crate::tls::Tls::server_name), if that is set.
+    /// The `Host` header is that of each server otherwise. A [`Dialer`] gets the host and port
+    /// of the server to dial; `NO_PROXY` is looked up for each.
+    ///
+    /// [`start`](Self::start) refuses ([`BuildError::Fallback`](crate::BuildError::Fallback)) a URL that cannot
+    /// be used, that has a query, or another namespace or other TLS than the first (`http` beside `https`), and a
+    /// server that is there twice. It also refuses fallbacks together with a `unix_socket`.
+    ///
+    /// ```
+    /// use actix_socketio::Client;
+    ///
+    /// let builder = Client::builder("https://realtime.example/shop")
+    ///     .fallback("https://standby.example")
+    ///     .fallback("https://realtime.other-region.example:8443");
+    /// ```
+    #[must_use]
+    pub fn fallback(mut self, url: impl Into<String>) -> Self {
+        self.fallbacks.push(url.into());
+        self
+    }
+
     /// The path of the server's HTTP endpoint. Default: `/socket.io/`, like the server's. A slash
     /// is added at its end if there is none; see [`add_trailing_slash`](Self::add_trailing_slash).
     #[must_use]
@@ -76,6 +119,19 @@ impl ClientBuilder {
         let (user, password) = (user.to_string(), password.to_string());
         let credentials = basic_credentials(user.as_bytes(), password.as_bytes());
         self.header("authorization", format!("Basic {credentials}"))
+    }
+
+    /// The subprotocols of the websocket that are offered to the server (`Sec-WebSocket-Protocol`), in order of
+    /// preference: up to 16. Socket.IO needs none, but a gateway on the way may choose by them, or take a
+    /// token from there: they are not shown by `Debug`. Default: none. With polling, they are not sent.
+    ///
+    /// A server may choose one of them, or none. If it names one that was not offered, the failure is a
+    /// [`ConnectFailure::Handshake`](crate::ConnectFailure::Handshake). A name that is not a token of HTTP, or is
+    /// there twice, is refused by [`start`](Self::start).
+    #[must_use]
+    pub fn subprotocols<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
+        self.subprotocols = Subprotocols::new(names.into_iter().map(Into::into));
+        self
     }
 
     /// Insists on a protocol revision. Default: find out which one the server speaks.

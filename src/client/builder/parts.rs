@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use bytestring::ByteString;
+
 #[cfg(feature = "rustls")]
 use crate::tls::Tls;
 use crate::{
@@ -18,13 +20,16 @@ use crate::{
         config::Config, namespace, packet::Limits, reconnect::Range, ticket::SessionTicket,
         transports::Allowed,
     },
-    transport::{Headers, Query, Target, Way},
+    transport::{Endpoint, Headers, Query, Target, Targets, Way},
 };
+
+/// The most servers beside the first.
+const MAX_FALLBACKS: usize = 15;
 
 /// What a client is made of.
 pub(super) struct Parts {
     pub(super) config: Arc<Config>,
-    pub(super) target: Target,
+    pub(super) targets: Targets,
     pub(super) settings: Settings,
     pub(super) defaults: Defaults,
     pub(super) ids: Option<MessageIds>,
@@ -36,17 +41,8 @@ impl ClientBuilder {
         self.check_ranges()?;
         let Address { endpoint, namespace, query } =
             Address::parse(&self.url, &self.path, self.trailing_slash)?;
+        let fallbacks = self.fallbacks(&endpoint, &namespace)?;
         let query = Query::new(query, self.query, self.query_with)?;
-        if endpoint.uri(&format!("EIO=4&transport=websocket{}", query.text())).is_err() {
-            return Err(BuildError::Url("it is too long with the query".to_owned()));
-        }
-        #[cfg(feature = "rustls")]
-        let tls = endpoint
-            .is_secure
-            .then(|| Tls::session(self.tls, &endpoint.host, &endpoint.authority()))
-            .transpose()?;
-        #[cfg(not(feature = "rustls"))]
-        let tls = if endpoint.is_secure { return Err(no_tls()) } else { None };
         let transports = Allowed::of(self.transports, self.remember_upgrade)
             .ok_or(BuildError::Option { name: "transports", expected: "at least one transport" })?;
         // Not less, or callers would learn that time is up, and not why.
@@ -67,14 +63,31 @@ impl ClientBuilder {
         // A part of the time, so that the error can name the proxy.
         let quarter = self.connect_timeout.checked_div(4).unwrap_or_default();
         let limit = self.connect_timeout.saturating_sub(quarter);
-        let way = Way::new(self.through, self.tcp, &endpoint, limit);
-        let way = way.map_err(BuildError::Proxy)?;
-        let max_message = self.max_message_size;
-        let target = Target { endpoint, way, tls, query, headers, max_message };
+        let target = |endpoint: Endpoint| -> Result<Target, BuildError> {
+            if endpoint.uri(&format!("EIO=4&transport=websocket{}", query.text())).is_err() {
+                return Err(BuildError::Url("it is too long with the query".to_owned()));
+            }
+            #[cfg(feature = "rustls")]
+            let tls = endpoint
+                .is_secure
+                .then(|| Tls::session(self.tls.clone(), &endpoint.host, &endpoint.authority()))
+                .transpose()?;
+            #[cfg(not(feature = "rustls"))]
+            let tls = if endpoint.is_secure { return Err(no_tls()) } else { None };
+            let way = Way::new(self.through.clone(), self.tcp, &endpoint, limit);
+            let way = way.map_err(BuildError::Proxy)?;
+            let (query, headers) = (query.clone(), headers.clone());
+            let max_message = self.max_message_size;
+            let subprotocols = self.subprotocols.clone();
+            Ok(Target { endpoint, way, tls, query, headers, subprotocols, max_message })
+        };
+        let fallbacks: Result<_, _> = fallbacks.into_iter().map(target).collect();
+        let targets = Targets::new(target(endpoint)?, fallbacks?);
         let config = Arc::new(Config {
             pin: self.protocol,
             parser: self.parser,
             transports,
+            endpoints: targets.iter().map(|target| target.endpoint.authority()).collect(),
             limits: Limits { attachments: self.max_attachments, bytes: self.max_message_size },
             max_payload: self.max_payload,
             connect_timeout: self.connect_timeout,
@@ -85,7 +98,7 @@ impl ClientBuilder {
         });
         Ok(Parts {
             config: Arc::clone(&config),
-            target,
+            targets,
             settings: Settings {
                 core: namespace::Setup {
                     config,
@@ -114,11 +127,51 @@ impl ClientBuilder {
         })
     }
 
+    /// The other servers of the service of which this is the first.
+    fn fallbacks(
+        &self,
+        first: &Endpoint,
+        namespace: &ByteString,
+    ) -> Result<Vec<Endpoint>, BuildError> {
+        let refuse = |error: &str| Err(BuildError::Fallback(error.to_owned()));
+        if self.fallbacks.len() > MAX_FALLBACKS {
+            return refuse("there are more than 15");
+        }
+        if !self.fallbacks.is_empty() && !self.through.is_open_to_all() {
+            return refuse("the option unix_socket leads to one server");
+        }
+        let mut endpoints: Vec<Endpoint> = Vec::new();
+        for url in &self.fallbacks {
+            let address = Address::parse(url, &self.path, self.trailing_slash);
+            let Address { endpoint, namespace: path, query } = match address {
+                Err(BuildError::Url(error)) => return refuse(&error),
+                address => address?,
+            };
+            if path != "/" && path != *namespace {
+                return refuse("its path is another namespace than that of the first URL");
+            }
+            if !query.is_empty() {
+                return refuse("it has a query: use the option query, which is for all servers");
+            }
+            if endpoint.is_secure != first.is_secure {
+                return refuse(
+                    "with and without TLS must not be mixed: use one scheme for all URLs",
+                );
+            }
+            if endpoint == *first || endpoints.contains(&endpoint) {
+                return refuse("it has a server that is named already");
+            }
+            endpoints.push(endpoint);
+        }
+        Ok(endpoints)
+    }
+
     /// What each option takes. All fields are here, so that a new one is not forgotten.
     fn check_ranges(&self) -> Result<(), BuildError> {
         let Self {
             // They are looked at where they are read.
             url: _,
+            fallbacks: _,
             path: _,
             query: _,
             headers: _,
@@ -153,6 +206,7 @@ impl ClientBuilder {
             receive_window,
             tcp,
             through,
+            subprotocols,
         } = self;
         let counts =
             |name, count: usize| Range { name, is_kept: count > 0, expected: "at least 1" };
@@ -171,6 +225,11 @@ impl ClientBuilder {
                 name: "unix_socket",
                 is_kept: through.is_possible(),
                 expected: "a path that is not empty, and short enough for a socket (about 100 bytes)",
+            },
+            Range {
+                name: "subprotocols",
+                is_kept: subprotocols.are_possible(),
+                expected: "up to 16 different names, each of letters, digits and !#$%&'*+-.^_`|~",
             },
             Range {
                 name: "local_address",

@@ -38,6 +38,8 @@ pub(crate) enum Event {
     /// written to it is to be [taken](super::Connection::take_unwritten). `suspect`: the event over which the
     /// server may have ended it.
     Lost { reason: Reason, again: bool, suspect: Option<Suspect> },
+    /// The server at this place in the order could not be connected to, and the next one is dialled at once.
+    Passed { endpoint: usize, reason: Reason },
     /// Attempt number `attempt` is made after `delay`, because of `reason`.
     Retrying { attempt: u32, delay: Duration, reason: Reason },
     /// As many attempts were made as are allowed.

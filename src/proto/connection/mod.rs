@@ -17,6 +17,8 @@
 //! session that lasts resets the count. When no namespace wants the connection any more, nothing waits,
 //! queues or dials.
 //!
+//! If the service has several servers, [`Endpoints`] chooses among them.
+//!
 //! The parts: [`opening`] gets from the dial to a session; [`revision`] knows the protocol revision of the
 //! server; [`reader`] turns messages into packets; [`send_queue`] holds the packets to be written;
 //! [`leaving`] holds back packets that must wait for a pong; [`unconfirmed`] counts events that the server
@@ -51,9 +53,9 @@ use self::{
     unconfirmed::Unconfirmed,
 };
 use super::{
-    attempts::Attempts,
     config::Config,
     deadline::deadline_after,
+    endpoints::{Endpoints, Next},
     engine::{Due, Frame, Handshake, Heartbeat, Message, Protocol},
     outgoing::Outgoing,
     packet::{Body, Packet, Parser, ProtocolError, Refused, root},
@@ -75,7 +77,7 @@ pub(crate) struct Connection {
     timers: Timers,
     revision: Revision,
     transports: Transports,
-    attempts: Attempts,
+    endpoints: Endpoints,
     reader: Reader,
     send_queue: SendQueue,
     leaving: Leaving,
@@ -130,13 +132,13 @@ struct Open {
 impl Connection {
     /// `seed` is for the jitter.
     pub(crate) fn new(config: Arc<Config>, seed: u64) -> Self {
-        let Config { pin, parser, transports, limits, reconnect, .. } = &*config;
+        let Config { pin, parser, transports, endpoints, limits, reconnect, .. } = &*config;
         Self {
             state: State::Idle,
             timers: Timers::default(),
             revision: Revision::new(*pin),
             transports: Transports::new(*transports),
-            attempts: Attempts::new(reconnect.clone(), seed),
+            endpoints: Endpoints::new(reconnect.clone(), seed, endpoints.len()),
             reader: Reader::new(*parser, *limits),
             send_queue: SendQueue::default(),
             leaving: Leaving::default(),
@@ -164,6 +166,11 @@ impl Connection {
         self.transports.current()
     }
 
+    /// The server that is dialled or open, or is next, by its place in the order of preference.
+    pub(crate) fn endpoint(&self) -> usize {
+        self.endpoints.current()
+    }
+
     /// Whether polling must not become a websocket.
     pub(crate) fn is_polling_alone(&self) -> bool {
         self.config.transports == Allowed::Polling
@@ -171,7 +178,7 @@ impl Connection {
 
     /// The number of the attempt to connect again that goes on, or is next; 0 if it is none.
     pub(crate) fn attempt(&self) -> u32 {
-        self.attempts.made()
+        self.endpoints.attempt()
     }
 
     /// Why the last connection ended, or could not be made.
@@ -225,6 +232,7 @@ impl Connection {
         let open = match &self.state {
             State::Idle => {
                 self.wanted = true;
+                self.at_endpoint(Endpoints::begin);
                 self.dial(now);
                 return Admission::Later;
             }
@@ -257,7 +265,7 @@ impl Connection {
     /// Replaces the connection at once, if that is due and somebody still wants one.
     fn try_replace(&mut self, now: Instant) {
         if self.leaving.take_due_replacement() && self.wanted && !self.is_closing() {
-            self.attempts.reset();
+            self.endpoints.reset();
             self.tell_lost(Reason::Reconnect, true);
             self.dial(now);
         }
@@ -269,7 +277,7 @@ impl Connection {
         self.wanted = wanted;
         if !wanted && self.is_under_way() {
             self.actions.push_back(Action::Drop);
-            self.attempts.reset();
+            self.endpoints.reset();
             self.enter(State::Idle);
         }
     }
@@ -344,7 +352,7 @@ impl Connection {
 
     /// The delay is over: dials as soon as the limiter lets it.
     fn queue(&mut self, now: Instant) {
-        let until = self.attempts.reserve(now);
+        let until = self.endpoints.reserve(now);
         if until <= now {
             self.dial(now);
         } else {
@@ -417,6 +425,10 @@ impl Connection {
 
     /// The connection ended before the handshake.
     fn cut_short(&mut self, now: Instant, reason: Reason) {
+        let reason = match reason {
+            Reason::TooLarge { limit } => Reason::Connect(ConnectFailure::TooLarge { limit }),
+            reason => reason,
+        };
         if let State::Opening(opening) = &mut self.state {
             let next = opening.handle_cut(reason, &mut self.revision);
             self.dial_again(now, next, Duration::ZERO);
@@ -532,6 +544,7 @@ impl Connection {
 
     fn opened(&mut self, now: Instant, protocol: Protocol, handshake: &Handshake) {
         self.revision.settle(protocol);
+        self.endpoints.begin_round();
         self.epoch = self.epoch.wrapping_add(1);
         let session = Session {
             epoch: self.epoch,
@@ -707,33 +720,59 @@ impl Connection {
     /// The same, and waits for `pause` at least.
     fn lost_for(&mut self, now: Instant, reason: Reason, pause: Duration) {
         let reason = self.explained(reason);
-        if let State::Open(open) = &self.state {
-            self.attempts.note_session(open.since, now);
+        let since = self.open().map(|open| open.since);
+        if let Some(since) = since {
+            self.endpoints.note_session(since, now);
         }
+        let was_open = since.is_some();
+        let reason = if was_open { reason } else { self.transports.weightier(reason) };
+        let failed = self.endpoints.current();
         // New credentials go with the next request anyway, so `WithNewAuth` is nothing special here.
-        if self.is_closing() || !self.wanted || self.attempts.choose(&reason) == Retry::Stop {
+        if self.is_closing() || !self.wanted || self.endpoints.choose(&reason) == Retry::Stop {
+            let reason = self.told(failed, reason, was_open);
             return self.end(reason);
         }
-        match self.attempts.next() {
-            Ok(attempt) => {
-                let delay = if reason.is_slow() {
-                    self.attempts.longest_delay()
-                } else {
-                    self.attempts.delay(attempt)
-                };
-                let delay = delay.max(pause);
+        let next =
+            self.at_endpoint(|endpoints| endpoints.handle_failure(now, &reason, pause, was_open));
+        match next {
+            Next::Dial => {
+                self.last_reason = Some(reason.clone());
+                self.events.push_back(Event::Passed { endpoint: failed, reason });
+                self.dial(now);
+            }
+            Next::Wait { attempt, delay } => {
+                let reason = self.told(failed, reason, was_open);
                 self.enter(State::Waiting);
                 self.timers.set(Timer::Delay, deadline_after(now, delay));
                 self.tell_lost(reason.clone(), true);
                 self.events.push_back(Event::Retrying { attempt, delay, reason });
             }
-            Err(attempts) => {
+            Next::GiveUp { attempts } => {
+                let reason = self.told(failed, reason, was_open);
                 self.end(reason.clone());
                 if attempts > 0 {
                     self.events.push_back(Event::GaveUp { attempts, reason });
                 }
             }
         }
+    }
+
+    /// What is told of the server at this place that has `failed`.
+    fn told(&self, failed: usize, reason: Reason, was_open: bool) -> Reason {
+        let names = &self.config.endpoints;
+        if was_open { reason } else { self.endpoints.told(names, failed, reason) }
+    }
+
+    /// Does something that may lead to another server, of which nothing is known.
+    fn at_endpoint<T>(&mut self, act: impl FnOnce(&mut Endpoints) -> T) -> T {
+        let before = self.endpoints.current();
+        let outcome = act(&mut self.endpoints);
+        if self.endpoints.current() != before {
+            self.revision = Revision::new(self.config.pin);
+            self.transports = Transports::new(self.config.transports);
+            self.mute = 0;
+        }
+        outcome
     }
 
     /// A server that does not understand the request to join closes the connection, and so may others,
@@ -755,7 +794,7 @@ impl Connection {
     /// The connection is gone, and is not tried again by itself.
     fn end(&mut self, reason: Reason) {
         self.enter(State::Idle);
-        self.attempts.reset();
+        self.endpoints.reset();
         self.tell_lost(reason, false);
     }
 
@@ -775,7 +814,10 @@ impl Connection {
         while let Some(timer) = self.timers.expire(now, last) {
             last = Some(timer);
             match timer {
-                Timer::Delay => self.queue(now),
+                Timer::Delay => {
+                    self.endpoints.begin_round();
+                    self.queue(now);
+                }
                 Timer::Dial => self.dial(now),
                 Timer::Connect => {
                     let reason = Reason::Connect(ConnectFailure::TimedOut);

@@ -30,6 +30,7 @@ use crate::{
     proto::{
         deadline::deadline_after,
         engine::{Handshake, Protocol},
+        engine_refusal::EngineRefusal,
         packet::{Body, Packet},
         reason::{ConnectFailure, Reason},
     },
@@ -132,11 +133,16 @@ impl Revision {
         offer: &mut Offer,
         reason: Reason,
     ) -> Result<Offer, Reason> {
-        let is_400 = reason == Reason::Connect(ConnectFailure::Status(400));
+        let is_400 = is_400(&reason);
         match offer.first.take() {
             None if is_400 && self.known.is_none() => Ok(second(reason)),
             None if is_400 && self.pin.is_some() => {
-                let server = "the server refuses that with HTTP status 400".to_owned();
+                let server = match reason {
+                    Reason::Connect(ConnectFailure::Engine(refusal)) => {
+                        format!("the server refuses that: {refusal}")
+                    }
+                    _ => "the server refuses that with HTTP status 400".to_owned(),
+                };
                 let asked = offer.asked;
                 Err(Reason::Connect(ConnectFailure::Unsupported { asked, server }))
             }
@@ -291,6 +297,7 @@ fn weightier(first: Reason, second: Reason) -> Reason {
     match (&first, &second) {
         (_, Reason::Connect(ConnectFailure::Status(status))) if *status != 400 => second,
         (_, Reason::Connect(ConnectFailure::NoWebsocket(_))) => second,
+        (_, Reason::Connect(ConnectFailure::Engine(_))) if !is_400(&second) => second,
         _ if is_cut(&first) && is_cut(&second) => {
             let failure = format!(
                 "the connection ended before the handshake, whether {} or {} was asked for ({})",
@@ -301,6 +308,18 @@ fn weightier(first: Reason, second: Reason) -> Reason {
             Reason::Connect(ConnectFailure::Handshake(failure))
         }
         _ => first,
+    }
+}
+
+/// Whether a server may answer so to a revision that it does not speak. It may not say which part of the request
+/// it does not understand.
+fn is_400(reason: &Reason) -> bool {
+    match reason {
+        Reason::Connect(ConnectFailure::Status(status)) => *status == 400,
+        Reason::Connect(ConnectFailure::Engine(refusal)) => {
+            !matches!(refusal, EngineRefusal::TransportUnknown | EngineRefusal::Forbidden)
+        }
+        _ => false,
     }
 }
 
@@ -367,6 +386,22 @@ mod tests {
         assert_eq!(revision.handle_refusal(&mut second, status(401)).unwrap_err(), status(401));
         let mut offer = revision.offer();
         assert_eq!(revision.handle_refusal(&mut offer, status(503)).unwrap_err(), status(503));
+
+        // The other revision may get further, unless it is not about that.
+        for (refusal, is_asked_again) in [
+            (EngineRefusal::UnsupportedVersion, true),
+            (EngineRefusal::BadRequest, true),
+            (EngineRefusal::Forbidden, false),
+            (EngineRefusal::TransportUnknown, false),
+        ] {
+            let refusal = Reason::Connect(ConnectFailure::Engine(refusal));
+            let mut offer = revision.offer();
+            let next = revision.handle_refusal(&mut offer, refusal.clone());
+            assert_eq!(next.is_ok(), is_asked_again, "{refusal}");
+            let Ok(mut second) = next else { continue };
+            let told = revision.handle_refusal(&mut second, refusal.clone());
+            assert_eq!(told.unwrap_err(), refusal);
+        }
 
         let mut offer = revision.offer();
         let second = revision.handle_cut(&mut offer, cut()).unwrap();

@@ -59,6 +59,7 @@ impl Bench {
             reconnect,
             retry_window: 1,
             transports: Allowed::WebSocket,
+            endpoints: Vec::new(),
         }
     }
 
@@ -1057,6 +1058,74 @@ fn a_transport_that_gets_through_is_kept_until_it_fails_too() {
 }
 
 #[test]
+fn a_server_that_cannot_be_reached_is_passed_within_the_same_attempt() {
+    let endpoints = ["a:1", "b:2"].map(str::to_owned).to_vec();
+    let transports = Allowed::WebSocketFirst;
+    let config = Bench::config(None, policy().jitter(0.0));
+    let mut bench = Bench::of(Config { transports, endpoints, ..config });
+    let dial = Some(Action::Dial(Protocol::Eio4));
+    let timed_out = || Reason::Connect(ConnectFailure::TimedOut);
+    bench.core.join(bench.now, "/");
+    assert_eq!((bench.core.poll_action(), bench.core.endpoint()), (dial, 0));
+    // By polling, too.
+    bench.core.handle_dial_failed(bench.now, timed_out(), None);
+    assert_eq!((bench.core.poll_action(), bench.core.endpoint()), (dial, 0));
+    bench.pass(20 * SECOND);
+    assert_eq!(bench.core.poll_action(), Some(Action::Drop));
+    assert_eq!((bench.core.poll_action(), bench.core.endpoint()), (dial, 1));
+    assert_eq!(bench.core.transport(), Transport::WebSocket, "nothing is known of this one");
+    assert_eq!(bench.core.poll_timeout(), Some(bench.now + 20 * SECOND), "it has as much time");
+    assert_eq!(bench.core.last_reason(), Some(&timed_out()));
+    let passed = Event::Passed { endpoint: 0, reason: timed_out() };
+    assert_eq!(bench.core.poll_event(), Some(passed));
+    // It is an old one, which the first one need not be.
+    bench.core.handle_dialled(bench.now);
+    bench.text(PLAIN);
+    bench.text("40");
+    assert_eq!(bench.core.protocol(), Some(Protocol::Eio3));
+    while bench.core.poll_event().is_some() {}
+    bench.now += 60 * SECOND;
+    bench.core.handle_lost(bench.now, Reason::TransportClose(None));
+    let delay = retrying(&mut bench, 1);
+    assert_eq!(delay, SECOND);
+    bench.pass(delay);
+    let known = Some(Action::Dial(Protocol::Eio3));
+    assert_eq!((bench.core.poll_action(), bench.core.endpoint()), (known, 1), "back to it first");
+    bench.refused(503);
+    assert_eq!((bench.core.poll_action(), bench.core.endpoint()), (dial, 0), "and then in order");
+    assert_eq!(bench.core.protocol(), None);
+    bench.refused(503);
+    let passed = Event::Passed { endpoint: 1, reason: answered(503) };
+    assert_eq!(bench.core.poll_event(), Some(passed));
+    let told = vec![("a:1".to_owned(), answered(503)), ("b:2".to_owned(), answered(503))];
+    let reason = Reason::Connect(ConnectFailure::Endpoints(told));
+    let lost = Event::Lost { reason: reason.clone(), again: true, suspect: None };
+    assert_eq!(bench.core.poll_event(), Some(lost));
+    // Each has its own count. That of the first one has begun anew with the session.
+    let retrying = Event::Retrying { attempt: 1, delay: SECOND, reason };
+    assert_eq!(bench.core.poll_event(), Some(retrying));
+    // If nobody wants a connection any more, the next one begins with the first.
+    bench.core.set_wanted(false);
+    bench.core.join(bench.now, "/");
+    assert_eq!(bench.core.endpoint(), 0);
+}
+
+#[test]
+fn a_policy_that_stops_stops_for_all_servers() {
+    let endpoints = ["a:1", "b:2"].map(str::to_owned).to_vec();
+    let reconnect = policy().retry(|_| Retry::Stop);
+    let mut bench = Bench::of(Config { endpoints, ..Bench::config(None, reconnect) });
+    bench.core.join(bench.now, "/");
+    bench.refused(503);
+    let told = vec![("a:1".to_owned(), answered(503))];
+    bench.expect_lost(Reason::Connect(ConnectFailure::Endpoints(told)));
+}
+
+fn answered(status: u16) -> Reason {
+    Reason::Connect(ConnectFailure::Status(status))
+}
+
+#[test]
 fn polling_alone_never_becomes_a_websocket() {
     for (transports, is_alone) in [
         (Allowed::WebSocket, false),
@@ -1845,7 +1914,7 @@ mod operations {
     }
 
     #[expect(clippy::too_many_lines, reason = "an arm for each operation and event")]
-    fn check(operations: Vec<Operation>, pin: Option<Protocol>) -> TestCaseResult {
+    fn check(operations: Vec<Operation>, pin: Option<Protocol>, servers: usize) -> TestCaseResult {
         // So few that some are queued.
         let limiter = DialLimiter::per_second(1);
         let now = Instant::now();
@@ -1853,7 +1922,8 @@ mod operations {
             limiter.reserve(now);
         }
         let policy = policy().attempts(2).limiter(limiter);
-        let mut bench = Bench::with(pin, policy);
+        let endpoints = vec![String::new(); servers];
+        let mut bench = Bench::of(Config { endpoints, ..Bench::config(pin, policy) });
         let (mut open, mut retry, mut anybody) = (false, false, false);
         let mut epoch = 0;
         let mut traffic = Traffic::default();
@@ -1960,6 +2030,9 @@ mod operations {
                         open = false;
                         retry = again;
                     }
+                    Event::Passed { endpoint, .. } => {
+                        prop_assert!(!open && endpoint != bench.core.endpoint());
+                    }
                     Event::Retrying { delay, .. } => {
                         prop_assert!(retry && delay <= 8 * SECOND);
                     }
@@ -2013,7 +2086,7 @@ mod operations {
         Ok(())
     }
 
-    fn run() -> impl Strategy<Value = (Vec<Operation>, Option<Protocol>)> {
+    fn run() -> impl Strategy<Value = (Vec<Operation>, Option<Protocol>, usize)> {
         use Operation::{Dialled, Join, Pass, Text};
         let pins = vec![None, Some(Protocol::Eio3), Some(Protocol::Eio4)];
         // Most begin with a session, which does not come about by chance very often.
@@ -2027,18 +2100,20 @@ mod operations {
         ]);
         let operations = (begin, prop::collection::vec(operation(), 0..80));
         let operations = operations.prop_map(|(begin, rest)| [begin, rest].concat());
-        (operations, prop::sample::select(pins))
+        (operations, prop::sample::select(pins), 1..4_usize)
     }
 
     proptest! {
         #[test]
-        fn no_order_of_events_breaks_the_rules((operations, pin) in run()) {
-            check(operations, pin)?;
+        fn no_order_of_events_breaks_the_rules((operations, pin, servers) in run()) {
+            check(operations, pin, servers)?;
         }
     }
 
     #[test]
     fn fuzz_orders_of_events() {
-        mutate::run("connection", run(), |(operations, pin)| check(operations, pin));
+        mutate::run("connection", run(), |(operations, pin, servers)| {
+            check(operations, pin, servers)
+        });
     }
 }

@@ -426,6 +426,7 @@ mod tests {
             reconnect,
             retry_window: 1,
             transports: Allowed::WebSocket,
+            endpoints: Vec::new(),
         };
         Join::new(Arc::new(config), is_root, 7)
     }

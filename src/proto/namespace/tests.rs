@@ -37,6 +37,7 @@ fn config() -> Config {
         reconnect: Reconnect::never(),
         retry_window: 2,
         transports: Allowed::WebSocket,
+        endpoints: Vec::new(),
     }
 }
 

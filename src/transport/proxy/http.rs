@@ -53,7 +53,7 @@ pub(super) async fn connect<S: AsyncRead + AsyncWrite + Unpin>(
             401 | 407 => return Err(head.unauthorized(login.is_some())),
             status => {
                 let body = body(stream, &head).await;
-                let says = Words::of(&body).shown;
+                let says = Words::shown(&body);
                 // It may repeat the request.
                 let is_echo = login.zip(token).is_some_and(|(login, token)| {
                     finds(&body, token.as_bytes()) || finds(&body, &login.password)
