@@ -106,7 +106,7 @@ impl Meaning {
 
 impl Words {
     /// Of JSON, only the message is taken: a server may repeat credentials in the rest. Of an HTML page,
-    /// which comes from a proxy, the title.
+    /// which comes from a proxy, the title or the first heading.
     pub(super) fn of(body: &[u8]) -> Self {
         let text = String::from_utf8_lossy(body);
         let text = text.trim();
@@ -116,7 +116,8 @@ impl Words {
             message = refusal(Some(text));
             message.message()
         } else if head.starts_with("<html") || head.starts_with("<!doctype") {
-            title(text).unwrap_or_default()
+            // haproxy has no title.
+            element(text, "title").or_else(|| element(text, "h1")).unwrap_or_default()
         } else {
             text
         };
@@ -126,13 +127,13 @@ impl Words {
     }
 }
 
-/// The title of a page.
-fn title(page: &str) -> Option<&str> {
+/// The text of the first element of this name in a page.
+fn element<'a>(page: &'a str, name: &str) -> Option<&'a str> {
     // As long as the page.
     let lower = page.to_ascii_lowercase();
-    let tag = lower.find("<title")?;
+    let tag = lower.find(&format!("<{name}"))?;
     let begin = lower.get(tag..)?.find('>')?.checked_add(tag)?.checked_add(1)?;
-    let end = lower.get(begin..)?.find("</title")?.checked_add(begin)?;
+    let end = lower.get(begin..)?.find(&format!("</{name}"))?.checked_add(begin)?;
     page.get(begin..end).map(str::trim)
 }
 
@@ -256,6 +257,25 @@ fn parse(value: &str, now: SystemTime) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_page_says_its_title_or_its_first_heading() {
+        for (page, says) in [
+            (
+                "<html><head><title>502 Bad\nGateway</title></head></html>",
+                Some("502 Bad\\nGateway"),
+            ),
+            ("<HTML><TITLE lang=en> No </TITLE><h1>Yes</h1></HTML>", Some("No")),
+            (
+                "<html><body><h1>503 Service Unavailable</h1>\nNo server",
+                Some("503 Service Unavailable"),
+            ),
+            ("<!doctype html><h1>No end", None),
+            ("<html><title", None),
+        ] {
+            assert_eq!(Words::of(page.as_bytes()).shown.as_deref(), says, "{page}");
+        }
+    }
 
     #[test]
     fn a_time_to_retry_is_a_number_of_seconds_or_a_date() {
