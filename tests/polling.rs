@@ -12,7 +12,7 @@ mod support;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use actix_socketio::{Client, ConnectFailure, ReadyError, Reason, Transport, Upgraded};
+use actix_socketio::{Client, ConnectFailure, Protocol, ReadyError, Reason, Transport, Upgraded};
 use bytes::Bytes;
 use futures::StreamExt;
 use serde_json::{Value, json};
@@ -124,6 +124,24 @@ async fn a_session_that_is_given_up_is_closed_at_the_server() {
         recorder.next_reconnecting().await;
         recorder.next_ready().await;
         eventually("the server knows", || server.disconnections("/") == 1).await;
+    }
+}
+
+#[actix::test]
+async fn two_connections_are_enough_for_all_polls() {
+    for line in [Line::V2_5_1, Line::V3_1_2, Line::V4] {
+        let server = node::start(line, &Config::default());
+        let proxy = Proxy::start(server.port());
+        let client = builder(proxy.url()).transports(POLLING).protocol(match line.is_old() {
+            true => Protocol::Eio3,
+            false => Protocol::Eio4,
+        });
+        let client = client.start().unwrap();
+        for number in 0..50 {
+            let echo = within(client.socket().emit_with_ack::<u64>("echo", number)).await;
+            assert_eq!(echo, Ok(number));
+        }
+        assert_eq!(proxy.counts().connections, 2, "{line:?}");
     }
 }
 

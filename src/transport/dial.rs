@@ -18,7 +18,7 @@ use super::{
     connector::{Connector, unwrapped},
     cookies::Cookies,
     polling::{Answer, Failure as PollFailure, Polling},
-    refusal::{Meaning, ReadRefusals, Refused, Words},
+    refusal::{Meaning, ReadRefusals, Refused, Words, rest},
     request::{Headers, Query},
     way::Way,
 };
@@ -226,7 +226,10 @@ impl Road {
         let target = self.target.clone();
         async move {
             let request = request?.insert_header((CONTENT_TYPE, post.content_type));
-            answer(request.send_body(post.body).await, &target).await
+            let mut answer = answer(request.send_body(post.body).await, &target).await?;
+            // A connection is used again only if the answer was read to its end.
+            rest(&mut answer).await;
+            Ok(answer)
         }
     }
 

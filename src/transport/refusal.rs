@@ -46,7 +46,7 @@ pub(super) struct Refused {
 impl Refused {
     /// Reads the words of an answer to a poll.
     pub(super) async fn read(answer: &mut Answer) -> Self {
-        let body = body(answer.body.by_ref().scan((), |(), chunk| ready(chunk.ok()))).await;
+        let body = rest(answer).await;
         let retry_after = retry_after(&answer.headers);
         Self { status: answer.status, retry_after, words: Words::of(&body) }
     }
@@ -222,6 +222,11 @@ fn same<C: Default>(_: &C) -> C {
 /// Whether another response follows (RFC 9110, section 15.2). 101 is final.
 fn is_interim(status: StatusCode) -> bool {
     status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS
+}
+
+/// As much of the body of an answer as there is.
+pub(super) async fn rest(answer: &mut Answer) -> Vec<u8> {
+    body(answer.body.by_ref().scan((), |(), chunk| ready(chunk.ok()))).await
 }
 
 /// As much of the body as there is.
