@@ -196,10 +196,10 @@ async fn auth_reaches_the_handshake(server: &Target) {
 async fn a_large_event_arrives_whole(server: &Target) {
     let (client, mut recorder) = Recorder::joined(server).await;
     // The limit of the server is 1 MB, also for base64, which all of it is by polling.
-    let size = match server.is_oxide() {
-        true => 90_000,
-        false if support::begins_with_polling() => 700_000,
-        false => 900_000,
+    let size = match (server.is_oxide(), support::begins_with_polling()) {
+        (true, _) => 90_000,
+        (false, true) => 700_000,
+        (false, false) => 900_000,
     };
     let sent = ("é".repeat(size / 4), Bytes::from(vec![0xA5; size / 2]));
     client.socket().emit("echo", &sent).unwrap();

@@ -132,10 +132,8 @@ async fn two_connections_are_enough_for_all_polls() {
     for line in [Line::V2_5_1, Line::V3_1_2, Line::V4] {
         let server = node::start(line, &Config::default());
         let proxy = Proxy::start(server.port());
-        let client = builder(proxy.url()).transports(POLLING).protocol(match line.is_old() {
-            true => Protocol::Eio3,
-            false => Protocol::Eio4,
-        });
+        let protocol = if line.is_old() { Protocol::Eio3 } else { Protocol::Eio4 };
+        let client = builder(proxy.url()).transports(POLLING).protocol(protocol);
         let client = client.start().unwrap();
         for number in 0..50 {
             let echo = within(client.socket().emit_with_ack::<u64>("echo", number)).await;
