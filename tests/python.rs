@@ -96,12 +96,12 @@ async fn main_job(client: &Client, recorder: &mut Recorder, stream: &str) {
     }
     recorder.burst(COUNT).await;
     // A server may handle events at the same time, so in any order.
-    let mut recorded: Vec<u64> = Vec::new();
-    while recorded.len() < 300 {
-        recorded = within(socket.emit_with_ack("recorded", stream)).await.unwrap();
+    let mut numbers: Vec<u64> = Vec::new();
+    while numbers.len() < 300 {
+        numbers = within(socket.emit_with_ack("recorded", stream)).await.unwrap();
     }
-    recorded.sort_unstable();
-    assert_eq!(recorded, (0..COUNT).collect::<Vec<_>>());
+    numbers.sort_unstable();
+    assert_eq!(numbers, (0..COUNT).collect::<Vec<_>>());
 }
 
 /// The main job, a lost connection, and the same again.
