@@ -71,17 +71,18 @@ impl<'a> Setup<'a> {
     }
 
     async fn start(&self, program: Program) -> Option<Installed> {
-        let (name, arguments): (_, &dyn Fn(u16, &Path) -> Vec<String>) = match program {
-            Nginx => ("nginx", &|port, directory| {
-                let file = path(directory, "nginx.conf");
-                fs::write(&file, self.nginx(port, directory)).unwrap();
-                vec!["-e".to_owned(), path(directory, "errors"), "-c".to_owned(), file]
-            }),
-            Haproxy => ("haproxy", &|port, directory| {
-                let file = path(directory, "haproxy.cfg");
-                fs::write(&file, self.haproxy(port, directory)).unwrap();
-                vec!["-db".to_owned(), "-f".to_owned(), file]
-            }),
+        let name = if program == Nginx { "nginx" } else { "haproxy" };
+        let arguments = |port: u16, directory: &Path| {
+            let file = path(directory, "configuration");
+            let text = match program {
+                Nginx => self.nginx(port, directory),
+                Haproxy => self.haproxy(port, directory),
+            };
+            fs::write(&file, text).unwrap();
+            match program {
+                Nginx => vec!["-e".to_owned(), path(directory, "errors"), "-c".to_owned(), file],
+                Haproxy => vec!["-db".to_owned(), "-f".to_owned(), file],
+            }
         };
         Installed::start(name, "REQUIRE_BALANCERS", arguments).await
     }
@@ -213,8 +214,8 @@ async fn numbers_pass(client: &Client, servers: &[Server]) {
     }
     recorder.burst(COUNT).await;
     let _: Value = within(socket.emit_with_ack("echo", "last")).await.unwrap();
-    let recorded: Vec<u64> = servers.iter().flat_map(|server| server.recorded(&stream)).collect();
-    assert_eq!(recorded, (0..COUNT).collect::<Vec<_>>());
+    let numbers: Vec<u64> = servers.iter().flat_map(|server| server.recorded(&stream)).collect();
+    assert_eq!(numbers, (0..COUNT).collect::<Vec<_>>());
 }
 
 /// Each transport works, and stays the only session.
