@@ -532,11 +532,14 @@ fn check(
     let gaps = u64::try_from(gaps.count()).unwrap();
     assert_eq!((counts.missed, counts.discarded, refused), (0, 0, 0), "{stream}: {counts:?}");
     assert!(gaps <= endings, "{stream}: {gaps} gaps, {endings} connections ended");
-    // And most of it arrives.
-    assert!(arrived >= emitted / 4 * 3, "{stream}: {arrived} of {emitted}");
+    // And most of it arrives. By polling, what is held back waits in the memory of the server, and is lost
+    // with the session: of what is held back all the time, that may be much.
+    let most = if support::begins_with_polling() { emitted / 4 } else { emitted / 4 * 3 };
+    assert!(arrived >= most, "{stream}: {arrived} of {emitted}");
     // Answers are lost on both sides, and how many are under way at each cut is up to the machine.
     let asked = emitted / 10;
-    assert!(u64::try_from(answers.len()).unwrap() >= asked / 4, "{stream}: {}", answers.len());
+    let some = if support::begins_with_polling() { 1 } else { asked / 4 };
+    assert!(u64::try_from(answers.len()).unwrap() >= some, "{stream}: {}", answers.len());
     assert!(answers.iter().all(|(number, answer)| number == answer), "{stream}");
     assert!(answers.iter().all(|(number, _)| recorded.binary_search(number).is_ok()), "{stream}");
     assert!(u64::try_from(answers.len()).unwrap() <= counts.answered, "{stream}: {counts:?}");

@@ -223,7 +223,10 @@ async fn a_refused_namespace_gets_in_with_new_credentials(server: &Target) {
     assert_eq!(recorder.next_event("echo").await.args::<String>().unwrap(), "early");
     assert_eq!(server.tokens(), ["bad", "good"]);
     assert_eq!(asked.of("/guarded"), [(0, None), (1, Some(reason))]);
-    assert_eq!(proxy.counts().connections, connections, "it needs no new connection");
+    // By polling, requests share connections as it happens.
+    if !support::begins_with_polling() {
+        assert_eq!(proxy.counts().connections, connections, "it needs no new connection");
+    }
 }
 
 async fn stale_credentials_are_replaced_when_the_server_refuses_them(server: &Target) {
@@ -247,8 +250,7 @@ async fn stale_credentials_are_replaced_when_the_server_refuses_them(server: &Ta
     recorder.next_ready().await;
     for number in ["1", "2"] {
         server.set_token(number);
-        proxy.cut();
-        recorder.next_disconnected().await;
+        proxy.cut_until(recorder.next_disconnected()).await;
         recorder.next_reconnecting().await;
         ready_at_last(&mut recorder).await;
         assert_eq!(shown(&server, &guarded).await, number);
@@ -347,7 +349,9 @@ async fn a_namespace_that_the_server_ends_is_joined_again_on_the_same_connection
             assert_eq!(on_foo.next_event("echo").await.args::<u32>().unwrap(), number);
         }
     }
-    assert_eq!(proxy.counts().connections, connections);
+    if !support::begins_with_polling() {
+        assert_eq!(proxy.counts().connections, connections);
+    }
     assert_eq!(within(client.socket().ready()).await.unwrap(), first);
     assert!(on_root.rest().is_empty());
 
@@ -400,8 +404,7 @@ async fn who_hears_of_the_loss_only_hears_of_the_refusal_behind_it(server: &Targ
     assert_eq!(within(plain.recv()).await, Some(None));
     recorder.next_ready().await;
     server.set_token("new");
-    proxy.cut();
-    let lost = recorder.next_disconnected().await;
+    let lost = proxy.cut_until(recorder.next_disconnected()).await;
     let refused = loop {
         match recorder.next().await {
             Fact::ConnectError(error) => break error.reason().clone(),

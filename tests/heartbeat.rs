@@ -305,7 +305,10 @@ async fn an_official_server_that_finds_a_message_too_large_is_understood() {
     let (client, mut watch) = start(support::builder(server.url()));
     watch.ready().await;
     client.socket().emit("silent", "x".repeat(2_000)).unwrap();
-    assert_eq!(watch.disconnected().await, Reason::TooLargeForServer);
+    let reason = watch.disconnected().await;
+    // By polling, this one closes the connection without an answer.
+    let is_unsaid = support::begins_with_polling() && reason == Reason::TransportClose(None);
+    assert!(is_unsaid || reason == Reason::TooLargeForServer, "{reason:?}");
 }
 
 #[actix::test]

@@ -15,7 +15,7 @@ mod support;
 
 use actix_socketio::{
     AckError, ConnectFailure, DialLimiter, Emit, EmitError, Event, Parser, Payload, Protocol,
-    ReadyError, Reason, Reconnect, StartError,
+    ReadyError, Reason, Reconnect, StartError, Transport,
 };
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -195,7 +195,12 @@ async fn auth_reaches_the_handshake(server: &Target) {
 
 async fn a_large_event_arrives_whole(server: &Target) {
     let (client, mut recorder) = Recorder::joined(server).await;
-    let size = if server.is_oxide() { 90_000 } else { 900_000 };
+    // The limit of the server is 1 MB, also for base64, which all of it is by polling.
+    let size = match (server.is_oxide(), support::begins_with_polling()) {
+        (true, _) => 90_000,
+        (false, true) => 700_000,
+        (false, false) => 900_000,
+    };
     let sent = ("é".repeat(size / 4), Bytes::from(vec![0xA5; size / 2]));
     client.socket().emit("echo", &sent).unwrap();
     assert_eq!(recorder.next_event("echo").await.args::<(String, Bytes)>().unwrap(), sent);
@@ -261,7 +266,12 @@ async fn a_server_with_the_other_parser_is_told_by_the_second_time(server: &Targ
     for (url, ours) in [(server.url(), Parser::Json), (other.url(), Parser::Msgpack)] {
         let delay = Duration::from_millis(20);
         let policy = Reconnect::default().delay(delay, delay).limiter(DialLimiter::unlimited());
-        let client = support::client(url).parser(ours).reconnect(policy).start().unwrap();
+        let mut builder = support::client(url).parser(ours).reconnect(policy);
+        if server.is_oxide() {
+            // By polling, it does not close the session, but forgets it.
+            builder = builder.transports([Transport::WebSocket]);
+        }
+        let client = builder.start().unwrap();
         let mut recorder = Recorder::of(client.socket());
         assert_eq!(recorder.next_reconnecting().await.reason(), &Reason::TransportClose(None));
         for _ in 0..2 {
@@ -316,6 +326,10 @@ async fn the_largest_event_that_the_server_takes_is_sent_and_a_larger_one_is_not
     const LIMIT: u64 = 1_000_000;
     // `{"type":2,"data":["count",…],"nsp":"/"}` around the five bytes of its own.
     const AROUND: usize = 1 + 5 + 1 + 5 + 1 + 6 + 5 + 4 + 2;
+    if support::begins_with_polling() {
+        // Base64 makes it larger than the server takes. It refuses the POST, which ends the session.
+        return;
+    }
     let server = every::official_msgpack(Line::V4);
     let (client, _recorder) = Recorder::joined(&server).await;
     let largest = vec![b'x'; usize::try_from(LIMIT).unwrap() - AROUND];

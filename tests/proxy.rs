@@ -13,9 +13,9 @@ mod support;
 use std::{
     env, fs,
     io::Write,
-    net::{Ipv4Addr, TcpListener, TcpStream},
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    net::{Ipv4Addr, TcpListener},
+    path::Path,
+    process::Command,
     thread,
     time::Duration,
 };
@@ -27,6 +27,7 @@ use actix_socketio::{
 use support::{
     eventually,
     every::within,
+    installed::Installed,
     logged,
     node::{self, Config, Line},
     oxide,
@@ -404,57 +405,9 @@ async fn where_the_environment_has_no_usable_proxy() {
     assert!(!error.contains("s3cret"), "{error}");
 }
 
-/// A proxy as it is installed; it is killed when dropped.
-struct Real {
-    child: Child,
-    port: u16,
-    directory: PathBuf,
-}
-
-impl Real {
-    /// Starts it; none, with a message, where it is not installed, and a failure if `REQUIRE_PROXIES` is
-    /// set. `arguments` gets a port that is free and a directory of its own.
-    async fn start(program: &str, arguments: impl Fn(u16, &Path) -> Vec<String>) -> Option<Self> {
-        let places = [Path::new("/usr/bin"), Path::new("/usr/sbin"), Path::new("/usr/local/bin")];
-        let Some(path) = places.map(|place| place.join(program)).into_iter().find(|p| p.is_file())
-        else {
-            assert!(env::var_os("REQUIRE_PROXIES").is_none(), "{program} is not installed");
-            eprintln!("{program} is not installed: skipped");
-            return None;
-        };
-        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let port = free.local_addr().unwrap().port();
-        drop(free);
-        // One that another user may read: squid, started by root, becomes one.
-        let directory = env::temp_dir().join(format!("actix-socketio-{program}-{port}"));
-        fs::create_dir_all(&directory).unwrap();
-        let child = Command::new(path)
-            .args(arguments(port, &directory))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let real = Self { child, port, directory };
-        eventually(program, || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok()).await;
-        Some(real)
-    }
-
-    fn url(&self, scheme: &str, login: &str) -> String {
-        format!("{scheme}://{login}127.0.0.1:{}", self.port)
-    }
-
-    fn authority(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
-    }
-}
-
-impl Drop for Real {
-    fn drop(&mut self) {
-        self.child.kill().ok();
-        self.child.wait().ok();
-        fs::remove_dir_all(&self.directory).ok();
-    }
+/// A proxy as the system's packages install it.
+async fn real(program: &str, arguments: impl Fn(u16, &Path) -> Vec<String>) -> Option<Installed> {
+    Installed::start(program, "REQUIRE_PROXIES", arguments).await
 }
 
 /// Everything that passes a real proxy, over each transport, with and without TLS.
@@ -481,14 +434,14 @@ async fn tinyproxy_lets_pass_and_refuses() {
             vec!["-d".to_owned(), "-c".to_owned(), file.to_str().unwrap().to_owned()]
         }
     };
-    let Some(open) = Real::start("tinyproxy", config("")).await else { return };
+    let Some(open) = real("tinyproxy", config("")).await else { return };
     passes(&open.url("http", "")).await;
     let (name, failed) = failure(through("http://127.0.0.1:1", &open.url("http", ""))).await;
     assert_eq!(name, open.authority());
     let ProxyFailure::Status { status: 500..=504, says: Some(_) } = failed else {
         panic!("{failed:?}")
     };
-    let asking = Real::start("tinyproxy", config("BasicAuth me pw")).await;
+    let asking = real("tinyproxy", config("BasicAuth me pw")).await;
     let asking = asking.unwrap();
     passes(&asking.url("http", "me:pw@")).await;
     for (login, expected) in
@@ -518,7 +471,7 @@ async fn squid_lets_pass_and_refuses() {
         fs::write(path("squid.conf"), text).unwrap();
         vec!["-N".to_owned(), "-f".to_owned(), path("squid.conf")]
     };
-    let Some(squid) = Real::start("squid", config).await else { return };
+    let Some(squid) = real("squid", config).await else { return };
     passes(&squid.url("http", "me:pw@")).await;
     for (login, expected) in
         [("", ProxyFailure::CredentialsRequired), ("me:no@", ProxyFailure::CredentialsRefused)]
@@ -544,13 +497,13 @@ async fn microsocks_lets_pass_and_refuses() {
             all.split_whitespace().map(str::to_owned).collect()
         }
     };
-    let Some(open) = Real::start("microsocks", arguments("")).await else { return };
+    let Some(open) = real("microsocks", arguments("")).await else { return };
     passes(&open.url("socks5", "")).await;
     let (name, failed) = failure(through("http://127.0.0.1:1", &open.url("socks5h", ""))).await;
     assert_eq!((name, failed), (open.authority(), ProxyFailure::Socks(5)));
     let unknown = failure(through("http://server.invalid", &open.url("socks5", ""))).await.1;
     assert!(matches!(unknown, ProxyFailure::Socks(1 | 4)), "{unknown:?}");
-    let asking = Real::start("microsocks", arguments("-u me -P pw")).await.unwrap();
+    let asking = real("microsocks", arguments("-u me -P pw")).await.unwrap();
     passes(&asking.url("socks5", "me:pw@")).await;
     for (login, expected) in
         [("", ProxyFailure::CredentialsRequired), ("me:no@", ProxyFailure::CredentialsRefused)]

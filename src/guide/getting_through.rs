@@ -18,6 +18,9 @@
 //! | ciphers, versions or checks of your own | `Tls::from_config` | – |
 //! | a proxy does not let websockets pass, or the server has none | none: the client changes to polling, unless [`transports`](crate::ClientBuilder::transports) says otherwise | [`NoAnswer`](crate::ConnectFailure::NoAnswer), an HTTP [`Status`](crate::ConnectFailure::Status), or [`NoWebsocket`](crate::ConnectFailure::NoWebsocket) |
 //! | polling through a balancer ends again and again | at the balancer: sticky sessions, by cookie or address; the client sends its cookies back | [`SessionUnknown`](crate::Reason::SessionUnknown) |
+//! | nginx in front of the server does not pass upgrades on | at nginx: `proxy_http_version 1.1`, `proxy_set_header Upgrade $http_upgrade`, `proxy_set_header Connection "upgrade"`; the client uses polling until then | [`Status`](crate::ConnectFailure::Status) 400 |
+//! | a balancer closes connections that are idle for less than a heartbeat of the server | at the balancer: a longer time (nginx `proxy_read_timeout`; haproxy `timeout tunnel`, and `timeout server` for polling), or at the server a shorter `pingInterval` | [`TransportClose`](crate::Reason::TransportClose) again and again, or by polling [`TransportError`](crate::Reason::TransportError) with HTTP status 504 |
+//! | a balancer has no server to pass requests on to | none: the client tries again | [`Status`](crate::ConnectFailure::Status) 502 or 503; the title of its page is logged |
 //! | attachments from socketioxide 0.18 by polling | a websocket: that server joins packets without a separator | [`Protocol`](crate::Reason::Protocol), malformed JSON |
 //!
 //! | the server is behind an HTTP proxy or a SOCKS proxy | [`proxy`](crate::ClientBuilder::proxy), such as `Proxy::new("http://proxy.example:3128")` | usually [`TimedOut`](crate::ConnectFailure::TimedOut), [`Unreachable`](crate::ConnectFailure::Unreachable) or [`UnknownHost`](crate::ConnectFailure::UnknownHost) |

@@ -249,9 +249,9 @@ pub enum ConnectFailure {
         /// What is wrong.
         failure: ProxyFailure,
     },
-    /// The server answered the websocket request with this HTTP status. The text of its answer is
-    /// logged.
-    #[error("the server answered the websocket request with HTTP status {0}{hint}", hint = hint(*.0))]
+    /// The server, or a proxy in front of it, answered the request to connect with this HTTP status. The
+    /// text of its answer is logged.
+    #[error("the server answered the request to connect with HTTP status {0}{hint}", hint = hint(*.0))]
     Status(u16),
     /// The server refused the request, for a reason that the protocol has a code for.
     #[error("the server refused the request: {0}")]

@@ -21,7 +21,7 @@ use super::{
     connector::{Connector, unwrapped},
     cookies::Cookies,
     polling::{Answer, Failure as PollFailure, Polling},
-    refusal::{ReadRefusals, Refused, Words},
+    refusal::{ReadRefusals, Refused, Words, rest},
     request::{Headers, Query, Subprotocols},
     way::Way,
 };
@@ -260,7 +260,8 @@ impl Road {
         async move {
             let request = request?.insert_header((CONTENT_TYPE, post.content_type));
             let mut answer = answer(request.send_body(post.body).await, &target).await?;
-            answer.read_rest().await;
+            // A connection is used again only if the answer was read to its end.
+            rest(&mut answer).await;
             Ok(answer)
         }
     }

@@ -14,7 +14,7 @@ use awc::{
     },
 };
 use bytes::Bytes;
-use futures::{StreamExt as _, future::LocalBoxFuture, stream::LocalBoxStream};
+use futures::{future::LocalBoxFuture, stream::LocalBoxStream};
 
 use super::{WebSocket, cookies::Cookies, dial::Road, refusal::Refused};
 use crate::{
@@ -38,9 +38,6 @@ const PAUSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the request that gives a session up may take. The next session waits for it.
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The bytes of an answer to a POST that are read. Servers say `ok`.
-const LONGEST_REST: usize = 1024;
-
 /// The answer to a poll. The type that awc has for it depends on awc's features.
 pub(super) struct Answer {
     pub(super) status: StatusCode,
@@ -60,16 +57,6 @@ impl Answer {
         let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok());
         let missing = length.and_then(|length| length.parse().ok());
         Self { status, headers, body, missing }
-    }
-
-    /// Reads a short body to its end, so that the next request can go on the same connection.
-    pub(super) async fn read_rest(&mut self) {
-        let mut length: usize = 0;
-        while length < LONGEST_REST
-            && let Some(Ok(chunk)) = self.body.next().await
-        {
-            length = length.saturating_add(chunk.len());
-        }
     }
 
     fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Reason>> {

@@ -52,7 +52,7 @@ pub(super) struct Refused {
 impl Refused {
     /// Reads the words of an answer to a poll.
     pub(super) async fn read(answer: &mut Answer) -> Self {
-        let body = body(answer.body.by_ref().scan((), |(), chunk| ready(chunk.ok()))).await;
+        let body = rest(answer).await;
         let retry_after = retry_after(&answer.headers);
         Self { status: answer.status, retry_after, words: Words::of(answer.status, &body) }
     }
@@ -113,13 +113,14 @@ fn shown(said: &str) -> Option<String> {
 }
 
 /// Of JSON, only the message is taken: a server may repeat credentials in the rest. Of an HTML page, which
-/// comes from a proxy, the title.
+/// comes from a proxy, the title or the first heading.
 fn message(text: &str) -> Cow<'_, str> {
     let head: String = text.chars().take(9).collect::<String>().to_ascii_lowercase();
     if text.starts_with(['{', '[', '"']) {
         refusal(Some(text)).message().to_owned().into()
     } else if head.starts_with("<html") || head.starts_with("<!doctype") {
-        title(text).unwrap_or_default().into()
+        // haproxy has no title.
+        element(text, "title").or_else(|| element(text, "h1")).unwrap_or_default().into()
     } else {
         text.into()
     }
@@ -143,13 +144,13 @@ fn meaning(status: StatusCode, body: &str, said: &str) -> Option<EngineRefusal> 
     }
 }
 
-/// The title of a page.
-fn title(page: &str) -> Option<&str> {
+/// The text of the first element of this name in a page.
+fn element<'a>(page: &'a str, name: &str) -> Option<&'a str> {
     // As long as the page.
     let lower = page.to_ascii_lowercase();
-    let tag = lower.find("<title")?;
+    let tag = lower.find(&format!("<{name}"))?;
     let begin = lower.get(tag..)?.find('>')?.checked_add(tag)?.checked_add(1)?;
-    let end = lower.get(begin..)?.find("</title")?.checked_add(begin)?;
+    let end = lower.get(begin..)?.find(&format!("</{name}"))?.checked_add(begin)?;
     page.get(begin..end).map(str::trim)
 }
 
@@ -240,6 +241,11 @@ fn is_interim(status: StatusCode) -> bool {
     status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS
 }
 
+/// As much of the body of an answer as there is.
+pub(super) async fn rest(answer: &mut Answer) -> Vec<u8> {
+    body(answer.body.by_ref().scan((), |(), chunk| ready(chunk.ok()))).await
+}
+
 /// As much of the body as there is.
 async fn body(mut chunks: impl Stream<Item = Bytes> + Unpin) -> Vec<u8> {
     let mut body = Vec::new();
@@ -273,6 +279,25 @@ fn parse(value: &str, now: SystemTime) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_page_says_its_title_or_its_first_heading() {
+        for (page, says) in [
+            (
+                "<html><head><title>502 Bad\nGateway</title></head></html>",
+                Some("502 Bad\\nGateway"),
+            ),
+            ("<HTML><TITLE lang=en> No </TITLE><h1>Yes</h1></HTML>", Some("No")),
+            (
+                "<html><body><h1>503 Service Unavailable</h1>\nNo server",
+                Some("503 Service Unavailable"),
+            ),
+            ("<!doctype html><h1>No end", None),
+            ("<html><title", None),
+        ] {
+            assert_eq!(Words::shown(page.as_bytes()).as_deref(), says, "{page}");
+        }
+    }
 
     #[test]
     fn a_time_to_retry_is_a_number_of_seconds_or_a_date() {

@@ -3,7 +3,7 @@
 //! without HTTP); with what runs one scenario against all of them ([`every`]), a subscriber which
 //! tells the test what it gets ([`recorder`]), what is logged meanwhile ([`logged`]), and a way to a
 //! server which fails on demand ([`proxy`]) or at random ([`faults`], and [`storm`] with traffic); and proxies
-//! that clients ask to connect for them ([`tunnel`]).
+//! that clients ask to connect for them ([`tunnel`]), or such as are installed on the machine ([`installed`]).
 //! Pages of an example are shown by [`browser`].
 
 // Every integration test is a crate of its own and uses only the part of this it needs.
@@ -23,6 +23,7 @@
 pub mod browser;
 pub mod every;
 pub mod faults;
+pub mod installed;
 pub mod logged;
 pub mod mutate;
 pub mod node;

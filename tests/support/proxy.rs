@@ -10,7 +10,7 @@ use std::future::poll_fn;
 use std::io;
 use std::mem;
 use std::net::{Ipv4Addr, Shutdown, SocketAddr};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 use std::thread::{self, JoinHandle};
@@ -119,7 +119,18 @@ impl Proxy {
         self.tell(|state| state.links.drain(..).for_each(Link::close));
     }
 
-    /// The same, and both sides are told that something is wrong (RST).
+    /// Cuts until this comes of it: by polling, what is cut between two requests is not lost.
+    pub async fn cut_until<T>(&self, lost: impl Future<Output = T>) -> T {
+        let mut lost = pin!(lost);
+        loop {
+            self.cut();
+            if let Ok(outcome) = tokio::time::timeout(PATIENCE / 60, &mut lost).await {
+                return outcome;
+            }
+        }
+    }
+
+    /// As [`cut`](Self::cut), and both sides are told that something is wrong (RST).
     pub fn reset(&self) {
         self.tell(|state| state.links.drain(..).for_each(Link::reset));
     }

@@ -63,8 +63,9 @@ function tryEmit(socket, event, ...args) {
 }
 
 function cut(socket) {
-  const websocket = socket.conn.transport.socket;
-  const stream = (websocket && websocket._socket) || socket.conn.request.socket;
+  // By polling, that of the poll which waits.
+  const { socket: websocket, req: poll } = socket.conn.transport;
+  const stream = (websocket && websocket._socket) || (poll || socket.conn.request).socket;
   stream.destroy();
 }
 

@@ -1,0 +1,74 @@
+//! Programs on the way to a server, proxies and balancers, as the system's packages install them.
+
+use super::eventually;
+use std::env;
+use std::fs;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+/// A running program; it is killed when dropped.
+pub struct Installed {
+    child: Child,
+    port: u16,
+    directory: PathBuf,
+}
+
+impl Installed {
+    /// Starts it; none, with a message, where it is not installed, and a failure if this variable is set.
+    /// `arguments` gets a port that is free, for it to listen on, and a directory of its own.
+    pub async fn start(
+        program: &str,
+        required_by: &str,
+        arguments: impl Fn(u16, &Path) -> Vec<String>,
+    ) -> Option<Self> {
+        let places = [Path::new("/usr/bin"), Path::new("/usr/sbin"), Path::new("/usr/local/bin")];
+        let Some(path) = places.map(|place| place.join(program)).into_iter().find(|p| p.is_file())
+        else {
+            assert!(env::var_os(required_by).is_none(), "{program} is not installed");
+            eprintln!("{program} is not installed: skipped");
+            return None;
+        };
+        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = free.local_addr().unwrap().port();
+        drop(free);
+        // One that another user may read: squid, started by root, becomes one.
+        let directory = env::temp_dir().join(format!("actix-socketio-{program}-{port}"));
+        fs::create_dir_all(&directory).unwrap();
+        let child = Command::new(path)
+            .args(arguments(port, &directory))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut installed = Self { child, port, directory };
+        let is_up = || {
+            let ended = installed.child.try_wait().unwrap();
+            assert!(ended.is_none(), "{program} does not run: {ended:?}");
+            TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok()
+        };
+        eventually(program, is_up).await;
+        Some(installed)
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub fn url(&self, scheme: &str, login: &str) -> String {
+        format!("{scheme}://{login}127.0.0.1:{}", self.port)
+    }
+
+    pub fn authority(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+}
+
+impl Drop for Installed {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+        fs::remove_dir_all(&self.directory).ok();
+    }
+}
