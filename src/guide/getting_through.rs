@@ -22,7 +22,6 @@
 //! | a balancer closes connections that are idle for less than a heartbeat of the server | at the balancer: a longer time (nginx `proxy_read_timeout`; haproxy `timeout tunnel`, and `timeout server` for polling), or at the server a shorter `pingInterval` | [`TransportClose`](crate::Reason::TransportClose) again and again, or by polling [`TransportError`](crate::Reason::TransportError) with HTTP status 504 |
 //! | a balancer has no server to pass requests on to | none: the client tries again | [`Status`](crate::ConnectFailure::Status) 502 or 503; the title of its page is logged |
 //! | attachments from socketioxide 0.18 by polling | a websocket: that server joins packets without a separator | [`Protocol`](crate::Reason::Protocol), malformed JSON |
-//!
 //! | the server is behind an HTTP proxy or a SOCKS proxy | [`proxy`](crate::ClientBuilder::proxy), such as `Proxy::new("http://proxy.example:3128")` | usually [`TimedOut`](crate::ConnectFailure::TimedOut), [`Unreachable`](crate::ConnectFailure::Unreachable) or [`UnknownHost`](crate::ConnectFailure::UnknownHost) |
 //! | the proxy is that of `HTTPS_PROXY` and `NO_PROXY` | [`Proxy::from_env`](crate::Proxy::from_env) | the same |
 //! | the proxy wants a user and a password | in the URL of the proxy, percent-encoded | [`CredentialsRequired`](crate::ProxyFailure::CredentialsRequired), [`CredentialsRefused`](crate::ProxyFailure::CredentialsRefused) |
