@@ -18,7 +18,9 @@ use std::{
     },
 };
 
-use actix_socketio::{Client, ConnectFailure, Protocol, ReadyError, Reason, Transport, Upgraded};
+use actix_socketio::{
+    AckError, Client, ConnectFailure, EmitError, Protocol, ReadyError, Reason, Transport, Upgraded,
+};
 use actix_web::{App, HttpServer, web};
 use bytes::Bytes;
 use futures::StreamExt;
@@ -331,6 +333,28 @@ async fn a_body_without_an_end_is_read_in_bounded_memory() {
     if let Some((before, after)) = before.zip(support::resident()) {
         assert!(after.saturating_sub(before) < 64 << 20, "{before} {after}");
     }
+}
+
+#[actix::test]
+async fn an_attachment_that_is_too_large_by_polling_is_refused_and_costs_nothing_else() {
+    // The server takes 1 000 000 bytes, which is as much as 749 997 in base64.
+    let server = node::start(Line::V4, &Config::default());
+    let size = async |client: &Client, bytes: usize| {
+        let data = Bytes::from(vec![7; bytes]);
+        within(client.socket().emit_with_ack::<Bytes>("echo", data)).await.map(|data| data.len())
+    };
+    let client = builder(server.url()).transports(POLLING).start().unwrap();
+    within(client.socket().ready()).await.unwrap();
+    assert_eq!(size(&client, 749_997).await, Ok(749_997));
+    let error = EmitError::PayloadTooLarge { size: 1_000_001, limit: 1_000_000 };
+    assert_eq!(size(&client, 749_998).await, Err(AckError::NeverSent(error)));
+    assert_eq!(size(&client, 1).await, Ok(1));
+    assert_eq!(server.connections("/"), 1);
+
+    let client = builder(server.url()).transports(UPGRADE).start().unwrap();
+    let upgraded = client.socket().listen_to::<Upgraded>().stream().next().await;
+    assert!(upgraded.is_some());
+    assert_eq!(size(&client, 1_000_000).await, Ok(1_000_000));
 }
 
 #[actix::test]

@@ -535,7 +535,10 @@ impl Handler<FromConnection> for Namespace {
             FromConnection::Routed { epoch, packets, held } => {
                 self.take_packets(epoch, packets, held);
             }
-            FromConnection::Upgraded { transport } => self.publisher.upgraded(transport),
+            FromConnection::Upgraded { transport } => {
+                self.core.handle_upgraded();
+                self.publisher.upgraded(transport);
+            }
             FromConnection::Lost { reason, again, suspect } => self.lose(reason, again, suspect),
             FromConnection::Unwritten { batch } => self.core.take_back(batch),
             FromConnection::Retrying { attempt, delay, reason } => {

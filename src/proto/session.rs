@@ -14,15 +14,18 @@ pub(crate) struct Session {
     pub(crate) sid: PeerText,
     /// The largest message that the server takes, in bytes, if it says.
     pub(crate) max_payload: Option<u64>,
+    /// Binary messages go as base64, which is a third longer: by polling, in revision 4.
+    pub(crate) has_base64: bool,
 }
 
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { epoch, protocol, sid: _, max_payload } = self;
+        let Self { epoch, protocol, sid: _, max_payload, has_base64 } = self;
         f.debug_struct("Session")
             .field("epoch", epoch)
             .field("protocol", protocol)
             .field("max_payload", max_payload)
+            .field("has_base64", has_base64)
             .finish_non_exhaustive()
     }
 }

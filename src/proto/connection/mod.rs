@@ -551,6 +551,8 @@ impl Connection {
             protocol,
             sid: handshake.sid.clone(),
             max_payload: handshake.max_payload,
+            has_base64: protocol == Protocol::Eio4
+                && self.transports.current() == Transport::Polling,
         };
         let (heartbeat, root) = (Heartbeat::new(now, protocol, handshake), Root::new(protocol));
         self.events.push_back(match root {

@@ -142,6 +142,13 @@ impl Join {
         }
     }
 
+    /// That connection is a websocket now.
+    pub(super) fn handle_upgraded(&mut self) {
+        if let State::Joining { session, .. } | State::Joined { session, .. } = &mut self.state {
+            session.has_base64 = false;
+        }
+    }
+
     /// The number of that connection.
     #[inline]
     pub(super) fn epoch(&self) -> Option<u64> {
@@ -436,7 +443,7 @@ mod tests {
     }
 
     fn session(epoch: u64, protocol: Protocol) -> Session {
-        Session { epoch, protocol, sid: "S".into(), max_payload: None }
+        Session { epoch, protocol, sid: "S".into(), max_payload: None, has_base64: false }
     }
 
     #[test]

@@ -140,6 +140,11 @@ impl<W> Namespace<W> {
         self.join.epoch()
     }
 
+    /// The connection is a websocket now.
+    pub(crate) fn handle_upgraded(&mut self) {
+        self.join.handle_upgraded();
+    }
+
     /// The largest message that the server takes, as far as is known.
     pub(crate) fn max_payload(&self) -> Option<u64> {
         let session = self.join.session()?;
@@ -335,8 +340,11 @@ impl<W> Namespace<W> {
 
     fn too_large(&mut self, packet: &Packet) -> Option<EmitError> {
         let limit = self.max_payload()?;
-        let protocol = self.join.session()?.protocol;
-        let size = packet.exceeds(self.setup.config.parser, protocol, limit)?;
+        let session = self.join.session()?;
+        let parser = self.setup.config.parser;
+        let size = packet.exceeds(parser, session.protocol, limit).or_else(|| {
+            session.has_base64.then(|| packet.exceeds_as_base64(parser, limit)).flatten()
+        })?;
         self.events.push_back(Event::TooLarge { size, limit });
         Some(EmitError::PayloadTooLarge { size, limit })
     }

@@ -22,7 +22,7 @@ fn send_quota(items: usize) -> Arc<SendQuota> {
 }
 
 fn session(protocol: Protocol) -> Session {
-    Session { epoch: 1, protocol, sid: "S".into(), max_payload: None }
+    Session { epoch: 1, protocol, sid: "S".into(), max_payload: None, has_base64: false }
 }
 
 fn config() -> Config {
@@ -448,6 +448,26 @@ fn what_the_server_would_not_take_is_not_sent() {
         events(&mut socket),
         [Event::TooLarge { size, limit }, Event::Answered("big", Err(error)), ready("id")]
     );
+}
+
+#[test]
+fn by_polling_the_server_takes_less_of_an_attachment() {
+    let now = Instant::now();
+    let mut socket = socket("/");
+    let polling = Session { max_payload: Some(100), has_base64: true, ..session(Protocol::Eio4) };
+    socket.handle_open(now, polling);
+    receive(&mut socket, Body::Connect(Some(r#"{"sid":"id"}"#.into())));
+    written(&mut socket);
+    let messages = |socket: &mut Namespace<&'static str>, size: usize| {
+        let emit = Emit::new("e", Bytes::from(vec![0; size])).unwrap();
+        socket.emit(Request { emit, ..request("e") }).unwrap();
+        socket.take_transmit().len()
+    };
+    assert_eq!(messages(&mut socket, 75), 0, "101 characters");
+    assert_eq!(messages(&mut socket, 72), 1);
+    socket.handle_upgraded();
+    assert_eq!(messages(&mut socket, 100), 1);
+    assert_eq!(messages(&mut socket, 101), 0);
 }
 
 #[test]

@@ -279,6 +279,23 @@ impl Packet {
         parser.exceeds(protocol, &self.namespace, id, payload, limit)
     }
 
+    /// The same if binary messages go as base64, behind a `b`, and for these alone.
+    pub(crate) fn exceeds_as_base64(&self, parser: Parser, limit: u64) -> Option<u64> {
+        let fits = (limit.saturating_sub(1) / 4).saturating_mul(3);
+        let data = match parser {
+            Parser::Json => {
+                let (Body::Event { payload, .. } | Body::Ack { payload, .. }) = &self.body else {
+                    return None;
+                };
+                let largest = payload.attachments().iter().map(Bytes::len).max()?;
+                u64::try_from(largest).ok().filter(|&size| size > fits)?
+            }
+            #[cfg(feature = "msgpack")]
+            Parser::Msgpack => self.exceeds(parser, Protocol::Eio4, fits)?,
+        };
+        Some(data.div_ceil(3).saturating_mul(4).saturating_add(1))
+    }
+
     /// What is to be written of it.
     pub(super) fn parts(&self) -> Parts<'_> {
         let (kind, id, json, attachments) = match &self.body {

@@ -245,6 +245,22 @@ fn feed(
 }
 
 #[test]
+fn the_size_of_an_attachment_as_base64_is_known_before_it_is_encoded() {
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
+    for size in 0..=20 {
+        let payload = event_e(r#"["e"]"#, vec![Bytes::new(), Bytes::from(vec![7; size])]);
+        let packet = Packet::new(root(), Body::Event { id: None, payload });
+        let told = u64::try_from(format!("b{}", STANDARD.encode(vec![7; size])).len()).unwrap();
+        for limit in 1..=40 {
+            let expected = (told > limit).then_some(told);
+            assert_eq!(packet.exceeds_as_base64(Parser::Json, limit), expected, "{size} {limit}");
+        }
+    }
+    let plain = Packet::new(root(), Body::Event { id: None, payload: event_e(r#"["e"]"#, vec![]) });
+    assert_eq!(plain.exceeds_as_base64(Parser::Json, 1), None);
+}
+
+#[test]
 fn in_msgpack_a_packet_may_be_larger_than_its_parts_and_its_text() {
     let fractions = crate::payload::encode_event("e", &vec![0.5; 1_000]).unwrap();
     let data = vec![Bytes::from_static(&[0; 1_000]); 10];
