@@ -13,7 +13,8 @@ mod support;
 use std::{fs, path::Path, sync::OnceLock, time::Duration};
 
 use actix_socketio::{
-    Ack, Client, ClientBuilder, ConnectFailure, DialLimiter, Reason, Reconnect, Transport, tls::Tls,
+    Ack, Client, ClientBuilder, ConnectFailure, DialLimiter, EngineRefusal, Reason, Reconnect,
+    Transport, tls::Tls,
 };
 use serde_json::{Value, json};
 use support::{
@@ -308,7 +309,7 @@ async fn a_probe_that_reaches_another_server_is_logged_and_polling_goes_on() {
         let before = logged::lines().len();
         let said = || {
             let lines = logged::lines().split_off(before);
-            lines.iter().any(|line| line.contains("no upgrade") && line.contains("400"))
+            lines.iter().any(|line| line.contains("no upgrade") && line.contains("SessionUnknown"))
         };
         numbers_pass(&client, servers).await;
         eventually("the failed probe", said).await;
@@ -334,7 +335,7 @@ async fn nginx_that_passes_no_upgrades_on_lets_polling_pass() {
         }
         let client = through(&url, WEBSOCKET).start().unwrap();
         let reason = Recorder::of(client.socket()).next_connect_error().await;
-        assert_eq!(reason, Reason::Connect(ConnectFailure::Status(400)));
+        assert_eq!(reason, Reason::Connect(ConnectFailure::Engine(EngineRefusal::BadRequest)));
     }
 }
 
