@@ -133,10 +133,10 @@ impl Revision {
         offer: &mut Offer,
         reason: Reason,
     ) -> Result<Offer, Reason> {
-        let is_400 = is_400(&reason);
+        let blames_revision = blames_revision(&reason);
         match offer.first.take() {
-            None if is_400 && self.known.is_none() => Ok(second(reason)),
-            None if is_400 && self.pin.is_some() => {
+            None if blames_revision && self.known.is_none() => Ok(second(reason)),
+            None if blames_revision && self.pin.is_some() => {
                 let server = match reason {
                     Reason::Connect(ConnectFailure::Engine(refusal)) => {
                         format!("the server refuses that: {refusal}")
@@ -147,7 +147,7 @@ impl Revision {
                 Err(Reason::Connect(ConnectFailure::Unsupported { asked, server }))
             }
             first => {
-                if is_400 {
+                if blames_revision {
                     // It does not understand the revision that it did understand.
                     self.forget();
                 }
@@ -297,7 +297,7 @@ fn weightier(first: Reason, second: Reason) -> Reason {
     match (&first, &second) {
         (_, Reason::Connect(ConnectFailure::Status(status))) if *status != 400 => second,
         (_, Reason::Connect(ConnectFailure::NoWebsocket(_))) => second,
-        (_, Reason::Connect(ConnectFailure::Engine(_))) if !is_400(&second) => second,
+        (_, Reason::Connect(ConnectFailure::Engine(_))) if !blames_revision(&second) => second,
         _ if is_cut(&first) && is_cut(&second) => {
             let failure = format!(
                 "the connection ended before the handshake, whether {} or {} was asked for ({})",
@@ -313,7 +313,7 @@ fn weightier(first: Reason, second: Reason) -> Reason {
 
 /// Whether a server may answer so to a revision that it does not speak. It may not say which part of the request
 /// it does not understand.
-fn is_400(reason: &Reason) -> bool {
+fn blames_revision(reason: &Reason) -> bool {
     match reason {
         Reason::Connect(ConnectFailure::Status(status)) => *status == 400,
         Reason::Connect(ConnectFailure::Engine(refusal)) => {
