@@ -1,5 +1,5 @@
-//! What a caller is told of an event is what the server saw of it, or leaves that open: shown by operations at
-//! random, with a record of both sides.
+//! What a caller is told of an event is what the server saw of it, or leaves that open, and so is what the counters
+//! say: shown by operations at random, with a record of both sides.
 
 // A test fails by panicking, and waits by the real clock.
 #![allow(
@@ -14,11 +14,18 @@ mod support;
 use std::{
     collections::BTreeMap,
     future::IntoFuture,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::SeqCst},
+    },
     time::{Duration, Instant},
 };
 
 use actix::Arbiter;
-use actix_socketio::{AckError, Emit, EmitError, Socket, Written};
+use actix_socketio::{
+    AckError, Emit, EmitError, Event, Payload, Socket, Stats, Subscription, Written,
+    middleware::{self, Flow},
+};
 use support::{
     PATIENCE,
     every::within,
@@ -43,14 +50,22 @@ enum Told {
 }
 
 impl Told {
-    fn of_ack(outcome: Result<u64, AckError>, number: u64) -> Self {
+    /// With whether the event was taken.
+    fn of_ack(outcome: Result<u64, AckError>, number: u64) -> (Self, Taken) {
         match outcome {
             Ok(answer) => {
                 assert_eq!(answer, number, "the answer to another question");
-                Self::Answered
+                (Self::Answered, Taken::Yes)
             }
-            Err(AckError::NeverSent(error)) => Self::Never(error.to_string()),
-            Err(AckError::Disconnected(_) | AckError::TimedOut) => Self::InDoubt,
+            Err(AckError::NeverSent(error)) => {
+                let taken = match error {
+                    EmitError::Full(_) | EmitError::Middleware(_) => Taken::No,
+                    EmitError::Closed(_) => Taken::Perhaps,
+                    _ => Taken::Yes,
+                };
+                (Self::Never(error.to_string()), taken)
+            }
+            Err(AckError::Disconnected(_) | AckError::TimedOut) => (Self::InDoubt, Taken::Yes),
             Err(other) => panic!("{number}: {other:?}"),
         }
     }
@@ -65,11 +80,29 @@ impl Told {
     }
 }
 
+/// Whether an event was taken, so that it is sent or counted as something else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Taken {
+    Yes,
+    No,
+    /// The namespace was closed before the event came there, or after that.
+    Perhaps,
+}
+
+/// How an event was emitted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Plain,
+    Asking,
+    /// The server may get it more than once.
+    Retried,
+}
+
 /// One number that was emitted.
 struct Record {
-    /// Whether the server may get it more than once.
-    repeats: bool,
+    kind: Kind,
     told: Told,
+    taken: Taken,
 }
 
 /// A client, the operations on it, and what came of them.
@@ -81,28 +114,33 @@ struct Model {
     next: u64,
     records: BTreeMap<u64, Record>,
     /// Outcomes that are waited for at once, or at the end only.
-    open: Vec<(u64, bool, JoinHandle<Told>)>,
+    open: Vec<(u64, Kind, JoinHandle<(Told, Taken)>)>,
     kept: Vec<(u64, Written)>,
     /// Whether a connection was lost, and with it perhaps what had been written.
     lossy: bool,
+    /// Whether the namespace was left.
+    left: bool,
 }
 
 impl Model {
-    fn note(&mut self, number: u64, repeats: bool, told: Told) {
-        let before = self.records.insert(number, Record { repeats, told });
+    fn note(&mut self, number: u64, kind: Kind, (told, taken): (Told, Taken)) {
+        let before = self.records.insert(number, Record { kind, told, taken });
         assert!(before.is_none(), "{number} has two outcomes");
     }
 
-    fn emit(&mut self, place: fn(Emit) -> Emit) {
+    fn emit(&mut self, name: &str, place: fn(Emit) -> Emit) {
         let number = self.next;
         self.next += 1;
-        let emit = place(Emit::new("record", (&self.stream, number)).unwrap());
+        let emit = place(Emit::new(name, (&self.stream, number)).unwrap());
         match self.socket.send(emit) {
-            Err(error) => self.note(number, false, Told::Never(error.to_string())),
+            Err(error) => {
+                let never = Told::Never(error.to_string());
+                self.note(number, Kind::Plain, (never, Taken::No));
+            }
             Ok(written) if self.dice.below(2) == 0 => self.kept.push((number, written)),
             Ok(written) => {
-                let told = async move { Told::of_emit(written.await) };
-                self.open.push((number, false, actix::spawn(told)));
+                let told = async move { (Told::of_emit(written.await), Taken::Yes) };
+                self.open.push((number, Kind::Plain, actix::spawn(told)));
             }
         }
     }
@@ -118,19 +156,23 @@ impl Model {
         };
         let answer = question.retries(retries).send();
         let told = async move { Told::of_ack(answer.await, number) };
-        self.open.push((number, retries > 0, actix::spawn(told)));
+        let kind = if retries > 0 { Kind::Retried } else { Kind::Asking };
+        self.open.push((number, kind, actix::spawn(told)));
     }
 
     async fn step(&mut self, proxy: &Proxy) {
-        let operation = self.dice.below(24);
+        let operation = self.dice.below(26);
         self.log.push(format!("{operation} from {}", self.next));
         match operation {
-            0..=5 => self.emit(|emit| emit),
+            0..=5 => self.emit("record", |emit| emit),
             6..=8 => self.ask(0),
             9..=10 => self.ask(3),
-            11 => self.emit(Emit::volatile),
-            12..=14 => self.emit(|emit| emit.latest("key")),
-            15..=16 => self.socket.disconnect(),
+            11 => self.emit("record", Emit::volatile),
+            12..=14 => self.emit("record", |emit| emit.latest("key")),
+            15..=16 => {
+                self.left = true;
+                self.socket.disconnect();
+            }
             17..=19 => self.socket.connect(),
             20 => {
                 self.lossy = true;
@@ -141,29 +183,38 @@ impl Model {
                     let (_, number): (String, u64) = emit.payload().decode().unwrap();
                     // Whatever else is said of it, it must not arrive.
                     self.log.push(format!("took {number}"));
-                    self.note(u64::MAX - number, false, Told::Never("taken".to_owned()));
+                    let never = Told::Never("taken".to_owned());
+                    self.note(u64::MAX - number, Kind::Plain, (never, Taken::Yes));
                 }
             }
-            22 => tokio::task::yield_now().await,
+            22..=23 => self.emit("respond", |emit| emit),
+            24 => tokio::task::yield_now().await,
             _ => tokio::time::sleep(Duration::from_millis(self.dice.below(10))).await,
         }
     }
 
     /// Waits for all outcomes.
     async fn settle(&mut self) {
-        for (number, repeats, told) in std::mem::take(&mut self.open) {
+        for (number, kind, told) in std::mem::take(&mut self.open) {
             let told = tokio::time::timeout(PATIENCE, told).await;
             let Ok(told) = told else { panic!("{number} has no outcome: {:?}", self.log) };
-            self.note(number, repeats, told.unwrap());
+            self.note(number, kind, told.unwrap());
         }
         for (number, written) in std::mem::take(&mut self.kept) {
             let told = Told::of_emit(within(written).await);
-            self.note(number, false, told);
+            self.note(number, Kind::Plain, (told, Taken::Yes));
         }
     }
 
+    /// How many outcomes are like that.
+    fn count(&self, is_it: impl Fn(u64, &Record) -> bool) -> u64 {
+        // What was taken out of the buffer has an outcome as well.
+        let emitted = self.records.range(..self.next);
+        narrow(emitted.filter(|(number, record)| is_it(**number, record)).count())
+    }
+
     fn check(&self, seen: &[u64]) {
-        for (&number, Record { repeats, told }) in &self.records {
+        for (&number, Record { kind, told, .. }) in &self.records {
             let number = number.min(u64::MAX - number);
             let times = seen.iter().filter(|one| **one == number).count();
             let may = match told {
@@ -172,7 +223,7 @@ impl Model {
                 Told::InDoubt => 0..=times.max(1),
                 Told::Never(_) => 0..=0,
             };
-            let is_true = may.contains(&times) && (*repeats || times <= 1);
+            let is_true = may.contains(&times) && (*kind == Kind::Retried || times <= 1);
             let (lossy, log) = (self.lossy, &self.log);
             assert!(
                 is_true,
@@ -180,12 +231,108 @@ impl Model {
             );
         }
     }
+
+    /// Holds the counters, when nothing goes on any more, against the outcomes and against what the server has seen.
+    /// The server answered `barriers` more.
+    fn check_counters(&self, stats: &Stats, seen: &[u64], heard: u64, barriers: u64) {
+        let times = |number: u64| narrow(seen.iter().filter(|one| **one == number).count());
+        let holds = |name: &str, is_true: bool| {
+            assert!(is_true, "{name}: {stats:?}, heard {heard}, saw {seen:?}; {:?}", self.log);
+        };
+        let calm = !self.lossy && !self.left;
+        let equal = |name: &str, left: u64, right: u64| {
+            holds(name, if calm { left == right } else { left <= right });
+        };
+
+        holds("nothing waits", (stats.waiting_out, stats.waiting_in) == (0, 0));
+        // Each event that was taken was sent, discarded or replaced; or it is unknown, if it came back from
+        // a connection that was lost when its namespace had been left already. A try may take the place of
+        // the one before in the queue of the connection, which then is one of both that is sent.
+        let settled = stats.events_out + stats.discarded + stats.replaced;
+        let settled = settled - stats.resent..=settled + stats.unknown;
+        let taken = self.count(|_, record| record.taken == Taken::Yes) + barriers;
+        let perhaps = self.count(|_, record| record.taken == Taken::Perhaps);
+        holds("taken", *settled.start() <= taken + perhaps && taken <= *settled.end());
+        if !self.lossy && stats.resent == 0 {
+            holds("taken, and sent once", (taken..=taken + perhaps).contains(settled.start()));
+        }
+        equal("events_out", narrow(seen.len()) + barriers, stats.events_out);
+
+        let answered = self.count(|_, record| record.told == Told::Answered) + barriers;
+        holds("acked", stats.acked == answered && stats.round_trips.count() == answered);
+        let in_doubt = |record: &Record| record.told == Told::InDoubt;
+        let unknown = self.count(|_, record| record.kind != Kind::Plain && in_doubt(record));
+        holds("unknown", stats.unknown == unknown);
+        let lost = |number, record: &Record| {
+            let is_plain = record.kind == Kind::Plain;
+            is_plain && record.told == Told::Written && times(number) == 0
+        };
+        holds("in_doubt", self.count(lost) <= stats.in_doubt);
+        let asked = self.records.iter().filter(|(_, record)| record.kind != Kind::Plain);
+        let answers = asked.map(|(number, _)| times(*number)).sum::<u64>() + barriers;
+        equal("late_answers", stats.acked + stats.late_answers, answers);
+        let stopped = self.count(|number, record| record.taken == Taken::No && number % 7 == 3);
+        holds("filtered_out", stats.filtered_out <= stopped);
+
+        // Of each event that came, one subscriber heard, or it was stopped or missed.
+        let came = stats.events_in - stats.repeated;
+        holds("events_in", came == stats.filtered_in + stats.missed + heard);
+        let connections = stats.connects..=1 + stats.attempts.max(stats.connects);
+        holds("endings", connections.contains(&stats.endings.values().sum()));
+        let others = [stats.server_errors, stats.undecodable, stats.repeated];
+        holds("what does not happen here", others == [0; 3]);
+    }
+}
+
+fn narrow(count: usize) -> u64 {
+    u64::try_from(count).unwrap()
+}
+
+/// What the application has seen of the events that it gets.
+struct Heard {
+    events: Arc<AtomicU64>,
+    _subscription: Subscription,
+}
+
+impl Heard {
+    /// Answers all events of the server.
+    fn start(socket: &Socket) -> Self {
+        let events = Arc::new(AtomicU64::new(0));
+        let count = Arc::clone(&events);
+        let answer = move |event: Event| {
+            count.fetch_add(1, SeqCst);
+            let (_, number): (String, u64) = event.args().unwrap();
+            // It may come too late.
+            event.ack(number).ok();
+        };
+        Self { events, _subscription: socket.listen("said").call(answer) }
+    }
+}
+
+/// Stops one in seven events to the server, and one in five from it.
+fn stops(name: &str, payload: &Payload) -> bool {
+    let number = || payload.decode::<(String, u64)>().unwrap().1;
+    match name {
+        "record" => number() % 7 == 3,
+        "said" => number() % 5 == 3,
+        _ => false,
+    }
 }
 
 async fn one_round(server: &node::Server, arbiter: &Arbiter, seed: u64) {
     let mut dice = Dice::new(seed);
     let proxy = Proxy::start(server.port());
-    let builder = support::client(proxy.url()).reconnect(quick()).ack_timeout(PATIENCE / 2);
+    let builder = support::client(proxy.url())
+        .reconnect(quick())
+        .ack_timeout(PATIENCE / 2)
+        .middleware(middleware::outgoing(|_, emit| {
+            let is_stopped = stops(emit.name(), emit.payload());
+            if is_stopped { Flow::dropped("for the test") } else { Flow::Next(emit) }
+        }))
+        .middleware(middleware::incoming(|event| {
+            let is_stopped = stops(event.name(), event.payload());
+            if is_stopped { Flow::dropped("for the test") } else { Flow::Next(event) }
+        }));
     let client = builder.send_buffer(24, 1 << 20).start_in(&arbiter.handle()).unwrap();
     let mut model = Model {
         socket: client.socket().clone(),
@@ -196,8 +343,11 @@ async fn one_round(server: &node::Server, arbiter: &Arbiter, seed: u64) {
         open: Vec::new(),
         kept: Vec::new(),
         lossy: false,
+        left: false,
         dice: dice.clone(),
     };
+    let heard = Heard::start(&model.socket);
+    let mut barriers = 0;
     // At once, or when it is joined.
     if dice.below(4) > 0 {
         model.log.push("joined".to_owned());
@@ -213,7 +363,8 @@ async fn one_round(server: &node::Server, arbiter: &Arbiter, seed: u64) {
         // Nothing is dropped in silence.
         let never = |record: &Record| matches!(record.told, Told::Never(_) | Told::InDoubt);
         let unsent = model.records.values().filter(|record| never(record)).count();
-        assert!(report.dropped <= u64::try_from(unsent).unwrap(), "{:#?}", model.log);
+        assert!(report.dropped <= narrow(unsent), "{:#?}", model.log);
+        model.left = true;
     } else {
         model.socket.connect();
         model.log.push("connected at the end".to_owned());
@@ -224,6 +375,7 @@ async fn one_round(server: &node::Server, arbiter: &Arbiter, seed: u64) {
         let answered = tokio::time::timeout(PATIENCE, barrier.into_future()).await;
         let Ok(answered) = answered else { panic!("the barrier is not answered: {:?}", model.log) };
         answered.unwrap();
+        barriers = 1;
         within(client.shutdown(PATIENCE)).await;
     }
     // The server reads on behind a connection that is gone.
@@ -239,6 +391,18 @@ async fn one_round(server: &node::Server, arbiter: &Arbiter, seed: u64) {
         arrived = server.recorded(&model.stream);
     }
     model.check(&arrived);
+    // What was handed to the subscriber is heard, also after the end.
+    let mut stats = client.stats();
+    while stats.events_in > stats.filtered_in + stats.missed + heard.events.load(SeqCst)
+        && Instant::now() < until
+    {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        stats = client.stats();
+    }
+    model.check_counters(&stats, &arrived, heard.events.load(SeqCst), barriers);
+    // The server had no more answers than were given.
+    let answers = server.recorded(&format!("{}-answers", model.stream));
+    assert!(narrow(answers.len()) <= stats.answers_out, "{answers:?}, {stats:?}");
 }
 
 /// `OUTCOMES_SECONDS` is for how long each server is tried, 2 by default; `OUTCOMES_SEED` the first seed.

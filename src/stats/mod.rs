@@ -124,7 +124,8 @@ counters!(
     filtered_out,
     /// Answers that came too late, or a second time.
     late_answers,
-    /// Events sent again by [retries](crate::AckRequest::retries).
+    /// Further tries to send events with [retries](crate::AckRequest::retries). A try that comes while the one before
+    /// still waits to be written takes its place, so this may be more than what the server gets again.
     resent,
     /// Emitted events that a [later one](crate::Emit::latest) has replaced.
     replaced,

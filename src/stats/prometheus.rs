@@ -96,7 +96,7 @@ fn numbers(stats: &Stats) -> [(&'static str, Kind, &'static str, u64); 24] {
         ("filtered_in", Counter, "Events of the server dropped by a middleware.", *filtered_in),
         ("filtered_out", Counter, "Emits refused by a middleware.", *filtered_out),
         ("late_answers", Counter, "Answers that came too late or twice.", *late_answers),
-        ("resent", Counter, "Events sent again by retries.", *resent),
+        ("resent", Counter, "Further tries to send events with retries.", *resent),
         ("replaced", Counter, "Emitted events replaced by a later one.", *replaced),
         ("repeated", Counter, "Events that the server sent twice.", *repeated),
         ("missed", Counter, "Events that a subscriber did not get.", *missed),

@@ -254,9 +254,8 @@ impl<W> Namespace<W> {
             }
             Some(PendingAck { waiter, since, timeout, retries, id }) => {
                 let timeout = timeout.max(MIN_TRY);
-                let was_sent = false;
                 let message =
-                    Message { emit, id, waiter, timeout, retries, expires, was_sent, permit };
+                    Message { emit, id, waiter, timeout, retries, expires, tries: 0, permit };
                 self.retries.push(self.acks.id(), message);
                 self.sweep_by(expires);
                 self.send_reliable(since);
@@ -376,7 +375,8 @@ impl<W> Namespace<W> {
 
     /// The same for one with retries.
     fn fail_message(&mut self, message: Message<W>, sent: AckError, unsent: EmitError) {
-        let Message { waiter, was_sent, permit, .. } = message;
+        let was_sent = message.was_sent();
+        let Message { waiter, permit, .. } = message;
         match permit {
             // It is counted as unanswered.
             Some(permit) if was_sent => permit.settled(),
@@ -759,7 +759,7 @@ impl<W> Namespace<W> {
                 continue;
             }
             if let Some(id) = id {
-                if self.retries.contains(id) {
+                if self.retries.note_unwritten(id) {
                     // It has a place of its own.
                     continue;
                 }

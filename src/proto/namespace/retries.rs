@@ -33,8 +33,6 @@ pub(crate) struct Retries<W> {
     waiting: BTreeSet<u64>,
     /// When those of them expire that do, and their ids.
     expiries: BTreeSet<(Instant, u64)>,
-    /// The messages from this id on were never sent: the oldest goes first.
-    first_unsent: u64,
 }
 
 #[derive(Debug)]
@@ -49,13 +47,17 @@ pub(crate) struct Message<W> {
     pub(crate) retries: u32,
     /// Not to be sent any more after that.
     pub(crate) expires: Option<Instant>,
-    /// It has been sent, however long ago.
-    pub(crate) was_sent: bool,
+    /// How often it was sent, however long ago: handed to a connection, and not given back unwritten.
+    pub(crate) tries: u32,
     /// Held until there is an outcome.
     pub(crate) permit: Option<SendPermit>,
 }
 
 impl<W> Message<W> {
+    pub(crate) fn was_sent(&self) -> bool {
+        self.tries > 0
+    }
+
     /// The arguments, as they are sent.
     pub(crate) fn payload(&self) -> Payload {
         let payload = &self.emit.payload;
@@ -71,7 +73,6 @@ impl<W> Retries<W> {
             messages: BTreeMap::new(),
             waiting: BTreeSet::new(),
             expiries: BTreeSet::new(),
-            first_unsent: 0,
         }
     }
 
@@ -101,10 +102,6 @@ impl<W> Retries<W> {
         self.messages.len() - self.waiting.len()
     }
 
-    pub(crate) fn contains(&self, id: u64) -> bool {
-        self.messages.contains_key(&id)
-    }
-
     /// The next message to be sent, if the window has room for it. From now on it is in flight.
     pub(crate) fn next(&mut self) -> Option<(u64, &mut Message<W>)> {
         let window = if self.one_by_one { 1 } else { self.window };
@@ -112,7 +109,6 @@ impl<W> Retries<W> {
             return None;
         }
         let id = self.waiting.pop_first()?;
-        self.first_unsent = self.first_unsent.max(id.saturating_add(1));
         let message = self.messages.get_mut(&id)?;
         if let Some(at) = message.expires {
             self.expiries.remove(&(at, id));
@@ -122,8 +118,18 @@ impl<W> Retries<W> {
 
     /// A message is sent. `true` if not for the first time.
     pub(crate) fn note_sent(&mut self, id: u64) -> bool {
-        let message = self.messages.get_mut(&id);
-        message.is_some_and(|message| std::mem::replace(&mut message.was_sent, true))
+        let Some(message) = self.messages.get_mut(&id) else { return false };
+        let was_sent = message.was_sent();
+        message.tries = message.tries.saturating_add(1);
+        was_sent
+    }
+
+    /// A try was not written after all. `false` if it is over with the message.
+    pub(crate) fn note_unwritten(&mut self, id: u64) -> bool {
+        self.messages.get_mut(&id).is_some_and(|message| {
+            message.tries = message.tries.saturating_sub(1);
+            true
+        })
     }
 
     /// Until one of them is over.
@@ -159,8 +165,7 @@ impl<W> Retries<W> {
 
     /// The session is lost: all go again. Gives the ids of those that were in flight.
     pub(crate) fn lost(&mut self) -> Vec<u64> {
-        let sent = self.messages.range(..self.first_unsent);
-        let in_flight = sent.filter(|(id, _)| !self.waiting.contains(id));
+        let in_flight = self.messages.iter().filter(|(id, _)| !self.waiting.contains(id));
         let in_flight: Vec<_> = in_flight.map(|(&id, message)| (id, message.expires)).collect();
         in_flight
             .into_iter()
@@ -197,8 +202,9 @@ impl<W> Retries<W> {
 
     /// Those that were never sent.
     pub(crate) fn drain_unsent(&mut self) -> Vec<Message<W>> {
-        let unsent = self.messages.range(self.first_unsent..);
-        let unsent: Vec<u64> = unsent.map(|(&id, _)| id).collect();
+        let waiting = self.waiting.iter().filter_map(|id| Some((*id, self.messages.get(id)?)));
+        let unsent = waiting.filter(|(_, message)| !message.was_sent());
+        let unsent: Vec<u64> = unsent.map(|(id, _)| id).collect();
         unsent.into_iter().filter_map(|id| self.remove(id)).collect()
     }
 }
@@ -217,7 +223,7 @@ mod tests {
             timeout: Duration::from_secs(1),
             retries,
             expires: None,
-            was_sent: false,
+            tries: 0,
             permit: None,
         }
     }

@@ -584,12 +584,32 @@ fn what_was_sent_is_never_said_to_be_never_sent() {
 }
 
 #[test]
+fn a_try_that_comes_back_unwritten_was_never_sent() {
+    let now = Instant::now();
+    let mut socket = joined();
+    emit_surely(&mut socket, "a", now);
+    emit_surely(&mut socket, "b", now);
+    let mut on_the_way = socket.take_transmit();
+    // Of both, the connection has written the first.
+    on_the_way.pop_front();
+    socket.handle_lost(now, Reason::PingTimeout, true);
+    socket.take_back(on_the_way);
+    events(&mut socket);
+    assert_eq!(socket.take_unsent(&EmitError::Discarded).len(), 1);
+    let taken = AckError::NeverSent(EmitError::Discarded);
+    assert_eq!(events(&mut socket), [Event::Answered("b", Err(taken))]);
+    rejoin(&mut socket, now, 1);
+    assert_eq!((socket.tally().resent, socket.tally().unanswered), (1, 0));
+}
+
+#[test]
 fn what_must_arrive_expires_even_if_it_was_under_way() {
     let now = Instant::now();
     let mut socket = joined();
     let expires = Some(now + 5 * SECOND);
     let ask = PendingAck { waiter: "a", since: now, timeout: 9 * SECOND, retries: 9, id: None };
     socket.emit(Request { expires, ack: Some(ask), ..request("a") }).unwrap();
+    assert_eq!(written(&mut socket).len(), 1);
     socket.handle_timeout(now + 5 * SECOND);
     assert!(events(&mut socket).is_empty(), "it may be answered yet");
     socket.handle_lost(now, Reason::PingTimeout, true);

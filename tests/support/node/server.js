@@ -235,6 +235,11 @@ function serve(name) {
         ack(n);
       }
     });
+    // Says it back, and records the answers to that in a stream of their own.
+    socket.on("respond", (stream, n) => {
+      (recorded[stream] ||= []).push(n);
+      socket.emit("said", stream, n, (answer) => (recorded[`${stream}-answers`] ||= []).push(answer));
+    });
   };
 }
 
