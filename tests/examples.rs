@@ -110,8 +110,12 @@ impl Example {
 
     /// As Ctrl-C does it.
     fn interrupt(&self) {
+        self.signal("-INT");
+    }
+
+    fn signal(&self, signal: &str) {
         let id = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+        assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
     }
 
     /// Waits until it ends, well, and gives what it printed until then.
@@ -429,6 +433,42 @@ async fn sio_prints_events_and_answers_them() {
     example.interrupt();
     assert_eq!(example.end(), [""; 0]);
     support::eventually("it leaves", || server.disconnections("/foo") == 2).await;
+}
+
+/// A program that was stopped for longer than the heartbeat takes gets what came meanwhile, and then finds that the
+/// server has given it up.
+async fn a_stopped_program_reads_first(line: Line) {
+    let options = json!({ "pingInterval": 300, "pingTimeout": 200 });
+    let server = node::start(line, &Config { options, ..Config::default() });
+    let example = Example::start("sio", ["listen", &server.url(), "n", "--json"]);
+    for round in 1..=3 {
+        support::eventually("it joins", || server.connections("/") == round).await;
+        example.signal("-STOP");
+        server.publish("/", "n", 0..450);
+        support::eventually("it is given up", || server.disconnections("/") == round).await;
+        example.signal("-CONT");
+        for number in 0..450 {
+            assert_eq!(example.line(), format!(r#"{{"args":[{number}],"event":"n"}}"#));
+        }
+    }
+    support::eventually("it joins again", || server.connections("/") == 4).await;
+    example.interrupt();
+    assert_eq!(example.end(), [""; 0]);
+}
+
+#[actix::test]
+async fn a_program_that_was_stopped_reads_first_what_4_8_4_sent() {
+    a_stopped_program_reads_first(Line::V4).await;
+}
+
+#[actix::test]
+async fn a_program_that_was_stopped_reads_first_what_3_1_2_sent() {
+    a_stopped_program_reads_first(Line::V3_1_2).await;
+}
+
+#[actix::test]
+async fn a_program_that_was_stopped_reads_first_what_2_5_1_sent() {
+    a_stopped_program_reads_first(Line::V2_5_1).await;
 }
 
 #[test]
