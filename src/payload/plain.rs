@@ -8,6 +8,13 @@ pub(crate) const BLOCK: usize = 16;
 /// bytes of the text.
 #[inline]
 pub(crate) fn skip_plain(mut rest: &[u8]) -> &[u8] {
+    // Most strings are short: names and keys.
+    let Some((word, behind)) = rest.split_first_chunk() else { return rest };
+    let plain = plain_bytes(u64::from_le_bytes(*word));
+    if plain < 8 {
+        return rest.get(plain..).unwrap_or_default();
+    }
+    rest = behind;
     // What has one plain block is long, most of the time.
     while let Some(behind) = skip_block::<BLOCK>(rest) {
         rest = behind;

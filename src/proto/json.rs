@@ -70,7 +70,11 @@ impl Scan<'_> {
     }
 
     fn space(&mut self) {
-        while let [b' ' | b'\t' | b'\r' | b'\n', rest @ ..] = self.rest {
+        // Most texts have none, which is seen by one comparison.
+        while let [byte @ ..=b' ', rest @ ..] = self.rest {
+            if !matches!(byte, b' ' | b'\t' | b'\r' | b'\n') {
+                return;
+            }
             self.rest = rest;
         }
     }
