@@ -518,7 +518,8 @@ impl ClientBuilder {
     /// [keys](crate::Emit::latest)), may wait to be sent. Events with [retries](Self::retries) hold room until they are answered. When the
     /// buffer is full, emits fail with [`EmitError::Full`](crate::EmitError::Full). An event that
     /// is larger than the whole buffer passes alone. Each is at least 1. Default: 10 000 events, 16
-    /// MiB. The buffer never holds more than 16 777 215 events or 1 TiB.
+    /// MiB. The buffer never holds more than 16 777 215 events or 1 TiB. What counts are the bytes of
+    /// an event as it is sent; in memory, it may take twice that and about 400 bytes more.
     ///
     /// Answers to the server have a buffer of their own, with the same number of bytes, and with
     /// the number of answers set by [`pending_acks`](Self::pending_acks).
