@@ -98,6 +98,9 @@ enum Kind {
     Retried,
 }
 
+/// What is to be known of an event.
+type Outcome = JoinHandle<(Told, Taken)>;
+
 /// One number that was emitted.
 struct Record {
     kind: Kind,
@@ -114,7 +117,7 @@ struct Model {
     next: u64,
     records: BTreeMap<u64, Record>,
     /// Outcomes that are waited for at once, or at the end only.
-    open: Vec<(u64, Kind, JoinHandle<(Told, Taken)>)>,
+    open: Vec<(u64, Kind, Outcome)>,
     kept: Vec<(u64, Written)>,
     /// Whether a connection was lost, and with it perhaps what had been written.
     lossy: bool,

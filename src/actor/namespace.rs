@@ -33,6 +33,7 @@ use crate::{
         responder::Responder,
         settings::Settings,
         shutdown::{Ending, ShutdownLatch, Stage},
+        subscribers::policy::Overrun,
         waiters::{ReadyError, ReadySender, Waiters},
     },
     backpressure::{
@@ -155,10 +156,11 @@ impl Namespace {
     /// Handles the events of the core.
     fn publish(&mut self) {
         self.reference.update(&self.core, self.intent_seq);
-        let wanted = self.core.ended().is_none();
+        let is_over = self.core.ended().is_some();
+        let wanted = !is_over && !self.core.is_let_go();
         if self.is_wanted != wanted {
             self.is_wanted = wanted;
-            if !wanted {
+            if is_over {
                 // After the status: callers that are told look at it.
                 self.core.strand();
             }
@@ -167,23 +169,12 @@ impl Namespace {
         }
         while let Some(event) = self.core.poll_event() {
             match event {
-                namespace::Event::Received { id, payload } => self.received(id, payload),
+                namespace::Event::Received { id, payload, is_recoverable } => {
+                    self.received(id, payload, is_recoverable);
+                }
                 namespace::Event::Answered(waiter, outcome) => waiter.settle(outcome),
                 namespace::Event::Ready { sid, recovered } => self.is_ready(sid, recovered),
-                namespace::Event::ConnectError(reason) => {
-                    if matches!(reason, Reason::ClientDisconnect | Reason::Shutdown) {
-                        say!(log::Level::Debug, "{}: left before it was joined", self.label());
-                    } else {
-                        repeated!(
-                            log::Level::Warn,
-                            self.label(),
-                            "{}: not joined: {reason}",
-                            self.label()
-                        );
-                    }
-                    self.note_failure(&reason);
-                    self.publisher.not_joined(reason, self.core.ended().is_some());
-                }
+                namespace::Event::ConnectError(reason) => self.is_not_joined(reason),
                 namespace::Event::Disconnected(reason) => {
                     repeated!(
                         log::Level::Info,
@@ -288,6 +279,16 @@ impl Namespace {
         self.publisher.joined(ready);
     }
 
+    fn is_not_joined(&mut self, reason: Reason) {
+        if matches!(reason, Reason::ClientDisconnect | Reason::Shutdown) {
+            say!(log::Level::Debug, "{}: left before it was joined", self.label());
+        } else {
+            repeated!(log::Level::Warn, self.label(), "{}: not joined: {reason}", self.label());
+        }
+        self.note_failure(&reason);
+        self.publisher.not_joined(reason, self.core.ended().is_some());
+    }
+
     /// The namespace is not joined. Callers keep waiting if the client tries again.
     fn note_failure(&mut self, reason: &Reason) {
         self.failure.note(reason);
@@ -297,18 +298,49 @@ impl Namespace {
         self.waiters.resolve(&Err(ReadyError::Ended(reason.clone())));
     }
 
-    fn received(&mut self, id: Option<u64>, payload: Payload) {
+    fn received(&mut self, id: Option<u64>, payload: Payload, is_recoverable: bool) {
         // That time may be over already, if the server left right after the event.
         let join_id = self.core.last_join_id();
         let responder =
             |id| -> Arc<dyn Respond> { Arc::new(Responder::new(&self.reference, join_id, id)) };
         let answer = id.filter(|&id| id != FOREIGN_ID).map(responder);
-        let event = Event { namespace: self.name().clone(), payload, answer };
+        let event = Event { namespace: self.name().clone(), payload, answer, is_recoverable };
         let chain = &self.reference.chain;
         let passed = if chain.is_empty() { Some(event) } else { chain.incoming(event) };
         let Some(event) = passed else { return };
-        if self.publisher.event(event) {
-            self.leave_overrun();
+        if let Some(overrun) = self.publisher.event(event) {
+            self.overrun(overrun);
+        }
+    }
+
+    /// Events come too fast for a subscriber.
+    fn overrun(&mut self, overrun: Overrun) {
+        match overrun {
+            Overrun::Leave => self.leave_overrun(),
+            Overrun::LetGo => self.let_go(),
+        }
+    }
+
+    /// Lets go of the connection until the subscribers have caught up. The server keeps the session, which was
+    /// not left.
+    fn let_go(&mut self) {
+        let Some(epoch) = self.core.let_go() else { return };
+        repeated!(
+            log::Level::Warn,
+            self.label(),
+            "{}: let go of, since a subscriber is too slow",
+            self.label()
+        );
+        self.publish();
+        // In this order, so that nobody connects again for this one.
+        self.connection.do_send(FromNamespace::Replace { epoch });
+    }
+
+    /// Joins again if the subscribers have caught up for whose sake it was let go of.
+    fn try_wake(&mut self) {
+        if self.core.is_let_go() && !self.publisher.hold_off() && self.core.wake() {
+            self.publish();
+            self.ask_to_join();
         }
     }
 
@@ -437,6 +469,7 @@ impl Namespace {
         self.transmit();
         self.counters.add_namespace(self.core.tally());
         self.publisher.poll(cx);
+        self.try_wake();
         self.report();
     }
 
@@ -592,8 +625,8 @@ impl Namespace {
     }
 
     fn shed(&mut self, all: bool, share: Load) {
-        if self.publisher.shed(all, share, self.window.room_beside()) {
-            self.leave_overrun();
+        if let Some(overrun) = self.publisher.shed(all, share, self.window.room_beside()) {
+            self.overrun(overrun);
         }
     }
 

@@ -7,7 +7,7 @@ use crate::{
         NewSubscription, Subscribers, Told,
         early_events::EarlyEvents,
         interests::Notice,
-        policy::{Overflow, SubscriptionId},
+        policy::{Overflow, Overrun, SubscriptionId},
     },
     backpressure::receive_window::{Backlog, Load},
     display::Name,
@@ -115,14 +115,17 @@ impl Publisher {
         }
     }
 
-    /// An event of the server. `true` if it is one too many for a subscriber.
-    pub(crate) fn event(&mut self, event: Event) -> bool {
+    /// An event of the server. Says what follows if it is one too many for a subscriber.
+    pub(crate) fn event(&mut self, event: Event) -> Option<Overrun> {
         let told = self.subscribers.tell_event(event, self.early_events.is_kept(), &self.name);
-        if let Told::Nobody(event) = told {
-            self.counters.missed.add(self.early_events.keep(event, &self.name));
-            return false;
+        match told {
+            Told::Nobody(event) => {
+                self.counters.missed.add(self.early_events.keep(event, &self.name));
+                None
+            }
+            Told::Somebody => None,
+            Told::Overrun(overrun) => Some(overrun),
         }
-        matches!(told, Told::Overrun)
     }
 
     pub(crate) fn subscribe(&mut self, subscription: NewSubscription) {
@@ -134,9 +137,9 @@ impl Publisher {
         self.subscribers.cancel(number);
     }
 
-    /// Has stuck subscribers, or `all` that are slow, hold up the connection no more. `true` if that is
-    /// too much for one of them.
-    pub(crate) fn shed(&mut self, all: bool, share: Load, room: Load) -> bool {
+    /// Has stuck subscribers, or `all` that are slow, hold up the connection no more. Says what follows if
+    /// that is too much for one of them.
+    pub(crate) fn shed(&mut self, all: bool, share: Load, room: Load) -> Option<Overrun> {
         self.subscribers.shed(all, share, room, &self.name)
     }
 
@@ -147,6 +150,11 @@ impl Publisher {
     /// What waits for the subscribers.
     pub(crate) fn backlog(&self) -> Backlog {
         self.subscribers.backlog()
+    }
+
+    /// Whether one of them wants the namespace to be joined later, after it was let go of.
+    pub(crate) fn hold_off(&self) -> bool {
+        self.subscribers.hold_off()
     }
 
     pub(crate) fn is_behind(&self) -> bool {

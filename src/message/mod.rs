@@ -17,7 +17,7 @@ use crate::{
     message::answer::{AnswerError, Respond},
     payload::{Payload, encode_event, encode_reply, error::DecodeError},
     proto::{
-        emit::Emit, engine::Protocol, error::EmitError, reason::Reason, refusal::Refusal,
+        emit::Emit, engine::Protocol, error::EmitError, reason::Reason, recovery, refusal::Refusal,
         transports::Transport,
     },
 };
@@ -100,6 +100,8 @@ pub struct Event {
     pub(crate) payload: Payload,
     /// If the server asked.
     pub(crate) answer: Option<Arc<dyn Respond>>,
+    /// It has an offset.
+    pub(crate) is_recoverable: bool,
 }
 
 impl Event {
@@ -130,7 +132,22 @@ impl Event {
     /// The arguments cannot be serialised.
     pub fn with_args(self, arguments: impl Serialize) -> Result<Self, DecodeError> {
         let payload = encode_event(self.name(), &arguments).map_err(DecodeError::from_serde)?;
-        Ok(Self { payload, ..self })
+        Ok(Self { payload, is_recoverable: false, ..self })
+    }
+
+    /// Where the event stands in its session, if the server can [recover](Ready::recovered) that: the last
+    /// argument, which the server itself adds. Events that ask for an answer have none, nor have volatile
+    /// ones, nor one that got [other arguments](Self::with_args) from a middleware.
+    ///
+    /// Who stores events stores this with them. A [`SessionTicket`](crate::SessionTicket)
+    /// [with this offset](crate::SessionTicket::with_offset) continues the session behind the last event
+    /// that was stored, where the ticket of [`Socket::session_ticket`](crate::Socket::session_ticket) continues
+    /// behind the last one that came.
+    ///
+    /// A volatile event of such a session whose own last argument is a string without spaces, of at most
+    /// 128 bytes, cannot be told from one with an offset.
+    pub fn offset(&self) -> Option<&str> {
+        self.is_recoverable.then(|| recovery::offset(&self.payload)).flatten()
     }
 
     /// The event's name.
@@ -246,7 +263,7 @@ impl Event {
 /// Shows no arguments.
 impl fmt::Debug for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { namespace, payload, answer } = self;
+        let Self { namespace, payload, answer, is_recoverable: _ } = self;
         f.debug_struct("Event")
             .field("namespace", namespace)
             .field("name", &self.name())

@@ -109,7 +109,12 @@ mod tests {
         let second = Duration::from_secs(1);
         let out = || Emit::new("e", ()).unwrap();
         let come_in = |limit: &RateLimit| {
-            let event = Event { namespace: "/".into(), payload: out().payload, answer: None };
+            let event = Event {
+                namespace: "/".into(),
+                payload: out().payload,
+                answer: None,
+                is_recoverable: false,
+            };
             matches!(limit.incoming(event), Flow::Next(_))
         };
         let go_out = |limit: &RateLimit| matches!(limit.outgoing("/", out()), Flow::Next(_));

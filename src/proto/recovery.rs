@@ -65,15 +65,16 @@ impl Recovery {
         offset(payload).is_some_and(|offset| self.seen.contains(&hash(offset)))
     }
 
-    /// An event without an ack came.
-    pub(crate) fn note(&mut self, payload: &Payload) {
-        let Some(offset) = offset(payload) else { return };
+    /// An event without an ack came. Says whether it has an offset.
+    pub(crate) fn note(&mut self, payload: &Payload) -> bool {
+        let Some(offset) = offset(payload) else { return false };
         self.offset.clear();
         self.offset.push_str(offset);
         if self.seen.len() == MAX_SEEN {
             self.seen.pop_front();
         }
         self.seen.push_back(hash(offset));
+        true
     }
 }
 
@@ -83,7 +84,7 @@ fn hash(offset: &str) -> u64 {
 
 /// The last argument, if it is a string that can be an offset. They are made of a clock, a counter
 /// or an id of a database, so one has no spaces, no escapes, and is not long.
-fn offset(payload: &Payload) -> Option<&str> {
+pub(crate) fn offset(payload: &Payload) -> Option<&str> {
     let text = payload.arguments().strip_suffix("\"]")?;
     let tail = text.len().saturating_sub(MAX_OFFSET.saturating_add(1));
     let quote = text.as_bytes().get(tail..)?.iter().rposition(|&byte| byte == b'"')?;

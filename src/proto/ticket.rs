@@ -31,9 +31,38 @@ impl SessionTicket {
         Some(Self { namespace, pid, offset })
     }
 
+    /// A ticket of what was stored of one: the session's namespace and private id (see
+    /// [`pid`](Self::pid)), and the [offset](crate::Event::offset) of the event behind which it is to be
+    /// continued. If no server can have given them, or this one does not know them any more, the client begins a
+    /// new session, as [`Ready::recovered`](crate::Ready::recovered) says.
+    pub fn from_parts(
+        namespace: impl Into<String>,
+        pid: impl Into<String>,
+        offset: impl Into<String>,
+    ) -> Self {
+        Self { namespace: namespace.into(), pid: pid.into(), offset: offset.into() }
+    }
+
+    /// The same session, to be continued behind the event with this [offset](crate::Event::offset).
+    #[must_use]
+    pub fn with_offset(self, offset: impl Into<String>) -> Self {
+        Self { offset: offset.into(), ..self }
+    }
+
     /// The namespace of the session.
     pub fn namespace(&self) -> &str {
         &self.namespace
+    }
+
+    /// The private id that the server has given to the session. It is a secret: anybody who has it can act
+    /// as this client.
+    pub fn pid(&self) -> &str {
+        &self.pid
+    }
+
+    /// The offset of the event behind which the session is continued.
+    pub fn offset(&self) -> &str {
+        &self.offset
     }
 
     /// `None` for one that no server can have given.

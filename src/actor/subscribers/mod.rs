@@ -27,7 +27,7 @@ use crate::{
             early_events::EarlyEvents,
             index::{Index, Place},
             interests::{Interests, Kind, Notice},
-            policy::{Overflow, SubscriptionId},
+            policy::{Overflow, Overrun, SubscriptionId},
             subscriber::Subscriber,
             table::Table,
         },
@@ -90,7 +90,7 @@ pub(crate) enum Told {
     Nobody(Event),
     Somebody,
     /// For one of them it is too much.
-    Overrun,
+    Overrun(Overrun),
 }
 
 impl Slots {
@@ -119,13 +119,13 @@ impl Slots {
         is_gone == Some(false)
     }
 
-    /// `true` if that is one too many.
-    fn give(&mut self, place: Place, event: Event) -> bool {
+    /// What follows if that is one too many.
+    fn give(&mut self, place: Place, event: Event) -> Option<Overrun> {
         let outcome = self.with(place, |subscriber| {
             subscriber.take(Notice::Event(event));
-            (subscriber.has_undecodable(), subscriber.is_overrun())
+            (subscriber.has_undecodable(), subscriber.overrun())
         });
-        let Some((has_undecodable, overrun)) = outcome else { return false };
+        let (has_undecodable, overrun) = outcome?;
         if has_undecodable && let Some(Slot { subscriber, .. }) = self.all.get_mut(place) {
             let taken = subscriber.take_undecodable();
             self.undecodable.extend(taken.into_iter().map(|what| (place, what)));
@@ -198,12 +198,12 @@ impl Subscribers {
     /// made sure that they live.
     pub(crate) fn tell_event(&mut self, event: Event, alive: bool, namespace: &Name) -> Told {
         let Self { slots, index, .. } = self;
-        let (mut overrun, mut last) = (false, None);
+        let (mut overrun, mut last) = (None, None);
         let mut visit = |slots: &mut Slots, place| {
             if slots.hears(place, &event, alive)
                 && let Some(before) = last.replace(place)
             {
-                overrun |= slots.give(before, event.clone());
+                overrun = overrun.max(slots.give(before, event.clone()));
             }
         };
         if slots.all.few().is_some() {
@@ -217,11 +217,11 @@ impl Subscribers {
             index.hearing_event(event.name(), |place| visit(slots, place));
         }
         let Some(last) = last else { return Told::Nobody(event) };
-        overrun |= slots.give(last, event);
+        let overrun = overrun.max(slots.give(last, event));
         if !slots.undecodable.is_empty() {
             slots.tell_undecodable(index, namespace);
         }
-        if overrun { Told::Overrun } else { Told::Somebody }
+        overrun.map_or(Told::Somebody, Told::Overrun)
     }
 
     /// Whether somebody hears what is emitted.
@@ -326,7 +326,7 @@ impl Subscribers {
 
     /// Has those who are stuck hold up the connection no more, or `all` who do so with more than their
     /// share of what waits: they keep it, as far as there is `room` for that, and what comes is
-    /// discarded until they get something done. `true` if one of them is overrun now.
+    /// discarded until they get something done. Says what follows if one of them is overrun now.
     /// `share` is that of this namespace in what waits.
     pub(crate) fn shed(
         &mut self,
@@ -334,10 +334,10 @@ impl Subscribers {
         share: Load,
         mut room: Load,
         namespace: &Name,
-    ) -> bool {
+    ) -> Option<Overrun> {
         let holding = self.slots.busy().filter(|one| one.backlog().holding != Load::default());
         let share = share.divided_by(holding.count());
-        let mut overrun = false;
+        let mut overrun = None;
         // There is nothing to be kept of the others.
         let busy = std::mem::take(&mut self.slots.busy);
         for &place in &busy {
@@ -353,7 +353,7 @@ impl Subscribers {
                         counted(kept, "event")
                     );
                 }
-                overrun |= subscriber.is_overrun();
+                overrun = overrun.max(subscriber.overrun());
             });
         }
         self.slots.busy = busy;
@@ -410,6 +410,11 @@ impl Subscribers {
     }
 
     /// Whether something waits for somebody.
+    /// Whether one of them wants the namespace to be joined later, after it was let go of.
+    pub(crate) fn hold_off(&self) -> bool {
+        self.slots.busy().any(Subscriber::holds_off)
+    }
+
     pub(crate) fn is_behind(&self) -> bool {
         self.slots.busy().any(Subscriber::is_behind)
     }

@@ -74,4 +74,28 @@ pub enum Overflow {
         /// The most events that wait.
         waiting: usize,
     },
+    /// Let go of the connection when more than `waiting` events wait, or when the heartbeat would force
+    /// the subscriber to miss some, and join again when the subscriber has handled what waits: for a
+    /// subscriber that needs every single event of a server that [recovers](crate::Ready::recovered) sessions.
+    ///
+    /// The connection is closed without leaving the namespace, so that the server keeps the session, by
+    /// default for two minutes. It then sends what was emitted meanwhile: nothing is missing and nothing comes twice.
+    /// Where it does not recover the session, as [`Ready::recovered`](crate::Ready::recovered) says, what was
+    /// emitted meanwhile is lost; so are events without an [offset](crate::Event::offset).
+    ///
+    /// All subscribers of the namespace get [`Disconnected`](crate::Disconnected) with
+    /// [`Reason::SlowSubscriber`](crate::Reason::SlowSubscriber), and later [`Ready`](crate::Ready). Events emitted
+    /// meanwhile wait, as for any lost connection. Other namespaces of the client lose the
+    /// connection, too ([`Reason::Reconnect`](crate::Reason::Reconnect)), and are joined again without this one.
+    LetGo {
+        /// The most events that wait, apart from those that were read with the one that was too much.
+        waiting: usize,
+    },
+}
+
+/// What follows when events come too fast for a subscriber. The greater one prevails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Overrun {
+    LetGo,
+    Leave,
 }

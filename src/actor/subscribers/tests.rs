@@ -122,7 +122,7 @@ proptest! {
                 }
                 Operation::Event(name) => {
                     let payload = encode_event(name, &()).unwrap();
-                    let event = Event { namespace: "/".into(), payload, answer: None };
+                    let event = Event { namespace: "/".into(), payload, answer: None, is_recoverable: false };
                     drop(subscribers.tell_event(event, true, &Name::default()));
                     Box::new(
                         move |what| matches!(what, What::Events(filter) if filter.matches(name)),

@@ -43,14 +43,9 @@ pub(crate) struct PendingAck<W> {
 #[derive(Debug, PartialEq)]
 pub(crate) enum Event<W> {
     /// `recovered`: the server goes on with the session before.
-    Ready {
-        sid: ByteString,
-        recovered: bool,
-    },
-    Received {
-        id: Option<u64>,
-        payload: Payload,
-    },
+    Ready { sid: ByteString, recovered: bool },
+    /// `is_recoverable`: it has an offset.
+    Received { id: Option<u64>, payload: Payload, is_recoverable: bool },
     /// It was not joined. Unless it is tried again, it will not be.
     ConnectError(Reason),
     /// It was joined, and is not any more.
@@ -58,24 +53,15 @@ pub(crate) enum Event<W> {
     /// An emit got its outcome.
     Answered(W, Result<Payload, AckError>),
     /// Attempt number `attempt` to join is made after `delay`, because of `reason`.
-    Retrying {
-        attempt: u32,
-        delay: Duration,
-        reason: Reason,
-    },
+    Retrying { attempt: u32, delay: Duration, reason: Reason },
     /// As many attempts to join were made as are allowed.
-    GaveUp {
-        attempts: u32,
-        reason: Reason,
-    },
+    GaveUp { attempts: u32, reason: Reason },
     /// It needs a connection, the one there is or another.
     Rejoin,
     /// There may be credentials, and the server does not take any here.
     AuthUnused,
     /// The server has joined it twice on the connection of that number, which has to be replaced.
-    JoinedTwice {
-        epoch: u64,
-    },
+    JoinedTwice { epoch: u64 },
     /// The server reported an error, and the namespace stays joined.
     ServerError(Refusal),
     /// The connection was lost right behind this event.
@@ -83,10 +69,7 @@ pub(crate) enum Event<W> {
     /// An event is not sent any more, since the connection is lost each time.
     Unsendable(Unsendable),
     /// An event or an answer was not sent, because the server would close the connection over it.
-    TooLarge {
-        size: u64,
-        limit: u64,
-    },
+    TooLarge { size: u64, limit: u64 },
 }
 
 /// What happened, in numbers, since somebody last looked.

@@ -8,6 +8,7 @@
 //!   │ ▲                                                 │                │
 //!   │ └── Pausing ◀── by the policy for the reason ─────┤◀───────────────┤ refused, disconnected,
 //!   │ rejoin                                            │                │ timed out
+//!   ├──── Resting ◀── let go of for a subscriber ───────┤◀───────────────┤
 //!   └──── Ended ◀─── otherwise, or left ────────────────┴────────────────┘
 //! ```
 
@@ -37,6 +38,8 @@ pub(super) struct Join {
     repeated: Option<u64>,
     /// The connection on which it was left.
     left: Option<u64>,
+    /// It rests when the connection is lost.
+    lets_go: bool,
     /// Counts the times that it was joined, or tried to be.
     last_id: u64,
     /// To join after the server has ended it.
@@ -72,6 +75,8 @@ enum State {
         session: Session,
         since: Instant,
     },
+    /// To be joined when the subscribers have caught up.
+    Resting,
     /// Neither joined nor to be joined.
     Ended(Reason),
 }
@@ -126,6 +131,7 @@ impl Join {
             unanswered: None,
             repeated: None,
             left: None,
+            lets_go: false,
             last_id: 0,
             attempts: Attempts::new(config.reconnect.clone(), seed),
             questions: 0,
@@ -138,7 +144,11 @@ impl Join {
     pub(super) fn session(&self) -> Option<&Session> {
         match &self.state {
             State::Joining { session, .. } | State::Joined { session, .. } => Some(session),
-            State::Waiting | State::Pausing { .. } | State::Asking { .. } | State::Ended(_) => None,
+            State::Waiting
+            | State::Pausing { .. }
+            | State::Asking { .. }
+            | State::Resting
+            | State::Ended(_) => None,
         }
     }
 
@@ -336,18 +346,42 @@ impl Join {
 
     /// Waits for that time, and tries again.
     pub(super) fn pause(&mut self, now: Instant, delay: Duration) {
+        self.lets_go = false;
         self.state = State::Pausing { until: deadline_after(now, delay) };
     }
 
     /// It is over, until somebody joins it again.
     pub(super) fn end(&mut self, reason: Reason) {
         self.attempts.reset();
+        self.lets_go = false;
         self.state = State::Ended(reason);
     }
 
-    /// Waits for another connection.
+    /// Waits for another connection, or rests.
     pub(super) fn wait(&mut self) {
-        self.state = State::Waiting;
+        let rests = std::mem::take(&mut self.lets_go);
+        self.state = if rests { State::Resting } else { State::Waiting };
+    }
+
+    /// Rests when the connection is lost, until it [wakes](Self::wake). Gives the number of the connection, if
+    /// there is one and that is new.
+    pub(super) fn let_go(&mut self) -> Option<u64> {
+        let epoch = self.epoch()?;
+        (!std::mem::replace(&mut self.lets_go, true)).then_some(epoch)
+    }
+
+    /// Whether it rests, or will when the connection is lost.
+    pub(super) fn is_let_go(&self) -> bool {
+        self.lets_go || matches!(self.state, State::Resting)
+    }
+
+    /// Waits for a connection, if it rests. Says whether it did.
+    pub(super) fn wake(&mut self) -> bool {
+        let rested = matches!(self.state, State::Resting);
+        if rested {
+            self.state = State::Waiting;
+        }
+        rested
     }
 
     /// A session that has lasted begins the count of attempts anew.
@@ -390,7 +424,7 @@ impl Join {
             State::Joining { deadline, .. } => deadline,
             State::Asking { deadline, .. } => Some(deadline),
             State::Pausing { until } => Some(until),
-            State::Waiting | State::Joined { .. } | State::Ended(_) => None,
+            State::Waiting | State::Joined { .. } | State::Resting | State::Ended(_) => None,
         }
     }
 
@@ -404,7 +438,7 @@ impl Join {
             }
             State::Asking { .. } => Some(Overdue::Credentials),
             State::Joining { .. } => Some(Overdue::Answer),
-            State::Waiting | State::Joined { .. } | State::Ended(_) => None,
+            State::Waiting | State::Joined { .. } | State::Resting | State::Ended(_) => None,
         }
     }
 }

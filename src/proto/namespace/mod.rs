@@ -209,6 +209,22 @@ impl<W> Namespace<W> {
         self.end(reason);
     }
 
+    /// Lets go of the session, which the server may continue later: when the connection is lost, it rests until
+    /// it [wakes](Self::wake). Gives the number of the connection, which is to be closed, unless that is known.
+    pub(crate) fn let_go(&mut self) -> Option<u64> {
+        self.join.let_go()
+    }
+
+    /// Whether it lets go of its session, or has done so.
+    pub(crate) fn is_let_go(&self) -> bool {
+        self.join.is_let_go()
+    }
+
+    /// Wants to be joined again. `true` if it rested, so that a connection must be asked for.
+    pub(crate) fn wake(&mut self) -> bool {
+        self.join.wake()
+    }
+
     fn say_goodbye(&mut self, epoch: u64) {
         self.leaves.push_back((epoch, self.packet(Body::Disconnect)));
         self.join.leave(epoch);
@@ -520,6 +536,7 @@ impl<W> Namespace<W> {
     }
 
     fn handle_event(&mut self, id: Option<u64>, payload: Payload) {
+        let mut is_recoverable = false;
         if let Some(recovery) = &mut self.recovery
             && id.is_none()
         {
@@ -527,11 +544,11 @@ impl<W> Namespace<W> {
                 self.tally.repeated = self.tally.repeated.saturating_add(1);
                 return;
             }
-            recovery.note(&payload);
+            is_recoverable = recovery.note(&payload);
         }
         self.join.handle_event();
         self.tally.received = self.tally.received.saturating_add(1);
-        self.events.push_back(Event::Received { id, payload });
+        self.events.push_back(Event::Received { id, payload, is_recoverable });
     }
 
     fn handle_answer(&mut self, now: Instant, id: u64, payload: Payload) {
@@ -621,6 +638,7 @@ impl<W> Namespace<W> {
         if !again {
             return self.end(reason);
         }
+        let reason = if self.join.is_let_go() { Reason::SlowSubscriber } else { reason };
         if self.join.session().is_some() {
             self.interrupt(&reason);
             if self.is_joined() {

@@ -1159,6 +1159,8 @@ mod operations {
             again: bool,
             unwritten: bool,
         },
+        LetGo,
+        Wake,
         Join,
         Leave,
         TakeUnsent,
@@ -1192,6 +1194,8 @@ mod operations {
             1 => Just(Operation::Event),
             1 => any::<(bool, bool)>()
                 .prop_map(|(again, unwritten)| Operation::Lost { again, unwritten }),
+            1 => Just(Operation::LetGo),
+            1 => Just(Operation::Wake),
             1 => Just(Operation::Join),
             1 => Just(Operation::Leave),
             1 => Just(Operation::TakeUnsent),
@@ -1301,7 +1305,9 @@ mod operations {
     ) -> TestCaseResult {
         let Namespace { join, acks, buffer, retries, .. } = socket;
         prop_assert_eq!(acks.poll_timeout().is_some(), !acks.is_empty());
-        let is_idle = join.is_joined() || join.is_waiting() || join.ended().is_some();
+        let is_resting = join.is_let_go() && join.session().is_none();
+        let is_away = join.is_waiting() || is_resting || join.ended().is_some();
+        let is_idle = join.is_joined() || is_away;
         prop_assert_eq!(join.poll_timeout().is_none(), is_idle);
         let expiry = buffer.expiry().into_iter().chain(retries.expiry()).min();
         let is_swept = |at: Instant| socket.sweep.is_some_and(|sweep| sweep <= at.max(now + SWEEP));
@@ -1442,6 +1448,8 @@ mod operations {
                     socket.handle_lost(now, Reason::PingTimeout, again);
                     gone = epoch;
                 }
+                Operation::LetGo => drop(socket.let_go()),
+                Operation::Wake => drop(socket.wake()),
                 Operation::Join => drop(socket.join(now)),
                 Operation::Leave => socket.leave(Reason::ClientDisconnect),
                 Operation::TakeUnsent => drop(socket.take_unsent(&EmitError::Discarded)),

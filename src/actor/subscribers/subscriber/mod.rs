@@ -26,7 +26,7 @@ use crate::{
         journal::counted,
         subscribers::{
             interests::{Interests, Notice, Part},
-            policy::{Overflow, SubscriptionId},
+            policy::{Overflow, Overrun, SubscriptionId},
             sent::{Fence, Sent},
         },
     },
@@ -256,10 +256,19 @@ impl Subscriber {
         self.overflow = overflow;
     }
 
-    /// Whether the namespace is to be left, since events come too fast.
-    pub(crate) fn is_overrun(&self) -> bool {
-        let Overflow::Disconnect { waiting } = self.overflow else { return false };
-        self.events > waiting || self.sheds
+    /// What is to be done since events come too fast, if anything.
+    pub(crate) fn overrun(&self) -> Option<Overrun> {
+        let (waiting, overrun) = match self.overflow {
+            Overflow::Pause | Overflow::DropNewest { .. } => return None,
+            Overflow::Disconnect { waiting } => (waiting, Overrun::Leave),
+            Overflow::LetGo { waiting } => (waiting, Overrun::LetGo),
+        };
+        (self.events > waiting || self.sheds).then_some(overrun)
+    }
+
+    /// Whether the namespace is not to be joined again yet, after it was let go of for this one.
+    pub(crate) fn holds_off(&self) -> bool {
+        matches!(self.overflow, Overflow::LetGo { .. }) && self.is_behind()
     }
 
     /// Takes away what came from the call of that number, which is one of its calls. Ends it, unless that is
@@ -384,7 +393,7 @@ impl Subscriber {
     /// The same for one that is known to be wanted.
     pub(crate) fn take(&mut self, notice: Notice) {
         // A subscriber to one message does not miss it.
-        let misses = self.term != Lifetime::Once && (self.sheds || self.drops_newest());
+        let misses = self.term != Lifetime::Once && (self.discards() || self.drops_newest());
         if self.term == Lifetime::Once {
             self.term = Lifetime::Over;
         }
@@ -414,6 +423,12 @@ impl Subscriber {
 
     fn lose(&mut self, events: u64) {
         self.missed = self.missed.saturating_add(events);
+    }
+
+    /// Whether what comes is discarded, until it gets something done. For who needs every event, the
+    /// connection is let go of instead.
+    fn discards(&self) -> bool {
+        self.sheds && !matches!(self.overflow, Overflow::LetGo { .. })
     }
 
     /// Whether the actor takes this message now.
@@ -494,7 +509,9 @@ impl Subscriber {
             return false;
         }
         self.sheds = true;
-        self.discard_newest(room);
+        if self.discards() {
+            self.discard_newest(room);
+        }
         true
     }
 

@@ -69,7 +69,7 @@ fn taker() -> (Subscriber, Addr<Taker>, Notes) {
 
 fn event(number: usize) -> Notice {
     let payload = encode_event(&number.to_string(), &()).unwrap();
-    Notice::Event(Event { namespace: "/".into(), payload, answer: None })
+    Notice::Event(Event { namespace: "/".into(), payload, answer: None, is_recoverable: false })
 }
 
 fn gone() -> Notice {
@@ -270,7 +270,7 @@ async fn the_newest_are_dropped_and_said_to_be_in_their_place() {
     settle(&mut subscriber).await;
     let expected = ["0", "1", "2", "3", "4", "-5-0", "gone", "10", "11", "-8-0", "20"];
     assert_eq!(*notes.borrow(), expected);
-    assert!(!subscriber.is_overrun());
+    assert_eq!(subscriber.overrun(), None);
 }
 
 #[actix::test]
@@ -279,19 +279,19 @@ async fn a_subscriber_is_overrun_when_it_says_so() {
     subscriber.set_overflow(Overflow::Disconnect { waiting: 3 });
     for number in 0..5 {
         subscriber.offer(&event(number));
-        assert!(!subscriber.is_overrun());
+        assert_eq!(subscriber.overrun(), None);
     }
     subscriber.offer(&event(5));
-    assert!(subscriber.is_overrun());
+    assert_eq!(subscriber.overrun(), Some(Overrun::Leave));
     settle(&mut subscriber).await;
-    assert!(!subscriber.is_overrun());
+    assert_eq!(subscriber.overrun(), None);
     assert_eq!(*notes.borrow(), ["0", "1", "2", "3", "4", "5"]);
 
     for number in 6..9 {
         subscriber.offer(&event(number));
     }
     assert!(subscriber.shed(true, ROOM));
-    assert!(subscriber.is_overrun(), "the next one would be missing");
+    assert_eq!(subscriber.overrun(), Some(Overrun::Leave), "the next one would be missing");
 }
 
 #[actix::test]
@@ -340,7 +340,7 @@ async fn an_actor_that_drops_its_response_is_not_dead() {
 /// An event with so many bytes.
 fn large(bytes: usize) -> Notice {
     let payload = encode_event("large", &"x".repeat(bytes)).unwrap();
-    Notice::Event(Event { namespace: "/".into(), payload, answer: None })
+    Notice::Event(Event { namespace: "/".into(), payload, answer: None, is_recoverable: false })
 }
 
 #[actix::test]
