@@ -113,9 +113,10 @@
 //!
 //! The client logs through the [`log`] crate. Lost data are warnings. The begin and end of sessions are infos.
 //! Of several failures in a row to connect, the first is a warning, with its reason, the server's words, and
-//! the time of the next attempt. Each line begins with the `host:port` of the connection, followed by the
-//! namespace if it is about one. A line has at most 600 bytes. Of lines of one kind that come again and again, ten are
-//! written, and then one in ten seconds, with the number of the others. Arguments, credentials and session ids are never logged.
+//! the time of the next attempt. Each line begins with the [name](ClientBuilder::name) of the client (by default the
+//! `host:port` of the server), followed by the namespace if it is about one: `localhost:3000/shop: joined`. A line
+//! has at most 600 bytes. Of lines of one kind that come again and again, ten are written, and then one in ten
+//! seconds, with the number of the others. Arguments, credentials and session ids are never logged.
 //!
 //! # Which server?
 //!
