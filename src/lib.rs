@@ -116,7 +116,7 @@
 //!
 //! # Logging
 //!
-//! The client logs through the [`log`] crate. Lost data are warnings. The begin and end of sessions are infos.
+//! The client logs through the crate [`log`](https://docs.rs/log). Lost data are warnings. The begin and end of sessions are infos.
 //! Of several failures in a row to connect, the first is a warning, with its reason, the server's words, and
 //! the time of the next attempt. Each line begins with the [name](ClientBuilder::name) of the client (by default the
 //! `host:port` of the server), followed by the namespace if it is about one: `localhost:3000/shop: joined`. A line

@@ -1,4 +1,6 @@
-//! Questions and answers: acknowledgements in both directions. (This module is a page to read; it has no items.)
+//! Questions and answers: acknowledgements in both directions.
+//!
+//! (This module is a page to read; it has no items.)
 //!
 //! # Asking the server
 //!
@@ -86,5 +88,5 @@
 //! An actor answers by what its handler returns: see [`Socket::answer`](crate::Socket::answer). It may return a future; up to 64
 //! questions are open at a time. An `Err`, a panic, or the end of the actor sends `{"error":"…"}`.
 //!
-//! Do not await an answer of the server in the handler of an actor that has to get further messages meanwhile: spawn it.
-//! Answers do not pass through the mailbox of the actor, so there is no deadlock, only a delay.
+//! Do not await an answer of the server in the handler of an actor that hears of events: spawn it. While the handler waits, events
+//! pile up for the actor; when the connection stops reading for that, the answer does not come either, until the question's time is up.

@@ -1,4 +1,6 @@
-//! Actors that subscribe: mailboxes, slow subscribers, arbiters. (This module is a page to read; it has no items.)
+//! Actors that subscribe: mailboxes, slow subscribers, arbiters.
+//!
+//! (This module is a page to read; it has no items.)
 //!
 //! An actor that [subscribes](crate::Socket::subscribe) gets messages in its mailbox, as from any other actor. The client never uses
 //! `do_send`: when the mailbox is full, messages wait in the namespace, in order and within bounds.

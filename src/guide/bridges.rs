@@ -1,4 +1,6 @@
-//! Joining two servers, or two namespaces of one. (This module is a page to read; it has no items.)
+//! Joining two servers, or two namespaces of one.
+//!
+//! (This module is a page to read; it has no items.)
 //!
 //! A [`Bridge`](crate::Bridge) emits each event of one side to the other, with acknowledgements and attachments, without decoding it:
 //!
@@ -48,7 +50,7 @@
 //! | [`heard`](crate::BridgeCounts::heard), [`passed`](crate::BridgeCounts::passed), [`written`](crate::BridgeCounts::written) | all is well |
 //! | [`filtered`](crate::BridgeCounts::filtered), [`echoes`](crate::BridgeCounts::echoes) | the route, or the memory for echoes, held events back |
 //! | [`refused`](crate::BridgeCounts::refused) | the other side did not take them: it has ended, or they are too large for it |
-//! | [`discarded`](crate::BridgeCounts::discarded) | taken, and never sent: that client was shut down |
+//! | [`discarded`](crate::BridgeCounts::discarded) | taken, and never sent, for instance since that client was shut down |
 //! | [`missed`](crate::BridgeCounts::missed) | the other side was too slow for too long |
 //! | [`unanswered`](crate::BridgeCounts::unanswered) | no answer came in time |
 //!

@@ -1,4 +1,6 @@
-//! Arguments whose types are known at run time only. (This module is a page to read; it has no items.)
+//! Arguments whose types are known at run time only.
+//!
+//! (This module is a page to read; it has no items.)
 //!
 //! [`Value`](crate::Value) is one argument: a JSON value, or an attachment. [`Args`](crate::Args) is a list of them, as many as
 //! there are. Both work wherever a type works: alone, in tuples, in fields of structs. This program runs:
@@ -75,10 +77,11 @@
 //! | | JavaScript gets |
 //! |---|---|
 //! | `socket.emit("photo", Bytes::from(jpeg))`, `Value::from(Bytes::from(jpeg))` | a `Buffer` or `ArrayBuffer` |
-//! | `socket.emit("photo", jpeg)` with a `Vec<u8>` | an array of numbers, four times as long on the wire |
+//! | `socket.emit("photo", jpeg)` with a `Vec<u8>` | an array of numbers, up to four times as long |
 //! | `Value::from(jpeg)` with a `Vec<u8>` | nothing: it does not compile, as it could mean either |
 //!
-//! The other way round, `Bytes` reads attachments only, and a `Vec<u8>` reads arrays only: the error says which of the two came.
+//! The other way round, `Bytes` reads an attachment, and also an array of numbers and the bytes of a text; a `Vec<u8>` reads an
+//! array only. A `Value` shows which of them came.
 //!
 //! # Limits
 //!

@@ -1,4 +1,6 @@
-//! Receiving and sending events, by name or as types of your own. (This module is a page to read; it has no items.)
+//! Receiving and sending events, by name or as types of your own.
+//!
+//! (This module is a page to read; it has no items.)
 //!
 //! | I want | use |
 //! |---|---|

@@ -1,8 +1,10 @@
-//! What a client is doing: the log, and numbers for Prometheus. (This module is a page to read; it has no items.)
+//! What a client is doing: the log, and numbers for Prometheus.
+//!
+//! (This module is a page to read; it has no items.)
 //!
 //! # The log
 //!
-//! The library writes through the [`log`] crate, so any logger works. With `env_logger`:
+//! The library writes through the crate [`log`](https://docs.rs/log), so any logger works. With `env_logger`:
 //!
 //! ```no_run
 //! fn main() {
@@ -14,7 +16,7 @@
 //! In a program with `tracing`, `tracing_subscriber::fmt().init()` takes the lines as well (its feature `tracing-log`, on by default).
 //!
 //! ```text
-//! INFO  upstream-7: connected to 10.0.0.7:3000, Engine.IO 4
+//! INFO  upstream-7: connected to 10.0.0.7:3000, Engine.IO 4 (servers 3.x and 4.x)
 //! INFO  upstream-7/shop: joined
 //! WARN  upstream-7/shop: the event "price" is no shop::Price: invalid type: string, expected f64
 //! INFO  upstream-7: connection ended: no heartbeat from the server in time

@@ -1,5 +1,6 @@
-//! Moving here from another client: the same program, side by side. (This module is a page to read; it has no
-//! items.)
+//! Moving here from another client: the same program, side by side.
+//!
+//! (This module is a page to read; it has no items.)
 //!
 //! The program: connect with a token, hear of prices, ask for the stock with a second as the time limit, answer the server,
 //! and leave.

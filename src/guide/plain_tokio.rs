@@ -1,4 +1,6 @@
-//! From a program that is not on actix: `#[tokio::main]`, axum, threads. (This module is a page to read; it has no items.)
+//! From a program that is not on actix: `#[tokio::main]`, axum, threads.
+//!
+//! (This module is a page to read; it has no items.)
 //!
 //! The client needs an actix system, which is a single-threaded tokio runtime with arbiters. A program with a runtime of its own
 //! starts one on a thread, once. All handles are `Send + Sync` and work from every thread and every runtime. This program runs:

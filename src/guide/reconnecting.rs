@@ -1,4 +1,6 @@
-//! Losing a connection and getting it back. (This module is a page to read; it has no items.)
+//! Losing a connection and getting it back.
+//!
+//! (This module is a page to read; it has no items.)
 //!
 //! By default, a client tries for ever: the first connection, too. Nothing has to be done for that; events that are emitted meanwhile
 //! wait in a bounded buffer. This page is about the settings.

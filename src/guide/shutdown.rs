@@ -1,4 +1,6 @@
-//! Ctrl-C and the end of a program. (This module is a page to read; it has no items.)
+//! Ctrl-C and the end of a program.
+//!
+//! (This module is a page to read; it has no items.)
 //!
 //! A client lives as long as a handle to it ([`Client`](crate::Client), [`Socket`](crate::Socket), or an answer that is waited for) and its
 //! actix system. `main` has to wait for something, and then end it:

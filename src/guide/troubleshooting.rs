@@ -1,4 +1,6 @@
-//! What an error or a line of the log means, and what to do. (This module is a page to read; it has no items.)
+//! What an error or a line of the log means, and what to do.
+//!
+//! (This module is a page to read; it has no items.)
 //!
 //! # Seeing what goes on
 //!
@@ -79,7 +81,7 @@
 //! | 404, 405, 426 | the [`path`](crate::ClientBuilder::path): `/socket.io/` unless the server sets another |
 //! | 407 | a proxy on the way wants credentials: [`guide::getting_through`](crate::guide::getting_through) |
 //! | 429 | nothing: the client waits as long as the server says |
-//! | 502, 503, 504 | the balancer has no server to pass the request on to: nothing, or look there |
+//! | 502, 503, 504 | nothing, as the client tries again: the balancer has no server to pass the request on to |
 //!
 //! ## Engine.IO
 //!
