@@ -7,10 +7,8 @@
 //! The library writes through the crate [`log`](https://docs.rs/log), so any logger works. With `env_logger`:
 //!
 //! ```no_run
-//! fn main() {
-//!     // RUST_LOG=actix_socketio=debug shows everything.
-//!     env_logger::init_from_env(env_logger::Env::default().default_filter_or("info"));
-//! }
+//! // RUST_LOG=actix_socketio=debug shows everything.
+//! env_logger::init_from_env(env_logger::Env::default().default_filter_or("info"));
 //! ```
 //!
 //! In a program with `tracing`, `tracing_subscriber::fmt().init()` takes the lines as well (its feature `tracing-log`, on by default).

@@ -75,7 +75,7 @@
 //! What is different: a question has a time limit always (30 seconds); buffers are bounded, and a full one is an error; joining has a
 //! time limit; the default is a websocket first, and polling where none can be opened.
 //!
-//! # From rust_socketio
+//! # From `rust_socketio`
 //!
 //! ```rust,ignore
 //! let shop = ClientBuilder::new("http://localhost:3000")
@@ -132,7 +132,7 @@
 //! shop, err := c.Of("shop")
 //! select { // or events may be lost
 //! case <-ctx.Done():
-//! 	return ctx.Err()
+//!     return ctx.Err()
 //! case <-shop.Ready():
 //! }
 //! err = shop.Emit("fleet", 100)

@@ -62,7 +62,7 @@ impl ClientBuilder {
         };
         let (credentials, provider) = self.auth.build().map_err(BuildError::Auth)?;
         let headers = Headers::new(self.headers, self.headers_with)?;
-        let name = self.name.map_or_else(|| endpoint.authority(), |name| name);
+        let name = self.name.unwrap_or_else(|| endpoint.authority());
         let name = ByteString::from(name);
         // A part of the time, so that the error can name the proxy.
         let quarter = self.connect_timeout.checked_div(4).unwrap_or_default();
