@@ -4,7 +4,7 @@
 
 mod support;
 
-use std::{collections::BTreeSet, net::TcpListener, time::Duration};
+use std::{collections::BTreeSet, fs, net::TcpListener, path::Path, time::Duration};
 
 use actix_socketio::{
     Bridge, Client, NamedEvent, Reconnect, Route, Transport,
@@ -39,9 +39,42 @@ fn nowhere() -> String {
     format!("http://{}", listener.local_addr().unwrap())
 }
 
+/// The code of the library, without its pages: each piece of text in one line.
+fn sources(folder: &Path, text: &mut String) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() && !path.ends_with("guide") {
+            sources(&path, text);
+        } else if path.is_file() {
+            let code = fs::read_to_string(&path).unwrap();
+            let lines: Vec<_> = code.split("\\\n").map(str::trim_start).collect();
+            text.push_str(&lines.concat());
+        }
+    }
+}
+
+#[test]
+fn the_page_on_troubleshooting_quotes_lines_as_they_are() {
+    let base = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let page = fs::read_to_string(base.join("guide/troubleshooting.rs")).unwrap();
+    let section = page.split("//! # ").find(|section| section.starts_with("Lines of the log\n"));
+    let lines: Vec<_> =
+        section.unwrap().lines().filter_map(|line| line.strip_prefix("//! | `")).collect();
+    assert!(lines.len() > 10);
+    let mut code = String::new();
+    sources(&base, &mut code);
+    for line in lines {
+        let (line, _) = line.split_once('`').unwrap();
+        for part in line.split('…').map(str::trim).filter(|part| part.len() > 3) {
+            assert!(code.contains(part), "no line of the log has {part:?}");
+        }
+    }
+}
+
 /// Who a client and its namespaces are in the log, after all that can happen to them.
 async fn lived(url: &str, name: Option<&str>) -> (String, BTreeSet<String>) {
     let before = logged::lines().len();
+    let begin = name.map_or_else(|| url.trim_start_matches("http://").to_owned(), str::to_owned);
     let busy = Scripted::start();
     busy.refuse_next(503, "busy");
     let proxy = Proxy::start(node::server(Line::V4).port());
@@ -66,7 +99,7 @@ async fn lived(url: &str, name: Option<&str>) -> (String, BTreeSet<String>) {
     let mut on_foo = Recorder::of(&foo);
     on_root.next_ready().await;
     on_foo.next_ready().await;
-    assert_eq!(client.name(), name.unwrap_or(url.trim_start_matches("http://")));
+    assert_eq!(client.name(), begin);
     eventually("an upgrade", || client.transport() == Some(Transport::WebSocket)).await;
     foo.emit("dropped", ()).unwrap_err();
     foo.emit("panics", ()).unwrap_err();
@@ -88,7 +121,6 @@ async fn lived(url: &str, name: Option<&str>) -> (String, BTreeSet<String>) {
     within(client.shutdown(Duration::ZERO)).await;
 
     let lines = logged::lines().split_off(before);
-    let begin = name.map_or_else(|| url.trim_start_matches("http://").to_owned(), str::to_owned);
     let namespaces = lines.iter().map(|line| {
         let (who, _) = line.split_once(": ").unwrap_or_else(|| panic!("{line}"));
         who.strip_prefix(&begin).unwrap_or_else(|| panic!("{line}")).to_owned()

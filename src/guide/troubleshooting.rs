@@ -43,7 +43,7 @@
 //! | [`SessionUnknown`](crate::Reason::SessionUnknown) | `the server does not know the session: …` | several servers behind one address: sticky sessions at the balancer, or [`transports([Transport::WebSocket])`](crate::ClientBuilder::transports) |
 //! | [`TooLargeForServer`](crate::Reason::TooLargeForServer) | `the server refused a message as too large` | a larger `maxHttpBufferSize` at the server, or [pieces](crate::guide::uploads) |
 //! | [`TooLarge`](crate::Reason::TooLarge) | `the server sent a message of more than … bytes` | [`max_message_size`](crate::ClientBuilder::max_message_size) |
-//! | [`Protocol`](crate::Reason::Protocol) | `the server broke the protocol: …` | often the other [`parser`](crate::ClientBuilder::parser), or something on the way that is no Socket.IO server. The text is a [`ProtocolError`](crate::ProtocolError); [`AttachmentsMissing`](crate::ProtocolError::AttachmentsMissing) and [`TooManyAttachments`](crate::ProtocolError::TooManyAttachments) are limits with an option |
+//! | [`Protocol`](crate::Reason::Protocol) | `the server broke the protocol: …` | often the other [`parser`](crate::ClientBuilder::parser), or something on the way that is no Socket.IO server. The text is a [`ProtocolError`](#a-broken-protocol-protocolerror) |
 //! | [`Connect`](crate::Reason::Connect) | `no connection: …` | see the next table |
 //! | [`Provider`](crate::Reason::Provider) | `a provider of the application failed: …` | the text is that of your own `auth_with`, `headers_with` or `query_with` |
 //! | [`Middleware`](crate::Reason::Middleware) | `a middleware stopped the request to join: …` | the text is that of your own [middleware](crate::middleware) |
@@ -179,6 +179,54 @@
 //! | [`PayloadTooLarge`](crate::AnswerError::PayloadTooLarge) | `a message of … bytes, and the server takes …` | a smaller answer |
 //! | [`TooManyAttachments`](crate::AnswerError::TooManyAttachments) | `… attachments, and option max_attachments allows …` | fewer |
 //!
+//! # A broken protocol: `ProtocolError`
+//!
+//! A server that does this has a bug, has another [`parser`](crate::ClientBuilder::parser), or is none: report it with what it sends.
+//! Two are limits with an option.
+//!
+//! | error | printed | what to do |
+//! |---|---|---|
+//! | [`Empty`](crate::ProtocolError::Empty) | `an empty message` | – |
+//! | [`UnknownEngineType`](crate::ProtocolError::UnknownEngineType) | `unknown Engine.IO packet type …` | the parser; or a plain websocket server |
+//! | [`Base64`](crate::ProtocolError::Base64) | `an attachment in broken base64` | – |
+//! | [`Handshake`](crate::ProtocolError::Handshake) | `unusable handshake: …` | the URL and the path |
+//! | [`Utf8`](crate::ProtocolError::Utf8) | `text that is not UTF-8` | – |
+//! | [`WebSocket`](crate::ProtocolError::WebSocket) | `illegal websocket frames: …` | a proxy on the way that changes them |
+//! | [`Polling`](crate::ProtocolError::Polling) | `a malformed answer to a poll: …` | a proxy on the way that changes answers |
+//! | [`UnknownType`](crate::ProtocolError::UnknownType) | `unknown packet type …` | the parser |
+//! | [`Attachments`](crate::ProtocolError::Attachments) | `malformed number of attachments` | – |
+//! | [`TooManyAttachments`](crate::ProtocolError::TooManyAttachments) | `more than … attachments` | [`max_attachments`](crate::ClientBuilder::max_attachments) |
+//! | [`AttachmentsMissing`](crate::ProtocolError::AttachmentsMissing) | `attachments that never came` | a slow line: [`attachment_timeout`](crate::ClientBuilder::attachment_timeout) |
+//! | [`Namespace`](crate::ProtocolError::Namespace) | `a namespace of more than … bytes` | – |
+//! | [`TooLong`](crate::ProtocolError::TooLong) | `a … of more than … bytes` | – |
+//! | [`Json`](crate::ProtocolError::Json) | `malformed JSON: …` | attachments from socketioxide 0.18 by polling: use a websocket |
+//! | [`Payload`](crate::ProtocolError::Payload) | `a payload of the wrong shape` | – |
+//! | [`UnexpectedBinary`](crate::ProtocolError::UnexpectedBinary) | `an attachment that no packet announced` | the parser of the server may be msgpack |
+//! | [`UnexpectedText`](crate::ProtocolError::UnexpectedText) | `a packet where attachments were due` | – |
+//! | [`Placeholder`](crate::ProtocolError::Placeholder) | `a placeholder for an attachment that does not exist` | – |
+//! | [`Msgpack`](crate::ProtocolError::Msgpack) | `malformed msgpack packet: …` | the parser of the server may be JSON |
+//!
+//! # Lines of the log
+//!
+//! Behind the name of the client and the namespace. Where a line has a reason, that is one of those above.
+//!
+//! | line | what to do |
+//! |---|---|
+//! | `no subscriber wants … yet; it is kept for one` | nothing, if one subscribes later; else the name of the event, or the namespace |
+//! | `… discarded that no subscriber wanted, the last one is …` | the same |
+//! | `the event … is no …: …` | the type does not fit the arguments: [`Undecodable`](crate::Undecodable) has the event |
+//! | `… is too slow: those that come now are discarded, and … kept for it` | [`guide::actors`](crate::guide::actors) |
+//! | `… was too slow, and missed …` | the same; [`Lagged`](crate::Lagged) tells the subscriber |
+//! | `… is gone: it has stopped, or panicked; … events for it are lost` | the actor: did it panic? |
+//! | `the function for … panicked` | the panic, which is printed above the line. The function is not called again |
+//! | `the arbiter of this client was blocked for … ms or more` | [an arbiter of its own](crate::guide::actors) for what blocks |
+//! | `auth is not sent: servers 1.x and 2.x take none for /` | [`query`](crate::ClientBuilder::query) or [`header`](crate::ClientBuilder::header) |
+//! | `the server has joined it twice` | nothing: the connection is replaced |
+//! | `lost right behind the event …, which is large` | smaller messages, or `maxHttpBufferSize` at the server |
+//! | `… buffered events were never sent` | the namespace has ended before: [`shutdown`](crate::Client::shutdown) with more time |
+//! | `the server's certificate is not checked` | remove `danger_accept_any_certificate` |
+//! | `a value of the application … (when it was dropped: …)` | a `Drop` of yours panics |
+//!
 //! # Bridges
 //!
 //! | error | printed | what to do |
@@ -206,7 +254,7 @@ mod tests {
             EngineRefusal, NamespaceError, ProxyFailure, ReadyError, Reason, StartError,
             TlsFailure, Unsendable,
         },
-        proto::{emit::Emit, reason::tests::reasons},
+        proto::{ProtocolError, emit::Emit, reason::tests::reasons},
     };
 
     /// An error of the page.
@@ -267,6 +315,11 @@ mod tests {
             NotAsked AlreadyAnswered Encode Full Closed PayloadTooLarge TooManyAttachments
         }
         BridgeError { SameNamespace ReservedName Option }
+        ProtocolError {
+            Empty UnknownEngineType Base64 Handshake Utf8 WebSocket Polling UnknownType Attachments
+            TooManyAttachments AttachmentsMissing Namespace TooLong Json Payload UnexpectedBinary
+            UnexpectedText Placeholder Msgpack
+        }
     }
 
     fn boxed<T: Listed + 'static>(errors: impl IntoIterator<Item = T>) -> Vec<Box<dyn Listed>> {
@@ -376,6 +429,27 @@ mod tests {
                 BridgeError::SameNamespace,
                 BridgeError::ReservedName(text()),
                 BridgeError::Option { name: "ack_timeout", expected: "more than zero" },
+            ]),
+            boxed([
+                ProtocolError::Empty,
+                ProtocolError::UnknownEngineType(9),
+                ProtocolError::Base64,
+                ProtocolError::Handshake(text()),
+                ProtocolError::Utf8,
+                ProtocolError::WebSocket(text()),
+                ProtocolError::Polling("no"),
+                ProtocolError::UnknownType(9),
+                ProtocolError::Attachments,
+                ProtocolError::TooManyAttachments { limit: 1 },
+                ProtocolError::AttachmentsMissing,
+                ProtocolError::Namespace,
+                ProtocolError::TooLong { what: "session id", limit: 1 },
+                ProtocolError::Json(text()),
+                ProtocolError::Payload,
+                ProtocolError::UnexpectedBinary,
+                ProtocolError::UnexpectedText,
+                ProtocolError::Placeholder,
+                ProtocolError::Msgpack(text()),
             ]),
         ]
         .into_iter()
