@@ -326,16 +326,20 @@ mod tests {
         errors.into_iter().map(|error| -> Box<dyn Listed> { Box::new(error) }).collect()
     }
 
+    fn text() -> String {
+        "text".to_owned()
+    }
+
     /// One of each variant at least.
-    fn samples() -> Vec<Box<dyn Listed>> {
-        let text = || "text".to_owned();
-        let ended = || Reason::PingTimeout;
-        let large = || Unsendable { event: text(), size: 1, attachments: 0 };
+    fn samples() -> impl Iterator<Item = Box<dyn Listed>> {
+        connections().into_iter().chain(calls())
+    }
+
+    fn connections() -> Vec<Box<dyn Listed>> {
         let failures = reasons().into_iter().filter_map(|reason| match reason {
             Reason::Connect(failure) => Some(failure),
             _ => None,
         });
-        let ready = |error| StartError::Ready { server: text(), namespace: text(), error };
         [
             boxed(failures),
             boxed(reasons()),
@@ -370,6 +374,38 @@ mod tests {
                 ProxyFailure::Socks(5),
                 ProxyFailure::Malformed(text()),
             ]),
+            boxed([
+                ProtocolError::Empty,
+                ProtocolError::UnknownEngineType(9),
+                ProtocolError::Base64,
+                ProtocolError::Handshake(text()),
+                ProtocolError::Utf8,
+                ProtocolError::WebSocket(text()),
+                ProtocolError::Polling("no"),
+                ProtocolError::UnknownType(9),
+                ProtocolError::Attachments,
+                ProtocolError::TooManyAttachments { limit: 1 },
+                ProtocolError::AttachmentsMissing,
+                ProtocolError::Namespace,
+                ProtocolError::TooLong { what: "session id", limit: 1 },
+                ProtocolError::Json(text()),
+                ProtocolError::Payload,
+                ProtocolError::UnexpectedBinary,
+                ProtocolError::UnexpectedText,
+                ProtocolError::Placeholder,
+                ProtocolError::Msgpack(text()),
+            ]),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+
+    fn calls() -> Vec<Box<dyn Listed>> {
+        let ended = || Reason::PingTimeout;
+        let large = || Unsendable { event: text(), size: 1, attachments: 0 };
+        let ready = |error| StartError::Ready { server: text(), namespace: text(), error };
+        [
             boxed([StartError::Build(BuildError::NoArbiter), ready(ReadyError::Busy)]),
             boxed([
                 ReadyError::TimedOut { last: Some(ended()) },
@@ -430,27 +466,6 @@ mod tests {
                 BridgeError::ReservedName(text()),
                 BridgeError::Option { name: "ack_timeout", expected: "more than zero" },
             ]),
-            boxed([
-                ProtocolError::Empty,
-                ProtocolError::UnknownEngineType(9),
-                ProtocolError::Base64,
-                ProtocolError::Handshake(text()),
-                ProtocolError::Utf8,
-                ProtocolError::WebSocket(text()),
-                ProtocolError::Polling("no"),
-                ProtocolError::UnknownType(9),
-                ProtocolError::Attachments,
-                ProtocolError::TooManyAttachments { limit: 1 },
-                ProtocolError::AttachmentsMissing,
-                ProtocolError::Namespace,
-                ProtocolError::TooLong { what: "session id", limit: 1 },
-                ProtocolError::Json(text()),
-                ProtocolError::Payload,
-                ProtocolError::UnexpectedBinary,
-                ProtocolError::UnexpectedText,
-                ProtocolError::Placeholder,
-                ProtocolError::Msgpack(text()),
-            ]),
         ]
         .into_iter()
         .flatten()
@@ -471,7 +486,7 @@ mod tests {
 
     #[test]
     fn the_page_has_a_row_for_each_error_with_what_it_prints() {
-        let samples = samples();
+        let samples: Vec<_> = samples().collect();
         for link in LINKS {
             printed(link);
             assert!(samples.iter().any(|sample| sample.link() == *link), "no sample of {link}");
