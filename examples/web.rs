@@ -73,7 +73,7 @@ async fn health(upstream: web::Data<Client>) -> impl Responder {
 }
 
 async fn metrics(upstream: web::Data<Client>) -> impl Responder {
-    let page = Stats::prometheus([("prices", upstream.stats())]);
+    let page = Stats::prometheus([(upstream.name(), upstream.stats())]);
     HttpResponse::Ok().content_type("text/plain; version=0.0.4").body(page)
 }
 
@@ -86,7 +86,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
     };
 
     // It need not be there yet: the client tries until it is.
-    let client = Client::builder(url).start()?;
+    let client = Client::builder(url).name("prices").start()?;
     let prices = Prices::default();
     let known = Arc::clone(&prices);
     client.socket().listen_to::<Price>().call(move |Price(what, price)| {

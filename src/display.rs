@@ -4,19 +4,20 @@ use std::fmt::{self, Write as _};
 
 use bytestring::ByteString;
 
-/// What a namespace is called.
+/// What a client, or a namespace of it, is called in the log.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Name {
-    /// `host:port` of its connection.
-    pub(crate) link: ByteString,
+    /// The option `name`, or `host:port` of the server.
+    pub(crate) client: ByteString,
+    /// Empty for what is about the whole client.
     pub(crate) namespace: ByteString,
 }
 
 /// For logs: a process may have many connections, and each a `/`.
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { link, namespace } = self;
-        f.write_str(link)?;
+        let Self { client, namespace } = self;
+        f.write_str(client)?;
         Cut { out: f, characters: MAX_SHOWN, bytes: MAX_BYTES, is_over: false }.write(namespace)
     }
 }

@@ -12,7 +12,10 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
-use crate::{display::brief, logs::repeated};
+use crate::{
+    display::brief,
+    logs::{self, repeated},
+};
 
 /// Code of the application panicked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,7 +56,7 @@ pub(crate) fn dispose<T>(value: T) {
     if let Err(panicked) = run(|| drop(value)) {
         repeated!(
             log::Level::Warn,
-            type_name::<T>(),
+            logs::NO_CLIENT; type_name::<T>(),
             "a value of the application {panicked} (when it was dropped: {})",
             name::<T>()
         );

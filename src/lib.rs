@@ -65,6 +65,9 @@
 //!
 //! # Where to find what
 //!
+//! The [guides](guide) are pages for the usual jobs, each with a program. [`guide::troubleshooting`] says what an error means,
+//! and what to do.
+//!
 //! | I want to | see |
 //! |---|---|
 //! | connect, set options | [`Client::builder`], [`ClientBuilder`] |
@@ -72,28 +75,30 @@
 //! | connect over TLS with certificates of your own, or through a proxy, a unix socket or a stream of your own | [`guide::getting_through`] |
 //! | join a namespace with credentials, middleware or options of its own | [`Client::namespace`], [`NamespaceBuilder`] |
 //! | join and leave namespaces | [`Client::of`], [`Socket::ready`], [`Socket::state`], [`Socket::disconnect`], [`Socket::connect`] |
-//! | receive events | [`Socket::subscribe`], [`Socket::subscribe_to`], [`message`] |
-//! | stop receiving, or receive too much | [`Subscription`], [`Overflow`], [`Socket::with_overflow`] |
+//! | receive events | [`guide::events`], [`Socket::subscribe`], [`Socket::subscribe_to`], [`message`] |
+//! | stop receiving, or receive too much | [`guide::actors`], [`Subscription`], [`Overflow`], [`Socket::with_overflow`] |
 //! | hear and send events as types of your own | [`message::contract`], [`Socket::on`], [`Socket::answer`], [`Socket::emit_event`], [`Socket::call`], [`Undecodable`] |
 //! | hear with a function or as a stream, by name, or once | [`Socket::listen`], [`Socket::listen_to`], [`Filter`] |
 //! | see, change, drop or answer what comes and goes | [`middleware`], [`Emitted`] |
-//! | pass events on, as they are | [`Bridge`], [`Event::to_emit`], [`Event::ack_with`] |
+//! | pass events on, as they are | [`guide::bridges`], [`Bridge`], [`Event::to_emit`], [`Event::ack_with`] |
 //! | read arguments, answer the server | [`Event::args`], [`Event::ack`], [`payload`], [`Payload`] |
-//! | read and send arguments whose type is not known | [`Value`], [`Args`] |
+//! | read and send arguments whose type is not known | [`guide::dynamic`], [`Value`], [`Args`] |
+//! | ask the server, and answer it | [`guide::acknowledgements`], [`Socket::emit_with_ack`], [`Event::ack`] |
 //! | emit events | [`Socket::emit`], [`Socket::emit_with_ack`], [`Emit`], [`Socket::recipient`] |
 //! | say how an event may wait | [`Emit`], [`Offline`], [`Written`] |
 //! | be sure that it arrives, or know that it did not | [`guide::delivery`], [`AckRequest::retries`] |
-//! | lose a connection and get it back | [`Reconnect`], [`Retry`], [`Reconnecting`], [`GaveUp`], [`Ready::recovered`] |
+//! | lose a connection and get it back | [`guide::reconnecting`], [`Reconnect`], [`Retry`], [`Reconnecting`], [`GaveUp`], [`Ready::recovered`] |
 //! | show credentials, fetch and renew them | [`guide::credentials`], [`ClientBuilder::auth`], [`auth_with`](ClientBuilder::auth_with), [`headers_with`](ClientBuilder::headers_with) |
-//! | be slow, or stop listening | [`Overflow`], [`Lagged`], [`Subscription`] |
-//! | read counters, have them read by Prometheus | [`Client::stats`], [`Stats::prometheus`] |
+//! | read the log, and counters, have them read by Prometheus | [`guide::logging`], [`Client::stats`], [`Stats::prometheus`] |
 //! | send large files | [`guide::uploads`] |
 //! | share one client among the requests of an actix-web server | [`guide::actix_web`] |
 //! | test what I have written | [`guide::testing`] |
 //! | hear of errors that a server 1.x or 2.x reports | [`ServerError`] |
 //! | know the limits of sizes, queues and times | [`ClientBuilder`](ClientBuilder#limits), the table "Bounds" of the README |
-//! | know why it ended | [`Reason`], [`error`] |
-//! | keep the program running, end it | [How long it runs](#how-long-it-runs), [`Client::shutdown`] |
+//! | know why it ended | [`guide::troubleshooting`], [`Reason`], [`error`] |
+//! | use it in a program on plain tokio | [`guide::plain_tokio`] |
+//! | come from another client | [`guide::moving`] |
+//! | keep the program running, end it | [`guide::shutdown`], [How long it runs](#how-long-it-runs), [`Client::shutdown`] |
 //!
 //! # What holds
 //!
@@ -111,11 +116,13 @@
 //!
 //! # Logging
 //!
-//! The client logs through the [`log`] crate. Lost data are warnings. The begin and end of sessions are infos.
+//! The client logs through the crate [`log`](https://docs.rs/log). Lost data are warnings. The begin and end of sessions are infos.
 //! Of several failures in a row to connect, the first is a warning, with its reason, the server's words, and
-//! the time of the next attempt. Each line begins with the `host:port` of the connection, followed by the
-//! namespace if it is about one. A line has at most 600 bytes. Of lines of one kind that come again and again, ten are
-//! written, and then one in ten seconds, with the number of the others. Arguments, credentials and session ids are never logged.
+//! the time of the next attempt. Each line begins with the [name](ClientBuilder::name) of the client (by default the
+//! `host:port` of the server), followed by the namespace if it is about one: `localhost:3000/shop: joined`. A line
+//! has at most 600 bytes. Of lines of one kind that come again and again, ten are written, and then one in ten
+//! seconds, with the number of the others. Arguments, credentials and session ids are never logged.
+//! [`guide::logging`] has the rest.
 //!
 //! # Which server?
 //!

@@ -27,33 +27,44 @@ const PAUSE: Duration = Duration::from_secs(10);
 /// The most kinds that are told apart. A server can have many namespaces.
 const MAX_KINDS: usize = 256;
 
-/// Writes a line: its level, and what `format!` takes.
+/// Writes a line: its level, who it is about ([`Name`](crate::display::Name), or the name of a client), and what
+/// `format!` takes.
 macro_rules! say {
-    ($level:expr, $($line:tt)+) => {
-        ::log::log!($level, "{}", $crate::logs::Line(::std::format_args!($($line)+)))
+    ($level:expr, $name:expr, $($line:tt)+) => {
+        ::log::log!($level, "{}", $crate::logs::Line(&$name, ::std::format_args!($($line)+)))
     };
 }
 pub(crate) use say;
 
-/// Writes a line that may come again and again: its level, what it is about, and what `format!` takes.
+/// Writes a line that may come again and again: its level, who it is about, and what `format!` takes. Lines of one
+/// place in the code about the same name count together, or also about the same value behind a semicolon.
 macro_rules! repeated {
-    ($level:expr, $about:expr, $($line:tt)+) => {
+    ($level:expr, $name:expr, $($line:tt)+) => {
+        $crate::logs::repeated!($level, $name; (), $($line)+)
+    };
+    ($level:expr, $name:expr; $about:expr, $($line:tt)+) => {
         if ::log::log_enabled!($level)
-            && let Some(more) = $crate::logs::allow((::std::file!(), ::std::line!()), $about)
+            && let name = &$name
+            && let Some(more) = $crate::logs::allow((::std::file!(), ::std::line!()), (name, $about))
         {
-            let line = $crate::logs::Line(::std::format_args!($($line)+));
+            let line = $crate::logs::Line(name, ::std::format_args!($($line)+));
             ::log::log!($level, "{line}{more}");
         }
     };
 }
 pub(crate) use repeated;
 
-/// A line of the log.
-pub(crate) struct Line<'a>(pub(crate) fmt::Arguments<'a>);
+/// Code of the application that is not asked on behalf of one client: its wakers and its values, which are woken
+/// and dropped anywhere.
+pub(crate) const NO_CLIENT: &str = "any client";
 
-impl fmt::Display for Line<'_> {
+/// A line of the log: who it is about, and the text. All lines have this form.
+pub(crate) struct Line<'a, N>(pub(crate) &'a N, pub(crate) fmt::Arguments<'a>);
+
+impl<N: fmt::Display> fmt::Display for Line<'_, N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        Cut::to(MAX_LINE, f).write(&self.0)
+        let Self(name, text) = self;
+        Cut::to(MAX_LINE, f).write(&format_args!("{name}: {text}"))
     }
 }
 
@@ -164,9 +175,9 @@ mod tests {
 
     #[test]
     fn a_line_is_one_line_and_not_long() {
-        let line = |text: &str| Line(format_args!("{text}")).to_string();
-        assert_eq!(line("as it is"), "as it is");
-        assert_eq!(line("two\nlines\u{1b}"), "two\\nlines\\u{1b}");
+        let line = |text: &str| Line(&"me", format_args!("{text}")).to_string();
+        assert_eq!(line("as it is"), "me: as it is");
+        assert_eq!(line("two\nlines\u{1b}"), "me: two\\nlines\\u{1b}");
         for text in ["x", "ä", "\n", "\u{1}", "\u{1F600}"] {
             let long = line(&text.repeat(100_000));
             assert!(long.len() < MAX_LINE + 4 && long.ends_with('…'), "{long}");

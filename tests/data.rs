@@ -86,7 +86,7 @@ async fn a_list_made_at_run_time_comes_back_value_by_value(server: &Target) {
         "text".into(),
         bytes(1).into(),
         json!({ "a": [1, -2, 0.5, true, null], "b": { "c": "é" } }).into(),
-        vec![bytes(2), bytes(3)].into(),
+        [bytes(2), bytes(3)].into_iter().collect(),
         ().into(),
         json!({ "_num": 0, "num": 0 }).into(),
         7.into(),
@@ -119,7 +119,7 @@ async fn a_list_made_at_run_time_comes_back_value_by_value(server: &Target) {
     let none: Args = within(socket.emit_with_ack("none", ())).await.unwrap();
     assert_eq!(none, Args(vec![]));
     let several: Args = within(socket.emit_with_ack("several", ())).await.unwrap();
-    assert_eq!(several.0, [1.into(), "two".into(), vec![3].into()]);
+    assert_eq!(several.0, [1.into(), "two".into(), [3].into_iter().collect()]);
 }
 
 async fn an_answer_with_the_error_first_is_read_as_a_pair(server: &Target) {

@@ -87,12 +87,21 @@ fn overflows() -> [(Overflow, Outcome); 7] {
     ]
 }
 
+/// Of 64 and 65 bytes.
+const LONGEST: &str = TOO_LONG.split_at(64).0;
+const TOO_LONG: &str = "a-name-of-sixty-five-bytes-is-one-too-many-for-the-name-of-client";
+
 fn client_edges() -> Vec<Edge<ClientBuilder>> {
     type B = ClientBuilder;
     let attempts = |builder: B, n| builder.reconnect(Reconnect::default().attempts(n));
     let delay = |builder: B, (min, max)| builder.reconnect(Reconnect::default().delay(min, max));
     let jitter = |builder: B, part| builder.reconnect(Reconnect::default().jitter(part));
     [
+        edges(
+            "name",
+            |builder: B, name: &'static str| builder.name(name),
+            [("", Refused), ("a", Works), (LONGEST, Works), (TOO_LONG, Refused), ("a\nb", Refused)],
+        ),
         edges("reconnect", attempts, REPEATS),
         edges("reconnect", delay, [((NANO, NANO), Works), ((LONG, LONG), Works)]),
         edges("reconnect", jitter, [(0.0, Works), (1.0, Works)]),

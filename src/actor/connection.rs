@@ -37,6 +37,7 @@ use crate::{
         status::ConnectionStatus,
     },
     backpressure::receive_window::{Load, ReceiveWindow},
+    display::Name,
     logs::{repeated, say},
     proto::{
         config::Config,
@@ -117,8 +118,8 @@ impl Connection {
         shutdown_inbox: ShutdownInbox,
     ) -> Self {
         Self {
+            journal: Journal::new(config.name.clone(), targets.at(0)),
             core: proto::Connection::new(config, seed),
-            journal: Journal::new(targets.at(0)),
             targets,
             status,
             counters,
@@ -193,11 +194,10 @@ impl Connection {
             match event {
                 Event::Packet(packet) => self.collect(packet),
                 Event::Unreadable(error) => {
-                    let link = self.journal.link();
                     repeated!(
                         log::Level::Warn,
-                        link,
-                        "{link}: the server sent a broken event: {error}"
+                        self.journal.client(),
+                        "the server sent a broken event: {error}"
                     );
                 }
                 Event::Greeted(session) => {
@@ -262,8 +262,8 @@ impl Connection {
             // Old servers put every client into "/", wanted or not.
             say!(
                 log::Level::Debug,
-                "{}: a packet for a namespace that is not joined",
-                self.journal.link()
+                self.journal.client(),
+                "a packet for a namespace that is not joined"
             );
             return;
         };
@@ -314,7 +314,8 @@ impl Connection {
         self.children.retain(|name, child| {
             let lives = child.addr.connected();
             if !lives {
-                say!(log::Level::Debug, "{name}: its actor has ended");
+                let (client, namespace) = (self.journal.client().clone(), name.clone());
+                say!(log::Level::Debug, Name { client, namespace }, "its actor has ended");
             }
             lives
         });

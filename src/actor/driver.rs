@@ -141,7 +141,8 @@ impl Driver {
             (Action::Dial(protocol), link) => {
                 self.hang_up(link, cx);
                 self.turn_to(core.endpoint());
-                say!(log::Level::Debug, "{}: dialling", self.dialer.authority());
+                let target = self.dialer.target();
+                say!(log::Level::Debug, target.client, "dialling {}", target.endpoint.authority());
                 let dial =
                     DialContext { attempt: core.attempt(), reason: core.last_reason().cloned() };
                 let dialling =
@@ -301,11 +302,10 @@ impl ActorFuture<Connection> for Driver {
         if let Some(late) = self.watch.handle_timeout(now, connection.core.ping_timeout()) {
             repeated!(
                 log::Level::Warn,
-                connection.journal.link(),
-                "{}: the arbiter of this client was blocked for {} ms or more: pings go unanswered \
+                connection.journal.client(),
+                "the arbiter of this client was blocked for {} ms or more: pings go unanswered \
                  then, and the server ends the connection. What takes long is for another arbiter \
                  (actix::Arbiter), or for actix_rt's spawn_blocking",
-                connection.journal.link(),
                 late.as_millis()
             );
         }
@@ -392,6 +392,7 @@ mod tests {
         // It takes connections and never says a word.
         let server = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let target = Target {
+            client: "client".into(),
             endpoint: Endpoint {
                 is_secure: false,
                 host: url::Host::Ipv4(Ipv4Addr::LOCALHOST),
@@ -407,6 +408,7 @@ mod tests {
         };
         let targets = Targets::new(target, Vec::new());
         let config = Config {
+            name: "client".into(),
             max_payload: None,
             pin: None,
             parser: Parser::default(),

@@ -31,10 +31,10 @@ fn rounded(delay: Duration) -> Duration {
 
 #[derive(Debug)]
 pub(crate) struct Journal {
+    /// The name of the client in the log.
+    client: ByteString,
     /// `http://host:port/path/`
     url: String,
-    /// `host:port`
-    link: ByteString,
     /// There has been a handshake.
     is_up: bool,
     /// There was none in the attempt that has just ended.
@@ -47,10 +47,10 @@ pub(crate) struct Journal {
 }
 
 impl Journal {
-    pub(crate) fn new(target: &Target) -> Self {
+    pub(crate) fn new(client: ByteString, target: &Target) -> Self {
         Self {
+            client,
             url: target.endpoint.url(),
-            link: target.endpoint.authority().into(),
             is_up: false,
             has_failed: false,
             failing: None,
@@ -58,9 +58,9 @@ impl Journal {
         }
     }
 
-    /// How the connection is called in logs.
-    pub(crate) fn link(&self) -> &ByteString {
-        &self.link
+    /// The name of the client in the log.
+    pub(crate) fn client(&self) -> &ByteString {
+        &self.client
     }
 
     /// The server refused, and said this.
@@ -78,8 +78,9 @@ impl Journal {
     pub(crate) fn connected(&mut self, target: &Target, protocol: Protocol, transport: Transport) {
         self.greeted();
         let server = target.endpoint.authority();
-        let to = if server == *self.link { String::new() } else { format!(" to {server}") };
-        let link = &self.link;
+        // A name that is its server's says that already.
+        let is_said = server == *self.client;
+        let to = if is_said { String::new() } else { format!(" to {server}") };
         let by = match transport {
             Transport::WebSocket => "",
             Transport::Polling => ", by polling",
@@ -87,15 +88,19 @@ impl Journal {
         match self.failing.take() {
             Some((count, _)) => {
                 let attempts = counted(count, "failed attempt");
-                say!(log::Level::Info, "{link}: connected{to} after {attempts}, {protocol}{by}");
+                say!(
+                    log::Level::Info,
+                    self.client,
+                    "connected{to} after {attempts}, {protocol}{by}"
+                );
             }
-            None => say!(log::Level::Info, "{link}: connected{to}, {protocol}{by}"),
+            None => say!(log::Level::Info, self.client, "connected{to}, {protocol}{by}"),
         }
     }
 
     /// A websocket has taken the place of polling.
     pub(crate) fn upgraded(&self) {
-        say!(log::Level::Info, "{}: upgraded to a websocket", self.link);
+        say!(log::Level::Info, self.client, "upgraded to a websocket");
     }
 
     /// The connection is gone, or did not come about. What there is to say of an attempt that failed,
@@ -103,9 +108,9 @@ impl Journal {
     pub(crate) fn lost(&mut self, reason: &Reason, again: bool) {
         self.has_failed = !std::mem::take(&mut self.is_up) && *reason != Reason::Shutdown;
         if let Reason::Connect(ConnectFailure::Parser(_)) = reason {
-            say!(log::Level::Warn, "{}: {reason}", self.link);
+            say!(log::Level::Warn, self.client, "{reason}");
         } else if !self.has_failed {
-            say!(log::Level::Info, "{}: connection ended: {reason}", self.link);
+            say!(log::Level::Info, self.client, "connection ended: {reason}");
         } else if !again {
             self.failed(reason, format_args!("no further attempt"));
         }
@@ -116,8 +121,8 @@ impl Journal {
     pub(crate) fn passed(&mut self, target: &Target, reason: &Reason) {
         let says = self.says();
         let level = if self.failing.is_none() { log::Level::Warn } else { log::Level::Debug };
-        let url = target.endpoint.url();
-        say!(level, "{url}: {reason}{says}; the next server is tried");
+        let what = no_connection(&target.endpoint.url(), reason);
+        say!(level, self.client, "{what}{says}; the next server is tried");
     }
 
     /// The words of the server that has refused.
@@ -132,7 +137,7 @@ impl Journal {
         if self.has_failed {
             self.failed(reason, format_args!("retry {attempt} in {delay:?}"));
         } else {
-            say!(log::Level::Info, "{}: retry {attempt} in {delay:?}", self.link);
+            say!(log::Level::Info, self.client, "retry {attempt} in {delay:?}");
         }
     }
 
@@ -146,12 +151,21 @@ impl Journal {
             }
         };
         self.failing = Some((count, reason.clone()));
-        say!(level, "{}: {reason}{says}; {next}", self.url);
+        say!(level, self.client, "{}{says}; {next}", no_connection(&self.url, reason));
     }
 
     /// No more attempts are made.
     pub(crate) fn gave_up(&self, attempts: u32, reason: &Reason) {
         let attempts = counted(attempts, "attempt");
-        say!(log::Level::Warn, "{}: gave up after {attempts} to connect: {reason}", self.url);
+        let what = no_connection(&self.url, reason);
+        say!(log::Level::Warn, self.client, "gave up after {attempts}: {what}");
+    }
+}
+
+/// That there is no connection to this server, and why.
+fn no_connection(url: &str, reason: &Reason) -> String {
+    match reason {
+        Reason::Connect(failure) => format!("no connection to {url}: {failure}"),
+        reason => format!("no connection to {url}: {reason}"),
     }
 }

@@ -174,14 +174,17 @@ impl Namespace {
                 }
                 namespace::Event::Answered(waiter, outcome) => waiter.settle(outcome),
                 namespace::Event::Ready { sid, recovered } => self.is_ready(sid, recovered),
-                namespace::Event::ConnectError(reason) => self.is_not_joined(reason),
+                namespace::Event::ConnectError(reason) => {
+                    if matches!(reason, Reason::ClientDisconnect | Reason::Shutdown) {
+                        say!(log::Level::Debug, self.label(), "left before it was joined");
+                    } else {
+                        repeated!(log::Level::Warn, self.label(), "not joined: {reason}");
+                    }
+                    self.note_failure(&reason);
+                    self.publisher.not_joined(reason, self.core.ended().is_some());
+                }
                 namespace::Event::Disconnected(reason) => {
-                    repeated!(
-                        log::Level::Info,
-                        self.label(),
-                        "{}: disconnected: {reason}",
-                        self.label()
-                    );
+                    repeated!(log::Level::Info, self.label(), "disconnected: {reason}");
                     self.note_failure(&reason);
                     self.publisher.disconnected(reason, self.core.ended().is_none());
                 }
@@ -189,8 +192,7 @@ impl Namespace {
                     repeated!(
                         log::Level::Info,
                         self.label(),
-                        "{}: attempt {attempt} to join in {delay:?}",
-                        self.label()
+                        "attempt {attempt} to join in {delay:?}"
                     );
                     self.tell_retrying(attempt, delay, reason);
                 }
@@ -198,28 +200,21 @@ impl Namespace {
                     repeated!(
                         log::Level::Warn,
                         self.label(),
-                        "{}: gave up after {attempts} attempts: {reason}",
-                        self.label()
+                        "gave up after {attempts} attempts: {reason}"
                     );
                     self.publisher.gave_up(attempts, reason);
                 }
                 namespace::Event::Rejoin => self.ask_to_join(),
                 namespace::Event::AuthUnused => self.warn_of_auth(),
                 namespace::Event::JoinedTwice { epoch } => {
-                    repeated!(
-                        log::Level::Warn,
-                        self.label(),
-                        "{}: the server has joined it twice",
-                        self.label()
-                    );
+                    repeated!(log::Level::Warn, self.label(), "the server has joined it twice");
                     self.connection.do_send(FromNamespace::Replace { epoch });
                 }
                 namespace::Event::ServerError(error) => {
                     repeated!(
                         log::Level::Warn,
                         self.label(),
-                        "{}: the server reports an error: {error}",
-                        self.label()
+                        "the server reports an error: {error}"
                     );
                     self.publisher.server_error(error);
                 }
@@ -227,19 +222,19 @@ impl Namespace {
                     let (name, event) = (self.label(), Excerpt(&event.event));
                     repeated!(
                         log::Level::Warn,
-                        self.label(),
-                        "{name}: lost right behind the event {event}, which is large: the server may not take that much (maxHttpBufferSize)"
+                        name,
+                        "lost right behind the event {event}, which is large: the server may not take that much (maxHttpBufferSize)"
                     );
                 }
                 namespace::Event::Unsendable(event) => {
-                    repeated!(log::Level::Warn, self.label(), "{}: {event}", self.label());
+                    repeated!(log::Level::Warn, self.label(), "{event}");
                 }
                 namespace::Event::TooLarge { size, limit } => {
                     let name = self.label();
                     repeated!(
                         log::Level::Warn,
-                        self.label(),
-                        "{name}: {size} bytes were not sent: the server takes {limit}"
+                        name,
+                        "{size} bytes were not sent: the server takes {limit}"
                     );
                 }
             }
@@ -252,8 +247,7 @@ impl Namespace {
             repeated!(
                 log::Level::Warn,
                 self.label(),
-                "{}: auth is not sent: servers 1.x and 2.x take none for /; use `query` or `header` (or `query_with`, `headers_with`)",
-                self.label()
+                "auth is not sent: servers 1.x and 2.x take none for /; use `query` or `header` (or `query_with`, `headers_with`)"
             );
         }
     }
@@ -269,24 +263,13 @@ impl Namespace {
         repeated!(
             log::Level::Info,
             self.label(),
-            "{}: joined{}",
-            self.label(),
+            "joined{}",
             if recovered { ", session recovered" } else { "" }
         );
         self.failure = Failure::default();
         let ready = Ready { namespace: self.name().clone(), sid, protocol, recovered };
         self.waiters.resolve(&Ok(ready.clone()));
         self.publisher.joined(ready);
-    }
-
-    fn is_not_joined(&mut self, reason: Reason) {
-        if matches!(reason, Reason::ClientDisconnect | Reason::Shutdown) {
-            say!(log::Level::Debug, "{}: left before it was joined", self.label());
-        } else {
-            repeated!(log::Level::Warn, self.label(), "{}: not joined: {reason}", self.label());
-        }
-        self.note_failure(&reason);
-        self.publisher.not_joined(reason, self.core.ended().is_some());
     }
 
     /// The namespace is not joined. Callers keep waiting if the client tries again.
@@ -325,12 +308,7 @@ impl Namespace {
     /// not left.
     fn let_go(&mut self) {
         let Some(epoch) = self.core.let_go() else { return };
-        repeated!(
-            log::Level::Warn,
-            self.label(),
-            "{}: let go of, since a subscriber is too slow",
-            self.label()
-        );
+        repeated!(log::Level::Warn, self.label(), "let go of, since a subscriber is too slow");
         self.publish();
         // In this order, so that nobody connects again for this one.
         self.connection.do_send(FromNamespace::Replace { epoch });
@@ -348,12 +326,7 @@ impl Namespace {
     /// read before still comes.
     fn leave_overrun(&mut self) {
         if self.core.ended().is_none() {
-            repeated!(
-                log::Level::Warn,
-                self.label(),
-                "{}: left, since a subscriber is too slow",
-                self.label()
-            );
+            repeated!(log::Level::Warn, self.label(), "left, since a subscriber is too slow");
             self.leave(Reason::SlowSubscriber);
         }
     }
@@ -411,12 +384,7 @@ impl Namespace {
         self.publisher.discard_early_events();
         self.counters.add_namespace(self.core.tally());
         if lost > 0 {
-            repeated!(
-                log::Level::Warn,
-                self.label(),
-                "{}: {lost} buffered events were never sent",
-                self.label()
-            );
+            repeated!(log::Level::Warn, self.label(), "{lost} buffered events were never sent");
         }
     }
 
@@ -751,7 +719,7 @@ impl Namespace {
             && !waits
         {
             // The namespace ended, or lost its connection, while the event was on its way here.
-            say!(log::Level::Debug, "{}: an event was not sent: {error}", self.label());
+            say!(log::Level::Debug, self.label(), "an event was not sent: {error}");
         }
     }
 
@@ -763,7 +731,7 @@ impl Namespace {
     fn answer(&mut self, answer: Answer) {
         let Answer { join_id, id, payload, permit } = answer;
         if !self.core.answer(join_id, id, payload, Some(permit)) {
-            say!(log::Level::Debug, "{}: an answer came too late for its session", self.label());
+            say!(log::Level::Debug, self.label(), "an answer came too late for its session");
         }
     }
 

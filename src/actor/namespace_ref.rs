@@ -80,8 +80,9 @@ impl NamespaceRef {
     pub(crate) fn of(
         settings: &Settings,
     ) -> impl Fn(Addr<Namespace>) -> Self + Clone + Send + use<> {
-        let (link, namespace) = (settings.link.clone(), settings.core.namespace.clone());
-        let (name, parser) = (Name { link, namespace }, settings.core.config.parser);
+        let namespace = settings.core.namespace.clone();
+        let client = settings.core.config.name.clone();
+        let (name, parser) = (Name { client, namespace }, settings.core.config.parser);
         let max_attachments = settings.core.config.limits.attachments;
         let (list, counters) = (settings.middleware.clone(), Arc::clone(&settings.counters));
         let send_quota = SendQuota::new(settings.outgoing);
@@ -108,7 +109,7 @@ impl NamespaceRef {
     /// A subscription was refused, since too many calls wait.
     pub(crate) fn warn_of_refused(&self) {
         let name = &self.name;
-        repeated!(log::Level::Warn, name, "{name}: {Busy}: a subscription was refused");
+        repeated!(log::Level::Warn, name, "{Busy}: a subscription was refused");
     }
 
     /// Updates the status from the core, when the actor has come to intent number `seen`.

@@ -27,8 +27,6 @@ pub(crate) struct Settings {
     pub(crate) patience: Patience,
     pub(crate) counters: Arc<Counters>,
     pub(crate) window: Arc<ReceiveWindow>,
-    /// `host:port` of the connection.
-    pub(crate) link: ByteString,
 }
 
 impl Settings {

@@ -157,7 +157,7 @@ impl Direction {
     }
 
     fn refuse(&self, error: &EmitError) -> Outcome {
-        say!(log::Level::Debug, "{}: not taken from {}: {error}", self.to.name, self.from.name);
+        say!(log::Level::Debug, self.to.name, "not taken from {}: {error}", self.from.name);
         self.counts.refused.add(1);
         match error {
             EmitError::Closed(Reason::Shutdown) => Outcome::Gone,
@@ -250,7 +250,7 @@ impl Settle for Asked {
                 self.asker = None;
             }
             Err(error) => {
-                say!(log::Level::Debug, "{}: an answer was not taken back: {error}", asker.name());
+                say!(log::Level::Debug, asker.name(), "an answer was not taken back: {error}");
             }
         }
     }

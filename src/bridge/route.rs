@@ -140,11 +140,7 @@ impl Route {
         let takes = guard::run(|| filter.get().is_some_and(|filter| filter(event)));
         takes.unwrap_or_else(|panicked| {
             let name = Excerpt(event.name());
-            repeated!(
-                log::Level::Warn,
-                from,
-                "{from}: the filter of a bridge {panicked} (event {name})"
-            );
+            repeated!(log::Level::Warn, from, "the filter of a bridge {panicked} (event {name})");
             false
         })
     }

@@ -156,6 +156,11 @@ impl Client {
         NamespaceBuilder::new(self.clone(), namespace.into())
     }
 
+    /// The name of the client in the log: the option [`name`](ClientBuilder::name), or the `host:port` of its URL.
+    pub fn name(&self) -> &str {
+        &self.inner.settings.core.config.name
+    }
+
     /// The protocol revision of the server, as soon as it is known. It is kept when the connection
     /// ends.
     pub fn protocol(&self) -> Option<Protocol> {

@@ -57,7 +57,7 @@ impl Subscription {
         match taken {
             Ok(()) => {}
             Err(Refused::Gone) => {
-                say!(log::Level::Debug, "{}: too late to subscribe", namespace_ref.name);
+                say!(log::Level::Debug, namespace_ref.name, "too late to subscribe");
             }
             Err(Refused::Busy) => namespace_ref.warn_of_refused(),
         }

@@ -9,6 +9,8 @@
 //! A server's words are shown escaped and shortened. The data of a [`Refusal`] is not shown at all: servers
 //! often repeat the credentials that they reject.
 //!
+//! The page on [troubleshooting](crate::guide::troubleshooting) says for each of them what is printed, and what to do.
+//!
 //! # Reasons
 //!
 //! | reason | official name | what it means | retried by default |

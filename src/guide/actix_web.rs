@@ -1,5 +1,6 @@
-//! In an application of actix-web: one connection to another server, which all requests share. (This module
-//! is a page to read; it has no items.)
+//! In an application of actix-web: one connection to another server, which all requests share.
+//!
+//! (This module is a page to read; it has no items.)
 //!
 //! A [`Client`](crate::Client) and a [`Socket`](crate::Socket) are handles. They are `Clone + Send + Sync`, so they go into
 //! `web::Data`, and each worker and each request uses the same connection:

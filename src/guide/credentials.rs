@@ -1,4 +1,6 @@
-//! Tokens, and how to renew them. (This module is a page to read; it has no items.)
+//! Tokens, and how to renew them.
+//!
+//! (This module is a page to read; it has no items.)
 //!
 //! # Where a server looks for them
 //!

@@ -1,5 +1,6 @@
-//! What is guaranteed to arrive, with which setting, and what that costs. (This module is a page to
-//! read; it has no items.)
+//! What is guaranteed to arrive, with which setting, and what that costs.
+//!
+//! (This module is a page to read; it has no items.)
 //!
 //! # From here to the server
 //!

@@ -1,5 +1,6 @@
-//! How to reach a server, and what the error says if that fails. (This module is a page to read; it has no
-//! items.)
+//! How to reach a server, and what the error says if that fails.
+//!
+//! (This module is a page to read; it has no items.)
 //!
 //! The scheme of the URL decides: `http` and `ws` mean the same, and so do `https` and `wss`, which
 //! speak TLS. A server with a public certificate needs nothing else.

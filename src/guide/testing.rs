@@ -1,4 +1,6 @@
-//! How to test code that uses a client. (This module is a page to read; it has no items.)
+//! How to test code that uses a client.
+//!
+//! (This module is a page to read; it has no items.)
 //!
 //! The surest test talks to a real server. [socketioxide](https://docs.rs/socketioxide) is one that runs inside of the test, on a free
 //! port. As dev-dependencies: `socketioxide`, `axum` (with `http1` and `tokio`) and `tokio` (with `rt` and `net`).

@@ -1,4 +1,6 @@
-//! Large uploads in pieces, with progress. (This module is a page to read; it has no items.)
+//! Large uploads in pieces, with progress.
+//!
+//! (This module is a page to read; it has no items.)
 //!
 //! A server takes messages up to a limit: 1 MB by default with the official server, 100 kB with socketioxide. A
 //! larger one is refused with [`EmitError::PayloadTooLarge`](crate::EmitError::PayloadTooLarge) or, by servers that do not

@@ -113,7 +113,7 @@ impl Event {
     /// The namespace, for logs, and its connection as far as the event knows that.
     pub(crate) fn whose(&self) -> Name {
         self.answer.as_ref().map_or_else(
-            || Name { link: ByteString::new(), namespace: self.namespace.clone() },
+            || Name { client: ByteString::new(), namespace: self.namespace.clone() },
             |asker| asker.name().clone(),
         )
     }

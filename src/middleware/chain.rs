@@ -68,17 +68,12 @@ impl Chain {
             Flow::Next(event) => return Some(event),
             Flow::Drop(reason) => {
                 let (namespace, name) = (&self.name, Excerpt(payload.name()));
-                say!(log::Level::Debug, "{namespace}: the event {name} is dropped: {reason}");
+                say!(log::Level::Debug, namespace, "the event {name} is dropped: {reason}");
                 self.counters.filtered_in.add(1);
             }
             Flow::Answer(payload) => {
                 if let Some(Err(error)) = asked.map(|asked| asked.answer(payload.to_reply())) {
-                    repeated!(
-                        log::Level::Warn,
-                        &self.name,
-                        "{}: an answer was not sent: {error}",
-                        self.name
-                    );
+                    repeated!(log::Level::Warn, self.name, "an answer was not sent: {error}");
                 }
             }
         }
@@ -93,7 +88,7 @@ impl Chain {
         let flow = pass(self.list.0.iter().rev(), about, emit, ask);
         if let Flow::Drop(reason) = &flow {
             let (namespace, name) = (&self.name, Excerpt(payload.name()));
-            say!(log::Level::Debug, "{namespace}: the event {name} is not emitted: {reason}");
+            say!(log::Level::Debug, namespace, "the event {name} is not emitted: {reason}");
             self.counters.filtered_out.add(1);
         }
         flow
@@ -112,9 +107,8 @@ impl Chain {
             guard::run(|| middleware.join(join, &mut fields)).unwrap_or_else(|panicked| {
                 repeated!(
                     log::Level::Warn,
-                    &self.name,
-                    "{}: the middleware {} {panicked} (join)",
                     self.name,
+                    "the middleware {} {panicked} (join)",
                     one.name
                 );
                 Err(said(&panicked))
@@ -144,8 +138,8 @@ fn pass<'a, T>(
             let (namespace, name) = (about.0, Excerpt(about.1));
             repeated!(
                 log::Level::Warn,
-                about.0,
-                "{namespace}: the middleware {} {panicked} (event {name})",
+                namespace,
+                "the middleware {} {panicked} (event {name})",
                 one.name
             );
             Flow::Drop(said(&panicked).into())

@@ -27,8 +27,8 @@ impl Attempts {
     }
 
     /// What is to be done about an end with this reason.
-    pub(crate) fn choose(&self, reason: &Reason) -> Retry {
-        self.policy.choose(reason)
+    pub(crate) fn choose(&self, reason: &Reason, client: &str) -> Retry {
+        self.policy.choose(reason, client)
     }
 
     /// A session that was open since then has ended. If it has lasted, the count begins anew.

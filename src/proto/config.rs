@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use bytestring::ByteString;
+
 use super::{
     engine::Protocol,
     packet::{Limits, Parser},
@@ -11,6 +13,8 @@ use super::{
 
 #[derive(Debug)]
 pub(crate) struct Config {
+    /// The name of the client in the log.
+    pub(crate) name: ByteString,
     /// The revision that the application insists on.
     pub(crate) pin: Option<Protocol>,
     pub(crate) parser: Parser,

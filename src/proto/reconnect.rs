@@ -244,8 +244,8 @@ impl Reconnect {
         ]
     }
 
-    /// What to do after an end with this reason.
-    pub(crate) fn choose(&self, reason: &Reason) -> Retry {
+    /// What to do after an end with this reason. `client` is its name in the log.
+    pub(crate) fn choose(&self, reason: &Reason, client: &str) -> Retry {
         match reason {
             Reason::ClientDisconnect | Reason::Shutdown => Retry::Stop,
             // No end: the next connection is on its way.
@@ -255,7 +255,7 @@ impl Reconnect {
                 let chosen = guard::run(policy).unwrap_or_else(|panicked| {
                     repeated!(
                         log::Level::Warn,
-                        (),
+                        client,
                         "the policy for reconnecting {panicked}; the default decides"
                     );
                     None
@@ -382,20 +382,20 @@ mod tests {
             (Reason::Provider("no token".to_owned()), Retry::Again),
             (Reason::Reconnect, Retry::Again),
         ] {
-            assert_eq!(Reconnect::default().choose(&reason), expected, "{reason:?}");
+            assert_eq!(Reconnect::default().choose(&reason, "client"), expected, "{reason:?}");
         }
     }
 
     #[test]
     fn a_function_chooses_but_for_what_the_application_wanted() {
         let policy = Reconnect::default().retry(|_| Retry::WithNewAuth);
-        assert_eq!(policy.choose(&Reason::ServerDisconnect), Retry::WithNewAuth);
-        assert_eq!(policy.choose(&Reason::PingTimeout), Retry::WithNewAuth);
-        assert_eq!(policy.choose(&Reason::ClientDisconnect), Retry::Stop);
-        assert_eq!(policy.choose(&Reason::Shutdown), Retry::Stop);
+        assert_eq!(policy.choose(&Reason::ServerDisconnect, "client"), Retry::WithNewAuth);
+        assert_eq!(policy.choose(&Reason::PingTimeout, "client"), Retry::WithNewAuth);
+        assert_eq!(policy.choose(&Reason::ClientDisconnect, "client"), Retry::Stop);
+        assert_eq!(policy.choose(&Reason::Shutdown, "client"), Retry::Stop);
         let policy = Reconnect::default().retry(|_| Retry::Stop);
-        assert_eq!(policy.choose(&Reason::PingTimeout), Retry::Stop);
-        assert_eq!(policy.choose(&Reason::Reconnect), Retry::Again);
+        assert_eq!(policy.choose(&Reason::PingTimeout, "client"), Retry::Stop);
+        assert_eq!(policy.choose(&Reason::Reconnect, "client"), Retry::Again);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use futures::{FutureExt, TryFutureExt, channel::oneshot};
 
 use crate::{
     guard::{Panicked, dispose, run},
-    logs::repeated,
+    logs::{self, repeated},
 };
 
 /// Awaits a future of the application. Put it into a [`Task`] if it may be dropped before it is done.
@@ -103,7 +103,7 @@ impl<T> Teller<T> {
         {
             repeated!(
                 log::Level::Warn,
-                (),
+                logs::NO_CLIENT,
                 "a task that waits for an outcome {panicked} (its waker)"
             );
         }

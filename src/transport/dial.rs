@@ -14,6 +14,7 @@ use awc::{
     },
 };
 use bytes::Bytes;
+use bytestring::ByteString;
 use futures::{Stream, future::try_join};
 
 use super::{
@@ -42,6 +43,8 @@ use crate::{
 /// Where to dial, and with what.
 #[derive(Debug, Clone)]
 pub(crate) struct Target {
+    /// The name of the client in the log.
+    pub(crate) client: ByteString,
     pub(crate) endpoint: Endpoint,
     pub(crate) way: Way,
     /// For an endpoint with TLS.
@@ -130,9 +133,8 @@ impl LinkDialer {
         Self { target, client }
     }
 
-    /// `host:port`, the name of the connection in logs.
-    pub(crate) fn authority(&self) -> String {
-        self.target.endpoint.authority()
+    pub(crate) fn target(&self) -> &Target {
+        &self.target
     }
 
     /// Opens this transport. `is_alone`: polling must not become a websocket.
@@ -181,6 +183,11 @@ impl Road {
         let (query, headers) = (target.query.clone(), target.headers.clone());
         let (query, headers) = try_join(query.of(dial.clone()), headers.of(dial)).await?;
         Ok(Self { client, target, protocol, query, headers })
+    }
+
+    /// The name of the client in the log.
+    pub(super) fn client(&self) -> &ByteString {
+        &self.target.client
     }
 
     /// The largest message to take in, in bytes.

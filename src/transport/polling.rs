@@ -252,11 +252,12 @@ impl Polling {
             && let Some(sid) = self.core.sid()
         {
             let opening = self.road.websocket(Some(sid), &self.cookies);
-            let probing = async {
+            let client = self.road.client().clone();
+            let probing = async move {
                 let websocket = opening.await.inspect_err(|error| {
-                    say!(log::Level::Debug, "no upgrade to a websocket: {error:?}");
+                    say!(log::Level::Debug, client, "no upgrade to a websocket: {error:?}");
                 });
-                probe(websocket.ok()?).await.map(Box::new)
+                probe(websocket.ok()?, &client).await.map(Box::new)
             };
             self.probe = Probe::Opening(Box::pin(async {
                 clock::within(PROBE_TIMEOUT, probing).await.flatten()
@@ -276,7 +277,11 @@ impl Polling {
         if let Probe::Works { until, timer, .. } = &mut self.probe
             && timer.poll(cx, Some(*until)).is_ready()
         {
-            say!(log::Level::Debug, "no upgrade to a websocket: a poll was not answered for it");
+            say!(
+                log::Level::Debug,
+                self.road.client(),
+                "no upgrade to a websocket: a poll was not answered for it"
+            );
             self.core.handle_pause_timeout();
             self.probe = Probe::Idle;
         }
@@ -306,9 +311,13 @@ impl Polling {
     pub(super) fn hang_up(self) -> Option<LocalBoxFuture<'static, ()>> {
         let Self { core, road, cookies, .. } = self;
         let post = road.post(core.sid()?, core.farewell()?, &cookies);
-        Some(Box::pin(async {
+        Some(Box::pin(async move {
             if let Some(Err(failure)) = clock::within(FAREWELL_TIMEOUT, post).await {
-                say!(log::Level::Debug, "the server may not know of the end: {failure:?}");
+                say!(
+                    log::Level::Debug,
+                    road.client(),
+                    "the server may not know of the end: {failure:?}"
+                );
             }
         }))
     }
@@ -322,13 +331,13 @@ impl Polling {
 const UPGRADE: Message<'static> = Message::Text("5", "");
 
 /// Asks the server whether it sees the websocket as part of the session.
-async fn probe(mut websocket: WebSocket) -> Option<WebSocket> {
+async fn probe(mut websocket: WebSocket, client: &str) -> Option<WebSocket> {
     websocket.start_send(Message::Text("2", "probe"));
     std::future::poll_fn(|cx| websocket.poll_flush(cx)).await.ok()?;
     match std::future::poll_fn(|cx| websocket.poll_next(cx)).await {
         Ok(Incoming::Frame(Frame::Text(text))) if text == "3probe" => Some(websocket),
         _ => {
-            say!(log::Level::Debug, "no upgrade to a websocket: not the answer to a probe");
+            say!(log::Level::Debug, client, "no upgrade to a websocket: not the answer to a probe");
             None
         }
     }

@@ -75,7 +75,12 @@ impl TcpFailure {
 
 impl Tcp {
     /// Connects to whichever address of the host answers first.
-    pub(super) async fn connect(self, host: &Host, port: u16) -> Result<TcpStream, TcpFailure> {
+    pub(super) async fn connect(
+        self,
+        host: &Host,
+        port: u16,
+        client: &str,
+    ) -> Result<TcpStream, TcpFailure> {
         let found = addresses(host, port).await;
         let mut found = found.map_err(|error| TcpFailure::UnknownHost(brief(&error)))?;
         if found.is_empty() {
@@ -88,7 +93,7 @@ impl Tcp {
         }
         let stream = race(in_turns(found), |address| self.open(address)).await;
         let stream = stream.map_err(|error| TcpFailure::Unreachable(brief(&error)))?;
-        tune(&stream, host, port);
+        tune(&stream, client);
         Ok(stream)
     }
 
@@ -166,7 +171,7 @@ async fn race<T, F: Future<Output = io::Result<T>>>(
 /// Sets `TCP_NODELAY`, since small events must not wait for the acknowledgement of earlier ones; and
 /// keepalive, which keeps NATs and firewalls from forgetting the connection, and notices a dead one where
 /// the server's heartbeat is slow. The connection works without either.
-fn tune(stream: &TcpStream, host: &Host, port: u16) {
+fn tune(stream: &TcpStream, client: &str) {
     let (idle, interval) = KEEPALIVE;
     let keepalive = TcpKeepalive::new().with_time(idle);
     // The others have a fixed one.
@@ -177,7 +182,8 @@ fn tune(stream: &TcpStream, host: &Host, port: u16) {
         if let Err(error) = outcome {
             say!(
                 log::Level::Debug,
-                "{host}:{port}: an option of the TCP connection cannot be set: {error}"
+                client,
+                "an option of the TCP connection cannot be set: {error}"
             );
         }
     }
@@ -192,7 +198,7 @@ mod tests {
         let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         assert!(!SockRef::from(&stream).keepalive().unwrap());
-        tune(&stream, &Host::Domain("localhost".to_owned()), 80);
+        tune(&stream, "client");
         assert!(SockRef::from(&stream).keepalive().unwrap());
         assert!(stream.nodelay().unwrap());
     }
@@ -254,7 +260,7 @@ mod tests {
             // Of nobody here.
             (IpFamily::Any, local("192.0.2.1"), Err("option local_address: ")),
         ] {
-            let outcome = Tcp { family, local }.connect(&host, port).await;
+            let outcome = Tcp { family, local }.connect(&host, port, "client").await;
             match (outcome, expected) {
                 (Ok(stream), Ok(expected)) => {
                     assert_eq!(stream.local_addr().unwrap().ip().to_string(), expected);

@@ -7,6 +7,8 @@ use std::time::Duration;
 #[cfg(unix)]
 use actix_rt::net::UnixStream;
 
+use bytestring::ByteString;
+
 use super::{
     Endpoint,
     dialer::{AnyDialer, Dialer},
@@ -60,6 +62,8 @@ impl Through {
 /// How to get to the server.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Way {
+    /// Its name in the log.
+    client: ByteString,
     tcp: Tcp,
     hop: Hop,
 }
@@ -78,6 +82,7 @@ enum Hop {
 impl Way {
     /// An error says what is wrong with the proxy. It may take this long.
     pub(crate) fn new(
+        client: ByteString,
         through: Through,
         tcp: Tcp,
         endpoint: &Endpoint,
@@ -90,17 +95,19 @@ impl Way {
             Through::Unix(path) => Hop::Unix(path),
             Through::Dialer(dialer) => Hop::Dialer(dialer),
         };
-        Ok(Self { tcp, hop })
+        Ok(Self { client, tcp, hop })
     }
 
     pub(super) async fn open(&self, endpoint: &Endpoint) -> Result<Wire, ConnectFailure> {
         match &self.hop {
             Hop::Server => {
-                let stream = self.tcp.connect(&endpoint.host, endpoint.port()).await;
+                let stream = self.tcp.connect(&endpoint.host, endpoint.port(), &self.client).await;
                 let stream = stream.map(Wire::Tcp);
                 stream.map_err(|failure| failure.of_server(&endpoint.authority()))
             }
-            Hop::Proxy(tunnel) => tunnel.open(self.tcp, endpoint).await.map(Wire::Tcp),
+            Hop::Proxy(tunnel) => {
+                tunnel.open(self.tcp, endpoint, &self.client).await.map(Wire::Tcp)
+            }
             #[cfg(unix)]
             Hop::Unix(path) => unix(path).await.map(Wire::Unix),
             Hop::Dialer(dialer) => dialer.dial(endpoint).await.map(Wire::Custom),

@@ -55,7 +55,7 @@ impl EarlyEvents {
                     repeated!(
                         log::Level::Info,
                         namespace,
-                        "{namespace}: no subscriber wants {name} yet; it is kept for one"
+                        "no subscriber wants {name} yet; it is kept for one"
                     );
                 }
                 *bytes = bytes.saturating_add(event.payload.held());
@@ -68,7 +68,7 @@ impl EarlyEvents {
                 repeated!(
                     log::Level::Warn,
                     namespace,
-                    "{namespace}: {events} discarded that no subscriber wanted, the last one is {name}"
+                    "{events} discarded that no subscriber wanted, the last one is {name}"
                 );
                 lost
             }
@@ -77,7 +77,7 @@ impl EarlyEvents {
                 repeated!(
                     log::Level::Warn,
                     namespace,
-                    "{namespace}: no subscriber wants {name}; the event is discarded"
+                    "no subscriber wants {name}; the event is discarded"
                 );
                 1
             }

@@ -147,11 +147,7 @@ impl Slots {
             }
             if !told {
                 let (name, error) = (Excerpt(event.name()), error.without_values());
-                repeated!(
-                    log::Level::Warn,
-                    (namespace, wanted),
-                    "{namespace}: the event {name} is no {wanted}: {error}"
-                );
+                repeated!(log::Level::Warn, namespace; wanted, "the event {name} is no {wanted}: {error}");
             }
         }
     }
@@ -255,7 +251,7 @@ impl Subscribers {
             return repeated!(
                 log::Level::Info,
                 namespace,
-                "{namespace}: {interests} has subscribed, and is gone already"
+                "{interests} has subscribed, and is gone already"
             );
         }
         // What it gets now is what it has just subscribed to, and nothing twice.
@@ -348,7 +344,10 @@ impl Subscribers {
                     let backlog = subscriber.backlog();
                     room = backlog.rest_of(room);
                     let kept = backlog.kept.items;
-                    repeated!(log::Level::Warn, namespace, "{namespace}: {} is too slow: those that come now are discarded, and {} kept for it",
+                    repeated!(
+                        log::Level::Warn,
+                        namespace,
+                        "{} is too slow: those that come now are discarded, and {} kept for it",
                         subscriber.interests(),
                         counted(kept, "event")
                     );

@@ -16,7 +16,7 @@ use futures::{
 use crate::{
     actor::subscribers::{listener::Listener, sent::Sent},
     guard,
-    logs::repeated,
+    logs::{self, repeated},
     message::Event,
     runtime::task::Task,
 };
@@ -78,7 +78,7 @@ impl<M: Send + 'static> Channel<M> {
             (Err(panicked), _) => {
                 repeated!(
                     log::Level::Warn,
-                    (),
+                    logs::NO_CLIENT,
                     "a task that polls a stream of events {panicked} (its waker)"
                 );
                 Sent::Failed

@@ -103,11 +103,7 @@ where
             };
             if let Err(panicked) = guard::run(reply) {
                 let (whose, name, kind) = (event.whose(), Excerpt(event.name()), type_name::<C>());
-                repeated!(
-                    log::Level::Warn,
-                    &event.namespace,
-                    "{whose}: the answer to {name} ({kind}) {panicked}"
-                );
+                repeated!(log::Level::Warn, whose, "the answer to {name} ({kind}) {panicked}");
                 // Unless it was given before that.
                 drop(event.ack(Failed { error: PANICKED.to_owned() }));
             }
@@ -141,12 +137,7 @@ fn answer(event: &Event, reply: Result<impl Serialize, String>) {
             AnswerError::Encode(_)
             | AnswerError::PayloadTooLarge { .. }
             | AnswerError::TooManyAttachments { .. } => {
-                repeated!(
-                    log::Level::Warn,
-                    &event.namespace,
-                    "{}: an answer was replaced: {error}",
-                    event.whose()
-                );
+                repeated!(log::Level::Warn, event.whose(), "an answer was replaced: {error}");
                 event.ack(Failed { error: error.to_string() })
             }
             error => Err(error),
@@ -154,11 +145,6 @@ fn answer(event: &Event, reply: Result<impl Serialize, String>) {
         Err(error) => event.ack(Failed { error }),
     };
     if let Err(error) = outcome {
-        repeated!(
-            log::Level::Warn,
-            &event.namespace,
-            "{}: an answer was not sent: {error}",
-            event.whose()
-        );
+        repeated!(log::Level::Warn, event.whose(), "an answer was not sent: {error}");
     }
 }

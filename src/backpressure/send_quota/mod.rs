@@ -18,7 +18,10 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use crate::{guard, logs::repeated};
+use crate::{
+    guard,
+    logs::{self, repeated},
+};
 
 /// Room for outgoing events and, apart from it, for answers to the server: who is full of events
 /// can still answer.
@@ -461,7 +464,7 @@ impl Observer for WriteStatus {
             if let Err(panicked) = guard::run(|| self.waiter.wake()) {
                 repeated!(
                     log::Level::Warn,
-                    (),
+                    logs::NO_CLIENT,
                     "a task that waits for an event to be written {panicked} (its waker)"
                 );
             }

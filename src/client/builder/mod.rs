@@ -75,6 +75,7 @@ use crate::{
 #[derive(Clone)]
 pub struct ClientBuilder {
     url: String,
+    name: Option<String>,
     fallbacks: Vec<String>,
     path: String,
     trailing_slash: bool,
@@ -117,6 +118,7 @@ impl fmt::Debug for ClientBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             url,
+            name,
             fallbacks,
             path,
             trailing_slash,
@@ -161,6 +163,7 @@ impl fmt::Debug for ClientBuilder {
         shown.field("tls", tls);
         shown
             .field("url", &shown_url(url))
+            .field("name", name)
             .field("fallbacks", &fallbacks.iter().map(|url| shown_url(url)).collect::<Vec<_>>())
             // It is not checked yet, and may have a query in it.
             .field("path", &before_query(path))
@@ -203,6 +206,7 @@ impl ClientBuilder {
     pub(super) fn new(url: String) -> Self {
         Self {
             url,
+            name: None,
             fallbacks: Vec::new(),
             path: "/socket.io/".to_owned(),
             trailing_slash: true,

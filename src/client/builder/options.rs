@@ -26,6 +26,23 @@ const MAX_TRANSPORTS: usize = 16;
 
 /// # The server
 impl ClientBuilder {
+    /// The name of the client, with which each of its [lines in the log](crate#logging) begins, such as
+    /// `upstream-7`: 1 to 64 bytes without control characters. Default: the `host:port` of the URL.
+    ///
+    /// Set it where a process has several clients of one server. The name is not sent to the server.
+    ///
+    /// ```
+    /// use actix_socketio::Client;
+    ///
+    /// // Logs lines such as `upstream-7/shop: joined`.
+    /// let builder = Client::builder("http://localhost:3000").name("upstream-7");
+    /// ```
+    #[must_use]
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
     /// Another server of the same service, such as a standby: `http://host:port`. It is dialled when there is
     /// no connection to those before it. Call it again for more, in order of preference: up to 15. Default:
     /// none.

@@ -23,6 +23,9 @@ use crate::{
     transport::{Endpoint, Headers, Query, Target, Targets, Way},
 };
 
+/// The longest name of a client, in bytes.
+const MAX_NAME: usize = 64;
+
 /// The most servers beside the first.
 const MAX_FALLBACKS: usize = 15;
 
@@ -59,7 +62,8 @@ impl ClientBuilder {
         };
         let (credentials, provider) = self.auth.build().map_err(BuildError::Auth)?;
         let headers = Headers::new(self.headers, self.headers_with)?;
-        let link = endpoint.authority().into();
+        let name = self.name.unwrap_or_else(|| endpoint.authority());
+        let name = ByteString::from(name);
         // A part of the time, so that the error can name the proxy.
         let quarter = self.connect_timeout.checked_div(4).unwrap_or_default();
         let limit = self.connect_timeout.saturating_sub(quarter);
@@ -70,20 +74,22 @@ impl ClientBuilder {
             #[cfg(feature = "rustls")]
             let tls = endpoint
                 .is_secure
-                .then(|| Tls::session(self.tls.clone(), &endpoint.host, &endpoint.authority()))
+                .then(|| Tls::session(self.tls.clone(), &endpoint.host, &name))
                 .transpose()?;
             #[cfg(not(feature = "rustls"))]
             let tls = if endpoint.is_secure { return Err(no_tls()) } else { None };
-            let way = Way::new(self.through.clone(), self.tcp, &endpoint, limit);
+            let way = Way::new(name.clone(), self.through.clone(), self.tcp, &endpoint, limit);
             let way = way.map_err(BuildError::Proxy)?;
             let (query, headers) = (query.clone(), headers.clone());
             let max_message = self.max_message_size;
             let subprotocols = self.subprotocols.clone();
-            Ok(Target { endpoint, way, tls, query, headers, subprotocols, max_message })
+            let client = name.clone();
+            Ok(Target { client, endpoint, way, tls, query, headers, subprotocols, max_message })
         };
         let fallbacks: Result<_, _> = fallbacks.into_iter().map(target).collect();
         let targets = Targets::new(target(endpoint)?, fallbacks?);
         let config = Arc::new(Config {
+            name: name.clone(),
             pin: self.protocol,
             parser: self.parser,
             transports,
@@ -119,7 +125,6 @@ impl ClientBuilder {
                 patience,
                 counters: Arc::default(),
                 window: Arc::new(ReceiveWindow::new(self.receive_window)),
-                link,
             },
             defaults,
             ids: self.message_ids.then(MessageIds::new),
@@ -193,6 +198,7 @@ impl ClientBuilder {
             overflow: _,
             middleware: _,
             tickets: _,
+            name,
             reconnect,
             connect_timeout,
             join_timeout,
@@ -211,6 +217,13 @@ impl ClientBuilder {
         let counts =
             |name, count: usize| Range { name, is_kept: count > 0, expected: "at least 1" };
         let ranges = [
+            Range {
+                name: "name",
+                is_kept: name.as_deref().is_none_or(|name| {
+                    (1..=MAX_NAME).contains(&name.len()) && !name.contains(char::is_control)
+                }),
+                expected: "1 to 64 bytes without control characters",
+            },
             Range::time("connect_timeout", *connect_timeout),
             Range::time("join_timeout", *join_timeout),
             Range::time("ack_timeout", *ack_timeout),

@@ -333,6 +333,7 @@ from! {
     &str => String;
     String => String;
     Bytes => Bytes;
+    Vec<Self> => Array;
     BTreeMap<String, Self> => Object;
 }
 
@@ -361,10 +362,24 @@ impl<T: Into<Self>> From<Option<T>> for Value {
     }
 }
 
-/// An array. For an attachment, take `Bytes::from(vec)`.
-impl<T: Into<Self>> From<Vec<T>> for Value {
-    fn from(list: Vec<T>) -> Self {
-        Self::Array(list.into_iter().map(Into::into).collect())
+/// An array.
+///
+/// There is no conversion from a `Vec<u8>`, which could be meant as an array of numbers or as an attachment:
+///
+/// ```
+/// use actix_socketio::Value;
+/// use bytes::Bytes;
+///
+/// let numbers: Value = vec![1, 2, 3].into_iter().collect();
+/// let attachment = Value::from(Bytes::from(vec![1, 2, 3]));
+/// ```
+///
+/// ```compile_fail,E0277
+/// let unclear = actix_socketio::Value::from(vec![1_u8, 2, 3]);
+/// ```
+impl<T: Into<Self>> FromIterator<T> for Value {
+    fn from_iter<I: IntoIterator<Item = T>>(values: I) -> Self {
+        Self::Array(values.into_iter().map(Into::into).collect())
     }
 }
 
@@ -375,7 +390,7 @@ impl From<serde_json::Value> for Value {
             serde_json::Value::Bool(value) => Self::Bool(value),
             serde_json::Value::Number(number) => Self::Number(number),
             serde_json::Value::String(text) => Self::String(text),
-            serde_json::Value::Array(list) => list.into(),
+            serde_json::Value::Array(list) => list.into_iter().collect(),
             serde_json::Value::Object(object) => {
                 Self::Object(object.into_iter().map(|(key, value)| (key, value.into())).collect())
             }

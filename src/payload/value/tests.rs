@@ -124,7 +124,7 @@ fn attachments_are_found_where_the_placeholder_is_and_shared() {
     let Args(values): Args = payload.decode().unwrap();
     let Value::Bytes(second) = &values[0] else { panic!("{values:?}") };
     assert_eq!(second.as_ptr(), attachments[1].as_ptr(), "no copy");
-    assert_eq!(values[1], vec![attachments[0].clone()].into());
+    assert_eq!(values[1], [attachments[0].clone()].into_iter().collect());
     // Written so by another parser: data.
     let looks = |is: bool, num: u8| json!({ "_placeholder": is, "num": num }).into();
     assert_eq!(values[2..], [looks(true, 0), looks(false, 0), looks(true, 7)]);
@@ -160,7 +160,7 @@ fn there_is_a_way_from_each_kind() {
         ((-1_i64).into(), "-1"),
         (0.5_f32.into(), "0.5"),
         (String::from("x").into(), r#""x""#),
-        (vec![1, 2].into(), "[1,2]"),
+        ([1, 2].into_iter().collect(), "[1,2]"),
         (json!({ "b": [1, "x", null], "a": true }).into(), r#"{"a":true,"b":[1,"x",null]}"#),
         (BTreeMap::from([("k".to_owned(), Value::Null)]).into(), r#"{"k":null}"#),
     ] {

@@ -730,7 +730,10 @@ impl Connection {
         let reason = if was_open { reason } else { self.transports.weightier(reason) };
         let failed = self.endpoints.current();
         // New credentials go with the next request anyway, so `WithNewAuth` is nothing special here.
-        if self.is_closing() || !self.wanted || self.endpoints.choose(&reason) == Retry::Stop {
+        if self.is_closing()
+            || !self.wanted
+            || self.endpoints.choose(&reason, &self.config.name) == Retry::Stop
+        {
             let reason = self.told(failed, reason, was_open);
             return self.end(reason);
         }

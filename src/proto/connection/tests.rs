@@ -49,6 +49,7 @@ impl Bench {
 
     fn config(pin: Option<Protocol>, reconnect: Reconnect) -> Config {
         Config {
+            name: "client".into(),
             pin,
             parser: Parser::default(),
             limits: Limits { attachments: 10, bytes: 1_000 },

@@ -310,7 +310,7 @@ impl Join {
         can_renew: bool,
     ) -> Next {
         self.note_success(now);
-        let retry = self.attempts.choose(reason);
+        let retry = self.attempts.choose(reason, &self.config.name);
         let is_wanted = match retry {
             Retry::Again => true,
             Retry::WithNewAuth => can_renew,
@@ -457,6 +457,7 @@ mod tests {
 
     fn join(is_root: bool, reconnect: Reconnect) -> Join {
         let config = Config {
+            name: "client".into(),
             pin: None,
             parser: Parser::default(),
             limits: Limits { attachments: 10, bytes: 1_000 },

@@ -27,6 +27,7 @@ fn session(protocol: Protocol) -> Session {
 
 fn config() -> Config {
     Config {
+        name: "client".into(),
         pin: None,
         parser: Parser::default(),
         limits: packet::Limits { attachments: 10, bytes: 1_000 },

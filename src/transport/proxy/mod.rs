@@ -221,15 +221,21 @@ impl Tunnel {
         &self,
         tcp: Tcp,
         endpoint: &Endpoint,
+        client: &str,
     ) -> Result<TcpStream, ConnectFailure> {
-        let opened = within(self.patience, self.try_open(tcp, endpoint)).await;
+        let opened = within(self.patience, self.try_open(tcp, endpoint, client)).await;
         opened
             .unwrap_or(Err(ProxyFailure::TimedOut))
             .map_err(|failure| ConnectFailure::Proxy { proxy: self.authority(), failure })
     }
 
-    async fn try_open(&self, tcp: Tcp, endpoint: &Endpoint) -> Result<TcpStream, ProxyFailure> {
-        let connected = tcp.connect(&self.host, self.port).await;
+    async fn try_open(
+        &self,
+        tcp: Tcp,
+        endpoint: &Endpoint,
+        client: &str,
+    ) -> Result<TcpStream, ProxyFailure> {
+        let connected = tcp.connect(&self.host, self.port, client).await;
         let mut stream = connected.map_err(|failure| match failure {
             TcpFailure::UnknownHost(error) => ProxyFailure::UnknownHost(error),
             TcpFailure::Unreachable(error) => ProxyFailure::Unreachable(error),

@@ -206,20 +206,25 @@ impl Tls {
 static DEFAULT: LazyLock<Tls> = LazyLock::new(Tls::new);
 
 impl Tls {
-    /// What it takes to talk to this host. `link` is the name of the connection in logs.
-    pub(crate) fn session(tls: Option<Self>, host: &Host, link: &str) -> Result<Session, TlsError> {
+    /// What it takes to talk to this host. `client` is its name in the log.
+    pub(crate) fn session(
+        tls: Option<Self>,
+        host: &Host,
+        client: &str,
+    ) -> Result<Session, TlsError> {
         let tls = tls.unwrap_or_else(|| DEFAULT.clone());
         let name = tls.name(host)?;
         let config = if let Some(config) = tls.made.get() {
             config
         } else {
-            let config = tls.config()?;
+            let config = tls.config(client)?;
             tls.made.get_or_init(|| config)
         };
         if tls.accepts_any {
             say!(
                 log::Level::Warn,
-                "{link}: the server's certificate is not checked (danger_accept_any_certificate): \
+                client,
+                "the server's certificate is not checked (danger_accept_any_certificate): \
                  whoever is on the way can read and change everything"
             );
         }
@@ -245,7 +250,7 @@ impl Tls {
         }
     }
 
-    fn config(&self) -> Result<Arc<ClientConfig>, TlsError> {
+    fn config(&self, client: &str) -> Result<Arc<ClientConfig>, TlsError> {
         let Self { own, cas, only_added_cas, identity, accepts_any, server_name: _, made: _ } =
             self;
         if let Some(own) = own {
@@ -263,7 +268,7 @@ impl Tls {
             (false, true) => Trust::Added(cas),
             (false, false) => Trust::AddedAndSystem(cas),
         };
-        let verifier = trust.verifier(&provider)?;
+        let verifier = trust.verifier(&provider, client)?;
         let builder = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(|error| unusable("tls", error))?

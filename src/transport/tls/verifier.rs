@@ -31,6 +31,7 @@ impl Trust {
     pub(super) fn verifier(
         self,
         provider: &Arc<CryptoProvider>,
+        client: &str,
     ) -> Result<Arc<dyn ServerCertVerifier>, TlsError> {
         match self {
             Self::Added(cas) if cas.is_empty() => {
@@ -55,7 +56,11 @@ impl Trust {
                 Ok(match system(provider) {
                     Ok(system) => Arc::new(AddedAndSystem { added, system }),
                     Err(error) => {
-                        say!(log::Level::Debug, "only the added authorities are trusted: {error}");
+                        say!(
+                            log::Level::Debug,
+                            client,
+                            "only the added authorities are trusted: {error}"
+                        );
                         added
                     }
                 })

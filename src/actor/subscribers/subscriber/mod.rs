@@ -555,7 +555,7 @@ impl Subscriber {
         repeated!(
             level,
             namespace,
-            "{namespace}: {interests} is gone: it has stopped, or panicked; {lost} events for it are lost"
+            "{interests} is gone: it has stopped, or panicked; {lost} events for it are lost"
         );
         missed
     }
@@ -616,12 +616,7 @@ impl Subscriber {
     ) {
         (self.lively, self.sheds) = (true, false);
         if let Err(panicked) = outcome {
-            repeated!(
-                log::Level::Warn,
-                namespace,
-                "{namespace}: a message for {} {panicked}",
-                self.interests
-            );
+            repeated!(log::Level::Warn, namespace, "a message for {} {panicked}", self.interests);
         }
         if !matches!(outcome, Ok(Ok(()))) && !self.interests.are_connected() {
             self.mailbox = Mailbox::Gone;
@@ -638,7 +633,7 @@ impl Subscriber {
                 repeated!(
                     log::Level::Warn,
                     namespace,
-                    "{namespace}: {} was too slow, and missed {}",
+                    "{} was too slow, and missed {}",
                     self.interests,
                     counted(missed, "event")
                 );
@@ -646,7 +641,8 @@ impl Subscriber {
             if missed_states > 0 {
                 say!(
                     log::Level::Debug,
-                    "{namespace}: {} missed {missed_states} old states",
+                    namespace,
+                    "{} missed {missed_states} old states",
                     self.interests
                 );
             }

@@ -204,7 +204,7 @@ async fn what_waits_for_the_dead_is_counted_and_so_is_what_comes() {
     subscriber.offer(&event(10));
     assert_eq!(
         (
-            subscriber.bury(&Name { link: "host".into(), namespace: "/".into() }),
+            subscriber.bury(&Name { client: "host".into(), namespace: "/".into() }),
             waiting(&subscriber)
         ),
         (9, (0, 0))
