@@ -23,7 +23,6 @@ use std::{
     ffi::OsStr,
     io::{BufRead, BufReader, Write},
     net::TcpListener,
-    path::PathBuf,
     process::{Child, Command, ExitStatus, Stdio},
     sync::mpsc,
     thread,
@@ -34,18 +33,9 @@ use serde_json::{Value, json};
 use support::{
     PATIENCE,
     browser::{Browser, Page},
+    example,
     node::{self, Config, How, Line, Middleware},
 };
-
-fn program(name: &str) -> PathBuf {
-    // Tests are beside the directory of the examples.
-    let mut path = env::current_exe().unwrap();
-    path.pop();
-    path.set_file_name("examples");
-    path.push(name);
-    assert!(path.is_file(), "{name} is not built: run `cargo build --examples`");
-    path
-}
 
 /// A running example; it is killed when dropped.
 struct Example {
@@ -66,7 +56,7 @@ impl Example {
         name: &'static str,
         arguments: impl IntoIterator<Item = A>,
     ) -> Self {
-        let mut child = Command::new(program(name))
+        let mut child = Command::new(example(name))
             .args(arguments)
             .env_remove("TOKEN")
             .env(key, value)
@@ -361,7 +351,7 @@ fn middleware_does_not_join_without_a_token() {
 
 /// What `sio` prints with these arguments and this input.
 fn sio(arguments: &[&str], input: &str) -> (ExitStatus, String, String) {
-    let mut child = Command::new(program("sio"))
+    let mut child = Command::new(example("sio"))
         .args(arguments)
         .env_remove("SIO_AUTH")
         .env_remove("SIO_PROXY")
@@ -534,7 +524,7 @@ fn what_goes_wrong_is_printed_as_people_read_it() {
         ("middleware", "localhost:3000", scheme),
         ("middleware", &dead, refused),
     ] {
-        let mut command = Command::new(program(name));
+        let mut command = Command::new(example(name));
         let output = command.args([url, url]).env("FLIGHTS_URL", url).output().unwrap();
         let printed = String::from_utf8(output.stderr).unwrap();
         assert!(!output.status.success(), "{name}: {printed}");
