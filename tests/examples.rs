@@ -233,6 +233,59 @@ fn bridge_shows_browsers_why_the_server_refuses() {
 }
 
 #[actix::test]
+async fn bridge_emits_what_a_page_says() {
+    let Some(mut browser) = Browser::start() else { return };
+    let server = node::start(Line::V4, &Config::default());
+    let bridge = Example::start("bridge", [server.url()]);
+    let url = bridge.line();
+    let (first, second) = (browser.open(&url), browser.open(&url));
+    for page in [&first, &second] {
+        until_shown(&mut browser, page, "connected to /", &[]);
+    }
+    let mut emit = |name: &str, args: &str, condition: &str| {
+        let values = json!([name, args]);
+        let fill = format!(
+            r#"[at("name").value, at("args").value] = {values};
+            at("emit").requestSubmit()"#
+        );
+        browser.evaluate(&first, &fill);
+        until(&mut browser, &first, condition);
+        // What one page emits, all show.
+        until_shown(&mut browser, &second, "connected to /", &[r#"record ["page",7]"#]);
+    };
+    emit("record", r#""page", 7"#, r#"events[0] === 'record ["page",7]'"#);
+    emit("record", r#""page", "#, r#"at("said").textContent.startsWith("the arguments are not")"#);
+    emit("disconnect", "", r#"at("said").textContent.startsWith("not emitted: ")"#);
+    support::eventually("it has come", || server.recorded("page") == [7]).await;
+
+    // A filter hides, and Escape shows again.
+    let shown = r#"[...document.querySelectorAll("li")].filter((row) => !row.hidden).length"#;
+    for (text, count) in [("rec", 1), ("cer", 0), ("", 1)] {
+        let filter = format!(r#"filter.value = "{text}"; filter.oninput(); {shown}"#);
+        assert_eq!(browser.evaluate(&second, &filter), count, "{text}");
+    }
+
+    // A page of somebody else sees nothing and emits nothing.
+    let host = url.strip_prefix("http://").unwrap();
+    for (origin, expected) in [("http://example.com", 403), (&url, 400)] {
+        let http = awc::Client::default();
+        let request = http.get(format!("{url}/ws")).insert_header(("Origin", origin));
+        let answer = request.insert_header(("Host", host)).send().await.unwrap();
+        assert_eq!(answer.status().as_u16(), expected, "{origin}");
+    }
+}
+
+#[test]
+fn bridge_runs_alone() {
+    let Some(mut browser) = Browser::start() else { return };
+    let bridge = Example::start::<&str>("bridge", []);
+    let page = browser.open(&bridge.line());
+    until(&mut browser, &page, r#"state === "connected to /" && events.length > 2"#);
+    bridge.interrupt();
+    assert_eq!(bridge.end(), [""; 0]);
+}
+
+#[actix::test]
 async fn bridge_two_joins_servers_of_different_versions() {
     let first = node::start(Line::V2_5_1, &Config::default());
     let second = node::start(Line::V4, &Config::default());
