@@ -565,6 +565,31 @@ async fn web_runs_alone() {
 }
 
 #[test]
+fn tls_proxy_and_quickstart_run_alone() {
+    for (name, last) in [
+        ("tls", "joined /"),
+        ("proxy", "joined /"),
+        ("quickstart", "main: done, 0 events were not sent"),
+    ] {
+        let printed = Example::start::<&str>(name, []).end();
+        assert!(printed.iter().any(|line| line == last), "{name}: {printed:#?}");
+    }
+}
+
+#[test]
+fn middleware_and_bridge_two_run_alone_until_ctrl_c() {
+    for (name, lines) in [
+        ("middleware", ["server: are you there? yes", "tea costs 3.75 dollars"]),
+        ("bridge_two", ["kitchen: tea is on its way", "kitchen: tea costs 3.00"]),
+    ] {
+        let example = Example::start::<&str>(name, []);
+        example.until(lines);
+        example.interrupt();
+        example.end();
+    }
+}
+
+#[test]
 fn what_goes_wrong_is_printed_as_people_read_it() {
     let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
     let dead = format!("http://127.0.0.1:{port}");
@@ -576,6 +601,9 @@ fn what_goes_wrong_is_printed_as_people_read_it() {
         ("flights", "localhost:3000", scheme),
         ("middleware", "localhost:3000", scheme),
         ("middleware", &dead, refused),
+        ("proxy", "localhost:3000", scheme),
+        ("tls", "localhost:3000", scheme),
+        ("web", "localhost:3000", scheme),
     ] {
         let mut command = Command::new(example(name));
         let output = command.args([url, url]).env("FLIGHTS_URL", url).output().unwrap();
