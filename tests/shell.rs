@@ -32,7 +32,7 @@ use std::{
 
 use bytes::Bytes;
 use pty_process::blocking::{Command as TerminalCommand, Pts, Pty};
-use rustix::termios::{LocalModes, tcgetattr};
+use rustix::termios::{ControlModes, InputModes, LocalModes, OutputModes, Termios, tcgetattr};
 use socketioxide::{SocketIo, extract::SocketRef};
 use support::{
     PATIENCE, eventually, example, node,
@@ -173,11 +173,21 @@ impl Read for Reader {
     }
 }
 
+type Modes = (InputModes, OutputModes, ControlModes, LocalModes);
+
+fn modes(pts: &Pts) -> Modes {
+    let Termios { input_modes, output_modes, control_modes, local_modes, .. } =
+        tcgetattr(pts).unwrap();
+    (input_modes, output_modes, control_modes, local_modes)
+}
+
 /// The example in a terminal of the test; it is killed when dropped.
 struct Terminal {
     child: Child,
     pty: Arc<Pty>,
     pts: Pts,
+    /// Before the example was started.
+    modes: Modes,
     shown: Written,
 }
 
@@ -191,22 +201,20 @@ impl Terminal {
             .env("SHELL", "/bin/sh")
             .env("PS1", "ready> ")
             .env_remove("ENV");
+        let modes = modes(&pts);
         let child = command.spawn_borrowed(&pts).unwrap();
         let pty = Arc::new(pty);
         let shown = Written::read(Reader(Arc::clone(&pty)));
-        Self { child, pty, pts, shown }
+        Self { child, pty, pts, modes, shown }
     }
 
     fn type_in(&self, text: &str) {
         (&*self.pty).write_all(text.as_bytes()).unwrap();
     }
 
-    /// Whether what is typed is echoed and edited by this terminal.
-    fn is_cooked(&self) -> bool {
-        let modes = tcgetattr(&self.pts).unwrap().local_modes;
-        let cooked = LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG;
-        assert!(modes.contains(cooked) || !modes.intersects(cooked), "{modes:?}");
-        modes.contains(cooked)
+    /// Whether the terminal has the modes that it began with, and not those of the example.
+    fn is_restored(&self) -> bool {
+        modes(&self.pts) == self.modes
     }
 
     fn end(mut self) -> i32 {
@@ -373,7 +381,7 @@ async fn keys_go_to_the_shell(server: Server) {
     terminal.shown.until("a~.b\r\n");
     terminal.type_in("~~.c\r");
     terminal.shown.until("~.c");
-    assert!(!terminal.is_cooked());
+    assert!(!terminal.is_restored());
     terminal.type_in("exit 5\r");
     assert_eq!(terminal.end(), 5);
 }
@@ -386,7 +394,7 @@ async fn a_tilde_and_a_dot_end_it(server: Server) {
     terminal.type_in("\r~.");
     terminal.shown.until("ended by ~.");
     eventually("the shell ends", || !is_running(&process)).await;
-    assert!(terminal.is_cooked());
+    assert!(terminal.is_restored());
     assert_eq!(terminal.end(), NO_SHELL);
 }
 
@@ -548,15 +556,14 @@ async fn a_stopped_server_ends_its_shells_and_clients(mut server: Server) {
 #[actix::test]
 async fn without_arguments_it_opens_a_shell_of_its_own() {
     let terminal = Terminal::start(&[]);
-    assert!(terminal.is_cooked());
     terminal.shown.until("whoever has the token");
     terminal.shown.until("ready> ");
-    assert!(!terminal.is_cooked());
+    assert!(!terminal.is_restored());
     terminal.type_in("echo $((6*7))\r");
     terminal.shown.until("\r\n42\r\n");
     terminal.type_in("exit 5\r");
     terminal.shown.until("exit 5");
-    eventually("the modes are back", || terminal.is_cooked()).await;
+    eventually("the modes are back", || terminal.is_restored()).await;
     assert_eq!(terminal.end(), 5);
 }
 

@@ -17,6 +17,7 @@ use actix_socketio::{
 use bytes::Bytes;
 use futures::{StreamExt as _, stream};
 use tokio::sync::mpsc;
+use url::{Host, Url};
 
 use crate::{
     Failure,
@@ -47,10 +48,26 @@ pub(crate) async fn run(url: &str, token: String, command: Option<String>) -> Re
     if raw_mode.is_some() {
         notice(&"a shell for whoever has the token; ~. behind a newline ends it");
     }
+    if is_open(url) {
+        notice(&"the connection is not encrypted: others on the way can read along");
+    }
     let outcome = attend(client.socket(), &progress).await;
     drop(raw_mode);
     client.shutdown(FLUSH).await;
     outcome
+}
+
+/// Whether the way to the server leaves this machine without TLS.
+fn is_open(url: &str) -> bool {
+    Url::parse(url).is_ok_and(|url| {
+        let is_local = match url.host() {
+            Some(Host::Domain(name)) => name == "localhost",
+            Some(Host::Ipv4(address)) => address.is_loopback(),
+            Some(Host::Ipv6(address)) => address.is_loopback(),
+            None => true,
+        };
+        matches!(url.scheme(), "http" | "ws") && !is_local
+    })
 }
 
 async fn connect(

@@ -24,7 +24,9 @@
 //! * show credentials that are made at each request to join;
 //! * send the latest value only (the size of the terminal).
 //!
-//! `~.` behind a newline ends it, as with ssh. The exit code is that of the shell, or 255 if there is none.
+//! When the connection is lost, the server keeps the shell for 60 seconds (`--keep`). It runs on until 1 MiB of its output
+//! waits for the client. `~.` behind a newline ends it, as with ssh. The exit code is that of the shell, or 255 if there
+//! is none.
 
 #![allow(
     clippy::arithmetic_side_effects,
@@ -108,8 +110,8 @@ async fn serve_until_told(serving: &options::Serving) -> Result<(), Failure> {
     let given = serving.token()?;
     let token = given.clone().map_or_else(client::random_name, Ok)?;
     let server = server::Server::start(address, token.clone(), serving.keep())?;
-    let reach = if address.ip().is_loopback() { "on this machine" } else { "that gets here" };
-    eprintln!("A shell for whoever has the token, and runs {reach}.");
+    let reach = if address.ip().is_loopback() { "on loopback only" } else { "beyond loopback" };
+    eprintln!("A shell for whoever has the token, {reach}.");
     // A token that was given is known.
     let fragment = if given.is_some() { String::new() } else { format!("#{token}") };
     println!("http://{}/{fragment}", server.address);

@@ -56,9 +56,12 @@ class Session {
       detached: true,
     });
     this.child.stdout.on("data", (data) => this.take(data));
-    this.child.on("error", (error) => console.error(`no shell could be started: ${error.message}`));
+    this.child.on("error", (error) => {
+      this.code = 127;
+      this.take(Buffer.from(`no shell could be started: ${error.message}\r\n`));
+    });
     this.child.on("close", (code) => {
-      this.code = code ?? 255;
+      this.code ??= code ?? 255;
       this.transmit();
     });
     // Who has ended reads no more.
@@ -229,7 +232,7 @@ process.on("SIGINT", stop);
 process.on("SIGTERM", stop);
 
 server.listen(Number(process.env.PORT || 4022), "127.0.0.1", () => {
-  console.error("A shell for whoever has the token, and runs on this machine.");
+  console.error("A shell for whoever has the token, on loopback only.");
   // A token that was given is known.
   const fragment = process.env.SHELL_TOKEN ? "" : `#${token}`;
   console.log(`http://127.0.0.1:${server.address().port}/${fragment}`);

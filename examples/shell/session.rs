@@ -37,7 +37,7 @@ const TYPED: usize = 4 * PIECE;
 /// For an answer. The user may have stopped the terminal, and be asleep.
 const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// For the shell to end by itself when its terminal is gone.
+/// For the shell to end by itself when its terminal is gone, and for a new client to join.
 const GRACE: Duration = Duration::from_secs(2);
 
 /// What a session is told.
@@ -131,7 +131,8 @@ impl Session {
         let (reader, writer) = pty.into_split();
         let output =
             Output { kept: BytesMut::new(), start: 0, next: 0, under_way: VecDeque::new() };
-        let client = Presence::Away { deadline: Instant::now() + keep };
+        // It is about to join.
+        let client = Presence::Away { deadline: Instant::now() + keep.max(GRACE) };
         let (input, exit) = (Input::default(), Exit::Running);
         Ok(Self { reader, writer, child, keep, output, input, client, exit })
     }
@@ -176,7 +177,7 @@ impl Session {
                 () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => break,
             }
         }
-        self.end().await;
+        self.end(inbox).await;
     }
 
     fn obey(&mut self, order: Order) {
@@ -231,21 +232,31 @@ impl Session {
         }
     }
 
-    /// Takes the terminal away from the shell, which most shells do not survive.
-    async fn end(self) {
+    /// Takes the terminal away from the shell, which most shells do not survive. The others are killed.
+    async fn end(self, mut inbox: mpsc::Receiver<Order>) {
         let Self { reader, writer, mut child, client, .. } = self;
         drop((reader, writer));
         if let Presence::Here { socket, .. } = client {
             // It may have left.
             socket.disconnect().ok();
         }
-        // Those that do are killed with this.
-        timeout(GRACE, child.wait()).await.ok();
+        let late = async {
+            while let Some(order) = inbox.recv().await {
+                // A client that comes back now comes too late.
+                if let Order::Attach { socket, .. } = order {
+                    socket.disconnect().ok();
+                }
+            }
+        };
+        tokio::select! {
+            _ = timeout(GRACE, child.wait()) => {}
+            () = late => {}
+        }
     }
 }
 
-/// Emits an event, and passes on that it was answered. `false` if it cannot be sent now: then there is an order soon, such as
-/// another answer.
+/// Emits an event, and passes on that it was answered. `false` if it cannot be sent now: then an order comes soon, such
+/// as another answer.
 fn ask<T: Serialize>(
     socket: &SocketRef,
     event: &str,
