@@ -109,15 +109,31 @@ async fn run() -> Result<(), Box<dyn Error>> {
             show(&bridge);
         }
     };
-    let interrupted = actix_rt::signal::ctrl_c();
-    futures::pin_mut!(report, interrupted);
-    futures::future::select(report, interrupted).await;
+    tokio::select! {
+        () = report => {}
+        told = told_to_end() => told?,
+    }
     bridge.stop();
     for client in [first, second] {
         client.shutdown(Duration::from_secs(5)).await;
     }
     show(&bridge);
     Ok(())
+}
+
+/// Returns at Ctrl-C, or when the process is to terminate.
+async fn told_to_end() -> std::io::Result<()> {
+    #[cfg(unix)]
+    {
+        use actix_rt::signal::unix::{SignalKind, signal};
+        let mut terminations = signal(SignalKind::terminate())?;
+        tokio::select! {
+            interrupted = actix_rt::signal::ctrl_c() => interrupted,
+            _ = terminations.recv() => Ok(()),
+        }
+    }
+    #[cfg(not(unix))]
+    actix_rt::signal::ctrl_c().await
 }
 
 fn show(bridge: &Bridge) {

@@ -178,12 +178,27 @@ async fn run() -> Result<(), Box<dyn Error>> {
     };
     tokio::select! {
         outcome = talking => outcome?,
-        outcome = actix_rt::signal::ctrl_c() => outcome?,
+        outcome = told_to_end() => outcome?,
     }
     client.shutdown(Duration::from_secs(5)).await;
     let stats = client.stats();
     println!("dropped: {} that came, {} that were to go", stats.filtered_in, stats.filtered_out);
     Ok(())
+}
+
+/// Returns at Ctrl-C, or when the process is to terminate.
+async fn told_to_end() -> std::io::Result<()> {
+    #[cfg(unix)]
+    {
+        use actix_rt::signal::unix::{SignalKind, signal};
+        let mut terminations = signal(SignalKind::terminate())?;
+        tokio::select! {
+            interrupted = actix_rt::signal::ctrl_c() => interrupted,
+            _ = terminations.recv() => Ok(()),
+        }
+    }
+    #[cfg(not(unix))]
+    actix_rt::signal::ctrl_c().await
 }
 
 /// Asks the server, and whoever answers in its place.

@@ -100,8 +100,12 @@ impl Example {
 
     /// As Ctrl-C does it.
     fn interrupt(&self) {
+        self.signal("-INT");
+    }
+
+    fn signal(&self, signal: &str) {
         let id = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+        assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
     }
 
     /// Waits until it ends, well, and gives what it printed until then.
@@ -577,15 +581,17 @@ fn tls_proxy_and_quickstart_run_alone() {
 }
 
 #[test]
-fn middleware_and_bridge_two_run_alone_until_ctrl_c() {
+fn middleware_and_bridge_two_run_alone_until_they_are_told_to_end() {
     for (name, lines) in [
         ("middleware", ["server: are you there? yes", "tea costs 3.75 dollars"]),
         ("bridge_two", ["kitchen: tea is on its way", "kitchen: tea costs 3.00"]),
     ] {
-        let example = Example::start::<&str>(name, []);
-        example.until(lines);
-        example.interrupt();
-        example.end();
+        for signal in ["-INT", "-TERM"] {
+            let example = Example::start::<&str>(name, []);
+            example.until(lines);
+            example.signal(signal);
+            example.end();
+        }
     }
 }
 
