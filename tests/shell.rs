@@ -126,7 +126,7 @@ impl Drop for Server {
     }
 }
 
-/// What a program has written so far.
+/// The output of a program so far.
 #[derive(Clone, Default)]
 struct Written(Arc<(Mutex<Vec<u8>>, Condvar)>);
 
@@ -571,7 +571,9 @@ async fn without_arguments_it_opens_a_shell_of_its_own() {
 async fn a_session_that_the_server_does_not_have_is_over() {
     let server = Server::rust_with(&["--listen", "127.0.0.1:0", "--keep", "0"]);
     let proxy = server.proxy();
-    let mut piped = Piped::start(&proxy.url(), "echo ready; exec sleep 1000");
+    // It has no end yet when the client is back.
+    let stubborn = "trap '' HUP; echo ready; exec sleep 1000";
+    let mut piped = Piped::start(&proxy.url(), stubborn);
     let mut output = BufReader::new(piped.child.stdout.take().unwrap());
     output.read_line(&mut String::new()).unwrap();
     proxy.cut();
@@ -584,7 +586,7 @@ async fn missing_output_is_told() {
     let (layer, io) = SocketIo::new_layer();
     io.ns("/", async |socket: SocketRef| {
         socket.emit("output", &(0, Bytes::from_static(b"abc"))).unwrap();
-        // What was seen before is not shown again.
+        // Bytes that were shown before are not shown again.
         socket.emit("output", &(1, Bytes::from_static(b"bcd"))).unwrap();
         socket.emit("output", &(9, Bytes::from_static(b"jk"))).unwrap();
         socket.emit("exit", &(0,)).unwrap();

@@ -1,5 +1,5 @@
 //! Shows in browsers what a Socket.IO server and its clients here say to each other: each page has a websocket of its own,
-//! whose actor subscribes to the events of the server and passes them on. What is emitted in a page goes to the server.
+//! whose actor subscribes to the events of the server and passes them on. A page can emit events to the server, too.
 //!
 //! ```sh
 //! cargo run --example bridge                             # with a server of its own
@@ -46,7 +46,7 @@ struct Viewer {
     upstream: Client,
 }
 
-/// What a page emits.
+/// An event that a page emits.
 #[derive(Deserialize)]
 struct Wish {
     name: String,
@@ -62,12 +62,12 @@ impl Viewer {
         show(page, &json!({ "kind": "state", "text": text, "joined": joined, "server": server }));
     }
 
-    /// Emits what the page says, and tells it if that cannot be.
+    /// Emits the event of a page, and tells the page if that fails.
     fn emit(&self, page: &mut Page, wish: &str) {
         let emitted = serde_json::from_str(wish).map_err(|error| error.to_string()).and_then(
             |Wish { name, args }| {
                 let args = Args(args.into_iter().map(Value::from).collect());
-                // The page shows what is, and somebody looks at it: nothing waits.
+                // The page is live, and somebody looks at it: the event does not wait.
                 let live = self.upstream.socket().with_offline(Offline::Fail);
                 live.emit(&name, args).map_err(|error| error.to_string())
             },
@@ -231,7 +231,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// A server that announces flights and prices, and tells everybody what one says.
+/// A server that announces flights and prices, and passes on to all clients what one of them says.
 fn start_server() -> Result<SocketAddr, Box<dyn Error>> {
     let (layer, io) = SocketIo::new_layer();
     io.ns("/", async |socket: SocketRef| {

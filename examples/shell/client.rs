@@ -126,7 +126,7 @@ async fn attend(socket: &Socket, progress: &Progress) -> Result<u8, Failure> {
     }
 }
 
-/// Shows what the shell writes, until it ends.
+/// Shows the output of the shell, until it ends.
 async fn show(socket: &Socket, progress: &Progress) -> Result<u8, Failure> {
     let output = Output::open();
     // A slow terminal holds the server back: it waits for the answers.
@@ -151,7 +151,7 @@ async fn show(socket: &Socket, progress: &Progress) -> Result<u8, Failure> {
     Err("the client has ended".into())
 }
 
-/// Shows what is new of these bytes, and gives the number of the next one.
+/// Shows the new ones of these bytes, and gives the number of the next byte.
 async fn show_piece(event: &Event, next: u64, output: &Output) -> Result<u64, Failure> {
     let (from, mut bytes): (u64, Bytes) = event.args()?;
     let end = from.saturating_add(u64::try_from(bytes.len())?);
@@ -168,12 +168,12 @@ async fn show_piece(event: &Event, next: u64, output: &Output) -> Result<u64, Fa
     Ok(end.max(next))
 }
 
-/// Sends what is typed, each piece when the shell has taken the one before.
+/// Sends the input, each piece when the shell has taken the one before.
 async fn send(socket: &Socket, mut typed: mpsc::Receiver<Bytes>) -> Failure {
     let mut from = 0_u64;
     while let Some(piece) = typed.recv().await {
         let length = u64::try_from(piece.len()).unwrap_or(u64::MAX);
-        // After a lost connection it is sent again. The server knows by the number what it has already.
+        // After a lost connection it is sent again. The server recognises repeated bytes by their number.
         let taken = socket.emit_with_ack::<()>(INPUT, (from, piece));
         if let Err(error) = taken.retries(u32::MAX).timeout(HOUR).await {
             return format!("the input cannot be sent: {error}").into();

@@ -7,7 +7,8 @@
 //! cargo run --example shell -- 'http://127.0.0.1:4022/#token' -- make test
 //! ```
 //!
-//! **Whoever has the token has a shell.** The server listens on loopback only, unless it is told that this is known.
+//! **The token opens a shell, with all rights of the user that runs the server.** The server listens on loopback only,
+//! unless `--i-know-what-this-is` is given.
 //! The token is in the URL that the server prints, or in `SHELL_TOKEN`, or in a file (`--token-file`). Others on the
 //! machine can see the arguments of a program; they can see neither of the latter two.
 //!
@@ -19,7 +20,7 @@
 //!
 //! Here is how to
 //!
-//! * hold a server back: it waits until the terminal has shown what it sent, so `yes` takes no memory anywhere;
+//! * hold a server back: it waits until the terminal has shown the output, so `yes` takes no memory anywhere;
 //! * lose nothing when the connection is lost, and have nothing twice: bytes are numbered, see `wire.rs`;
 //! * show credentials that are made at each request to join;
 //! * send the latest value only (the size of the terminal).

@@ -33,7 +33,7 @@ pub(crate) struct Options {
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Serves shells to whoever has the token, until Ctrl-C.
+    /// Serves shells to all clients with the token, until Ctrl-C.
     Serve(Serving),
 }
 
@@ -60,7 +60,7 @@ pub(crate) struct Serving {
     /// Seconds for which a shell waits for its client when the connection is lost.
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     keep: u64,
-    /// Listens beyond loopback, too. Whoever reads along on the way has the token, and all that is typed.
+    /// Listens beyond loopback, too. The connections are not encrypted: on the way, the token and all input can be read.
     #[arg(long)]
     pub(crate) i_know_what_this_is: bool,
 }

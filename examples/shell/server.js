@@ -1,7 +1,7 @@
 "use strict";
 
 // The server of the shell example, with the official library: see main.rs for what it is, and wire.rs for what client
-// and server say to each other. Whoever has the token has a shell; it listens on loopback only.
+// and server say to each other. The token opens a shell. It listens on loopback only.
 //
 //   PORT          where it listens on 127.0.0.1; 4022 by default, 0 is any free port
 //   SHELL_TOKEN   the token, 16 characters or more; without one, it is made and printed
@@ -64,7 +64,7 @@ class Session {
       this.code ??= code ?? 255;
       this.transmit();
     });
-    // Who has ended reads no more.
+    // A shell that has ended reads no more.
     this.child.stdin.on("error", () => {});
     this.child.stdio[3].on("error", () => {});
     this.wait();
@@ -88,10 +88,10 @@ class Session {
     clearTimeout(this.timer);
     const before = this.socket;
     this.socket = socket;
-    // That it is lost has not been noticed yet.
+    // Its connection is lost, which has not been noticed yet.
     before?.disconnect(true);
     this.shown(from);
-    // What was under way may be lost.
+    // Output that was under way may be lost.
     this.underWay = 0;
     this.next = this.start;
     this.transmit();

@@ -1,4 +1,4 @@
-//! The far end: who may come in, and which shell is whose.
+//! The far end: checks tokens, and joins clients and shells.
 
 use std::{
     collections::HashMap,
@@ -35,7 +35,7 @@ pub(crate) struct Server {
     shells: Arc<Shells>,
 }
 
-/// The shells, and what opens them.
+/// The shells, and the token that opens them.
 struct Shells {
     token: String,
     keep: Duration,
@@ -113,15 +113,16 @@ impl Shells {
         if open.len() >= SHELLS {
             return Err(format!("{SHELLS} shells are open already").into());
         }
-        let session = Session::open(&hello, self.keep)
+        let mut session = Session::open(&hello, self.keep)
             .map_err(|error| format!("no shell could be started: {error}"))?;
-        let (orders, inbox) = mpsc::channel(WAITING);
+        let (orders, mut inbox) = mpsc::channel(WAITING);
         open.insert(hello.session.clone(), orders.clone());
         drop(open);
         let shells = Arc::clone(self);
         tokio::spawn(async move {
-            session.run(orders.downgrade(), inbox).await;
+            session.run(orders.downgrade(), &mut inbox).await;
             shells.open().remove(&hello.session);
+            session.end(inbox).await;
         });
         Ok(())
     }

@@ -40,7 +40,7 @@ const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// For the shell to end by itself when its terminal is gone, and for a new client to join.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// What a session is told.
+/// A message to a session.
 pub(crate) enum Order {
     /// This is the client now, and it goes on from this byte.
     Attach {
@@ -90,7 +90,7 @@ struct Input {
     waiting: BytesMut,
     /// How many bytes have come.
     received: u64,
-    /// Who waits for them to be written.
+    /// Answers when they are written.
     ack: Option<AckSender>,
 }
 
@@ -121,7 +121,7 @@ impl Session {
         let shell = env::var_os("SHELL").unwrap_or_else(|| "/bin/sh".into());
         let mut command = Command::new(shell)
             .env("TERM", &hello.term)
-            // What runs in the shell is not to open others.
+            // Programs in the shell need not know it.
             .env_remove(VARIABLE)
             .kill_on_drop(true);
         if let Some(line) = &hello.command {
@@ -139,9 +139,9 @@ impl Session {
 
     /// Runs until the client knows the exit code, or has left, or was away for too long.
     pub(crate) async fn run(
-        mut self,
+        &mut self,
         orders: mpsc::WeakSender<Order>,
-        mut inbox: mpsc::Receiver<Order>,
+        inbox: &mut mpsc::Receiver<Order>,
     ) {
         let mut buffer = vec![0; PIECE];
         loop {
@@ -177,7 +177,6 @@ impl Session {
                 () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => break,
             }
         }
-        self.end(inbox).await;
     }
 
     fn obey(&mut self, order: Order) {
@@ -185,7 +184,7 @@ impl Session {
             Order::Attach { socket, from, size } => {
                 let here = Presence::Here { socket, is_told: false };
                 if let Presence::Here { socket, .. } = mem::replace(&mut self.client, here) {
-                    // That it is lost has not been noticed yet.
+                    // Its connection is lost, which has not been noticed yet.
                     socket.disconnect().ok();
                 }
                 self.output.go_on(from);
@@ -233,7 +232,7 @@ impl Session {
     }
 
     /// Takes the terminal away from the shell, which most shells do not survive. The others are killed.
-    async fn end(self, mut inbox: mpsc::Receiver<Order>) {
+    pub(crate) async fn end(self, mut inbox: mpsc::Receiver<Order>) {
         let Self { reader, writer, mut child, client, .. } = self;
         drop((reader, writer));
         if let Presence::Here { socket, .. } = client {
@@ -314,7 +313,7 @@ impl Output {
         }
     }
 
-    /// What was under way may be lost: begins again at this byte.
+    /// Output that was under way may be lost: begins again at this byte.
     fn go_on(&mut self, from: u64) {
         self.shown(from);
         self.under_way.clear();

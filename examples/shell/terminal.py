@@ -32,7 +32,7 @@ def main():
         # Its own terminal has the size before the command asks for it.
         set_size(0, int(rows), int(columns))
         os.close(3)
-        # Python ignores it, and what it starts would, too.
+        # Python ignores it, and so would the shell.
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
         os.execvp(command[0], command)
     os.set_blocking(terminal, False)
@@ -40,7 +40,7 @@ def main():
     typed = b""
     sources = {0, 3, terminal}
     while terminal in sources:
-        # What is typed is taken when the terminal has room for it.
+        # Input is taken when the terminal has room for it.
         reading = sources - {0} if typed else sources
         readable, writable, _ = select.select(reading, [terminal] if typed else [], [])
         if terminal in writable:

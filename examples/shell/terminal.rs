@@ -107,7 +107,7 @@ impl Default for EscapeFilter {
 }
 
 impl EscapeFilter {
-    /// Passes on what is for the shell. `true` if `~.` was found; what follows is dropped.
+    /// Passes input on to the shell. `true` if `~.` was found; the input behind it is dropped.
     fn pass(&mut self, typed: &[u8], piece: &mut Vec<u8>) -> bool {
         for &byte in typed {
             self.place = match (&self.place, byte) {
@@ -162,7 +162,7 @@ impl Output {
     }
 }
 
-/// Tells the user something, beside what the shell says.
+/// Tells the user something, beside the output of the shell.
 pub(crate) fn notice(text: &dyn std::fmt::Display) {
     // In raw mode, a new line begins where the last one ended.
     let end = if io::stdin().is_terminal() { "\r\n" } else { "\n" };

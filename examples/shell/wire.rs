@@ -1,4 +1,4 @@
-//! What client and server say to each other. `server.js` speaks the same.
+//! The events between client and server. `server.js` speaks the same.
 //!
 //! ```text
 //! client                                                  server
@@ -25,7 +25,7 @@ pub(crate) const EXIT: &str = "exit";
 /// The longest piece of input or output in one event, in bytes.
 pub(crate) const PIECE: usize = 32 << 10;
 
-/// What the client shows to join. It has a secret, so it has no `Debug`.
+/// The credentials to join with. They have a secret, so they have no `Debug`.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Hello {
     pub(crate) token: String,
