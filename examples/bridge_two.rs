@@ -2,6 +2,7 @@
 //! with acknowledgements, and not taken back.
 //!
 //! ```sh
+//! cargo run --example bridge_two                       # with two servers of its own
 //! cargo run --example bridge_two -- http://localhost:3000 http://localhost:4000/shop
 //! ```
 //!
@@ -10,11 +11,15 @@
 
 #![allow(clippy::print_stdout, reason = "an example shows what happens")]
 
-use std::{env, error::Error, process::ExitCode, time::Duration};
+use std::{env, error::Error, net::SocketAddr, process::ExitCode, thread, time::Duration};
 
 use actix::prelude::*;
 use actix_socketio::{
     Bridge, BridgeCounts, Client, ConnectError, Disconnected, Ready, Reconnecting, Route,
+};
+use socketioxide::{
+    SocketIo,
+    extract::{AckSender, Data, SocketRef},
 };
 
 /// Prints what becomes of the connection to one of the servers.
@@ -81,8 +86,13 @@ async fn main() -> ExitCode {
 }
 
 async fn run() -> Result<(), Box<dyn Error>> {
-    let (Some(first), Some(second)) = (env::args().nth(1), env::args().nth(2)) else {
-        return Err("two URLs are wanted: those of the servers".into());
+    let (first, second) = match (env::args().nth(1), env::args().nth(2)) {
+        (Some(first), Some(second)) => (first, second),
+        (None, _) => {
+            let (market, kitchen) = (start_server(market)?, start_server(kitchen)?);
+            (format!("http://{market}"), format!("http://{kitchen}"))
+        }
+        (Some(_), None) => return Err("the URL of the second server is missing".into()),
     };
     // Neither has to be there yet: each is tried again until it is.
     let (first, second) = (Client::builder(first).start()?, Client::builder(second).start()?);
@@ -99,15 +109,31 @@ async fn run() -> Result<(), Box<dyn Error>> {
             show(&bridge);
         }
     };
-    let interrupted = actix_rt::signal::ctrl_c();
-    futures::pin_mut!(report, interrupted);
-    futures::future::select(report, interrupted).await;
+    tokio::select! {
+        () = report => {}
+        told = told_to_end() => told?,
+    }
     bridge.stop();
     for client in [first, second] {
         client.shutdown(Duration::from_secs(5)).await;
     }
     show(&bridge);
     Ok(())
+}
+
+/// Returns at Ctrl-C, or when the process is to terminate.
+async fn told_to_end() -> std::io::Result<()> {
+    #[cfg(unix)]
+    {
+        use actix_rt::signal::unix::{SignalKind, signal};
+        let mut terminations = signal(SignalKind::terminate())?;
+        tokio::select! {
+            interrupted = actix_rt::signal::ctrl_c() => interrupted,
+            _ = terminations.recv() => Ok(()),
+        }
+    }
+    #[cfg(not(unix))]
+    actix_rt::signal::ctrl_c().await
 }
 
 fn show(bridge: &Bridge) {
@@ -119,4 +145,53 @@ fn show(bridge: &Bridge) {
              {refused} refused, {echoes} echoes"
         );
     }
+}
+
+/// A server that changes the price of tea, and takes orders.
+async fn market(socket: SocketRef) {
+    socket.on("order", async |Data::<String>(what), ack: AckSender| {
+        println!("market: an order of {what}");
+        ack.send(&format!("{what} is on its way")).ok();
+    });
+    for cents in 300_u32.. {
+        if socket.emit("price", &("tea", f64::from(cents) / 100.0)).is_err() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+/// A server that knows the market only by the bridge: it hears prices, and orders.
+async fn kitchen(socket: SocketRef) {
+    socket.on("price", async |Data::<(String, f64)>((what, price))| {
+        println!("kitchen: {what} costs {price:.2}");
+    });
+    while let Ok(answer) = socket.emit_with_ack::<_, String>("order", "tea") {
+        if let Ok(answer) = answer.await {
+            println!("kitchen: {answer}");
+        }
+        tokio::time::sleep(Duration::from_secs(3)).await;
+    }
+}
+
+/// A server that does this for its client.
+fn start_server<F, S>(serve: F) -> Result<SocketAddr, Box<dyn Error>>
+where
+    F: Fn(SocketRef) -> S + Clone + Send + Sync + 'static,
+    S: Future<Output = ()> + Send + 'static,
+{
+    let (layer, io) = SocketIo::new_layer();
+    io.ns("/", serve);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    listener.set_nonblocking(true)?;
+    let address = listener.local_addr()?;
+    let app = axum::Router::new().layer(layer);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    thread::spawn(move || {
+        runtime.block_on(async {
+            let listener = tokio::net::TcpListener::from_std(listener)?;
+            axum::serve(listener, app).await
+        })
+    });
+    Ok(address)
 }

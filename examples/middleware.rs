@@ -2,10 +2,11 @@
 //! answer in its place.
 //!
 //! ```sh
-//! TOKEN=sesame cargo run --example middleware -- http://localhost:3000
+//! cargo run --example middleware                                          # with a server of its own
+//! TOKEN=sesame cargo run --example middleware -- http://localhost:3000    # with yours
 //! ```
 //!
-//! The server is one that has something to say, and an echo. On Node.js, for instance:
+//! The server is one that has something to say, and an echo. This is the same on Node.js:
 //!
 //! ```js
 //! const io = new (require("socket.io").Server)(3000);
@@ -26,14 +27,22 @@
 use std::{
     env,
     error::Error,
+    net::SocketAddr,
     process::ExitCode,
     sync::atomic::{AtomicU64, Ordering},
+    thread,
     time::Duration,
 };
 
 use actix_socketio::{
-    Client, Emit, Event, JoinContext,
+    Client, Emit, Event, JoinContext, Socket,
     middleware::{self, Auth, Flow, Middleware, NameList, RateLimit},
+};
+use serde::Deserialize;
+use socketioxide::{
+    SocketIo,
+    extract::{AckSender, Data, SocketRef, TryData},
+    handler::ConnectHandler as _,
 };
 
 /// What a euro is worth.
@@ -135,8 +144,12 @@ async fn main() -> ExitCode {
 
 async fn run() -> Result<(), Box<dyn Error>> {
     env_logger::init();
-    let url = env::args().nth(1).ok_or("a URL is wanted: that of the server")?;
-    let desk = Desk { token: env::var("TOKEN").ok(), numbers: AtomicU64::new(1) };
+    let token = env::var("TOKEN").ok();
+    let (url, token) = match env::args().nth(1) {
+        Some(url) => (url, token),
+        None => (format!("http://{}", start_server()?), Some("sesame".to_owned())),
+    };
+    let desk = Desk { token, numbers: AtomicU64::new(1) };
 
     // The first one is next to the server. What comes passes them from here on down, what goes, and
     // requests to join, from the last one up.
@@ -155,6 +168,41 @@ async fn run() -> Result<(), Box<dyn Error>> {
         Err(error) => println!("not a price: {error}"),
     });
     socket.listen("notice").call(|event| println!("notice: {}", event.payload().to_json()));
+    let talking = async {
+        let outcome = talk(socket).await;
+        if outcome.is_ok() {
+            // The server may have more to say.
+            std::future::pending::<()>().await;
+        }
+        outcome
+    };
+    tokio::select! {
+        outcome = talking => outcome?,
+        outcome = told_to_end() => outcome?,
+    }
+    client.shutdown(Duration::from_secs(5)).await;
+    let stats = client.stats();
+    println!("dropped: {} that came, {} that were to go", stats.filtered_in, stats.filtered_out);
+    Ok(())
+}
+
+/// Returns at Ctrl-C, or when the process is to terminate.
+async fn told_to_end() -> std::io::Result<()> {
+    #[cfg(unix)]
+    {
+        use actix_rt::signal::unix::{SignalKind, signal};
+        let mut terminations = signal(SignalKind::terminate())?;
+        tokio::select! {
+            interrupted = actix_rt::signal::ctrl_c() => interrupted,
+            _ = terminations.recv() => Ok(()),
+        }
+    }
+    #[cfg(not(unix))]
+    actix_rt::signal::ctrl_c().await
+}
+
+/// Asks the server, and whoever answers in its place.
+async fn talk(socket: &Socket) -> Result<(), Box<dyn Error>> {
     socket.ready().await?;
 
     let dollars: f64 = socket.emit_with_ack("dollars", ()).await?;
@@ -169,10 +217,47 @@ async fn run() -> Result<(), Box<dyn Error>> {
             Err(error) => println!("{text}: {error}"),
         }
     }
-
-    actix_rt::signal::ctrl_c().await?;
-    client.shutdown(Duration::from_secs(5)).await;
-    let stats = client.stats();
-    println!("dropped: {} that came, {} that were to go", stats.filtered_in, stats.filtered_out);
     Ok(())
+}
+
+/// What the server wants to see.
+#[derive(Deserialize)]
+struct Shown {
+    token: String,
+}
+
+/// A server with something to say, and an echo.
+fn start_server() -> Result<SocketAddr, Box<dyn Error>> {
+    async fn check(TryData(shown): TryData<Shown>) -> Result<(), &'static str> {
+        match shown {
+            Ok(Shown { token }) if token == "sesame" => Ok(()),
+            _ => Err("no token"),
+        }
+    }
+    async fn joined(socket: SocketRef) {
+        socket.on("echo", async |Data::<(String, u64)>(said), ack: AckSender| {
+            ack.send(&said).ok();
+        });
+        // The client may have left already.
+        socket.emit("price", &("tea", 3)).ok();
+        socket.emit("price", &("tea", -3)).ok();
+        socket.emit("gossip", "it is about the tea").ok();
+        if let Ok(answer) = socket.emit_with_ack::<_, String>("are_you_there", &()) {
+            println!("server: are you there? {}", answer.await.unwrap_or_default());
+        }
+    }
+    let (layer, io) = SocketIo::new_layer();
+    io.ns("/", joined.with(check));
+    let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    listener.set_nonblocking(true)?;
+    let address = listener.local_addr()?;
+    let app = axum::Router::new().layer(layer);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    thread::spawn(move || {
+        runtime.block_on(async {
+            let listener = tokio::net::TcpListener::from_std(listener)?;
+            axum::serve(listener, app).await
+        })
+    });
+    Ok(address)
 }

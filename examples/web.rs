@@ -105,7 +105,8 @@ async fn run() -> Result<(), Box<dyn Error>> {
             .route("/metrics", web::get().to(metrics))
     })
     .workers(2)
-    .bind(("127.0.0.1", port))?;
+    .bind(("127.0.0.1", port))
+    .map_err(|error| format!("it cannot listen on port {port}: {error}"))?;
     for address in server.addrs() {
         println!("http://{address}");
     }

@@ -23,7 +23,6 @@ use std::{
     ffi::OsStr,
     io::{BufRead, BufReader, Write},
     net::TcpListener,
-    path::PathBuf,
     process::{Child, Command, ExitStatus, Stdio},
     sync::mpsc,
     thread,
@@ -34,18 +33,9 @@ use serde_json::{Value, json};
 use support::{
     PATIENCE,
     browser::{Browser, Page},
+    example,
     node::{self, Config, How, Line, Middleware},
 };
-
-fn program(name: &str) -> PathBuf {
-    // Tests are beside the directory of the examples.
-    let mut path = env::current_exe().unwrap();
-    path.pop();
-    path.set_file_name("examples");
-    path.push(name);
-    assert!(path.is_file(), "{name} is not built: run `cargo build --examples`");
-    path
-}
 
 /// A running example; it is killed when dropped.
 struct Example {
@@ -66,7 +56,7 @@ impl Example {
         name: &'static str,
         arguments: impl IntoIterator<Item = A>,
     ) -> Self {
-        let mut child = Command::new(program(name))
+        let mut child = Command::new(example(name))
             .args(arguments)
             .env_remove("TOKEN")
             .env(key, value)
@@ -247,6 +237,59 @@ fn bridge_shows_browsers_why_the_server_refuses() {
 }
 
 #[actix::test]
+async fn bridge_emits_what_a_page_says() {
+    let Some(mut browser) = Browser::start() else { return };
+    let server = node::start(Line::V4, &Config::default());
+    let bridge = Example::start("bridge", [server.url()]);
+    let url = bridge.line();
+    let (first, second) = (browser.open(&url), browser.open(&url));
+    for page in [&first, &second] {
+        until_shown(&mut browser, page, "connected to /", &[]);
+    }
+    let mut emit = |name: &str, args: &str, condition: &str| {
+        let values = json!([name, args]);
+        let fill = format!(
+            r#"[at("name").value, at("args").value] = {values};
+            at("emit").requestSubmit()"#
+        );
+        browser.evaluate(&first, &fill);
+        until(&mut browser, &first, condition);
+        // What one page emits, all show.
+        until_shown(&mut browser, &second, "connected to /", &[r#"record ["page",7]"#]);
+    };
+    emit("record", r#""page", 7"#, r#"events[0] === 'record ["page",7]'"#);
+    emit("record", r#""page", "#, r#"at("said").textContent.startsWith("the arguments are not")"#);
+    emit("disconnect", "", r#"at("said").textContent.startsWith("not emitted: ")"#);
+    support::eventually("it has come", || server.recorded("page") == [7]).await;
+
+    // A filter hides, and Escape shows again.
+    let shown = r#"[...document.querySelectorAll("li")].filter((row) => !row.hidden).length"#;
+    for (text, count) in [("rec", 1), ("cer", 0), ("", 1)] {
+        let filter = format!(r#"filter.value = "{text}"; filter.oninput(); {shown}"#);
+        assert_eq!(browser.evaluate(&second, &filter), count, "{text}");
+    }
+
+    // A page of somebody else sees nothing and emits nothing.
+    let host = url.strip_prefix("http://").unwrap();
+    for (origin, expected) in [("http://example.com", 403), (&url, 400)] {
+        let http = awc::Client::default();
+        let request = http.get(format!("{url}/ws")).insert_header(("Origin", origin));
+        let answer = request.insert_header(("Host", host)).send().await.unwrap();
+        assert_eq!(answer.status().as_u16(), expected, "{origin}");
+    }
+}
+
+#[test]
+fn bridge_runs_alone() {
+    let Some(mut browser) = Browser::start() else { return };
+    let bridge = Example::start::<&str>("bridge", []);
+    let page = browser.open(&bridge.line());
+    until(&mut browser, &page, r#"state === "connected to /" && events.length > 2"#);
+    bridge.interrupt();
+    assert_eq!(bridge.end(), [""; 0]);
+}
+
+#[actix::test]
 async fn bridge_two_joins_servers_of_different_versions() {
     let first = node::start(Line::V2_5_1, &Config::default());
     let second = node::start(Line::V4, &Config::default());
@@ -365,7 +408,7 @@ fn middleware_does_not_join_without_a_token() {
 
 /// What `sio` prints with these arguments and this input.
 fn sio(arguments: &[&str], input: &str) -> (ExitStatus, String, String) {
-    let mut child = Command::new(program("sio"))
+    let mut child = Command::new(example("sio"))
         .args(arguments)
         .env_remove("SIO_AUTH")
         .env_remove("SIO_PROXY")
@@ -562,6 +605,33 @@ async fn web_runs_alone() {
 }
 
 #[test]
+fn tls_proxy_and_quickstart_run_alone() {
+    for (name, last) in [
+        ("tls", "joined /"),
+        ("proxy", "joined /"),
+        ("quickstart", "main: done, 0 events were not sent"),
+    ] {
+        let printed = Example::start::<&str>(name, []).end();
+        assert!(printed.iter().any(|line| line == last), "{name}: {printed:#?}");
+    }
+}
+
+#[test]
+fn middleware_and_bridge_two_run_alone_until_they_are_told_to_end() {
+    for (name, lines) in [
+        ("middleware", ["server: are you there? yes", "tea costs 3.75 dollars"]),
+        ("bridge_two", ["kitchen: tea is on its way", "kitchen: tea costs 3.00"]),
+    ] {
+        for signal in ["-INT", "-TERM"] {
+            let example = Example::start::<&str>(name, []);
+            example.until(lines);
+            example.signal(signal);
+            example.end();
+        }
+    }
+}
+
+#[test]
 fn what_goes_wrong_is_printed_as_people_read_it() {
     let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
     let dead = format!("http://127.0.0.1:{port}");
@@ -573,8 +643,11 @@ fn what_goes_wrong_is_printed_as_people_read_it() {
         ("flights", "localhost:3000", scheme),
         ("middleware", "localhost:3000", scheme),
         ("middleware", &dead, refused),
+        ("proxy", "localhost:3000", scheme),
+        ("tls", "localhost:3000", scheme),
+        ("web", "localhost:3000", scheme),
     ] {
-        let mut command = Command::new(program(name));
+        let mut command = Command::new(example(name));
         let output = command.args([url, url]).env("FLIGHTS_URL", url).output().unwrap();
         let printed = String::from_utf8(output.stderr).unwrap();
         assert!(!output.status.success(), "{name}: {printed}");

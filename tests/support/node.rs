@@ -407,12 +407,13 @@ fn percent_encode(text: &str) -> String {
     })
 }
 
-fn directory() -> PathBuf {
+/// Where the servers are installed.
+pub fn directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/node")
 }
 
 /// Installs the servers as the lock file has them, unless they are.
-fn install() {
+pub fn install() {
     static INSTALLED: OnceLock<()> = OnceLock::new();
     INSTALLED.get_or_init(|| {
         require("node");
