@@ -87,6 +87,7 @@
 //! | show credentials, fetch and renew them | [`guide::credentials`], [`ClientBuilder::auth`], [`auth_with`](ClientBuilder::auth_with), [`headers_with`](ClientBuilder::headers_with) |
 //! | be slow, or stop listening | [`Overflow`], [`Lagged`], [`Subscription`] |
 //! | read counters, have them read by Prometheus | [`Client::stats`], [`Stats::prometheus`] |
+//! | see what goes over the wire, record it | [`guide::wire`], [`tap`], [`ClientBuilder::tap`] |
 //! | send large files | [`guide::uploads`] |
 //! | share one client among the requests of an actix-web server | [`guide::actix_web`] |
 //! | test what I have written | [`guide::testing`] |
@@ -115,7 +116,8 @@
 //! Of several failures in a row to connect, the first is a warning, with its reason, the server's words, and
 //! the time of the next attempt. Each line begins with the `host:port` of the connection, followed by the
 //! namespace if it is about one. A line has at most 600 bytes. Of lines of one kind that come again and again, ten are
-//! written, and then one in ten seconds, with the number of the others. Arguments, credentials and session ids are never logged.
+//! written, and then one in ten seconds, with the number of the others. Arguments, credentials and session ids are never logged,
+//! except for arguments where a [`Recording`](tap::Recording::dump) is told to.
 //!
 //! # Which server?
 //!
@@ -228,6 +230,7 @@ pub mod payload;
 mod proto;
 mod runtime;
 mod stats;
+pub mod tap;
 mod transport;
 
 pub use actor::subscribers::{

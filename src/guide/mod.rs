@@ -6,3 +6,4 @@ pub mod delivery;
 pub mod getting_through;
 pub mod testing;
 pub mod uploads;
+pub mod wire;

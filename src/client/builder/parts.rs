@@ -20,6 +20,7 @@ use crate::{
         config::Config, namespace, packet::Limits, reconnect::Range, ticket::SessionTicket,
         transports::Allowed,
     },
+    tap::Tap,
     transport::{Endpoint, Headers, Query, Target, Targets, Way},
 };
 
@@ -33,6 +34,7 @@ pub(super) struct Parts {
     pub(super) settings: Settings,
     pub(super) defaults: Defaults,
     pub(super) ids: Option<MessageIds>,
+    pub(super) tap: Option<Tap>,
     pub(super) tickets: Vec<SessionTicket>,
 }
 
@@ -123,6 +125,7 @@ impl ClientBuilder {
             },
             defaults,
             ids: self.message_ids.then(MessageIds::new),
+            tap: self.tap,
             tickets: self.tickets,
         })
     }
@@ -192,6 +195,7 @@ impl ClientBuilder {
             offline: _,
             overflow: _,
             middleware: _,
+            tap: _,
             tickets: _,
             reconnect,
             connect_timeout,
