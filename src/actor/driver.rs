@@ -204,8 +204,8 @@ impl Driver {
             Link::Down | Link::Dialling(_) => return Ok(()),
         };
         let Connection { core, tap, .. } = connection;
+        let protocol = if tap.is_on() { core.protocol() } else { None };
         while transport.poll_ready(cx)?.is_ready() {
-            let protocol = core.protocol();
             let write = |message: Message<'_>| {
                 tap.sent(protocol, &message);
                 transport.start_send(message);

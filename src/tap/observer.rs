@@ -67,19 +67,34 @@ impl Tapped {
     #[inline]
     pub(crate) fn received(&mut self, protocol: impl FnOnce() -> Option<Protocol>, frame: &Frame) {
         if self.0.is_some() {
-            let protocol = protocol();
-            self.give(|observer| observer.message(Direction::In, protocol, frame));
+            self.tell(Direction::In, protocol(), frame);
         }
     }
 
     /// A message goes out.
     #[inline]
     pub(crate) fn sent(&mut self, protocol: Option<Protocol>, message: &Message<'_>) {
-        if self.0.is_some()
-            && let Some(frame) = whole(message)
-        {
-            self.give(|observer| observer.message(Direction::Out, protocol, &frame));
+        if self.0.is_some() {
+            self.tell_whole(protocol, message);
         }
+    }
+
+    /// A barrier is no message.
+    #[cold]
+    #[inline(never)]
+    fn tell_whole(&mut self, protocol: Option<Protocol>, message: &Message<'_>) {
+        let frame = match *message {
+            Message::Text(first, second) => Frame::Text([first, second].concat().into()),
+            Message::Binary(first, second) => Frame::Binary([first, second].concat().into()),
+            Message::Barrier(_) => return,
+        };
+        self.tell(Direction::Out, protocol, &frame);
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn tell(&mut self, direction: Direction, protocol: Option<Protocol>, frame: &Frame) {
+        self.give(|observer| observer.message(direction, protocol, frame));
     }
 
     /// Whether there is one.
@@ -132,7 +147,6 @@ impl Tapped {
     }
 
     /// Gives the tap a record. One that panics is removed.
-    #[cold]
     fn give(&mut self, record: impl FnOnce(&mut Observer) -> Record) {
         let Some(observer) = &mut self.0 else { return };
         let record = record(observer);
@@ -141,15 +155,6 @@ impl Tapped {
             say!(log::Level::Error, "the tap {panicked}: it gets no more records");
             self.0 = None;
         }
-    }
-}
-
-/// A message that is to be written, in one piece. A barrier is none.
-fn whole(message: &Message<'_>) -> Option<Frame> {
-    match *message {
-        Message::Text(first, second) => Some(Frame::Text([first, second].concat().into())),
-        Message::Binary(first, second) => Some(Frame::Binary([first, second].concat().into())),
-        Message::Barrier(_) => None,
     }
 }
 

@@ -94,7 +94,15 @@ impl Recording {
         self.kept().records.iter().cloned().collect()
     }
 
-    /// The same, and keeps them no longer.
+    /// Those from this [number](Record::number) on, to go on where the last look has ended. It is for the recording of
+    /// one client, whose numbers grow.
+    pub fn since(&self, number: u64) -> Vec<Record> {
+        let kept = self.kept();
+        let start = kept.records.partition_point(|record| record.number < number);
+        kept.records.range(start..).cloned().collect()
+    }
+
+    /// All of them, which are kept no longer.
     pub fn take(&self) -> Vec<Record> {
         let mut kept = self.kept();
         kept.bytes = 0;

@@ -265,6 +265,11 @@ fn a_recording_keeps_the_last_within_its_bounds() {
         recording.records().iter().map(|record| record.number).collect()
     };
     assert_eq!((numbers(&recording), recording.dropped()), (vec![2, 3, 4], 2));
+    for (number, count) in [(0, 3), (2, 3), (3, 2), (4, 1), (5, 0)] {
+        let since = recording.since(number);
+        assert_eq!(since.len(), count);
+        assert!(since.iter().all(|record| record.number >= number));
+    }
     assert_eq!(recording.take().len(), 3);
     assert_eq!((recording.records().len(), recording.dropped()), (0, 2));
 
