@@ -61,6 +61,7 @@ pub(crate) struct Place {
 
 impl Hub {
     pub(crate) fn start(
+        url: &str,
         builder: ClientBuilder,
         text: usize,
         arbiter: &ArbiterHandle,
@@ -75,14 +76,7 @@ impl Hub {
             if is_rare { to_few.add(record) } else { to_many.add(record) }
         });
         let client = builder.tap(tap.text(text)).start_in(arbiter)?;
-        let hub = Self {
-            url: client.endpoint().unwrap_or_default().to_owned(),
-            client,
-            many,
-            few,
-            totals,
-            heard: Mutex::default(),
-        };
+        let hub = Self { url: shown(url), client, many, few, totals, heard: Mutex::default() };
         hub.hear(hub.client.socket());
         Ok(hub)
     }
@@ -159,9 +153,7 @@ impl Hub {
         let arguments = Args(arguments.into_iter().map(Value::from).collect());
         if wants_ack {
             let answer = socket.emit_with_ack::<Payload>(event, arguments).timeout(PATIENCE).await;
-            return answer
-                .map(|answer| Some(answer.to_json()))
-                .map_err(|error| error.to_string());
+            return answer.map(|answer| Some(answer.to_json())).map_err(|error| error.to_string());
         }
         let written = socket.emit(event, arguments).map_err(|error| error.to_string())?;
         match tokio::time::timeout(PATIENCE, written).await {
@@ -169,6 +161,15 @@ impl Hub {
             Err(_) => Err("it waits until the namespace is joined".to_owned()),
         }
     }
+}
+
+/// What may be shown of a URL: credentials may be in it, and in its query.
+fn shown(url: &str) -> String {
+    let url = url.split(['?', '#']).next().unwrap_or_default();
+    let (scheme, rest) = url.split_once("://").unwrap_or(("http", url));
+    let server = rest.split('/').next().unwrap_or_default();
+    let server = server.rsplit('@').next().unwrap_or_default();
+    format!("{scheme}://{server}")
 }
 
 impl Totals {

@@ -52,7 +52,7 @@ struct Options {
     /// The server and the namespace: http, https, ws or wss. By default, a server of its own.
     url: Option<String>,
     /// Credentials for the namespace: JSON. They are not shown.
-    #[arg(long, value_name = "JSON", env = "INSPECTOR_AUTH", hide_env_values = true)]
+    #[arg(long, value_name = "JSON", value_parser = json, env = "INSPECTOR_AUTH", hide_env_values = true)]
     auth: Option<serde_json::Value>,
     /// A header of the request to connect, such as `authorization: Bearer …`.
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
@@ -97,6 +97,10 @@ impl Options {
     }
 }
 
+fn json(text: &str) -> Result<serde_json::Value, serde_json::Error> {
+    serde_json::from_str(text)
+}
+
 /// What nobody can guess. The keys of the hasher are random.
 fn token() -> String {
     let random = RandomState::new();
@@ -139,7 +143,7 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     let port = listener.local_addr()?.port();
     // What the page does must not hold the client up.
     let arbiter = Arbiter::new();
-    let hub = Hub::start(options.client(&url)?, options.text, &arbiter.handle())?;
+    let hub = Hub::start(&url, options.client(&url)?, options.text, &arbiter.handle())?;
     if options.url.is_none() {
         actix_rt::spawn(demo::ask(hub.client().clone()));
     }

@@ -82,10 +82,12 @@ const add = (fresh) => {
 
 const pool = [];
 let asked = false;
+let ours = -1; // where the page itself has scrolled to
 
 const row = () => {
   const part = (name) => make("span", { class: name });
   const parts = ["time", "way", "kind", "where", "name", "text", "size"].map(part);
+  parts[0].append(make("span"), make("span", { class: "ms" }));
   const node = make("div", { class: "row", role: "option" }, ...parts);
   node.addEventListener("click", () => choose(node.record));
   return Object.assign(node, { parts });
@@ -113,7 +115,9 @@ const fillText = (node, text) => {
 const fill = (node, record) => {
   node.record = record;
   const [time, way, kind, where, name, text, size] = node.parts;
-  time.textContent = clock(record.time);
+  const at = clock(record.time);
+  time.firstChild.textContent = at.slice(0, 8);
+  time.lastChild.textContent = at.slice(8);
   way.textContent = { in: "↓", out: "↑" }[record.direction] ?? "•";
   kind.textContent = record.kind.replace("_", " ");
   where.textContent = record.namespace ?? "";
@@ -122,6 +126,7 @@ const fill = (node, record) => {
   fillText(text, latency + (record.text ?? (record.kind === "connect" ? "(not shown)" : "")));
   size.textContent = record.direction ? count(record.size) : "";
   node.dataset.way = record.direction ?? "";
+  node.dataset.kind = record.kind;
   node.className = "row";
   node.classList.toggle("bad", BAD.has(record.kind));
   node.classList.toggle("change", !record.direction);
@@ -133,7 +138,10 @@ const render = () => {
   asked = false;
   const list = $("list");
   $("spacer").style.height = `${shown.length * ROW}px`;
-  if (following) list.scrollTop = shown.length * ROW;
+  if (following) {
+    list.scrollTop = shown.length * ROW;
+    ours = list.scrollTop;
+  }
   const first = Math.max(0, Math.floor(list.scrollTop / ROW) - 2);
   const wanted = Math.min(shown.length - first, Math.ceil(list.clientHeight / ROW) + 5);
   while (pool.length < wanted) {
@@ -160,6 +168,7 @@ const refresh = () => {
 
 $("list").addEventListener("scroll", () => {
   const list = $("list");
+  if (following && list.scrollTop === ours) return;
   following = list.scrollTop + list.clientHeight >= shown.length * ROW - ROW;
   refresh();
 });
@@ -172,7 +181,7 @@ $("newest").addEventListener("click", () => {
 const move = (by) => {
   if (shown.length === 0) return;
   const at = shown.indexOf(chosen);
-  const to = at < 0 ? shown.length - 1 : Math.min(Math.max(at + by, 0), shown.length - 1);
+  const to = at < 0 ? (by === -Infinity ? 0 : shown.length - 1) : Math.min(Math.max(at + by, 0), shown.length - 1);
   choose(shown[to]);
   const list = $("list");
   following = false;
@@ -390,7 +399,9 @@ const follow = (record) => {
     $("timeline").append(segments.at(-1).node);
     if (segments.length > SEGMENTS) segments.shift().node.remove();
   }
-  if (!record.direction) $("change").textContent = `${clock(record.time)} ${record.kind.replace("_", " ")}: ${record.text ?? ""}`;
+  if (!state && record.direction) return;
+  const what = record.kind === "open" ? `session ${record.session}` : record.text ?? "";
+  $("change").textContent = `${clock(record.time)} ${record.kind.replace("_", " ")}: ${what}`;
 };
 
 const drawHistory = () => {

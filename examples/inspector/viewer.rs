@@ -49,14 +49,15 @@ impl Viewer {
             Request::Disconnect => self.hub.client().socket().disconnect(),
             Request::Emit { id, namespace, event, arguments, ack } => {
                 let hub = Arc::clone(&self.hub);
-                let emitted =
-                    async move { hub.emit(&namespace, &event, arguments, ack).await };
+                let emitted = async move { hub.emit(&namespace, &event, arguments, ack).await };
                 ctx.spawn(emitted.into_actor(self).map(move |outcome, _, ctx| {
-                    ctx.text(match outcome {
-                        Ok(answer) => json!({ "emitted": { "id": id, "answer": answer } }),
-                        Err(error) => json!({ "emitted": { "id": id, "error": error } }),
-                    }
-                    .to_string());
+                    ctx.text(
+                        match outcome {
+                            Ok(answer) => json!({ "emitted": { "id": id, "answer": answer } }),
+                            Err(error) => json!({ "emitted": { "id": id, "error": error } }),
+                        }
+                        .to_string(),
+                    );
                 }));
             }
         }
