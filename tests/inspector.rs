@@ -143,6 +143,14 @@ fn joined(browser: &mut Browser, inspector: &Inspector) -> Page {
     page
 }
 
+/// Takes a picture of the page, if somebody wants to see it.
+fn picture(browser: &mut Browser, page: &Page, name: &str) {
+    if let Some(directory) = env::var_os("PICTURES") {
+        let picture = browser.picture(page);
+        fs::write(Path::new(&directory).join(format!("inspect-{name}.png")), picture).unwrap();
+    }
+}
+
 const JOINED: &str = r#"$("state").textContent === "joined""#;
 
 #[test]
@@ -154,7 +162,7 @@ fn messages_are_shown_filtered_and_searched() {
     server.emit("/", How::Plain, &json!(["price", "tea", 2.5]));
     server.emit("/", How::Plain, &json!(["price", "coffee", 3]));
     server.emit("/", How::Binary, &json!(["picture", "cup"]));
-    until(&mut browser, &page, r#"rows().some((row) => row.includes('["price","tea",2.5]'))"#);
+    until(&mut browser, &page, r#"rows().some((row) => row.includes('price "tea",2.5 '))"#);
     until(&mut browser, &page, r#"rows().some((row) => row.includes("attachment 010203 3"))"#);
     // The credentials are nowhere.
     until(&mut browser, &page, r#"rows().some((row) => row.includes("connect / (not shown)"))"#);
@@ -217,6 +225,7 @@ fn events_are_emitted_and_their_answers_shown() {
     emit(&mut browser, &page, "echo", &json!([1, { "a": "<i>ü</i>" }]), true);
     until(&mut browser, &page, r#"$("answer").textContent.startsWith('[1,{"a":"<i>ü</i>"}] (')"#);
     until(&mut browser, &page, r#"rows().some((row) => /ack \/ echo [\d.]+ ms \[1,/.test(row))"#);
+    picture(&mut browser, &page, "emit");
     until(&mut browser, &page, r#"/^median [\d.]+ ms/.test($("latency").textContent)"#);
     emit(&mut browser, &page, "record", &json!(["byhand", 7]), false);
     until(&mut browser, &page, r#"$("answer").textContent.startsWith("sent")"#);
@@ -254,6 +263,8 @@ fn a_loss_and_the_way_back_are_on_the_time_line() {
         r#"$("timeline").querySelectorAll("[data-state=open]").length === 2"#,
     );
     until(&mut browser, &page, r#"rows().some((row) => row.includes("lost"))"#);
+
+    picture(&mut browser, &page, "loss");
 
     // By hand.
     browser.evaluate(&page, r#"document.getElementById("link").click()"#);
@@ -298,6 +309,7 @@ fn a_flood_leaves_the_page_usable() {
     browser.evaluate(&page, r#"document.getElementById("pause").click()"#);
     until(&mut browser, &page, r#"$("pause").textContent === "Go on""#);
     press(&mut browser, &page, " ");
+    picture(&mut browser, &page, "flood");
     let few = r#"document.querySelectorAll("*").length < 800"#;
     until(&mut browser, &page, few);
     let all = r#"/events in\s+200\s004/.test($("stats").innerText)"#;
@@ -338,10 +350,7 @@ fn the_page_fits_into_narrow_and_wide_windows_light_and_dark() {
         let back =
             format!(r#"getComputedStyle(document.documentElement).colorScheme === "{scheme}""#);
         until(&mut browser, &page, &back);
-        if let Some(directory) = env::var_os("PICTURES") {
-            let picture = browser.picture(&page);
-            fs::write(Path::new(&directory).join(format!("inspect-{name}.png")), picture).unwrap();
-        }
+        picture(&mut browser, &page, name);
     }
     // The switch is stronger than the system.
     let dark = r#"getComputedStyle(document.documentElement).colorScheme === "dark""#;

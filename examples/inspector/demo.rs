@@ -1,5 +1,7 @@
 //! A server with something to see, and a client that asks it things.
 
+#![allow(clippy::arithmetic_side_effects, reason = "prices and sums are small")]
+
 use std::{error::Error, io, net::TcpListener, thread, time::Duration};
 
 use actix_socketio::Client;

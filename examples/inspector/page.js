@@ -99,6 +99,15 @@ const clock = (micros) => {
   return `${two(time.getHours())}:${two(time.getMinutes())}:${two(time.getSeconds())}.${String(time.getMilliseconds()).padStart(3, "0")}`;
 };
 
+// What stands behind the name of an event, which has a column of its own.
+const args = (record) => {
+  const text = record.text ?? "";
+  const name = record.kind === "event" && /^\[\s*"(?:[^"\\]|\\.)*"\s*,?\s*/s.exec(text);
+  if (!name) return text;
+  const rest = text.slice(name[0].length);
+  return record.is_cut ? `${rest}…` : rest.replace(/\s*\]$/, "");
+};
+
 // The text, and the first hit of the search in it.
 const fillText = (node, text) => {
   const word = filter.words.find((one) => text.toLowerCase().includes(one));
@@ -123,7 +132,7 @@ const fill = (node, record) => {
   where.textContent = record.namespace ?? "";
   name.textContent = record.name ?? "";
   const latency = record.latency === undefined ? "" : `${millis(record.latency)} `;
-  fillText(text, latency + (record.text ?? (record.kind === "connect" ? "(not shown)" : "")));
+  fillText(text, latency + (record.kind === "connect" ? "(not shown)" : args(record)));
   size.textContent = record.direction ? count(record.size) : "";
   node.dataset.way = record.direction ?? "";
   node.dataset.kind = record.kind;
@@ -321,18 +330,19 @@ const canvas = (id) => {
 };
 
 const SECONDS = 60;
-const rates = { in: [], out: [] };
+const rates = { in: Array(SECONDS).fill(0), out: Array(SECONDS).fill(0) };
 let totals = { in: 0, out: 0 };
 let before = null;
 
-const drawRates = () => {
-  if (before) {
-    for (const way of ["in", "out"]) {
-      rates[way].push(Math.max(totals[way] - before[way], 0));
-      if (rates[way].length > SECONDS) rates[way].shift();
-    }
+const measure = () => {
+  for (const way of ["in", "out"]) {
+    rates[way].push(Math.max(totals[way] - (before ?? totals)[way], 0));
+    rates[way].shift();
   }
-  before = { ...totals };
+  before = totals;
+};
+
+const drawRates = () => {
   const { brush, width, height, colour } = canvas("rates");
   const most = Math.max(1, ...rates.in, ...rates.out);
   for (const way of ["in", "out"]) {
@@ -340,14 +350,14 @@ const drawRates = () => {
     brush.lineWidth = 1.5;
     brush.beginPath();
     rates[way].forEach((rate, at) => {
-      const x = width - ((rates[way].length - 1 - at) * width) / (SECONDS - 1);
+      const x = (at * width) / (SECONDS - 1);
       const y = height - 2 - (rate / most) * (height - 6);
       if (at === 0) brush.moveTo(x, y);
       else brush.lineTo(x, y);
     });
     brush.stroke();
   }
-  $("rate").textContent = `${count(rates.in.at(-1) ?? 0)} in · ${count(rates.out.at(-1) ?? 0)} out`;
+  $("rate").textContent = `${count(rates.in.at(-1))} in · ${count(rates.out.at(-1))} out`;
 };
 
 const latencies = [];
@@ -424,11 +434,17 @@ const showStats = (stats) => {
   });
 };
 
-setInterval(() => {
+const draw = () => {
   drawRates();
   drawLatencies();
+};
+setInterval(() => {
+  measure();
+  draw();
   drawHistory();
 }, 1000);
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
+new ResizeObserver(draw).observe($("rates"));
 
 // The inspector.
 
@@ -553,9 +569,9 @@ const THEMES = ["system", "light", "dark"];
 const dress = (theme) => {
   if (theme === "system") delete document.documentElement.dataset.theme;
   else document.documentElement.dataset.theme = theme;
-  $("theme").textContent = { system: "Theme: system", light: "Theme: light", dark: "Theme: dark" }[theme];
+  $("theme").textContent = `◐ ${theme}`;
   localStorage.setItem("theme", theme);
-  drawLatencies();
+  draw();
 };
 const theme = () => dress(THEMES[(THEMES.indexOf(localStorage.getItem("theme") ?? "system") + 1) % THEMES.length]);
 
