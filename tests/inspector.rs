@@ -182,7 +182,7 @@ fn messages_are_shown_filtered_and_searched() {
     tick(&mut browser, &page, "change");
     until(&mut browser, &page, r#"!rows().some((row) => row.includes("dialling"))"#);
     tick(&mut browser, &page, "event");
-    until(&mut browser, &page, r#"rows().length === 2"#);
+    until(&mut browser, &page, "rows().length === 2");
     tick(&mut browser, &page, "event");
 
     // A message of its own, in both forms.
@@ -213,7 +213,7 @@ fn the_list_is_paused_and_goes_on() {
     press(&mut browser, &page, " ");
     until(&mut browser, &page, r#"rows().some((row) => row.includes("late"))"#);
     press(&mut browser, &page, "c");
-    until(&mut browser, &page, r#"rows().length === 0"#);
+    until(&mut browser, &page, "rows().length === 0");
 }
 
 #[test]
@@ -224,7 +224,7 @@ fn events_are_emitted_and_their_answers_shown() {
     let page = joined(&mut browser, &inspector);
     emit(&mut browser, &page, "echo", &json!([1, { "a": "<i>ü</i>" }]), true);
     until(&mut browser, &page, r#"$("answer").textContent.startsWith('[1,{"a":"<i>ü</i>"}] (')"#);
-    until(&mut browser, &page, r#"rows().some((row) => /ack \/ echo [\d.]+ ms \[1,/.test(row))"#);
+    until(&mut browser, &page, r"rows().some((row) => /ack \/ echo [\d.]+ ms \[1,/.test(row))");
     picture(&mut browser, &page, "emit");
     until(&mut browser, &page, r#"/^median [\d.]+ ms/.test($("latency").textContent)"#);
     emit(&mut browser, &page, "record", &json!(["byhand", 7]), false);

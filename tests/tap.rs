@@ -261,8 +261,10 @@ fn message(record: &Record) -> Option<Result<String, Vec<u8>>> {
         Kind::Event => 2,
         Kind::Ack => 3,
         Kind::Attachment => {
-            let byte = |at| u8::from_str_radix(&record.text[at..at + 2], 16).unwrap();
-            return Some(Err((0..record.text.len()).step_by(2).map(byte).collect()));
+            let byte = |digits: &[u8]| {
+                u8::from_str_radix(std::str::from_utf8(digits).unwrap(), 16).unwrap()
+            };
+            return Some(Err(record.text.as_bytes().chunks(2).map(byte).collect()));
         }
         _ => return None,
     };

@@ -32,8 +32,8 @@ use crate::{
 /// The longest name of an event in a record, in bytes.
 const MAX_NAME: usize = 256;
 
-/// The most events whose answers are waited for. The oldest is forgotten.
-const MAX_ASKED: usize = 10_000;
+/// The most events whose answers are waited for: of the last ones that ask for an answer, this many.
+const MAX_ASKED: usize = 4_096;
 
 /// The fields of a handshake that are no secret.
 const HANDSHAKE: [&str; 4] = ["upgrades", "pingInterval", "pingTimeout", "maxPayload"];
