@@ -1,4 +1,4 @@
-//! The example `inspector`: its page in Chromium, and who is let in.
+//! The example `inspector`: its page in Chromium, and access to it.
 //!
 //! `cargo test` builds it first; with `--test inspector` it is as `cargo build --examples` has left it. With
 //! `PICTURES=<directory>`, pictures of the page are written there.
@@ -274,7 +274,7 @@ fn a_loss_and_the_way_back_are_on_the_time_line() {
 }
 
 #[test]
-fn what_looks_like_a_tag_is_a_text() {
+fn markup_in_an_event_is_shown_as_text() {
     let Some(mut browser) = Browser::start() else { return };
     let server = node::start(Line::V4, &Config::default());
     let inspector = Inspector::start([&server.url()]);

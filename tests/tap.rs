@@ -1,4 +1,4 @@
-//! What goes over the wire, as a tap is told it: by each server, transport and parser.
+//! The records of a tap, with each server, transport and parser.
 
 // A test fails by panicking.
 #![allow(
@@ -196,7 +196,7 @@ async fn a_loss_and_the_way_back_are_told() {
     let upgrades = |(_, kind): &(u64, Kind)| *kind != Kind::Upgraded;
     assert_eq!(told.into_iter().filter(upgrades).collect::<Vec<_>>(), expected);
     assert!(!changes[1].text.is_empty());
-    // What came before the loss is in the log.
+    // The records before the loss are in the log.
     let warnings = logged::warnings();
     let dumped: Vec<_> = warnings.iter().filter(|line| line.contains("session 1")).collect();
     assert_eq!(dumped.len(), 3, "{warnings:#?}");
@@ -255,7 +255,7 @@ async fn a_tap_that_panics_costs_nothing_but_itself() {
     within(client.shutdown(Duration::ZERO)).await;
 }
 
-/// What the server sent, as it sent it.
+/// The message of the server of which this is the record.
 fn message(record: &Record) -> Option<Result<String, Vec<u8>>> {
     let digit = match record.kind {
         Kind::Event => 2,
@@ -296,7 +296,7 @@ impl std::io::Write for File {
     }
 }
 
-/// What a listener hears of one conversation, up to the last event.
+/// The events of one conversation, up to the last one.
 async fn heard(socket: &actix_socketio::Socket) -> Vec<String> {
     let events = socket.listen(Filter::all()).stream().map(|event| {
         format!("{} {} {}", event.name(), event.payload().to_json(), event.wants_ack())
@@ -314,7 +314,7 @@ async fn heard(socket: &actix_socketio::Socket) -> Vec<String> {
 }
 
 #[actix::test]
-async fn what_was_written_can_be_replayed() {
+async fn a_written_recording_can_be_replayed() {
     let file = File::default();
     let server = every::official(Line::V4);
     let tap = Tap::lines(file.clone()).text(usize::MAX);

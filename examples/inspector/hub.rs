@@ -1,4 +1,4 @@
-//! The client that is looked at, and the records that wait for the pages.
+//! The client, and its records until the pages have them.
 
 use std::{
     collections::HashSet,
@@ -21,7 +21,7 @@ use serde_json::json;
 const KEPT: usize = 2_000;
 const KEPT_BYTES: usize = 8 << 20;
 
-/// The most that a page gets at once: what it is shown first, and ten times a second from then on.
+/// The most records that a page gets at first, and then ten times a second.
 const FIRST: usize = 1_000;
 const BATCH: usize = 100;
 
@@ -37,11 +37,11 @@ pub(crate) struct Hub {
     /// and all else.
     few: Recording,
     totals: Arc<Totals>,
-    /// The namespaces in which somebody listens: or their events would wait.
+    /// The namespaces with a listener: without one, events would wait.
     heard: Mutex<HashSet<String>>,
 }
 
-/// All that has come and gone, shown or not.
+/// All messages, shown or not.
 #[derive(Default)]
 struct Totals {
     messages_in: AtomicU64,
@@ -49,7 +49,7 @@ struct Totals {
     many: AtomicU64,
 }
 
-/// How far a page is.
+/// The place of a page in the recordings.
 #[derive(Default)]
 pub(crate) struct Place {
     /// The next numbers of both recordings.
@@ -85,13 +85,13 @@ impl Hub {
         &self.client
     }
 
-    /// What a page has to know first.
+    /// The first message to a page.
     pub(crate) fn hello(&self) -> String {
         let namespace = self.client.socket().namespace();
         json!({ "hello": { "url": self.url, "namespace": namespace } }).to_string()
     }
 
-    /// What is new since then, for a page.
+    /// The records since the last batch of a page, and the counters.
     pub(crate) fn batch(&self, place: &mut Place) -> String {
         let limit = if place.total.is_some() { BATCH } else { FIRST };
         let total = self.totals.many.load(Ordering::Relaxed);
@@ -132,7 +132,7 @@ impl Hub {
         .to_string()
     }
 
-    /// Takes all events of a namespace, so that none waits for a subscriber. They have been shown by then.
+    /// Takes all events of a namespace, so that none waits for a subscriber: the tap has them already.
     fn hear(&self, socket: &Socket) {
         let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
         if heard.insert(socket.namespace().to_owned()) {
@@ -163,7 +163,7 @@ impl Hub {
     }
 }
 
-/// What may be shown of a URL: credentials may be in it, and in its query.
+/// A URL without its user, password, path and query.
 fn shown(url: &str) -> String {
     let url = url.split(['?', '#']).next().unwrap_or_default();
     let (scheme, rest) = url.split_once("://").unwrap_or(("http", url));

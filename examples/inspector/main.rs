@@ -41,7 +41,10 @@ const PAGE: &str = include_str!("page.html");
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 
-/// Nothing comes from elsewhere, nothing is run that is not in `page.js`, and no other page may hold this one.
+/// The longest message of a page, in bytes: the arguments of an event.
+const LARGEST: usize = 16 << 20;
+
+/// Everything comes from here, no script runs but `page.js`, and no other page may hold this one.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
     base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
@@ -101,13 +104,13 @@ fn json(text: &str) -> Result<serde_json::Value, serde_json::Error> {
     serde_json::from_str(text)
 }
 
-/// What nobody can guess. The keys of the hasher are random.
+/// A random token: the keys of the hasher are random.
 fn token() -> String {
     let random = RandomState::new();
     format!("{:016x}{:016x}", random.hash_one(0), random.hash_one(1))
 }
 
-/// Whether a request is from a page of ours: a foreign name can be made to lead to this machine.
+/// Whether a request comes from a page of the inspector. A foreign host name can be made to lead to this machine.
 fn is_ours(context: &GuardContext<'_>, port: u16) -> bool {
     let names = ["127.0.0.1", "localhost"].map(|host| format!("{host}:{port}"));
     let header = |name| context.head().headers().get(name).map(|value| value.to_str());
@@ -122,7 +125,8 @@ async fn view(
     stream: web::Payload,
     hub: web::Data<Hub>,
 ) -> actix_web::Result<HttpResponse> {
-    ws::start(Viewer::new(hub.into_inner()), &request, stream)
+    let viewer = Viewer::new(hub.into_inner());
+    ws::WsResponseBuilder::new(viewer, &request, stream).frame_size(LARGEST).start()
 }
 
 async fn refused() -> HttpResponse {
@@ -141,7 +145,7 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     };
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, options.port))?;
     let port = listener.local_addr()?.port();
-    // What the page does must not hold the client up.
+    // Pages must not hold the client up.
     let arbiter = Arbiter::new();
     let hub = Hub::start(&url, options.client(&url)?, options.text, &arbiter.handle())?;
     if options.url.is_none() {

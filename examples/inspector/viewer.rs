@@ -12,11 +12,11 @@ use crate::hub::{Hub, Place};
 /// How often a page hears of something new.
 const EVERY: Duration = Duration::from_millis(100);
 
-/// What a page says.
+/// A message of a page.
 #[derive(Deserialize)]
 #[serde(tag = "do", rename_all = "snake_case")]
 enum Request {
-    /// It has shown all that it was sent.
+    /// The last batch is shown.
     Seen,
     Connect,
     Disconnect,

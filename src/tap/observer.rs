@@ -1,7 +1,6 @@
 //! Makes records of what a connection does.
 //!
-//! Nothing of it is run without a tap. What goes over the wire is read once more here, as it is: the client itself
-//! may refuse it.
+//! Nothing of it runs without a tap. It reads each message once more, and leniently: the client itself may refuse it.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -194,7 +193,7 @@ impl Observer {
         self.with_text(self.record(kind, None), text)
     }
 
-    /// What the server is not known to be, it is taken to be as most are.
+    /// Before the protocol revision of the server is known, it is taken for the newer one.
     fn message(
         &mut self,
         direction: Direction,
@@ -342,7 +341,7 @@ impl Observer {
     }
 }
 
-/// What tells an event that asks for an answer from all others.
+/// Identifies an event that asks for an answer.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Question {
     from_server: bool,
@@ -350,7 +349,7 @@ struct Question {
     id: u64,
 }
 
-/// When it was sent, the number of its record, and the name of the event.
+/// The time, the number of its record, and the name of the event.
 type Sent = (Instant, u64, Option<String>);
 
 /// The events that wait for an answer.
@@ -393,7 +392,7 @@ fn event_name(json: &str) -> Option<String> {
     })
 }
 
-/// A handshake without what is a secret.
+/// A handshake without its secrets.
 fn handshake(json: &str) -> String {
     let Ok(Value::Object(mut fields)) = serde_json::from_str(json) else { return String::new() };
     let shown = HANDSHAKE.into_iter().filter_map(|name| fields.remove_entry(name));

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::display::Excerpt;
 
-/// What happened, in the words of the protocol.
+/// The kind of a message or of a change, in the words of the protocol.
 ///
 /// As text, and in a file, it is in lower case with underscores: `connect_error`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -52,7 +52,7 @@ pub enum Kind {
     Close,
     /// A packet that means nothing here, such as the server's answer to a poll that it ends early.
     Noop,
-    /// A message that cannot be read. It has no text, as nobody knows what is in it.
+    /// A message that cannot be read. It has no text, as there may be a secret in it.
     Unreadable,
 }
 
@@ -119,7 +119,7 @@ pub struct Record {
     pub time: SystemTime,
     /// Counts the sessions of the client, from 1; 0 before the first handshake. The id of the session is a secret.
     pub session: u64,
-    /// What happened.
+    /// The kind of the message or of the change.
     pub kind: Kind,
     /// `None` for a change of the connection, which is no message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -130,7 +130,7 @@ pub struct Record {
     /// The name of an event, or of the event that is answered. A name of more than 256 bytes is cut.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// The size of the message in bytes, without what the transport adds.
+    /// The size of the message in bytes, without the framing of the transport.
     #[serde(default)]
     pub size: u64,
     /// The number of attachments: messages of their own that follow, or (msgpack) parts of this one.
@@ -145,7 +145,7 @@ pub struct Record {
     /// The time since that event.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "micros")]
     pub latency: Option<Duration>,
-    /// The data of the message, or what there is to say of a change: see [`Kind`]. It is cut to the
+    /// The data of the message, or details of the change: see [`Kind`]. It is cut to the
     /// [limit](super::Tap::text) of the tap.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub text: String,
@@ -160,7 +160,7 @@ fn is_false(value: &bool) -> bool {
 }
 
 impl Record {
-    /// What it holds in memory, in bytes.
+    /// Its size in memory, in bytes.
     pub(super) fn held(&self) -> usize {
         let texts = [Some(&self.text), self.name.as_ref(), self.namespace.as_ref()];
         let sizes = texts.into_iter().flatten().map(String::capacity);

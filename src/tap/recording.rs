@@ -34,7 +34,7 @@ pub struct Recording {
 
 struct Kept {
     records: VecDeque<Record>,
-    /// What they hold.
+    /// Their size in memory.
     bytes: usize,
     dropped: u64,
     /// How many have come since the last dump.
