@@ -205,6 +205,24 @@ async fn a_loss_and_the_way_back_are_told() {
 }
 
 #[actix::test]
+async fn a_server_that_spoils_everything_does_not_fill_the_log() {
+    logged::start();
+    let server = every::official(Line::V4);
+    // Without a client, there is no clock.
+    let client = within(server.builder().connect()).await.unwrap();
+    let line = br#"{"number":0,"time":0,"session":7,"kind":"unreadable"}"#;
+    let record = tap::read(&line[..]).next().unwrap().unwrap();
+    let recording = recording().dump(5);
+    for _ in 0..1_000 {
+        recording.add(&record);
+    }
+    let warnings = logged::warnings();
+    let count = warnings.iter().filter(|line| line.contains("#0 session 7: unreadable")).count();
+    assert!((10..20).contains(&count), "{count}");
+    within(client.shutdown(Duration::ZERO)).await;
+}
+
+#[actix::test]
 async fn attempts_that_fail_are_told() {
     let server = Scripted::start();
     server.refuse_next(503, "away");

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{Record, Tap};
-use crate::logs::say;
+use crate::logs::{self, say};
 
 /// Keeps the last records, up to a number of them and of bytes. Clones are the same recording.
 ///
@@ -60,7 +60,8 @@ impl Recording {
 
     /// Logs up to this number of records, each as a warning of 600 bytes at most, when something goes
     /// [wrong](super::Kind::is_bad): those that came since the last time. **The texts of events are in them**,
-    /// unless the tap [keeps none](Tap::text). It holds for taps that are made of this handle. Default: 0.
+    /// unless the tap [keeps none](Tap::text). Of many times in a row, ten are logged, and then
+    /// one in ten seconds. It holds for taps that are made of this handle. Default: 0.
     #[must_use]
     pub fn dump(mut self, records: usize) -> Self {
         self.dump = records;
@@ -75,17 +76,19 @@ impl Recording {
 
     /// Adds a record, as the [tap](Self::tap) does.
     pub fn add(&self, record: &Record) {
-        let dumped = {
-            let mut kept = self.kept();
-            kept.add(record.clone());
-            let wanted = if record.kind.is_bad() { self.dump } else { 0 };
-            kept.take_fresh(wanted)
-        };
+        // A server can have this happen again and again.
+        let is_wanted = self.dump > 0 && record.kind.is_bad();
+        let more = is_wanted.then(|| logs::allow((file!(), line!()), "dump")).flatten();
+        let mut kept = self.kept();
+        kept.add(record.clone());
+        let Some(more) = more else { return };
+        let dumped = kept.take_fresh(self.dump);
+        drop(kept);
         if let Some((last, rest)) = dumped.split_last() {
             for record in rest {
                 say!(log::Level::Warn, "before that: {record}");
             }
-            say!(log::Level::Warn, "recorded: {last}");
+            say!(log::Level::Warn, "recorded: {last}{more}");
         }
     }
 
@@ -139,9 +142,6 @@ impl Kept {
 
     /// Up to so many of those that have come since the last time.
     fn take_fresh(&mut self, wanted: usize) -> Vec<Record> {
-        if wanted == 0 {
-            return Vec::new();
-        }
         let count = std::mem::take(&mut self.fresh).min(wanted).min(self.records.len());
         let start = self.records.len().saturating_sub(count);
         self.records.range(start..).cloned().collect()
