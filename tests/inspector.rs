@@ -306,6 +306,7 @@ fn a_flood_leaves_the_page_usable() {
     }
     until(&mut browser, &page, r#"$("counts").textContent.includes("skipped")"#);
     // It answers in the middle of it.
+    until(&mut browser, &page, r#"/events in\s+1?\d\d\s\d{3}\s/.test($("stats").innerText)"#);
     browser.evaluate(&page, r#"document.getElementById("pause").click()"#);
     until(&mut browser, &page, r#"$("pause").textContent === "Go on""#);
     press(&mut browser, &page, " ");
