@@ -80,7 +80,7 @@ impl Recording {
         let is_wanted = self.dump > 0 && record.kind.is_bad();
         let more = is_wanted.then(|| logs::allow((file!(), line!()), "dump")).flatten();
         let mut kept = self.kept();
-        kept.add(record.clone());
+        kept.add(record);
         let Some(more) = more else { return };
         let dumped = kept.take_fresh(self.dump);
         drop(kept);
@@ -124,13 +124,13 @@ impl Recording {
 }
 
 impl Kept {
-    fn add(&mut self, record: Record) {
-        let held = record.held();
-        if held > self.max_bytes || self.max_items == 0 {
+    fn add(&mut self, record: &Record) {
+        if record.held() > self.max_bytes || self.max_items == 0 {
             self.dropped = self.dropped.saturating_add(1);
             return;
         }
-        self.bytes = self.bytes.saturating_add(held);
+        let record = record.clone();
+        self.bytes = self.bytes.saturating_add(record.held());
         self.records.push_back(record);
         self.fresh = self.fresh.saturating_add(1);
         while self.records.len() > self.max_items || self.bytes > self.max_bytes {
