@@ -90,6 +90,7 @@
 //! | lose a connection and get it back | [`guide::reconnecting`], [`Reconnect`], [`Retry`], [`Reconnecting`], [`GaveUp`], [`Ready::recovered`] |
 //! | show credentials, fetch and renew them | [`guide::credentials`], [`ClientBuilder::auth`], [`auth_with`](ClientBuilder::auth_with), [`headers_with`](ClientBuilder::headers_with) |
 //! | read the log, and counters, have them read by Prometheus | [`guide::logging`], [`Client::stats`], [`Stats::prometheus`] |
+//! | see what goes over the wire, record it | [`guide::wire`], [`tap`], [`ClientBuilder::tap`] |
 //! | send large files | [`guide::uploads`] |
 //! | share one client among the requests of an actix-web server | [`guide::actix_web`] |
 //! | test what I have written | [`guide::testing`] |
@@ -121,7 +122,8 @@
 //! the time of the next attempt. Each line begins with the [name](ClientBuilder::name) of the client (by default the
 //! `host:port` of the server), followed by the namespace if it is about one: `localhost:3000/shop: joined`. A line
 //! has at most 600 bytes. Of lines of one kind that come again and again, ten are written, and then one in ten
-//! seconds, with the number of the others. Arguments, credentials and session ids are never logged.
+//! seconds, with the number of the others. Arguments, credentials and session ids are never logged,
+//! except for arguments where a [`Recording`](tap::Recording::dump) is told to.
 //! [`guide::logging`] has the rest.
 //!
 //! # Which server?
@@ -235,6 +237,7 @@ pub mod payload;
 mod proto;
 mod runtime;
 mod stats;
+pub mod tap;
 mod transport;
 
 pub use actor::subscribers::{

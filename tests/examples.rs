@@ -29,6 +29,7 @@ use std::{
     time::Instant,
 };
 
+use actix_socketio::tap::{self, Kind};
 use serde_json::{Value, json};
 use support::{
     PATIENCE,
@@ -525,6 +526,29 @@ fn sio_emits_what_it_reads() {
     assert_eq!(status.code(), Some(1));
     assert!(told.contains("[1]: the first element is the name"), "{told}");
     assert_eq!(server.recorded("s"), [1, 2, 3, 4], "what was right is emitted");
+}
+
+#[test]
+fn sio_records_what_goes_over_the_wire() {
+    let server = node::start(Line::V4, &Config::default());
+    let file = env::temp_dir().join(format!("sio-record-{}", std::process::id()));
+    let path = file.to_str().unwrap();
+    let token = r#"{"token":"s3cret"}"#;
+    let emit = ["emit", &server.url(), "echo", "1", "--ack", "--auth", token, "--record", path];
+    let (status, printed, told) = sio(&emit, "");
+    assert!(status.success(), "{told}");
+    assert_eq!(printed, "1\n");
+    let written = std::fs::read(&file).unwrap();
+    std::fs::remove_file(&file).unwrap();
+    assert!(!String::from_utf8_lossy(&written).contains("s3cret"));
+    let records: Vec<_> = tap::read(&written[..]).map(Result::unwrap).collect();
+    assert_eq!(records.first().unwrap().kind, Kind::Dialling);
+    let answer = records.iter().find(|record| record.kind == Kind::Ack).unwrap();
+    assert_eq!((answer.name.as_deref(), answer.text.as_str()), (Some("echo"), "[1]"));
+    assert_eq!(records.last().unwrap().kind, Kind::Closed);
+    let (status, _, told) = sio(&["listen", &server.url(), "--record", "/does/not/exist"], "");
+    assert_eq!(status.code(), Some(1));
+    assert!(told.contains("/does/not/exist cannot be written"), "{told}");
 }
 
 #[test]

@@ -18,7 +18,7 @@ use std::{
 };
 
 /// The rooms, from the top.
-const FLOORS: [&str; 15] = [
+const FLOORS: [&str; 16] = [
     "error",
     "bridge",
     "client",
@@ -26,6 +26,7 @@ const FLOORS: [&str; 15] = [
     "middleware",
     "transport",
     "message",
+    "tap",
     "stats",
     "runtime",
     "proto",

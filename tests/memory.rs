@@ -11,6 +11,7 @@ use std::{process::Command, time::Duration};
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, WrapFuture};
 use actix_socketio::{
     Client, ClientBuilder, ConnectError, Disconnected, Event, Lagged, ProtocolError, Ready, Reason,
+    tap::Recording,
 };
 use bytes::{Bytes, BytesMut};
 use futures::{StreamExt as _, future::join};
@@ -458,6 +459,36 @@ async fn a_stream_holds_no_more_than_one_large_event() {
     send_until_stuck(&peer, &event, 20).await;
     stream.next().await.unwrap();
     report("events of 15 MiB for a stream that is not polled");
+    within_limit();
+}
+
+#[actix::test]
+async fn a_tap_and_its_recording_hold_a_bounded_number_of_bytes() {
+    if !is_alone("a_tap_and_its_recording_hold_a_bounded_number_of_bytes") {
+        return;
+    }
+    let recording = Recording::new(usize::MAX, MIB);
+    let times = (Duration::from_secs(250), Duration::from_secs(200));
+    let tap = recording.tap().text(usize::MAX);
+    let (_server, peer, client) = joined(|builder| builder.tap(tap), times.0, times.1).await;
+    let mut watch = Watch::on(client.socket());
+    watch.ready().await;
+    let attack = async {
+        // Events that ask for an answer, in namespaces that are not joined: each is remembered for a while.
+        for id in 0..30_000 {
+            let (namespace, name) = ("n".repeat(500), "x".repeat(1_000));
+            let text = format!(r#"42/{namespace},{id}["{name}"]"#);
+            peer.send_raw(frame(0x81, text.as_bytes())).await;
+        }
+        for part in for_nobody(8 * MIB) {
+            peer.send_raw(part).await;
+        }
+        peer.send_text(r#"42["alive"]"#).await;
+    };
+    let (heard, ()) = join(watch.next_within(LONG), attack).await;
+    assert!(matches!(heard, Some(Heard::Event(event)) if event.name() == "alive"));
+    assert!(recording.dropped() > 29_000);
+    report("events that a tap remembers");
     within_limit();
 }
 

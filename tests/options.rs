@@ -23,6 +23,7 @@ use std::{
 use actix_socketio::{
     Bridge, BridgeBuilder, BridgeCounts, BridgeError, BuildError, Client, ClientBuilder, IpFamily,
     NamespaceBuilder, NamespaceError, Offline, Overflow, Reconnect, Route, Socket, Transport,
+    tap::Tap,
 };
 use bytes::Bytes;
 use futures::{
@@ -72,6 +73,7 @@ const TIMES: [(Duration, Outcome); 3] = [(Duration::ZERO, Refused), (NANO, Tight
 const COUNTS: [(usize, Outcome); 3] = [(0, Refused), (1, Works), (usize::MAX, Works)];
 const LOADS: [((usize, usize), Outcome); 4] =
     [((0, 1), Refused), ((1, 0), Refused), ((1, 1), Works), ((usize::MAX, usize::MAX), Works)];
+const TEXTS: [(usize, Outcome); 3] = [(0, Works), (1, Works), (usize::MAX, Works)];
 const REPEATS: [(u32, Outcome); 3] = [(0, Works), (1, Works), (u32::MAX, Works)];
 const OFFLINE: [(Offline, Outcome); 2] = [(Offline::Buffer, Works), (Offline::Fail, Works)];
 
@@ -154,6 +156,7 @@ fn client_edges() -> Vec<Edge<ClientBuilder>> {
             ],
         ),
         edges("message_ids", B::message_ids, [(false, Works), (true, Works)]),
+        edges("tap", |builder: B, text| builder.tap(Tap::new(|_| ()).text(text)), TEXTS),
         edges("send_buffer", |builder: B, (n, bytes)| builder.send_buffer(n, bytes), LOADS),
         edges("pending_acks", B::pending_acks, COUNTS),
         edges("receive_window", |builder: B, (n, bytes)| builder.receive_window(n, bytes), LOADS),

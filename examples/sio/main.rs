@@ -8,6 +8,7 @@
 //! sio emit http://localhost:3000 add 1 2 --ack            # prints the answer
 //! sio emit http://localhost:3000 photo cat @cat.jpeg      # a file is an attachment
 //! printf '["a",1]\n["b",2]\n' | sio pipe http://localhost:3000
+//! sio listen http://localhost:3000 --record wire.jsonl    # what went over the wire, in a file
 //! sio completions bash > ~/.local/share/bash-completion/completions/sio
 //! ```
 //!

@@ -1,9 +1,15 @@
 //! The command line.
 
-use std::{error::Error, fs, path::PathBuf, time::Duration};
+use std::{
+    error::Error,
+    fs::{self, File},
+    io::BufWriter,
+    path::PathBuf,
+    time::Duration,
+};
 
 use actix_socketio::{
-    Client, ClientBuilder, Protocol, Proxy, Reconnect, Transport, Value, tls::Tls,
+    Client, ClientBuilder, Protocol, Proxy, Reconnect, Transport, Value, tap::Tap, tls::Tls,
 };
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -125,6 +131,9 @@ pub(crate) struct Connection {
     /// Ends when the connection is lost or cannot be made.
     #[arg(long)]
     no_reconnect: bool,
+    /// Writes each message on the wire to this file, as lines of JSON, without credentials.
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
     /// Seconds for connecting.
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     connect_timeout: Option<f64>,
@@ -166,6 +175,11 @@ impl Connection {
         }
         if self.no_reconnect {
             builder = builder.reconnect(Reconnect::never());
+        }
+        if let Some(path) = &self.record {
+            let file = File::create(path)
+                .map_err(|error| format!("{} cannot be written: {error}", path.display()))?;
+            builder = builder.tap(Tap::lines(BufWriter::new(file)).text(usize::MAX));
         }
         if let Some(seconds) = self.connect_timeout {
             builder = builder.connect_timeout(Duration::from_secs_f64(seconds));

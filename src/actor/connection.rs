@@ -45,10 +45,11 @@ use crate::{
         deadline::deadline_after,
         fast_map::FastMap,
         outgoing::Outgoing,
-        packet::Packet,
+        packet::{Packet, Parser},
     },
     runtime::clock,
     stats::Counters,
+    tap::{Tap, Tapped},
     transport::Targets,
 };
 
@@ -79,6 +80,7 @@ pub(crate) struct Connection {
     pub(crate) core: proto::Connection,
     targets: Targets,
     pub(crate) journal: Journal,
+    pub(crate) tap: Tapped,
     status: Arc<ConnectionStatus>,
     counters: Arc<Counters>,
     children: FastMap<ByteString, Child>,
@@ -120,6 +122,7 @@ impl Connection {
         Self {
             journal: Journal::new(config.name.clone(), targets.at(0)),
             core: proto::Connection::new(config, seed),
+            tap: Tapped::default(),
             targets,
             status,
             counters,
@@ -130,6 +133,12 @@ impl Connection {
             shutdown_inbox,
             shutdown: None,
         }
+    }
+
+    /// The same, looked on by this.
+    pub(crate) fn tapped(self, tap: Option<Tap>, parser: Parser) -> Self {
+        let client = self.journal.client().clone();
+        Self { tap: Tapped::new(tap, &client, parser), ..self }
     }
 
     /// Whether there is room for more from the server.
@@ -164,6 +173,7 @@ impl Connection {
         self.core.handle_upgraded();
         self.status.set_transport(self.core.transport());
         self.journal.upgraded();
+        self.tap.upgraded();
         self.dispatch();
         self.tell(|| FromConnection::Upgraded { transport: self.core.transport() });
     }
@@ -202,6 +212,7 @@ impl Connection {
                 }
                 Event::Greeted(session) => {
                     self.journal.greeted();
+                    self.tap.opened();
                     self.status.set_protocol(self.core.protocol());
                     if let Some(root) = self.children.get("/") {
                         root.addr.do_send(FromConnection::Opened { session });
@@ -210,6 +221,7 @@ impl Connection {
                 Event::Opened(session) => {
                     let target = self.targets.at(self.core.endpoint());
                     self.journal.connected(target, session.protocol, self.core.transport());
+                    self.tap.opened();
                     self.counters.connects.add(1);
                     self.status.set_protocol(self.core.protocol());
                     self.status.set_transport(self.core.transport());
@@ -223,6 +235,7 @@ impl Connection {
                 }
                 Event::Lost { reason, again, suspect } => {
                     self.journal.lost(&reason, again);
+                    self.tap.lost(&reason);
                     self.counters.ended(&reason);
                     self.dispatch();
                     self.give_back();
@@ -236,9 +249,11 @@ impl Connection {
                 }
                 Event::Passed { endpoint, reason } => {
                     self.journal.passed(self.targets.at(endpoint), &reason);
+                    self.tap.lost(&reason);
                 }
                 Event::Retrying { attempt, delay, reason } => {
                     self.journal.retrying(attempt, delay, &reason);
+                    self.tap.retrying(attempt, delay);
                     self.counters.attempts.add(1);
                     self.tell(|| FromConnection::Retrying {
                         attempt,
@@ -248,6 +263,7 @@ impl Connection {
                 }
                 Event::GaveUp { attempts, reason } => {
                     self.journal.gave_up(attempts, &reason);
+                    self.tap.gave_up(&reason);
                     for child in self.children.values().filter(|child| child.wanted) {
                         let reason = reason.clone();
                         child.addr.do_send(FromConnection::GaveUp { attempts, reason });

@@ -16,9 +16,9 @@ use crate::{
     actor::connection::{Connection, Inflow},
     logs::{repeated, say},
     proto::{
-        connection::{self as proto, Action},
+        connection::Action,
         deadline::deadline_after,
-        engine::Incoming,
+        engine::{Incoming, Message},
         reason::Reason,
     },
     runtime::{
@@ -130,7 +130,8 @@ impl Driver {
         }
     }
 
-    fn act(&mut self, action: Action, core: &proto::Connection, cx: &mut TaskContext<'_>) {
+    fn act(&mut self, action: Action, connection: &mut Connection, cx: &mut TaskContext<'_>) {
+        let Connection { core, tap, .. } = connection;
         let link = std::mem::replace(&mut self.link, Link::Down);
         match (action, link) {
             (Action::Close, Link::Up(transport)) => {
@@ -142,7 +143,11 @@ impl Driver {
                 self.hang_up(link, cx);
                 self.turn_to(core.endpoint());
                 let target = self.dialer.target();
-                say!(log::Level::Debug, target.client, "dialling {}", target.endpoint.authority());
+                let authority = target.endpoint.authority();
+                say!(log::Level::Debug, target.client, "dialling {authority}");
+                if tap.is_on() {
+                    tap.dialling(&authority, protocol, core.transport());
+                }
                 let dial =
                     DialContext { attempt: core.attempt(), reason: core.last_reason().cloned() };
                 let dialling =
@@ -200,8 +205,14 @@ impl Driver {
             Link::Closing { transport, said } => (transport, Some(said)),
             Link::Down | Link::Dialling(_) => return Ok(()),
         };
+        let Connection { core, tap, .. } = connection;
+        let protocol = if tap.is_on() { core.protocol() } else { None };
         while transport.poll_ready(cx)?.is_ready() {
-            if connection.core.poll_transmit(|message| transport.start_send(message)) {
+            let write = |message: Message<'_>| {
+                tap.sent(protocol, &message);
+                transport.start_send(message);
+            };
+            if core.poll_transmit(write) {
                 continue;
             }
             if let Some(said) = said
@@ -236,6 +247,7 @@ impl Driver {
                 Poll::Pending => return Ok(Inflow::Dry),
                 Poll::Ready(Err(reason)) => return Err(reason),
                 Poll::Ready(Ok(Incoming::Frame(frame))) => {
+                    connection.tap.received(|| connection.core.protocol(), &frame);
                     connection.core.handle_frame(now, frame);
                     connection.route();
                 }
@@ -259,7 +271,7 @@ impl Driver {
         cx: &mut TaskContext<'_>,
     ) -> Inflow {
         while let Some(action) = connection.core.poll_action() {
-            self.act(action, &connection.core, cx);
+            self.act(action, connection, cx);
         }
         self.dial(connection, now, cx);
         connection.core.note_lateness(now, false);

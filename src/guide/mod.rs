@@ -15,6 +15,7 @@
 //! | [`plain_tokio`] | use it in a program that is not on actix |
 //! | [`shutdown`] | ctrl-c, and the end of a program |
 //! | [`logging`] | the log, and numbers for Prometheus |
+//! | [`wire`] | see what goes over the wire, record it, replay it |
 //! | [`bridges`] | join two servers |
 //! | [`testing`] | test your own code against a server in the process |
 //! | [`troubleshooting`] | what each error means, and what to do |
@@ -37,3 +38,4 @@ pub mod shutdown;
 pub mod testing;
 pub mod troubleshooting;
 pub mod uploads;
+pub mod wire;

@@ -1,6 +1,7 @@
 //! Chromium without a window, which shows pages to a test, and ends with the test process.
 
 use super::PATIENCE;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Write};
@@ -110,6 +111,22 @@ impl Browser {
         let mut evaluated = self.call(Some(page), "Runtime.evaluate", &evaluate);
         assert_eq!(evaluated["exceptionDetails"], Value::Null, "{expression}");
         evaluated["result"]["value"].take()
+    }
+
+    /// Gives the page a window of this size, and says whether the system is dark.
+    pub fn dress(&mut self, page: &Page, (width, height): (u32, u32), is_dark: bool) {
+        let window =
+            json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
+        self.call(Some(page), "Emulation.setDeviceMetricsOverride", &window);
+        let scheme = if is_dark { "dark" } else { "light" };
+        let scheme = json!({ "name": "prefers-color-scheme", "value": scheme });
+        self.call(Some(page), "Emulation.setEmulatedMedia", &json!({ "features": [scheme] }));
+    }
+
+    /// A picture of the page, as PNG.
+    pub fn picture(&mut self, page: &Page) -> Vec<u8> {
+        let taken = self.call(Some(page), "Page.captureScreenshot", &json!({ "format": "png" }));
+        STANDARD.decode(taken["data"].as_str().expect("a picture")).expect("base64")
     }
 
     fn call(&mut self, page: Option<&Page>, method: &str, params: &Value) -> Value {

@@ -44,6 +44,7 @@ use crate::{
         transports::Transport,
     },
     runtime::clock,
+    tap::Tap,
     transport::{Pairs, PairsProvider, Subprotocols, Tcp, Through},
 };
 
@@ -110,6 +111,7 @@ pub struct ClientBuilder {
     pending_acks: usize,
     receive_window: Load,
     middleware: List,
+    tap: Option<Tap>,
     tickets: Vec<SessionTicket>,
 }
 
@@ -153,6 +155,7 @@ impl fmt::Debug for ClientBuilder {
             pending_acks,
             receive_window,
             middleware,
+            tap,
             tickets,
         } = self;
         let keys = |pairs: &[(String, String)]| -> Vec<String> {
@@ -197,6 +200,7 @@ impl fmt::Debug for ClientBuilder {
             .field("pending_acks", pending_acks)
             .field("receive_window", receive_window)
             .field("middleware", &middleware.len())
+            .field("tap", tap)
             .field("tickets", tickets)
             .finish()
     }
@@ -241,6 +245,7 @@ impl ClientBuilder {
             pending_acks: 65_536,
             receive_window: Load { items: 4_096, bytes: 4 << 20 },
             middleware: List::default(),
+            tap: None,
             tickets: Vec::new(),
         }
     }
@@ -266,7 +271,7 @@ impl ClientBuilder {
     ///
     /// An option is invalid.
     pub fn start_in(self, arbiter: &ArbiterHandle) -> Result<Client, BuildError> {
-        let Parts { config, targets, settings, defaults, ids, tickets } = self.build()?;
+        let Parts { config, targets, settings, defaults, ids, tap, tickets } = self.build()?;
         logs::set_clock(clock::now);
         let status = Arc::new(ConnectionStatus::default());
         let known = Arc::clone(&status);
@@ -275,7 +280,9 @@ impl ClientBuilder {
         let shutdown_requests = Arc::<ShutdownRequests>::default();
         let inbox = ShutdownInbox(Arc::clone(&shutdown_requests));
         let connection = Connection::start_in_arbiter(arbiter, move |_| {
+            let parser = config.parser;
             Connection::new(config, seed(), targets, window, known, counters, inbox)
+                .tapped(tap, parser)
         });
         let lifeline = Arc::new(Lifeline::new(connection.clone(), ids));
         let namespace = settings.core.namespace.clone();

@@ -18,6 +18,7 @@ use crate::{
         ticket::SessionTicket, transports::Transport,
     },
     runtime::provider::{DialContext, JoinContext, Provider},
+    tap::Tap,
     transport::{Dialer, IpFamily, Proxy, Subprotocols, Through, basic_credentials},
 };
 
@@ -473,6 +474,14 @@ impl ClientBuilder {
     #[must_use]
     pub fn middleware(mut self, middleware: impl Middleware) -> Self {
         self.middleware.push(middleware);
+        self
+    }
+
+    /// Gives a record of each message of the connection, and of each change of its state, to a [`Tap`]: for debugging,
+    /// for a file, for the report of an error. See [`tap`](crate::tap). A second tap replaces the first. Default: none.
+    #[must_use]
+    pub fn tap(mut self, tap: Tap) -> Self {
+        self.tap = Some(tap);
         self
     }
 

@@ -20,6 +20,7 @@ use crate::{
         config::Config, namespace, packet::Limits, reconnect::Range, ticket::SessionTicket,
         transports::Allowed,
     },
+    tap::Tap,
     transport::{Endpoint, Headers, Query, Target, Targets, Way},
 };
 
@@ -36,6 +37,7 @@ pub(super) struct Parts {
     pub(super) settings: Settings,
     pub(super) defaults: Defaults,
     pub(super) ids: Option<MessageIds>,
+    pub(super) tap: Option<Tap>,
     pub(super) tickets: Vec<SessionTicket>,
 }
 
@@ -128,6 +130,7 @@ impl ClientBuilder {
             },
             defaults,
             ids: self.message_ids.then(MessageIds::new),
+            tap: self.tap,
             tickets: self.tickets,
         })
     }
@@ -197,6 +200,7 @@ impl ClientBuilder {
             offline: _,
             overflow: _,
             middleware: _,
+            tap: _,
             tickets: _,
             name,
             reconnect,

@@ -560,6 +560,28 @@ pub(crate) fn root() -> ByteString {
     ByteString::from_static("/")
 }
 
+/// A packet's text as it stands, for a look at it: nothing behind the id is checked.
+#[derive(Debug)]
+pub(crate) struct Head<'a> {
+    /// The digit of its type.
+    pub(crate) kind: u8,
+    /// How many attachments follow.
+    pub(crate) count: usize,
+    pub(crate) namespace: Option<&'a str>,
+    pub(crate) id: Option<u64>,
+    pub(crate) json: &'a str,
+}
+
+/// Takes a packet's text apart.
+pub(crate) fn head(text: &str) -> Result<Head<'_>, ProtocolError> {
+    let mut reader = Reader { rest: text };
+    let kind = reader.kind()?;
+    let count = if matches!(kind, b'5' | b'6') { reader.count()? } else { 0 };
+    let namespace = reader.namespace()?;
+    let id = if matches!(kind, b'0' | b'1' | b'4') { None } else { reader.id() };
+    Ok(Head { kind, count, namespace, id, json: reader.rest })
+}
+
 /// Takes a packet's text apart, from the front.
 struct Reader<'a> {
     rest: &'a str,
