@@ -114,15 +114,19 @@ impl Journal {
     /// There is no connection to this server, and the next one is tried at once. How it ends with the last
     /// one, [`retrying`](Self::retrying) says.
     pub(crate) fn passed(&mut self, target: &Target, reason: &Reason) {
-        let says = self.says();
+        let says = self.says(reason);
         let level = if self.failing.is_none() { log::Level::Warn } else { log::Level::Debug };
         let url = target.endpoint.url();
         say!(level, "{url}: {reason}{says}; the next server is tried");
     }
 
-    /// The words of the server that has refused.
-    fn says(&mut self) -> String {
-        let words = std::mem::take(&mut self.said).join("\", then \"");
+    /// The words of the server that has refused, if the reason does not have them all.
+    fn says(&mut self, reason: &Reason) -> String {
+        let (mut said, shown) = (std::mem::take(&mut self.said), reason.to_string());
+        if said.iter().all(|words| shown.contains(words)) {
+            said.clear();
+        }
+        let words = said.join("\", then \"");
         if words.is_empty() { words } else { format!(" (it says \"{words}\")") }
     }
 
@@ -137,7 +141,7 @@ impl Journal {
     }
 
     fn failed(&mut self, reason: &Reason, next: fmt::Arguments<'_>) {
-        let says = self.says();
+        let says = self.says(reason);
         let (count, level) = match &self.failing {
             None => (1, log::Level::Warn),
             Some((count, last)) => {

@@ -75,7 +75,7 @@ impl Patience {
         !self.is_endless
             && match failure {
                 ConnectFailure::Engine(EngineRefusal::Forbidden)
-                | ConnectFailure::Status(401 | 403)
+                | ConnectFailure::Status { status: 401 | 403, .. }
                     if self.has_providers =>
                 {
                     false
@@ -92,8 +92,8 @@ impl Patience {
                     failures.iter().all(|(_, reason)| self.ends_with(reason))
                 }
                 // Not now.
-                ConnectFailure::Status(408 | 425 | 429) => false,
-                ConnectFailure::Status(status) => (200..500).contains(status),
+                ConnectFailure::Status { status: 408 | 425 | 429, .. } => false,
+                ConnectFailure::Status { status, .. } => (200..500).contains(status),
                 _ => false,
             }
     }
@@ -198,7 +198,7 @@ mod tests {
 
     #[test]
     fn what_will_not_change_by_itself_ends_the_wait_at_once_and_what_may_after_a_few_failures() {
-        let status = |status| Reason::Connect(ConnectFailure::Status(status));
+        let status = |status| Reason::Connect(ConnectFailure::status(status));
         for code in [200, 204, 301, 308, 400, 401, 403, 404, 405, 407, 410, 426, 451, 499] {
             assert_eq!(patience(DEFAULT, &status(code)), Some(1), "{code}");
         }
@@ -271,7 +271,7 @@ mod tests {
     #[test]
     fn who_comes_later_learns_at_once_what_will_not_change_by_itself() {
         let now = Instant::now();
-        let gone = Reason::Connect(ConnectFailure::Status(410));
+        let gone = Reason::Connect(ConnectFailure::status(410));
         let dead = Reason::Connect(ConnectFailure::Unreachable("refused".to_owned()));
         let mut waiters = Waiters::new(DEFAULT);
         let (sender, mut outcome) = task::channel();

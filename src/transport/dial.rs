@@ -389,12 +389,12 @@ fn refusal(refused: Refused, transport: Transport) -> DialFailure {
     let Words { shown: says, meaning, is_bad_request_of_python } = words;
     let has_no_transport =
         is_bad_request_of_python || meaning == Some(EngineRefusal::TransportUnknown);
-    let (failure, says) = match (says, meaning) {
+    let failure = match (&says, meaning) {
         (Some(says), _) if has_no_transport && transport == Transport::WebSocket => {
-            (ConnectFailure::NoWebsocket(says), None)
+            ConnectFailure::NoWebsocket(says.clone())
         }
-        (says, Some(meaning)) => (ConnectFailure::Engine(meaning), says),
-        (says, None) => (ConnectFailure::Status(status.as_u16()), says),
+        (_, Some(meaning)) => ConnectFailure::Engine(meaning),
+        (says, None) => ConnectFailure::Status { status: status.as_u16(), says: says.clone() },
     };
     DialFailure { reason: Reason::Connect(failure), retry_after, says }
 }

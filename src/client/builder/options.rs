@@ -368,7 +368,7 @@ impl ClientBuilder {
     /// async fn headers(dial: DialContext) -> Result<Vec<(String, String)>, std::io::Error> {
     ///     let refused = matches!(
     ///         dial.reason(),
-    ///         Some(Reason::Connect(ConnectFailure::Status(401 | 403)))
+    ///         Some(Reason::Connect(ConnectFailure::Status { status: 401 | 403, .. }))
     ///     );
     ///     let token = Tokens::get(refused).await?;
     ///     Ok(vec![("authorization".to_owned(), format!("Bearer {token}"))])

@@ -110,7 +110,7 @@ impl Bench {
 
     /// The server refuses with this HTTP status.
     fn refused(&mut self, status: u16) {
-        let reason = Reason::Connect(ConnectFailure::Status(status));
+        let reason = Reason::Connect(ConnectFailure::status(status));
         self.core.handle_dial_failed(self.now, reason, None);
     }
 
@@ -526,7 +526,7 @@ fn a_server_that_goes_before_it_is_asked_is_lost() {
 
 #[test]
 fn status_400_is_answered_with_the_other_revision_once() {
-    let refused = ConnectFailure::Status(400);
+    let refused = ConnectFailure::status(400);
     let mut bench = Bench::new(None);
     bench.core.join(bench.now, "/");
     assert_eq!(bench.core.poll_action(), Some(Action::Dial(Protocol::Eio4)));
@@ -538,7 +538,7 @@ fn status_400_is_answered_with_the_other_revision_once() {
 
     bench.core.join(bench.now, "/");
     bench.refused(503);
-    bench.expect_lost(Reason::Connect(ConnectFailure::Status(503)));
+    bench.expect_lost(Reason::Connect(ConnectFailure::status(503)));
 }
 
 #[test]
@@ -547,7 +547,7 @@ fn what_a_server_says_to_the_revision_that_it_speaks_counts_more() {
     bench.core.join(bench.now, "/");
     bench.refused(400);
     bench.refused(401);
-    bench.expect_lost(Reason::Connect(ConnectFailure::Status(401)));
+    bench.expect_lost(Reason::Connect(ConnectFailure::status(401)));
     bench.core.join(bench.now, "/");
     bench.refused(400);
     let none = Reason::Connect(ConnectFailure::NoWebsocket("Bad Request".to_owned()));
@@ -561,14 +561,14 @@ fn what_a_server_says_to_the_revision_that_it_speaks_counts_more() {
         bench.refused(400);
         bench.core.handle_dialled(bench.now);
         bench.core.handle_lost(bench.now, silence);
-        bench.expect_lost(Reason::Connect(ConnectFailure::Status(400)));
+        bench.expect_lost(Reason::Connect(ConnectFailure::status(400)));
     }
     let mut bench = Bench::new(None);
     bench.core.join(bench.now, "/");
     bench.refused(400);
     bench.core.handle_dialled(bench.now);
     bench.pass(SECOND_TIMEOUT);
-    bench.expect_lost(Reason::Connect(ConnectFailure::Status(400)));
+    bench.expect_lost(Reason::Connect(ConnectFailure::status(400)));
 }
 
 #[test]
@@ -1122,7 +1122,7 @@ fn a_policy_that_stops_stops_for_all_servers() {
 }
 
 fn answered(status: u16) -> Reason {
-    Reason::Connect(ConnectFailure::Status(status))
+    Reason::Connect(ConnectFailure::status(status))
 }
 
 #[test]
@@ -1516,7 +1516,7 @@ fn a_server_that_names_a_time_is_left_alone_for_it_but_not_for_ever() {
         let mut bench = Bench::with(None, policy().jitter(0.0));
         bench.core.join(bench.now, "/");
         assert!(matches!(bench.core.poll_action(), Some(Action::Dial(_))));
-        let busy = Reason::Connect(ConnectFailure::Status(503));
+        let busy = Reason::Connect(ConnectFailure::status(503));
         bench.core.handle_dial_failed(bench.now, busy, retry_after);
         assert_eq!(retrying(&mut bench, 1), expected);
         bench.pass(expected);
