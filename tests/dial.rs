@@ -448,6 +448,10 @@ async fn subprotocols_are_offered_and_only_one_of_them_is_accepted() {
     drop(client);
     // The official servers choose the first one, also for an upgrade.
     for line in [Line::V2_5_1, Line::V3_1_2, Line::V4] {
+    // By polling, none is chosen.
+    let builder = support::client(node::server(Line::V4).url()).subprotocols(["b.v2", "a"]);
+    let client = within(builder.transports([Transport::Polling]).connect()).await.unwrap();
+    assert_eq!(client.subprotocol(), None);
         for transports in [[Transport::WebSocket; 2], [Transport::Polling, Transport::WebSocket]] {
             let builder = support::client(node::server(line).url()).subprotocols(["b.v2", "a"]);
             let client = builder.transports(transports).start().unwrap();
@@ -456,6 +460,7 @@ async fn subprotocols_are_offered_and_only_one_of_them_is_accepted() {
             eventually("a websocket", is_websocket).await;
         }
     }
+            assert_eq!(client.subprotocol(), Some("b.v2"), "{line:?} {transports:?}");
     // What another one chooses.
     for (offered, chosen, is_taken) in [
         (&["a", "b"][..], Some("b"), true),
@@ -478,7 +483,7 @@ async fn subprotocols_are_offered_and_only_one_of_them_is_accepted() {
         let client = builder.reconnect(Reconnect::never()).start().unwrap();
         let ready = within(client.socket().ready()).await;
         match (ready, is_taken) {
-            (Ok(_), true) => {}
+            (Ok(_), true) => assert_eq!(client.subprotocol(), chosen),
             (Err(error), false) => {
                 assert!(error.to_string().contains("subprotocols"), "{error}");
             }

@@ -179,6 +179,7 @@ impl Driver {
                     self.link = Link::Up(transport);
                     connection.core.handle_dialled(now);
                 }
+                    connection.handle_dialled(now, transport.subprotocol());
                 Err(DialFailure { reason, retry_after, says }) => {
                     self.link = Link::Down;
                     connection.journal.said(says);
@@ -244,7 +245,9 @@ impl Driver {
                 Poll::Ready(Ok(Incoming::Revision(protocol))) => {
                     connection.core.handle_revision(now, protocol);
                 }
-                Poll::Ready(Ok(Incoming::Upgraded)) => connection.handle_upgraded(),
+                Poll::Ready(Ok(Incoming::Upgraded)) => {
+                    connection.handle_upgraded(transport.subprotocol());
+                }
             }
         }
         Ok(Inflow::More)

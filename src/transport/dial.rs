@@ -233,8 +233,8 @@ impl Road {
             let connected = request?.connect().await;
             let (answer, framed) = connected.map_err(|error| failure_of(error, &target))?;
             let chosen = answer.headers().get_all(SEC_WEBSOCKET_PROTOCOL);
-            check_subprotocol(chosen, &target.subprotocols).map_err(Reason::Connect)?;
-            Ok(WebSocket::new(framed, target.max_message))
+            let subprotocol = subprotocol(chosen, &target.subprotocols).map_err(Reason::Connect)?;
+            Ok(WebSocket::new(framed, target.max_message, subprotocol))
         }
     }
 
@@ -281,9 +281,9 @@ impl Road {
     }
 }
 
-/// A server that names a subprotocol must have been offered it (RFC 6455, section 4.1).
-fn check_subprotocol<'a>(
-    mut chosen: impl Iterator<Item = &'a HeaderValue>,
+/// The place of the subprotocol that the server has chosen. It must have been offered it (RFC 6455, section 4.1).
+fn subprotocol<'a>(
+    chosen: impl Iterator<Item = &'a HeaderValue>,
     offered: &Subprotocols,
 ) -> Result<(), ConnectFailure> {
     match chosen.find(|value| !offered.has(value)) {

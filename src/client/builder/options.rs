@@ -125,7 +125,7 @@ impl ClientBuilder {
     /// preference: up to 16. Socket.IO needs none, but a gateway on the way may choose by them, or take a
     /// token from there: they are not shown by `Debug`. Default: none. With polling, they are not sent.
     ///
-    /// A server may choose one of them, or none. If it names one that was not offered, the failure is a
+    /// A server may choose one of them, or none: see [`Client::subprotocol`](crate::Client::subprotocol). If it names one that was not offered, the failure is a
     /// [`ConnectFailure::Handshake`](crate::ConnectFailure::Handshake). A name that is not a token of HTTP, or is
     /// there twice, is refused by [`start`](Self::start).
     #[must_use]
