@@ -10,7 +10,7 @@ use crate::{
     actor::waiters::ReadyError,
     display::{Excerpt, brief},
     proto::reason::Reason,
-    transport::RequestError,
+    transport::{ProxyError, RequestError},
 };
 
 /// The most namespaces of a client.
@@ -117,6 +117,12 @@ impl From<RequestError> for BuildError {
 }
 
 #[cfg(feature = "rustls")]
+impl From<ProxyError> for BuildError {
+    fn from(ProxyError(error): ProxyError) -> Self {
+        Self::Proxy(error)
+    }
+}
+
 impl From<TlsError> for BuildError {
     fn from(TlsError { option, error }: TlsError) -> Self {
         Self::Tls { option, error }

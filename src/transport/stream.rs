@@ -20,6 +20,9 @@ pub(crate) enum Wire {
     #[cfg(unix)]
     Unix(UnixStream),
     Custom(Custom),
+    /// TLS to a proxy, which passes on what is in it.
+    #[cfg(feature = "rustls")]
+    Tls(Box<tokio_rustls::client::TlsStream<Self>>),
 }
 
 #[derive(Debug)]
@@ -37,6 +40,8 @@ macro_rules! of_wire {
             #[cfg(unix)]
             Wire::Unix($io) => $call,
             Wire::Custom($io) => $call,
+            #[cfg(feature = "rustls")]
+            Wire::Tls($io) => $call,
         }
     };
 }
@@ -48,7 +53,14 @@ impl AsyncRead for Wire {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        of_wire!(self, io => Pin::new(io).poll_read(cx, buffer))
+        match self.get_mut() {
+            Self::Tcp(io) => Pin::new(io).poll_read(cx, buffer),
+            #[cfg(unix)]
+            Self::Unix(io) => Pin::new(io).poll_read(cx, buffer),
+            Self::Custom(io) => Pin::new(io).poll_read(cx, buffer),
+            #[cfg(feature = "rustls")]
+            Self::Tls(io) => super::tls::poll_read(io, cx, buffer),
+        }
     }
 }
 
@@ -78,6 +90,8 @@ impl AsyncWrite for Wire {
             Self::Unix(io) => io.is_write_vectored(),
             // One at a time will do.
             Self::Custom(_) => false,
+            #[cfg(feature = "rustls")]
+            Self::Tls(io) => io.is_write_vectored(),
         }
     }
 
@@ -108,6 +122,7 @@ impl AsyncRead for Stream {
                 }
                 read => read,
             },
+        read
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytestring::ByteString;
+use url::Host;
 
 #[cfg(feature = "rustls")]
 use crate::tls::Tls;
@@ -73,9 +74,18 @@ impl ClientBuilder {
                 .then(|| Tls::session(self.tls.clone(), &endpoint.host, &endpoint.authority()))
                 .transpose()?;
             #[cfg(not(feature = "rustls"))]
-            let tls = if endpoint.is_secure { return Err(no_tls()) } else { None };
-            let way = Way::new(self.through.clone(), self.tcp, &endpoint, limit);
-            let way = way.map_err(BuildError::Proxy)?;
+            let tls = if endpoint.is_secure {
+                return Err(BuildError::Url(NO_TLS.to_owned()));
+            } else {
+                None
+            };
+            #[cfg(feature = "rustls")]
+            let with_proxy = |host: &Host, proxy: &str| {
+                Tls::session_with_proxy(self.tls.clone(), host, proxy).map_err(BuildError::from)
+            };
+            #[cfg(not(feature = "rustls"))]
+            let with_proxy = |_: &Host, _: &str| Err(BuildError::Proxy(NO_TLS.to_owned()));
+            let way = Way::new(self.through.clone(), self.tcp, &endpoint, limit, with_proxy)?;
             let (query, headers) = (query.clone(), headers.clone());
             let max_message = self.max_message_size;
             let subprotocols = self.subprotocols.clone();
@@ -245,10 +255,5 @@ impl ClientBuilder {
 }
 
 #[cfg(not(feature = "rustls"))]
-fn no_tls() -> BuildError {
-    BuildError::Url(
-        "its scheme needs TLS, which this program was built without: build actix-socketio with its \
-         feature rustls"
-            .to_owned(),
-    )
-}
+const NO_TLS: &str = "its scheme needs TLS, which this program was built without: build actix-socketio with \
+                      its feature rustls";
