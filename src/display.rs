@@ -1,14 +1,57 @@
 //! How things are shown in logs and errors: the name of a namespace, and texts that somebody else chose.
 
-use std::fmt::{self, Write as _};
+use std::{
+    fmt::{self, Write as _},
+    hash::{Hash, Hasher},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use bytestring::ByteString;
 
+/// What a connection is called: `host:port` of the server in use, or of the last one.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Link(Arc<Servers>);
+
+#[derive(Debug, Default)]
+struct Servers {
+    names: Vec<String>,
+    current: AtomicUsize,
+}
+
+impl Link {
+    /// The first of these servers is in use, or will be.
+    pub(crate) fn new(names: Vec<String>) -> Self {
+        Self(Arc::new(Servers { names, current: AtomicUsize::new(0) }))
+    }
+
+    /// The server at this place is in use.
+    pub(crate) fn turn_to(&self, place: usize) {
+        self.0.current.store(place, Ordering::Relaxed);
+    }
+}
+
+impl fmt::Display for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Servers { names, current } = &*self.0;
+        let current = names.get(current.load(Ordering::Relaxed));
+        f.write_str(current.map_or("", String::as_str))
+    }
+}
+
+/// Which connection it is: that does not change with the server.
+impl Hash for Link {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.names.hash(state);
+    }
+}
+
 /// What a namespace is called.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Default, Hash)]
 pub(crate) struct Name {
-    /// `host:port` of its connection.
-    pub(crate) link: ByteString,
+    pub(crate) link: Link,
     pub(crate) namespace: ByteString,
 }
 
@@ -16,7 +59,7 @@ pub(crate) struct Name {
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { link, namespace } = self;
-        f.write_str(link)?;
+        link.fmt(f)?;
         Cut { out: f, characters: MAX_SHOWN, bytes: MAX_BYTES, is_over: false }.write(namespace)
     }
 }

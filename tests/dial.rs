@@ -64,7 +64,8 @@ async fn providers_are_asked_before_each_dial_and_know_why() {
     server.refuse_next(401, "stale");
     let told = Arc::new(Mutex::new(Vec::new()));
     let noted = Arc::clone(&told);
-    let client = support::client(server.url())
+    let url = format!("{}/socket.io/", server.url());
+    let client = support::client(format!("{}?key=s3cret", server.url()))
         .reconnect(quick())
         .header("x-fixed", "yes")
         .header("authorization", "none")
@@ -72,6 +73,7 @@ async fn providers_are_asked_before_each_dial_and_know_why() {
         .query("token", "none")
         .headers_with(move |dial| {
             noted.lock().unwrap().push((dial.attempt(), dial.reason().cloned()));
+            assert_eq!(dial.endpoint(), url);
             // It may hold what cannot leave the thread.
             let attempt = Rc::new(Cell::new(dial.attempt()));
             async move {

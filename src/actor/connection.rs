@@ -118,7 +118,7 @@ impl Connection {
     ) -> Self {
         Self {
             core: proto::Connection::new(config, seed),
-            journal: Journal::new(targets.at(0)),
+            journal: Journal::new(&targets),
             targets,
             status,
             counters,
@@ -215,8 +215,8 @@ impl Connection {
                     }
                 }
                 Event::Opened(session) => {
-                    let target = self.targets.at(self.core.endpoint());
-                    self.journal.connected(target, session.protocol, self.core.transport());
+                    let (place, transport) = (self.core.endpoint(), self.core.transport());
+                    self.journal.connected(place, session.protocol, transport);
                     self.counters.connects.add(1);
                     self.status.set_protocol(self.core.protocol());
                     self.status.set_transport(self.core.transport());

@@ -142,8 +142,11 @@ impl Driver {
                 self.hang_up(link, cx);
                 self.turn_to(core.endpoint());
                 say!(log::Level::Debug, "{}: dialling", self.dialer.authority());
-                let dial =
-                    DialContext { attempt: core.attempt(), reason: core.last_reason().cloned() };
+                let dial = DialContext {
+                    endpoint: self.dialer.url(),
+                    attempt: core.attempt(),
+                    reason: core.last_reason().cloned(),
+                };
                 let dialling =
                     self.dialer.dial(protocol, core.transport(), core.is_polling_alone(), dial);
                 let farewell = self.farewell.0.take();
@@ -177,7 +180,6 @@ impl Driver {
             match outcome {
                 Ok(transport) => {
                     self.link = Link::Up(transport);
-                    connection.core.handle_dialled(now);
                 }
                     connection.handle_dialled(now, transport.subprotocol());
                 Err(DialFailure { reason, retry_after, says }) => {

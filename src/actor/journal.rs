@@ -5,16 +5,15 @@
 
 use std::{fmt, time::Duration};
 
-use bytestring::ByteString;
-
 use crate::{
+    display::Link,
     logs::say,
     proto::{
         engine::Protocol,
         reason::{ConnectFailure, Reason},
         transports::Transport,
     },
-    transport::Target,
+    transport::{Target, Targets},
 };
 
 /// A number of things, in words.
@@ -33,8 +32,7 @@ fn rounded(delay: Duration) -> Duration {
 pub(crate) struct Journal {
     /// `http://host:port/path/`
     url: String,
-    /// `host:port`
-    link: ByteString,
+    link: Link,
     /// There has been a handshake.
     is_up: bool,
     /// There was none in the attempt that has just ended.
@@ -47,10 +45,10 @@ pub(crate) struct Journal {
 }
 
 impl Journal {
-    pub(crate) fn new(target: &Target) -> Self {
+    pub(crate) fn new(targets: &Targets) -> Self {
         Self {
-            url: target.endpoint.url(),
-            link: target.endpoint.authority().into(),
+            url: targets.at(0).endpoint.url(),
+            link: targets.link().clone(),
             is_up: false,
             has_failed: false,
             failing: None,
@@ -59,7 +57,7 @@ impl Journal {
     }
 
     /// How the connection is called in logs.
-    pub(crate) fn link(&self) -> &ByteString {
+    pub(crate) fn link(&self) -> &Link {
         &self.link
     }
 
@@ -74,12 +72,14 @@ impl Journal {
         self.said.clear();
     }
 
-    /// Namespaces may join.
-    pub(crate) fn connected(&mut self, target: &Target, protocol: Protocol, transport: Transport) {
+    /// Namespaces may join, at the server at this place. With another server, the line still has the name of the last
+    /// one in front.
+    pub(crate) fn connected(&mut self, place: usize, protocol: Protocol, transport: Transport) {
         self.greeted();
-        let server = target.endpoint.authority();
-        let to = if server == *self.link { String::new() } else { format!(" to {server}") };
-        let link = &self.link;
+        let link = self.link.to_string();
+        self.link.turn_to(place);
+        let server = self.link.to_string();
+        let to = if server == link { String::new() } else { format!(" to {server}") };
         let by = match transport {
             Transport::WebSocket => "",
             Transport::Polling => ", by polling",

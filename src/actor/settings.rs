@@ -7,6 +7,7 @@ use bytestring::ByteString;
 use crate::{
     actor::{credentials::AuthProvider, subscribers::policy::Overflow, waiters::Patience},
     backpressure::{receive_window::ReceiveWindow, send_quota::Limits},
+    display::Link,
     middleware::List,
     proto::{emit::Offline, namespace, ticket::SessionTicket},
     stats::Counters,
@@ -28,7 +29,7 @@ pub(crate) struct Settings {
     pub(crate) counters: Arc<Counters>,
     pub(crate) window: Arc<ReceiveWindow>,
     /// `host:port` of the connection.
-    pub(crate) link: ByteString,
+    pub(crate) link: Link,
 }
 
 impl Settings {

@@ -66,6 +66,8 @@ pub(crate) struct Patience {
     /// Providers give new values for each dial, so a server that refuses one attempt may accept the
     /// next.
     pub(crate) has_providers: bool,
+    /// How many servers there are. One that was not tried may be better than the others.
+    pub(crate) servers: usize,
 }
 
 impl Patience {
@@ -89,7 +91,8 @@ impl Patience {
                     failure.is_lasting() || matches!(failure, ProxyFailure::UnknownHost(_))
                 }
                 ConnectFailure::Endpoints(failures) => {
-                    failures.iter().all(|(_, reason)| self.ends_with(reason))
+                    failures.len() == self.servers
+                        && failures.iter().all(|(_, reason)| self.ends_with(reason))
                 }
                 // Not now.
                 ConnectFailure::Status { status: 408 | 425 | 429, .. } => false,
@@ -177,7 +180,7 @@ mod tests {
     use super::*;
     use crate::{proto::tls_failure::TlsFailure, runtime::task};
 
-    const DEFAULT: Patience = Patience { is_endless: false, has_providers: false };
+    const DEFAULT: Patience = Patience { is_endless: false, has_providers: false, servers: 2 };
 
     /// After how many of these failures in a row a caller stops waiting, of ten at most.
     fn patience(patience: Patience, reason: &Reason) -> Option<usize> {
@@ -259,13 +262,16 @@ mod tests {
 
     #[test]
     fn of_several_servers_all_must_be_hopeless() {
-        let failures = |statuses: [u16; 2]| {
+        let failures = |statuses: &[u16]| {
             let failures = statuses
-                .map(|status| ("a:1".to_owned(), Reason::Connect(ConnectFailure::Status(status))));
-            Reason::Connect(ConnectFailure::Endpoints(failures.to_vec()))
+                .iter()
+                .map(|status| ("a:1".to_owned(), Reason::Connect(ConnectFailure::status(*status))));
+            Reason::Connect(ConnectFailure::Endpoints(failures.collect()))
         };
-        assert_eq!(patience(DEFAULT, &failures([404, 404])), Some(1));
-        assert_eq!(patience(DEFAULT, &failures([404, 503])), Some(3));
+        assert_eq!(patience(DEFAULT, &failures(&[404, 404])), Some(1));
+        assert_eq!(patience(DEFAULT, &failures(&[404, 503])), Some(3));
+        // The other one waits for its turn.
+        assert_eq!(patience(DEFAULT, &failures(&[404])), Some(3));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use bytestring::ByteString;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    display::Name,
+    display::{Link, Name},
     message::answer::{AnswerError, Respond},
     payload::{Payload, encode_event, encode_reply, error::DecodeError},
     proto::{
@@ -111,7 +111,7 @@ impl Event {
     /// The namespace, for logs, and its connection as far as the event knows that.
     pub(crate) fn whose(&self) -> Name {
         self.answer.as_ref().map_or_else(
-            || Name { link: ByteString::new(), namespace: self.namespace.clone() },
+            || Name { link: Link::default(), namespace: self.namespace.clone() },
             |asker| asker.name().clone(),
         )
     }
@@ -484,7 +484,9 @@ impl Reconnecting {
         &self.namespace
     }
 
-    /// The number of the attempt, counted from 1 since the last session that lasted.
+    /// The number of the attempt, counted from 1 since the last session that lasted. With
+    /// [fallbacks](crate::ClientBuilder::fallback), each server has a count of its own, and this is that of the
+    /// server that is dialled next: 0 if it has not failed.
     pub fn attempt(&self) -> u32 {
         self.attempt
     }

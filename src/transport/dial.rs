@@ -17,7 +17,7 @@ use bytes::Bytes;
 use futures::{Stream, future::try_join};
 
 use super::{
-    Endpoint, Link, Session, WebSocket,
+    Endpoint, Link as Transported, Session, WebSocket,
     connector::{Connector, unwrapped},
     cookies::Cookies,
     polling::{Answer, Failure as PollFailure, Polling},
@@ -26,7 +26,7 @@ use super::{
     way::Way,
 };
 use crate::{
-    display::{Excerpt, brief},
+    display::{Excerpt, Link, brief},
     proto::{
         engine::Protocol,
         engine_refusal::EngineRefusal,
@@ -58,11 +58,19 @@ pub(crate) struct Target {
 pub(crate) struct Targets {
     first: Target,
     others: Vec<Target>,
+    link: Link,
 }
 
 impl Targets {
     pub(crate) fn new(first: Target, others: Vec<Target>) -> Self {
-        Self { first, others }
+        let all = iter::once(&first).chain(&others);
+        let link = Link::new(all.map(|target| target.endpoint.authority()).collect());
+        Self { first, others, link }
+    }
+
+    /// What a connection to them is called in logs.
+    pub(crate) fn link(&self) -> &Link {
+        &self.link
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Target> {
@@ -81,7 +89,7 @@ pub(crate) struct DialFailure {
     pub(crate) reason: Reason,
     /// How long the server asks to wait before the next attempt (`Retry-After`).
     pub(crate) retry_after: Option<Duration>,
-    /// The server's own words, shortened and escaped, if the reason does not have them.
+    /// The server's own words, shortened and escaped.
     pub(crate) says: Option<String>,
 }
 
@@ -130,7 +138,12 @@ impl LinkDialer {
         Self { target, client }
     }
 
-    /// `host:port`, the name of the connection in logs.
+    /// `http://host:port/path/`
+    pub(crate) fn url(&self) -> String {
+        self.target.endpoint.url()
+    }
+
+    /// `host:port`.
     pub(crate) fn authority(&self) -> String {
         self.target.endpoint.authority()
     }
@@ -142,17 +155,17 @@ impl LinkDialer {
         transport: Transport,
         is_alone: bool,
         dial: DialContext,
-    ) -> impl Future<Output = Result<Link, DialFailure>> + use<> {
+    ) -> impl Future<Output = Result<Transported, DialFailure>> + use<> {
         let (client, target) = (self.client.clone(), self.target.clone());
         async move {
             let road = Road::new(client, target, protocol, dial).await?;
             match transport {
                 Transport::WebSocket => {
                     let websocket = road.websocket(None, &Cookies::default()).await;
-                    Ok(Link::WebSocket(websocket?))
+                    Ok(Transported::WebSocket(websocket?))
                 }
                 Transport::Polling => match Polling::open(road, !is_alone).await {
-                    Ok(polling) => Ok(Link::Polling(Box::new(polling))),
+                    Ok(polling) => Ok(Transported::Polling(Box::new(polling))),
                     Err(PollFailure::Refused(refused)) => Err(refusal(refused, transport)),
                     Err(PollFailure::Lost(reason)) => Err(reason.into()),
                 },
@@ -285,17 +298,18 @@ impl Road {
 fn subprotocol<'a>(
     chosen: impl Iterator<Item = &'a HeaderValue>,
     offered: &Subprotocols,
-) -> Result<(), ConnectFailure> {
-    match chosen.find(|value| !offered.has(value)) {
-        None => Ok(()),
-        Some(value) => {
+) -> Result<Option<usize>, ConnectFailure> {
+    let place = |value: &HeaderValue| {
+        offered.place(value).ok_or_else(|| {
             let name = String::from_utf8_lossy(value.as_bytes());
             let name = Excerpt(&name);
-            Err(ConnectFailure::Handshake(format!(
+            ConnectFailure::Handshake(format!(
                 "it has chosen the subprotocol {name}, which was not offered (option subprotocols)"
-            )))
-        }
-    }
+            ))
+        })
+    };
+    let places: Vec<usize> = chosen.map(place).collect::<Result<_, _>>()?;
+    Ok(places.first().copied())
 }
 
 /// A good answer to a poll, or why there is none.

@@ -34,7 +34,9 @@ impl ClientBuilder {
     ///   when all have failed. Each server has delays of its own, by the policy of
     ///   [`reconnect`](Self::reconnect); one that has failed is not dialled before its delay is over. The policy
     ///   is asked about each failure by itself: [`Retry::Stop`](crate::Retry::Stop) ends it for all servers.
-    ///   [`attempts`](Reconnect::attempts) is for each of them, not counting the dials that come at once.
+    ///   [`attempts`](Reconnect::attempts) is for each of them, not counting the dials that come at once. For
+    ///   [`ready`](crate::Socket::ready), an attempt has failed when the client has to wait again, however
+    ///   many servers it has dialled since the last wait.
     /// * **When a connection is lost**, the client goes back to the same server first, after the delay: no
     ///   other server can [recover](crate::Ready::recovered) the session, unless all share an adapter with
     ///   recovery. Another server begins a new session. Events that wait, and those with retries, are sent
@@ -349,8 +351,9 @@ impl ClientBuilder {
     /// Its headers replace those of the same name set with [`header`](Self::header). A second
     /// provider replaces the first.
     ///
-    /// The provider gets the number of the [attempt](DialContext::attempt) and the
-    /// [reason](DialContext::reason) for which the last connection ended. It runs on the arbiter of
+    /// The provider gets the [server](DialContext::endpoint), the number of the
+    /// [attempt](DialContext::attempt) and the [reason](DialContext::reason) for which the last connection
+    /// ended. It runs on the arbiter of
     /// the client, within the time for [connecting](Self::connect_timeout), and is dropped when the
     /// connection is not wanted any more. Detecting the server's protocol revision may take a
     /// second dial, for which the provider is asked again.

@@ -57,10 +57,10 @@ impl ClientBuilder {
         let patience = Patience {
             is_endless: self.reconnect.is_patient(),
             has_providers: self.headers_with.is_some() || query.has_provider(),
+            servers: fallbacks.len().saturating_add(1),
         };
         let (credentials, provider) = self.auth.build().map_err(BuildError::Auth)?;
         let headers = Headers::new(self.headers, self.headers_with)?;
-        let link = endpoint.authority().into();
         // A part of the time, so that the error can name the proxy.
         let quarter = self.connect_timeout.checked_div(4).unwrap_or_default();
         let limit = self.connect_timeout.saturating_sub(quarter);
@@ -93,6 +93,7 @@ impl ClientBuilder {
         };
         let fallbacks: Result<_, _> = fallbacks.into_iter().map(target).collect();
         let targets = Targets::new(target(endpoint)?, fallbacks?);
+        let link = targets.link().clone();
         let config = Arc::new(Config {
             pin: self.protocol,
             parser: self.parser,

@@ -204,7 +204,10 @@ async fn what_waits_for_the_dead_is_counted_and_so_is_what_comes() {
     subscriber.offer(&event(10));
     assert_eq!(
         (
-            subscriber.bury(&Name { link: "host".into(), namespace: "/".into() }),
+            subscriber.bury(&Name {
+                link: crate::display::Link::new(vec!["host".to_owned()]),
+                namespace: "/".into()
+            }),
             waiting(&subscriber)
         ),
         (9, (0, 0))
