@@ -10,13 +10,18 @@ use awc::{
     error::PayloadError,
     http::{
         StatusCode,
-        header::{CONTENT_LENGTH, HeaderMap},
+        header::{CONTENT_LENGTH, HeaderMap, TRANSFER_ENCODING},
     },
 };
 use bytes::Bytes;
 use futures::{future::LocalBoxFuture, stream::LocalBoxStream};
 
-use super::{WebSocket, cookies::Cookies, dial::Road, refusal::Refused};
+use super::{
+    WebSocket,
+    cookies::Cookies,
+    dial::{Road, is_end},
+    refusal::Refused,
+};
 use crate::{
     logs::say,
     proto::{
@@ -43,9 +48,8 @@ pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     pub(super) body: LocalBoxStream<'static, Result<Bytes, PayloadError>>,
-    /// The bytes of the body that are still to come, if the answer says how many it has. awc takes a
-    /// connection that is cut for the end of the body.
-    missing: Option<u64>,
+    /// Whether the answer says where its body ends; otherwise, that is the end of the connection.
+    has_end: bool,
 }
 
 impl Answer {
@@ -54,9 +58,9 @@ impl Answer {
         headers: HeaderMap,
         body: LocalBoxStream<'static, Result<Bytes, PayloadError>>,
     ) -> Self {
-        let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok());
-        let missing = length.and_then(|length| length.parse().ok());
-        Self { status, headers, body, missing }
+        let has_end =
+            headers.contains_key(CONTENT_LENGTH) || headers.contains_key(TRANSFER_ENCODING);
+        Self { status, headers, body, has_end }
     }
 
     fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Reason>> {
@@ -64,16 +68,16 @@ impl Answer {
             Reason::TransportError(format!("the answer to a poll was cut: {error}"))
         };
         Poll::Ready(match ready!(self.body.as_mut().poll_next(cx)) {
-            Some(Ok(chunk)) => {
-                let length = u64::try_from(chunk.len()).unwrap_or(u64::MAX);
-                self.missing = self.missing.map(|missing| missing.saturating_sub(length));
-                Ok(Some(chunk))
+            Some(Ok(chunk)) => Ok(Some(chunk)),
+            None => Ok(None),
+            Some(Err(PayloadError::Incomplete(Some(error)))) if is_end(&error) => {
+                if self.has_end {
+                    Err(cut(&"the connection was closed"))
+                } else {
+                    Ok(None)
+                }
             }
             Some(Err(error)) => Err(cut(&error)),
-            None => match self.missing {
-                None | Some(0) => Ok(None),
-                Some(missing) => Err(cut(&format_args!("{missing} bytes are missing"))),
-            },
         })
     }
 }

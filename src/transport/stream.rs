@@ -106,12 +106,15 @@ impl AsyncWrite for Wire {
 }
 
 impl AsyncRead for Stream {
+    /// The end of the connection is an error, `UnexpectedEof`: awc takes it for the end of a body that is in
+    /// chunks or has a length, and whatever is missing of that would be lost without a word.
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match self.get_mut() {
+        let before = buffer.remaining();
+        let read = match self.get_mut() {
             Self::Plain(wire) => Pin::new(wire).poll_read(cx, buffer),
             #[cfg(feature = "rustls")]
             Self::Tls(tls) => match Pin::new(tls).poll_read(cx, buffer) {

@@ -242,12 +242,13 @@ impl WebSocket {
                     Ok(Some(incoming)) => return Poll::Ready(Ok(incoming)),
                     Err(reason) => return Poll::Ready(Err(reason)),
                 },
-                Ok(None) => {
-                    let read = ready!(self.input.poll_fill(cx, &mut self.io)).map_err(lost)?;
-                    if read == 0 {
-                        return Poll::Ready(Err(self.end()));
+                Ok(None) => match ready!(self.input.poll_fill(cx, &mut self.io)) {
+                    Ok(read) if read > 0 => {}
+                    Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => {
+                        return Poll::Ready(Err(lost(error)));
                     }
-                }
+                    _ => return Poll::Ready(Err(self.end())),
+                },
                 Err(Broken::TooLarge) => {
                     return Poll::Ready(Err(Reason::TooLarge { limit: self.limit }));
                 }

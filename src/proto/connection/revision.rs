@@ -138,6 +138,12 @@ impl Revision {
             None if blames_revision && self.known.is_none() => Ok(second(reason)),
             None if blames_revision && self.pin.is_some() => {
                 let server = match reason {
+                    Reason::Connect(ConnectFailure::Engine(
+                        refusal @ EngineRefusal::UnsupportedVersion,
+                    )) if offer.asked == Protocol::Eio3 => {
+                        let other = Protocol::Eio4;
+                        format!("the server refuses that: {refusal}; most likely it speaks {other}")
+                    }
                     Reason::Connect(ConnectFailure::Engine(refusal)) => {
                         format!("the server refuses that: {refusal}")
                     }

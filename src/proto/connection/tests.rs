@@ -892,6 +892,42 @@ fn a_client_that_is_late_reads_before_it_judges() {
 }
 
 #[test]
+fn by_polling_a_client_that_is_late_writes_nothing_before_the_server_has_taken_the_pong() {
+    let config = Config { transports: Allowed::Polling, ..Bench::config(None, policy()) };
+    let mut bench = Bench::of(config);
+    bench.core.join(bench.now, "/");
+    bench.core.poll_action();
+    bench.core.handle_dialled(bench.now);
+    bench.core.handle_revision(bench.now, Protocol::Eio4);
+    bench.text(MODERN);
+    assert!(matches!(bench.core.poll_event(), Some(Event::Opened(_))));
+    let send = |bench: &mut Bench, name| bench.send(event(name, None, Place::Last).packet);
+    bench.written();
+    // In time, both go together.
+    bench.text("2");
+    send(&mut bench, "a");
+    assert_eq!(bench.written(), ["3", r#"42["a"]"#]);
+    // The ping may be as old as what made this side late.
+    bench.now += 100 * SECOND;
+    bench.core.note_lateness(bench.now, false);
+    bench.text("2");
+    send(&mut bench, "b");
+    assert_eq!(bench.written(), ["3", "ping 1"]);
+    bench.text("2");
+    assert_eq!(bench.written(), ["3"]);
+    bench.core.handle_pong(bench.now, 1);
+    assert_eq!(bench.written(), [r#"42["b"]"#]);
+    // If the server has given it up, the event is for the next session.
+    bench.now += 100 * SECOND;
+    bench.core.note_lateness(bench.now, false);
+    bench.text("2");
+    send(&mut bench, "c");
+    assert_eq!(bench.written(), ["3", "ping 2"]);
+    bench.core.handle_lost(bench.now, Reason::SessionUnknown);
+    assert_eq!(bench.core.take_unwritten().len(), 1);
+}
+
+#[test]
 fn a_server_that_closes_the_session_has_closed_it() {
     for protocol in [Protocol::Eio4, Protocol::Eio3] {
         let mut bench = Bench::open(protocol);
