@@ -35,7 +35,8 @@ pub enum BuildError {
     #[error("unusable URL: {}", brief(.0))]
     Url(String),
     /// A header's name or value is not allowed in HTTP, or the header is one that the websocket
-    /// handshake sets itself. Its value is not repeated here.
+    /// handshake sets itself, or it is a `Host` or an `Origin` that is none or is set twice. Its value is not
+    /// repeated here.
     #[error("{}", RequestError::Header { name: name.clone(), error })]
     Header {
         /// The header's name.

@@ -100,7 +100,12 @@ impl ClientBuilder {
         self
     }
 
-    /// Adds a header to the request, for the server's `socket.handshake.headers`.
+    /// Adds a header to the request, for the server's `socket.handshake.headers`. A name that is added twice
+    /// is sent twice, except `Host` and `Origin`.
+    ///
+    /// [`start`](Self::start) refuses ([`BuildError::Header`](crate::BuildError::Header)) a header that HTTP does
+    /// not allow, that belongs to the websocket handshake, a `Host` that is not `host` or `host:port`, and an
+    /// `Origin` that is not one, such as `https://example.com/` with its slash.
     #[must_use]
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.headers.push((name.into(), value.into()));
