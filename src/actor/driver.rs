@@ -179,9 +179,9 @@ impl Driver {
         {
             match outcome {
                 Ok(transport) => {
+                    connection.handle_dialled(now, transport.subprotocol());
                     self.link = Link::Up(transport);
                 }
-                    connection.handle_dialled(now, transport.subprotocol());
                 Err(DialFailure { reason, retry_after, says }) => {
                     self.link = Link::Down;
                     connection.journal.said(says);

@@ -117,13 +117,13 @@ impl From<RequestError> for BuildError {
     }
 }
 
-#[cfg(feature = "rustls")]
 impl From<ProxyError> for BuildError {
     fn from(ProxyError(error): ProxyError) -> Self {
         Self::Proxy(error)
     }
 }
 
+#[cfg(feature = "rustls")]
 impl From<TlsError> for BuildError {
     fn from(TlsError { option, error }: TlsError) -> Self {
         Self::Tls { option, error }

@@ -117,16 +117,12 @@ impl AsyncRead for Stream {
         let read = match self.get_mut() {
             Self::Plain(wire) => Pin::new(wire).poll_read(cx, buffer),
             #[cfg(feature = "rustls")]
-            Self::Tls(tls) => match Pin::new(tls).poll_read(cx, buffer) {
-                // Servers often close the connection below TLS only. Whether a message was cut off can
-                // be told from its length, as it can without TLS.
-                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                    Poll::Ready(Ok(()))
-                }
-                read => read,
-            },
-        read
+            Self::Tls(tls) => super::tls::poll_read(tls, cx, buffer),
+        };
+        if buffer.remaining() == before && before > 0 && matches!(read, Poll::Ready(Ok(()))) {
+            return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
         }
+        read
     }
 }
 
