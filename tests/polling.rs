@@ -139,6 +139,24 @@ async fn a_session_that_is_given_up_is_closed_at_the_server() {
 }
 
 #[actix::test]
+async fn the_server_is_told_of_the_end_of_a_session_as_soon_as_that_is_possible() {
+    let server = node::start(Line::V4, &Config::default());
+    let proxy = Proxy::start(server.port());
+    let client = support::client(proxy.url()).transports(POLLING).reconnect(quick());
+    let client = client.start().unwrap();
+    let mut recorder = Recorder::of(client.socket());
+    recorder.next_ready().await;
+    // Nor does the first request get there that says so.
+    proxy.refuse(true);
+    proxy.half_close_to_client();
+    recorder.next_disconnected().await;
+    proxy.until("a refusal", |counts| counts.refused > 0).await;
+    proxy.refuse(false);
+    recorder.ready_after_attempts().await;
+    eventually("the server knows", || server.disconnections("/") == 1).await;
+}
+
+#[actix::test]
 async fn two_connections_are_enough_for_all_polls() {
     for line in [Line::V2_5_1, Line::V3_1_2, Line::V4] {
         let server = node::start(line, &Config::default());

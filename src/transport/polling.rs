@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    future::pending,
     task::{Context, Poll, ready},
     time::{Duration, Instant},
 };
@@ -40,8 +41,10 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
 /// purpose; a POST has to get there.
 const PAUSE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long the request that gives a session up may take. The next session waits for it.
+/// How long the request that gives a session up may take, with its repetitions. The next session waits for it.
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
+/// The pause before it is sent again, if it got no answer.
+const FAREWELL_PAUSE: Duration = Duration::from_millis(20);
 
 /// The answer to a poll. The type that awc has for it depends on awc's features.
 pub(super) struct Answer {
@@ -309,10 +312,20 @@ impl Polling {
     /// notices nothing between two requests, up to the end of its heartbeat: this tells it.
     pub(super) fn hang_up(self) -> Option<LocalBoxFuture<'static, ()>> {
         let Self { core, road, cookies, .. } = self;
-        let post = road.post(core.sid()?, core.farewell()?, &cookies);
-        Some(Box::pin(async {
-            if let Some(Err(failure)) = clock::within(FAREWELL_TIMEOUT, post).await {
-                say!(log::Level::Debug, "the server may not know of the end: {failure:?}");
+        let (sid, post) = (core.sid()?.to_owned(), core.farewell()?);
+        Some(Box::pin(async move {
+            let told = clock::within(FAREWELL_TIMEOUT, async {
+                // A server that has missed it would keep two sessions of a client that comes back, and the end of
+                // the old one would cost the new one its rooms. What took the session away may take this request,
+                // too; it is the one that may be repeated.
+                while let Err(Failure::Lost(reason)) = road.post(&sid, post.clone(), &cookies).await
+                {
+                    say!(log::Level::Debug, "the server may not know of the end yet: {reason}");
+                    clock::within(FAREWELL_PAUSE, pending::<()>()).await;
+                }
+            });
+            if told.await.is_none() {
+                say!(log::Level::Debug, "the server may not know of the end");
             }
         }))
     }
