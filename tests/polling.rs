@@ -246,7 +246,7 @@ async fn a_session_that_the_server_ends_or_forgets_is_lost_and_regained() {
 
 #[actix::test]
 async fn heartbeats_go_both_ways() {
-    let options = json!({ "pingInterval": 100, "pingTimeout": 200 });
+    let options = json!({ "pingInterval": 200, "pingTimeout": 1_000 });
     for line in [Line::V2_5_1, Line::V3_1_2, Line::V4] {
         let server = node::start(line, &Config { options: options.clone(), ..Config::default() });
         let client = builder(server.url()).transports(POLLING).start().unwrap();
