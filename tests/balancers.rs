@@ -366,8 +366,13 @@ async fn a_dead_server_behind_a_balancer_is_told_by_status_and_title() {
             // That of the first attempt is why there is an attempt.
             recorder.next_reconnecting().await;
             let next = recorder.next_reconnecting().await;
-            let expected = Reason::Connect(ConnectFailure::Status(status));
-            assert_eq!(next.reason(), &expected, "{program:?}");
+            let Reason::Connect(ConnectFailure::Status { status: found, says: Some(says) }) =
+                next.reason()
+            else {
+                panic!("{program:?}: {next:?}")
+            };
+            assert_eq!((*found, says.starts_with(title)), (status, true), "{program:?}: {says}");
+            assert!(next.reason().to_string().contains(title), "{next:?}");
             let lines = logged::lines().split_off(before);
             assert!(lines.iter().any(|line| line.contains(title)), "{lines:?}");
             let [port] = ports;

@@ -293,7 +293,8 @@ async fn what_is_said_to_revision_3_is_reported_if_it_says_more() {
         server.refuse_next(second, "\"neither\"");
         let (client, mut watch) = start(support::builder(server.url()));
         let reason = watch.connect_error().await;
-        assert_eq!(reason, Reason::Connect(ConnectFailure::Status(reported)));
+        let says = if reported == 400 { "no" } else { "neither" };
+        assert_eq!(reason, Reason::Connect(support::answered(reported, says)));
         assert_eq!(server.requests(), 2);
         assert_eq!(client.protocol(), None);
 

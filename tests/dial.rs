@@ -26,7 +26,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 use support::{
-    eventually,
+    answered, eventually,
     every::within,
     logged,
     node::{self, Config, Line},
@@ -64,7 +64,8 @@ async fn providers_are_asked_before_each_dial_and_know_why() {
     server.refuse_next(401, "stale");
     let told = Arc::new(Mutex::new(Vec::new()));
     let noted = Arc::clone(&told);
-    let client = support::client(server.url())
+    let url = format!("{}/socket.io/", server.url());
+    let client = support::client(format!("{}?key=s3cret", server.url()))
         .reconnect(quick())
         .header("x-fixed", "yes")
         .header("authorization", "none")
@@ -72,6 +73,7 @@ async fn providers_are_asked_before_each_dial_and_know_why() {
         .query("token", "none")
         .headers_with(move |dial| {
             noted.lock().unwrap().push((dial.attempt(), dial.reason().cloned()));
+            assert_eq!(dial.endpoint(), url);
             // It may hold what cannot leave the thread.
             let attempt = Rc::new(Cell::new(dial.attempt()));
             async move {
@@ -98,7 +100,7 @@ async fn providers_are_asked_before_each_dial_and_know_why() {
     let reason = recorder.next_disconnected().await;
     let peer = server.accept().await;
     assert_eq!(peer.parameter("token"), Some("q%202"));
-    let refused = Reason::Connect(ConnectFailure::Status(401));
+    let refused = Reason::Connect(answered(401, "stale"));
     let expected = [(0, None), (1, Some(refused)), (2, Some(reason))];
     assert_eq!(*told.lock().unwrap(), expected);
 }
@@ -202,10 +204,10 @@ async fn a_server_that_says_when_to_come_back_is_left_alone_until_then() {
     let mut recorder = Recorder::of(client.socket());
 
     let next = recorder.next_reconnecting().await;
-    assert_eq!(next.reason(), &Reason::Connect(ConnectFailure::Status(503)));
+    assert_eq!(next.reason(), &Reason::Connect(answered(503, "busy")));
     assert_eq!(next.delay(), second);
     let next = recorder.next_reconnecting().await;
-    assert_eq!(next.reason(), &Reason::Connect(ConnectFailure::Status(429)));
+    assert_eq!(next.reason(), &Reason::Connect(answered(429, "slow down")));
     assert!(next.delay() < second, "{:?}", next.delay());
     assert!(began.elapsed() >= second);
     // Two hours are too many.
@@ -281,11 +283,11 @@ async fn interim_answers_come_to_an_end() {
         let odd =
             format!("HTTP/{version} 103 Early Hints\r\n{length}\r\noddHTTP/1.1 101 No\r\n\r\n");
         let failure = failure_at(move |_| Answer::Bytes(odd.clone().into_bytes())).await;
-        assert_eq!(failure, ConnectFailure::Status(103));
+        assert_eq!(failure, answered(103, ""));
     }
     let busy = format!("{HINTS}HTTP/1.1 503 Busy\r\n\r\n");
     let failure = failure_at(move |_| Answer::Bytes(busy.clone().into_bytes())).await;
-    assert_eq!(failure, ConnectFailure::Status(503));
+    assert_eq!(failure, answered(503, ""));
 }
 
 #[actix::test]
@@ -293,7 +295,8 @@ async fn a_connection_that_is_closed_without_an_answer_asks_for_the_path_and_the
     // It waits for somebody else to serve the path, and hangs up.
     let wrong = || support::client(node::server(Line::V4).url()).path("/wrong/");
     let nothing_there = failure(wrong()).await;
-    assert_eq!(nothing_there, ConnectFailure::Status(404), "a poll is answered");
+    let is_told = matches!(nothing_there, ConnectFailure::Status { status: 404, .. });
+    assert!(is_told, "a poll is answered: {nothing_there:?}");
     let failure = failure(wrong().transports([Transport::WebSocket])).await;
     assert_eq!(failure, ConnectFailure::NoAnswer);
     let text = failure.to_string();
@@ -346,7 +349,7 @@ async fn a_server_without_websockets_is_told_from_others() {
         let failure = failure_at(move |_| Answer::Bytes(answer.clone().into_bytes())).await;
         let expected = match says {
             Some(says) => ConnectFailure::NoWebsocket(says.to_owned()),
-            None => ConnectFailure::Status(400),
+            None => answered(400, body),
         };
         assert_eq!(failure, expected);
     }
@@ -422,7 +425,7 @@ async fn the_refusals_of_the_protocol_are_known_by_their_codes() {
         let length = body.len();
         let answer = format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\n\r\n{body}");
         let failure = failure_at(move |_| Answer::Bytes(answer.clone().into_bytes())).await;
-        assert!(matches!(failure, ConnectFailure::Status(403 | 404)), "{failure:?}");
+        assert!(matches!(failure, ConnectFailure::Status { status: 403 | 404, .. }), "{failure:?}");
     }
     // With allowRequest, the text is of the application, or there is none; by a websocket without the code.
     for (status, body) in [
@@ -445,6 +448,10 @@ async fn subprotocols_are_offered_and_only_one_of_them_is_accepted() {
     let offered = peer.header("sec-websocket-protocol").unwrap();
     assert_eq!(offered.split(',').map(str::trim).collect::<Vec<_>>(), ["b.v2", "a"]);
     drop(client);
+    // By polling, none is chosen.
+    let builder = support::client(node::server(Line::V4).url()).subprotocols(["b.v2", "a"]);
+    let client = within(builder.transports([Transport::Polling]).connect()).await.unwrap();
+    assert_eq!(client.subprotocol(), None);
     // The official servers choose the first one, also for an upgrade.
     for line in [Line::V2_5_1, Line::V3_1_2, Line::V4] {
         for transports in [[Transport::WebSocket; 2], [Transport::Polling, Transport::WebSocket]] {
@@ -453,6 +460,7 @@ async fn subprotocols_are_offered_and_only_one_of_them_is_accepted() {
             within(client.socket().ready()).await.unwrap();
             let is_websocket = || client.transport() == Some(Transport::WebSocket);
             eventually("a websocket", is_websocket).await;
+            assert_eq!(client.subprotocol(), Some("b.v2"), "{line:?} {transports:?}");
         }
     }
     // What another one chooses.
@@ -477,7 +485,7 @@ async fn subprotocols_are_offered_and_only_one_of_them_is_accepted() {
         let client = builder.reconnect(Reconnect::never()).start().unwrap();
         let ready = within(client.socket().ready()).await;
         match (ready, is_taken) {
-            (Ok(_), true) => {}
+            (Ok(_), true) => assert_eq!(client.subprotocol(), chosen),
             (Err(error), false) => {
                 assert!(error.to_string().contains("subprotocols"), "{error}");
             }
@@ -509,11 +517,11 @@ async fn of_two_transports_that_fail_the_one_is_told_that_got_an_answer() {
     });
     let both = [Transport::WebSocket, Transport::Polling];
     let builder = support::client(server.url()).transports(both);
-    assert_eq!(failure(builder).await, ConnectFailure::Status(502));
+    assert_eq!(failure(builder).await, answered(502, ""));
 }
 
 #[actix::test]
-async fn what_a_server_says_that_refuses_is_logged_escaped_and_cut() {
+async fn what_a_server_says_that_refuses_is_told_and_logged_escaped_and_cut() {
     logged::start();
     let page = "<!DOCTYPE html><html><head>\n<Title>\n502 Bad Gateway</TITLE></head>s3cret</html>";
     let long = "x".repeat(100_000);
@@ -543,7 +551,9 @@ async fn what_a_server_says_that_refuses_is_logged_escaped_and_cut() {
         let answer = format!("HTTP/1.1 403 Forbidden\r\n{headers}\r\n{body}");
         let server = raw::start(move |_| Answer::Bytes(answer.clone().into_bytes()));
         let failure = failure(support::client(server.url())).await;
-        assert_eq!(failure, ConnectFailure::Status(403));
+        let ConnectFailure::Status { status: 403, says } = &failure else { panic!("{failure:?}") };
+        assert_eq!(says.is_none(), expected == nothing, "{body}: {failure}");
+        assert!(expected == nothing || failure.to_string().contains(expected), "{failure}");
         let lines = logged::lines_at(log::Level::Warn);
         let begin =
             format!("{0}: no connection to http://{0}/", server.url().replace("http://", ""));

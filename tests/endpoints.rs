@@ -12,7 +12,11 @@
 
 mod support;
 
-use std::{net::TcpListener, time::Duration};
+use std::{
+    net::TcpListener,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use actix_socketio::{
     BuildError, Client, ClientBuilder, ConnectFailure, ReadyError, Reason, Reconnect, StartError,
@@ -81,8 +85,20 @@ async fn a_server_that_refuses_is_passed_with_a_line_in_the_log() {
     let busy = Scripted::start();
     busy.refuse_next_with(503, &[("retry-after", "3600")], "busy");
     let server = node::server(Line::V4);
-    let client = within(of(&[&busy.url(), &server.url()]).connect()).await.unwrap();
+    let dialled = Arc::new(Mutex::new(Vec::new()));
+    let noted = Arc::clone(&dialled);
+    let builder = of(&[&busy.url(), &server.url()]).headers_with(move |dial| {
+        noted.lock().unwrap().push(dial.endpoint().to_owned());
+        std::future::ready(Ok::<_, String>(Vec::new()))
+    });
+    let client = within(builder.connect()).await.unwrap();
     assert_eq!(endpoint(&client), server.url());
+    let expected = [&busy.url(), &server.url()].map(|url| format!("{url}/socket.io/"));
+    assert_eq!(*dialled.lock().unwrap(), expected);
+    // What follows has the name of the server in use.
+    let joined = format!("127.0.0.1:{}/: joined", server.port());
+    eventually("it is logged", || logged::lines().iter().any(|line| line.starts_with(&joined)))
+        .await;
     let lines = logged::lines();
     let line = lines.iter().find(|line| line.contains("HTTP status 503")).unwrap();
     for part in [&*busy.url(), "(it says \"busy\")", "the next server is tried"] {

@@ -401,7 +401,7 @@ async fn an_http_status_is_told() {
     for status in [301, 403, 404, 500, 503] {
         server.refuse_next(status, "no");
         let before = server.requests();
-        let expected = Reason::Connect(ConnectFailure::Status(status));
+        let expected = Reason::Connect(support::answered(status, "no"));
         assert_eq!(fails(server.url()).await, expected);
         assert_eq!(server.requests(), before + 1, "once is enough");
     }
@@ -427,7 +427,7 @@ async fn a_connect_error_says_which_namespace_it_is_about() {
     client.socket().subscribe_to::<ConnectError>(Lone(sender).start());
     let error = tokio::time::timeout(PATIENCE, errors.recv()).await.unwrap().unwrap();
     assert_eq!(error.namespace(), "/shop");
-    assert_eq!(error.reason(), &Reason::Connect(ConnectFailure::Status(503)));
+    assert_eq!(error.reason(), &Reason::Connect(support::answered(503, "no")));
 }
 
 /// An arbiter that was blocked for longer than the heartbeat takes finds a connection that the server

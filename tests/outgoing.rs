@@ -29,7 +29,7 @@ use std::{
 use actix::{Actor, Arbiter, Context, Handler, System};
 use actix_socketio::{
     AckError, AnswerError, Client, ClientBuilder, DialLimiter, Emit, EmitError, Event, Offline,
-    Protocol, Reason, ShutdownReport, Socket, SocketState, Stats,
+    Protocol, Reason, ShutdownReport, Socket, SocketState, Stats, Transport,
 };
 use bytes::Bytes;
 use futures::{
@@ -394,10 +394,16 @@ fn too_large(size: usize) -> EmitError {
     EmitError::PayloadTooLarge { size: size.try_into().unwrap(), limit: LIMIT.try_into().unwrap() }
 }
 
+/// The limit of a websocket is that of its messages. By polling, it is that of a whole request, in which an attachment
+/// is base64: `tests/polling.rs` is about that.
+fn by_websocket(server: &node::Server) -> ClientBuilder {
+    support::builder(server.url()).transports([Transport::WebSocket])
+}
+
 #[actix::test]
 async fn what_is_as_large_as_the_server_takes_arrives_and_one_byte_more_is_refused() {
     let server = narrow(Line::V4, LIMIT);
-    let client = support::builder(server.url()).start().unwrap();
+    let client = by_websocket(&server).start().unwrap();
     let mut discarded = 0;
     for (namespace, start, question) in [("/", "42", "420"), ("/foo", "42/foo,", "42/foo,0")] {
         let socket = client.of(namespace).unwrap();
@@ -463,7 +469,7 @@ async fn the_limit_can_be_set_for_a_server_that_means_another_one() {
 async fn one_byte_more_than_the_server_takes_would_end_the_connection() {
     for (line, start) in [(Line::V4_4_1, "42"), (Line::V4_4_1, "42/foo,")] {
         let server = narrow(line, LIMIT);
-        let client = support::builder(server.url()).start().unwrap();
+        let client = by_websocket(&server).start().unwrap();
         let socket = client.of(if start == "42" { "/" } else { "/foo" }).unwrap();
         let mut recorder = Recorder::of(&socket);
         recorder.next_ready().await;
@@ -478,7 +484,7 @@ async fn one_byte_more_than_the_server_takes_would_end_the_connection() {
 #[actix::test]
 async fn an_attachment_is_one_byte_longer_in_the_old_protocol() {
     let server = narrow(Line::V4, LIMIT);
-    let builder = support::builder(server.url()).protocol(Protocol::Eio3);
+    let builder = by_websocket(&server).protocol(Protocol::Eio3);
     let client = within(builder.connect()).await.unwrap();
     let socket = client.socket();
     let mut recorder = Recorder::of(socket);
@@ -497,7 +503,7 @@ async fn an_attachment_is_one_byte_longer_in_the_old_protocol() {
 #[actix::test]
 async fn a_server_that_says_its_limit_is_zero_takes_everything() {
     let server = narrow(Line::V4, 0);
-    let client = within(support::builder(server.url()).connect()).await.unwrap();
+    let client = within(by_websocket(&server).connect()).await.unwrap();
     let long = "x".repeat(2_000_000);
     let echoed = within(client.socket().emit_with_ack::<String>("echo", &long)).await;
     assert_eq!(echoed.map(|text| text.len()), Ok(long.len()));

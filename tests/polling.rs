@@ -16,10 +16,12 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use actix_socketio::{
-    AckError, Client, ConnectFailure, EmitError, Protocol, ReadyError, Reason, Transport, Upgraded,
+    AckError, Client, ConnectFailure, EmitError, Protocol, ReadyError, Reason, Reconnect,
+    Transport, Upgraded,
 };
 use actix_web::{App, HttpServer, web};
 use bytes::Bytes;
@@ -137,6 +139,24 @@ async fn a_session_that_is_given_up_is_closed_at_the_server() {
 }
 
 #[actix::test]
+async fn the_server_is_told_of_the_end_of_a_session_as_soon_as_that_is_possible() {
+    let server = node::start(Line::V4, &Config::default());
+    let proxy = Proxy::start(server.port());
+    let client = support::client(proxy.url()).transports(POLLING).reconnect(quick());
+    let client = client.start().unwrap();
+    let mut recorder = Recorder::of(client.socket());
+    recorder.next_ready().await;
+    // Nor does the first request get there that says so.
+    proxy.refuse(true);
+    proxy.half_close_to_client();
+    recorder.next_disconnected().await;
+    proxy.until("a refusal", |counts| counts.refused > 0).await;
+    proxy.refuse(false);
+    recorder.ready_after_attempts().await;
+    eventually("the server knows", || server.disconnections("/") == 1).await;
+}
+
+#[actix::test]
 async fn two_connections_are_enough_for_all_polls() {
     for line in [Line::V2_5_1, Line::V3_1_2, Line::V4] {
         let server = node::start(line, &Config::default());
@@ -226,7 +246,7 @@ async fn a_session_that_the_server_ends_or_forgets_is_lost_and_regained() {
 
 #[actix::test]
 async fn heartbeats_go_both_ways() {
-    let options = json!({ "pingInterval": 100, "pingTimeout": 200 });
+    let options = json!({ "pingInterval": 200, "pingTimeout": 1_000 });
     for line in [Line::V2_5_1, Line::V3_1_2, Line::V4] {
         let server = node::start(line, &Config { options: options.clone(), ..Config::default() });
         let client = builder(server.url()).transports(POLLING).start().unwrap();
@@ -307,6 +327,70 @@ async fn an_answer_that_is_none_ends_the_session_and_is_told() {
         let reason = ending(answers).await.to_string();
         assert!(reason.contains(expected), "{shown}: {reason}");
     }
+}
+
+/// A balancer without sticky sessions: an old server lets the client in with its first answer, and the second
+/// request reaches another one.
+#[actix::test]
+async fn sessions_that_are_unknown_at_once_are_begun_anew_after_growing_delays() {
+    let server = raw::start(move |head| {
+        raw::Answer::Last(if head.contains("sid=") {
+            http("400 Bad Request", "", r#"{"code":1,"message":"Session ID unknown"}"#)
+        } else {
+            http("200 OK", "", &format!("{}:{OPEN}2:40", OPEN.len()))
+        })
+    });
+    let delay = Duration::from_millis(20);
+    // A session that has lasted for the longest delay would begin the count anew.
+    let policy = Reconnect::default().delay(delay, 1_000 * PATIENCE).jitter(0.0);
+    let builder = Client::builder(server.url()).transports(POLLING).protocol(Protocol::Eio3);
+    let client = builder.reconnect(policy).start().unwrap();
+    let mut recorder = Recorder::of(client.socket());
+    for attempt in 1..=5 {
+        recorder.next_ready().await;
+        assert_eq!(recorder.next_disconnected().await, Reason::SessionUnknown);
+        let next = recorder.next_reconnecting().await;
+        assert_eq!((next.attempt(), next.delay()), (attempt, delay * 2_u32.pow(attempt - 1)));
+    }
+}
+
+/// An HTTP answer with this body in chunks, one for each packet, without an end.
+fn cut_at_a_packet(body: &str) -> Vec<u8> {
+    let chunks =
+        body.split_inclusive('\u{1e}').map(|chunk| format!("{:x}\r\n{chunk}\r\n", chunk.len()));
+    let head = "HTTP/1.1 200 OK\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n";
+    [head, &chunks.collect::<String>()].concat().into_bytes()
+}
+
+#[actix::test]
+async fn an_answer_in_chunks_that_is_cut_ends_the_session_however_well_its_packets_end() {
+    use raw::Answer::Last;
+    let whole = |body: &str| [&cut_at_a_packet(body)[..], b"0\r\n\r\n"].concat();
+    for body in ["42[\"a\"]", "42[\"a\"]\u{1e}2", "6"] {
+        let (cut, good) = (cut_at_a_packet(body), whole("1"));
+        // The end of the last chunk may miss as well.
+        let half = [&cut[..], b"0\r\n"].concat();
+        for cut in [cut, half] {
+            let good = good.clone();
+            let polls = AtomicUsize::new(0);
+            let answers = move |_, head: &str| {
+                Last(match () {
+                    () if head.starts_with("POST") => http("200 OK", "", "ok"),
+                    () if !head.contains("sid=") => whole(OPEN),
+                    () if polls.fetch_add(1, Ordering::SeqCst) == 0 => cut.clone(),
+                    () => good.clone(),
+                })
+            };
+            let reason = ending(answers).await.to_string();
+            assert!(reason.contains("the answer to a poll was cut"), "{body}: {reason}");
+        }
+    }
+    // A body that ends with the connection is not cut.
+    let answers = |_, head: &str| {
+        let body = if head.contains("sid=") { "1" } else { OPEN };
+        Last(format!("HTTP/1.0 200 OK\r\n\r\n{body}").into_bytes())
+    };
+    assert_eq!(ending(answers).await, Reason::TransportClose(None));
 }
 
 #[actix::test]
@@ -393,7 +477,7 @@ async fn what_is_emitted_together_goes_in_few_requests() {
         drop(client.socket().emit("n", n).unwrap());
     }
     // The first one joins.
-    let sizes = || posts.lock().unwrap()[1..].to_vec();
+    let sizes = || posts.lock().unwrap().get(1..).unwrap_or_default().to_vec();
     eventually("all get there", || sizes().iter().sum::<usize>() == EVENTS).await;
     assert_eq!(sizes(), [MOST; EVENTS / MOST]);
     drop(client);

@@ -21,9 +21,11 @@ use std::{
 };
 
 use actix_socketio::{
-    Client, ClientBuilder, ConnectFailure, DialLimiter, IpFamily, Proxy, ProxyFailure, ReadyError,
-    Reason, Reconnect, StartError, Transport, tls::Tls,
+    BuildError, Client, ClientBuilder, ConnectFailure, DialLimiter, IpFamily, Proxy, ProxyFailure,
+    ReadyError, Reason, Reconnect, StartError, TlsFailure, Transport,
+    tls::{Tls, rustls::version},
 };
+use bytes::Bytes;
 use support::{
     eventually,
     every::within,
@@ -34,8 +36,8 @@ use support::{
     proxy::Proxy as Network,
     raw::{self, Answer, Raw},
     recorder::Recorder,
-    tls::Authority,
-    tunnel::{Kind, LOGIN, Tunnel},
+    tls::{Authority, Certificate, Front},
+    tunnel::{Kind, LOGIN, LOGIN_IN_URL, Tunnel},
 };
 
 const OFFICIAL: [Line; 3] = [Line::V2_5_1, Line::V3_1_2, Line::V4];
@@ -110,6 +112,129 @@ async fn tls_is_spoken_with_the_server_itself() {
         let reason = Recorder::of(client.socket()).next_connect_error().await;
         assert!(matches!(reason, Reason::Connect(ConnectFailure::Tls(_))), "{reason:?}");
     }
+}
+
+/// An HTTP proxy that speaks TLS, and its URL.
+fn behind_tls(certificate: &Certificate, asks: bool) -> (Tunnel, Front, String) {
+    let tunnel = Tunnel::start(Kind::Http, asks);
+    let front = Front::start(tunnel.port(), certificate);
+    let url = format!("https://{}127.0.0.1:{}", if asks { LOGIN_IN_URL } else { "" }, front.port());
+    (tunnel, front, url)
+}
+
+#[actix::test]
+async fn tls_is_spoken_with_a_proxy_and_within_that_with_the_server() {
+    let authority = Authority::new("test");
+    let tls = authority.sign(&["server.test"]).node();
+    let server = node::start(Line::V4, &Config { tls, ..Config::default() });
+    let plain = node::server(Line::V2_5_1);
+    let trusting = Tls::new().add_ca_pem(authority.pem()).only_added_cas();
+    for asks in [false, true] {
+        let (tunnel, _front, proxy) = behind_tls(&authority.sign(&["127.0.0.1"]), asks);
+        for transports in [WEBSOCKET, POLLING, UPGRADE] {
+            for url in [plain.url(), format!("https://server.test:{}", server.port())] {
+                let before = tunnel.targets().len();
+                talk(through(&url, &proxy).tls(trusting.clone()), transports).await;
+                let (_, target) = url.split_once("://").unwrap();
+                assert!(tunnel.targets()[before..].contains(&target.to_owned()), "{url}");
+            }
+        }
+    }
+    // The name that is set is that of the server alone.
+    let (_tunnel, _front, proxy) = behind_tls(&authority.sign(&["127.0.0.1"]), false);
+    let url = format!("https://127.0.0.1:{}", server.port());
+    talk(through(&url, &proxy).tls(trusting.server_name("server.test")), WEBSOCKET).await;
+}
+
+#[actix::test]
+async fn much_passes_each_way_through_tls_in_tls() {
+    let authority = Authority::new("test");
+    let tls = authority.sign(&["server.test"]).node();
+    let server = node::start(Line::V4, &Config { tls, ..Config::default() });
+    let (_tunnel, _front, proxy) = behind_tls(&authority.sign(&["127.0.0.1"]), false);
+    let url = format!("https://server.test:{}", server.port());
+    let trusting = Tls::new().add_ca_pem(authority.pem()).only_added_cas();
+    for transports in [WEBSOCKET, POLLING] {
+        let client = talk(through(&url, &proxy).tls(trusting.clone()), transports).await;
+        let much = Bytes::from(vec![7; 700_000]);
+        for _ in 0..5 {
+            let back = within(client.socket().emit_with_ack::<Bytes>("echo", &much)).await;
+            assert_eq!(back.unwrap(), much);
+        }
+    }
+}
+
+#[actix::test]
+async fn what_is_wrong_with_tls_to_a_proxy_is_told_of_the_proxy() {
+    let (authority, stranger) = (Authority::new("test"), Authority::new("other"));
+    let trusting = || Tls::new().add_ca_pem(authority.pem()).only_added_cas();
+    let good = authority.sign(&["127.0.0.1"]);
+    let server = node::server(Line::V4).url();
+    for (certificate, expected, words) in [
+        (stranger.sign(&["127.0.0.1"]), TlsFailure::UnknownIssuer, "the proxy's certificate comes"),
+        (
+            authority.sign(&["a.test"]),
+            TlsFailure::WrongName {
+                expected: "127.0.0.1".to_owned(),
+                names: vec!["a.test".to_owned()],
+            },
+            "the proxy's certificate is not for \"127.0.0.1\": it has \"a.test\"",
+        ),
+        (
+            authority.sign_expired(&["127.0.0.1"]),
+            TlsFailure::Expired { since: Some("Wed, 01 Jan 2020 00:00:00 GMT".to_owned()) },
+            "the proxy's certificate has expired",
+        ),
+    ] {
+        let (_tunnel, front, url) = behind_tls(&certificate, false);
+        for transports in [WEBSOCKET, POLLING] {
+            let builder = through(&server, &url).tls(trusting()).transports(transports.to_vec());
+            let (proxy, failed) = failure(builder).await;
+            assert_eq!(proxy, format!("127.0.0.1:{}", front.port()));
+            assert_eq!(failed, ProxyFailure::Tls(expected.clone()));
+            let text = failed.to_string();
+            assert!(text.contains(words) && !text.contains("server"), "{text}");
+        }
+    }
+    // A proxy without TLS; a proxy with TLS that is taken for one without; a fault of the server behind it.
+    let (plain, _) = closing_socks(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+    let url = format!("https://{}", plain.authority());
+    let failed = failure(through(&server, &url).tls(trusting())).await.1;
+    // Its answer may be lost with the connection.
+    let is_told = [ProxyFailure::Tls(TlsFailure::NotTls), ProxyFailure::NoAnswer].contains(&failed);
+    assert!(is_told, "{failed:?}");
+    let (_tunnel, front, url) = behind_tls(&good, false);
+    let taken = failure(through(&server, &format!("http://127.0.0.1:{}", front.port()))).await.1;
+    assert!(taken.to_string().contains("https://"), "{taken}");
+    let tls = stranger.sign(&["server.test"]).node();
+    let untrusted = node::start(Line::V4, &Config { tls, ..Config::default() });
+    let target = format!("https://server.test:{}", untrusted.port());
+    let client = through(&target, &url).tls(trusting()).start().unwrap();
+    let reason = Recorder::of(client.socket()).next_connect_error().await;
+    let expected = Reason::Connect(ConnectFailure::Tls(TlsFailure::UnknownIssuer));
+    assert_eq!(reason, expected);
+    // It wants a certificate of the client, and says so in the handshake or behind it.
+    for spoken in [&version::TLS12, &version::TLS13] {
+        let tunnel = Tunnel::start(Kind::Http, false);
+        let front = Front::asking(tunnel.port(), &good, spoken, &authority);
+        let url = format!("https://127.0.0.1:{}", front.port());
+        let failed = failure(through(&server, &url).tls(trusting())).await.1;
+        let text = failed.to_string();
+        assert!(text.contains("Tls::client_certificate"), "{spoken:?}: {failed:?}");
+        let own = authority.sign(&["client"]);
+        let tls = trusting().client_certificate(own.chain, own.key);
+        talk(through(&server, &url).tls(tls), WEBSOCKET).await;
+    }
+}
+
+#[actix::test]
+async fn a_proxy_with_tls_needs_options_of_tls_that_can_be_used() {
+    let broken = Tls::new().add_ca_pem("no certificate");
+    let builder = || support::builder("http://server.test").tls(broken.clone());
+    builder().start().unwrap();
+    builder().proxy(Proxy::new("http://p.test")).start().unwrap();
+    let error = builder().proxy(Proxy::new("https://p.test")).start().unwrap_err();
+    assert!(matches!(error, BuildError::Tls { option: "add_ca_pem", .. }), "{error:?}");
 }
 
 #[actix::test]

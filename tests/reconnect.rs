@@ -192,7 +192,7 @@ async fn what_will_not_change_by_itself_ends_the_wait_at_once_but_not_the_client
         let hour = Duration::from_secs(3_600);
         let slow =
             || support::client(server.url()).reconnect(Reconnect::default().delay(hour, hour));
-        let reason = Reason::Connect(ConnectFailure::Status(status));
+        let reason = Reason::Connect(support::answered(status, "no"));
         assert_eq!(failing(within(slow().connect()).await), reason);
 
         let client = slow().start().unwrap();
@@ -212,7 +212,7 @@ async fn who_connects_again_waits_for_what_comes_of_that() {
     let server = Scripted::start();
     server.refuse_next(404, "no");
     let client = support::client(server.url()).reconnect(Reconnect::never()).start().unwrap();
-    let not_found = Reason::Connect(ConnectFailure::Status(404));
+    let not_found = Reason::Connect(support::answered(404, "no"));
     assert_eq!(within(client.socket().ready()).await, Err(ReadyError::Ended(not_found)));
     // Somebody has mended the server.
     client.socket().connect();
@@ -259,7 +259,7 @@ async fn a_disconnect_ends_the_waiting() {
     let client = support::client(server.url()).reconnect(quick()).start().unwrap();
     let mut recorder = Recorder::of(client.socket());
     let next = recorder.next_reconnecting().await;
-    assert_eq!(next.reason(), &Reason::Connect(ConnectFailure::Status(503)));
+    assert_eq!(next.reason(), &Reason::Connect(support::answered(503, "later")));
     client.socket().disconnect();
     assert_eq!(recorder.next_connect_error().await, Reason::ClientDisconnect);
     // Longer than any delay: nobody dials.

@@ -168,8 +168,15 @@ impl Connection {
         [self.core.poll_timeout(), self.shed_at(), shutdown].into_iter().flatten().min()
     }
 
+    /// The transport is open, with the subprotocol at this place among those that were offered.
+    pub(crate) fn handle_dialled(&mut self, now: Instant, subprotocol: Option<usize>) {
+        self.status.set_subprotocol(subprotocol);
+        self.core.handle_dialled(now);
+    }
+
     /// A websocket has taken the place of polling.
-    pub(crate) fn handle_upgraded(&mut self) {
+    pub(crate) fn handle_upgraded(&mut self, subprotocol: Option<usize>) {
+        self.status.set_subprotocol(subprotocol);
         self.core.handle_upgraded();
         self.status.set_transport(self.core.transport());
         self.journal.upgraded();

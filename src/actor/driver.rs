@@ -148,8 +148,11 @@ impl Driver {
                 if tap.is_on() {
                     tap.dialling(&authority, protocol, core.transport());
                 }
-                let dial =
-                    DialContext { attempt: core.attempt(), reason: core.last_reason().cloned() };
+                let dial = DialContext {
+                    endpoint: target.endpoint.url(),
+                    attempt: core.attempt(),
+                    reason: core.last_reason().cloned(),
+                };
                 let dialling =
                     self.dialer.dial(protocol, core.transport(), core.is_polling_alone(), dial);
                 let farewell = self.farewell.0.take();
@@ -182,8 +185,8 @@ impl Driver {
         {
             match outcome {
                 Ok(transport) => {
+                    connection.handle_dialled(now, transport.subprotocol());
                     self.link = Link::Up(transport);
-                    connection.core.handle_dialled(now);
                 }
                 Err(DialFailure { reason, retry_after, says }) => {
                     self.link = Link::Down;
@@ -257,7 +260,9 @@ impl Driver {
                 Poll::Ready(Ok(Incoming::Revision(protocol))) => {
                     connection.core.handle_revision(now, protocol);
                 }
-                Poll::Ready(Ok(Incoming::Upgraded)) => connection.handle_upgraded(),
+                Poll::Ready(Ok(Incoming::Upgraded)) => {
+                    connection.handle_upgraded(transport.subprotocol());
+                }
             }
         }
         Ok(Inflow::More)

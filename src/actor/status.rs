@@ -19,6 +19,8 @@ pub(crate) struct ConnectionStatus {
     transport: AtomicU8,
     /// The place of the server in the order, counted from 1; 0 before the first connection.
     endpoint: AtomicUsize,
+    /// The place of the subprotocol that the server has chosen, counted from 1; 0 if there is none.
+    subprotocol: AtomicUsize,
 }
 
 impl ConnectionStatus {
@@ -53,6 +55,16 @@ impl ConnectionStatus {
 
     pub(crate) fn set_endpoint(&self, place: usize) {
         self.endpoint.store(place.saturating_add(1), Ordering::Release);
+    }
+
+    /// The place of the subprotocol that the server has chosen, among those that were offered.
+    pub(crate) fn subprotocol(&self) -> Option<usize> {
+        self.subprotocol.load(Ordering::Acquire).checked_sub(1)
+    }
+
+    pub(crate) fn set_subprotocol(&self, place: Option<usize>) {
+        let number = place.map_or(0, |place| place.saturating_add(1));
+        self.subprotocol.store(number, Ordering::Release);
     }
 
     pub(crate) fn set_protocol(&self, protocol: Option<Protocol>) {

@@ -66,6 +66,8 @@ pub(crate) struct Patience {
     /// Providers give new values for each dial, so a server that refuses one attempt may accept the
     /// next.
     pub(crate) has_providers: bool,
+    /// How many servers there are. One that was not tried may be better than the others.
+    pub(crate) servers: usize,
 }
 
 impl Patience {
@@ -75,7 +77,7 @@ impl Patience {
         !self.is_endless
             && match failure {
                 ConnectFailure::Engine(EngineRefusal::Forbidden)
-                | ConnectFailure::Status(401 | 403)
+                | ConnectFailure::Status { status: 401 | 403, .. }
                     if self.has_providers =>
                 {
                     false
@@ -89,11 +91,12 @@ impl Patience {
                     failure.is_lasting() || matches!(failure, ProxyFailure::UnknownHost(_))
                 }
                 ConnectFailure::Endpoints(failures) => {
-                    failures.iter().all(|(_, reason)| self.ends_with(reason))
+                    failures.len() == self.servers
+                        && failures.iter().all(|(_, reason)| self.ends_with(reason))
                 }
                 // Not now.
-                ConnectFailure::Status(408 | 425 | 429) => false,
-                ConnectFailure::Status(status) => (200..500).contains(status),
+                ConnectFailure::Status { status: 408 | 425 | 429, .. } => false,
+                ConnectFailure::Status { status, .. } => (200..500).contains(status),
                 _ => false,
             }
     }
@@ -177,7 +180,7 @@ mod tests {
     use super::*;
     use crate::{proto::tls_failure::TlsFailure, runtime::task};
 
-    const DEFAULT: Patience = Patience { is_endless: false, has_providers: false };
+    const DEFAULT: Patience = Patience { is_endless: false, has_providers: false, servers: 2 };
 
     /// After how many of these failures in a row a caller stops waiting, of ten at most.
     fn patience(patience: Patience, reason: &Reason) -> Option<usize> {
@@ -198,7 +201,7 @@ mod tests {
 
     #[test]
     fn what_will_not_change_by_itself_ends_the_wait_at_once_and_what_may_after_a_few_failures() {
-        let status = |status| Reason::Connect(ConnectFailure::Status(status));
+        let status = |status| Reason::Connect(ConnectFailure::status(status));
         for code in [200, 204, 301, 308, 400, 401, 403, 404, 405, 407, 410, 426, 451, 499] {
             assert_eq!(patience(DEFAULT, &status(code)), Some(1), "{code}");
         }
@@ -259,19 +262,22 @@ mod tests {
 
     #[test]
     fn of_several_servers_all_must_be_hopeless() {
-        let failures = |statuses: [u16; 2]| {
+        let failures = |statuses: &[u16]| {
             let failures = statuses
-                .map(|status| ("a:1".to_owned(), Reason::Connect(ConnectFailure::Status(status))));
-            Reason::Connect(ConnectFailure::Endpoints(failures.to_vec()))
+                .iter()
+                .map(|status| ("a:1".to_owned(), Reason::Connect(ConnectFailure::status(*status))));
+            Reason::Connect(ConnectFailure::Endpoints(failures.collect()))
         };
-        assert_eq!(patience(DEFAULT, &failures([404, 404])), Some(1));
-        assert_eq!(patience(DEFAULT, &failures([404, 503])), Some(3));
+        assert_eq!(patience(DEFAULT, &failures(&[404, 404])), Some(1));
+        assert_eq!(patience(DEFAULT, &failures(&[404, 503])), Some(3));
+        // The other one waits for its turn.
+        assert_eq!(patience(DEFAULT, &failures(&[404])), Some(3));
     }
 
     #[test]
     fn who_comes_later_learns_at_once_what_will_not_change_by_itself() {
         let now = Instant::now();
-        let gone = Reason::Connect(ConnectFailure::Status(410));
+        let gone = Reason::Connect(ConnectFailure::status(410));
         let dead = Reason::Connect(ConnectFailure::Unreachable("refused".to_owned()));
         let mut waiters = Waiters::new(DEFAULT);
         let (sender, mut outcome) = task::channel();

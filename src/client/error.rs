@@ -10,7 +10,7 @@ use crate::{
     actor::waiters::ReadyError,
     display::{Excerpt, brief},
     proto::reason::Reason,
-    transport::RequestError,
+    transport::{ProxyError, RequestError},
 };
 
 /// The most namespaces of a client.
@@ -35,7 +35,8 @@ pub enum BuildError {
     #[error("unusable URL: {}", brief(.0))]
     Url(String),
     /// A header's name or value is not allowed in HTTP, or the header is one that the websocket
-    /// handshake sets itself. Its value is not repeated here.
+    /// handshake sets itself, or it is a `Host` or an `Origin` that is none or is set twice. Its value is not
+    /// repeated here.
     #[error("{}", RequestError::Header { name: name.clone(), error })]
     Header {
         /// The header's name.
@@ -113,6 +114,12 @@ impl From<RequestError> for BuildError {
             RequestError::Header { name, error } => Self::Header { name, error },
             RequestError::Query(name) => Self::Query(name),
         }
+    }
+}
+
+impl From<ProxyError> for BuildError {
+    fn from(ProxyError(error): ProxyError) -> Self {
+        Self::Proxy(error)
     }
 }
 

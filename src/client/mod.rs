@@ -49,6 +49,7 @@ use crate::{
     },
     runtime::{clock, task},
     stats::Stats,
+    transport::Subprotocols,
 };
 
 /// A connection to a Socket.IO server, and all namespaces on it.
@@ -72,6 +73,7 @@ struct Inner {
     settings: Settings,
     /// `http://host:port/path/` of each server.
     urls: Vec<String>,
+    subprotocols: Subprotocols,
     defaults: Defaults,
     namespaces: Mutex<Namespaces>,
 }
@@ -170,6 +172,13 @@ impl Client {
     /// The transport of the connection, or of the last one if there is none. `None` before the first.
     pub fn transport(&self) -> Option<Transport> {
         self.inner.status.transport()
+    }
+
+    /// The subprotocol that the server has chosen for the websocket of the connection, or of the last one if
+    /// there is none: one of those that were [offered](ClientBuilder::subprotocols). `None` if it has chosen
+    /// none, and as long as the transport is polling.
+    pub fn subprotocol(&self) -> Option<&str> {
+        self.inner.subprotocols.at(self.inner.status.subprotocol()?)
     }
 
     /// The server of the connection, or of the last one if there is none, as `http://host:port/path/`: of the

@@ -97,7 +97,9 @@ impl Socket {
     /// * the server answers the request to connect with a status that will not change, such as 401,
     ///   403, 404 or 410 (401 and 403 only if neither [headers](crate::ClientBuilder::headers_with)
     ///   nor the query come from a provider), or with a handshake that is too large;
-    /// * three attempts have failed in a row, for instance because nothing listens there.
+    /// * three attempts have failed in a row, for instance because nothing listens there. With
+    ///   [fallbacks](crate::ClientBuilder::fallback), an attempt is all servers that are dialled between two
+    ///   waits, and what will not change must be so for each of them.
     ///
     /// The client itself keeps trying by its policy. With
     /// [`Reconnect::patient`](crate::Reconnect::patient), `ready` keeps waiting as well.

@@ -18,13 +18,14 @@
 //! | the program was built without the cargo feature `rustls` | build with it | [`BuildError::Url`](crate::BuildError::Url) at the start |
 //! | ciphers, versions or checks of your own | `Tls::from_config` | – |
 //! | a proxy does not let websockets pass, or the server has none | none: the client changes to polling, unless [`transports`](crate::ClientBuilder::transports) says otherwise | [`NoAnswer`](crate::ConnectFailure::NoAnswer), an HTTP [`Status`](crate::ConnectFailure::Status), or [`NoWebsocket`](crate::ConnectFailure::NoWebsocket) |
-//! | polling through a balancer ends again and again | at the balancer: sticky sessions, by cookie or address; the client sends its cookies back | [`SessionUnknown`](crate::Reason::SessionUnknown) |
+//! | polling through a balancer ends again and again | at the balancer: sticky sessions, by cookie or address; the client sends its cookies back. Or no polling: `transports([Transport::WebSocket])`, since a websocket stays with its server | [`SessionUnknown`](crate::Reason::SessionUnknown), after a server 2.x each time behind a [`Ready`](crate::Ready); the delays grow all the same |
 //! | nginx in front of the server does not pass upgrades on | at nginx: `proxy_http_version 1.1`, `proxy_set_header Upgrade $http_upgrade`, `proxy_set_header Connection "upgrade"`; the client uses polling until then | [`BadRequest`](crate::EngineRefusal::BadRequest), and what may be the cause |
 //! | a balancer closes connections that are idle for less than a heartbeat of the server | at the balancer: a longer time (nginx `proxy_read_timeout`; haproxy `timeout tunnel`, and `timeout server` for polling), or at the server a shorter `pingInterval` | [`TransportClose`](crate::Reason::TransportClose) again and again, or by polling [`TransportError`](crate::Reason::TransportError) with HTTP status 504 |
-//! | a balancer has no server to pass requests on to | none: the client tries again | [`Status`](crate::ConnectFailure::Status) 502 or 503; the title of its page is logged |
+//! | a balancer has no server to pass requests on to | none: the client tries again | [`Status`](crate::ConnectFailure::Status) 502 or 503, with the title of its page |
 //! | attachments from socketioxide 0.18 by polling | a websocket: that server joins packets without a separator | [`Protocol`](crate::Reason::Protocol), malformed JSON |
 //! | the server is behind an HTTP proxy or a SOCKS proxy | [`proxy`](crate::ClientBuilder::proxy), such as `Proxy::new("http://proxy.example:3128")` | usually [`TimedOut`](crate::ConnectFailure::TimedOut), [`Unreachable`](crate::ConnectFailure::Unreachable) or [`UnknownHost`](crate::ConnectFailure::UnknownHost) |
 //! | the proxy is that of `HTTPS_PROXY` and `NO_PROXY` | [`Proxy::from_env`](crate::Proxy::from_env) | the same |
+//! | the proxy itself speaks TLS | `https://` in the URL of the proxy; `ClientBuilder::tls` for an authority of your own | [`Malformed`](crate::ProxyFailure::Malformed), or [`NoAnswer`](crate::ProxyFailure::NoAnswer); [`ProxyFailure::Tls`](crate::ProxyFailure::Tls) if something is wrong with its certificate |
 //! | the proxy wants a user and a password | in the URL of the proxy, percent-encoded | [`CredentialsRequired`](crate::ProxyFailure::CredentialsRequired), [`CredentialsRefused`](crate::ProxyFailure::CredentialsRefused) |
 //! | the proxy wants Kerberos or NTLM | none: use a local proxy that does that for its clients | [`UnsupportedAuth`](crate::ProxyFailure::UnsupportedAuth), with the kinds |
 //! | the proxy does not allow the server; many allow port 443 only | `https` in the URL, or a rule at the proxy | [`Status`](crate::ProxyFailure::Status) 403 with the title of its page, or [`Socks`](crate::ProxyFailure::Socks) 2 |
@@ -37,7 +38,9 @@
 //! | the machine has several addresses, and one of them is allowed | [`local_address`](crate::ClientBuilder::local_address) | [`TimedOut`](crate::ConnectFailure::TimedOut), [`Unreachable`](crate::ConnectFailure::Unreachable) |
 //!
 //! With polling, each batch of events is an HTTP request. A request is never repeated, since its events may
-//! have arrived: one that fails ends the session, and its events are in doubt.
+//! have arrived: one that fails ends the session, and its events are in doubt. An answer that is cut ends the
+//! session as well, even if it is cut between two packets: an answer says where it ends, by its length or its last
+//! chunk. Only with an answer of HTTP/1.0 that has no length, nobody can tell.
 //!
 //! All connections of a client pass its proxy: websockets, polling and, inside of them, TLS, which the
 //! proxy cannot read. The proxy resolves the name of the server. An error names the proxy, as in

@@ -66,7 +66,7 @@
 //! | `auth: (cb) => …` | `.auth_with(async \|join\| …)` |
 //! | `manager.socket("/shop", { auth })` | `client.namespace("/shop").auth(…).join()` |
 //! | `retries`, `ackTimeout` | `.retries(n)`, `.ack_timeout(…)` |
-//! | `transports`, `rememberUpgrade`, `protocols`, `addTrailingSlash` | `.transports([…])`, `.remember_upgrade(…)`, `.subprotocols([…])`, `.add_trailing_slash(…)` |
+//! | `transports`, `rememberUpgrade`, `protocols`, `addTrailingSlash` | `.transports([…])`, `.remember_upgrade(…)`, `.subprotocols([…])` and `client.subprotocol()`, `.add_trailing_slash(…)` |
 //! | `ca`, `cert`, `key`, `servername` | `.tls(Tls::new().add_ca_pem(…).client_certificate(…).server_name(…))` |
 //! | `parser: require("socket.io-msgpack-parser")` | `.parser(Parser::Msgpack)`, with the feature `msgpack` |
 //! | `reconnectionDelay`, `reconnectionAttempts`, … | `.reconnect(Reconnect::default().delay(…).attempts(…))` |

@@ -116,6 +116,7 @@
 //! |---|---|---|
 //! | [`Unreachable`](crate::ProxyFailure::Unreachable) | `cannot be reached: …` | its host and port, or whether it runs |
 //! | [`UnknownHost`](crate::ProxyFailure::UnknownHost) | `has no known address: …` | its name |
+//! | [`Tls`](crate::ProxyFailure::Tls) | `gives no TLS session: …` | the [certificate](crate::TlsFailure) of the proxy itself, for `https://` in its URL |
 //! | [`TimedOut`](crate::ProxyFailure::TimedOut) | `did not connect to the server in time: …` | whether it can reach the server |
 //! | [`NoAnswer`](crate::ProxyFailure::NoAnswer) | `closed the connection without a whole answer: …` | `http://` or `socks5://` |
 //! | [`CredentialsRequired`](crate::ProxyFailure::CredentialsRequired) | `wants a user and a password: …` | `http://user:password@host:port` |
@@ -299,7 +300,7 @@ mod tests {
             NotTls Handshake
         }
         ProxyFailure {
-            Unreachable UnknownHost TimedOut NoAnswer CredentialsRequired CredentialsRefused
+            Unreachable UnknownHost Tls TimedOut NoAnswer CredentialsRequired CredentialsRefused
             UnsupportedAuth Status Socks Malformed
         }
         StartError { Build Ready }
@@ -365,6 +366,7 @@ mod tests {
             boxed([
                 ProxyFailure::Unreachable(text()),
                 ProxyFailure::UnknownHost(text()),
+                ProxyFailure::Tls(TlsFailure::UnknownIssuer),
                 ProxyFailure::TimedOut,
                 ProxyFailure::NoAnswer,
                 ProxyFailure::CredentialsRequired,

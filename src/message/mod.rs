@@ -501,7 +501,9 @@ impl Reconnecting {
         &self.namespace
     }
 
-    /// The number of the attempt, counted from 1 since the last session that lasted.
+    /// The number of the attempt, counted from 1 since the last session that lasted. With
+    /// [fallbacks](crate::ClientBuilder::fallback), each server has a count of its own, and this is that of the
+    /// server that is dialled next: 0 if it has not failed.
     pub fn attempt(&self) -> u32 {
         self.attempt
     }

@@ -2,6 +2,7 @@
 
 use thiserror::Error;
 
+use super::tls_failure::{Peer, TlsFailure};
 use crate::display::{Excerpt, brief};
 
 /// Why a proxy gives no way to the server.
@@ -21,13 +22,16 @@ pub enum ProxyFailure {
     /// The name of the proxy has no known address.
     #[error("has no known address: {}", brief(.0))]
     UnknownHost(String),
+    /// There is no TLS session with the proxy itself (`https` in its URL).
+    #[error("gives no TLS session: {}", .0.of(Peer::Proxy))]
+    Tls(TlsFailure),
     /// The proxy did not connect to the server within three quarters of
     /// [`connect_timeout`](crate::ClientBuilder::connect_timeout).
     #[error("did not connect to the server in time: can it reach that server?")]
     TimedOut,
     /// The proxy closed the connection without a whole answer.
     #[error(
-        "closed the connection without a whole answer: is it an HTTP proxy (http://) or a SOCKS proxy (socks5://)?"
+        "closed the connection without a whole answer: is it an HTTP proxy with TLS (https://), an HTTP proxy (http://) or a SOCKS proxy (socks5://)?"
     )]
     NoAnswer,
     /// The proxy wants a user and a password, and got none (HTTP status 407, or SOCKS).
@@ -62,7 +66,8 @@ impl ProxyFailure {
     /// Whether somebody has to do something first.
     pub(crate) fn is_lasting(&self) -> bool {
         match self {
-            Self::CredentialsRequired
+            Self::Tls(_)
+            | Self::CredentialsRequired
             | Self::CredentialsRefused
             | Self::UnsupportedAuth(_)
             | Self::Malformed(_) => true,
@@ -119,6 +124,7 @@ mod tests {
     fn a_failure_lasts_if_somebody_has_to_do_something() {
         let status = |status| ProxyFailure::Status { status, says: None };
         for failure in [
+            ProxyFailure::Tls(TlsFailure::UnknownIssuer),
             ProxyFailure::CredentialsRequired,
             ProxyFailure::CredentialsRefused,
             ProxyFailure::UnsupportedAuth("NTLM".to_owned()),

@@ -249,10 +249,16 @@ pub enum ConnectFailure {
         /// What is wrong.
         failure: ProxyFailure,
     },
-    /// The server, or a proxy in front of it, answered the request to connect with this HTTP status. The
-    /// text of its answer is logged.
-    #[error("the server answered the request to connect with HTTP status {0}{hint}", hint = hint(*.0))]
-    Status(u16),
+    /// The server, or a proxy in front of it, answered the request to connect with this HTTP status.
+    #[error("the server answered the request to connect with HTTP status {status}{}{}", words(says.as_deref()), hint(*status))]
+    Status {
+        /// The status.
+        status: u16,
+        /// What its answer says, if it says anything: of an HTML page the title or the first heading, of
+        /// JSON the message, else the text. It is cut to 200 characters, and control characters are
+        /// escaped.
+        says: Option<String>,
+    },
     /// The server refused the request, for a reason that the protocol has a code for.
     #[error("the server refused the request: {0}")]
     Engine(EngineRefusal),
@@ -306,6 +312,11 @@ fn each(failures: &[(String, Reason)]) -> String {
     failures.collect::<Vec<_>>().join("; ")
 }
 
+/// What an answer says.
+fn words(says: Option<&str>) -> String {
+    says.map(|says| format!(" (it says \"{}\")", brief(&says))).unwrap_or_default()
+}
+
 /// What can be done about a status.
 fn hint(status: u16) -> &'static str {
     match status {
@@ -313,6 +324,14 @@ fn hint(status: u16) -> &'static str {
         401 | 403 => ": does it want a header? (options header, headers_with)",
         200 | 404 | 405 | 426 => ": is the path right (option path), and is it a Socket.IO server?",
         _ => "",
+    }
+}
+
+#[cfg(test)]
+impl ConnectFailure {
+    /// An answer with this status, and nothing else.
+    pub(crate) fn status(status: u16) -> Self {
+        Self::Status { status, says: None }
     }
 }
 
@@ -335,10 +354,11 @@ pub(crate) mod tests {
             proxy(ProxyFailure::CredentialsRefused),
             proxy(ProxyFailure::Status { status: 503, says: Some("no".to_owned()) }),
             proxy(ProxyFailure::Socks(5)),
-            ConnectFailure::Status(301),
-            ConnectFailure::Status(401),
-            ConnectFailure::Status(404),
-            ConnectFailure::Status(502),
+            ConnectFailure::status(301),
+            ConnectFailure::status(401),
+            ConnectFailure::status(404),
+            ConnectFailure::status(502),
+            ConnectFailure::Status { status: 502, says: Some("Bad Gateway".to_owned()) },
             ConnectFailure::Engine(EngineRefusal::Forbidden),
             ConnectFailure::NoWebsocket("no".to_owned()),
             ConnectFailure::Handshake("no".to_owned()),
@@ -397,8 +417,12 @@ pub(crate) mod tests {
             (&[400, 429, 500, 503], ""),
         ] {
             for &status in statuses {
-                let shown = ConnectFailure::Status(status).to_string();
+                let shown = ConnectFailure::status(status).to_string();
                 assert!(shown.ends_with(&format!(" HTTP status {status}{remedy}")), "{shown}");
+                let says = Some("no\nsuch place".to_owned());
+                let shown = ConnectFailure::Status { status, says }.to_string();
+                let end = format!(r#" HTTP status {status} (it says "no\nsuch place"){remedy}"#);
+                assert!(shown.ends_with(&end), "{shown}");
             }
         }
     }

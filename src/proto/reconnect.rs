@@ -220,7 +220,7 @@ impl Reconnect {
     ///
     /// let policy = Reconnect::default().retry(|reason| match reason {
     ///     // It is not there any more.
-    ///     Reason::Connect(ConnectFailure::Status(404 | 410)) => Retry::Stop,
+    ///     Reason::Connect(ConnectFailure::Status { status: 404 | 410, .. }) => Retry::Stop,
     ///     other => Retry::default_for(other),
     /// });
     /// ```
@@ -378,7 +378,7 @@ mod tests {
             (Reason::TooLarge { limit: 1 }, Retry::Again),
             (Reason::Protocol(ProtocolError::Utf8), Retry::Again),
             (Reason::Connect(ConnectFailure::TimedOut), Retry::Again),
-            (Reason::Connect(ConnectFailure::Status(503)), Retry::Again),
+            (Reason::Connect(ConnectFailure::status(503)), Retry::Again),
             (Reason::Provider("no token".to_owned()), Retry::Again),
             (Reason::Reconnect, Retry::Again),
         ] {

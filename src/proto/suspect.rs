@@ -160,6 +160,11 @@ impl Suspects {
             Reason::TransportError(error) if !is_limited => {
                 Reason::TransportError(suspect.explain(&error).unwrap_or(error))
             }
+            // By polling, many servers close the connection instead of an answer.
+            Reason::TransportClose(None) if !is_limited => {
+                let explained = suspect.explain(&reason.to_string());
+                explained.map_or(reason, Reason::TransportError)
+            }
             reason => reason,
         };
         (reason, Some(suspect))
@@ -274,6 +279,14 @@ mod tests {
         for (size, is_limited) in [(USUAL / 2, false), (just_enough, false), (USUAL + 1, true)] {
             assert_eq!(said(size, is_limited), reset());
         }
+        let closed = |size| {
+            let mut suspects = Suspects::new(Parser::Json);
+            suspects.note_written(&event("e", size, 1), 0);
+            suspects.handle_lost(Reason::TransportClose(None), false).0
+        };
+        let text = closed(USUAL + 1).to_string();
+        assert!(text.contains("1000000 bytes") && text.contains("closed while"), "{text}");
+        assert_eq!(closed(USUAL / 2), Reason::TransportClose(None));
         let mut suspects = Suspects::new(Parser::Json);
         suspects.note_written(&attached(MAX_ATTACHMENTS, LARGE / MAX_ATTACHMENTS), 0);
         assert_eq!(suspects.handle_lost(reset(), false).0, reset(), "servers take as many");

@@ -1,10 +1,12 @@
 //! Why there is no TLS session, and what can be done about it.
 
+use std::fmt;
+
 use thiserror::Error;
 
 use crate::display::{Excerpt, brief};
 
-/// Why there is no TLS session with the server.
+/// Why there is no TLS session with the server, or with a [proxy](crate::ProxyFailure::Tls) on the way to it.
 ///
 /// None of them goes away by itself soon. So from the first attempt on, the client waits for the
 /// longest [delay](crate::Reconnect::delay) of its policy.
@@ -13,12 +15,8 @@ use crate::display::{Excerpt, brief};
 pub enum TlsFailure {
     /// The certificate of the server comes from an authority that is not trusted here, or is signed
     /// by itself.
-    #[error(
-        "the server's certificate comes from an authority that is not trusted here: if it is yours, add it (Tls::add_ca_file)"
-    )]
     UnknownIssuer,
     /// The certificate of the server is for other names.
-    #[error("the server's certificate is not for {}: {}", Excerpt(expected), names_in_words(names))]
     WrongName {
         /// The name that was asked for: the host of the URL, or `Tls::server_name`.
         expected: String,
@@ -27,40 +25,113 @@ pub enum TlsFailure {
         names: Vec<String>,
     },
     /// The certificate of the server has expired, at this time if that is known.
-    #[error("the server's certificate has expired{}; is the clock of this machine right?", at(" on", since.as_deref()))]
     Expired {
         /// Such as `Wed, 01 Jan 2020 00:00:00 GMT`.
         since: Option<String>,
     },
     /// The certificate of the server is not valid yet, but from this time on if that is known.
-    #[error("the server's certificate is not valid yet{}; is the clock of this machine right?", at(", but from", from.as_deref()))]
     NotYetValid {
         /// Such as `Wed, 01 Jan 2020 00:00:00 GMT`.
         from: Option<String>,
     },
     /// There is something else wrong with the certificate of the server; this text says what.
-    #[error("the server's certificate is not valid: {}", brief(.0))]
     Certificate(String),
     /// The server wants a certificate of the client, and got none.
-    #[error("the server wants a client certificate: set one (Tls::client_certificate)")]
     CertificateRequired,
     /// The server ended the handshake with this alert, such as `HandshakeFailure`. Before TLS 1.3,
     /// this is also the answer to a client without a certificate.
-    #[error("the server ended the TLS handshake with the alert {0}{hint}", hint = hint(.0))]
     Refused(String),
     /// What the server sends is not TLS.
-    #[error("the server does not speak TLS at this port: if it speaks plain HTTP, use http://")]
     NotTls,
     /// Something else; this text says what.
-    #[error("the TLS handshake failed: {}", brief(.0))]
     Handshake(String),
 }
 
-fn names_in_words(names: &[String]) -> String {
+impl fmt::Display for TlsFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.of(Peer::Server).fmt(f)
+    }
+}
+
+/// The other side of a TLS session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Peer {
+    Server,
+    Proxy,
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Server => "the server",
+            Self::Proxy => "the proxy",
+        })
+    }
+}
+
+impl TlsFailure {
+    /// Its text, where the other side is this one.
+    pub(crate) fn of(&self, peer: Peer) -> impl fmt::Display + '_ {
+        Told { failure: self, peer }
+    }
+}
+
+struct Told<'a> {
+    failure: &'a TlsFailure,
+    peer: Peer,
+}
+
+impl fmt::Display for Told<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { failure, peer } = *self;
+        match failure {
+            TlsFailure::UnknownIssuer => write!(
+                f,
+                "{peer}'s certificate comes from an authority that is not trusted here: if it is yours, add it (Tls::add_ca_file)"
+            ),
+            TlsFailure::WrongName { expected, names } => {
+                let (expected, names) = (Excerpt(expected), names_in_words(names, peer));
+                write!(f, "{peer}'s certificate is not for {expected}: {names}")
+            }
+            TlsFailure::Expired { since } => {
+                let since = at(" on", since.as_deref());
+                write!(
+                    f,
+                    "{peer}'s certificate has expired{since}; is the clock of this machine right?"
+                )
+            }
+            TlsFailure::NotYetValid { from } => {
+                let from = at(", but from", from.as_deref());
+                write!(
+                    f,
+                    "{peer}'s certificate is not valid yet{from}; is the clock of this machine right?"
+                )
+            }
+            TlsFailure::Certificate(error) => {
+                write!(f, "{peer}'s certificate is not valid: {}", brief(error))
+            }
+            TlsFailure::CertificateRequired => {
+                write!(f, "{peer} wants a client certificate: set one (Tls::client_certificate)")
+            }
+            TlsFailure::Refused(alert) => {
+                let hint = hint(alert, peer);
+                write!(f, "{peer} ended the TLS handshake with the alert {alert}{hint}")
+            }
+            TlsFailure::NotTls => write!(
+                f,
+                "{peer} does not speak TLS at this port: if it speaks plain HTTP, use http://"
+            ),
+            TlsFailure::Handshake(error) => write!(f, "the TLS handshake failed: {}", brief(error)),
+        }
+    }
+}
+
+fn names_in_words(names: &[String], peer: Peer) -> String {
     let quoted: Vec<String> = names.iter().map(|name| Excerpt(name).to_string()).collect();
-    match quoted.as_slice() {
-        [] => "it has other names".to_owned(),
-        names => format!("it has {} (see Tls::server_name)", names.join(", ")),
+    match (quoted.as_slice(), peer) {
+        ([], _) => "it has other names".to_owned(),
+        (names, Peer::Server) => format!("it has {} (see Tls::server_name)", names.join(", ")),
+        (names, Peer::Proxy) => format!("it has {}", names.join(", ")),
     }
 }
 
@@ -69,7 +140,7 @@ fn at(word: &str, date: Option<&str>) -> String {
 }
 
 /// What can be done about an alert.
-fn hint(alert: &str) -> &'static str {
+fn hint(alert: &str, peer: Peer) -> &'static str {
     match alert {
         "HandshakeFailure" => ": does it want a client certificate (Tls::client_certificate)?",
         "BadCertificate"
@@ -82,6 +153,7 @@ fn hint(alert: &str) -> &'static str {
             ": it does not accept the client certificate (Tls::client_certificate)"
         }
         "ProtocolVersion" => ": it speaks neither TLS 1.2 nor 1.3",
+        "UnrecognisedName" if peer == Peer::Proxy => ": it does not know this name",
         "UnrecognisedName" => ": it does not know this name (see Tls::server_name)",
         _ => "",
     }

@@ -132,7 +132,7 @@ impl Transports {
             let Reason::Connect(failure) = first else { return false };
             matches!(
                 failure,
-                ConnectFailure::Status(_)
+                ConnectFailure::Status { .. }
                     | ConnectFailure::Engine(_)
                     | ConnectFailure::Handshake(_)
             )
@@ -163,7 +163,7 @@ fn is_of_websockets(reason: &Reason) -> bool {
                     | EngineRefusal::BadHandshakeMethod
                     | EngineRefusal::BadRequest
             ),
-            ConnectFailure::Status(status) => {
+            ConnectFailure::Status { status, .. } => {
                 !matches!(status, 300..=399 | 401 | 403 | 407 | 429 | 503 | 504)
             }
             _ => false,
@@ -239,7 +239,7 @@ mod tests {
         let connect = |failure| Reason::Connect(failure);
         let (silent, late) = (ConnectFailure::NoAnswer, ConnectFailure::TimedOut);
         let (status, broken) =
-            (ConnectFailure::Status(502), ConnectFailure::Handshake("what?".to_owned()));
+            (ConnectFailure::status(502), ConnectFailure::Handshake("what?".to_owned()));
         let none = ConnectFailure::NoWebsocket("no".to_owned());
         let dead = ConnectFailure::Unreachable("refused".to_owned());
         for (first, second, expected) in [

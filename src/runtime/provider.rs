@@ -95,11 +95,18 @@ impl JoinContext {
 /// [`ClientBuilder::headers_with`](crate::ClientBuilder::headers_with).
 #[derive(Debug, Clone)]
 pub struct DialContext {
+    pub(crate) endpoint: String,
     pub(crate) attempt: u32,
     pub(crate) reason: Option<Reason>,
 }
 
 impl DialContext {
+    /// The server that is dialled, as `http://host:port/path/`: as in
+    /// [`Client::endpoint`](crate::Client::endpoint). It has no query and no credentials.
+    pub fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
     /// The number of the attempt to connect again, as in
     /// [`Reconnecting::attempt`](crate::Reconnecting::attempt). 0 for the first dial of a client,
     /// and for one that the application asked for.

@@ -18,7 +18,7 @@ use bytestring::ByteString;
 use futures::{Stream, future::try_join};
 
 use super::{
-    Endpoint, Link, Session, WebSocket,
+    Endpoint, Link as Transported, Session, WebSocket,
     connector::{Connector, unwrapped},
     cookies::Cookies,
     polling::{Answer, Failure as PollFailure, Polling},
@@ -84,7 +84,7 @@ pub(crate) struct DialFailure {
     pub(crate) reason: Reason,
     /// How long the server asks to wait before the next attempt (`Retry-After`).
     pub(crate) retry_after: Option<Duration>,
-    /// The server's own words, shortened and escaped, if the reason does not have them.
+    /// The server's own words, shortened and escaped.
     pub(crate) says: Option<String>,
 }
 
@@ -144,17 +144,17 @@ impl LinkDialer {
         transport: Transport,
         is_alone: bool,
         dial: DialContext,
-    ) -> impl Future<Output = Result<Link, DialFailure>> + use<> {
+    ) -> impl Future<Output = Result<Transported, DialFailure>> + use<> {
         let (client, target) = (self.client.clone(), self.target.clone());
         async move {
             let road = Road::new(client, target, protocol, dial).await?;
             match transport {
                 Transport::WebSocket => {
                     let websocket = road.websocket(None, &Cookies::default()).await;
-                    Ok(Link::WebSocket(websocket?))
+                    Ok(Transported::WebSocket(websocket?))
                 }
                 Transport::Polling => match Polling::open(road, !is_alone).await {
-                    Ok(polling) => Ok(Link::Polling(Box::new(polling))),
+                    Ok(polling) => Ok(Transported::Polling(Box::new(polling))),
                     Err(PollFailure::Refused(refused)) => Err(refusal(refused, transport)),
                     Err(PollFailure::Lost(reason)) => Err(reason.into()),
                 },
@@ -240,8 +240,8 @@ impl Road {
             let connected = request?.connect().await;
             let (answer, framed) = connected.map_err(|error| failure_of(error, &target))?;
             let chosen = answer.headers().get_all(SEC_WEBSOCKET_PROTOCOL);
-            check_subprotocol(chosen, &target.subprotocols).map_err(Reason::Connect)?;
-            Ok(WebSocket::new(framed, target.max_message))
+            let subprotocol = subprotocol(chosen, &target.subprotocols).map_err(Reason::Connect)?;
+            Ok(WebSocket::new(framed, target.max_message, subprotocol))
         }
     }
 
@@ -288,21 +288,22 @@ impl Road {
     }
 }
 
-/// A server that names a subprotocol must have been offered it (RFC 6455, section 4.1).
-fn check_subprotocol<'a>(
-    mut chosen: impl Iterator<Item = &'a HeaderValue>,
+/// The place of the subprotocol that the server has chosen. It must have been offered it (RFC 6455, section 4.1).
+fn subprotocol<'a>(
+    chosen: impl Iterator<Item = &'a HeaderValue>,
     offered: &Subprotocols,
-) -> Result<(), ConnectFailure> {
-    match chosen.find(|value| !offered.has(value)) {
-        None => Ok(()),
-        Some(value) => {
+) -> Result<Option<usize>, ConnectFailure> {
+    let place = |value: &HeaderValue| {
+        offered.place(value).ok_or_else(|| {
             let name = String::from_utf8_lossy(value.as_bytes());
             let name = Excerpt(&name);
-            Err(ConnectFailure::Handshake(format!(
+            ConnectFailure::Handshake(format!(
                 "it has chosen the subprotocol {name}, which was not offered (option subprotocols)"
-            )))
-        }
-    }
+            ))
+        })
+    };
+    let places: Vec<usize> = chosen.map(place).collect::<Result<_, _>>()?;
+    Ok(places.first().copied())
 }
 
 /// A good answer to a poll, or why there is none.
@@ -396,12 +397,12 @@ fn refusal(refused: Refused, transport: Transport) -> DialFailure {
     let Words { shown: says, meaning, is_bad_request_of_python } = words;
     let has_no_transport =
         is_bad_request_of_python || meaning == Some(EngineRefusal::TransportUnknown);
-    let (failure, says) = match (says, meaning) {
+    let failure = match (&says, meaning) {
         (Some(says), _) if has_no_transport && transport == Transport::WebSocket => {
-            (ConnectFailure::NoWebsocket(says), None)
+            ConnectFailure::NoWebsocket(says.clone())
         }
-        (says, Some(meaning)) => (ConnectFailure::Engine(meaning), says),
-        (says, None) => (ConnectFailure::Status(status.as_u16()), says),
+        (_, Some(meaning)) => ConnectFailure::Engine(meaning),
+        (says, None) => ConnectFailure::Status { status: status.as_u16(), says: says.clone() },
     };
     DialFailure { reason: Reason::Connect(failure), retry_after, says }
 }

@@ -21,6 +21,14 @@ pub(crate) enum Link {
 }
 
 impl Link {
+    /// The place of the subprotocol that the server has chosen, among those that were offered.
+    pub(crate) fn subprotocol(&self) -> Option<usize> {
+        match self {
+            Self::WebSocket(websocket) => websocket.subprotocol(),
+            Self::Polling(_) => None,
+        }
+    }
+
     /// What comes next, or why there is no more.
     pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Incoming, Reason>> {
         let polling = match self {

@@ -26,6 +26,7 @@ pub use dialer::Dialer;
 pub(crate) use endpoint::Endpoint;
 pub(crate) use link::Link;
 pub use proxy::Proxy;
+pub(crate) use proxy::ProxyError;
 pub(crate) use request::{
     Headers, Pairs, PairsProvider, Query, RequestError, Subprotocols, basic_credentials,
     is_of_the_protocol,

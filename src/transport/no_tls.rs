@@ -13,3 +13,8 @@ impl Session {
         match *self {}
     }
 }
+
+/// There is none.
+pub(super) fn alert(_: &io::Error) -> Option<TlsFailure> {
+    None
+}

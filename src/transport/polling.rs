@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    future::pending,
     task::{Context, Poll, ready},
     time::{Duration, Instant},
 };
@@ -10,13 +11,18 @@ use awc::{
     error::PayloadError,
     http::{
         StatusCode,
-        header::{CONTENT_LENGTH, HeaderMap},
+        header::{CONTENT_LENGTH, HeaderMap, TRANSFER_ENCODING},
     },
 };
 use bytes::Bytes;
 use futures::{future::LocalBoxFuture, stream::LocalBoxStream};
 
-use super::{WebSocket, cookies::Cookies, dial::Road, refusal::Refused};
+use super::{
+    WebSocket,
+    cookies::Cookies,
+    dial::{Road, is_end},
+    refusal::Refused,
+};
 use crate::{
     logs::say,
     proto::{
@@ -35,17 +41,18 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
 /// purpose; a POST has to get there.
 const PAUSE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long the request that gives a session up may take. The next session waits for it.
+/// How long the request that gives a session up may take, with its repetitions. The next session waits for it.
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
+/// The pause before it is sent again, if it got no answer.
+const FAREWELL_PAUSE: Duration = Duration::from_millis(20);
 
 /// The answer to a poll. The type that awc has for it depends on awc's features.
 pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     pub(super) body: LocalBoxStream<'static, Result<Bytes, PayloadError>>,
-    /// The bytes of the body that are still to come, if the answer says how many it has. awc takes a
-    /// connection that is cut for the end of the body.
-    missing: Option<u64>,
+    /// Whether the answer says where its body ends; otherwise, that is the end of the connection.
+    has_end: bool,
 }
 
 impl Answer {
@@ -54,9 +61,9 @@ impl Answer {
         headers: HeaderMap,
         body: LocalBoxStream<'static, Result<Bytes, PayloadError>>,
     ) -> Self {
-        let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok());
-        let missing = length.and_then(|length| length.parse().ok());
-        Self { status, headers, body, missing }
+        let has_end =
+            headers.contains_key(CONTENT_LENGTH) || headers.contains_key(TRANSFER_ENCODING);
+        Self { status, headers, body, has_end }
     }
 
     fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Reason>> {
@@ -64,16 +71,16 @@ impl Answer {
             Reason::TransportError(format!("the answer to a poll was cut: {error}"))
         };
         Poll::Ready(match ready!(self.body.as_mut().poll_next(cx)) {
-            Some(Ok(chunk)) => {
-                let length = u64::try_from(chunk.len()).unwrap_or(u64::MAX);
-                self.missing = self.missing.map(|missing| missing.saturating_sub(length));
-                Ok(Some(chunk))
+            Some(Ok(chunk)) => Ok(Some(chunk)),
+            None => Ok(None),
+            Some(Err(PayloadError::Incomplete(Some(error)))) if is_end(&error) => {
+                if self.has_end {
+                    Err(cut(&"the connection was closed"))
+                } else {
+                    Ok(None)
+                }
             }
             Some(Err(error)) => Err(cut(&error)),
-            None => match self.missing {
-                None | Some(0) => Ok(None),
-                Some(missing) => Err(cut(&format_args!("{missing} bytes are missing"))),
-            },
         })
     }
 }
@@ -310,14 +317,24 @@ impl Polling {
     /// notices nothing between two requests, up to the end of its heartbeat: this tells it.
     pub(super) fn hang_up(self) -> Option<LocalBoxFuture<'static, ()>> {
         let Self { core, road, cookies, .. } = self;
-        let post = road.post(core.sid()?, core.farewell()?, &cookies);
+        let (sid, post) = (core.sid()?.to_owned(), core.farewell()?);
         Some(Box::pin(async move {
-            if let Some(Err(failure)) = clock::within(FAREWELL_TIMEOUT, post).await {
-                say!(
-                    log::Level::Debug,
-                    road.client(),
-                    "the server may not know of the end: {failure:?}"
-                );
+            let told = clock::within(FAREWELL_TIMEOUT, async {
+                // A server that has missed it would keep two sessions of a client that comes back, and the end of
+                // the old one would cost the new one its rooms. What took the session away may take this request,
+                // too; it is the one that may be repeated.
+                while let Err(Failure::Lost(reason)) = road.post(&sid, post.clone(), &cookies).await
+                {
+                    say!(
+                        log::Level::Debug,
+                        road.client(),
+                        "the server may not know of the end yet: {reason}"
+                    );
+                    clock::within(FAREWELL_PAUSE, pending::<()>()).await;
+                }
+            });
+            if told.await.is_none() {
+                say!(log::Level::Debug, road.client(), "the server may not know of the end");
             }
         }))
     }

@@ -210,7 +210,8 @@ where
                         return Ok(ConnectResponse::Tunnel(head, framed));
                     }
                     let retry_after = retry_after(head.headers());
-                    let words = if has_body {
+                    // An interim response has none, whatever comes.
+                    let words = if has_body && !is_interim(head.status) {
                         // Its type cannot be named either.
                         #[expect(clippy::redundant_closure_for_method_calls)]
                         let framed = framed.into_map_codec(|codec| codec.into_payload_codec());

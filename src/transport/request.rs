@@ -3,7 +3,10 @@
 
 use std::fmt;
 
-use awc::http::header::{self, HeaderName, HeaderValue};
+use awc::http::{
+    header::{self, HeaderName, HeaderValue},
+    uri::Authority,
+};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use thiserror::Error;
 
@@ -52,7 +55,8 @@ impl fmt::Debug for Headers {
 
 impl Headers {
     pub(crate) fn new(pairs: Pairs, provider: Option<PairsProvider>) -> Result<Self, RequestError> {
-        let pairs = pairs.into_iter().map(header).collect::<Result<_, _>>()?;
+        let pairs = pairs.into_iter().map(header).collect::<Result<Vec<_>, _>>()?;
+        check_once(&pairs)?;
         Ok(Self { pairs, provider })
     }
 
@@ -66,6 +70,7 @@ impl Headers {
             let given = provider.ask(dial).await.map_err(Reason::Provider)?.into_iter().map(header);
             let given: Vec<(HeaderName, HeaderValue)> =
                 given.collect::<Result<_, _>>().map_err(|error| Reason::Provider(brief(&error)))?;
+            check_once(&given).map_err(|error| Reason::Provider(brief(&error)))?;
             pairs.retain(|(name, _)| given.iter().all(|(other, _)| other != name));
             pairs.extend(given);
         }
@@ -76,6 +81,10 @@ impl Headers {
 const BAD_NAME: &str = "its name is empty or has characters that HTTP does not allow there";
 const BAD_VALUE: &str = "its value has characters that HTTP does not allow there";
 const RESERVED: &str = "the websocket handshake sets it";
+const BAD_HOST: &str = "its value is not a host, or host:port";
+const BAD_ORIGIN: &str =
+    "its value is not an origin, such as https://example.com, without a path, or null";
+const TWICE: &str = "it is set twice";
 
 fn header((name, value): (String, String)) -> Result<(HeaderName, HeaderValue), RequestError> {
     let refused = |error| RequestError::Header { name: name.clone(), error };
@@ -84,7 +93,43 @@ fn header((name, value): (String, String)) -> Result<(HeaderName, HeaderValue), 
         return Err(refused(RESERVED));
     }
     let value = HeaderValue::from_str(&value).map_err(|_| refused(BAD_VALUE))?;
-    Ok((parsed, value))
+    match parsed {
+        header::HOST if !is_host(&value) => Err(refused(BAD_HOST)),
+        header::ORIGIN if !is_origin(&value) => Err(refused(BAD_ORIGIN)),
+        _ => Ok((parsed, value)),
+    }
+}
+
+/// Servers refuse a request that has one of these twice.
+fn check_once(pairs: &[(HeaderName, HeaderValue)]) -> Result<(), RequestError> {
+    let is_twice =
+        |sought: &HeaderName| pairs.iter().filter(|(name, _)| name == sought).count() > 1;
+    match [header::HOST, header::ORIGIN].into_iter().find(is_twice) {
+        None => Ok(()),
+        Some(name) => Err(RequestError::Header { name: name.to_string(), error: TWICE }),
+    }
+}
+
+/// RFC 9110, section 7.2.
+fn is_host(value: &HeaderValue) -> bool {
+    let authority = value.to_str().ok().and_then(|value| value.parse::<Authority>().ok());
+    authority.is_some_and(|authority| {
+        let has_user = authority.as_str().contains('@');
+        let has_port = authority.as_str().len() > authority.host().len();
+        !has_user && !authority.host().is_empty() && (!has_port || authority.port_u16().is_some())
+    })
+}
+
+/// RFC 6454, section 7. A page from a file has `file://`.
+fn is_origin(value: &HeaderValue) -> bool {
+    let Ok(value) = value.to_str() else { return false };
+    let origin = value.split_once("://").is_some_and(|(scheme, rest)| {
+        let is_of_scheme = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
+        !scheme.is_empty()
+            && scheme.bytes().all(is_of_scheme)
+            && !rest.contains(|end: char| end.is_whitespace() || "/?#@\\,".contains(end))
+    });
+    value == "null" || origin
 }
 
 /// Whether the websocket handshake sets this header.
@@ -120,8 +165,14 @@ impl Subprotocols {
         (!self.0.is_empty()).then_some(&self.0)
     }
 
-    pub(super) fn has(&self, chosen: &HeaderValue) -> bool {
-        self.0.iter().any(|name| chosen == name)
+    /// The place of this one.
+    pub(super) fn place(&self, chosen: &HeaderValue) -> Option<usize> {
+        self.0.iter().position(|name| chosen == name)
+    }
+
+    /// The one at this place.
+    pub(crate) fn at(&self, place: usize) -> Option<&str> {
+        self.0.get(place).map(String::as_str)
     }
 
     /// Whether these are tokens, as HTTP has them (RFC 9110, section 5.6.2), and none is there twice.
@@ -210,7 +261,7 @@ mod tests {
     use super::*;
 
     fn dial() -> DialContext {
-        DialContext { attempt: 0, reason: None }
+        DialContext { endpoint: "http://a.test/socket.io/".to_owned(), attempt: 0, reason: None }
     }
 
     fn pairs(pairs: &[(&str, &str)]) -> Pairs {
@@ -256,11 +307,52 @@ mod tests {
             ("a b", "s3cret", BAD_NAME),
             ("", "s3cret", BAD_NAME),
             ("x-token", "s3cret\n", BAD_VALUE),
+            ("Host", "", BAD_HOST),
+            ("host", "s3cret@a.test", BAD_HOST),
+            ("host", "a.test/s3cret", BAD_HOST),
+            ("host", "https://a.test", BAD_HOST),
+            ("host", "a.test:", BAD_HOST),
+            ("host", "a.test:99999", BAD_HOST),
+            ("host", "a b", BAD_HOST),
+            ("host", "::1", BAD_HOST),
+            ("Origin", "", BAD_ORIGIN),
+            ("origin", "a.test", BAD_ORIGIN),
+            ("origin", "https://a.test/", BAD_ORIGIN),
+            ("origin", "https://a.test/s3cret", BAD_ORIGIN),
+            ("origin", "https://s3cret@a.test", BAD_ORIGIN),
+            ("origin", "https://a.test https://b.test", BAD_ORIGIN),
+            ("origin", "*", BAD_ORIGIN),
         ] {
             let refused = format!("header {name:?} cannot be sent: {error}");
             assert_eq!(headers(&[], &[(name, value)]), Err(Reason::Provider(refused)));
             let set = Headers::new(pairs(&[(name, value)]), None).unwrap_err();
             assert_eq!(set, RequestError::Header { name: name.to_owned(), error });
+        }
+    }
+
+    #[test]
+    fn a_host_and_an_origin_may_be_set_once() {
+        for (name, value) in [
+            ("host", "a.test"),
+            ("host", "a.test:8080"),
+            ("host", "127.0.0.1:1"),
+            ("host", "[::1]"),
+            ("host", "[::1]:8080"),
+            ("host", "under_score"),
+            ("origin", "https://a.test"),
+            ("origin", "http://a.test:8080"),
+            ("origin", "http://[::1]:8080"),
+            ("origin", "chrome-extension://abc"),
+            ("origin", "file://"),
+            ("origin", "null"),
+        ] {
+            let expected = pairs(&[(name, value)]);
+            assert_eq!(headers(&[(name, value)], &[]).unwrap(), expected);
+            assert_eq!(headers(&[(name, value)], &[(name, value)]).unwrap(), expected);
+            let twice = [(name, value), (name, value)];
+            let refused = Headers::new(pairs(&twice), None).unwrap_err();
+            assert_eq!(refused, RequestError::Header { name: name.to_owned(), error: TWICE });
+            assert!(matches!(headers(&[], &twice), Err(Reason::Provider(_))), "{value}");
         }
     }
 

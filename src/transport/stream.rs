@@ -20,6 +20,9 @@ pub(crate) enum Wire {
     #[cfg(unix)]
     Unix(UnixStream),
     Custom(Custom),
+    /// TLS to a proxy, which passes on what is in it.
+    #[cfg(feature = "rustls")]
+    Tls(Box<tokio_rustls::client::TlsStream<Self>>),
 }
 
 #[derive(Debug)]
@@ -37,6 +40,8 @@ macro_rules! of_wire {
             #[cfg(unix)]
             Wire::Unix($io) => $call,
             Wire::Custom($io) => $call,
+            #[cfg(feature = "rustls")]
+            Wire::Tls($io) => $call,
         }
     };
 }
@@ -48,7 +53,14 @@ impl AsyncRead for Wire {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        of_wire!(self, io => Pin::new(io).poll_read(cx, buffer))
+        match self.get_mut() {
+            Self::Tcp(io) => Pin::new(io).poll_read(cx, buffer),
+            #[cfg(unix)]
+            Self::Unix(io) => Pin::new(io).poll_read(cx, buffer),
+            Self::Custom(io) => Pin::new(io).poll_read(cx, buffer),
+            #[cfg(feature = "rustls")]
+            Self::Tls(io) => super::tls::poll_read(io, cx, buffer),
+        }
     }
 }
 
@@ -78,6 +90,8 @@ impl AsyncWrite for Wire {
             Self::Unix(io) => io.is_write_vectored(),
             // One at a time will do.
             Self::Custom(_) => false,
+            #[cfg(feature = "rustls")]
+            Self::Tls(io) => io.is_write_vectored(),
         }
     }
 
@@ -92,23 +106,23 @@ impl AsyncWrite for Wire {
 }
 
 impl AsyncRead for Stream {
+    /// The end of the connection is an error, `UnexpectedEof`: awc takes it for the end of a body that is in
+    /// chunks or has a length, and whatever is missing of that would be lost without a word.
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match self.get_mut() {
+        let before = buffer.remaining();
+        let read = match self.get_mut() {
             Self::Plain(wire) => Pin::new(wire).poll_read(cx, buffer),
             #[cfg(feature = "rustls")]
-            Self::Tls(tls) => match Pin::new(tls).poll_read(cx, buffer) {
-                // Servers often close the connection below TLS only. Whether a message was cut off can
-                // be told from its length, as it can without TLS.
-                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                    Poll::Ready(Ok(()))
-                }
-                read => read,
-            },
+            Self::Tls(tls) => super::tls::poll_read(tls, cx, buffer),
+        };
+        if buffer.remaining() == before && before > 0 && matches!(read, Poll::Ready(Ok(()))) {
+            return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
         }
+        read
     }
 }
 

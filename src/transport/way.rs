@@ -8,11 +8,12 @@ use std::time::Duration;
 use actix_rt::net::UnixStream;
 
 use bytestring::ByteString;
+use url::Host;
 
 use super::{
-    Endpoint,
+    Endpoint, Session,
     dialer::{AnyDialer, Dialer},
-    proxy::{Proxy, Tunnel},
+    proxy::{Proxy, ProxyError, Tunnel},
     stream::Wire,
     tcp::Tcp,
 };
@@ -80,17 +81,21 @@ enum Hop {
 }
 
 impl Way {
-    /// An error says what is wrong with the proxy. It may take this long.
-    pub(crate) fn new(
+    /// An error says what is wrong with the proxy. It may take this long. `tls` begins TLS with a proxy at
+    /// this host.
+    pub(crate) fn new<E: From<ProxyError>>(
         client: ByteString,
         through: Through,
         tcp: Tcp,
         endpoint: &Endpoint,
         patience: Duration,
-    ) -> Result<Self, String> {
+        tls: impl FnOnce(&Host) -> Result<Session, E>,
+    ) -> Result<Self, E> {
         let hop = match through {
             Through::Nothing => Hop::Server,
-            Through::Proxy(proxy) => proxy.of(endpoint, patience)?.map_or(Hop::Server, Hop::Proxy),
+            Through::Proxy(proxy) => {
+                proxy.of(endpoint, patience, tls)?.map_or(Hop::Server, Hop::Proxy)
+            }
             #[cfg(unix)]
             Through::Unix(path) => Hop::Unix(path),
             Through::Dialer(dialer) => Hop::Dialer(dialer),
@@ -105,9 +110,7 @@ impl Way {
                 let stream = stream.map(Wire::Tcp);
                 stream.map_err(|failure| failure.of_server(&endpoint.authority()))
             }
-            Hop::Proxy(tunnel) => {
-                tunnel.open(self.tcp, endpoint, &self.client).await.map(Wire::Tcp)
-            }
+            Hop::Proxy(tunnel) => tunnel.open(self.tcp, endpoint, &self.client).await,
             #[cfg(unix)]
             Hop::Unix(path) => unix(path).await.map(Wire::Unix),
             Hop::Dialer(dialer) => dialer.dial(endpoint).await.map(Wire::Custom),

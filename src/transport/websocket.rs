@@ -55,6 +55,8 @@ thread_local! {
 
 pub(crate) struct WebSocket {
     io: BoxedSocket,
+    /// The place of the subprotocol that the server has chosen, among those that were offered.
+    subprotocol: Option<usize>,
     input: Input,
     /// Frames still to be written.
     output: BytesMut,
@@ -68,8 +70,9 @@ pub(crate) struct WebSocket {
 
 impl fmt::Debug for WebSocket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { io: _, input: _, output: _, masks: _, limit, partial, pong } = self;
+        let Self { io: _, subprotocol, input: _, output: _, masks: _, limit, partial, pong } = self;
         f.debug_struct("WebSocket")
+            .field("subprotocol", subprotocol)
             .field("limit", limit)
             .field("fragments", &partial.as_ref().map(|partial| partial.fragments))
             .field("pong", &pong.is_some())
@@ -213,12 +216,21 @@ impl Input {
 }
 
 impl WebSocket {
-    pub(super) fn new(framed: Framed<BoxedSocket, Codec>, limit: usize) -> Self {
+    pub(super) fn new(
+        framed: Framed<BoxedSocket, Codec>,
+        limit: usize,
+        subprotocol: Option<usize>,
+    ) -> Self {
         // The server may have sent something behind its handshake.
         let parts = framed.into_parts();
         let (io, input) = (parts.io, Input::new(parts.read_buf));
         let (output, masks) = (BytesMut::new(), Masks::default());
-        Self { io, input, output, masks, limit, partial: None, pong: None }
+        Self { io, subprotocol, input, output, masks, limit, partial: None, pong: None }
+    }
+
+    /// The place of the subprotocol that the server has chosen, among those that were offered.
+    pub(super) fn subprotocol(&self) -> Option<usize> {
+        self.subprotocol
     }
 
     /// The next message, or why there are no more.
@@ -230,12 +242,13 @@ impl WebSocket {
                     Ok(Some(incoming)) => return Poll::Ready(Ok(incoming)),
                     Err(reason) => return Poll::Ready(Err(reason)),
                 },
-                Ok(None) => {
-                    let read = ready!(self.input.poll_fill(cx, &mut self.io)).map_err(lost)?;
-                    if read == 0 {
-                        return Poll::Ready(Err(self.end()));
+                Ok(None) => match ready!(self.input.poll_fill(cx, &mut self.io)) {
+                    Ok(read) if read > 0 => {}
+                    Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => {
+                        return Poll::Ready(Err(lost(error)));
                     }
-                }
+                    _ => return Poll::Ready(Err(self.end())),
+                },
                 Err(Broken::TooLarge) => {
                     return Poll::Ready(Err(Reason::TooLarge { limit: self.limit }));
                 }

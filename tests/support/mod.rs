@@ -37,7 +37,7 @@ pub mod tls;
 pub mod tunnel;
 pub mod watch;
 
-use actix_socketio::{Client, ClientBuilder, Reconnect, Transport};
+use actix_socketio::{Client, ClientBuilder, ConnectFailure, Reconnect, Transport};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -87,6 +87,11 @@ pub fn client(url: impl Into<String>) -> ClientBuilder {
         Ok("upgrade") => builder.transports([Transport::Polling, Transport::WebSocket]),
         Ok(other) => panic!("TRANSPORTS={other:?} is neither polling nor upgrade"),
     }
+}
+
+/// An answer to the request to connect with this HTTP status, which says this, or nothing.
+pub fn answered(status: u16, says: &str) -> ConnectFailure {
+    ConnectFailure::Status { status, says: (!says.is_empty()).then(|| says.to_owned()) }
 }
 
 /// Whether [`client`] has its clients begin with polling.

@@ -271,6 +271,7 @@ impl ClientBuilder {
     ///
     /// An option is invalid.
     pub fn start_in(self, arbiter: &ArbiterHandle) -> Result<Client, BuildError> {
+        let subprotocols = self.subprotocols.clone();
         let Parts { config, targets, settings, defaults, ids, tap, tickets } = self.build()?;
         logs::set_clock(clock::now);
         let status = Arc::new(ConnectionStatus::default());
@@ -296,6 +297,7 @@ impl ClientBuilder {
             status,
             settings,
             urls,
+            subprotocols,
             defaults,
             namespaces: Mutex::new(namespaces),
         });

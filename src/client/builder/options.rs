@@ -52,7 +52,9 @@ impl ClientBuilder {
     ///   when all have failed. Each server has delays of its own, by the policy of
     ///   [`reconnect`](Self::reconnect); one that has failed is not dialled before its delay is over. The policy
     ///   is asked about each failure by itself: [`Retry::Stop`](crate::Retry::Stop) ends it for all servers.
-    ///   [`attempts`](Reconnect::attempts) is for each of them, not counting the dials that come at once.
+    ///   [`attempts`](Reconnect::attempts) is for each of them, not counting the dials that come at once. For
+    ///   [`ready`](crate::Socket::ready), an attempt has failed when the client has to wait again, however
+    ///   many servers it has dialled since the last wait.
     /// * **When a connection is lost**, the client goes back to the same server first, after the delay: no
     ///   other server can [recover](crate::Ready::recovered) the session, unless all share an adapter with
     ///   recovery. Another server begins a new session. Events that wait, and those with retries, are sent
@@ -116,7 +118,12 @@ impl ClientBuilder {
         self
     }
 
-    /// Adds a header to the request, for the server's `socket.handshake.headers`.
+    /// Adds a header to the request, for the server's `socket.handshake.headers`. A name that is added twice
+    /// is sent twice, except `Host` and `Origin`.
+    ///
+    /// [`start`](Self::start) refuses ([`BuildError::Header`](crate::BuildError::Header)) a header that HTTP does
+    /// not allow, that belongs to the websocket handshake, a `Host` that is not `host` or `host:port`, and an
+    /// `Origin` that is not one, such as `https://example.com/` with its slash.
     #[must_use]
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.headers.push((name.into(), value.into()));
@@ -143,7 +150,7 @@ impl ClientBuilder {
     /// preference: up to 16. Socket.IO needs none, but a gateway on the way may choose by them, or take a
     /// token from there: they are not shown by `Debug`. Default: none. With polling, they are not sent.
     ///
-    /// A server may choose one of them, or none. If it names one that was not offered, the failure is a
+    /// A server may choose one of them, or none: see [`Client::subprotocol`](crate::Client::subprotocol). If it names one that was not offered, the failure is a
     /// [`ConnectFailure::Handshake`](crate::ConnectFailure::Handshake). A name that is not a token of HTTP, or is
     /// there twice, is refused by [`start`](Self::start).
     #[must_use]
@@ -367,8 +374,9 @@ impl ClientBuilder {
     /// Its headers replace those of the same name set with [`header`](Self::header). A second
     /// provider replaces the first.
     ///
-    /// The provider gets the number of the [attempt](DialContext::attempt) and the
-    /// [reason](DialContext::reason) for which the last connection ended. It runs on the arbiter of
+    /// The provider gets the [server](DialContext::endpoint), the number of the
+    /// [attempt](DialContext::attempt) and the [reason](DialContext::reason) for which the last connection
+    /// ended. It runs on the arbiter of
     /// the client, within the time for [connecting](Self::connect_timeout), and is dropped when the
     /// connection is not wanted any more. Detecting the server's protocol revision may take a
     /// second dial, for which the provider is asked again.
@@ -386,7 +394,7 @@ impl ClientBuilder {
     /// async fn headers(dial: DialContext) -> Result<Vec<(String, String)>, std::io::Error> {
     ///     let refused = matches!(
     ///         dial.reason(),
-    ///         Some(Reason::Connect(ConnectFailure::Status(401 | 403)))
+    ///         Some(Reason::Connect(ConnectFailure::Status { status: 401 | 403, .. }))
     ///     );
     ///     let token = Tokens::get(refused).await?;
     ///     Ok(vec![("authorization".to_owned(), format!("Bearer {token}"))])

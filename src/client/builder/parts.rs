@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytestring::ByteString;
+use url::Host;
 
 #[cfg(feature = "rustls")]
 use crate::tls::Tls;
@@ -61,6 +62,7 @@ impl ClientBuilder {
         let patience = Patience {
             is_endless: self.reconnect.is_patient(),
             has_providers: self.headers_with.is_some() || query.has_provider(),
+            servers: fallbacks.len().saturating_add(1),
         };
         let (credentials, provider) = self.auth.build().map_err(BuildError::Auth)?;
         let headers = Headers::new(self.headers, self.headers_with)?;
@@ -79,9 +81,20 @@ impl ClientBuilder {
                 .then(|| Tls::session(self.tls.clone(), &endpoint.host, &name))
                 .transpose()?;
             #[cfg(not(feature = "rustls"))]
-            let tls = if endpoint.is_secure { return Err(no_tls()) } else { None };
-            let way = Way::new(name.clone(), self.through.clone(), self.tcp, &endpoint, limit);
-            let way = way.map_err(BuildError::Proxy)?;
+            let tls = if endpoint.is_secure {
+                return Err(BuildError::Url(NO_TLS.to_owned()));
+            } else {
+                None
+            };
+            #[cfg(feature = "rustls")]
+            let with_proxy = |host: &Host| {
+                let made = Tls::session_with_proxy(self.tls.clone(), host, &name);
+                made.map_err(BuildError::from)
+            };
+            #[cfg(not(feature = "rustls"))]
+            let with_proxy = |_: &Host| Err(BuildError::Proxy(NO_TLS.to_owned()));
+            let (through, tcp) = (self.through.clone(), self.tcp);
+            let way = Way::new(name.clone(), through, tcp, &endpoint, limit, with_proxy)?;
             let (query, headers) = (query.clone(), headers.clone());
             let max_message = self.max_message_size;
             let subprotocols = self.subprotocols.clone();
@@ -262,10 +275,5 @@ impl ClientBuilder {
 }
 
 #[cfg(not(feature = "rustls"))]
-fn no_tls() -> BuildError {
-    BuildError::Url(
-        "its scheme needs TLS, which this program was built without: build actix-socketio with its \
-         feature rustls"
-            .to_owned(),
-    )
-}
+const NO_TLS: &str = "its scheme needs TLS, which this program was built without: build actix-socketio with \
+                      its feature rustls";

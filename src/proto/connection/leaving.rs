@@ -10,7 +10,8 @@
 //! An official server may drop events that arrive together with a disconnect. And it handles a disconnect
 //! a moment later than a request to join. If both arrive together, it takes the request for a second one,
 //! and closes the connection. So each of the two waits for a pong of the websocket layer, which says that
-//! everything before has been read, or for [`PONG_TIMEOUT`].
+//! everything before has been read, or for [`PONG_TIMEOUT`]. By polling, it waits for the answer to a POST,
+//! without a limit.
 //!
 //! The namespace `/` of an old server can be joined again on another connection only. This connection is
 //! replaced in the same way, when everything that was sent on it has been read.
@@ -133,6 +134,17 @@ impl Leaving {
         timers: &mut Timers,
     ) {
         self.send_due(|pong| pong.until <= now, queue, timers);
+    }
+
+    /// Time is up by polling: a request is still open then, and what is held back would only go together with the
+    /// rest behind it. It is answered, or the session ends.
+    pub(super) fn wait_on(&mut self, now: Instant, timers: &mut Timers) {
+        let leaves = self.leaves.iter_mut().map(|leave| &mut leave.pong);
+        let rejoins = self.rejoins.iter_mut().map(|rejoin| &mut rejoin.pong);
+        for pong in leaves.chain(rejoins).chain(&mut self.replacement) {
+            pong.until = deadline_after(now, PONG_TIMEOUT);
+        }
+        self.set_timer(timers);
     }
 
     /// Whether a disconnect is held back.
@@ -298,5 +310,24 @@ mod tests {
         assert_eq!(bench.queue.written(), ["ping 1", "41/a,", "ping 2"]);
         bench.wait();
         assert_eq!(bench.queue.written(), ["40/a,"]);
+    }
+
+    #[test]
+    fn by_polling_time_does_not_replace_an_answer() {
+        let mut bench = Bench::new();
+        bench.leave("/a");
+        bench.leaving.replace(bench.now, &mut bench.queue, &mut bench.timers);
+        assert_eq!(bench.queue.written(), ["ping 1", "ping 2"]);
+        for _ in 0..100 {
+            bench.now = bench.timers.earliest().expect("something is held back");
+            assert_eq!(bench.timers.expire(bench.now, None), Some(Timer::Leave));
+            bench.leaving.wait_on(bench.now, &mut bench.timers);
+        }
+        assert!(bench.queue.written().is_empty());
+        bench.pong(1);
+        assert_eq!(bench.queue.written(), ["41/a,"]);
+        bench.pong(2);
+        assert!(bench.leaving.take_due_replacement());
+        assert_eq!(bench.timers.earliest(), None);
     }
 }

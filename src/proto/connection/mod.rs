@@ -525,11 +525,18 @@ impl Connection {
         match input {
             Input::Packet(packet) => self.handle_packet(now, packet),
             Input::Ping => {
+                let was_late = self.is_late();
                 if let State::Open(open) = &mut self.state {
                     open.heartbeat.handle_ping(now);
                     self.timers.set(Timer::Heartbeat, open.heartbeat.poll_timeout());
                 }
-                self.send_queue.pong();
+                // By polling, the ping may have come long ago, and the server may have given this side up since:
+                // nothing but an answer to a request tells.
+                if was_late && self.transport() == Transport::Polling {
+                    self.send_queue.pong_alone();
+                } else {
+                    self.send_queue.pong();
+                }
             }
             Input::Pong | Input::Nothing => {}
             Input::Unreadable(error) => self.events.push_back(Event::Unreadable(error)),
@@ -640,6 +647,7 @@ impl Connection {
             opening.handle_pong(now, ping, &mut self.timers);
         }
         self.suspects.handle_pong(ping);
+        self.send_queue.handle_pong(ping);
         let is_more = self.unconfirmed.handle_pong(ping);
         if self.open().is_some() {
             if is_more {
@@ -840,7 +848,11 @@ impl Connection {
                 Timer::Probe => self.probe(now),
                 Timer::Leave => {
                     let (queue, timers) = (&mut self.send_queue, &mut self.timers);
-                    self.leaving.handle_timeout(now, queue, timers);
+                    if self.transports.current() == Transport::Polling {
+                        self.leaving.wait_on(now, timers);
+                    } else {
+                        self.leaving.handle_timeout(now, queue, timers);
+                    }
                     self.try_close();
                     self.try_replace(now);
                     if self.open().is_none() {

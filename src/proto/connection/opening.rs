@@ -349,7 +349,7 @@ mod tests {
         let mut bench = Bench::dialled();
         let late = bench.now + std::time::Duration::from_secs(20);
         bench.timers.set(Timer::Connect, late);
-        let refused = Reason::Connect(ConnectFailure::Status(400));
+        let refused = Reason::Connect(ConnectFailure::status(400));
         let next = bench.opening.handle_refusal(refused, &mut bench.revision);
         assert_eq!(next, Ok(Protocol::Eio3));
         assert!(bench.opening.is_dialling());

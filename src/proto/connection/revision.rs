@@ -138,6 +138,12 @@ impl Revision {
             None if blames_revision && self.known.is_none() => Ok(second(reason)),
             None if blames_revision && self.pin.is_some() => {
                 let server = match reason {
+                    Reason::Connect(ConnectFailure::Engine(
+                        refusal @ EngineRefusal::UnsupportedVersion,
+                    )) if offer.asked == Protocol::Eio3 => {
+                        let other = Protocol::Eio4;
+                        format!("the server refuses that: {refusal}; most likely it speaks {other}")
+                    }
                     Reason::Connect(ConnectFailure::Engine(refusal)) => {
                         format!("the server refuses that: {refusal}")
                     }
@@ -295,7 +301,7 @@ fn second(first: Reason) -> Offer {
 /// there is. Names both revisions where neither reason says anything.
 fn weightier(first: Reason, second: Reason) -> Reason {
     match (&first, &second) {
-        (_, Reason::Connect(ConnectFailure::Status(status))) if *status != 400 => second,
+        (_, Reason::Connect(ConnectFailure::Status { status, .. })) if *status != 400 => second,
         (_, Reason::Connect(ConnectFailure::NoWebsocket(_))) => second,
         (_, Reason::Connect(ConnectFailure::Engine(_))) if !blames_revision(&second) => second,
         _ if is_cut(&first) && is_cut(&second) => {
@@ -315,7 +321,7 @@ fn weightier(first: Reason, second: Reason) -> Reason {
 /// it does not understand.
 fn blames_revision(reason: &Reason) -> bool {
     match reason {
-        Reason::Connect(ConnectFailure::Status(status)) => *status == 400,
+        Reason::Connect(ConnectFailure::Status { status, .. }) => *status == 400,
         Reason::Connect(ConnectFailure::Engine(refusal)) => {
             !matches!(refusal, EngineRefusal::TransportUnknown | EngineRefusal::Forbidden)
         }
@@ -352,7 +358,7 @@ mod tests {
     }
 
     fn status(status: u16) -> Reason {
-        Reason::Connect(ConnectFailure::Status(status))
+        Reason::Connect(ConnectFailure::status(status))
     }
 
     fn connect(namespace: &'static str, data: Option<&str>) -> Packet {

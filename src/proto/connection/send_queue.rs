@@ -35,10 +35,26 @@ pub(super) struct SendQueue {
     last_ping: u64,
     /// and of the last one that was written.
     written_ping: u64,
+    /// What goes before all else.
+    first: Option<First>,
+    unwritten: Vec<Outgoing>,
+}
+
+#[derive(Debug)]
+struct First {
     /// The server's ping is to be answered. One answer is enough for any number of pings, and
     /// needs no queue that a flood of them could fill.
     pong: bool,
-    unwritten: Vec<Outgoing>,
+    hold: Hold,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Hold {
+    No,
+    /// From the pong on, all else waits for this ping.
+    Begin(u64),
+    /// It is written.
+    Until(u64),
 }
 
 #[derive(Debug)]
@@ -146,7 +162,26 @@ impl SendQueue {
 
     /// Answers the server's ping, before all else.
     pub(super) fn pong(&mut self) {
-        self.pong = true;
+        self.first.get_or_insert(First { pong: true, hold: Hold::No }).pong = true;
+    }
+
+    /// Answers the server's ping, and holds all else back until the server has read that.
+    pub(super) fn pong_alone(&mut self) {
+        self.last_ping = self.last_ping.wrapping_add(1);
+        self.first = Some(First { pong: true, hold: Hold::Begin(self.last_ping) });
+    }
+
+    /// The server has read all before this ping of the websocket layer.
+    pub(super) fn handle_pong(&mut self, ping: u64) {
+        if let Some(First { pong, hold }) = &mut self.first
+            && let Hold::Until(until) = *hold
+            && until <= ping
+        {
+            *hold = Hold::No;
+            if !*pong {
+                self.first = None;
+            }
+        }
     }
 
     /// Whether all that was queued is written.
@@ -163,8 +198,19 @@ impl SendQueue {
         write: impl FnOnce(Message<'_>),
         note: impl FnOnce(Written<'_>),
     ) -> bool {
-        if std::mem::take(&mut self.pong) {
-            write(engine::PONG);
+        if let Some(First { pong, hold }) = &mut self.first {
+            if std::mem::take(pong) {
+                write(engine::PONG);
+                if *hold == Hold::No {
+                    self.first = None;
+                }
+                return true;
+            }
+            let Hold::Begin(number) = *hold else { return false };
+            *hold = Hold::Until(number);
+            self.written_ping = number;
+            note(Written::Ping(number));
+            write(Message::Barrier(number));
             return true;
         }
         let (outgoing, n) = match self.writing.take() {
@@ -236,7 +282,7 @@ impl SendQueue {
     pub(super) fn clear(&mut self) {
         drop(self.drain());
         self.writing = None;
-        self.pong = false;
+        self.first = None;
     }
 
     /// The events that were not written to the connection they were for, and will not be.

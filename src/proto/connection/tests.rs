@@ -111,7 +111,7 @@ impl Bench {
 
     /// The server refuses with this HTTP status.
     fn refused(&mut self, status: u16) {
-        let reason = Reason::Connect(ConnectFailure::Status(status));
+        let reason = Reason::Connect(ConnectFailure::status(status));
         self.core.handle_dial_failed(self.now, reason, None);
     }
 
@@ -527,7 +527,7 @@ fn a_server_that_goes_before_it_is_asked_is_lost() {
 
 #[test]
 fn status_400_is_answered_with_the_other_revision_once() {
-    let refused = ConnectFailure::Status(400);
+    let refused = ConnectFailure::status(400);
     let mut bench = Bench::new(None);
     bench.core.join(bench.now, "/");
     assert_eq!(bench.core.poll_action(), Some(Action::Dial(Protocol::Eio4)));
@@ -539,7 +539,7 @@ fn status_400_is_answered_with_the_other_revision_once() {
 
     bench.core.join(bench.now, "/");
     bench.refused(503);
-    bench.expect_lost(Reason::Connect(ConnectFailure::Status(503)));
+    bench.expect_lost(Reason::Connect(ConnectFailure::status(503)));
 }
 
 #[test]
@@ -548,7 +548,7 @@ fn what_a_server_says_to_the_revision_that_it_speaks_counts_more() {
     bench.core.join(bench.now, "/");
     bench.refused(400);
     bench.refused(401);
-    bench.expect_lost(Reason::Connect(ConnectFailure::Status(401)));
+    bench.expect_lost(Reason::Connect(ConnectFailure::status(401)));
     bench.core.join(bench.now, "/");
     bench.refused(400);
     let none = Reason::Connect(ConnectFailure::NoWebsocket("Bad Request".to_owned()));
@@ -562,14 +562,14 @@ fn what_a_server_says_to_the_revision_that_it_speaks_counts_more() {
         bench.refused(400);
         bench.core.handle_dialled(bench.now);
         bench.core.handle_lost(bench.now, silence);
-        bench.expect_lost(Reason::Connect(ConnectFailure::Status(400)));
+        bench.expect_lost(Reason::Connect(ConnectFailure::status(400)));
     }
     let mut bench = Bench::new(None);
     bench.core.join(bench.now, "/");
     bench.refused(400);
     bench.core.handle_dialled(bench.now);
     bench.pass(SECOND_TIMEOUT);
-    bench.expect_lost(Reason::Connect(ConnectFailure::Status(400)));
+    bench.expect_lost(Reason::Connect(ConnectFailure::status(400)));
 }
 
 #[test]
@@ -893,6 +893,42 @@ fn a_client_that_is_late_reads_before_it_judges() {
 }
 
 #[test]
+fn by_polling_a_client_that_is_late_writes_nothing_before_the_server_has_taken_the_pong() {
+    let config = Config { transports: Allowed::Polling, ..Bench::config(None, policy()) };
+    let mut bench = Bench::of(config);
+    bench.core.join(bench.now, "/");
+    bench.core.poll_action();
+    bench.core.handle_dialled(bench.now);
+    bench.core.handle_revision(bench.now, Protocol::Eio4);
+    bench.text(MODERN);
+    assert!(matches!(bench.core.poll_event(), Some(Event::Opened(_))));
+    let send = |bench: &mut Bench, name| bench.send(event(name, None, Place::Last).packet);
+    bench.written();
+    // In time, both go together.
+    bench.text("2");
+    send(&mut bench, "a");
+    assert_eq!(bench.written(), ["3", r#"42["a"]"#]);
+    // The ping may be as old as what made this side late.
+    bench.now += 100 * SECOND;
+    bench.core.note_lateness(bench.now, false);
+    bench.text("2");
+    send(&mut bench, "b");
+    assert_eq!(bench.written(), ["3", "ping 1"]);
+    bench.text("2");
+    assert_eq!(bench.written(), ["3"]);
+    bench.core.handle_pong(bench.now, 1);
+    assert_eq!(bench.written(), [r#"42["b"]"#]);
+    // If the server has given it up, the event is for the next session.
+    bench.now += 100 * SECOND;
+    bench.core.note_lateness(bench.now, false);
+    bench.text("2");
+    send(&mut bench, "c");
+    assert_eq!(bench.written(), ["3", "ping 2"]);
+    bench.core.handle_lost(bench.now, Reason::SessionUnknown);
+    assert_eq!(bench.core.take_unwritten().len(), 1);
+}
+
+#[test]
 fn a_server_that_closes_the_session_has_closed_it() {
     for protocol in [Protocol::Eio4, Protocol::Eio3] {
         let mut bench = Bench::open(protocol);
@@ -1123,7 +1159,7 @@ fn a_policy_that_stops_stops_for_all_servers() {
 }
 
 fn answered(status: u16) -> Reason {
-    Reason::Connect(ConnectFailure::Status(status))
+    Reason::Connect(ConnectFailure::status(status))
 }
 
 #[test]
@@ -1517,7 +1553,7 @@ fn a_server_that_names_a_time_is_left_alone_for_it_but_not_for_ever() {
         let mut bench = Bench::with(None, policy().jitter(0.0));
         bench.core.join(bench.now, "/");
         assert!(matches!(bench.core.poll_action(), Some(Action::Dial(_))));
-        let busy = Reason::Connect(ConnectFailure::Status(503));
+        let busy = Reason::Connect(ConnectFailure::status(503));
         bench.core.handle_dial_failed(bench.now, busy, retry_after);
         assert_eq!(retrying(&mut bench, 1), expected);
         bench.pass(expected);

@@ -1,4 +1,4 @@
-//! HTTP proxies: the method `CONNECT` (RFC 9110, section 9.3.6).
+//! HTTP proxies: the method `CONNECT` (RFC 9110, section 9.3.6), with or without TLS below it.
 //!
 //! ```text
 //! CONNECT host:port HTTP/1.1      HTTP/1.1 200 Connection established
@@ -105,7 +105,7 @@ fn is_http(begin: &[u8]) -> bool {
 fn alien(begin: &[u8]) -> String {
     match begin.first() {
         Some(5) => "it speaks SOCKS: write socks5://".to_owned(),
-        Some(0x15 | 0x16) => "it speaks TLS, which is not supported for a proxy".to_owned(),
+        Some(0x15 | 0x16) => "it speaks TLS: write https://".to_owned(),
         _ => format!("it begins with {}", Excerpt(&String::from_utf8_lossy(begin))),
     }
 }

@@ -11,15 +11,16 @@ mod socks;
 use std::{fmt, future::poll_fn, io, pin::Pin, time::Duration};
 
 use actix_codec::{AsyncRead, AsyncWrite, ReadBuf};
-use actix_rt::net::TcpStream;
 use percent_encoding::percent_decode_str;
 use url::{Host, Url};
 
 use self::environment::Environment;
 use super::{
-    Endpoint,
+    Endpoint, Session,
     dial::is_end,
+    stream::Wire,
     tcp::{Tcp, TcpFailure},
+    tls,
 };
 use crate::{
     display::brief,
@@ -27,19 +28,25 @@ use crate::{
     runtime::clock::within,
 };
 
-/// A proxy, for [`ClientBuilder::proxy`](crate::ClientBuilder::proxy): HTTP with `CONNECT`, or SOCKS 5.
+/// A proxy, for [`ClientBuilder::proxy`](crate::ClientBuilder::proxy): HTTP with `CONNECT`, with or without TLS
+/// to the proxy itself, or SOCKS 5.
 ///
 /// | URL | proxy |
 /// |---|---|
 /// | `http://proxy.example:3128` | HTTP, asked with `CONNECT` for `http` and `https` servers alike; the default port is 80 |
 /// | `http://user:password@proxy.example:3128` | the same, with Basic authentication |
+/// | `https://proxy.example:3129` | the same, with TLS to the proxy; the default port is 443 |
 /// | `socks5://proxy.example:1080` | SOCKS 5; the default port is 1080 |
 /// | `socks5://user:password@proxy.example` | the same, with user and password |
 ///
 /// User and password are percent-encoded: `p@ss` is `p%40ss`. They are never shown or logged. The proxy
-/// resolves the name of the server; `socks5h` means the same as `socks5`. The connection to the proxy
-/// itself has no TLS, but that to an `https` server has it from end to end. Other kinds of
+/// resolves the name of the server; `socks5h` means the same as `socks5`. Other kinds of
 /// authentication, such as NTLM and Kerberos, and SOCKS 4 are not supported.
+///
+/// The connection to an `https` server has TLS from end to end, with any proxy. An `https` proxy has a TLS
+/// session of its own around that, which hides from others on the way the name of the server, and the user
+/// and the password of the proxy. The options of `ClientBuilder::tls` are used for both, except the name of
+/// the server: the certificate of the proxy must be for the host of its URL.
 ///
 /// The URL is checked when the client [starts](crate::ClientBuilder::start); what is wrong is a
 /// [`BuildError::Proxy`](crate::BuildError::Proxy). If there is no way through the proxy, the reason is
@@ -87,21 +94,29 @@ impl Proxy {
         Self(Source::Environment(Environment::read(read)))
     }
 
-    /// The proxy for this server, if there is one, or what is wrong with it. It may take this long.
-    pub(crate) fn of(
+    /// The proxy for this server, if there is one, or what is wrong with it. It may take this long. `tls`
+    /// begins TLS with a proxy at this host.
+    pub(super) fn of<E: From<ProxyError>>(
         &self,
         endpoint: &Endpoint,
         patience: Duration,
-    ) -> Result<Option<Tunnel>, String> {
-        match &self.0 {
-            Source::Url(url) => Tunnel::to(endpoint, url, patience).map(Some),
+        tls: impl FnOnce(&Host) -> Result<Session, E>,
+    ) -> Result<Option<Tunnel>, E> {
+        let hop = match &self.0 {
+            Source::Url(url) => Hop::to(endpoint, url),
             Source::Environment(environment) => {
                 let Some((variable, url)) = environment.proxy(endpoint) else { return Ok(None) };
                 let scheme = if url.contains("://") { "" } else { "http://" };
-                let tunnel = Tunnel::to(endpoint, &format!("{scheme}{url}"), patience);
-                tunnel.map(Some).map_err(|error| format!("the variable {variable}: {error}"))
+                let hop = Hop::to(endpoint, &format!("{scheme}{url}"));
+                hop.map_err(|error| format!("the variable {variable}: {error}"))
             }
-        }
+        };
+        let hop = hop.map_err(ProxyError)?;
+        let tls = match hop.kind {
+            Kind::Https => Some(tls(&hop.host)?),
+            Kind::Http | Kind::Socks => None,
+        };
+        Ok(Some(Tunnel { hop, tls, patience }))
     }
 }
 
@@ -110,10 +125,10 @@ impl fmt::Debug for Proxy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let shown = match &self.0 {
             Source::Environment(environment) => return environment.fmt(f),
-            Source::Url(url) => Tunnel::parse(url, Duration::ZERO),
+            Source::Url(url) => Hop::parse(url),
         };
         // It may have a password at any place.
-        let shown = shown.map_or_else(|_| "…".to_owned(), |tunnel| tunnel.url());
+        let shown = shown.map_or_else(|_| "…".to_owned(), |hop| hop.url());
         f.debug_tuple("Proxy").field(&shown).finish()
     }
 }
@@ -121,8 +136,14 @@ impl fmt::Debug for Proxy {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Http,
+    /// The same, within TLS.
+    Https,
     Socks,
 }
+
+/// What is wrong with a proxy, without its URL.
+#[derive(Debug)]
+pub(crate) struct ProxyError(pub(crate) String);
 
 /// A user and a password.
 #[derive(Clone, PartialEq, Eq)]
@@ -137,42 +158,50 @@ impl fmt::Debug for Login {
     }
 }
 
-/// A proxy whose URL was checked.
+/// What the URL of a proxy says.
 #[derive(Debug, Clone)]
-pub(crate) struct Tunnel {
+struct Hop {
     kind: Kind,
     host: Host,
     port: u16,
     login: Option<Login>,
+}
+
+/// A way through a proxy.
+#[derive(Debug, Clone)]
+pub(crate) struct Tunnel {
+    hop: Hop,
+    /// For [`Kind::Https`].
+    tls: Option<Session>,
     /// How long it may take.
     patience: Duration,
 }
 
-const FORM: &str = "write http://host:port or socks5://host:port";
+const FORM: &str = "write http://host:port, https://host:port or socks5://host:port";
 
-impl Tunnel {
-    fn to(endpoint: &Endpoint, text: &str, patience: Duration) -> Result<Self, String> {
-        let tunnel = Self::parse(text, patience)?;
-        match (tunnel.kind, &endpoint.host) {
+impl Hop {
+    fn to(endpoint: &Endpoint, text: &str) -> Result<Self, String> {
+        let hop = Self::parse(text)?;
+        match (hop.kind, &endpoint.host) {
             (Kind::Socks, Host::Domain(name)) if name.len() > MAX_TEXT => Err(format!(
                 "the host of the server has more than {MAX_TEXT} bytes, which SOCKS cannot send"
             )),
-            _ => Ok(tunnel),
+            _ => Ok(hop),
         }
     }
 
     /// An error does not repeat the URL.
-    fn parse(text: &str, patience: Duration) -> Result<Self, String> {
+    fn parse(text: &str) -> Result<Self, String> {
         let (scheme, rest) =
             text.split_once("://").ok_or_else(|| format!("it has no scheme: {FORM}"))?;
         let kind = match scheme.to_ascii_lowercase().as_str() {
             "http" => Kind::Http,
             "socks5" | "socks5h" => Kind::Socks,
-            "https" => return Err("TLS to the proxy itself is not supported: write http://".into()),
+            "https" => Kind::Https,
             "socks" | "socks4" | "socks4a" => {
                 return Err("SOCKS 4 is not supported: write socks5://".into());
             }
-            _ => return Err(format!("its scheme is none of http, socks5, socks5h: {FORM}")),
+            _ => return Err(format!("its scheme is none of http, https, socks5, socks5h: {FORM}")),
         };
         let rest = rest.strip_suffix('/').unwrap_or(rest);
         if rest.contains(['/', '?', '#', '\\']) {
@@ -187,8 +216,9 @@ impl Tunnel {
             None => (None, rest),
             Some((login, authority)) => (Some(Login::parse(login, kind)?), authority),
         };
-        // Only in this scheme, hosts are what they are in the URL of a server.
-        let url = Url::parse(&format!("http://{authority}")).ok();
+        // Only in these schemes, hosts are what they are in the URL of a server.
+        let scheme = if kind == Kind::Https { "https" } else { "http" };
+        let url = Url::parse(&format!("{scheme}://{authority}")).ok();
         let url = url.filter(|url| url.port() != Some(0) && !authority.contains('%'));
         let port = authority.rsplit_once(':').map(|(_, port)| port);
         let has_port = port.is_some_and(|port| !port.contains(']'));
@@ -199,7 +229,7 @@ impl Tunnel {
             Kind::Socks if !has_port => 1080,
             _ => url.port_or_known_default().ok_or_else(unreadable)?,
         };
-        Ok(Self { kind, host, port, login, patience })
+        Ok(Self { kind, host, port, login })
     }
 
     /// `host:port`.
@@ -211,22 +241,25 @@ impl Tunnel {
     fn url(&self) -> String {
         let scheme = match self.kind {
             Kind::Http => "http",
+            Kind::Https => "https",
             Kind::Socks => "socks5",
         };
         format!("{scheme}://{}", self.authority())
     }
+}
 
+impl Tunnel {
     /// A connection to the server, through the proxy.
     pub(super) async fn open(
         &self,
         tcp: Tcp,
         endpoint: &Endpoint,
         client: &str,
-    ) -> Result<TcpStream, ConnectFailure> {
+    ) -> Result<Wire, ConnectFailure> {
         let opened = within(self.patience, self.try_open(tcp, endpoint, client)).await;
         opened
             .unwrap_or(Err(ProxyFailure::TimedOut))
-            .map_err(|failure| ConnectFailure::Proxy { proxy: self.authority(), failure })
+            .map_err(|failure| ConnectFailure::Proxy { proxy: self.hop.authority(), failure })
     }
 
     async fn try_open(
@@ -234,19 +267,41 @@ impl Tunnel {
         tcp: Tcp,
         endpoint: &Endpoint,
         client: &str,
-    ) -> Result<TcpStream, ProxyFailure> {
-        let connected = tcp.connect(&self.host, self.port, client).await;
-        let mut stream = connected.map_err(|failure| match failure {
+    ) -> Result<Wire, ProxyFailure> {
+        let Self { hop, tls, patience: _ } = self;
+        let connected = tcp.connect(&hop.host, hop.port, client).await;
+        let stream = connected.map_err(|failure| match failure {
             TcpFailure::UnknownHost(error) => ProxyFailure::UnknownHost(error),
             TcpFailure::Unreachable(error) => ProxyFailure::Unreachable(error),
         })?;
-        let (host, port, login) = (&endpoint.host, endpoint.port(), self.login.as_ref());
-        match self.kind {
-            Kind::Http => http::connect(&mut stream, host, port, login).await?,
-            Kind::Socks => socks::connect(&mut stream, host, port, login).await?,
+        let mut wire = Wire::Tcp(stream);
+        if let Some(tls) = tls {
+            wire = secured(tls, wire).await?;
         }
-        Ok(stream)
+        let (host, port, login) = (&endpoint.host, endpoint.port(), hop.login.as_ref());
+        match hop.kind {
+            Kind::Http | Kind::Https => http::connect(&mut wire, host, port, login).await?,
+            Kind::Socks => socks::connect(&mut wire, host, port, login).await?,
+        }
+        Ok(wire)
     }
+}
+
+/// Begins TLS with the proxy.
+#[cfg(feature = "rustls")]
+async fn secured(tls: &Session, wire: Wire) -> Result<Wire, ProxyFailure> {
+    let begun = tls.clone().begin(wire).await;
+    begun.map(Wire::Tls).map_err(|error| match tls.explain(&error) {
+        Some(failure) => ProxyFailure::Tls(failure),
+        None => failed(&error),
+    })
+}
+
+/// There is none.
+#[cfg(not(feature = "rustls"))]
+#[expect(clippy::unused_async, reason = "the other is")]
+async fn secured(tls: &Session, _: Wire) -> Result<Wire, ProxyFailure> {
+    match *tls {}
 }
 
 /// The most bytes of a name, a user or a password in SOCKS.
@@ -259,7 +314,7 @@ impl Login {
         let (user, password) = (decode(user), decode(password));
         match kind {
             _ if user.is_empty() => Err("its user is empty".into()),
-            Kind::Http if user.contains(&b':') => {
+            Kind::Http | Kind::Https if user.contains(&b':') => {
                 Err("its user has a colon, which Basic authentication cannot send".into())
             }
             Kind::Socks if user.len().max(password.len()) > MAX_TEXT => {
@@ -310,6 +365,10 @@ async fn write_all<S: AsyncWrite + Unpin>(
 }
 
 fn failed(error: &io::Error) -> ProxyFailure {
+    // A proxy that misses the client's certificate may say so only now.
+    if let Some(failure) = tls::alert(error) {
+        return ProxyFailure::Tls(failure);
+    }
     if is_end(error) { ProxyFailure::NoAnswer } else { ProxyFailure::Unreachable(brief(error)) }
 }
 
@@ -317,8 +376,8 @@ fn failed(error: &io::Error) -> ProxyFailure {
 mod tests {
     use super::*;
 
-    fn parse(url: &str) -> Result<Tunnel, String> {
-        Tunnel::parse(url, Duration::ZERO)
+    fn parse(url: &str) -> Result<Hop, String> {
+        Hop::parse(url)
     }
 
     #[test]
@@ -327,6 +386,9 @@ mod tests {
             ("http://p.test:3128", "http://p.test:3128", None),
             ("HTTP://P.test/", "http://p.test:80", None),
             ("http://127.0.0.1:8080", "http://127.0.0.1:8080", None),
+            ("https://p.test", "https://p.test:443", None),
+            ("HTTPS://p.test:80/", "https://p.test:80", None),
+            ("https://u:p%40@p.test:1", "https://p.test:1", Some(("u", "p@"))),
             ("socks5://p.test", "socks5://p.test:1080", None),
             ("socks5h://p.test:80", "socks5://p.test:80", None),
             ("socks5://[::1]", "socks5://[::1]:1080", None),
@@ -339,12 +401,12 @@ mod tests {
             ("http://u:a:b@c@p.test:1", "http://p.test:1", Some(("u", "a:b@c"))),
             ("socks5://a%3Ab:%C3%A9@p.test:1", "socks5://p.test:1", Some(("a:b", "\u{e9}"))),
         ] {
-            let tunnel = parse(url).unwrap_or_else(|error| panic!("{url}: {error}"));
-            assert_eq!(tunnel.url(), shown, "{url}");
+            let hop = parse(url).unwrap_or_else(|error| panic!("{url}: {error}"));
+            assert_eq!(hop.url(), shown, "{url}");
             let login = login.map(|(user, password)| (user.as_bytes(), password.as_bytes()));
-            let found = tunnel.login.as_ref().map(|login| (&login.user[..], &login.password[..]));
+            let found = hop.login.as_ref().map(|login| (&login.user[..], &login.password[..]));
             assert_eq!(found, login, "{url}");
-            let debug = format!("{tunnel:?}{:?}", Proxy::new(url));
+            let debug = format!("{hop:?}{:?}", Proxy::new(url));
             assert!(debug.contains(shown) && !debug.contains("pw"), "{debug}");
         }
     }
@@ -357,7 +419,6 @@ mod tests {
             ("no scheme", "p.test:3128"),
             ("no scheme", "u:s3cret@p.test"),
             ("none of http", "ftp://u:s3cret@p.test"),
-            ("TLS to the proxy", "https://u:s3cret@p.test"),
             ("SOCKS 4", "socks4://p.test"),
             ("cannot be read", "http://"),
             ("cannot be read", "http://u:s3cret@"),
@@ -374,9 +435,11 @@ mod tests {
             ("space", "http://u:s3 cret@p.test"),
             ("user is empty", "http://:s3cret@p.test"),
             ("colon", "http://a%3ab:s3cret@p.test"),
+            ("colon", "https://a%3ab:s3cret@p.test"),
+            ("cannot be read", "https://u:s3cret@p.test:0"),
             ("255", &long),
         ] {
-            let error = parse(url).map(|tunnel| tunnel.url()).unwrap_err();
+            let error = parse(url).map(|hop| hop.url()).unwrap_err();
             assert!(error.contains(part) && !error.contains("cret"), "{url}: {error}");
             let debug = format!("{:?}", Proxy::new(url));
             assert!(!debug.contains("cret"), "{url}: {debug}");

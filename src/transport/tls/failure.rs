@@ -1,6 +1,9 @@
 //! What an error of rustls means for people.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    io,
+    time::{Duration, SystemTime},
+};
 
 use awc::http::header::HttpDate;
 use rustls::{
@@ -17,12 +20,24 @@ const MAX_NAMES: usize = 10;
 pub(super) fn explain(error: &Error, name: &ServerName<'_>) -> TlsFailure {
     match error {
         Error::InvalidCertificate(error) => certificate(error, name),
-        Error::AlertReceived(AlertDescription::CertificateRequired) => {
-            TlsFailure::CertificateRequired
-        }
-        Error::AlertReceived(alert) => TlsFailure::Refused(format!("{alert:?}")),
+        Error::AlertReceived(alert) => of_alert(*alert),
         Error::InvalidMessage(InvalidMessage::InvalidContentType) => TlsFailure::NotTls,
         error => TlsFailure::Handshake(brief(error)),
+    }
+}
+
+/// The alert that a peer sends behind its handshake, if that is what the error is about.
+pub(in crate::transport) fn alert(error: &io::Error) -> Option<TlsFailure> {
+    match error.get_ref()?.downcast_ref()? {
+        Error::AlertReceived(alert) => Some(of_alert(*alert)),
+        _ => None,
+    }
+}
+
+fn of_alert(alert: AlertDescription) -> TlsFailure {
+    match alert {
+        AlertDescription::CertificateRequired => TlsFailure::CertificateRequired,
+        alert => TlsFailure::Refused(format!("{alert:?}")),
     }
 }
 

@@ -27,9 +27,12 @@ mod tests;
 use std::{
     fmt, io,
     path::{Path, PathBuf},
+    pin::Pin,
     sync::{Arc, LazyLock, OnceLock},
+    task::{Context, Poll},
 };
 
+use actix_codec::{AsyncRead as _, ReadBuf};
 pub use rustls;
 use rustls::{
     ClientConfig, RootCertStore,
@@ -41,9 +44,13 @@ use rustls::{
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use url::Host;
 
+pub(super) use self::failure::alert;
 use self::verifier::Trust;
 use super::{dial::is_end, stream::Wire};
-use crate::{logs::say, proto::tls_failure::TlsFailure};
+use crate::{
+    logs::say,
+    proto::tls_failure::{Peer, TlsFailure},
+};
 
 /// What the ALPN extension offers: awc speaks nothing else with a websocket.
 const HTTP: &[u8] = b"http/1.1";
@@ -164,7 +171,7 @@ impl Tls {
         self.changed()
     }
 
-    /// Shows the server this certificate if it asks for one (mutual TLS): the chain, the client's own
+    /// Shows the server, or a proxy with TLS, this certificate if it asks for one (mutual TLS): the chain, the client's own
     /// certificate first, and its private key, both in PEM. The key must not be encrypted.
     #[must_use]
     pub fn client_certificate(
@@ -179,14 +186,15 @@ impl Tls {
     /// The name, or the IP address, that the server's certificate must be for. It is also the name
     /// that the server is asked for (SNI). Default: the host of the URL.
     ///
-    /// It has no effect on where the client connects to, nor on the `Host` header.
+    /// It has no effect on where the client connects to, nor on the `Host` header, nor on a proxy with
+    /// TLS: the certificate of that must be for the host of its URL.
     #[must_use]
     pub fn server_name(mut self, name: impl Into<String>) -> Self {
         self.server_name = Some(name.into());
         self
     }
 
-    /// Accepts any certificate of the server, for any name: **whoever is on the way to the server can
+    /// Accepts any certificate of the server, and of a proxy with TLS, for any name: **whoever is on the way to the server can
     /// read and change everything.** Each client that starts so logs a warning. For a server with a
     /// certificate of its own, use [`add_ca_pem`](Self::add_ca_pem) instead.
     #[must_use]
@@ -213,41 +221,41 @@ impl Tls {
         client: &str,
     ) -> Result<Session, TlsError> {
         let tls = tls.unwrap_or_else(|| DEFAULT.clone());
-        let name = tls.name(host)?;
-        let config = if let Some(config) = tls.made.get() {
+        let name = tls.server_name.as_deref().map_or_else(|| name(host), given)?;
+        tls.begin(name, client, Peer::Server)
+    }
+
+    /// What it takes to talk to a proxy at this host.
+    pub(crate) fn session_with_proxy(
+        tls: Option<Self>,
+        host: &Host,
+        client: &str,
+    ) -> Result<Session, TlsError> {
+        let tls = tls.unwrap_or_else(|| DEFAULT.clone());
+        tls.begin(name(host)?, client, Peer::Proxy)
+    }
+
+    fn begin(
+        &self,
+        name: ServerName<'static>,
+        client: &str,
+        peer: Peer,
+    ) -> Result<Session, TlsError> {
+        let config = if let Some(config) = self.made.get() {
             config
         } else {
-            let config = tls.config(client)?;
-            tls.made.get_or_init(|| config)
+            let config = self.config(client)?;
+            self.made.get_or_init(|| config)
         };
-        if tls.accepts_any {
+        if self.accepts_any {
             say!(
                 log::Level::Warn,
                 client,
-                "the server's certificate is not checked (danger_accept_any_certificate): \
+                "{peer}'s certificate is not checked (danger_accept_any_certificate): \
                  whoever is on the way can read and change everything"
             );
         }
         Ok(Session { connector: Arc::clone(config).into(), name })
-    }
-
-    fn name(&self, host: &Host) -> Result<ServerName<'static>, TlsError> {
-        let given = |name: &String| {
-            let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']'));
-            ServerName::try_from(bare.unwrap_or(name).to_owned())
-                .map_err(|_| unusable("server_name", "it is neither a host name nor an IP address"))
-        };
-        match (&self.server_name, host) {
-            (Some(name), _) => given(name),
-            (None, Host::Ipv4(address)) => Ok(ServerName::IpAddress((*address).into())),
-            (None, Host::Ipv6(address)) => Ok(ServerName::IpAddress((*address).into())),
-            (None, Host::Domain(name)) => ServerName::try_from(name.clone()).map_err(|_| {
-                unusable(
-                    "server_name",
-                    "the host of the URL cannot be the name in a certificate: set another",
-                )
-            }),
-        }
     }
 
     fn config(&self, client: &str) -> Result<Arc<ClientConfig>, TlsError> {
@@ -290,6 +298,27 @@ impl Tls {
         };
         config.alpn_protocols = vec![HTTP.to_vec()];
         Ok(Arc::new(config))
+    }
+}
+
+/// The name of a server, as the option has it.
+fn given(name: &str) -> Result<ServerName<'static>, TlsError> {
+    let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']'));
+    ServerName::try_from(bare.unwrap_or(name).to_owned())
+        .map_err(|_| unusable("server_name", "it is neither a host name nor an IP address"))
+}
+
+/// The name of the other side at this host.
+fn name(host: &Host) -> Result<ServerName<'static>, TlsError> {
+    match host {
+        Host::Ipv4(address) => Ok(ServerName::IpAddress((*address).into())),
+        Host::Ipv6(address) => Ok(ServerName::IpAddress((*address).into())),
+        Host::Domain(name) => ServerName::try_from(name.clone()).map_err(|_| {
+            unusable(
+                "server_name",
+                "the host of the URL cannot be the name in a certificate: set another",
+            )
+        }),
     }
 }
 
@@ -394,5 +423,22 @@ impl Session {
     /// What is wrong with TLS, if that is what the error is about.
     pub(super) fn explain(&self, error: &io::Error) -> Option<TlsFailure> {
         Some(failure::explain(error.get_ref()?.downcast_ref()?, &self.name))
+    }
+}
+
+/// Reads from a TLS session.
+///
+/// Peers often close the connection below TLS only. Whether a message was cut off can be told from its
+/// length, as it can without TLS.
+pub(super) fn poll_read(
+    tls: &mut TlsStream<Wire>,
+    cx: &mut Context<'_>,
+    buffer: &mut ReadBuf<'_>,
+) -> Poll<io::Result<()>> {
+    match Pin::new(tls).poll_read(cx, buffer) {
+        Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            Poll::Ready(Ok(()))
+        }
+        read => read,
     }
 }
