@@ -29,6 +29,9 @@ fn rounded(delay: Duration) -> Duration {
     u64::try_from(millis).map_or(delay, Duration::from_millis)
 }
 
+/// How many characters of two texts are compared, to see whether they are the same.
+const BEGINNING: usize = 60;
+
 #[derive(Debug)]
 pub(crate) struct Journal {
     /// The name of the client in the log.
@@ -119,15 +122,21 @@ impl Journal {
     /// There is no connection to this server, and the next one is tried at once. How it ends with the last
     /// one, [`retrying`](Self::retrying) says.
     pub(crate) fn passed(&mut self, target: &Target, reason: &Reason) {
-        let says = self.says();
+        let says = self.says(reason);
         let level = if self.failing.is_none() { log::Level::Warn } else { log::Level::Debug };
         let what = no_connection(&target.endpoint.url(), reason);
         say!(level, self.client, "{what}{says}; the next server is tried");
     }
 
-    /// The words of the server that has refused.
-    fn says(&mut self) -> String {
-        let words = std::mem::take(&mut self.said).join("\", then \"");
+    /// The words of the server that has refused, if the reason does not have them all.
+    fn says(&mut self, reason: &Reason) -> String {
+        let (mut said, shown) = (std::mem::take(&mut self.said), reason.to_string());
+        // They may be cut in another place there.
+        let beginning = |words: &String| words.chars().take(BEGINNING).collect::<String>();
+        if said.iter().all(|words| shown.contains(&beginning(words))) {
+            said.clear();
+        }
+        let words = said.join("\", then \"");
         if words.is_empty() { words } else { format!(" (it says \"{words}\")") }
     }
 
@@ -142,7 +151,7 @@ impl Journal {
     }
 
     fn failed(&mut self, reason: &Reason, next: fmt::Arguments<'_>) {
-        let says = self.says();
+        let says = self.says(reason);
         let (count, level) = match &self.failing {
             None => (1, log::Level::Warn),
             Some((count, last)) => {

@@ -225,7 +225,7 @@
 //! | `the server has joined it twice` | nothing: the connection is replaced |
 //! | `lost right behind the event …, which is large` | smaller messages, or `maxHttpBufferSize` at the server |
 //! | `… buffered events were never sent` | the namespace has ended before: [`shutdown`](crate::Client::shutdown) with more time |
-//! | `the server's certificate is not checked` | remove `danger_accept_any_certificate` |
+//! | `…'s certificate is not checked` | remove `danger_accept_any_certificate` |
 //! | `a value of the application … (when it was dropped: …)` | a `Drop` of yours panics |
 //!
 //! # Bridges
