@@ -1,9 +1,8 @@
 //! The Socket.IO client for actix applications.
 //!
 //! A [`Client`] is one connection to a server, and a [`Socket`] is one namespace on it. Both are handles:
-//! cheap to clone, and usable from any thread, in actors and in plain async code. Behind them, a
-//! Connection actor owns the websocket. Each namespace is an actor, too; it sends its messages to the
-//! actor addresses that subscribed.
+//! cheap to clone, and usable from any thread, in actors and in plain async code. Behind them, one actor owns
+//! the connection, and one actor for each namespace sends messages to the subscribers.
 //!
 //! ```no_run
 //! use std::{error::Error, process::ExitCode, time::Duration};
@@ -65,39 +64,39 @@
 //!
 //! # Where to find what
 //!
-//! The [guides](guide) are pages for the usual jobs, each with a program. [`guide::troubleshooting`] says what an error means,
-//! and what to do.
+//! The [guides](guide) are pages for the usual jobs. [`guide::troubleshooting`] says what an error means, and what to do.
 //!
 //! | I want to | see |
 //! |---|---|
-//! | connect, set options | [`Client::builder`], [`ClientBuilder`] |
+//! | connect, set options | [`Client::builder`], [`ClientBuilder`]; [`transports`](ClientBuilder::transports) for polling |
 //! | have a standby server | [`ClientBuilder::fallback`], [`Client::endpoint`] |
-//! | connect over TLS with certificates of your own, or through a proxy, a unix socket or a stream of your own | [`guide::getting_through`] |
+//! | connect over TLS with certificates of your own, through a proxy, a balancer, a unix socket or a stream of your own | [`guide::getting_through`] |
 //! | join a namespace with credentials, middleware or options of its own | [`Client::namespace`], [`NamespaceBuilder`] |
 //! | join and leave namespaces | [`Client::of`], [`Socket::ready`], [`Socket::state`], [`Socket::disconnect`], [`Socket::connect`] |
 //! | receive events | [`guide::events`], [`Socket::subscribe`], [`Socket::subscribe_to`], [`message`] |
-//! | stop receiving, or receive too much | [`guide::actors`], [`Subscription`], [`Overflow`], [`Socket::with_overflow`] |
-//! | hear and send events as types of your own | [`message::contract`], [`Socket::on`], [`Socket::answer`], [`Socket::emit_event`], [`Socket::call`], [`Undecodable`] |
-//! | hear with a function or as a stream, by name, or once | [`Socket::listen`], [`Socket::listen_to`], [`Filter`] |
+//! | stop receiving, or hold back a fast server | [`guide::actors`], [`Subscription`], [`Overflow`], [`Socket::with_overflow`] |
+//! | receive and send events as types of your own | [`message::contract`], [`Socket::on`], [`Socket::answer`], [`Socket::emit_event`], [`Socket::call`], [`Undecodable`] |
+//! | receive with a function or as a stream, by name, or once | [`Socket::listen`], [`Socket::listen_to`], [`Filter`] |
 //! | see, change, drop or answer what comes and goes | [`middleware`], [`Emitted`] |
-//! | pass events on, as they are | [`guide::bridges`], [`Bridge`], [`Event::to_emit`], [`Event::ack_with`] |
-//! | read arguments, answer the server | [`Event::args`], [`Event::ack`], [`payload`], [`Payload`] |
+//! | pass events on unchanged | [`guide::bridges`], [`Bridge`], [`Event::to_emit`], [`Event::ack_with`] |
+//! | read arguments | [`Event::args`], [`payload`], [`Payload`] |
 //! | read and send arguments whose type is not known | [`guide::dynamic`], [`Value`], [`Args`] |
-//! | ask the server, and answer it | [`guide::acknowledgements`], [`Socket::emit_with_ack`], [`Event::ack`] |
-//! | emit events | [`Socket::emit`], [`Socket::emit_with_ack`], [`Emit`], [`Socket::recipient`] |
-//! | say how an event may wait | [`Emit`], [`Offline`], [`Written`] |
-//! | be sure that it arrives, or know that it did not | [`guide::delivery`], [`AckRequest::retries`] |
-//! | lose a connection and get it back | [`guide::reconnecting`], [`Reconnect`], [`Retry`], [`Reconnecting`], [`GaveUp`], [`Ready::recovered`] |
-//! | show credentials, fetch and renew them | [`guide::credentials`], [`ClientBuilder::auth`], [`auth_with`](ClientBuilder::auth_with), [`headers_with`](ClientBuilder::headers_with) |
-//! | read the log, and counters, have them read by Prometheus | [`guide::logging`], [`Client::stats`], [`Stats::prometheus`] |
+//! | emit events | [`Socket::emit`], [`Emit`], [`Socket::recipient`] |
+//! | use acknowledgements, in both directions | [`guide::acknowledgements`], [`Socket::emit_with_ack`], [`Event::ack`] |
+//! | say whether and how long an event may wait | [`Emit`], [`Offline`], [`Written`] |
+//! | be sure that an event arrives, or know that it did not | [`guide::delivery`], [`AckRequest::retries`] |
+//! | reconnect, and know of it | [`guide::reconnecting`], [`Reconnect`], [`Retry`], [`Reconnecting`], [`GaveUp`], [`Ready::recovered`] |
+//! | continue a session in another process | [`Client::hand_over`], [`ClientBuilder::resume`], [`SessionTicket`] |
+//! | send credentials, fetch and renew them | [`guide::credentials`], [`ClientBuilder::auth`], [`auth_with`](ClientBuilder::auth_with), [`headers_with`](ClientBuilder::headers_with) |
+//! | read the log, count for Prometheus | [`guide::logging`], [`Client::stats`], [`Stats::prometheus`] |
 //! | see what goes over the wire, record it | [`guide::wire`], [`tap`], [`ClientBuilder::tap`] |
 //! | send large files | [`guide::uploads`] |
 //! | share one client among the requests of an actix-web server | [`guide::actix_web`] |
-//! | test what I have written | [`guide::testing`] |
-//! | hear of errors that a server 1.x or 2.x reports | [`ServerError`] |
+//! | test my own code | [`guide::testing`] |
+//! | get the errors that a server 1.x or 2.x reports | [`ServerError`] |
 //! | know the limits of sizes, queues and times | [`ClientBuilder`](ClientBuilder#limits), the table "Bounds" of the README |
-//! | know why it ended | [`guide::troubleshooting`], [`Reason`], [`error`] |
-//! | use it in a program on plain tokio | [`guide::plain_tokio`] |
+//! | know why a connection or a namespace has ended | [`guide::troubleshooting`], [`Reason`], [`error`] |
+//! | use the client in a program on plain tokio | [`guide::plain_tokio`] |
 //! | come from another client | [`guide::moving`] |
 //! | keep the program running, end it | [`guide::shutdown`], [How long it runs](#how-long-it-runs), [`Client::shutdown`] |
 //!
@@ -113,23 +112,20 @@
 //! * **Nothing vanishes silently.** If something is lost, a caller that waits for it gets an error; the rest
 //!   is counted or logged.
 //! * **Nothing grows without a bound.** Most bounds are [options](ClientBuilder#limits); the table "Bounds" of the
-//!   README lists all. The error tells the limit that was exceeded, such as [`EmitError::PayloadTooLarge`].
+//!   README lists all. An error has the limit that was exceeded, such as [`EmitError::PayloadTooLarge`].
 //!
 //! # Logging
 //!
-//! The client logs through the crate [`log`](https://docs.rs/log). Lost data are warnings. The begin and end of sessions are infos.
-//! Of several failures in a row to connect, the first is a warning, with its reason, the server's words, and
-//! the time of the next attempt. Each line begins with the [name](ClientBuilder::name) of the client (by default the
-//! `host:port` of the server), followed by the namespace if it is about one: `localhost:3000/shop: joined`. A line
-//! has at most 600 bytes. Of lines of one kind that come again and again, ten are written, and then one in ten
-//! seconds, with the number of the others. Arguments, credentials and session ids are never logged,
-//! except for arguments where a [`Recording`](tap::Recording::dump) is told to.
-//! [`guide::logging`] has the rest.
+//! The client logs through the crate [`log`](https://docs.rs/log). Lost data are warnings, and so is the first of several
+//! failures to connect, with its reason, the server's words, and the time of the next attempt. Each line begins with the
+//! [name](ClientBuilder::name) of the client (by default the `host:port` of the server) and the namespace if it is about
+//! one: `localhost:3000/shop: joined`. Credentials and session ids are never logged; arguments of events only by a
+//! [`Recording`](tap::Recording::dump) that is told to. [`guide::logging`] has the rest.
 //!
 //! # Which server?
 //!
-//! Any Socket.IO server since 1.0. The client finds out which protocol revision the server speaks, and
-//! [`Client::protocol`] tells; [`ClientBuilder::protocol`] insists on one. Servers 1.x and 2.x differ in
+//! Any Socket.IO server since 1.0. The client detects the protocol revision of the server ([`Client::protocol`]);
+//! [`ClientBuilder::protocol`] insists on one. Servers 1.x and 2.x differ in
 //! a few ways: they join `/` by themselves, whether asked or not; they have no `auth` for `/`; and once `/`
 //! was left, it can be joined again only over a new connection, which [`Socket::connect`] makes.
 //!
@@ -143,9 +139,8 @@
 //! `#[actix_web::main]`); a plain tokio runtime is not enough. `System::stop` ends them at once: if emitted
 //! events matter, call [`Client::shutdown`] before.
 //!
-//! In other programs, such as one with `#[tokio::main]`, start a system on a thread of its own. The
-//! handles work on every thread. Start the subscribing actors on the arbiter of that system, with
-//! [`start_in_arbiter`](actix::Actor::start_in_arbiter).
+//! In other programs, such as one with `#[tokio::main]`, start a system on a thread of its own
+//! ([`guide::plain_tokio`] has more):
 //!
 //! ```
 //! use std::time::Duration;
@@ -169,10 +164,9 @@
 //! ```
 //!
 //! An actor that blocks its arbiter blocks everything else that runs there, including the heartbeat of a
-//! client. Give such actors, or the client, an arbiter of their own.
+//! client. Give such actors, or the client, an [arbiter of their own](guide::actors#arbiters).
 //!
-//! A namespace that was joined once costs an idle actor until the client ends. So a client can have
-//! hundreds of namespaces, but should not have millions.
+//! A namespace that was joined once costs an idle actor until the client ends. A client has 4096 of them at most.
 //!
 //! # How long it runs
 //!
@@ -205,8 +199,7 @@
 //! meantime wait, and are sent in order as soon as the namespace is joined again; then [`Ready`] comes. A
 //! namespace that the server itself has ended or refused is not joined again until [`Socket::connect`],
 //! unless the [policy](Reconnect::retry) says otherwise. [`Socket::disconnect`] and [`Client::shutdown`]
-//! take effect at any time. A page of its own, [`guide::delivery`], says what arrives, what may be lost, and
-//! what it costs to lose nothing.
+//! take effect at any time. [`guide::delivery`] says what arrives, what may be lost, and what it costs to lose nothing.
 //!
 #![cfg_attr(
     test,
