@@ -46,8 +46,9 @@
 //! | [`Overflow`](crate::Overflow) | what happens | for |
 //! |---|---|---|
 //! | `Pause`, the default | the connection stops reading, and TCP holds the server back. Pings are answered nevertheless: before the heartbeat is in danger, the slow subscriber misses new events, and [`Lagged`](crate::Lagged) counts them | most |
-//! | `DropNewest { waiting }` | it misses new events when so many wait; others are not held up | values that the next one replaces, browsers |
+//! | `DropNewest { waiting }` | it misses new events while `waiting` events wait; others are not held up | values that the next one replaces, browsers |
 //! | `Disconnect { waiting }` | the namespace is left | an actor that must not miss one |
+//! | `LetGo { waiting }` | the connection is closed, and the namespace joined again when the actor has caught up | the same, if the server [recovers](crate::Ready::recovered) sessions |
 //!
 //! A burst that fits into the [`receive_window`](crate::ClientBuilder::receive_window) (4096 packets, 4 MiB) is never missed.
 //!
@@ -57,12 +58,12 @@
 //!   done, and holds further messages back; a spawned one does not.
 //! * **Something that blocks** (files, a database without async, seconds of CPU): `actix_rt::task::spawn_blocking`, a
 //!   [`SyncArbiter`](actix::SyncArbiter), or an arbiter of its own.
-//! * **An answer of the server**: spawn it. The handler goes on with other messages meanwhile.
+//! * **An answer of the server**: spawn it, or a pause of the connection holds the answer back, too.
 //!
 //! # Arbiters
 //!
 //! The connection, and functions given to [`call`](crate::Listen::call), run on the arbiter on which the client was started. Whatever
-//! blocks that arbiter blocks the heartbeat, and the log says so (`was blocked for`). Two ways out:
+//! blocks that arbiter blocks the heartbeat, and the log says so (`was blocked for`). Give one of them another arbiter:
 //!
 //! ```no_run
 //! use actix::prelude::*;
@@ -86,7 +87,7 @@
 //! # }
 //! ```
 //!
-//! Handles and addresses work across arbiters. One arbiter is enough for many clients: measure before you add one.
+//! Handles and addresses work across arbiters. One arbiter is enough for many clients: measure before you add another.
 //!
 //! # The end of an actor
 //!

@@ -2,8 +2,8 @@
 //!
 //! (This module is a page to read; it has no items.)
 //!
-//! By default, a client tries for ever: the first connection, too. Nothing has to be done for that; events that are emitted meanwhile
-//! wait in a bounded buffer. This page is about the settings.
+//! By default, a client tries for ever, the first connection included, and events that are emitted meanwhile wait in a bounded
+//! buffer. This page is about the settings.
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -15,12 +15,12 @@
 //!     .delay(Duration::from_millis(500), Duration::from_secs(60)) // doubles from the first to the second
 //!     .attempts(20) // in a row; then GaveUp
 //!     .retry(|reason| match reason {
-//!         // It is a deploy of our own server: it comes back.
+//!         // The server restarts for a deployment: it comes back.
 //!         Reason::ServerDisconnect => Retry::Again,
 //!         // The token is stale: ask the provider for another one.
 //!         Reason::Refused(_) => Retry::WithNewAuth,
 //!         // It has moved for good.
-//!         Reason::Connect(ConnectFailure::Status(410)) => Retry::Stop,
+//!         Reason::Connect(ConnectFailure::Status { status: 410, .. }) => Retry::Stop,
 //!         other => Retry::default_for(other),
 //!     });
 //! let client = Client::builder("https://a.example")
@@ -42,7 +42,7 @@
 //! | many clients of one process lose the same server | at most 100 attempts a second together ([`DialLimiter`](crate::DialLimiter)) |
 //! | the machine wakes up after it was suspended | noticed at once, and connected anew |
 //!
-//! # Hearing of it
+//! # Watching it
 //!
 //! ```
 //! use actix_socketio::{Disconnected, GaveUp, Ready, Reconnecting, Socket};
