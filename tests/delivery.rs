@@ -230,7 +230,7 @@ async fn a_subscriber_that_panics_on_its_own_arbiter_is_dropped() {
     arbiter.stop();
 }
 
-/// The server's side of a message that is sent again: the middleware of the README.
+/// The server's side of a message that is sent again: the middleware of the page on delivery.
 #[actix::test]
 async fn a_message_that_comes_again_is_handled_once_and_answered_each_time() {
     let config = Config { dedupe: true, ..Config::default() };
