@@ -1,8 +1,10 @@
-//! Questions and answers: acknowledgements in both directions.
+//! Acknowledgements, in both directions: questions and answers.
 //!
 //! (This module is a page to read; it has no items.)
 //!
 //! # Asking the server
+//!
+//! `server()` starts a server in the process, as on the page about [testing](crate::guide::testing).
 //!
 //! ```
 //! use std::time::Duration;
@@ -66,7 +68,7 @@
 //! | [`Decode`](crate::AckError::Decode) | has answered | no: another type |
 //!
 //! A question waits in the buffer while there is no connection; its time counts from the call. Many may be open at once
-//! ([`pending_acks`](crate::ClientBuilder::pending_acks)). Answers come in any order, and each finds its own question.
+//! ([`pending_acks`](crate::ClientBuilder::pending_acks)), and be answered in any order.
 //!
 //! # Answering the server
 //!
@@ -88,5 +90,5 @@
 //! An actor answers by what its handler returns: see [`Socket::answer`](crate::Socket::answer). It may return a future; up to 64
 //! questions are open at a time. An `Err`, a panic, or the end of the actor sends `{"error":"…"}`.
 //!
-//! Do not await an answer of the server in the handler of an actor that hears of events: spawn it. While the handler waits, events
-//! pile up for the actor; when the connection stops reading for that, the answer does not come either, until the question's time is up.
+//! Do not await an answer of the server in the handler of an actor that gets events: spawn it. While the handler waits, events
+//! pile up for the actor; once the connection stops reading because of them, the answer cannot come either.

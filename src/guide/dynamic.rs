@@ -1,9 +1,10 @@
-//! Arguments whose types are known at run time only.
+//! Arguments without a type, and attachments.
 //!
 //! (This module is a page to read; it has no items.)
 //!
 //! [`Value`](crate::Value) is one argument: a JSON value, or an attachment. [`Args`](crate::Args) is a list of them, as many as
-//! there are. Both work wherever a type works: alone, in tuples, in fields of structs. This program runs:
+//! there are. Both work wherever a type works: alone, in tuples, in fields of structs.
+//! `server()` starts a server in the process, as on the page about [testing](crate::guide::testing).
 //!
 //! ```
 //! use actix_socketio::{Args, Client, Value};
@@ -55,7 +56,7 @@
 //! | all arguments of an event, however many | `let Args(list): Args = event.args()?` |
 //! | the first argument, whatever it is | `let first: Value = event.args()?` |
 //! | two known ones, and one that may be anything or missing | `let (a, b, rest): (u32, String, Option<Value>) = event.args()?` |
-//! | only the names and the text, not decoded | [`Event::payload`](crate::Event::payload), [`Payload::to_json`](crate::Payload::to_json), [`attachments`](crate::Payload::attachments) |
+//! | the name and the JSON text, not decoded | [`Event::payload`](crate::Event::payload), [`Payload::to_json`](crate::Payload::to_json), [`attachments`](crate::Payload::attachments) |
 //! | to pass an event on as it is | [`Event::to_emit`](crate::Event::to_emit), [`Event::ack_with`](crate::Event::ack_with): nothing is decoded |
 //! | `serde_json::Value`, where there are no attachments | works everywhere, too |
 //!

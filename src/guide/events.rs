@@ -4,7 +4,7 @@
 //!
 //! | I want | use |
 //! |---|---|
-//! | an actor that hears of everything in a namespace | [`Socket::subscribe`](crate::Socket::subscribe): `Handler<Ready>`, `Handler<Event>`, `Handler<Disconnected>` |
+//! | an actor that gets everything in a namespace | [`Socket::subscribe`](crate::Socket::subscribe): `Handler<Ready>`, `Handler<Event>`, `Handler<Disconnected>` |
 //! | events of one name as a Rust type, in an actor | [`Socket::on`](crate::Socket::on) |
 //! | to answer the server from an actor | [`Socket::answer`](crate::Socket::answer) |
 //! | a closure | [`listen`](crate::Socket::listen)`("price").call(…)`, or for a type [`listen_to`](crate::Socket::listen_to)`::<Price>().call(…)` |
@@ -15,8 +15,9 @@
 //!
 //! # Types
 //!
-//! A type has a name and, by serde, arguments. A tuple struct has one argument for each field, a struct with
-//! named fields is one argument, an object. This program runs:
+//! A type has a name and, by serde, arguments. A tuple struct has one argument for each field; a struct with
+//! named fields is one argument, an object. `server()` starts a server in the process, as on the page about
+//! [testing](crate::guide::testing).
 //!
 //! ```
 //! use actix_socketio::{Call, Client, NamedEvent};
@@ -89,8 +90,8 @@
 //! * **Order.** A subscriber gets all messages of a namespace in the order in which they happened, whatever it has
 //!   subscribed to. Two subscribers are independent of each other.
 //! * **Before you subscribe.** Events that come before the first subscriber of a namespace are kept for it (1024 events, 1
-//!   MiB). So [`connect`](crate::ClientBuilder::connect) first and subscribe then is safe. Afterwards, an event that
-//!   nobody wants is dropped and counted.
+//!   MiB). So [`connect`](crate::ClientBuilder::connect) first and subscribe then is safe. Afterwards, an event without
+//!   a subscriber is dropped and counted.
 //! * **Subscribe once.** Subscriptions survive the loss of a connection. Do not subscribe again in `Handler<Ready>`.
 //! * **An event that does not fit** its type goes to the subscribers of [`Undecodable`](crate::Undecodable), or else to the
 //!   log, without its values.

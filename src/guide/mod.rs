@@ -1,25 +1,25 @@
-//! Pages on topics that concern several types.
+//! Pages for the usual jobs.
 //!
-//! | page | |
+//! | page | topic |
 //! |---|---|
 //! | [`events`] | receive and send events, by name or as types of your own |
-//! | [`dynamic`] | arguments whose types are known at run time only; attachments |
-//! | [`acknowledgements`] | ask the server and answer it |
+//! | [`dynamic`] | arguments without a type; attachments |
+//! | [`acknowledgements`] | acknowledgements in both directions |
 //! | [`getting_through`] | TLS, proxies, balancers, unix sockets |
 //! | [`credentials`] | tokens, and how to renew them |
-//! | [`reconnecting`] | lose a connection and get it back; standby servers |
+//! | [`reconnecting`] | how a lost connection comes back; standby servers |
 //! | [`delivery`] | what is guaranteed to arrive, and what that costs |
 //! | [`uploads`] | large files, with progress |
 //! | [`actors`] | mailboxes, slow subscribers, arbiters |
-//! | [`actix_web`] | share one client among the requests of a web server |
-//! | [`plain_tokio`] | use it in a program that is not on actix |
-//! | [`shutdown`] | ctrl-c, and the end of a program |
+//! | [`actix_web`] | one client for all requests of a web server |
+//! | [`plain_tokio`] | the client in a program that is not on actix |
+//! | [`shutdown`] | Ctrl-C, and the end of a program |
 //! | [`logging`] | the log, and numbers for Prometheus |
-//! | [`wire`] | see what goes over the wire, record it, replay it |
+//! | [`wire`] | see what goes over the wire, and record it |
 //! | [`bridges`] | join two servers |
 //! | [`testing`] | test your own code against a server in the process |
 //! | [`troubleshooting`] | what each error means, and what to do |
-//! | [`moving`] | come from JavaScript, rust_socketio, Python or Go: the same code, side by side |
+//! | [`moving`] | moving here from JavaScript, rust_socketio, Python or Go, side by side |
 
 pub mod acknowledgements;
 pub mod actix_web;

@@ -1,9 +1,10 @@
-//! From a program that is not on actix: `#[tokio::main]`, axum, threads.
+//! The client in a program that is not on actix: `#[tokio::main]`, axum, threads.
 //!
 //! (This module is a page to read; it has no items.)
 //!
 //! The client needs an actix system, which is a single-threaded tokio runtime with arbiters. A program with a runtime of its own
-//! starts one on a thread, once. All handles are `Send + Sync` and work from every thread and every runtime. This program runs:
+//! starts one on a thread, once. All handles are `Send + Sync` and work from every thread and every runtime. (`server()` starts a
+//! server in the process, as on the page about [testing](crate::guide::testing).)
 //!
 //! ```
 //! use std::time::Duration;
@@ -66,5 +67,5 @@
 //! * **In axum**, keep the [`Client`](crate::Client) in the state: it is `Clone`. A handler asks with
 //!   `client.socket().emit_with_ack(…).timeout(…)`.
 //! * **Without any runtime**, `futures::executor::block_on` waits for an answer: timers run on the actix thread.
-//! * **`start` without a system** on the thread is [`BuildError::NoArbiter`](crate::BuildError::NoArbiter), whose text has the function from above.
+//! * **`start` without a system** on the thread fails with [`BuildError::NoArbiter`](crate::BuildError::NoArbiter), whose text shows the remedy.
 //! * **At the end**, call [`shutdown`](crate::Client::shutdown) before the process exits. The actix thread need not be stopped.
