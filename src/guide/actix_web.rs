@@ -1,4 +1,4 @@
-//! In an application of actix-web: one connection to another server, which all requests share.
+//! actix-web: one connection to another server, which all requests share.
 //!
 //! (This module is a page to read; it has no items.)
 //!
@@ -44,9 +44,9 @@
 //!   [`socket.state()`](crate::Socket::state).
 //! * **A request should not wait long.** Give each question a [timeout](crate::AckRequest::timeout) that is shorter than the
 //!   client's own 30 seconds. If the question must not be asked twice, look at the error: [`AckError::NeverSent`](crate::AckError::NeverSent) may be
-//!   tried again, others [may have arrived](crate::guide::delivery).
-//! * **What comes** is best kept where requests find it: a function that [listens](crate::Socket::listen_to) writes the last value
-//!   into a map, or an actor does. It runs on the arbiter of the client, so it must not block.
+//!   tried again, with other errors, the event [may have arrived](crate::guide::delivery).
+//! * **Incoming values** are best kept where requests find them: a function that [listens](crate::Socket::listen_to), or an actor,
+//!   writes the last one into a map. The function runs on the arbiter of the client, so it must not block.
 //! * **The end.** `HttpServer` ends at Ctrl-C and SIGTERM, after the open requests. Then
 //!   [`shutdown`](crate::Client::shutdown) sends what still waits.
 //! * **Heavy workers.** The client runs in the arbiter of `main`, the workers in others. So a handler that

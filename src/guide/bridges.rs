@@ -39,9 +39,9 @@
 //! * **A slow side holds the fast one back.** When that would cost the heartbeat, the newest events are missed, and counted.
 //! * **A side that is away** is tried again by its own policy; its events wait in its [buffer](crate::ClientBuilder::send_buffer) and are sent when it is back.
 //! * **Acknowledgements** go through: the server that asked gets the other one's answer, or runs into its own timeout.
-//! * **Identity.** Both servers see one client. Who sent an event, the event itself must say.
+//! * **Identity.** Each server sees one client. If the sender matters, it must be in the event.
 //!
-//! # What became of the events
+//! # Counters
 //!
 //! [`Bridge::stats`](crate::Bridge::stats) has these for each direction:
 //!

@@ -2,13 +2,13 @@
 //!
 //! (This module is a page to read; it has no items.)
 //!
-//! # Where a server looks for them
+//! # Where a server looks for tokens
 //!
 //! | the server reads | option | sent |
 //! |---|---|---|
 //! | `socket.handshake.auth` | [`auth`](crate::ClientBuilder::auth), [`auth_with`](crate::ClientBuilder::auth_with); for one namespace, those of [`NamespaceBuilder`](crate::NamespaceBuilder) | with each request to join a namespace |
 //! | `socket.handshake.headers` | [`header`](crate::ClientBuilder::header), [`bearer_auth`](crate::ClientBuilder::bearer_auth), [`basic_auth`](crate::ClientBuilder::basic_auth), [`headers_with`](crate::ClientBuilder::headers_with) | with each request to connect |
-//! | `socket.handshake.query` | [`query`](crate::ClientBuilder::query), [`query_with`](crate::ClientBuilder::query_with) | in the URL. URLs are written to the logs of servers and proxies: rather not for secrets |
+//! | `socket.handshake.query` | [`query`](crate::ClientBuilder::query), [`query_with`](crate::ClientBuilder::query_with) | in the URL. URLs are in the logs of servers and proxies: not for secrets |
 //!
 //! Servers 1.x and 2.x have no `auth`: for `/` use a header or the query. For other namespaces, the fields of `auth` are sent as
 //! their query.
@@ -18,7 +18,7 @@
 //!
 //! # When a token expires
 //!
-//! A server tells in one of two ways: it refuses the request to join ([`Reason::Refused`](crate::Reason::Refused)), or it ends the
+//! A server does one of two things: it refuses the request to join ([`Reason::Refused`](crate::Reason::Refused)), or it ends the
 //! session in the middle ([`Reason::ServerDisconnect`](crate::Reason::ServerDisconnect)). After both, a client stops by default, as the official one
 //! does: with the same token, it would be refused again. A provider and a policy make it go on:
 //!
@@ -50,7 +50,7 @@
 //! ```
 //!
 //! * **The fast path.** Most connections end for other reasons, and then [`JoinContext::reason`](crate::JoinContext::reason) is another one: the kept token
-//!   is used, and nobody is asked.
+//!   is used, and none is fetched.
 //! * **After a refusal**, the first attempt with a new token is made at once, those after it with the delays of the policy. So
 //!   a server that refuses every token is not asked in a loop.
 //! * **A provider that fails** is a failed attempt ([`Reason::Provider`](crate::Reason::Provider)), and the client tries again. The text of

@@ -2,22 +2,22 @@
 //!
 //! (This module is a page to read; it has no items.)
 //!
-//! # From here to the server
+//! # From the client to the server
 //!
 //! | setting | the server gets an event | order | cost |
 //! |---|---|---|---|
 //! | [`emit`](crate::Socket::emit) | at most once | that of the calls | none |
-//! | [`emit_with_ack`](crate::Socket::emit_with_ack) | at most once, and the caller learns whether: yes, no, or not known | the same | an entry in a table until the answer comes |
+//! | [`emit_with_ack`](crate::Socket::emit_with_ack) | at most once, and the caller learns whether it did: yes, no, or not known | the same | an entry in a table until the answer comes |
 //! | … with [retries](crate::AckRequest::retries) | at least once, as long as the namespace does not end | kept among events with retries, if the server drops repeats | room in the buffer until the answer comes; one round trip for each event, or [less](crate::ClientBuilder::retry_window) |
 //! | … and [message ids](crate::ClientBuilder::message_ids) | exactly once, if the server [drops repeats](#at-least-once) | the same | one more argument |
 //! | [`Emit::volatile`](crate::Emit::volatile) | at most once, and only if it can be sent at once | that of the calls | none |
-//! | [`Emit::latest`](crate::Emit::latest) | at most once; of the waiting events with one key, only the last one | it takes the place of the event before | none while nothing waits, otherwise a search among the waiting events |
+//! | [`Emit::latest`](crate::Emit::latest) | at most once; of the waiting events with one key, only the last one | it takes the place of the event before | room for the key while it waits |
 //!
 //! An event **waits** in the buffer of its namespace until the namespace is joined, and then until the
 //! connection takes it. When a connection is lost, the events that it has not written go back to their places
 //! in the buffer, and into the next session. Events that were written shortly before may have arrived
-//! or not; nobody can know. For plain events,
-//! [`Stats::in_doubt`](crate::Stats::in_doubt) counts these; for the others, the outcome says so:
+//! or not. [`Stats::in_doubt`](crate::Stats::in_doubt) counts the plain ones; for those that ask for an answer, the
+//! outcome says it:
 //!
 //! | outcome of an event that asks for an answer | the server |
 //! |---|---|
@@ -36,7 +36,7 @@
 //! An event that is **larger than the server accepts** ends the connection. Servers since 4.5 announce the
 //! largest message in their handshake, and a larger event is refused with
 //! [`EmitError::PayloadTooLarge`](crate::EmitError::PayloadTooLarge). Older servers announce nothing and
-//! close the connection. So an event of 64 KiB or more (or with more than 10 attachments) is under suspicion
+//! close the connection. So an event of 64 KiB or more (or with more than 10 attachments) is suspected
 //! if the connection is lost after it was written and before the server was known to have read it.
 //! Suspected events are sent again one at a time. If the connection is lost right behind the same event
 //! a second time in a row, that event is not sent again: its caller gets [`Unsendable`](crate::Unsendable), which
@@ -93,7 +93,7 @@
 //! answer: if one throws before it does, that id is never answered. If ids have to survive a
 //! restart of the server, store them together with the effects of the event, in the same transaction.
 //!
-//! # From the server to here
+//! # From the server to the client
 //!
 //! | setting | a subscriber gets an event | order |
 //! |---|---|---|
@@ -133,7 +133,7 @@
 //!
 //! The [policy](crate::Reconnect::retry) decides by the [`Reason`](crate::Reason) which column holds.
 //! [`shutdown`](crate::Client::shutdown) sends the buffered events, waits for answers until its
-//! deadline, and reports how many events were sent, acked and dropped, and of how many the fate is unknown.
+//! deadline, and reports how many events were sent, answered and dropped, and how many are in doubt.
 //!
 //! # Numbers
 //!

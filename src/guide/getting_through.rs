@@ -1,4 +1,4 @@
-//! How to reach a server, and what the error says if that fails.
+//! TLS, proxies, balancers: how to reach a server, and what the error says if that fails.
 //!
 //! (This module is a page to read; it has no items.)
 //!
@@ -10,7 +10,7 @@
 //! | the certificate comes from an authority of your own | `Tls::add_ca_file`, `Tls::add_ca_pem` | [`UnknownIssuer`](crate::TlsFailure::UnknownIssuer) |
 //! | only your own authority is to be trusted | `Tls::only_added_cas` | – |
 //! | the certificate has another name than the URL | `Tls::server_name` | [`WrongName`](crate::TlsFailure::WrongName), with the names in it |
-//! | the server wants a certificate of the client | `Tls::client_certificate` | [`CertificateRequired`](crate::TlsFailure::CertificateRequired), or [`Refused`](crate::TlsFailure::Refused) with `HandshakeFailure` before TLS 1.3; a server on Node.js may close a certificate that it does not accept without a word ([`NoAnswer`](crate::ConnectFailure::NoAnswer)) |
+//! | the server wants a certificate of the client | `Tls::client_certificate` | [`CertificateRequired`](crate::TlsFailure::CertificateRequired), or [`Refused`](crate::TlsFailure::Refused) with `HandshakeFailure` before TLS 1.3; a server on Node.js may close the connection over a certificate without a word ([`NoAnswer`](crate::ConnectFailure::NoAnswer)) |
 //! | the certificate has expired | none: it has to be renewed | [`Expired`](crate::TlsFailure::Expired), with the date |
 //! | the machine has no authorities, as in a small container | install them (`ca-certificates`), or `Tls::add_ca_file` | [`BuildError::Tls`](crate::BuildError::Tls) at the start |
 //! | the URL has `https`, and the port speaks plain HTTP | `http` in the URL | [`NotTls`](crate::TlsFailure::NotTls) |
@@ -32,17 +32,17 @@
 //! | the proxy cannot reach the server | – | [`Status`](crate::ProxyFailure::Status) 500 to 504, [`Socks`](crate::ProxyFailure::Socks) 1 and 3 to 6 with the code in words, or [`TimedOut`](crate::ProxyFailure::TimedOut) |
 //! | the proxy is of the other kind, or the port is that of no proxy | `http://` or `socks5://` in its URL | [`Malformed`](crate::ProxyFailure::Malformed), or [`ProxyFailure::NoAnswer`](crate::ProxyFailure::NoAnswer) |
 //! | the server listens on a unix domain socket | `ClientBuilder::unix_socket` | [`Unreachable`](crate::ConnectFailure::Unreachable), with the path |
-//! | the way is none of these: an SSH channel, a tunnel, memory in a test | [`dialer`](crate::ClientBuilder::dialer) with a [`Dialer`](crate::Dialer) of your own | [`Unreachable`](crate::ConnectFailure::Unreachable), with the text of its error |
+//! | the server is reached in another way: an SSH channel, a tunnel, memory in a test | [`dialer`](crate::ClientBuilder::dialer) with a [`Dialer`](crate::Dialer) of your own | [`Unreachable`](crate::ConnectFailure::Unreachable), with the text of its error |
 //! | a name has IPv6 addresses that do not work | none: IPv4 is tried, too, after 250 milliseconds; or [`ip_family`](crate::ClientBuilder::ip_family) | – |
 //! | there is a standby, or several servers in several places | [`fallback`](crate::ClientBuilder::fallback) | – |
 //! | the machine has several addresses, and one of them is allowed | [`local_address`](crate::ClientBuilder::local_address) | [`TimedOut`](crate::ConnectFailure::TimedOut), [`Unreachable`](crate::ConnectFailure::Unreachable) |
 //!
 //! With polling, each batch of events is an HTTP request. A request is never repeated, since its events may
-//! have arrived: one that fails ends the session, and its events are in doubt. An answer that is cut ends the
-//! session as well, even if it is cut between two packets: an answer says where it ends, by its length or its last
-//! chunk. Only with an answer of HTTP/1.0 that has no length, nobody can tell.
+//! have arrived: one that fails ends the session, and its events are in doubt. A response that is cut ends the
+//! session as well, even if it is cut between two packets. Only a cut in a response of HTTP/1.0 without a length
+//! cannot be detected.
 //!
-//! All connections of a client pass its proxy: websockets, polling and, inside of them, TLS, which the
+//! All connections of a client go through its proxy: websockets, polling and, inside them, TLS, which the
 //! proxy cannot read. The proxy resolves the name of the server. An error names the proxy, as in
 //! "the proxy 10.0.0.1:3128 does not accept the user or the password".
 //!
@@ -101,8 +101,7 @@
 //! # drop(connections);
 //! ```
 //!
-//! A failure of TLS does not go away within seconds, and neither does a proxy that does not let the client
-//! pass. So the client waits for the longest [delay](crate::Reconnect::delay) before each further
+//! A failure of TLS does not go away within seconds, nor does a proxy's refusal. So the client waits for the longest [delay](crate::Reconnect::delay) before each further
 //! attempt, from the first one on, and [`Socket::ready`](crate::Socket::ready) and
 //! [`ClientBuilder::connect`](crate::ClientBuilder::connect) end with the first failure. To give up
 //! instead, say so in the policy:

@@ -1,4 +1,4 @@
-//! What a client is doing: the log, and numbers for Prometheus.
+//! The log, and numbers for Prometheus.
 //!
 //! (This module is a page to read; it has no items.)
 //!
@@ -24,17 +24,19 @@
 //! ```
 //!
 //! Each line begins with the [name](crate::ClientBuilder::name) of the client, by default the `host:port` of its URL, and the namespace
-//! if it is about one. Behind the first `: ` is the text. Only a panic of code that belongs to no one client, such as a
-//! waker, is a line of `any client`.
+//! if it is about one. Behind the first `: ` is the text. A panic in code that belongs to no single client, such as a
+//! waker, is logged for `any client`.
 //!
 //! | level | lines |
 //! |---|---|
+//! | error | a [tap](crate::tap) that panicked |
 //! | warn | lost events, refusals, the first of several failures to connect, code of the application that panicked |
 //! | info | connections and sessions: begin, end, next attempt |
 //! | debug | further failures of the same kind, single events that were dropped on purpose, each dial |
 //!
 //! A line has at most 600 bytes, and no line breaks. Of lines that repeat, ten are written and then one in ten seconds, with the number of
-//! the others. No line has arguments, credentials, cookies, queries or session ids. Texts of the server are quoted and cut.
+//! the others. No line has credentials, cookies, queries or session ids. Arguments of events are logged only by a
+//! [`Recording`](crate::tap::Recording::dump) that is told to. Texts of the server are quoted and cut.
 //!
 //! # Numbers
 //!
@@ -52,9 +54,9 @@
 //! }
 //! ```
 //!
-//! | to be warned of | look at |
+//! | for an alert on | look at |
 //! |---|---|
-//! | a server that is away | `actix_socketio_attempts_total` grows, `actix_socketio_connects_total` does not |
+//! | a server that is down | `actix_socketio_attempts_total` grows, `actix_socketio_connects_total` does not |
 //! | connections that do not last | the rate of `actix_socketio_endings_total` by `reason` ([`Reason::kind`](crate::Reason::kind)) |
 //! | a slow subscriber | `actix_socketio_missed_total`, and the gauge `actix_socketio_waiting_in` |
 //! | a slow or absent server | the gauge `actix_socketio_waiting_out`, the histogram `actix_socketio_round_trip_seconds` |

@@ -1,9 +1,8 @@
-//! Moving here from another client: the same program, side by side.
+//! Moving from another client: the same program, side by side.
 //!
 //! (This module is a page to read; it has no items.)
 //!
-//! The program: connect with a token, hear of prices, ask for the stock with a second as the time limit, answer the server,
-//! and leave.
+//! The program connects with a token, prints prices, asks for the stock within a second, answers the server, and leaves.
 //!
 //! # Here
 //!
@@ -72,8 +71,8 @@
 //! | `reconnectionDelay`, `reconnectionAttempts`, … | `.reconnect(Reconnect::default().delay(…).attempts(…))` |
 //! | `socket.disconnect()`, `connect()`; closing the manager | the same; `client.shutdown(deadline).await` |
 //!
-//! What is different: a question has a time limit always (30 seconds); buffers are bounded, and a full one is an error; joining has a
-//! time limit; the default is a websocket first, and polling where none can be opened.
+//! Differences: an acknowledgement always has a time limit (30 seconds), and so has joining (20 seconds); buffers are bounded, and
+//! a full one is an error; a websocket is tried first, and polling where none can be opened.
 //!
 //! # From `rust_socketio`
 //!

@@ -2,8 +2,8 @@
 //!
 //! (This module is a page to read; it has no items.)
 //!
-//! A client lives as long as a handle to it ([`Client`](crate::Client), [`Socket`](crate::Socket), or an answer that is waited for) and its
-//! actix system. `main` has to wait for something, and then end it:
+//! A client lives as long as its actix system and one handle to it: a [`Client`](crate::Client), a [`Socket`](crate::Socket), or
+//! an answer that is awaited. So `main` has to wait for something, and then end the client:
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -21,7 +21,7 @@
 //! }
 //! ```
 //!
-//! | | what becomes of events that wait | the server sees |
+//! | end | waiting events | the server sees |
 //! |---|---|---|
 //! | [`shutdown(deadline)`](crate::Client::shutdown) | they are sent, and their answers awaited, up to the deadline; the [report](crate::ShutdownReport) counts the rest | `client namespace disconnect` |
 //! | [`hand_over(deadline)`](crate::Client::hand_over) | the same | a lost connection: the session can be [resumed](crate::ClientBuilder::resume) elsewhere |
@@ -29,9 +29,9 @@
 //! | `System::current().stop()`, or `main` returns | lost | `transport close` |
 //! | the process is killed | lost | `transport close`, or `ping timeout` |
 //!
-//! * From the call on, nothing can be emitted: [`EmitError::Closed`](crate::EmitError::Closed).
-//! * It may be called again, and from several handles: all get the same report.
-//! * `Duration::ZERO` ends it at once.
+//! * After `shutdown` was called, nothing can be emitted: [`EmitError::Closed`](crate::EmitError::Closed).
+//! * It may be called again, and by several handles: all get the same report.
+//! * `Duration::ZERO` ends the client at once.
 //! * [`Socket::disconnect`](crate::Socket::disconnect) leaves one namespace; the client stays.
 //!
 //! # SIGTERM, as from systemd or Kubernetes
@@ -48,7 +48,7 @@
 //! }
 //! ```
 //!
-//! In an actix-web server, [`HttpServer::run`](crate::guide::actix_web) returns after both signals: shut the client down behind it.
+//! In an actix-web server, [`HttpServer::run`](crate::guide::actix_web) returns after either signal: shut the client down after it.
 //!
 //! # Until the server ends it
 //!

@@ -2,7 +2,7 @@
 //!
 //! (This module is a page to read; it has no items.)
 //!
-//! The surest test talks to a real server. [socketioxide](https://docs.rs/socketioxide) is one that runs inside of the test, on a free
+//! The surest test talks to a real server. [socketioxide](https://docs.rs/socketioxide) runs inside the test, on a free
 //! port. As dev-dependencies: `socketioxide`, `axum` (with `http1` and `tokio`) and `tokio` (with `rt` and `net`).
 //!
 //! ```
@@ -46,11 +46,11 @@
 //!   [`Reconnect::never()`](crate::Reconnect::never), one attempt is all. Short values of
 //!   [`connect_timeout`](crate::ClientBuilder::connect_timeout) and [`ack_timeout`](crate::ClientBuilder::ack_timeout) keep a failing
 //!   test short.
-//! * **An actor alone** needs no server if its events are [types of yours](crate::message::contract): they are plain messages, so a test
+//! * **An actor alone** needs no server if its events are [types of your own](crate::message::contract): they are plain messages, so a test
 //!   sends them with `addr.send(Price { … })`.
-//! * **A server that is away.** Start the server of the test later, or stop it. What the application sees then is listed
-//!   under [When the connection is lost](crate#when-the-connection-is-lost).
+//! * **A server that is away.** Start the server of the test later, or stop it.
+//!   [When the connection is lost](crate#when-the-connection-is-lost) lists what the application gets then.
 //! * **A network of your own.** A [`Dialer`](crate::Dialer) opens the stream of bytes to the server. One that returns one end of a
-//!   `tokio::io::duplex` needs no port, and can cut or delay what passes.
+//!   `tokio::io::duplex` needs no port, and can cut or delay what passes ([example](crate::guide::getting_through)).
 //! * **The official server** on Node.js answers questions about details. It needs a process:
 //!   `npm install socket.io`, and a script that prints its port when it listens.

@@ -2,7 +2,7 @@
 //!
 //! (This module is a page to read; it has no items.)
 //!
-//! # Seeing what goes on
+//! # First, a log
 //!
 //! Without a logger, a client that cannot connect says nothing: it waits and tries again. So first of all,
 //! [set up a log](crate::guide::logging), and run the program with `RUST_LOG=actix_socketio=debug`. The first warning
@@ -15,7 +15,7 @@
 //! | symptom | look at |
 //! |---|---|
 //! | nothing happens, and there is no error | the log; [`ready`](crate::Socket::ready) or [`connect`](crate::ClientBuilder::connect), which return the reason |
-//! | it connects, but no event comes | the namespace (a path in the URL is one, the [`path`](crate::ClientBuilder::path) of the request is another thing); the log says `no subscriber wants "price" yet` for names that nobody listens to, and `the event "price" is no Price` for arguments that do not fit |
+//! | it connects, but no event comes | the namespace (a path in the URL is one, the [`path`](crate::ClientBuilder::path) of the request is another thing); the log says `no subscriber wants "price"` for names without a listener, and `the event "price" is no Price` for arguments that do not fit |
 //! | the server does not get an event | [`emit_with_ack`](crate::Socket::emit_with_ack), whose error says what became of it; [`Socket::state`](crate::Socket::state) |
 //! | the program ends at once | `main` must wait for something: [How long it runs](crate#how-long-it-runs) |
 //! | events come late, or in bursts | a handler blocks the arbiter (the log: `was blocked for`), or a subscriber is slow: [`guide::actors`](crate::guide::actors) |
@@ -48,7 +48,7 @@
 //! | [`Provider`](crate::Reason::Provider) | `a provider of the application failed: …` | the text is that of your own `auth_with`, `headers_with` or `query_with` |
 //! | [`Middleware`](crate::Reason::Middleware) | `a middleware stopped the request to join: …` | the text is that of your own [middleware](crate::middleware) |
 //! | [`Reconnect`](crate::Reason::Reconnect) | `the connection was replaced, …` | nothing: the next connection is on its way |
-//! | [`SlowSubscriber`](crate::Reason::SlowSubscriber) | `a subscriber was too slow` | [`Overflow::Disconnect`](crate::Overflow::Disconnect) is set; make it faster, or set another [`Overflow`](crate::Overflow) |
+//! | [`SlowSubscriber`](crate::Reason::SlowSubscriber) | `a subscriber was too slow` | [`Overflow`](crate::Overflow) `Disconnect` or `LetGo` is set; make the subscriber faster, or set another one |
 //!
 //! # Why there is no connection: `ConnectFailure`
 //!
@@ -215,6 +215,7 @@
 //! |---|---|
 //! | `no subscriber wants … yet; it is kept for one` | nothing, if one subscribes later; else the name of the event, or the namespace |
 //! | `… discarded that no subscriber wanted, the last one is …` | the same |
+//! | `no subscriber wants …; the event is discarded` | the same: there are subscribers, and none for this event |
 //! | `the event … is no …: …` | the type does not fit the arguments: [`Undecodable`](crate::Undecodable) has the event |
 //! | `… is too slow: those that come now are discarded, and … kept for it` | [`guide::actors`](crate::guide::actors) |
 //! | `… was too slow, and missed …` | the same; [`Lagged`](crate::Lagged) tells the subscriber |

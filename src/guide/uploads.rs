@@ -2,9 +2,9 @@
 //!
 //! (This module is a page to read; it has no items.)
 //!
-//! A server takes messages up to a limit: 1 MB by default with the official server, 100 kB with socketioxide. A
-//! larger one is refused with [`EmitError::PayloadTooLarge`](crate::EmitError::PayloadTooLarge) or, by servers that do not
-//! tell their limit, ends the connection. And while a large message is on its way, no other one gets through,
+//! A server takes messages up to a limit: 1 MB by default with the official server; socketioxide announces 100 kB
+//! (see [`max_payload`](crate::ClientBuilder::max_payload)). A larger one fails with
+//! [`EmitError::PayloadTooLarge`](crate::EmitError::PayloadTooLarge) or, if the server announces no limit, ends the connection. And while a large message is on its way, no other one gets through,
 //! not even a heartbeat. So a file goes in pieces, each of which asks for an answer:
 //!
 //! ```no_run
@@ -47,10 +47,10 @@
 //! # }
 //! ```
 //!
-//! * **Progress is what the server has**, not what lies in a buffer of the system.
+//! * **Progress** counts what the server has, not what lies in a buffer of the system.
 //! * **The window holds a slow line back**: no more than four pieces wait. Other events go between them.
 //! * **If the connection is lost**, the pieces under way fail with
 //!   [`AckError::Disconnected`](crate::AckError::Disconnected), and the application can ask the server where to go on. Or they are sent
-//!   [again](crate::AckRequest::retries): then each may arrive twice. It says where it belongs, so a server that writes it at
-//!   its place needs nothing more; with retries in order, [`retry_window`](crate::ClientBuilder::retry_window) sets how many are under way.
+//!   [again](crate::AckRequest::retries): then each may arrive twice. A piece has its offset, so a server that writes it
+//!   there needs nothing more; with retries in order, [`retry_window`](crate::ClientBuilder::retry_window) sets how many are under way.
 //! * **By polling**, an attachment is a third larger (base64); keep pieces small.

@@ -1,4 +1,6 @@
-//! Seeing what goes over the wire. (This module is a page to read; it has no items.)
+//! Seeing what goes over the wire.
+//!
+//! (This module is a page to read; it has no items.)
 //!
 //! The log says how a connection fares, but not what is in the messages. A [`Tap`](crate::tap::Tap) gets all of it: a
 //! [`Record`](crate::tap::Record) of each message in both directions, and of each change of the connection.
@@ -18,8 +20,8 @@
 //! #1 session 1: < open, 118 bytes: {"maxPayload":1000000,"pingInterval":25000,"pingTimeout":20000,"upgrades":[]}
 //! #2 session 1: > connect /, 2 bytes
 //! #3 session 1: < connect /, 32 bytes
-//! #4 session 1: > event / "order" ack 0, 16 bytes: ["order","tea"]
-//! #5 session 1: < ack / "order" ack 0 after 1.36ms, 6 bytes: [17]
+//! #4 session 1: > event / "order" ack 0, 18 bytes: ["order","tea"]
+//! #5 session 1: < ack / "order" ack 0 after 1.36ms, 7 bytes: [17]
 //! ```
 //!
 //! Or watch in a browser, with filters, search, latencies and a form to emit:
@@ -44,7 +46,7 @@
 //! # In a file
 //!
 //! [`Tap::lines`](crate::tap::Tap::lines) writes records as lines of JSON, and [`read`](crate::tap::read) reads them. The example
-//! `sio` does that with `--record FILE`. Which events took longest to be answered:
+//! `sio` does that with `--record FILE`. This prints the slowest answers:
 //!
 //! ```no_run
 //! use std::{fs::File, io::BufReader};
@@ -63,14 +65,14 @@
 //! # }
 //! ```
 //!
-//! # What is in a record
+//! # A record
 //!
-//! | | |
+//! | field | |
 //! |---|---|
 //! | `number`, `time` | its place among the records of the client, and the time of day |
 //! | `session` | counts the handshakes; the id of the session is not shown |
 //! | `kind`, `direction` | [what](crate::tap::Kind) happened; from the server or to it |
-//! | `namespace`, `name`, `ack` | of the packet |
+//! | `namespace`, `name`, `ack` | the namespace, the event, and the id of the answer that it asks for |
 //! | `answers`, `latency` | of an answer: the record of its event, and the time since |
 //! | `size`, `attachments` | the bytes of the message; how many attachments it has |
 //! | `text` | the data in JSON, up to 400 bytes unless [`text`](crate::tap::Tap::text) says otherwise |
@@ -78,9 +80,9 @@
 //! Credentials, headers, queries, and ids of sessions are in no record. The arguments of events are in the text: if these
 //! are secrets, use `text(0)`.
 //!
-//! With polling, each packet is told by itself, not each request. Pings of the websocket layer are not told.
+//! With polling, each packet has a record, not each request. Pings of the websocket layer have none.
 //!
-//! # What it costs
+//! # Cost
 //!
-//! Nothing without a tap. With one, each message is read a second time, and costs some microseconds. The function is called on
-//! the arbiter of the client, before the client goes on. So it must not block: a slow file belongs behind a thread.
+//! Without a tap, nothing. With one, each message is read a second time, and costs some microseconds. The function is called on
+//! the arbiter of the client, before the client goes on. So it must not block: write to a slow file on a thread of its own.

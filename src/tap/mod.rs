@@ -1,15 +1,15 @@
 //! Seeing what goes over the wire.
 //!
 //! A [`Tap`] is a function that gets a [`Record`] of each message of a connection, in both directions, and of each
-//! change: dialling, the handshake, an upgrade, a loss with its reason, the next attempt. It only looks on. A page
-//! of its own, [`guide::wire`](crate::guide::wire), shows how it is used.
+//! change: dialling, the handshake, an upgrade, a loss with its reason, the next attempt. It changes nothing.
+//! [`guide::wire`](crate::guide::wire) shows how it is used.
 //!
 //! * [`Recording`] keeps the last records in memory, and can log them when something goes wrong.
 //! * [`Tap::lines`] writes them to a file or anything else, and [`read`] reads them back.
 //! * The example `inspector` shows them in a browser.
 //!
-//! **Secrets.** Credentials, headers, queries and the ids of sessions are in no record: requests to join and the
-//! answers to them have no text, nor have messages that cannot be read. The arguments of events are in the text, up to
+//! **Secrets.** Credentials, headers, queries and the ids of sessions are in no record: requests to join, the
+//! consent of the server, and messages that cannot be read have no text. A refusal has that of the server. The arguments of events are in the text, up to
 //! its [limit](Tap::text), whatever they are.
 //!
 //! A client without a tap pays nothing for it; one with a tap pays for the record, some microseconds for each message.

@@ -151,7 +151,7 @@ pub struct Record {
     /// [limit](super::Tap::text) of the tap.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub text: String,
-    /// The text was longer.
+    /// Whether the text was cut.
     #[serde(default, skip_serializing_if = "is_false")]
     pub is_cut: bool,
 }

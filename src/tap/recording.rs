@@ -44,8 +44,8 @@ struct Kept {
 }
 
 impl Recording {
-    /// An empty one with these bounds: `records`, and `bytes` of memory that they hold together. A record that
-    /// is larger than all of that is dropped.
+    /// An empty recording of at most this many `records`, which hold at most this many `bytes` of memory together. A
+    /// record that is larger is dropped.
     pub fn new(records: usize, bytes: usize) -> Self {
         let kept = Kept {
             records: VecDeque::new(),
@@ -58,10 +58,10 @@ impl Recording {
         Self { kept: Arc::new(Mutex::new(kept)), dump: 0 }
     }
 
-    /// Logs up to this number of records, each as a warning of 600 bytes at most, when something goes
-    /// [wrong](super::Kind::is_bad): those that came since the last time. **The texts of events are in them**,
-    /// unless the tap [keeps none](Tap::text). Of many times in a row, ten are logged, and then
-    /// one in ten seconds. It holds for taps that are made of this handle. Default: 0.
+    /// When something goes [wrong](super::Kind::is_bad), logs the records that came since the last time: up to this
+    /// number of the newest, each as a warning of 600 bytes at most. **The texts of events are in them**, unless the tap
+    /// [keeps none](Tap::text). If it happens again and again, ten dumps are logged, and then one in ten seconds. It
+    /// applies to taps made from this handle. Default: 0.
     #[must_use]
     pub fn dump(mut self, records: usize) -> Self {
         self.dump = records;
@@ -97,15 +97,15 @@ impl Recording {
         self.kept().records.iter().cloned().collect()
     }
 
-    /// Those from this [number](Record::number) on, to go on where the last look has ended. It is for the recording of
-    /// one client, whose numbers grow.
+    /// The records from this [number](Record::number) on, to continue after the last one read. It is for the recording
+    /// of one client, whose numbers grow.
     pub fn since(&self, number: u64) -> Vec<Record> {
         let kept = self.kept();
         let start = kept.records.partition_point(|record| record.number < number);
         kept.records.range(start..).cloned().collect()
     }
 
-    /// All of them, which are kept no longer.
+    /// Removes all records, and returns them.
     pub fn take(&self) -> Vec<Record> {
         let mut kept = self.kept();
         kept.bytes = 0;
@@ -113,7 +113,7 @@ impl Recording {
         std::mem::take(&mut kept.records).into()
     }
 
-    /// The number of records that were dropped, as there was no room.
+    /// The number of records that were dropped for want of room.
     pub fn dropped(&self) -> u64 {
         self.kept().dropped
     }
