@@ -133,7 +133,7 @@
 //!
 //! The [policy](crate::Reconnect::retry) decides by the [`Reason`](crate::Reason) which column holds.
 //! [`shutdown`](crate::Client::shutdown) sends the buffered events, waits for answers until its
-//! deadline, and reports how many events were sent, answered and dropped, and how many are in doubt.
+//! deadline, and reports how many events were sent, answered and dropped, and how many are unknown: sent, without an answer.
 //!
 //! # Numbers
 //!

@@ -88,5 +88,5 @@
 //!
 //! * Attachments cannot be read behind `#[serde(flatten)]`, `#[serde(tag = …)]` and `#[serde(untagged)]`: see
 //!   [`payload`](crate::payload).
-//! * An attachment that is kept keeps the memory of its message: [`Payload::detach`](crate::Payload::detach).
+//! * With msgpack, an attachment that is kept keeps its whole message in memory: [`Payload::detach`](crate::Payload::detach).
 //! * `emit("x", Value::Null)` has one argument, null. For `serde_json::Value::Null` write `None::<()>`: serde cannot tell it from `()`.

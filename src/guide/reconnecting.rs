@@ -31,16 +31,16 @@
 //! # }
 //! ```
 //!
-//! # What happens
+//! # What happens by default
 //!
-//! | | |
+//! | event | reaction |
 //! |---|---|
 //! | the network or the server is gone | tried again, with delays of 1 s, 2 s, 4 s, 5 s, each ± 50 % |
 //! | the server calls `socket.disconnect()`, or refuses | not tried again, as in the official client; the policy can say otherwise |
-//! | the server answers with `Retry-After` | the client waits that long |
-//! | a TLS failure, a proxy that refuses | tried with the longest delay: somebody has to do something |
+//! | the server answers with `Retry-After` | the client waits that long, an hour at most |
+//! | a TLS failure, a proxy that refuses | tried again, each time after the longest delay |
 //! | many clients of one process lose the same server | at most 100 attempts a second together ([`DialLimiter`](crate::DialLimiter)) |
-//! | the machine wakes up after it was suspended | noticed at once, and connected anew |
+//! | the machine wakes up after it was suspended | noticed within seconds, or with the next emit, and connected anew |
 //!
 //! # Watching it
 //!
@@ -64,11 +64,11 @@
 //!
 //! # What is lost
 //!
-//! | | default | to lose nothing |
+//! | what | default | to lose nothing |
 //! |---|---|---|
 //! | events to the server that wait | kept, in order | – |
 //! | events to the server that were just written | perhaps lost: [`Stats::in_doubt`](crate::Stats::in_doubt) | [`retries`](crate::ClientBuilder::retries) with [message ids](crate::ClientBuilder::message_ids) |
-//! | events of the server meanwhile | lost | connection state recovery, switched on at the server (4.6 and later). Here nothing has to be set |
+//! | events of the server meanwhile | lost | connection state recovery, switched on at the server (4.6 and later); nothing to set in the client |
 //! | the session, when this process restarts | lost | [`hand_over`](crate::Client::hand_over) and [`resume`](crate::ClientBuilder::resume) |
 //!
 //! The page on [delivery](crate::guide::delivery) has the guarantees, and what each one costs. `Ready` comes after each connection: do
@@ -76,7 +76,7 @@
 //!
 //! # Waiting for the first connection, or not
 //!
-//! | | |
+//! | call | |
 //! |---|---|
 //! | [`start`](crate::ClientBuilder::start) | returns at once; for services that come up while the server is away |
 //! | [`connect`](crate::ClientBuilder::connect) | waits until it is joined; ends early when the failure will not go away, or after three attempts |

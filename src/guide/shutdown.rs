@@ -16,7 +16,7 @@
 //!     client.socket().listen("price").call(|event| println!("{}", event.name()));
 //!     actix_rt::signal::ctrl_c().await?;
 //!     let report = client.shutdown(Duration::from_secs(5)).await;
-//!     eprintln!("sent {}, in doubt {}, lost {}", report.sent, report.unknown, report.dropped);
+//!     eprintln!("sent {}, unanswered {}, dropped {}", report.sent, report.unknown, report.dropped);
 //!     Ok(())
 //! }
 //! ```

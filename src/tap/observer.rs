@@ -412,7 +412,7 @@ fn handshake(json: &str) -> String {
     Value::Object(shown.collect::<Map<_, _>>()).to_string()
 }
 
-/// As much of a text as fits into so many bytes.
+/// As much of a text as fits into this many bytes.
 fn cut(text: &str, bytes: usize) -> &str {
     let end = (0..=bytes.min(text.len())).rev().find(|&end| text.is_char_boundary(end));
     end.and_then(|end| text.get(..end)).unwrap_or_default()

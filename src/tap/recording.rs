@@ -140,7 +140,7 @@ impl Kept {
         }
     }
 
-    /// Up to so many of those that have come since the last time.
+    /// Up to `wanted` of the newest records that have come since the last time.
     fn take_fresh(&mut self, wanted: usize) -> Vec<Record> {
         let count = std::mem::take(&mut self.fresh).min(wanted).min(self.records.len());
         let start = self.records.len().saturating_sub(count);
