@@ -46,7 +46,7 @@ impl fmt::Display for Excerpt<'_> {
     }
 }
 
-/// Writes on one line, and not more than so many characters and bytes.
+/// Writes on one line, up to a number of characters and of bytes.
 pub(crate) struct Cut<'a, W: ?Sized> {
     out: &'a mut W,
     characters: usize,
@@ -55,7 +55,7 @@ pub(crate) struct Cut<'a, W: ?Sized> {
 }
 
 impl<'a, W: fmt::Write + ?Sized> Cut<'a, W> {
-    /// To so many bytes.
+    /// To this many bytes.
     pub(crate) fn to(bytes: usize, out: &'a mut W) -> Self {
         Self { out, characters: usize::MAX, bytes, is_over: false }
     }

@@ -20,7 +20,8 @@
 //!
 //! A server does one of two things: it refuses the request to join ([`Reason::Refused`](crate::Reason::Refused)), or it ends the
 //! session in the middle ([`Reason::ServerDisconnect`](crate::Reason::ServerDisconnect)). After both, a client stops by default, as the official one
-//! does: with the same token, it would be refused again. A provider and a policy make it go on:
+//! does: with the same token, it would be refused again. A provider and a policy make it go on
+//! (`kept` and `fetch` are the application's own: they read the stored token, and get a new one):
 //!
 //! ```no_run
 //! use actix_socketio::{Client, JoinContext, Reason, Reconnect, Retry};
@@ -59,9 +60,9 @@
 //!   [`connect_timeout`](crate::ClientBuilder::connect_timeout)). It runs on the arbiter of the client, and must not block it.
 //! * **Many namespaces** are joined at the same time, so a provider is called several times at once. If each call would
 //!   fetch a token, share the request: keep a [`Shared`](futures::future::Shared) future of it.
-//! * **A refusal that no token mends**, such as an account that is closed: the data of the refusal tells
-//!   ([`Refusal`](crate::Refusal)). The policy sees it and can return [`Retry::Stop`](crate::Retry::Stop).
-//! * **Before it expires.** A client that knows when can call [`disconnect`](crate::Socket::disconnect) and
+//! * **A refusal that no token mends**, such as an account that is closed: the data of the [refusal](crate::Refusal) tells.
+//!   The policy sees it and can return [`Retry::Stop`](crate::Retry::Stop).
+//! * **Before it expires.** An application that knows the time can call [`disconnect`](crate::Socket::disconnect) and
 //!   [`connect`](crate::Socket::connect) at a quiet moment; emitted events wait in the meantime.
 //!
 //! A server that checks the **header** of the request to connect answers with status 401 or 403

@@ -45,7 +45,7 @@ enum What {
 enum Operation {
     /// The owner, and what it subscribes to.
     Subscribe(u64, What),
-    /// The call with this number in a row, as far as there are so many.
+    /// The call with this number in a row, if there is one.
     Cancel(usize),
     Event(&'static str),
     Ready,

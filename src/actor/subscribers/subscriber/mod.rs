@@ -4,7 +4,7 @@
 //! `try_send`. When it is full, one message goes in with `send`, past the bound, and its response
 //! is the sign that the actor has handled all before it; until then, messages wait here. So a
 //! mailbox holds what its actor allows and one more, and nobody has to poll it. It is also full when
-//! it has [so many bytes](MAX_UNCOUNTED), and what is in a full one counts for the window.
+//! it has a [number of bytes](MAX_UNCOUNTED), and what is in a full one counts for the window.
 //!
 //! What waits is bounded: events by the window of the Connection, which has them
 //! [shed](Subscriber::shed); life-cycle messages, which come without end while a server cannot be

@@ -337,7 +337,7 @@ async fn an_actor_that_drops_its_response_is_not_dead() {
     assert_eq!(*heard.borrow(), 100);
 }
 
-/// An event with so many bytes.
+/// An event with this many bytes.
 fn large(bytes: usize) -> Notice {
     let payload = encode_event("large", &"x".repeat(bytes)).unwrap();
     Notice::Event(Event { namespace: "/".into(), payload, answer: None, is_recoverable: false })
