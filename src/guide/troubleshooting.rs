@@ -219,6 +219,11 @@
 //! | `the event … is no …: …` | the type does not fit the arguments: [`Undecodable`](crate::Undecodable) has the event |
 //! | `… is too slow: those that come now are discarded, and … kept for it` | [`guide::actors`](crate::guide::actors) |
 //! | `… was too slow, and missed …` | the same; [`Lagged`](crate::Lagged) tells the subscriber |
+//! | `left, since a subscriber is too slow` | [`Overflow::Disconnect`](crate::Overflow::Disconnect) is set; [`connect`](crate::Socket::connect) joins again |
+//! | `let go of, since a subscriber is too slow` | nothing: [`Overflow::LetGo`](crate::Overflow::LetGo) is set, and the namespace is joined again |
+//! | `gave up after … attempts: …` | the reason is one above; [`attempts`](crate::Reconnect::attempts) are used up |
+//! | `the server reports an error: …` | as the text says: [`ServerError`](crate::ServerError) has its data |
+//! | `the middleware …` | one of yours panicked: its event is refused or dropped |
 //! | `… is gone: it has stopped, or panicked; … events for it are lost` | the actor: did it panic? |
 //! | `the function for … panicked` | the panic, which is printed above the line. The function is not called again |
 //! | `the arbiter of this client was blocked for … ms or more` | [an arbiter of its own](crate::guide::actors) for what blocks |
