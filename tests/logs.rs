@@ -150,7 +150,7 @@ async fn each_line_begins_with_the_name_of_its_client_and_namespace() {
             "/foo: the function for ",
             "/foo: the event \"wrong\" is no logs::Wrong",
             "/foo: the filter of a bridge panicked",
-            "/unknown: not joined: ",
+            "/unknown: not joined: the server refused: \"Invalid namespace\"; no further attempt",
             ": connection ended: ",
             ": the policy for reconnecting panicked",
             "/foo: disconnected: ",

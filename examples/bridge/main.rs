@@ -222,7 +222,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
     // No page leaves by itself.
     .shutdown_timeout(1)
     .bind(("127.0.0.1", port))
-    .map_err(|error| format!("it cannot listen on port {port}: {error}"))?;
+    .map_err(|error| format!("it cannot listen on port {port}: {error}; PORT is another one"))?;
     for address in server.addrs() {
         println!("http://{address}");
     }

@@ -143,7 +143,9 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
         Some(url) => url.clone(),
         None => demo::start()?,
     };
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, options.port))?;
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, options.port)).map_err(|error| {
+        format!("it cannot listen on port {}: {error}; --port is another one", options.port)
+    })?;
     let port = listener.local_addr()?.port();
     // Pages must not hold the client up.
     let arbiter = Arbiter::new();

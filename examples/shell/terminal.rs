@@ -3,6 +3,7 @@
 use std::{
     io::{self, IsTerminal as _, Read as _, Write as _},
     thread,
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -13,6 +14,9 @@ use crate::wire::{PIECE, Size};
 
 /// Pieces of input that wait for the server. When they are that many, no more is read.
 const WAITING: usize = 4;
+
+/// After this time, the shell is told again that the input has ended.
+const EOF_AGAIN: Duration = Duration::from_secs(1);
 
 /// The terminal without modes of its own: every key goes to the remote shell. Dropping this brings the modes back.
 pub(crate) struct RawMode(Termios);
@@ -82,8 +86,12 @@ pub(crate) fn input() -> (mpsc::Receiver<Bytes>, oneshot::Receiver<()>) {
             }
         }
         // The end of a file is a control character to a terminal. Behind an open line, the first one ends only that.
-        let end: &[u8] = if is_line_open { b"\x04\x04" } else { b"\x04" };
-        sender.blocking_send(Bytes::from_static(end)).ok();
+        let mut end: &[u8] = if is_line_open { b"\x04\x04" } else { b"\x04" };
+        // Each one ends one reader. The first one may be lost, too: a shell that begins to edit lines forgets it.
+        while sender.blocking_send(Bytes::from_static(end)).is_ok() {
+            thread::sleep(EOF_AGAIN);
+            end = b"\x04";
+        }
     });
     (typed, escaped)
 }

@@ -3,7 +3,6 @@
 use std::{
     error::Error,
     fs::{self, File},
-    io::BufWriter,
     path::PathBuf,
     time::Duration,
 };
@@ -179,7 +178,8 @@ impl Connection {
         if let Some(path) = &self.record {
             let file = File::create(path)
                 .map_err(|error| format!("{} cannot be written: {error}", path.display()))?;
-            builder = builder.tap(Tap::lines(BufWriter::new(file)).text(usize::MAX));
+            // Without a buffer: each line is there to be read at once, also if the program is killed.
+            builder = builder.tap(Tap::lines(file).text(usize::MAX));
         }
         if let Some(seconds) = self.connect_timeout {
             builder = builder.connect_timeout(Duration::from_secs_f64(seconds));

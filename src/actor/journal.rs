@@ -136,8 +136,7 @@ impl Journal {
         if said.iter().all(|words| shown.contains(&beginning(words))) {
             said.clear();
         }
-        let words = said.join("\", then \"");
-        if words.is_empty() { words } else { format!(" (it says \"{words}\")") }
+        in_words(said)
     }
 
     /// Another attempt is to be made.
@@ -176,5 +175,26 @@ fn no_connection(url: &str, reason: &Reason) -> String {
     match reason {
         Reason::Connect(failure) => format!("no connection to {url}: {failure}"),
         reason => format!("no connection to {url}: {reason}"),
+    }
+}
+
+/// What a server has said. It is asked several times, once for each revision and each transport: what it
+/// repeats is told once.
+fn in_words(mut said: Vec<String>) -> String {
+    said.dedup();
+    let words = said.join("\", then \"");
+    if words.is_empty() { words } else { format!(" (it says \"{words}\")") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_server_repeats_is_told_once() {
+        let told = |said: &[&str]| in_words(said.iter().map(ToString::to_string).collect());
+        assert_eq!(told(&[]), "");
+        assert_eq!(told(&["no origin"; 3]), r#" (it says "no origin")"#);
+        assert_eq!(told(&["busy", "busy", "gone"]), r#" (it says "busy", then "gone")"#);
     }
 }

@@ -26,6 +26,7 @@ use crate::{
         credentials::Credentials,
         failure::Failure,
         held::Held,
+        journal::counted,
         messages::{FromConnection, FromNamespace},
         namespace_ref::{Admitted, NamespaceRef},
         publisher::Publisher,
@@ -178,13 +179,16 @@ impl Namespace {
                     if matches!(reason, Reason::ClientDisconnect | Reason::Shutdown) {
                         say!(log::Level::Debug, self.label(), "left before it was joined");
                     } else {
-                        repeated!(log::Level::Warn, self.label(), "not joined: {reason}");
+                        let next = self.outlook();
+                        repeated!(log::Level::Warn, self.label(), "not joined: {reason}{next}");
                     }
                     self.note_failure(&reason);
                     self.publisher.not_joined(reason, self.core.ended().is_some());
                 }
                 namespace::Event::Disconnected(reason) => {
-                    repeated!(log::Level::Info, self.label(), "disconnected: {reason}");
+                    let next = self.outlook();
+                    let level = if next.is_empty() { log::Level::Info } else { log::Level::Warn };
+                    repeated!(level, self.label(), "disconnected: {reason}{next}");
                     self.note_failure(&reason);
                     self.publisher.disconnected(reason, self.core.ended().is_none());
                 }
@@ -200,7 +204,8 @@ impl Namespace {
                     repeated!(
                         log::Level::Warn,
                         self.label(),
-                        "gave up after {attempts} attempts: {reason}"
+                        "gave up after {}: {reason}",
+                        counted(attempts, "attempt")
                     );
                     self.publisher.gave_up(attempts, reason);
                 }
@@ -234,9 +239,20 @@ impl Namespace {
                     repeated!(
                         log::Level::Warn,
                         name,
-                        "{size} bytes were not sent: the server takes {limit}"
+                        "{size} bytes were not sent: the server takes {limit} (its maxHttpBufferSize, or option max_payload)"
                     );
                 }
+            }
+        }
+    }
+
+    /// What the log says where the other side has ended the namespace for good.
+    fn outlook(&self) -> &'static str {
+        match self.core.ended() {
+            None | Some(Reason::ClientDisconnect | Reason::SlowSubscriber) => "",
+            Some(reason) if reason.is_final() => "",
+            Some(_) => {
+                "; no further attempt (Reconnect::retry decides, Socket::connect joins again)"
             }
         }
     }
@@ -379,12 +395,13 @@ impl Namespace {
     /// Nothing will be sent any more.
     fn discard_rest(&mut self) {
         let ended = self.core.ended().cloned().unwrap_or(Reason::Shutdown);
-        let lost = self.core.take_unsent(&EmitError::Closed(ended)).len();
+        let lost = self.core.take_unsent(&EmitError::Closed(ended.clone())).len();
         self.publish();
         self.publisher.discard_early_events();
         self.counters.add_namespace(self.core.tally());
         if lost > 0 {
-            repeated!(log::Level::Warn, self.label(), "{lost} buffered events were never sent");
+            let lost = counted(lost, "buffered event");
+            repeated!(log::Level::Warn, self.label(), "{lost} never sent: {ended}");
         }
     }
 

@@ -182,13 +182,16 @@ pub enum StartError {
     },
 }
 
-/// What most often is wrong with a namespace that the server does not know.
+/// What most often is wrong where the server refuses.
 fn advice(namespace: &str, error: &ReadyError) -> &'static str {
     match error {
         ReadyError::Ended(Reason::Refused(refusal))
             if refusal.message() == "Invalid namespace" && namespace != "/" =>
         {
             " (a path in the URL is a namespace; the path of the request is the option path)"
+        }
+        ReadyError::Ended(Reason::Refused(refusal)) if refusal.message() != "Invalid namespace" => {
+            " (a middleware of the server says so; a token goes into the option auth, for / of a server 1.x or 2.x into query or header)"
         }
         _ => "",
     }
@@ -242,7 +245,12 @@ mod tests {
             assert_eq!(text(namespace, reason), shown);
         };
         plain("/", &unknown);
-        plain("/a", &refused("wrong password"));
+        let stale = text("/a", &refused("wrong password"));
+        assert!(
+            stale.contains(": the server refused: \"wrong password\" (a middleware"),
+            "{stale}"
+        );
+        assert!(stale.contains("a token goes into the option auth"), "{stale}");
         plain("/a", &Reason::JoinTimeout);
     }
 }

@@ -3,11 +3,13 @@
 //! (This module is a page to read; it has no items.)
 //!
 //! The scheme of the URL decides: `http` and `ws` mean the same, and so do `https` and `wss`, which
-//! speak TLS. A server with a public certificate needs nothing else.
+//! speak TLS. A server with a public certificate needs nothing else. Where the table says `Tls`, it is the type of that name in
+//! the module `actix_socketio::tls`, for the option `ClientBuilder::tls`.
 //!
 //! | situation | option | without it, the error says |
 //! |---|---|---|
 //! | the certificate comes from an authority of your own | `Tls::add_ca_file`, `Tls::add_ca_pem` | [`UnknownIssuer`](crate::TlsFailure::UnknownIssuer) |
+//! | you make a certificate for development | `openssl req -x509 -newkey rsa:2048 -nodes -keyout key.pem -out cert.pem -subj /CN=mine -addext subjectAltName=DNS:localhost -addext basicConstraints=critical,CA:FALSE`, and `Tls::add_ca_file("cert.pem")` | [`UnknownIssuer`](crate::TlsFailure::UnknownIssuer), or [`Certificate`](crate::TlsFailure::Certificate) without `CA:FALSE` |
 //! | only your own authority is to be trusted | `Tls::only_added_cas` | – |
 //! | the certificate has another name than the URL | `Tls::server_name` | [`WrongName`](crate::TlsFailure::WrongName), with the names in it |
 //! | the server wants a certificate of the client | `Tls::client_certificate` | [`CertificateRequired`](crate::TlsFailure::CertificateRequired), or [`Refused`](crate::TlsFailure::Refused) with `HandshakeFailure` before TLS 1.3; a server on Node.js may close the connection over a certificate without a word ([`NoAnswer`](crate::ConnectFailure::NoAnswer)) |
@@ -56,7 +58,7 @@
 //! ```
 //!
 //! With fallbacks, a failure to connect goes on to the next server at once. If all fail, the error names each
-//! of them, as in "a.example: the server did not answer in time; b.example: …".
+//! of them, as in "a.example: the server cannot be reached: …; b.example: …".
 //!
 //! ```
 //! use actix_socketio::Client;

@@ -35,14 +35,14 @@
 //! | [`Shutdown`](crate::Reason::Shutdown) | `the client was shut down, or its last handle was dropped` | if that was not intended: keep a [`Client`](crate::Client) or [`Socket`](crate::Socket). A `Subscription` does not keep the connection alive |
 //! | [`ServerDisconnect`](crate::Reason::ServerDisconnect) | `the server disconnected this client` | the server called `socket.disconnect()`: its log says why. If it does that when a token expires: [`guide::credentials`](crate::guide::credentials) |
 //! | [`Refused`](crate::Reason::Refused) | `the server refused: …` | the text is the server's: `Invalid namespace` is a wrong namespace, others come from its middleware, most often for a missing or stale token ([`auth`](crate::ClientBuilder::auth)). [`Refusal::decode`](crate::Refusal::decode) has its data |
-//! | [`JoinTimeout`](crate::Reason::JoinTimeout) | `the server did not answer the request to join in time` | a middleware of the server that never calls `next()`; or the [`parser`](crate::ClientBuilder::parser) is another one; or it is slow: [`join_timeout`](crate::ClientBuilder::join_timeout) |
+//! | [`JoinTimeout`](crate::Reason::JoinTimeout) | `the server did not answer the request to join in time: …` | a middleware of the server that never calls `next()`; or the [`parser`](crate::ClientBuilder::parser) is another one; or it is slow: [`join_timeout`](crate::ClientBuilder::join_timeout) |
 //! | [`PingTimeout`](crate::Reason::PingTimeout) | `no heartbeat from the server in time` | the network is gone, the server hangs, or this machine was asleep. Nothing to do if it is rare |
 //! | [`TransportClose`](crate::Reason::TransportClose) | `the connection was closed…` | the server has ended, or a balancer closes idle connections: [`guide::getting_through`](crate::guide::getting_through). Right behind an emit: the event breaks a rule or limit of the server (size, number of attachments) |
 //! | [`ServerShutdown`](crate::Reason::ServerShutdown) | `the server shuts down or restarts` | nothing |
 //! | [`TransportError`](crate::Reason::TransportError) | `the connection failed: …` | the network; with polling also a status, such as 504 of a balancer whose timeout is shorter than the heartbeat |
 //! | [`SessionUnknown`](crate::Reason::SessionUnknown) | `the server does not know the session: …` | several servers behind one address: sticky sessions at the balancer, or [`transports([Transport::WebSocket])`](crate::ClientBuilder::transports) |
-//! | [`TooLargeForServer`](crate::Reason::TooLargeForServer) | `the server refused a message as too large` | a larger `maxHttpBufferSize` at the server, or [pieces](crate::guide::uploads) |
-//! | [`TooLarge`](crate::Reason::TooLarge) | `the server sent a message of more than … bytes` | [`max_message_size`](crate::ClientBuilder::max_message_size) |
+//! | [`TooLargeForServer`](crate::Reason::TooLargeForServer) | `the server refused a message as too large: …` | a larger `maxHttpBufferSize` at the server, or [pieces](crate::guide::uploads) |
+//! | [`TooLarge`](crate::Reason::TooLarge) | `the server sent a message of more than … bytes (option max_message_size)` | [`max_message_size`](crate::ClientBuilder::max_message_size) |
 //! | [`Protocol`](crate::Reason::Protocol) | `the server broke the protocol: …` | often the other [`parser`](crate::ClientBuilder::parser), or something on the way that is no Socket.IO server. The text is a [`ProtocolError`](#a-broken-protocol-protocolerror) |
 //! | [`Connect`](crate::Reason::Connect) | `no connection: …` | see the next table |
 //! | [`Provider`](crate::Reason::Provider) | `a provider of the application failed: …` | the text is that of your own `auth_with`, `headers_with` or `query_with` |
@@ -56,7 +56,7 @@
 //! |---|---|---|
 //! | [`Unreachable`](crate::ConnectFailure::Unreachable) | `the server cannot be reached: …` | does it run, on this host and port? In a container, `localhost` is the container. A firewall may refuse, too |
 //! | [`UnknownHost`](crate::ConnectFailure::UnknownHost) | `the host is not known: …` | the name in the URL, or the DNS |
-//! | [`TimedOut`](crate::ConnectFailure::TimedOut) | `the server did not answer in time` | a firewall that drops packets, a host that is down, or a [proxy](crate::ClientBuilder::proxy) that is needed; [`connect_timeout`](crate::ClientBuilder::connect_timeout) if it is slow |
+//! | [`TimedOut`](crate::ConnectFailure::TimedOut) | `the server did not answer in time: …` | another [`path`](crate::ClientBuilder::path) than the server has: one on Node.js may then not answer at all; a firewall that drops packets, a host that is down, or a [proxy](crate::ClientBuilder::proxy) that is needed; [`connect_timeout`](crate::ClientBuilder::connect_timeout) if it is slow |
 //! | [`NoAnswer`](crate::ConnectFailure::NoAnswer) | `the server closed the connection without an answer: …` | the port belongs to another service, the [`path`](crate::ClientBuilder::path) is wrong, or the URL has `http` where the server speaks TLS |
 //! | [`Tls`](crate::ConnectFailure::Tls) | `…` | see [TLS](#tls) |
 //! | [`Proxy`](crate::ConnectFailure::Proxy) | `the proxy … …` | see [Proxies](#proxies) |
@@ -76,12 +76,12 @@
 //! | status | what to do |
 //! |---|---|
 //! | 200 | a web page answers: the [`path`](crate::ClientBuilder::path), or the port |
-//! | 301, 302, 307, 308 | the URL of the redirect, often `https`: redirects are not followed |
+//! | 301, 302, 307, 308 | use the URL of the redirect, often `https`: redirects are not followed |
 //! | 401, 403 | a header that the server, or a gateway before it, wants: [`bearer_auth`](crate::ClientBuilder::bearer_auth), [`basic_auth`](crate::ClientBuilder::basic_auth), [`headers_with`](crate::ClientBuilder::headers_with). A token in `auth` is sent later, and not seen by a gateway |
 //! | 404, 405, 426 | the [`path`](crate::ClientBuilder::path): `/socket.io/` unless the server sets another |
 //! | 407 | a proxy on the way wants credentials: [`guide::getting_through`](crate::guide::getting_through) |
 //! | 429 | nothing: the client waits as long as the server says |
-//! | 502, 503, 504 | nothing, as the client tries again: the balancer has no server to pass the request on to |
+//! | 502, 503, 504 | nothing, as the client tries again: the balancer has no server to pass the request on to. If it lasts: is that server up? |
 //!
 //! ## Engine.IO
 //!
@@ -158,18 +158,18 @@
 //! |---|---|---|
 //! | [`ReservedName`](crate::EmitError::ReservedName) | `… is a reserved event name` | another name |
 //! | [`Encode`](crate::EmitError::Encode) | `the arguments cannot be serialised: …` | your `Serialize`; a map needs keys that are text |
-//! | [`Full`](crate::EmitError::Full) | `the buffer for outgoing events is full` | await what `emit` returns; [`send_buffer`](crate::ClientBuilder::send_buffer), [`pending_acks`](crate::ClientBuilder::pending_acks). The error has the event |
+//! | [`Full`](crate::EmitError::Full) | `the buffer for outgoing events is full: …` | await what `emit` returns; [`send_buffer`](crate::ClientBuilder::send_buffer), [`pending_acks`](crate::ClientBuilder::pending_acks). The error has the event |
 //! | [`Closed`](crate::EmitError::Closed) | `the namespace is closed: …` | the reason is one above; [`connect`](crate::Socket::connect) |
 //! | [`Offline`](crate::EmitError::Offline) | `the namespace is not joined` | [`Offline::Fail`](crate::Offline::Fail) or `volatile` asked for that |
-//! | [`Expired`](crate::EmitError::Expired) | `the event waited for too long` | its [`lifetime`](crate::Emit::lifetime), or its ack timeout, was over before the namespace was joined |
+//! | [`Expired`](crate::EmitError::Expired) | `the event waited for too long to be sent: …` | its [`lifetime`](crate::Emit::lifetime), or its ack timeout, was over before the namespace was joined |
 //! | [`Discarded`](crate::EmitError::Discarded) | `the event waited, and was discarded` | a later one with its key, or [`take_unsent`](crate::Socket::take_unsent) |
 //! | [`Middleware`](crate::EmitError::Middleware) | `a middleware stopped the event: …` | the text is that of your own middleware |
-//! | [`PayloadTooLarge`](crate::EmitError::PayloadTooLarge) | `a message of … bytes, and the server takes …` | [pieces](crate::guide::uploads), `maxHttpBufferSize` at the server; socketioxide announces 100 kB but takes more by websocket: [`max_payload`](crate::ClientBuilder::max_payload) |
+//! | [`PayloadTooLarge`](crate::EmitError::PayloadTooLarge) | `a message of … bytes, and the server takes … (…)` | [pieces](crate::guide::uploads), `maxHttpBufferSize` at the server; socketioxide announces 100 kB but takes more by websocket: [`max_payload`](crate::ClientBuilder::max_payload) |
 //! | [`TooManyAttachments`](crate::EmitError::TooManyAttachments) | `… attachments, and option max_attachments allows …` | fewer, or [`max_attachments`](crate::ClientBuilder::max_attachments) if the server takes more |
 //! | [`Unsendable`](crate::EmitError::Unsendable) | `the connection was lost each time that the event … was sent, …` | smaller: this server does not announce its limit |
 //! | [`NeverSent`](crate::AckError::NeverSent) | `never sent: …` | safe to ask again |
-//! | [`TimedOut`](crate::AckError::TimedOut) | `no answer in time` | does the handler of the server call its callback? It may have seen the event |
-//! | [`Disconnected`](crate::AckError::Disconnected) | `no answer: …` | it may have seen the event: [`retries`](crate::AckRequest::retries) |
+//! | [`TimedOut`](crate::AckError::TimedOut) | `no answer in time; …` | does the handler of the server call its callback? It may have seen the event |
+//! | [`Disconnected`](crate::AckError::Disconnected) | `no answer, and the server may have seen the event: …` | it may have seen the event: [`retries`](crate::AckRequest::retries) |
 //! | [`Unsendable`](crate::AckError::Unsendable) | `the connection was lost each time that the event … was sent, …` | as above |
 //! | [`Decode`](crate::AckError::Decode) | `unexpected answer: …` | the type: [which one reads which answer](crate::payload); [error-first answers](crate::Socket::emit_with_ack) are a pair |
 //! | [`NotAsked`](crate::AnswerError::NotAsked) | `the server did not ask for an answer` | [`wants_ack`](crate::Event::wants_ack) |
@@ -177,7 +177,7 @@
 //! | [`Encode`](crate::AnswerError::Encode) | `the answer cannot be serialised: …` | your `Serialize` |
 //! | [`Full`](crate::AnswerError::Full) | `the buffer for outgoing events is full` | answer later |
 //! | [`Closed`](crate::AnswerError::Closed) | `the session that the event came in has ended` | nothing: nobody waits for the answer |
-//! | [`PayloadTooLarge`](crate::AnswerError::PayloadTooLarge) | `a message of … bytes, and the server takes …` | a smaller answer |
+//! | [`PayloadTooLarge`](crate::AnswerError::PayloadTooLarge) | `a message of … bytes, and the server takes … (…)` | a smaller answer |
 //! | [`TooManyAttachments`](crate::AnswerError::TooManyAttachments) | `… attachments, and option max_attachments allows …` | fewer |
 //!
 //! # A broken protocol: `ProtocolError`
@@ -224,13 +224,14 @@
 //! | `gave up after … attempts: …` | the reason is one above; [`attempts`](crate::Reconnect::attempts) are used up |
 //! | `the server reports an error: …` | as the text says: [`ServerError`](crate::ServerError) has its data |
 //! | `the middleware …` | one of yours panicked: its event is refused or dropped |
-//! | `… is gone: it has stopped, or panicked; … events for it are lost` | the actor: did it panic? |
+//! | `… is gone: it has stopped, or panicked; … for it lost` | the actor: did it panic? |
 //! | `the function for … panicked` | the panic, which is printed above the line. The function is not called again |
 //! | `the arbiter of this client was blocked for … ms or more` | [an arbiter of its own](crate::guide::actors) for what blocks |
 //! | `auth is not sent: servers 1.x and 2.x take none for /` | [`query`](crate::ClientBuilder::query) or [`header`](crate::ClientBuilder::header) |
 //! | `the server has joined it twice` | nothing: the connection is replaced |
 //! | `lost right behind the event …, which is large` | smaller messages, or `maxHttpBufferSize` at the server |
-//! | `… buffered events were never sent` | the namespace has ended before: [`shutdown`](crate::Client::shutdown) with more time |
+//! | `… never sent: …` | the namespace ended before. With [`Shutdown`](crate::Reason::Shutdown): [`shutdown`](crate::Client::shutdown) with more time |
+//! | `…; no further attempt (Reconnect::retry decides, …` | the server has ended it, and by default that is for good: the [policy](crate::Reconnect::retry) can say otherwise |
 //! | `…'s certificate is not checked` | remove `danger_accept_any_certificate` |
 //! | `a value of the application … (when it was dropped: …)` | a `Drop` of yours panics |
 //!

@@ -36,7 +36,9 @@ pub enum AnswerError {
     Closed,
     /// The server would close the connection over a message of this size; see
     /// [`EmitError::PayloadTooLarge`](crate::EmitError::PayloadTooLarge). The event can be answered otherwise.
-    #[error("a message of {size} bytes, and the server takes {limit}")]
+    #[error(
+        "a message of {size} bytes, and the server takes {limit} (its maxHttpBufferSize, or option max_payload)"
+    )]
     PayloadTooLarge {
         /// The size of the answer's largest message, in bytes.
         size: u64,

@@ -349,7 +349,7 @@ mod tests {
         assert_eq!(told, failures(&[("a:1", dead()), ("b:2", closed)]));
         assert_eq!(
             told.to_string(),
-            "no connection: a:1: the server did not answer in time; b:2: the connection was closed"
+            "no connection: a:1: the server did not answer in time: is the path right (option path), or does a firewall drop packets?; b:2: the connection was closed"
         );
         bench.endpoints.begin_round();
         assert_eq!(bench.endpoints.told(&names, 0, dead()), failures(&[("a:1", dead())]));

@@ -37,7 +37,7 @@ pub enum EngineRefusal {
     /// Code 4, `Forbidden`: the server's `allowRequest` (`origins` before 3.0) does not let this client in. It
     /// decides by the headers, such as `Origin` and `Authorization`, and the query.
     #[error(
-        "it lets nobody in with these headers and query (code 4, Forbidden): does it want a header?"
+        "it lets nobody in with these headers and query (code 4, Forbidden): does it want a header? (options header, headers_with)"
     )]
     Forbidden,
     /// Code 5, `Unsupported protocol version`: the server speaks another revision of Engine.IO. By default, the

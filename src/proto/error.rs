@@ -26,10 +26,12 @@ pub enum EmitError {
     /// The namespace's buffer for outgoing events is full, or the [most
     /// events](crate::ClientBuilder::pending_acks) that may wait for an answer do so. It gives the
     /// event back, to be sent again with [`Socket::send`](crate::Socket::send) when there is room.
-    #[error("the buffer for outgoing events is full")]
+    #[error(
+        "the buffer for outgoing events is full: await what emit returns, or raise send_buffer or pending_acks"
+    )]
     Full(Emit),
     /// The namespace is neither joined nor being joined, for this reason.
-    #[error("the namespace is closed: {0}")]
+    #[error("the namespace is closed: {}{}", .0, rejoin(.0))]
     Closed(Reason),
     /// The namespace is not joined now, and the event may not wait. With
     /// [`Offline::Fail`](crate::Offline::Fail), `emit` returns this. For a
@@ -38,7 +40,7 @@ pub enum EmitError {
     Offline,
     /// The event waited longer for its namespace to be joined than its [lifetime](Emit::lifetime)
     /// or [`Offline`](crate::Offline) allows.
-    #[error("the event waited for too long")]
+    #[error("the event waited for too long to be sent: is the namespace joined (Socket::state)?")]
     Expired,
     /// The event waited and will not be sent: a [later one](Emit::latest) has replaced it, it was
     /// taken [out of the buffer](crate::Socket::take_unsent), or it is [volatile](Emit::volatile)
@@ -51,7 +53,9 @@ pub enum EmitError {
     /// The event is larger than the server accepts. Its handshake announces the limit
     /// (`maxHttpBufferSize` of official servers since 4.5; 1 MB by default), and it would close the
     /// connection.
-    #[error("a message of {size} bytes, and the server takes {limit}")]
+    #[error(
+        "a message of {size} bytes, and the server takes {limit} (its maxHttpBufferSize, or option max_payload)"
+    )]
     PayloadTooLarge {
         /// The size of the event's largest message (its text, or an attachment), in bytes.
         size: u64,
@@ -72,6 +76,11 @@ pub enum EmitError {
     /// that size, or with that many attachments. The event is not sent again.
     #[error("{0}")]
     Unsendable(Unsendable),
+}
+
+/// What opens a closed namespace, if anything does.
+fn rejoin(reason: &Reason) -> &'static str {
+    if reason.is_final() { "" } else { " (Socket::connect joins it again)" }
 }
 
 /// An event behind which the connection was lost each time. Only events of 64 KiB or more, or with
@@ -106,10 +115,12 @@ pub enum AckError {
     #[error("never sent: {0}")]
     NeverSent(EmitError),
     /// No answer came in time. The server may have seen the event. A late answer is dropped.
-    #[error("no answer in time")]
+    #[error(
+        "no answer in time; the server may have seen the event: does its handler call the callback?"
+    )]
     TimedOut,
     /// The session ended before the answer came. It is not known whether the server saw the event.
-    #[error("no answer: {0}")]
+    #[error("no answer, and the server may have seen the event: {0}")]
     Disconnected(Reason),
     /// The connection was lost twice right behind the event, with or without
     /// [retries](crate::AckRequest::retries): the server may not accept messages of that size, or

@@ -47,7 +47,9 @@ pub enum Reason {
     Refused(Refusal),
     /// The server did not answer the request to join within
     /// [`join_timeout`](crate::ClientBuilder::join_timeout).
-    #[error("the server did not answer the request to join in time")]
+    #[error(
+        "the server did not answer the request to join in time: does its middleware call next(), and is the parser right (option parser)?"
+    )]
     JoinTimeout,
     /// The heartbeat failed: the server, or the network on the way to it, is gone.
     #[error("no heartbeat from the server in time")]
@@ -70,11 +72,13 @@ pub enum Reason {
     SessionUnknown,
     /// The server closed the connection because a message exceeded its limit (close code 1009, or HTTP
     /// status 413 with polling; `maxHttpBufferSize` of the official server, 1 MB by default).
-    #[error("the server refused a message as too large")]
+    #[error(
+        "the server refused a message as too large: raise its maxHttpBufferSize, or send smaller ones"
+    )]
     TooLargeForServer,
     /// The server sent a message larger than
     /// [`max_message_size`](crate::ClientBuilder::max_message_size).
-    #[error("the server sent a message of more than {limit} bytes")]
+    #[error("the server sent a message of more than {limit} bytes (option max_message_size)")]
     TooLarge {
         /// The limit that was exceeded, in bytes.
         limit: usize,
@@ -229,12 +233,14 @@ pub enum ConnectFailure {
     #[error("the host is not known: {0}")]
     UnknownHost(String),
     /// No usable answer within [`connect_timeout`](crate::ClientBuilder::connect_timeout).
-    #[error("the server did not answer in time")]
+    #[error(
+        "the server did not answer in time: is the path right (option path), or does a firewall drop packets?"
+    )]
     TimedOut,
     /// The server, or something on the way to it, closed the connection without an answer. Usually
     /// the path is wrong, or the server expects `https`.
     #[error(
-        "the server closed the connection without an answer: is the path right, and is it http or https?"
+        "the server closed the connection without an answer: is the path right (option path), and is it http or https?"
     )]
     NoAnswer,
     /// There is no TLS session with the server (`https`, `wss`).
@@ -267,7 +273,7 @@ pub enum ConnectFailure {
     #[error("this server does not offer websockets (it says {}): allow HTTP long-polling with the option transports", Excerpt(.0))]
     NoWebsocket(String),
     /// The server's answer is not that of a Socket.IO server. The text may quote it.
-    #[error("not a Socket.IO server: {}", brief(.0))]
+    #[error("not a Socket.IO server: {}; are the port and the path right (option path)?", brief(.0))]
     Handshake(String),
     /// The handshake exceeds [`max_message_size`](crate::ClientBuilder::max_message_size).
     #[error("the handshake has more than {limit} bytes: is the option max_message_size too low?")]
@@ -320,9 +326,10 @@ fn words(says: Option<&str>) -> String {
 /// What can be done about a status.
 fn hint(status: u16) -> &'static str {
     match status {
-        300..=399 => ": redirects are not followed",
+        300..=399 => ": redirects are not followed; use the URL that it leads to",
         401 | 403 => ": does it want a header? (options header, headers_with)",
         200 | 404 | 405 | 426 => ": is the path right (option path), and is it a Socket.IO server?",
+        502..=504 => ": is the server behind the proxy or balancer up?",
         _ => "",
     }
 }
@@ -408,13 +415,14 @@ pub(crate) mod tests {
     #[test]
     fn a_status_is_shown_with_what_can_be_done_about_it() {
         for (statuses, remedy) in [
-            (&[301, 302, 308][..], ": redirects are not followed"),
+            (&[301, 302, 308][..], ": redirects are not followed; use the URL that it leads to"),
             (&[401, 403], ": does it want a header? (options header, headers_with)"),
             (
                 &[200, 404, 405, 426],
                 ": is the path right (option path), and is it a Socket.IO server?",
             ),
-            (&[400, 429, 500, 503], ""),
+            (&[502, 503, 504], ": is the server behind the proxy or balancer up?"),
+            (&[400, 429, 500], ""),
         ] {
             for &status in statuses {
                 let shown = ConnectFailure::status(status).to_string();

@@ -59,9 +59,17 @@ fn certificate(error: &CertificateError, name: &ServerName<'_>) -> TlsFailure {
         CertificateError::NotValidYetContext { not_before, .. } => {
             TlsFailure::NotYetValid { from: date(*not_before) }
         }
-        error => TlsFailure::Certificate(brief(error)),
+        error => match brief(error) {
+            text if text.contains("CaUsedAsEndEntity") => {
+                TlsFailure::Certificate(OF_AUTHORITY.to_owned())
+            }
+            text => TlsFailure::Certificate(text),
+        },
     }
 }
+
+/// The usual home-made certificate is refused, also where it is trusted. The error is one of a crate below rustls.
+const OF_AUTHORITY: &str = "it is one of an authority (CaUsedAsEndEntity), as `openssl req -x509` makes them: add -addext basicConstraints=critical,CA:FALSE";
 
 /// `DnsName("example.com")` is how rustls shows a name of a certificate.
 fn plain(name: &str) -> String {
@@ -127,6 +135,13 @@ mod tests {
                 certificate(CertificateError::NotValidYetContext { time: now, not_before: late }),
                 TlsFailure::NotYetValid { from: None },
                 "not valid yet; is the clock",
+            ),
+            (
+                certificate(CertificateError::Other(OtherError(std::sync::Arc::new(
+                    io::Error::other("CaUsedAsEndEntity"),
+                )))),
+                TlsFailure::Certificate(OF_AUTHORITY.to_owned()),
+                "CA:FALSE",
             ),
             (
                 certificate(CertificateError::Revoked),

@@ -555,7 +555,8 @@ impl Subscriber {
         repeated!(
             level,
             namespace,
-            "{interests} is gone: it has stopped, or panicked; {lost} events for it are lost"
+            "{interests} is gone: it has stopped, or panicked; {} for it lost",
+            counted(lost, "event")
         );
         missed
     }
