@@ -113,7 +113,7 @@ impl Journal {
         if let Reason::Connect(ConnectFailure::Parser(_)) = reason {
             say!(log::Level::Warn, self.client, "{reason}");
         } else if !self.has_failed {
-            say!(log::Level::Info, self.client, "connection ended: {reason}");
+            say!(level_of_end(reason), self.client, "connection ended: {reason}");
         } else if !again {
             self.failed(reason, format_args!("no further attempt"));
         }
@@ -167,6 +167,16 @@ impl Journal {
         let attempts = counted(attempts, "attempt");
         let what = no_connection(&self.url, reason);
         say!(log::Level::Warn, self.client, "gave up after {attempts}: {what}");
+    }
+}
+
+/// Ends that cost a message, and come again with the next one like it, are more than the usual ones.
+fn level_of_end(reason: &Reason) -> log::Level {
+    match reason {
+        Reason::TooLarge { .. } | Reason::TooLargeForServer | Reason::Protocol(_) => {
+            log::Level::Warn
+        }
+        _ => log::Level::Info,
     }
 }
 

@@ -30,7 +30,7 @@
 //! | level | lines |
 //! |---|---|
 //! | error | a [tap](crate::tap) that panicked |
-//! | warn | lost events, refusals, the first of several failures to connect, code of the application that panicked |
+//! | warn | lost events, refusals, a namespace that the server has ended for good, a message that is too large or breaks the protocol, the first of several failures to connect, code of the application that panicked |
 //! | info | connections and sessions: begin, end, next attempt |
 //! | debug | further failures of the same kind, single events that were dropped on purpose, each dial |
 //!
