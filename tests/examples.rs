@@ -480,8 +480,9 @@ async fn sio_prints_events_and_answers_them() {
 }
 
 /// A program that was stopped for longer than the heartbeat takes gets what came meanwhile, and then finds that the
-/// server has given it up.
-async fn a_stopped_program_reads_first(line: Line) {
+/// server has given it up. As much as the system keeps for a program that does not read has come: that is less of events
+/// that are written one by one, as by older servers.
+async fn a_stopped_program_reads_first(line: Line, count: u64) {
     let options = json!({ "pingInterval": 1_000, "pingTimeout": 1_000 });
     let server = node::start(line, &Config { options, ..Config::default() });
     let example = Example::start("sio", ["listen", &server.url(), "n", "--json"]);
@@ -490,11 +491,11 @@ async fn a_stopped_program_reads_first(line: Line) {
         server.publish("/", "n", 0..1);
         assert_eq!(example.line(), r#"{"args":[0],"event":"n"}"#);
         example.signal("-STOP");
-        server.publish("/", "n", 0..450);
+        server.publish("/", "n", 0..count);
         assert_eq!(server.disconnections("/"), round - 1, "it was not lost before");
         support::eventually("it is given up", || server.disconnections("/") == round).await;
         example.signal("-CONT");
-        for number in 0..450 {
+        for number in 0..count {
             assert_eq!(example.line(), format!(r#"{{"args":[{number}],"event":"n"}}"#));
         }
     }
@@ -505,17 +506,17 @@ async fn a_stopped_program_reads_first(line: Line) {
 
 #[actix::test]
 async fn a_program_that_was_stopped_reads_first_what_4_8_4_sent() {
-    a_stopped_program_reads_first(Line::V4).await;
+    a_stopped_program_reads_first(Line::V4, 450).await;
 }
 
 #[actix::test]
 async fn a_program_that_was_stopped_reads_first_what_3_1_2_sent() {
-    a_stopped_program_reads_first(Line::V3_1_2).await;
+    a_stopped_program_reads_first(Line::V3_1_2, 40).await;
 }
 
 #[actix::test]
 async fn a_program_that_was_stopped_reads_first_what_2_5_1_sent() {
-    a_stopped_program_reads_first(Line::V2_5_1).await;
+    a_stopped_program_reads_first(Line::V2_5_1, 40).await;
 }
 
 #[test]
