@@ -530,7 +530,7 @@ async fn who_panics_is_forgotten(server: &Target, arbiter: &ArbiterHandle) {
     eventually("it is dead", || !faulty.connected()).await;
     let forgotten = || {
         let gone = "/: subscribers::Faulty (Ready, Event, Disconnected) is gone: ";
-        let is_it = |line: &&String| line.contains(gone) && line.ends_with("are lost");
+        let is_it = |line: &&String| line.contains(gone) && line.ends_with("for it lost");
         logged::lines().iter().filter(is_it).count()
     };
     eventually("that is noticed", || forgotten() > 0).await;
