@@ -69,6 +69,7 @@
 //!
 //! | field | |
 //! |---|---|
+//! | `client` | its [name](crate::ClientBuilder::name) |
 //! | `number`, `time` | its place among the records of the client, and the time of day |
 //! | `session` | counts the handshakes; the id of the session is not shown |
 //! | `kind`, `direction` | [what](crate::tap::Kind) happened; from the server or to it |

@@ -35,7 +35,7 @@ fn write(writer: &mut impl Write, record: &Record) -> io::Result<()> {
 /// ```
 /// use actix_socketio::tap::{self, Kind};
 ///
-/// let file = br#"{"number":0,"time":1700000000000000,"session":1,"kind":"event","text":"[\"price\",7]"}"#;
+/// let file = br#"{"client":"shop","number":0,"time":1700000000000000,"session":1,"kind":"event","text":"[\"price\",7]"}"#;
 /// for record in tap::read(&file[..]) {
 ///     let record = record?;
 ///     assert_eq!((record.kind, record.text.as_str()), (Kind::Event, r#"["price",7]"#));
