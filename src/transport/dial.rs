@@ -18,7 +18,7 @@ use bytestring::ByteString;
 use futures::{Stream, future::try_join};
 
 use super::{
-    Endpoint, Link as Transported, Session, WebSocket,
+    Endpoint, Link, Session, WebSocket,
     connector::{Connector, unwrapped},
     cookies::Cookies,
     polling::{Answer, Failure as PollFailure, Polling},
@@ -144,17 +144,17 @@ impl LinkDialer {
         transport: Transport,
         is_alone: bool,
         dial: DialContext,
-    ) -> impl Future<Output = Result<Transported, DialFailure>> + use<> {
+    ) -> impl Future<Output = Result<Link, DialFailure>> + use<> {
         let (client, target) = (self.client.clone(), self.target.clone());
         async move {
             let road = Road::new(client, target, protocol, dial).await?;
             match transport {
                 Transport::WebSocket => {
                     let websocket = road.websocket(None, &Cookies::default()).await;
-                    Ok(Transported::WebSocket(websocket?))
+                    Ok(Link::WebSocket(websocket?))
                 }
                 Transport::Polling => match Polling::open(road, !is_alone).await {
-                    Ok(polling) => Ok(Transported::Polling(Box::new(polling))),
+                    Ok(polling) => Ok(Link::Polling(Box::new(polling))),
                     Err(PollFailure::Refused(refused)) => Err(refusal(refused, transport)),
                     Err(PollFailure::Lost(reason)) => Err(reason.into()),
                 },
