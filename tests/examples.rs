@@ -20,150 +20,27 @@ mod support;
 
 use std::{
     env,
-    ffi::OsStr,
-    io::{BufRead, BufReader, Write},
+    io::Write,
     net::TcpListener,
-    process::{Child, Command, ExitStatus, Stdio},
-    sync::mpsc,
-    thread,
-    time::Instant,
+    process::{Command, ExitStatus, Stdio},
 };
 
 use actix_socketio::tap::{self, Kind};
 use serde_json::{Value, json};
 use support::{
-    PATIENCE,
     browser::{Browser, Page},
-    example,
+    example::{Example, program},
     node::{self, Config, How, Line, Middleware},
 };
-
-/// A running example; it is killed when dropped.
-struct Example {
-    name: &'static str,
-    child: Child,
-    printed: mpsc::Receiver<String>,
-}
-
-impl Example {
-    /// Starts it with these arguments, and on any port if it listens on one.
-    fn start<A: AsRef<OsStr>>(name: &'static str, arguments: impl IntoIterator<Item = A>) -> Self {
-        Self::start_with(("PORT", "0"), name, arguments)
-    }
-
-    /// Starts it with this variable in its environment.
-    fn start_with<A: AsRef<OsStr>>(
-        (key, value): (&str, &str),
-        name: &'static str,
-        arguments: impl IntoIterator<Item = A>,
-    ) -> Self {
-        let mut child = Command::new(example(name))
-            .args(arguments)
-            .env_remove("TOKEN")
-            .env(key, value)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let stdout = BufReader::new(child.stdout.take().unwrap());
-        let (lines, printed) = mpsc::channel();
-        thread::spawn(move || {
-            for line in stdout.lines().map_while(Result::ok) {
-                // The test may be done.
-                lines.send(line).ok();
-            }
-        });
-        Self { name, child, printed }
-    }
-
-    /// The next line that it prints.
-    fn line(&self) -> String {
-        let line = self.printed.recv_timeout(PATIENCE);
-        line.unwrap_or_else(|error| panic!("{}: no line: {error}", self.name))
-    }
-
-    /// Waits until it has printed these lines, in any order and with any others between them.
-    fn until<const N: usize>(&self, lines: [&str; N]) {
-        let deadline = Instant::now() + PATIENCE;
-        let mut missing = lines.to_vec();
-        let mut others = Vec::new();
-        while !missing.is_empty() {
-            let left = deadline.saturating_duration_since(Instant::now());
-            match self.printed.recv_timeout(left) {
-                Ok(line) => match missing.iter().position(|wanted| *wanted == line) {
-                    Some(at) => drop(missing.remove(at)),
-                    None => others.push(line),
-                },
-                Err(error) => panic!("{}: {error}: no {missing:?} in {others:#?}", self.name),
-            }
-        }
-    }
-
-    /// As Ctrl-C does it.
-    fn interrupt(&self) {
-        self.signal("-INT");
-    }
-
-    fn signal(&self, signal: &str) {
-        let id = self.child.id().to_string();
-        assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
-    }
-
-    /// Waits until it ends, well, and gives what it printed until then.
-    fn end(self) -> Vec<String> {
-        let name = self.name;
-        let (status, lines) = self.end_somehow();
-        assert!(status.success(), "{name}: {status}: {lines:#?}");
-        lines
-    }
-
-    /// Waits until it ends, well or not.
-    fn end_somehow(mut self) -> (ExitStatus, Vec<String>) {
-        let deadline = Instant::now() + PATIENCE;
-        let mut lines = Vec::new();
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            match self.printed.recv_timeout(left) {
-                Ok(line) => lines.push(line),
-                Err(mpsc::RecvTimeoutError::Disconnected) => break,
-                Err(mpsc::RecvTimeoutError::Timeout) => panic!("{} runs on: {lines:#?}", self.name),
-            }
-        }
-        (self.child.wait().unwrap(), lines)
-    }
-}
-
-impl Drop for Example {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        self.child.kill().ok();
-        self.child.wait().ok();
-    }
-}
 
 /// Waits until a condition holds for what the page of the bridge shows: `state`, its heading, and
 /// `events`, its lines from the top.
 #[track_caller]
 fn until(browser: &mut Browser, page: &Page, condition: &str) {
-    let patience = PATIENCE.as_millis();
-    let outcome = browser.evaluate(
-        page,
-        &format!(
-            r#"new Promise((resolve) => {{
-              const check = (last) => {{
-                const state = document.querySelector("h1").textContent;
-                const events = [...document.querySelectorAll("li")].map((line) => line.textContent);
-                const holds = {condition};
-                if (holds || last) resolve({{ holds, state, events }});
-              }};
-              new MutationObserver(() => check(false))
-                .observe(document, {{ subtree: true, childList: true, characterData: true }});
-              setTimeout(check, {patience}, true);
-              check(false);
-            }})"#
-        ),
-    );
-    assert_eq!(outcome["holds"], true, "{condition}: not so after {PATIENCE:?}: {outcome:#}");
+    let given = r#"
+      const state = document.querySelector("h1").textContent;
+      const events = [...document.querySelectorAll("li")].map((line) => line.textContent);"#;
+    browser.until(page, given, condition, "{ state, events }");
 }
 
 /// Waits until the page shows this.
@@ -409,7 +286,7 @@ fn middleware_does_not_join_without_a_token() {
 
 /// What `sio` prints with these arguments and this input.
 fn sio(arguments: &[&str], input: &str) -> (ExitStatus, String, String) {
-    let mut child = Command::new(example("sio"))
+    let mut child = Command::new(program("sio"))
         .args(arguments)
         .env_remove("SIO_AUTH")
         .env_remove("SIO_PROXY")
@@ -675,7 +552,7 @@ fn what_goes_wrong_is_printed_as_people_read_it() {
         ("tls", "localhost:3000", scheme),
         ("web", "localhost:3000", scheme),
     ] {
-        let mut command = Command::new(example(name));
+        let mut command = Command::new(program(name));
         let output = command.args([url, url]).env("FLIGHTS_URL", url).output().unwrap();
         let printed = String::from_utf8(output.stderr).unwrap();
         assert!(!output.status.success(), "{name}: {printed}");

@@ -21,73 +21,36 @@ use std::{
     io::{BufRead, BufReader, Write},
     net::TcpStream,
     path::Path,
-    process::{Child, Command, Stdio},
 };
 
 use serde_json::{Value, json};
 use support::{
-    PATIENCE,
     browser::{Browser, Page},
+    example::Example,
     node::{self, Config, How, Line},
 };
 
 /// It runs until this is dropped.
 struct Inspector {
-    child: Child,
+    example: Example,
     url: String,
 }
 
 impl Inspector {
     fn start<const N: usize>(arguments: [&str; N]) -> Self {
-        // Tests are beside the directory of the examples.
-        let mut program = env::current_exe().unwrap();
-        program.pop();
-        program.set_file_name("examples");
-        program.push("inspector");
-        assert!(program.is_file(), "it is not built: run `cargo build --examples`");
-        let mut child = Command::new(program)
-            .args(arguments)
-            .env("PORT", "0")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut url = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut url).unwrap();
-        Self { child, url: url.trim_end().to_owned() }
-    }
-}
-
-impl Drop for Inspector {
-    fn drop(&mut self) {
-        self.child.kill().ok();
-        self.child.wait().ok();
+        let example = Example::start("inspector", arguments);
+        let url = example.line();
+        Self { example, url }
     }
 }
 
 /// Waits until this holds in the page.
 #[track_caller]
 fn until(browser: &mut Browser, page: &Page, condition: &str) {
-    let patience = PATIENCE.as_millis();
-    let outcome = browser.evaluate(
-        page,
-        &format!(
-            r#"new Promise((resolve) => {{
-              const $ = (id) => document.getElementById(id);
-              const rows = () => [...document.querySelectorAll(".row")].map((row) => row.innerText.replace(/\s+/g, " "));
-              const check = (last) => {{
-                const holds = Boolean({condition});
-                if (holds || last) resolve({{ holds, rows: rows(), page: document.body.innerText }});
-              }};
-              new MutationObserver(() => check(false)).observe(document, {{
-                subtree: true, childList: true, characterData: true, attributes: true,
-              }});
-              setTimeout(check, {patience}, true);
-              check(false);
-            }})"#
-        ),
-    );
-    assert_eq!(outcome["holds"], true, "{condition}: not so after {PATIENCE:?}: {outcome:#}");
+    let given = r#"
+      const $ = (id) => document.getElementById(id);
+      const rows = () => [...document.querySelectorAll(".row")].map((row) => row.innerText.replace(/\s+/g, " "));"#;
+    browser.until(page, given, condition, "{ rows: rows(), page: document.body.innerText }");
 }
 
 /// Fills the form in, and sends it.
@@ -383,7 +346,7 @@ fn status(address: &str, path: &str, headers: &[(&str, &str)]) -> u16 {
 #[test]
 fn nobody_gets_in_without_the_token_or_from_elsewhere() {
     let server = node::start(Line::V4, &Config::default());
-    let mut inspector = Inspector::start([&server.url()]);
+    let inspector = Inspector::start([&server.url()]);
     let (address, path) = inspector.url.strip_prefix("http://").unwrap().split_once('/').unwrap();
     let (path, port) = (format!("/{path}"), address.rsplit(':').next().unwrap());
     assert_eq!(path.len(), 34, "32 digits");
@@ -420,7 +383,6 @@ fn nobody_gets_in_without_the_token_or_from_elsewhere() {
     );
 
     // It ends with Ctrl-C.
-    let id = inspector.child.id().to_string();
-    assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
-    assert!(inspector.child.wait().unwrap().success());
+    inspector.example.interrupt();
+    inspector.example.end();
 }

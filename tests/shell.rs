@@ -35,7 +35,9 @@ use pty_process::blocking::{Command as TerminalCommand, Pts, Pty};
 use rustix::termios::{ControlModes, InputModes, LocalModes, OutputModes, Termios, tcgetattr};
 use socketioxide::{SocketIo, extract::SocketRef};
 use support::{
-    PATIENCE, eventually, example, node,
+    PATIENCE, eventually,
+    example::program,
+    node,
     proxy::{Direction, Proxy},
 };
 
@@ -65,7 +67,7 @@ impl Server {
     }
 
     fn rust_with(arguments: &[&str]) -> Self {
-        let mut command = Command::new(example("shell"));
+        let mut command = Command::new(program("shell"));
         command.arg("serve").args(arguments);
         Self::start(&mut command, RUST_MEMORY)
     }
@@ -195,7 +197,7 @@ impl Terminal {
     fn start(arguments: &[&str]) -> Self {
         let (pty, pts) = pty_process::blocking::open().unwrap();
         pty.resize(pty_process::Size::new(24, 80)).unwrap();
-        let mut command = TerminalCommand::new(example("shell"))
+        let mut command = TerminalCommand::new(program("shell"))
             .args(arguments)
             .env("SHELL_TOKEN", TOKEN)
             .env("SHELL", "/bin/sh")
@@ -254,7 +256,7 @@ impl Piped {
     }
 
     fn start_with(token: &str, url: &str, command: &str) -> Self {
-        let mut child = Command::new(example("shell"))
+        let mut child = Command::new(program("shell"))
             .args([url, "--", command])
             .env("SHELL_TOKEN", token)
             .stdin(Stdio::piped())
@@ -613,7 +615,7 @@ fn what_goes_wrong_is_told_in_one_line() {
         ("short", &["serve"], "the token is too short"),
         (TOKEN, &["serve", "--listen", "0.0.0.0:0"], "not on loopback"),
     ] {
-        let mut command = Command::new(example("shell"));
+        let mut command = Command::new(program("shell"));
         command.args(arguments).env("SHELL_TOKEN", token).stdin(Stdio::null());
         let output = command.output().unwrap();
         let told = String::from_utf8(output.stderr).unwrap();
@@ -625,7 +627,7 @@ fn what_goes_wrong_is_told_in_one_line() {
 
 #[test]
 fn beyond_loopback_it_listens_when_told_so_and_prints_a_token() {
-    let mut child = Command::new(example("shell"))
+    let mut child = Command::new(program("shell"))
         .args(["serve", "--listen", "0.0.0.0:0", "--i-know-what-this-is"])
         .env_remove("SHELL_TOKEN")
         .stdout(Stdio::piped())
@@ -636,7 +638,7 @@ fn beyond_loopback_it_listens_when_told_so_and_prints_a_token() {
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut url).unwrap();
     let url = url.trim().replace("0.0.0.0", "127.0.0.1");
     assert_eq!(url.split_once('#').unwrap().1.len(), 32, "{url}");
-    let mut command = Command::new(example("shell"));
+    let mut command = Command::new(program("shell"));
     let output =
         command.args([&url, "--", "echo in"]).env_remove("SHELL_TOKEN").stdin(Stdio::null());
     let output = output.output().unwrap();

@@ -113,6 +113,31 @@ impl Browser {
         evaluated["result"]["value"].take()
     }
 
+    /// Waits until a condition holds in the page, after the statements in `given`. If it does not, the failure tells what
+    /// is `shown`, an expression.
+    #[track_caller]
+    pub fn until(&mut self, page: &Page, given: &str, condition: &str, shown: &str) {
+        let patience = PATIENCE.as_millis();
+        let outcome = self.evaluate(
+            page,
+            &format!(
+                r"new Promise((resolve) => {{
+                  const check = (last) => {{
+                    {given}
+                    const holds = Boolean({condition});
+                    if (holds || last) resolve({{ holds, shown: {shown} }});
+                  }};
+                  new MutationObserver(() => check(false)).observe(document, {{
+                    subtree: true, childList: true, characterData: true, attributes: true,
+                  }});
+                  setTimeout(check, {patience}, true);
+                  check(false);
+                }})"
+            ),
+        );
+        assert_eq!(outcome["holds"], true, "{condition}: not so after {PATIENCE:?}: {outcome:#}");
+    }
+
     /// Gives the page a window of this size, and says whether the system is dark.
     pub fn dress(&mut self, page: &Page, (width, height): (u32, u32), is_dark: bool) {
         let window =

@@ -22,6 +22,7 @@
 
 pub mod browser;
 pub mod every;
+pub mod example;
 pub mod faults;
 pub mod installed;
 pub mod logged;
@@ -39,7 +40,6 @@ pub mod watch;
 
 use actix_socketio::{Client, ClientBuilder, ConnectFailure, Reconnect, Transport};
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -103,17 +103,6 @@ pub fn begins_with_polling() -> bool {
 /// say what they want instead.
 pub fn builder(url: impl Into<String>) -> ClientBuilder {
     client(url).reconnect(Reconnect::never())
-}
-
-/// The program of an example, as `cargo build --examples` has left it.
-pub fn example(name: &str) -> PathBuf {
-    // Tests are beside the directory of the examples.
-    let mut path = std::env::current_exe().expect("the path of this test");
-    path.pop();
-    path.set_file_name("examples");
-    path.push(name);
-    assert!(path.is_file(), "{name} is not built: run `cargo build --examples`");
-    path
 }
 
 /// How much memory the process holds now, in bytes, where the system tells.
