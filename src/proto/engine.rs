@@ -322,12 +322,16 @@ pub(crate) struct Heartbeat {
 struct Late {
     /// When all that has come is taken to be read.
     judge: Instant,
-    /// However much there is, it is judged then.
+    /// However much there is, it is judged then: a peer that lives has pinged by then.
     until: Instant,
 }
 
 /// In this time the system tells what has come. A timer that goes off is proof that it was asked.
 const ASK_SYSTEM: Duration = Duration::from_millis(1);
+
+/// In this time more follows what was read late, if there is more: a peer that found the buffers full goes on when it hears
+/// that there is room again, which takes a round trip.
+const CATCH_UP: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 enum Beat {
@@ -384,10 +388,14 @@ impl Heartbeat {
 
     /// Anything came. In revision 3 that is as good as the pong. `true` if there is another
     /// deadline now.
-    pub(crate) fn handle_any(&mut self) -> bool {
-        let Beat::Asked { since, .. } = self.beat else { return false };
-        self.beat = Beat::Rest { until: deadline_after(since, self.interval) };
-        self.late = None;
+    pub(crate) fn handle_any(&mut self, now: Instant) -> bool {
+        if let Beat::Asked { since, .. } = self.beat {
+            self.beat = Beat::Rest { until: deadline_after(since, self.interval) };
+            self.late = None;
+            return true;
+        }
+        let Some(late) = &mut self.late else { return false };
+        late.judge = deadline_after(now, CATCH_UP).min(late.until);
         true
     }
 
@@ -397,16 +405,19 @@ impl Heartbeat {
         self.note_lateness(now, false);
     }
 
-    /// Called whenever this side wakes, and with `is_more` when it has read and not come to the end.
+    /// Called whenever this side wakes, and with `is_more` when it has not read all that is there.
     pub(crate) fn note_lateness(&mut self, now: Instant, is_more: bool) {
         if !self.is_late() && !self.is_overdue(now) {
             return;
         }
-        let judge = deadline_after(now, ASK_SYSTEM);
         match &mut self.late {
-            Some(late) if is_more => late.judge = judge.min(late.until),
+            Some(late) if is_more => late.judge = deadline_after(now, CATCH_UP).min(late.until),
             Some(_) => {}
-            late => *late = Some(Late { judge, until: deadline_after(now, self.timeout) }),
+            late => {
+                let judge = deadline_after(now, ASK_SYSTEM);
+                let until = deadline_after(deadline_after(now, self.interval), self.timeout);
+                *late = Some(Late { judge, until });
+            }
         }
     }
 
@@ -600,7 +611,7 @@ mod tests {
         let start = Instant::now();
         let mut heart = Heartbeat::new(start, Protocol::Eio4, &handshake());
         assert_eq!(heart.poll_timeout(), start + 45 * SECOND);
-        heart.handle_any();
+        heart.handle_any(start);
         assert_eq!(heart.poll_timeout(), start + 45 * SECOND);
         heart.handle_ping(start + 25 * SECOND);
         assert_eq!(heart.poll_timeout(), start + 70 * SECOND);
@@ -626,11 +637,16 @@ mod tests {
             // There is more than can be read at once.
             heart.note_lateness(woken + millis(1), true);
             assert_eq!(heart.handle_timeout(woken + millis(1)), Due::Nothing);
+            // All of it is read, but more may be on its way, as long as what comes is not too old.
+            assert!(heart.handle_any(woken + 5 * SECOND));
+            heart.note_lateness(woken + 5 * SECOND, false);
+            assert_eq!(heart.poll_timeout(), woken + 6 * SECOND);
+            assert_eq!(heart.handle_timeout(woken + 6 * SECOND - millis(1)), Due::Nothing);
             // But a flood is no ping.
-            heart.note_lateness(woken + 20 * SECOND, true);
-            assert_eq!(heart.poll_timeout(), woken + 20 * SECOND);
+            heart.note_lateness(woken + 44 * SECOND, true);
+            assert_eq!(heart.poll_timeout(), woken + 45 * SECOND);
             let due = if protocol == Protocol::Eio4 { Due::Dead } else { Due::Ping };
-            assert_eq!(heart.handle_timeout(woken + 20 * SECOND), due);
+            assert_eq!(heart.handle_timeout(woken + 45 * SECOND), due);
             assert!(!heart.is_late());
         }
         let mut heart = Heartbeat::new(start, Protocol::Eio4, &handshake());
@@ -646,7 +662,7 @@ mod tests {
         let mut heart = Heartbeat::new(start, Protocol::Eio3, &handshake());
         assert_eq!(heart.handle_timeout(start + 24 * SECOND), Due::Nothing);
         assert_eq!(heart.handle_timeout(start + 25 * SECOND), Due::Ping);
-        heart.handle_any();
+        heart.handle_any(start);
         assert_eq!(heart.poll_timeout(), start + 50 * SECOND, "busy or not, the next ping is due");
         assert_eq!(heart.strain(0.5), start + 60 * SECOND);
         assert_eq!(heart.handle_timeout(start + 50 * SECOND), Due::Ping);

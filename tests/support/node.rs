@@ -261,6 +261,11 @@ impl Server {
         self.get(&format!("/emit?namespace={namespace}&how={how}&args={args}"));
     }
 
+    /// How many messages it has discarded, since they waited for a connection that was gone.
+    pub fn discarded(&self) -> u64 {
+        self.get("/discarded").as_u64().unwrap()
+    }
+
     /// The first argument of each answer to what was emitted as [`How::Asking`], in whatever order.
     pub fn answers(&self) -> Vec<Value> {
         let body = self.get("/answers");

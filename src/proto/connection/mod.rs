@@ -511,7 +511,7 @@ impl Connection {
                 input.map_or(Ok(()), |input| self.handle_input(now, input))
             }
             State::Open(open) => {
-                if open.heartbeat.handle_any() {
+                if open.heartbeat.handle_any(now) {
                     self.timers.set(Timer::Heartbeat, open.heartbeat.poll_timeout());
                 }
                 let input = self.reader.read(open.session.protocol, frame)?;

@@ -1613,6 +1613,8 @@ fn what_came_before_the_machine_was_suspended_is_read_and_keeps_nothing_alive() 
         let event = bench.core.poll_event();
         assert!(matches!(event, Some(Event::Packet(_))), "{protocol:?}: {event:?}");
         assert_eq!(bench.core.poll_event(), None);
+        bench.pass(Duration::from_millis(999));
+        assert_eq!(bench.core.poll_event(), None, "more may be on its way");
         bench.pass(Duration::from_millis(1));
         bench.expect_lost(Reason::PingTimeout);
     }

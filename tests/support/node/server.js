@@ -19,6 +19,8 @@ const attach = require(`sio-${config.line}`);
 
 const connections = {};
 const disconnections = {};
+// Messages that the server has discarded, since the connection that they waited for was gone.
+let discarded = 0;
 const counts = {};
 // What came in each stream, over all sockets.
 const recorded = {};
@@ -260,6 +262,8 @@ const handle = (request, response) => {
   };
   if (url.pathname === "/stats") {
     reply({ connections, disconnections });
+  } else if (url.pathname === "/discarded") {
+    reply(discarded);
   } else if (url.pathname === "/counted") {
     reply(counts[url.searchParams.get("name")] || 0);
   } else if (url.pathname === "/recorded") {
@@ -314,6 +318,11 @@ if (config.msgpack) {
   Buffer.allocUnsafe = (size) => allocUnsafe(size).fill(0xff);
 }
 const io = attach(server, config.options);
+io.engine.on("connection", (client) =>
+  client.on("close", () => {
+    discarded += client.writeBuffer.filter((packet) => packet.type === "message").length;
+  }),
+);
 
 const once = dedupe();
 for (const name of ["/", "/foo", "/bar", "/no", "/late", "/guarded", "/sulky"]) {
