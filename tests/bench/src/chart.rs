@@ -1,4 +1,7 @@
-//! The table as a picture: a group of bars for each workload, on a logarithmic scale.
+//! The table as a picture: how many times the CPU time of this client each other one takes.
+//!
+//! A line in the middle stands for this client. Bars to the right of it are of clients that take more, to the left of
+//! those that take less; on a logarithmic scale, so that twice and half are as long.
 
 use std::path::Path;
 
@@ -14,13 +17,14 @@ use crate::{
 };
 
 const WIDTH: u32 = 900;
-const LEFT: i32 = 190;
+const LEFT: i32 = 250;
 const RIGHT: i32 = 70;
-const TOP: i32 = 90;
+const TOP: i32 = 78;
 const BAR: i32 = 13;
 const GAP: i32 = 14;
 const FONT: &str = "sans-serif";
 const INK: RGBColor = RGBColor(0x33, 0x33, 0x33);
+const OURS: RGBColor = RGBColor(0xD1, 0x49, 0x2E);
 
 pub fn draw(
     path: &Path,
@@ -42,21 +46,31 @@ fn try_draw(
     let cpu = |row, peer| {
         cells.get(&(row, peer)).and_then(|cell| cell.as_ref().ok()).map(|report| report.cpu())
     };
-    let all: Vec<f64> =
-        rows.iter().flat_map(|row| peers.iter().filter_map(|peer| cpu(*row, *peer))).collect();
-    let (least, most) = all
+    // Some of all is in the others, and what a burst costs is not what `busy` is for.
+    let is_drawn = |row: &&Row| !matches!(row.workload, Workload::Mix | Workload::Busy);
+    let rows: Vec<(Row, f64)> = rows
         .iter()
-        .fold((f64::MAX, 0.0_f64), |(least, most), value| (least.min(*value), most.max(*value)));
-    if all.is_empty() {
-        return Err("there is nothing to draw".into());
+        .filter(is_drawn)
+        .filter_map(|&row| Some((row, cpu(row, Peer::Ours)?)))
+        .collect();
+    // What is written by hand is no client.
+    let clients: Vec<(Peer, RGBColor)> =
+        peers.iter().filter_map(|&peer| Some((peer, color(peer)?))).collect();
+    let ratios = rows.iter().flat_map(|&(row, ours)| {
+        clients.iter().filter_map(move |&(peer, _)| Some(cpu(row, peer)? / ours))
+    });
+    let (least, most) =
+        ratios.fold((1.0_f64, 1.0_f64), |(least, most), ratio| (least.min(ratio), most.max(ratio)));
+    if least >= most {
+        return Err("there is nothing to draw: it takes this client, and another one".into());
     }
-    let (least, most) = (least.log10().floor(), most.log10().ceil());
-    let group = BAR * peers.len() as i32 + GAP;
+    let (least, most) = (least.log2().floor(), most.log2().ceil());
+    let group = BAR * clients.len() as i32 + GAP;
     let bottom = TOP + group * rows.len() as i32;
     let notes = wrap(caption, 150);
-    let height = bottom + 24 + 14 * notes.len() as i32;
-    let x = |value: f64| {
-        let part = (value.log10() - least) / (most - least).max(1.0);
+    let height = bottom + 40 + 14 * notes.len() as i32;
+    let x = |ratio: f64| {
+        let part = (ratio.log2() - least) / (most - least);
         LEFT + (part * f64::from(WIDTH as i32 - LEFT - RIGHT)) as i32
     };
 
@@ -64,29 +78,27 @@ fn try_draw(
     // White, or it could not be read on a dark page.
     root.fill(&WHITE)?;
     let text = |size: i32, h, v| (FONT, size).into_font().color(&INK).pos(Pos::new(h, v));
-    let title = "CPU time of the client per message, in µs (less is better, logarithmic)";
+    let title = "CPU time for each message, as a multiple of what actix-socketio takes";
     root.draw(&Text::new(title, (16, 12), text(16, HPos::Left, VPos::Top)))?;
-    let (mut left, mut top) = (16, 42);
-    for &peer in peers {
-        let width = 30 + 7 * peer.title().len() as i32;
-        if left + width > WIDTH as i32 {
-            (left, top) = (16, top + 18);
-        }
-        let square = [(left, top), (left + 10, top + 10)];
-        root.draw(&Rectangle::new(square, color(peer).filled()))?;
-        root.draw(&Text::new(peer.title(), (left + 15, top - 1), text(12, HPos::Left, VPos::Top)))?;
-        left += width;
+    let mut left = 16;
+    for &(peer, color) in &clients {
+        let square = [(left, 42), (left + 10, 52)];
+        root.draw(&Rectangle::new(square, color.filled()))?;
+        root.draw(&Text::new(peer.title(), (left + 15, 41), text(12, HPos::Left, VPos::Top)))?;
+        left += 34 + 7 * peer.title().len() as i32;
     }
     for power in least as i32..=most as i32 {
-        let value = 10_f64.powi(power);
-        root.draw(&PathElement::new(
-            [(x(value), TOP - 4), (x(value), bottom)],
-            RGBColor(0xDD, 0xDD, 0xDD),
-        ))?;
-        let label = if power < 0 { format!("{value}") } else { format!("{value:.0}") };
+        let value = 2_f64.powi(power);
+        let line = [(x(value), TOP - 4), (x(value), bottom)];
+        root.draw(&PathElement::new(line, RGBColor(0xDD, 0xDD, 0xDD)))?;
+        let label = if power < 0 {
+            format!("1/{}", 2_i32.pow(power.unsigned_abs()))
+        } else {
+            format!("{value}")
+        };
         root.draw(&Text::new(label, (x(value), bottom + 4), text(11, HPos::Center, VPos::Top)))?;
     }
-    for (index, &row) in rows.iter().enumerate() {
+    for (index, &(row, ours)) in rows.iter().enumerate() {
         let top = TOP + group * index as i32;
         let middle = top + (group - GAP) / 2;
         let mut name = row.workload.what().to_owned();
@@ -96,39 +108,53 @@ fn try_draw(
         if row.road != Road::WebSocket {
             name = format!("{name}, {}", row.road.name());
         }
-        root.draw(&Text::new(name, (LEFT - 8, middle), text(11, HPos::Right, VPos::Center)))?;
-        for (index, &peer) in peers.iter().enumerate() {
+        let at = (LEFT - 8, middle - 7);
+        root.draw(&Text::new(name, at, text(11, HPos::Right, VPos::Center)))?;
+        let at = (LEFT - 8, middle + 8);
+        let ours_text = format!("{} µs", figure(ours));
+        root.draw(&Text::new(ours_text, at, text(11, HPos::Right, VPos::Center).color(&OURS)))?;
+        for (index, &(peer, color)) in clients.iter().enumerate() {
             let top = top + BAR * index as i32;
-            let label = match cpu(row, peer) {
+            let (label, at, side) = match cpu(row, peer) {
                 Some(value) => {
-                    let bar = [(LEFT, top), (x(value).max(LEFT + 1), top + BAR - 2)];
-                    root.draw(&Rectangle::new(bar, color(peer).filled()))?;
-                    (figure(value), x(value) + 4)
+                    let ratio = value / ours;
+                    let (from, to) = (x(1.0), x(ratio));
+                    let bar = [(from.min(to), top), (from.max(to), top + BAR - 2)];
+                    root.draw(&Rectangle::new(bar, color.filled()))?;
+                    let beside =
+                        if ratio < 1.0 { (to - 4, HPos::Right) } else { (to + 4, HPos::Left) };
+                    (format!("{} ×", figure(ratio)), beside.0, beside.1)
                 }
-                None if cells.contains_key(&(row, peer)) => ("fails".into(), LEFT + 4),
+                None if cells.contains_key(&(row, peer)) => {
+                    ("fails".into(), x(1.0) + 4, HPos::Left)
+                }
                 None => continue,
             };
-            let at = (label.1, top + BAR / 2);
-            root.draw(&Text::new(label.0, at, text(10, HPos::Left, VPos::Center)))?;
+            let at = (at, top + BAR / 2);
+            root.draw(&Text::new(label, at, text(10, side, VPos::Center)))?;
         }
     }
+    let line = [(x(1.0), TOP - 4), (x(1.0), bottom)];
+    root.draw(&PathElement::new(line, OURS.stroke_width(2)))?;
+    let at = (x(1.0), bottom + 18);
+    let name = Peer::Ours.title();
+    root.draw(&Text::new(name, at, text(11, HPos::Center, VPos::Top).color(&OURS)))?;
     for (index, line) in notes.into_iter().enumerate() {
-        let at = (16, bottom + 22 + 14 * index as i32);
+        let at = (16, bottom + 38 + 14 * index as i32);
         root.draw(&Text::new(line, at, text(10, HPos::Left, VPos::Top)))?;
     }
     root.present()?;
     Ok(())
 }
 
-fn color(peer: Peer) -> RGBColor {
+/// Of those that are drawn.
+fn color(peer: Peer) -> Option<RGBColor> {
     match peer {
-        Peer::Ours => RGBColor(0xD1, 0x49, 0x2E),
-        Peer::Awc => RGBColor(0x6B, 0x72, 0x80),
-        Peer::Actor => RGBColor(0x8A, 0x7F, 0xA8),
-        Peer::Tungstenite => RGBColor(0xB0, 0xB5, 0xBD),
-        Peer::RustSocketio => RGBColor(0x2F, 0x6D, 0xA8),
-        Peer::Js => RGBColor(0xE0, 0xA8, 0x30),
-        Peer::Python => RGBColor(0x4C, 0x9A, 0x5B),
+        Peer::Ours | Peer::Awc | Peer::Actor | Peer::Tungstenite => None,
+        Peer::RustSocketio => Some(RGBColor(0x2F, 0x6D, 0xA8)),
+        Peer::TfRustSocketio => Some(RGBColor(0x7F, 0xB2, 0xDC)),
+        Peer::Js => Some(RGBColor(0xE0, 0xA8, 0x30)),
+        Peer::Python => Some(RGBColor(0x4C, 0x9A, 0x5B)),
     }
 }
 

@@ -23,12 +23,12 @@ modes:
              is written down (needs valgrind; takes no options)
 
 options:
-  --workloads W,...   of recv,emit,ack,pipe,bin,binout,mix,conns (all;
-                      in the other modes recv,emit,pipe)
+  --workloads W,...   of recv,emit,ack,busy,pipe,bin,binout,mix,conns
+                      (all; in the other modes recv,emit,pipe)
   --roads R,...       of websocket,tls,polling (websocket; only in `table`, where
                       peers that cannot go there are left out)
-  --peers P,...       of ours,awc,actor,tungstenite,rust_socketio,js,
-                      python (all)
+  --peers P,...       of ours,awc,actor,tungstenite,rust_socketio,
+                      tf_rust_socketio,js,python (all)
   --sizes N,...       bytes of text in an event (64)
   --rounds N          runs of each, of which the median counts (5)
   --slow-rounds N     the same for peers that are no websocket loop (3)

@@ -8,6 +8,8 @@ mod polling;
 #[cfg(feature = "peers")]
 mod rust_socketio;
 mod script;
+#[cfg(feature = "peers")]
+mod tf_rust_socketio;
 mod tungstenite;
 
 use std::{io::Write as _, process::Command, time::Duration};
@@ -32,6 +34,8 @@ pub enum Peer {
     /// The least code by hand on tokio-tungstenite.
     Tungstenite,
     RustSocketio,
+    /// tf-rust-socketio, a fork of rust_socketio.
+    TfRustSocketio,
     /// socket.io-client on Node.js.
     Js,
     /// python-socketio.
@@ -39,12 +43,13 @@ pub enum Peer {
 }
 
 impl Peer {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Ours,
         Self::Awc,
         Self::Actor,
         Self::Tungstenite,
         Self::RustSocketio,
+        Self::TfRustSocketio,
         Self::Js,
         Self::Python,
     ];
@@ -56,6 +61,7 @@ impl Peer {
             Self::Actor => "actor",
             Self::Tungstenite => "tungstenite",
             Self::RustSocketio => "rust_socketio",
+            Self::TfRustSocketio => "tf_rust_socketio",
             Self::Js => "js",
             Self::Python => "python",
         }
@@ -74,6 +80,7 @@ impl Peer {
             Self::Actor => "awc in an actor, by hand",
             Self::Tungstenite => "bare tokio-tungstenite loop",
             Self::RustSocketio => "rust_socketio",
+            Self::TfRustSocketio => "tf-rust-socketio",
             Self::Js => "socket.io-client",
             Self::Python => "python-socketio",
         }
@@ -81,11 +88,11 @@ impl Peer {
 
     /// By what a number of messages is divided, so that a run of this one takes no minutes.
     pub fn slowness(self, workload: Workload) -> u64 {
-        let round_trip = workload == Workload::Ack;
+        let round_trip = matches!(workload, Workload::Ack | Workload::Busy);
         match self {
             Self::Ours | Self::Awc | Self::Actor | Self::Tungstenite => 1,
             _ if workload == Workload::Conns => 1,
-            Self::RustSocketio => {
+            Self::RustSocketio | Self::TfRustSocketio => {
                 if round_trip {
                     2
                 } else {
@@ -109,9 +116,15 @@ impl Peer {
         }
     }
 
-    /// Whether it can be measured on this road.
-    pub fn goes_by(self, road: Road) -> bool {
+    /// Whether it can be measured with this workload on this road.
+    pub fn can(self, workload: Workload, road: Road) -> bool {
+        // Those on other runtimes have enough to do with the events alone.
+        if workload == Workload::Busy && matches!(self, Self::Js | Self::Python) {
+            return false;
+        }
         match road {
+            // The stub server sends at no pace there.
+            Road::Polling if workload == Workload::Busy => false,
             Road::WebSocket => true,
             Road::Tls => matches!(self, Self::Ours | Self::Awc | Self::Actor),
             Road::Polling => matches!(self, Self::Ours | Self::Awc),
@@ -126,7 +139,7 @@ impl Peer {
     /// Fetches what it needs, and says which version it is, or why it cannot run.
     pub fn prepare(self) -> Result<String, String> {
         match self {
-            Self::RustSocketio if cfg!(not(feature = "peers")) => {
+            Self::RustSocketio | Self::TfRustSocketio if cfg!(not(feature = "peers")) => {
                 Err("built without the feature `peers`".into())
             }
             Self::Js => script::prepare_js(),
@@ -156,6 +169,8 @@ impl Peer {
             Self::Tungstenite => on_tokio(drive::<bare::Bare<tungstenite::Socket>>(port, spec)),
             #[cfg(feature = "peers")]
             Self::RustSocketio => on_tokio(drive::<rust_socketio::Session>(port, spec)),
+            #[cfg(feature = "peers")]
+            Self::TfRustSocketio => on_tokio(drive::<tf_rust_socketio::Session>(port, spec)),
             _ => panic!("{} is a program of its own", self.name()),
         }
     }

@@ -9,16 +9,22 @@ mod polling;
 use std::{
     fmt::Write as _,
     io::{self, Write as _},
+    pin::pin,
     process,
+    time::Duration,
 };
 
 use bytes::{BufMut, Bytes, BytesMut};
-use futures::FutureExt;
+use futures::{
+    FutureExt,
+    future::{self, Either},
+};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::TcpListener,
     runtime,
     task::LocalSet,
+    time,
 };
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
@@ -31,12 +37,15 @@ use crate::{
 const OPEN: &str = r#"0{"sid":"x","upgrades":[],"pingInterval":300000,"pingTimeout":300000,"maxPayload":100000000}"#;
 /// So much of a frame is looked at.
 const HEAD: usize = 96;
+/// So often events come in [`Workload::Busy`], and so many.
+const TICK: Duration = Duration::from_millis(1);
+const EACH_TICK: usize = Spec::RATE as usize / 1_000;
 const TEXT: u8 = 0x81;
 const BINARY: u8 = 0x82;
 
 /// Prints its port, and its certificate if it has one, and serves until it is killed.
 pub fn run(spec: Spec) -> ! {
-    let runtime = runtime::Builder::new_current_thread().enable_io().build().expect("a runtime");
+    let runtime = runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     LocalSet::new().block_on(&runtime, async {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
         let port = listener.local_addr().expect("it is bound").port();
@@ -74,6 +83,8 @@ pub fn run(spec: Spec) -> ! {
 struct Prepared {
     /// `Spec::batch` of what the workload sends, by number.
     frames: Vec<Bytes>,
+    /// The same in pieces for a [`TICK`] each.
+    pieces: Vec<Bytes>,
     /// The same in one piece.
     batch: Bytes,
 }
@@ -93,7 +104,9 @@ impl Prepared {
         }
         let batch = batch.bytes.freeze();
         let frames = ends.windows(2).map(|ends| batch.slice(ends[0]..ends[1])).collect();
-        Self { frames, batch }
+        let ends: Vec<usize> = ends.into_iter().step_by(EACH_TICK).collect();
+        let pieces = ends.windows(2).map(|ends| batch.slice(ends[0]..ends[1])).collect();
+        Self { frames, pieces, batch }
     }
 }
 
@@ -114,6 +127,8 @@ impl Session {
         let mut output = Output { bytes: BytesMut::new(), road: self.spec.road };
         upgrade(&mut stream, &mut input, &mut output.bytes).await?;
         output.frame(TEXT, OPEN.as_bytes());
+        // In `Workload::Busy`: when the next piece is due, and which one it is.
+        let mut pace = None;
         loop {
             let mut wants_stream = false;
             while let Some(came) = Came::take(&mut input) {
@@ -124,7 +139,9 @@ impl Session {
                 stream.flush().await?;
                 output.bytes.clear();
             }
-            if wants_stream {
+            if wants_stream && self.spec.workload == Workload::Busy {
+                pace = Some((time::interval(TICK), 0));
+            } else if wants_stream {
                 for _ in 0..self.spec.count / self.spec.batch() {
                     stream.write_all(&self.prepared.batch).await?;
                 }
@@ -134,7 +151,19 @@ impl Session {
             if self.events > 0 && input.capacity() - input.len() < 64 * 1024 {
                 input.reserve(1024 * 1024);
             }
-            if stream.read_buf(&mut input).await? == 0 {
+            let read = match &mut pace {
+                None => stream.read_buf(&mut input).await?,
+                Some((interval, piece)) => loop {
+                    let next = (pin!(stream.read_buf(&mut input)), pin!(interval.tick()));
+                    if let Either::Left((read, _)) = future::select(next.0, next.1).await {
+                        break read?;
+                    }
+                    stream.write_all(&self.prepared.pieces[*piece]).await?;
+                    stream.flush().await?;
+                    *piece = (*piece + 1) % self.prepared.pieces.len();
+                },
+            };
+            if read == 0 {
                 return Ok(());
             }
         }

@@ -17,6 +17,8 @@ pub enum Workload {
     Emit,
     /// Events are emitted that ask for an answer, each when the one before is answered.
     Ack,
+    /// The same as [`Ack`](Self::Ack), while [`Spec::RATE`] events a second arrive.
+    Busy,
     /// The same, with [`Spec::WINDOW`] of them on their way.
     Pipe,
     /// Attachments arrive.
@@ -31,10 +33,11 @@ pub enum Workload {
 }
 
 impl Workload {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Recv,
         Self::Emit,
         Self::Ack,
+        Self::Busy,
         Self::Pipe,
         Self::Bin,
         Self::BinOut,
@@ -47,6 +50,7 @@ impl Workload {
             Self::Recv => "recv",
             Self::Emit => "emit",
             Self::Ack => "ack",
+            Self::Busy => "busy",
             Self::Pipe => "pipe",
             Self::Bin => "bin",
             Self::BinOut => "binout",
@@ -66,7 +70,8 @@ impl Workload {
             Self::Recv => "receive an event",
             Self::Emit => "emit an event",
             Self::Ack => "emit and await the answer",
-            Self::Pipe => "the same, 100 on their way",
+            Self::Busy => "the same, 100 000 events/s come in",
+            Self::Pipe => "answers, 100 on their way",
             Self::Bin => "receive an attachment",
             Self::BinOut => "emit an attachment",
             Self::Mix => "some of all",
@@ -128,6 +133,8 @@ impl Spec {
     pub const WINDOW: usize = 100;
     /// Events in a block of [`Workload::Mix`].
     pub const BLOCK: u64 = 100;
+    /// Events that arrive in a second, in [`Workload::Busy`].
+    pub const RATE: u64 = 100_000;
     /// How large an attachment is.
     pub const ATTACHMENT: usize = 64 * 1024;
 

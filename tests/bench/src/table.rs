@@ -62,7 +62,7 @@ pub fn run(options: &Options) -> Result<(), String> {
     for round in 0..options.rounds.max(options.slow_rounds) {
         eprintln!("round {}", round + 1);
         for &row in &rows {
-            for &peer in peers.iter().filter(|peer| peer.goes_by(row.road)) {
+            for &peer in peers.iter().filter(|peer| peer.can(row.workload, row.road)) {
                 let rounds = if peer.is_slow() { options.slow_rounds } else { options.rounds };
                 let runs = runs.entry((row, peer)).or_default();
                 // What fails once fails.
@@ -127,6 +127,7 @@ fn spec(options: &Options, Row { road, workload, size }: Row, peer: Peer) -> Spe
         Workload::Recv => 1_000_000,
         Workload::Emit => 600_000,
         Workload::Ack => 20_000,
+        Workload::Busy => 40_000,
         Workload::Pipe | Workload::Mix => 200_000,
         _ => 20_000,
     };

@@ -158,6 +158,10 @@ impl Session for Hand {
                 self.emit_all(|spec, n| Emit(text.into(), Some(spec.attachment(n)))).await;
             }
             Workload::Ack => return Some(self.ack().await),
+            Workload::Busy => {
+                self.emit(r#"42["start"]"#.into());
+                return Some(self.ack().await);
+            }
             Workload::Pipe => self.pipe().await,
             Workload::Mix => self.mix().await,
             Workload::Conns => future::pending().await,

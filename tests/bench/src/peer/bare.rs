@@ -40,7 +40,7 @@ impl<W: Wire> Session for Bare<W> {
         match self.spec.workload {
             Workload::Recv => self.recv().await,
             Workload::Emit => self.emit().await,
-            Workload::Ack => return Some(self.ack().await),
+            Workload::Ack | Workload::Busy => return Some(self.ack().await),
             Workload::Pipe => self.pipe().await,
             Workload::Bin => self.bin().await,
             Workload::BinOut => self.bin_out().await,
@@ -80,12 +80,23 @@ impl<W: Wire> Bare<W> {
     }
 
     async fn ack(&mut self) -> Latencies {
-        let mut latencies = measure::latencies();
+        if self.spec.workload == Workload::Busy {
+            self.send(r#"42["start"]"#.into()).await;
+        }
+        let (mut latencies, mut came) = (measure::latencies(), 0);
         for n in 0..self.spec.count {
             let begin = Instant::now();
             let message = self.spec.message(n);
             self.send(emitted(&format!("42{n}"), &message)).await;
-            assert_eq!(answer(&self.text().await), (n, n), "the answer to event {n}");
+            let text = loop {
+                let text = self.text().await;
+                if !text.starts_with(b"42") {
+                    break text;
+                }
+                self.spec.check(came, &event(&text));
+                came += 1;
+            };
+            assert_eq!(answer(&text), (n, n), "the answer to event {n}");
             measure::note(&mut latencies, begin.elapsed());
         }
         latencies

@@ -52,6 +52,7 @@ impl Desk {
         let (messages, blobs) = match workload {
             Workload::Bin => (0, count),
             Workload::Mix => (count, count / Spec::BLOCK),
+            Workload::Busy => return,
             _ => (count, 0),
         };
         if (self.messages, self.blobs) == (messages, blobs) {
@@ -109,6 +110,11 @@ impl Session for Ours {
             Workload::Recv | Workload::Bin => self.recv().await,
             Workload::Emit => self.emit(|spec, n| Msg(spec.message(n))).await,
             Workload::Ack => return Some(self.ack().await),
+            Workload::Busy => {
+                // It is never done.
+                drop(self.start());
+                return Some(self.ack().await);
+            }
             Workload::Pipe => self.pipe().await,
             Workload::BinOut => self.emit(|spec, n| Blob(spec.attachment(n))).await,
             Workload::Mix => self.mix().await,
@@ -135,10 +141,14 @@ impl Ours {
         all
     }
 
-    async fn recv(&mut self) {
+    fn start(&self) -> oneshot::Receiver<()> {
         let all = self.listen();
         self.socket.emit("start", ()).expect("there is room");
-        all.await.expect("all that was to come");
+        all
+    }
+
+    async fn recv(&mut self) {
+        self.start().await.expect("all that was to come");
     }
 
     /// Emits all events, as each is made.

@@ -1,192 +1,24 @@
-//! rust_socketio, its async client.
+//! rust_socketio.
 
-use std::{
-    future,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
-    time::{Duration, Instant},
-};
+use rust_socketio as client;
 
-use futures::FutureExt;
-use rust_socketio::{
-    Payload, TransportType,
-    asynchronous::{Client, ClientBuilder},
-};
-use serde_json::json;
-use tokio::sync::{Notify, Semaphore, oneshot};
+#[path = "rust_socketio_session.rs"]
+mod session;
 
-use crate::{
-    measure::{self, Latencies},
-    spec::{Msg, Spec, Workload},
-};
+use bytes::Bytes;
+use client::Payload;
+pub use session::Session;
 
-const TIMEOUT: Duration = Duration::from_secs(60);
-
-pub struct Session {
-    client: Client,
-    spec: Spec,
-    came: Arc<Came>,
+fn arguments(payload: Payload) -> Vec<serde_json::Value> {
+    let Payload::Text(arguments) = payload else { panic!("a message is text") };
+    arguments
 }
 
-#[derive(Default)]
-struct Came {
-    messages: AtomicU64,
-    blobs: AtomicU64,
-    one_more: Notify,
+fn attachment(payload: Payload) -> Bytes {
+    let Payload::Binary(data) = payload else { panic!("an attachment is binary") };
+    data
 }
 
-impl Came {
-    async fn wait(&self, messages: u64, blobs: u64) {
-        while (self.messages.load(Relaxed), self.blobs.load(Relaxed)) != (messages, blobs) {
-            self.one_more.notified().await;
-        }
-    }
-}
-
-impl super::Session for Session {
-    async fn connect(port: u16, spec: Spec) -> Self {
-        let came = Arc::new(Came::default());
-        let (opened, open) = oneshot::channel();
-        let opened = Arc::new(Mutex::new(Some(opened)));
-        let (messages, blobs) = (Arc::clone(&came), Arc::clone(&came));
-        let client = ClientBuilder::new(format!("http://127.0.0.1:{port}"))
-            .transport_type(TransportType::Websocket)
-            .on("open", move |_, _| {
-                let opened = opened.lock().expect("nobody panics").take();
-                if let Some(opened) = opened {
-                    opened.send(()).expect("somebody waits");
-                }
-                future::ready(()).boxed()
-            })
-            .on("msg", move |payload, _| {
-                let Payload::Text(mut arguments) = payload else { panic!("a message is text") };
-                let message: Msg = serde_json::from_value(arguments.remove(0)).expect("a message");
-                spec.check(messages.messages.fetch_add(1, Relaxed), &message);
-                messages.one_more.notify_one();
-                future::ready(()).boxed()
-            })
-            .on("bin", move |payload, _| {
-                let Payload::Binary(data) = payload else { panic!("an attachment is binary") };
-                spec.check_attachment(blobs.blobs.fetch_add(1, Relaxed), &data);
-                blobs.one_more.notify_one();
-                future::ready(()).boxed()
-            })
-            .connect()
-            .await
-            .expect("the stub server takes all");
-        open.await.expect("the namespace is joined");
-        Self { client, spec, came }
-    }
-
-    async fn run(&mut self) -> Option<Latencies> {
-        let Spec { workload, count, .. } = self.spec;
-        match workload {
-            Workload::Recv => self.stream(count, 0).await,
-            Workload::Emit => self.emit().await,
-            Workload::Ack => return Some(self.ack().await),
-            Workload::Pipe => self.pipe().await,
-            Workload::Bin => self.stream(0, count).await,
-            Workload::BinOut => self.bin_out().await,
-            Workload::Mix => self.mix().await,
-            Workload::Conns => future::pending().await,
-        }
-        None
-    }
-
-    fn rest(self) {
-        // To drop it is to leave it alone: a task of its own reads the connection.
-        drop(self);
-    }
-}
-
-impl Session {
-    async fn stream(&mut self, messages: u64, blobs: u64) {
-        self.client.emit("start", json!(null)).await.expect("it is sent");
-        self.came.wait(messages, blobs).await;
-    }
-
-    async fn emit(&mut self) {
-        for n in 0..self.spec.count {
-            self.client.emit("msg", json!(self.spec.message(n))).await.expect("it is sent");
-        }
-        self.end().await;
-    }
-
-    async fn ack(&mut self) -> Latencies {
-        let mut latencies = measure::latencies();
-        for n in 0..self.spec.count {
-            let begin = Instant::now();
-            let message = json!(self.spec.message(n));
-            assert_eq!(self.ask("msg", message).await, n, "the answer to event {n}");
-            measure::note(&mut latencies, begin.elapsed());
-        }
-        latencies
-    }
-
-    async fn pipe(&mut self) {
-        let window = Arc::new(Semaphore::new(Spec::WINDOW));
-        let answered = Arc::new(AtomicU64::new(0));
-        for n in 0..self.spec.count {
-            let room = Arc::clone(&window).acquire_owned().await.expect("it stays open");
-            let mut room = Some(room);
-            let answered = Arc::clone(&answered);
-            let callback = move |payload, _| {
-                assert_eq!(number(payload), n, "the answer to event {n}");
-                answered.fetch_add(1, Relaxed);
-                drop(room.take());
-                future::ready(()).boxed()
-            };
-            let message = json!(self.spec.message(n));
-            self.client.emit_with_ack("msg", message, TIMEOUT, callback).await.expect("it is sent");
-        }
-        let all = u32::try_from(Spec::WINDOW).expect("it is small");
-        drop(window.acquire_many(all).await.expect("it stays open"));
-        assert_eq!(answered.load(Relaxed), self.spec.count, "all are answered");
-    }
-
-    async fn bin_out(&mut self) {
-        for n in 0..self.spec.count {
-            let data = Payload::Binary(self.spec.attachment(n));
-            self.client.emit("bin", data).await.expect("it is sent");
-        }
-        self.end().await;
-    }
-
-    async fn mix(&mut self) {
-        for (block, first, last) in self.spec.blocks() {
-            for n in first..last {
-                self.client.emit("msg", json!(self.spec.message(n))).await.expect("it is sent");
-            }
-            let message = json!(self.spec.message(last));
-            assert_eq!(self.ask("msg", message).await, last, "the answer to block {block}");
-        }
-        self.came.wait(self.spec.count, self.spec.count / Spec::BLOCK).await;
-        self.end().await;
-    }
-
-    /// Asks the server how much it got.
-    async fn end(&mut self) {
-        assert_eq!(self.ask("end", json!(null)).await, self.spec.count, "all arrived");
-    }
-
-    async fn ask(&self, name: &str, argument: serde_json::Value) -> u64 {
-        let (sender, answer) = oneshot::channel();
-        let mut sender = Some(sender);
-        let callback = move |payload, _| {
-            if let Some(sender) = sender.take() {
-                sender.send(number(payload)).expect("somebody waits");
-            }
-            future::ready(()).boxed()
-        };
-        self.client.emit_with_ack(name, argument, TIMEOUT, callback).await.expect("it is sent");
-        answer.await.expect("an answer")
-    }
-}
-
-/// The arguments of an answer come as one array.
-fn number(payload: Payload) -> u64 {
-    let Payload::Text(arguments) = payload else { panic!("an answer is text") };
-    arguments[0][0].as_u64().expect("a number")
+fn binary(data: Bytes) -> Payload {
+    Payload::Binary(data)
 }
