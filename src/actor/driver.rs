@@ -5,6 +5,7 @@
 
 use std::{
     pin::Pin,
+    sync::Arc,
     task::{Context as TaskContext, Poll},
     time::{Duration, Instant},
 };
@@ -118,7 +119,7 @@ impl Driver {
     pub(crate) fn new(targets: Targets) -> Self {
         let (timer, clock, watch) = (Timer::default(), SuspendWatch::new(), Watch::default());
         let (place, farewell) = (0, Farewell::default());
-        let dialer = LinkDialer::new(targets.at(place).clone());
+        let dialer = LinkDialer::new(Arc::clone(targets.at(place)));
         Self { targets, dialer, place, link: Link::Down, farewell, timer, clock, watch }
     }
 
@@ -126,7 +127,7 @@ impl Driver {
     fn turn_to(&mut self, place: usize) {
         if self.place != place {
             self.place = place;
-            self.dialer = LinkDialer::new(self.targets.at(place).clone());
+            self.dialer = LinkDialer::new(Arc::clone(self.targets.at(place)));
         }
     }
 
@@ -146,10 +147,10 @@ impl Driver {
                 let authority = target.endpoint.authority();
                 say!(log::Level::Debug, target.client, "dialling {authority}");
                 if tap.is_on() {
-                    tap.dialling(&authority, protocol, core.transport());
+                    tap.dialling(authority, protocol, core.transport());
                 }
                 let dial = DialContext {
-                    endpoint: target.endpoint.url(),
+                    endpoint: target.endpoint.url().clone(),
                     attempt: core.attempt(),
                     reason: core.last_reason().cloned(),
                 };
@@ -410,12 +411,12 @@ mod tests {
         let server = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let target = Target {
             client: "client".into(),
-            endpoint: Endpoint {
-                is_secure: false,
-                host: url::Host::Ipv4(Ipv4Addr::LOCALHOST),
-                port: Some(server.local_addr().unwrap().port()),
-                path: "/".to_owned(),
-            },
+            endpoint: Endpoint::new(
+                false,
+                url::Host::Ipv4(Ipv4Addr::LOCALHOST),
+                Some(server.local_addr().unwrap().port()),
+                "/".to_owned(),
+            ),
             way: Way::default(),
             tls: None,
             query: Query::default(),

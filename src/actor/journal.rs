@@ -37,7 +37,7 @@ pub(crate) struct Journal {
     /// The name of the client in the log.
     client: ByteString,
     /// `http://host:port/path/`
-    url: String,
+    url: ByteString,
     /// There has been a handshake.
     is_up: bool,
     /// There was none in the attempt that has just ended.
@@ -53,7 +53,7 @@ impl Journal {
     pub(crate) fn new(client: ByteString, target: &Target) -> Self {
         Self {
             client,
-            url: target.endpoint.url(),
+            url: target.endpoint.url().clone(),
             is_up: false,
             has_failed: false,
             failing: None,
@@ -82,7 +82,7 @@ impl Journal {
         self.greeted();
         let server = target.endpoint.authority();
         // A name that is its server's says that already.
-        let is_said = server == *self.client;
+        let is_said = *server == self.client;
         let to = if is_said { String::new() } else { format!(" to {server}") };
         let by = match transport {
             Transport::WebSocket => "",
@@ -124,7 +124,7 @@ impl Journal {
     pub(crate) fn passed(&mut self, target: &Target, reason: &Reason) {
         let says = self.says(reason);
         let level = if self.failing.is_none() { log::Level::Warn } else { log::Level::Debug };
-        let what = no_connection(&target.endpoint.url(), reason);
+        let what = no_connection(target.endpoint.url(), reason);
         say!(level, self.client, "{what}{says}; the next server is tried");
     }
 

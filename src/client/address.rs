@@ -50,12 +50,12 @@ impl Address {
         }
         let query = url.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
         Ok(Self {
-            endpoint: Endpoint {
+            endpoint: Endpoint::new(
                 is_secure,
-                host: host.to_owned(),
-                port: url.port(),
-                path: path_of_request(request_path, trailing_slash)?,
-            },
+                host.to_owned(),
+                url.port(),
+                path_of_request(request_path, trailing_slash)?,
+            ),
             namespace,
             query: query
                 .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
@@ -235,7 +235,7 @@ mod tests {
             ("http://host#/y", "http://host", "/"),
         ] {
             let address = parse(url).unwrap_or_else(|error| panic!("{url}: {error}"));
-            assert_eq!(address.endpoint.url(), format!("{origin}/"), "{url}");
+            assert_eq!(*address.endpoint.url(), format!("{origin}/"), "{url}");
             assert_eq!(address.namespace, namespace, "{url}");
             // By its name it is the same.
             assert_eq!(namespace_name(namespace).unwrap(), address.namespace);

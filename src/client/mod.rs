@@ -72,7 +72,7 @@ struct Inner {
     status: Arc<ConnectionStatus>,
     settings: Settings,
     /// `http://host:port/path/` of each server.
-    urls: Vec<String>,
+    urls: Vec<ByteString>,
     subprotocols: Subprotocols,
     defaults: Defaults,
     namespaces: Mutex<Namespaces>,
@@ -185,7 +185,7 @@ impl Client {
     /// URL of the client, or of one of its [fallbacks](ClientBuilder::fallback). `None` before the first.
     pub fn endpoint(&self) -> Option<&str> {
         let place = self.inner.status.endpoint()?;
-        self.inner.urls.get(place).map(String::as_str)
+        self.inner.urls.get(place).map(|url| &**url)
     }
 
     /// Ends the connection cleanly. It sends the emitted events (and waits for a namespace that is

@@ -20,7 +20,7 @@ pub(crate) struct Config {
     pub(crate) parser: Parser,
     pub(crate) transports: Allowed,
     /// `host:port` of the servers, in order of preference.
-    pub(crate) endpoints: Vec<String>,
+    pub(crate) endpoints: Vec<ByteString>,
     /// Of one packet that comes in.
     pub(crate) limits: Limits,
     /// The largest message to send, in bytes, whatever the server says.

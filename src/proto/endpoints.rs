@@ -10,6 +10,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytestring::ByteString;
+
 use super::{
     attempts::Attempts,
     deadline::deadline_after,
@@ -179,14 +181,14 @@ impl Endpoints {
 
     /// What is told of a failure of the server at this place to connect. If there are several, of these
     /// `names`, it names all that have failed in this round.
-    pub(crate) fn told(&self, names: &[String], failed: usize, reason: Reason) -> Reason {
+    pub(crate) fn told(&self, names: &[ByteString], failed: usize, reason: Reason) -> Reason {
         if self.all.len() < 2 || matches!(reason, Reason::Provider(_)) {
             return reason;
         }
         let tried = self.all.iter().zip(names).enumerate();
         let failures = tried.filter_map(|(place, (endpoint, name))| {
             let failure = if place == failed { Some(&reason) } else { endpoint.failure.as_ref() };
-            Some((name.clone(), failure?.clone()))
+            Some((name.to_string(), failure?.clone()))
         });
         Reason::Connect(ConnectFailure::Endpoints(failures.collect()))
     }
@@ -336,7 +338,7 @@ mod tests {
 
     #[test]
     fn all_that_have_failed_are_told_by_name_in_their_order() {
-        let names = ["a:1", "b:2", "c:3"].map(str::to_owned);
+        let names = ["a:1", "b:2", "c:3"].map(ByteString::from);
         let mut bench = Bench::new(Reconnect::default(), 3);
         let failures = |failures: &[(&str, Reason)]| {
             let failures =

@@ -95,7 +95,7 @@ impl JoinContext {
 /// [`ClientBuilder::headers_with`](crate::ClientBuilder::headers_with).
 #[derive(Debug, Clone)]
 pub struct DialContext {
-    pub(crate) endpoint: String,
+    pub(crate) endpoint: ByteString,
     pub(crate) attempt: u32,
     pub(crate) reason: Option<Reason>,
 }

@@ -1,6 +1,6 @@
 //! Dialling: from a URL and headers to an open websocket, or the first answer to a poll.
 
-use std::{error::Error as _, fmt, io, iter, time::Duration};
+use std::{error::Error as _, fmt, io, iter, sync::Arc, time::Duration};
 
 use awc::{
     Client, ClientRequest, ClientResponse,
@@ -59,21 +59,22 @@ pub(crate) struct Target {
 /// The servers of a client, in order of preference.
 #[derive(Debug, Clone)]
 pub(crate) struct Targets {
-    first: Target,
-    others: Vec<Target>,
+    first: Arc<Target>,
+    others: Vec<Arc<Target>>,
 }
 
 impl Targets {
     pub(crate) fn new(first: Target, others: Vec<Target>) -> Self {
-        Self { first, others }
+        let others = others.into_iter().map(Arc::new).collect();
+        Self { first: Arc::new(first), others }
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Target> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Target>> {
         iter::once(&self.first).chain(&self.others)
     }
 
     /// The one at this place in the order.
-    pub(crate) fn at(&self, place: usize) -> &Target {
+    pub(crate) fn at(&self, place: usize) -> &Arc<Target> {
         self.iter().nth(place).unwrap_or(&self.first)
     }
 }
@@ -106,7 +107,7 @@ const KEEP_IDLE: Duration = Duration::from_secs(4);
 /// It has a client of awc to itself: awc keeps connections by host and port, and two that differ in
 /// anything else, such as TLS, must not get each other's.
 pub(crate) struct LinkDialer {
-    target: Target,
+    target: Arc<Target>,
     client: Client,
 }
 
@@ -118,8 +119,8 @@ impl fmt::Debug for LinkDialer {
 }
 
 impl LinkDialer {
-    pub(crate) fn new(target: Target) -> Self {
-        let Target { endpoint, way, tls, .. } = &target;
+    pub(crate) fn new(target: Arc<Target>) -> Self {
+        let Target { endpoint, way, tls, .. } = &*target;
         let connector = Connector::new(endpoint.clone(), way.clone(), tls.clone());
         let connector =
             awc::Connector::new().timeout(FOREVER).conn_keep_alive(KEEP_IDLE).connector(connector);
@@ -145,7 +146,7 @@ impl LinkDialer {
         is_alone: bool,
         dial: DialContext,
     ) -> impl Future<Output = Result<Link, DialFailure>> + use<> {
-        let (client, target) = (self.client.clone(), self.target.clone());
+        let (client, target) = (self.client.clone(), Arc::clone(&self.target));
         async move {
             let road = Road::new(client, target, protocol, dial).await?;
             match transport {
@@ -166,7 +167,7 @@ impl LinkDialer {
 /// The way to the server for one session: all its requests have the same headers and query.
 pub(super) struct Road {
     client: Client,
-    target: Target,
+    target: Arc<Target>,
     protocol: Protocol,
     query: String,
     headers: Vec<(HeaderName, HeaderValue)>,
@@ -176,7 +177,7 @@ impl Road {
     /// Asks the application's providers for their part.
     async fn new(
         client: Client,
-        target: Target,
+        target: Arc<Target>,
         protocol: Protocol,
         dial: DialContext,
     ) -> Result<Self, Reason> {
@@ -235,7 +236,7 @@ impl Road {
             let headers = self.headers(cookies).into_iter();
             headers.fold(request, |request, (name, value)| request.header(name, value))
         });
-        let target = self.target.clone();
+        let target = Arc::clone(&self.target);
         async move {
             let connected = request?.connect().await;
             let (answer, framed) = connected.map_err(|error| failure_of(error, &target))?;
@@ -252,7 +253,7 @@ impl Road {
         cookies: &Cookies,
     ) -> impl Future<Output = Result<Answer, PollFailure>> + use<> {
         let request = self.request(Method::GET, sid, cookies);
-        let target = self.target.clone();
+        let target = Arc::clone(&self.target);
         async move { answer(request?.send().await, &target).await }
     }
 
@@ -263,7 +264,7 @@ impl Road {
         cookies: &Cookies,
     ) -> impl Future<Output = Result<Answer, PollFailure>> + use<> {
         let request = self.request(Method::POST, Some(sid), cookies);
-        let target = self.target.clone();
+        let target = Arc::clone(&self.target);
         async move {
             let request = request?.insert_header((CONTENT_TYPE, post.content_type));
             let mut answer = answer(request.send_body(post.body).await, &target).await?;
@@ -328,7 +329,7 @@ where
 fn failure_of(error: WsClientError, target: &Target) -> DialFailure {
     match tls_failure(&error, target) {
         Some(failure) => Reason::Connect(ConnectFailure::Tls(failure)).into(),
-        None => failure(error, &target.endpoint.authority()),
+        None => failure(error, target.endpoint.authority()),
     }
 }
 

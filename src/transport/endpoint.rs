@@ -5,6 +5,7 @@ use awc::http::{
     header::{HeaderValue, InvalidHeaderValue},
     uri::InvalidUri,
 };
+use bytestring::ByteString;
 use url::Host;
 
 /// The URL of a server, taken apart. `http` and `ws` mean the same, and so do `https` and `wss`.
@@ -13,24 +14,32 @@ pub(crate) struct Endpoint {
     /// `https` or `wss`.
     pub(crate) is_secure: bool,
     pub(crate) host: Host,
-    /// If it is not the default of the scheme.
-    pub(crate) port: Option<u16>,
-    /// The path of the request, as it is sent.
-    pub(crate) path: String,
+    port: Option<u16>,
+    path: String,
+    authority: ByteString,
+    url: ByteString,
 }
 
 impl Endpoint {
+    /// A port that is not the default of the scheme, and the path of the request, as it is sent.
+    pub(crate) fn new(is_secure: bool, host: Host, port: Option<u16>, path: String) -> Self {
+        let authority = match port {
+            Some(port) => format!("{host}:{port}"),
+            None => host.to_string(),
+        };
+        let scheme = if is_secure { "https" } else { "http" };
+        let url = format!("{scheme}://{authority}{path}").into();
+        Self { is_secure, host, port, path, authority: authority.into(), url }
+    }
+
     /// `host:port`, without the default port: the name of the connection in logs, and the `Host` header.
-    pub(crate) fn authority(&self) -> String {
-        let Self { is_secure: _, host, port, path: _ } = self;
-        let port = port.map(|port| format!(":{port}")).unwrap_or_default();
-        format!("{host}{port}")
+    pub(crate) fn authority(&self) -> &ByteString {
+        &self.authority
     }
 
     /// `http://host:port/path/`, for people to read.
-    pub(crate) fn url(&self) -> String {
-        let scheme = if self.is_secure { "https" } else { "http" };
-        format!("{scheme}://{}{}", self.authority(), self.path)
+    pub(crate) fn url(&self) -> &ByteString {
+        &self.url
     }
 
     pub(super) fn port(&self) -> u16 {
@@ -40,13 +49,13 @@ impl Endpoint {
     /// The URI for awc, with these parameters of the query. awc knows nothing of TLS, so its scheme is
     /// always `http`, and the port is always there.
     pub(crate) fn uri(&self, query: &str) -> Result<Uri, InvalidUri> {
-        let Self { is_secure: _, host, port: _, path } = self;
+        let Self { host, path, .. } = self;
         Uri::try_from(format!("http://{host}:{}{path}?{query}", self.port()))
     }
 
     /// The value of the `Host` header.
     pub(super) fn host_header(&self) -> Result<HeaderValue, InvalidHeaderValue> {
-        HeaderValue::try_from(self.authority())
+        HeaderValue::from_maybe_shared(self.authority.clone().into_bytes())
     }
 }
 
@@ -56,11 +65,8 @@ mod tests {
 
     #[test]
     fn the_default_port_is_that_of_the_scheme_of_the_user() {
-        let endpoint = |is_secure, host: &str, port| Endpoint {
-            is_secure,
-            host: Host::parse(host).unwrap(),
-            port,
-            path: "/a/".to_owned(),
+        let endpoint = |is_secure, host: &str, port| {
+            Endpoint::new(is_secure, Host::parse(host).unwrap(), port, "/a/".to_owned())
         };
         for (endpoint, authority, url, uri) in [
             (endpoint(false, "h", None), "h", "http://h/a/", "http://h:80/a/?q=1"),

@@ -261,7 +261,7 @@ mod tests {
     use super::*;
 
     fn dial() -> DialContext {
-        DialContext { endpoint: "http://a.test/socket.io/".to_owned(), attempt: 0, reason: None }
+        DialContext { endpoint: "http://a.test/socket.io/".into(), attempt: 0, reason: None }
     }
 
     fn pairs(pairs: &[(&str, &str)]) -> Pairs {

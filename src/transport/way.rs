@@ -108,7 +108,7 @@ impl Way {
             Hop::Server => {
                 let stream = self.tcp.connect(&endpoint.host, endpoint.port(), &self.client).await;
                 let stream = stream.map(Wire::Tcp);
-                stream.map_err(|failure| failure.of_server(&endpoint.authority()))
+                stream.map_err(|failure| failure.of_server(endpoint.authority()))
             }
             Hop::Proxy(tunnel) => tunnel.open(self.tcp, endpoint, &self.client).await,
             #[cfg(unix)]

@@ -276,7 +276,7 @@ impl ClientBuilder {
         logs::set_clock(clock::now);
         let status = Arc::new(ConnectionStatus::default());
         let known = Arc::clone(&status);
-        let urls = targets.iter().map(|target| target.endpoint.url()).collect();
+        let urls = targets.iter().map(|target| target.endpoint.url().clone()).collect();
         let (counters, window) = (Arc::clone(&settings.counters), Arc::clone(&settings.window));
         let shutdown_requests = Arc::<ShutdownRequests>::default();
         let inbox = ShutdownInbox(Arc::clone(&shutdown_requests));
@@ -321,7 +321,7 @@ impl ClientBuilder {
         socket.ready().await.map_err(|error| {
             let server = client.inner.urls.first().cloned().unwrap_or_default();
             let namespace = socket.namespace().to_owned();
-            StartError::Ready { server, namespace, error }
+            StartError::Ready { server: server.into(), namespace, error }
         })?;
         Ok(client)
     }

@@ -66,8 +66,8 @@ impl ClientBuilder {
         };
         let (credentials, provider) = self.auth.build().map_err(BuildError::Auth)?;
         let headers = Headers::new(self.headers, self.headers_with)?;
-        let name = self.name.unwrap_or_else(|| endpoint.authority());
-        let name = ByteString::from(name);
+        let authority = || endpoint.authority().clone();
+        let name = self.name.map_or_else(authority, ByteString::from);
         // A part of the time, so that the error can name the proxy.
         let quarter = self.connect_timeout.checked_div(4).unwrap_or_default();
         let limit = self.connect_timeout.saturating_sub(quarter);
@@ -108,7 +108,7 @@ impl ClientBuilder {
             pin: self.protocol,
             parser: self.parser,
             transports,
-            endpoints: targets.iter().map(|target| target.endpoint.authority()).collect(),
+            endpoints: targets.iter().map(|target| target.endpoint.authority().clone()).collect(),
             limits: Limits { attachments: self.max_attachments, bytes: self.max_message_size },
             max_payload: self.max_payload,
             connect_timeout: self.connect_timeout,

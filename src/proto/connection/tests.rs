@@ -1,4 +1,5 @@
 use bytes::Bytes;
+use bytestring::ByteString;
 
 use super::{
     leaving::PONG_TIMEOUT,
@@ -1096,7 +1097,7 @@ fn a_transport_that_gets_through_is_kept_until_it_fails_too() {
 
 #[test]
 fn a_server_that_cannot_be_reached_is_passed_within_the_same_attempt() {
-    let endpoints = ["a:1", "b:2"].map(str::to_owned).to_vec();
+    let endpoints = ["a:1", "b:2"].map(ByteString::from).to_vec();
     let transports = Allowed::WebSocketFirst;
     let config = Bench::config(None, policy().jitter(0.0));
     let mut bench = Bench::of(Config { transports, endpoints, ..config });
@@ -1149,7 +1150,7 @@ fn a_server_that_cannot_be_reached_is_passed_within_the_same_attempt() {
 
 #[test]
 fn a_policy_that_stops_stops_for_all_servers() {
-    let endpoints = ["a:1", "b:2"].map(str::to_owned).to_vec();
+    let endpoints = ["a:1", "b:2"].map(ByteString::from).to_vec();
     let reconnect = policy().retry(|_| Retry::Stop);
     let mut bench = Bench::of(Config { endpoints, ..Bench::config(None, reconnect) });
     bench.core.join(bench.now, "/");
@@ -1961,7 +1962,7 @@ mod operations {
             limiter.reserve(now);
         }
         let policy = policy().attempts(2).limiter(limiter);
-        let endpoints = vec![String::new(); servers];
+        let endpoints = vec![ByteString::new(); servers];
         let mut bench = Bench::of(Config { endpoints, ..Bench::config(pin, policy) });
         let (mut open, mut retry, mut anybody) = (false, false, false);
         let mut epoch = 0;

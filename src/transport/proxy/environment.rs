@@ -137,12 +137,8 @@ mod tests {
     /// The proxy for a server, if there is one.
     fn proxy(variables: Variables<'_>, url: &str) -> Option<String> {
         let (scheme, host) = url.split_once("://").unwrap();
-        let endpoint = Endpoint {
-            is_secure: scheme == "https",
-            host: Host::parse(host).unwrap(),
-            port: None,
-            path: "/".to_owned(),
-        };
+        let host = Host::parse(host).unwrap();
+        let endpoint = Endpoint::new(scheme == "https", host, None, "/".to_owned());
         environment(variables).proxy(&endpoint).map(|(_, proxy)| proxy.to_owned())
     }
 
