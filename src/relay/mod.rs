@@ -1,0 +1,8 @@
+//! Events of servers in a log, with workers that take over from each other.
+
+// Until the parts that use each other are there.
+#![allow(dead_code)]
+
+pub(crate) mod engine;
+
+pub use engine::{Begin, Engine, EngineError};
