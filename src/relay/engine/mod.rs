@@ -4,11 +4,15 @@
 //! meet is a comparison in the engine: a lease is created where there is none, renewed by its last revision, and a record
 //! is appended behind the record that the writer has seen last.
 
+mod nats;
+
 use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::{future::BoxFuture, stream::BoxStream};
 use thiserror::Error;
+
+pub use self::nats::{NatsError, NatsOptions};
 
 /// What the engine has to say, or why it has not.
 pub(crate) type Reply<T> = BoxFuture<'static, Result<T, EngineError>>;
