@@ -5,4 +5,4 @@
 
 pub(crate) mod engine;
 
-pub use engine::{Begin, Engine, EngineError};
+pub use engine::{Begin, Engine, EngineError, in_process::InProcessOptions};
