@@ -4,5 +4,9 @@
 #![allow(dead_code)]
 
 pub(crate) mod engine;
+pub(crate) mod record;
 
-pub use engine::{Begin, Engine, EngineError, NatsError, NatsOptions};
+pub use engine::{
+    Begin, Engine, EngineError, NatsError, NatsOptions, in_process::InProcessOptions,
+};
+pub use record::{Gap, RecordError};
