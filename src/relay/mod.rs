@@ -3,8 +3,12 @@
 // Until the parts that use each other are there.
 #![allow(dead_code)]
 
+pub(crate) mod caller;
+pub(crate) mod command;
 pub(crate) mod engine;
 pub(crate) mod record;
 
+pub use caller::{CallRequest, Caller, DurableCall};
+pub use command::{CallError, Sent};
 pub use engine::{Begin, Engine, EngineError, in_process::InProcessOptions};
 pub use record::{Gap, RecordError};
