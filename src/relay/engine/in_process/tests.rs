@@ -292,3 +292,21 @@ async fn a_consumer_that_is_not_durable_gets_nothing_again_and_is_held_by_its_wi
     now((one.ack)()).unwrap();
     assert_eq!(&*next(&mut reader).unwrap().record.id, "2");
 }
+
+#[actix::test]
+async fn a_durable_command_that_its_holder_drops_comes_again_after_the_lease_time() {
+    tokio::time::pause();
+    let lease_time = Duration::from_secs(3);
+    let engine = engine(InProcessOptions::default().lease_time(lease_time));
+    for id in ["1", "2"] {
+        now(engine.0.enqueue("shop", id, Bytes::from(id))).unwrap();
+    }
+    let mut holder = engine.0.take_durable(&lease(1), 1);
+    let began = clock::now();
+    drop(holder.next().await);
+    let again = holder.next().await.unwrap().unwrap();
+    assert_eq!((&*again.id, again.tries), ("1", 2));
+    assert_eq!((clock::now() - began).as_secs(), 3);
+    now((again.done)(Bytes::new())).unwrap();
+    assert_eq!(&*holder.next().await.unwrap().unwrap().id, "2");
+}
