@@ -97,8 +97,8 @@ struct Desk {
 
 impl Desk {
     fn open(hates: Option<u32>) -> (Addr<Self>, mpsc::UnboundedReceiver<String>) {
-        let (heard, hears) = mpsc::unbounded();
-        (Self { heard, hates }.start(), hears)
+        let (teller, hears) = mpsc::unbounded();
+        (Self { heard: teller, hates }.start(), hears)
     }
 
     fn hear(&self, what: String) {
@@ -118,9 +118,7 @@ impl Handler<Event> for Desk {
     type Result = ();
     fn handle(&mut self, event: Event, _: &mut Context<Self>) {
         let argument = event.args().unwrap_or_default();
-        if self.hates == Some(argument) {
-            panic!("for the test");
-        }
+        assert_ne!(self.hates, Some(argument), "for the test");
         self.hear(format!("{} {argument}", event.name()));
     }
 }
