@@ -108,8 +108,10 @@ impl ReaderBuilder {
         self
     }
 
-    /// A durable consumer gets a record again that is not acknowledged for this time. Longer than the slowest event takes, by
-    /// far: 100 milliseconds to one day. Default: 30 seconds.
+    /// A durable consumer gets a record again that is not acknowledged for this time: 100 milliseconds to one day. Default: 30
+    /// seconds.
+    ///
+    /// Handlers must be done with all events of a record in this time, or they get them again while they work.
     pub fn ack_wait(mut self, time: Duration) -> Self {
         self.ack_wait = time;
         self

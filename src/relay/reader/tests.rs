@@ -580,8 +580,8 @@ mod faulty {
             self.engine.0.enqueue(upstream, id, body)
         }
 
-        fn result(&self, id: &str, wait: Duration) -> Reply<Option<Bytes>> {
-            self.engine.0.result(id, wait)
+        fn result(&self, upstream: &str, id: &str, wait: Duration) -> Reply<Option<Bytes>> {
+            self.engine.0.result(upstream, id, wait)
         }
     }
 }
