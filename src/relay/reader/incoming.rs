@@ -3,10 +3,7 @@
 use std::{
     future::Future,
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::Arc,
     task::{Context, Poll},
     time::{Duration, Instant},
 };
@@ -21,7 +18,7 @@ use crate::{
     relay::{
         engine::{Begin, Delivery, Engine, EngineError, Reply, Subscription},
         reader::{
-            entry::{LogEntry, LogEvent, LogMark, MarkKind, Receipt, time},
+            entry::{Ledger, LogEntry, LogEvent, LogMark, MarkKind, Receipt, time},
             sieve::Sieve,
         },
         record::{self, Content, Mark},
@@ -51,8 +48,7 @@ pub(super) struct Incoming {
     sieve: Sieve,
     /// Whether each event is acknowledged by hand.
     by_hand: bool,
-    /// Records that are not acknowledged.
-    open: Arc<AtomicUsize>,
+    ledger: Arc<Ledger>,
     /// Acknowledgements of records with which nobody has anything to do.
     acks: FuturesUnordered<Reply<()>>,
     /// The highest sequence so far.
@@ -72,7 +68,7 @@ impl Incoming {
             records: None,
             sieve: Sieve::default(),
             by_hand,
-            open: Arc::default(),
+            ledger: Arc::default(),
             acks: FuturesUnordered::new(),
             last: None,
             heard: clock::now(),
@@ -158,7 +154,7 @@ impl Incoming {
         loop {
             let Some(at) = self.heard.checked_add(silence) else { return Poll::Pending };
             let Poll::Ready(now) = self.timer.poll(cx, Some(at)) else { return Poll::Pending };
-            if self.open.load(Ordering::Acquire) < self.wanted.window {
+            if self.ledger.open() < self.wanted.window {
                 return Poll::Ready(());
             }
             // The silence is our own.
@@ -180,15 +176,23 @@ impl Incoming {
             self.acks.push(ack());
             return None;
         }
+        // It was late, or the engine has not heard that it is done.
+        if tries > 1 && self.ledger.is_done(&upstream, sequence) {
+            self.acks.push(ack());
+            return None;
+        }
         let mark = |at, kind| {
             LogEntry::Mark(LogMark { upstream: Arc::clone(&upstream), sequence, at, kind })
         };
+        let ledger = Arc::clone(&self.ledger);
+        let receipt =
+            |parts, ack| Receipt::new(parts, ack, Arc::clone(&upstream), sequence, &ledger);
         let lines = match record::read(&record.body) {
             Ok(lines) => lines,
             Err(error) => {
                 self.tell(&format_args!("record {sequence} of {upstream} is skipped: {error}"));
                 let entries = vec![mark(time(0), MarkKind::Unreadable(error))];
-                let receipt = Arc::new(Receipt::new(1, ack, &self.open));
+                let receipt = Arc::new(receipt(1, ack));
                 return Some(Batch { entries, receipt });
             }
         };
@@ -203,7 +207,7 @@ impl Incoming {
         });
         let is_event = |line: &&(usize, record::Entry)| matches!(line.1.content, Content::Event(_));
         let events = if self.by_hand { lines.iter().filter(is_event).count() } else { 0 };
-        let receipt = Arc::new(Receipt::new(events.saturating_add(1), ack, &self.open));
+        let receipt = Arc::new(receipt(events.saturating_add(1), ack));
         let entry = |(index, line): (usize, record::Entry)| match line.content {
             Content::Event(event) => LogEntry::Event(LogEvent::new(
                 Arc::clone(&upstream),

@@ -192,6 +192,22 @@ async fn a_record_comes_again_until_all_its_events_are_acked() {
 }
 
 #[actix::test]
+async fn a_record_that_is_done_does_not_come_again_if_the_engine_has_not_heard_of_it() {
+    tokio::time::pause();
+    let engine = Engine::in_process();
+    let mut shop = Writer::new(&engine, "shop");
+    shop.write(line("a", 1));
+    let mut log = durable(&engine).stream().unwrap();
+    drop(event(log.next().await.unwrap()).ack());
+    let minute = Duration::from_secs(60);
+    assert!(clock::within(minute, log.next()).await.is_none());
+    // By now it has.
+    drop(log);
+    let mut log = durable(&engine).stream().unwrap();
+    assert!(clock::within(minute, log.next()).await.is_none());
+}
+
+#[actix::test]
 async fn a_consumer_reads_from_a_sequence_or_a_time() {
     let engine = Engine::in_process();
     let mut shop = Writer::new(&engine, "shop");
