@@ -536,7 +536,7 @@ mod server_tests {
     async fn a_command_is_answered_by_the_server() {
         let client = Client::builder(start_server()).connect().await.unwrap();
         let ask = async |body: Bytes, durable, deadline| {
-            let executed = execute(&client.socket(), &body, durable, deadline, LIMIT).await;
+            let executed = execute(client.socket(), &body, durable, deadline, LIMIT).await;
             (read_answer(&executed.body), executed.is_final)
         };
         let (answer, is_final) = ask(body("buy", ("tea", 3), true), None, LONG).await;
@@ -568,7 +568,7 @@ mod server_tests {
         let client = Client::builder(url).start().unwrap();
         for wants_answer in [true, false] {
             let body = body("buy", ("tea", 3), wants_answer);
-            let executed = execute(&client.socket(), &body, None, SHORT, LIMIT).await;
+            let executed = execute(client.socket(), &body, None, SHORT, LIMIT).await;
             let error = read_answer(&executed.body).unwrap_err();
             assert!(matches!(error, CallError::NotSent(_)), "{error}");
             assert_eq!((error.sent(), executed.is_final), (Sent::No, false));

@@ -23,7 +23,7 @@ use crate::{
         },
         record::{self, Content, Mark},
     },
-    runtime::clock,
+    runtime::{clock, task},
 };
 
 /// Before the next try, after the engine has failed.
@@ -31,6 +31,9 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// A consumer that hears nothing for this time is made anew: it may have been forgotten by the engine without a word.
 const SILENCE: Duration = Duration::from_secs(60);
+
+/// After as many records, other tasks of the arbiter have their turn: an engine in memory always has the next one.
+const TURN: u32 = 32;
 
 /// A record, without what was dropped of it.
 pub(super) struct Batch {
@@ -55,6 +58,8 @@ pub(super) struct Incoming {
     last: Option<u64>,
     heard: Instant,
     paused: Option<Instant>,
+    /// The records of this turn.
+    turn: u32,
     timer: clock::Timer,
 }
 
@@ -73,6 +78,7 @@ impl Incoming {
             last: None,
             heard: clock::now(),
             paused: None,
+            turn: 0,
             timer: clock::Timer::default(),
         };
         incoming.open();
@@ -107,6 +113,11 @@ impl Incoming {
                 }
                 self.paused = None;
             }
+            if self.turn >= TURN {
+                self.turn = 0;
+                task::poll_again(cx);
+                return Poll::Pending;
+            }
             let Some(records) = &mut self.records else {
                 self.open();
                 continue;
@@ -114,6 +125,7 @@ impl Incoming {
             match records.poll_next_unpin(cx) {
                 Poll::Ready(Some(Ok(delivery))) => {
                     self.heard = clock::now();
+                    self.turn = self.turn.saturating_add(1);
                     if let Some(batch) = self.sift(delivery) {
                         return Poll::Ready(batch);
                     }
@@ -127,6 +139,7 @@ impl Incoming {
                     self.pause();
                 }
                 Poll::Pending => {
+                    self.turn = 0;
                     if self.poll_silence(cx).is_pending() {
                         return Poll::Pending;
                     }

@@ -669,3 +669,33 @@ async fn options_out_of_range_are_refused() {
     });
     assert_eq!(elsewhere.join().unwrap(), ReaderError::NoArbiter);
 }
+
+#[actix::test]
+async fn a_long_log_leaves_turns_to_others() {
+    let engine = Engine::in_process();
+    let mut shop = Writer::new(&engine, "shop");
+    for number in 0..1_000 {
+        shop.write(line("a", number));
+    }
+    let mut turns = Box::pin(async {
+        let mut turns = 0;
+        loop {
+            actix_rt::task::yield_now().await;
+            turns += 1;
+            if turns == 20 {
+                break;
+            }
+        }
+    });
+    let mut log = durable(&engine).stream().unwrap();
+    let mut all = Box::pin(async {
+        for number in 0..1_000 {
+            let event = event(log.next().await.unwrap());
+            assert_eq!(argument(&event), number);
+            event.ack().await.unwrap();
+        }
+    });
+    let first = futures::future::select(&mut all, &mut turns).await;
+    assert!(matches!(first, futures::future::Either::Right(_)));
+    all.await;
+}

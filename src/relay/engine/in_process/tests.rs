@@ -315,3 +315,40 @@ async fn a_durable_command_that_its_holder_drops_comes_again_after_the_lease_tim
     now((again.done)(Bytes::new())).unwrap();
     assert_eq!(&*holder.next().await.unwrap().unwrap().id, "2");
 }
+
+#[actix::test]
+async fn threads_may_share_it() {
+    const EACH: usize = 200;
+    let engine = Engine::in_process();
+    let mut reader = engine.0.read(Subscription { window: 4, ..from_start(Some("billing")) });
+    let writers: Vec<_> = (0..4)
+        .map(|writer| {
+            let engine = engine.clone();
+            std::thread::spawn(move || {
+                for number in 0..EACH {
+                    loop {
+                        let behind = now(engine.0.head("shop")).unwrap();
+                        let behind = behind.map_or(0, |head| head.sequence);
+                        let record = record(&format!("{writer}-{number}"), "a");
+                        if now(engine.0.append("shop", behind, record)).is_ok() {
+                            break;
+                        }
+                    }
+                }
+            })
+        })
+        .collect();
+    let mut ids = std::collections::HashSet::new();
+    let mut last = 0;
+    while ids.len() < 4 * EACH {
+        let delivery = reader.next().await.unwrap().unwrap();
+        assert!(delivery.sequence > last);
+        last = delivery.sequence;
+        assert!(ids.insert(delivery.record.id));
+        let acked = (delivery.ack)();
+        std::thread::spawn(|| now(acked).unwrap()).join().unwrap();
+    }
+    for writer in writers {
+        writer.join().unwrap();
+    }
+}
