@@ -3,7 +3,7 @@
 //! With NATS there is a server, or for the last test a cluster, and each worker has a connection of its own.
 
 #[path = "../../../tests/support/nats.rs"]
-mod servers;
+pub(super) mod servers;
 
 use std::{
     collections::BTreeSet,
@@ -633,16 +633,18 @@ async fn a_durable_command_is_done_once_by_its_id(shared: &Shared) {
     let second = command(&mut commands).await;
     assert_eq!(&*second.id, "order-2");
     (second.done)(Bytes::new()).await.unwrap();
-    let answer = other.result("order-1", Duration::ZERO).await;
+    let answer = other.result("shop", "order-1", Duration::ZERO).await;
     assert_eq!(answer, Ok(Some(Bytes::from_static(b"done"))));
-    assert_eq!(other.result("order-2", Duration::ZERO).await, Ok(Some(Bytes::new())));
+    assert_eq!(other.result("shop", "order-2", Duration::ZERO).await, Ok(Some(Bytes::new())));
     let lease = acquired(other, "bank", "second").await;
     let mut commands = other.take_durable(&lease, 1);
     let third = command(&mut commands).await;
     assert_eq!((&*third.id, &third.body[..]), ("a.b/c *>\r\n ü", &b"money"[..]));
     (third.done)(Bytes::from_static(b"paid")).await.unwrap();
-    let answer = one.result("a.b/c *>\r\n ü", Duration::ZERO).await;
+    let answer = one.result("bank", "a.b/c *>\r\n ü", Duration::ZERO).await;
     assert_eq!(answer, Ok(Some(Bytes::from_static(b"paid"))));
+    // The ids of other upstreams are others.
+    assert_eq!(one.result("bank", "order-1", Duration::ZERO).await, Ok(None));
 }
 
 async fn a_durable_command_goes_to_the_next_holder_until_it_is_done(shared: &Shared) {
@@ -678,16 +680,16 @@ async fn a_durable_command_goes_to_the_next_holder_until_it_is_done(shared: &Sha
 
 async fn the_answer_of_a_durable_command_is_waited_for(shared: &Shared) {
     let (one, other) = (shared.one(), shared.other());
-    assert_eq!(other.result("order-1", Duration::ZERO).await, Ok(None));
+    assert_eq!(other.result("shop", "order-1", Duration::ZERO).await, Ok(None));
     one.enqueue("shop", "order-1", Bytes::from_static(b"tea")).await.unwrap();
-    assert_eq!(other.result("order-1", A_WHILE).await, Ok(None));
+    assert_eq!(other.result("shop", "order-1", A_WHILE).await, Ok(None));
     let lease = acquired(one, "shop", "first").await;
     let mut commands = one.take_durable(&lease, 2);
     let done = async {
         let command = command(&mut commands).await;
         (command.done)(Bytes::from_static(b"done")).await.unwrap();
     };
-    let waits = [one, other].map(|engine| engine.result("order-1", PATIENCE));
+    let waits = [one, other].map(|engine| engine.result("shop", "order-1", PATIENCE));
     let (answers, ()) = future::join(join_all(waits), done).await;
     for answer in answers {
         assert_eq!(answer, Ok(Some(Bytes::from_static(b"done"))));
