@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use actix_socketio::{Client, ClientBuilder, Route, Transport};
+use actix_socketio::{BuildError, Client, ClientBuilder, Route, Transport};
 use async_nats::ServerAddr;
 
 use crate::{
@@ -138,11 +138,7 @@ impl Config {
 }
 
 impl EngineConfig {
-    fn read(
-        mut section: Section<'_>,
-        problems: &mut Problems<'_>,
-        folder: &Path,
-    ) -> Option<Self> {
+    fn read(mut section: Section<'_>, problems: &mut Problems<'_>, folder: &Path) -> Option<Self> {
         let kinds = [("in-process", false), ("nats", true)];
         if !section.has("kind") {
             section.wrong(problems, None, "kind", "is missing: \"in-process\" or \"nats\"");
@@ -159,11 +155,7 @@ impl EngineConfig {
 }
 
 impl NatsConfig {
-    fn read(
-        section: &mut Section<'_>,
-        problems: &mut Problems<'_>,
-        folder: &Path,
-    ) -> Option<Self> {
+    fn read(section: &mut Section<'_>, problems: &mut Problems<'_>, folder: &Path) -> Option<Self> {
         if !section.has("servers") {
             section.wrong(problems, None, "servers", "is missing: [\"nats://localhost:4222\"]");
         }
@@ -267,7 +259,7 @@ impl UpstreamConfig {
         let when_full = section.word(problems, "when_full", &full);
         let takeovers = [("ordered", TakeoverConfig::Ordered), ("now", TakeoverConfig::Now)];
         let takeover = section.word(problems, "takeover", &takeovers);
-        let span = url.as_ref().map(|url| url.span.clone());
+        let at_url = url.as_ref().map(|url| url.span.clone());
         let config = url.zip(name).map(|(url, name)| Self {
             name: name.value,
             url: Secret::new(url.value),
@@ -280,8 +272,12 @@ impl UpstreamConfig {
             when_full: when_full.unwrap_or(FullConfig::LetGo),
             takeover: takeover.unwrap_or(TakeoverConfig::Ordered),
         });
-        if let Some(Err(error)) = config.as_ref().map(Self::check) {
-            section.wrong(problems, span.as_ref(), "url", error);
+        match config.as_ref().map(Self::check) {
+            Some(Err(error @ BuildError::Url(_))) => {
+                section.wrong(problems, at_url.as_ref(), "url", error);
+            }
+            Some(Err(error)) => section.wrong(problems, None, "client", error),
+            Some(Ok(())) | None => {}
         }
         section.end(problems);
         config
@@ -313,14 +309,14 @@ impl UpstreamConfig {
     }
 
     /// Whether a client could be built, without starting one.
-    fn check(&self) -> Result<(), String> {
+    fn check(&self) -> Result<(), BuildError> {
         let builder = self.client();
         // What an arbiter is given before its system runs is not done, and this system never runs.
         let check = thread::spawn(move || {
             let _system = actix::System::new();
-            builder.start().map(drop).map_err(|error| error.to_string())
+            builder.start().map(drop)
         });
-        check.join().unwrap_or_else(|_| Err("the client cannot be built".to_owned()))
+        check.join().unwrap_or(Err(BuildError::NoArbiter))
     }
 }
 

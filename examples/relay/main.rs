@@ -34,8 +34,8 @@ struct Options {
 /// The configuration, or the lines that say what is wrong with it.
 fn read(path: &Path) -> Result<Config, Vec<String>> {
     let shown = path.display();
-    let text =
-        fs::read_to_string(path).map_err(|error| vec![format!("{shown} cannot be read: {error}")])?;
+    let text = fs::read_to_string(path)
+        .map_err(|error| vec![format!("{shown} cannot be read: {error}")])?;
     let folder = path.parent().unwrap_or(Path::new(""));
     Config::read(&text, folder)
         .map_err(|problems| problems.iter().map(|problem| format!("{shown}:{problem}")).collect())

@@ -2,7 +2,9 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use actix_web::{App, HttpResponse, HttpServer, Responder, dev::Server, http::header::CACHE_CONTROL, web};
+use actix_web::{
+    App, HttpResponse, HttpServer, Responder, dev::Server, http::header::CACHE_CONTROL, web,
+};
 use serde::Serialize;
 
 /// How the daemon is doing.

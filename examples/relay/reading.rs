@@ -183,9 +183,9 @@ impl<'a> Section<'a> {
     ) -> Option<usize> {
         let expected = format!("a number from {} to {} belongs here", range.start(), range.end());
         let number = self.value(problems, key, |value| {
-            let number = value.as_integer().and_then(|number| {
-                usize::from_str_radix(number.as_str(), number.radix()).ok()
-            });
+            let number = value
+                .as_integer()
+                .and_then(|number| usize::from_str_radix(number.as_str(), number.radix()).ok());
             number.filter(|number| range.contains(number)).ok_or(expected)
         })?;
         Some(number.value)
@@ -225,11 +225,7 @@ impl<'a> Section<'a> {
     }
 
     /// The tables of a key.
-    pub(crate) fn sections(
-        &mut self,
-        problems: &mut Problems<'_>,
-        key: &'static str,
-    ) -> Vec<Self> {
+    pub(crate) fn sections(&mut self, problems: &mut Problems<'_>, key: &'static str) -> Vec<Self> {
         let name = self.path(key);
         let tables = self.value(problems, key, |value| {
             let expected = || format!("tables belong here: [[{key}]]");

@@ -136,7 +136,10 @@ impl Auth {
         // The text of the error could quote the secret.
         let value = serde_json::from_str(secret.reveal()).ok().filter(Value::is_object);
         value.ok_or_else(|| {
-            format!("{} has no JSON object; with key = \"token\", it may have any text", self.source)
+            format!(
+                "{} has no JSON object; with key = \"token\", it may have any text",
+                self.source
+            )
         })
     }
 }
