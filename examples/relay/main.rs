@@ -6,6 +6,7 @@ mod config;
 mod pages;
 mod reading;
 mod secret;
+mod server;
 
 use std::{
     fs,
