@@ -6,7 +6,7 @@
 
 use std::{
     io,
-    net::Ipv4Addr,
+    net::{Ipv4Addr, TcpListener},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -146,21 +146,18 @@ async fn connect(
 pub(crate) fn start(orders: u64) -> io::Result<String> {
     let shop = Shop { last: AtomicU64::new(0), orders, sessions: Mutex::default() };
     let shop = web::Data::new(shop);
-    let shared = shop.clone();
-    let server = HttpServer::new(move || {
-        App::new().app_data(shared.clone()).route("/socket.io/", web::get().to(connect))
-    })
-    .workers(1)
-    .disable_signals()
-    .bind((Ipv4Addr::LOCALHOST, 0))?;
-    let url = server.addrs().first().map(|address| format!("http://{address}"));
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let url = format!("http://{}", listener.local_addr()?);
     thread::spawn(move || -> io::Result<()> {
         actix::System::new().block_on(async {
-            actix_rt::spawn(take_orders(shop));
-            server.run().await
+            actix_rt::spawn(take_orders(shop.clone()));
+            let app = move || {
+                App::new().app_data(shop.clone()).route("/socket.io/", web::get().to(connect))
+            };
+            HttpServer::new(app).workers(1).disable_signals().listen(listener)?.run().await
         })
     });
-    url.ok_or_else(|| io::Error::other("the server has no address"))
+    Ok(url)
 }
 
 /// Takes an order now and then, as soon as there is a session.
