@@ -23,7 +23,8 @@ use std::{
     sync::atomic::{AtomicUsize, Ordering},
 };
 
-use support::example::program;
+use serde_json::{Value, json};
+use support::example::{Example, program};
 
 /// A folder of its own, deleted when dropped.
 struct Folder(PathBuf);
@@ -77,7 +78,7 @@ fn the_configuration_of_the_example_is_right_as_it_is_and_with_all_options() {
         let option = line.strip_prefix("# ");
         let is_option = |line: &&str| {
             line.split_once(" = ").is_some_and(|(key, value)| {
-                !key.contains(' ') && value.starts_with(['"', '[', '{', '1', '3'])
+                !key.contains(' ') && value.starts_with(['"', '[', '{', '1', '3', '8'])
             })
         };
         match option.filter(is_option) {
@@ -96,7 +97,7 @@ fn the_configuration_of_the_example_is_right_as_it_is_and_with_all_options() {
     let path = folder.file("all.toml", &text);
     assert_eq!(check(&path), (true, vec![" nothing is wrong, 2 upstreams".to_owned()]), "{text}");
     let options = text.lines().filter(|line| line.contains(" = ") && !line.starts_with('#'));
-    assert_eq!(options.count(), 23, "{text}");
+    assert_eq!(options.count(), 25, "{text}");
 }
 
 #[test]
@@ -155,7 +156,7 @@ headers = { "not a header" = "a secret" }
 8: engine: servers: a password belongs into a variable or a file: user, password
 10: engine: token: the variable RELAY_TEST_UNSET is not set
 11: engine: replicas: a number from 1 to 5 belongs here
-12: engine: lease: seconds, from 2 to 600, belong here
+12: engine: lease: seconds, from 2 to 3600, belong here
 16: upstream "shop": url: unusable URL: it has no scheme: write http:// before the host
 19: upstream: name: "shop" is there already
 20: upstream "shop": url: a text in quotes belongs here, not a number
@@ -192,4 +193,17 @@ fn what_is_no_toml_is_said_with_its_line() {
     let (is_right, lines) = check(Path::new("nowhere.toml"));
     assert!(!is_right);
     assert_eq!(lines, ["nowhere.toml cannot be read: No such file or directory (os error 2)"]);
+}
+
+/// The status and the text of a page.
+async fn get(url: &str, path: &str) -> (u16, String) {
+    let http = awc::Client::default();
+    let mut page = http.get(format!("{url}{path}")).send().await.unwrap();
+    let text = page.body().await.unwrap();
+    (page.status().as_u16(), String::from_utf8_lossy(&text).into_owned())
+}
+
+async fn health(url: &str) -> (u16, Value) {
+    let (status, text) = get(url, "/health").await;
+    (status, serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}")))
 }

@@ -45,6 +45,8 @@ pub(crate) struct NatsConfig {
     pub(crate) prefix: Option<String>,
     pub(crate) replicas: Option<usize>,
     pub(crate) lease: Option<Duration>,
+    pub(crate) max_age: Option<Duration>,
+    pub(crate) max_bytes: Option<usize>,
 }
 
 #[derive(Debug)]
@@ -202,7 +204,9 @@ impl NatsConfig {
             ca,
             prefix: prefix.map(|prefix| prefix.value),
             replicas: section.number(problems, "replicas", 1..=5),
-            lease: section.seconds(problems, "lease", 2.0..=600.0),
+            lease: section.seconds(problems, "lease", 2.0..=3_600.0),
+            max_age: section.seconds(problems, "max_age", 10.0..=315_360_000.0),
+            max_bytes: section.number(problems, "max_bytes", (1 << 20)..=(1 << 50)),
             servers: servers?,
         })
     }
