@@ -18,13 +18,24 @@ mod support;
 
 use std::{
     env, fs,
+    io::{BufRead, BufReader, Read},
+    mem,
     path::{Path, PathBuf},
-    process::{self, Command},
-    sync::atomic::{AtomicUsize, Ordering},
+    process::{self, Child, Command, ExitStatus, Stdio},
+    sync::{
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
+    thread::{self, JoinHandle},
+    time::Instant,
 };
 
 use serde_json::{Value, json};
-use support::example::{Example, program};
+use support::{
+    PATIENCE,
+    example::program,
+    node::{self, Config, Line},
+};
 
 /// A folder of its own, deleted when dropped.
 struct Folder(PathBuf);
@@ -195,15 +206,148 @@ fn what_is_no_toml_is_said_with_its_line() {
     assert_eq!(lines, ["nowhere.toml cannot be read: No such file or directory (os error 2)"]);
 }
 
-/// The status and the text of a page.
-async fn get(url: &str, path: &str) -> (u16, String) {
-    let http = awc::Client::default();
-    let mut page = http.get(format!("{url}{path}")).send().await.unwrap();
-    let text = page.body().await.unwrap();
-    (page.status().as_u16(), String::from_utf8_lossy(&text).into_owned())
+/// A running daemon; it is killed when dropped.
+struct Daemon {
+    child: Child,
+    /// Where its pages are.
+    url: String,
+    printed: JoinHandle<String>,
+    logged: JoinHandle<String>,
 }
 
-async fn health(url: &str) -> (u16, Value) {
-    let (status, text) = get(url, "/health").await;
-    (status, serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}")))
+impl Daemon {
+    /// Starts it with this configuration, on any port, and waits for its pages.
+    fn start(folder: &Folder, name: &str, config: &str) -> Self {
+        Self::start_with(folder, name, config, &[])
+    }
+
+    fn start_with(folder: &Folder, name: &str, config: &str, environment: &[(&str, &str)]) -> Self {
+        let config = format!("http = \"127.0.0.1:0\"\nworker = \"{name}\"\n{config}");
+        let path = folder.file(&format!("{name}.toml"), &config);
+        let mut command = Command::new(program("relay"));
+        command.arg("--config").arg(path).envs(environment.iter().copied());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut stderr = child.stderr.take().unwrap();
+        let logged = thread::spawn(move || {
+            let mut text = String::new();
+            stderr.read_to_string(&mut text).unwrap();
+            text
+        });
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let (first, told) = mpsc::channel();
+        let printed = thread::spawn(move || {
+            let mut text = String::new();
+            stdout.read_line(&mut text).unwrap();
+            first.send(text.trim_end().to_owned()).ok();
+            stdout.read_to_string(&mut text).unwrap();
+            text
+        });
+        let url = told.recv_timeout(PATIENCE).unwrap();
+        assert!(url.starts_with("http://127.0.0.1:"), "{url:?}");
+        Self { child, url, printed, logged }
+    }
+
+    fn signal(&self, signal: &str) {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
+    }
+
+    /// Waits until it ends, and gives what it printed and logged.
+    fn end(mut self) -> (ExitStatus, String) {
+        let printed = mem::replace(&mut self.printed, thread::spawn(String::new)).join().unwrap();
+        let logged = mem::replace(&mut self.logged, thread::spawn(String::new)).join().unwrap();
+        (self.child.wait().unwrap(), printed + &logged)
+    }
+
+    async fn get(&self, path: &str) -> (u16, String) {
+        let http = awc::Client::default();
+        let mut page = http.get(format!("{}{path}", self.url)).send().await.unwrap();
+        let text = page.body().await.unwrap();
+        (page.status().as_u16(), String::from_utf8_lossy(&text).into_owned())
+    }
+
+    async fn health(&self) -> (u16, Value) {
+        let (status, text) = self.get("/health").await;
+        (status, serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}")))
+    }
+
+    /// Waits until the page `/health` has this status and says this of the first upstream.
+    async fn until(&self, status: u16, what: impl Fn(&Value) -> bool) {
+        let mut last = (0, Value::Null);
+        let deadline = Instant::now() + PATIENCE;
+        while last.0 != status || !what(&last.1["upstreams"][0]) {
+            assert!(Instant::now() < deadline, "not {status}: {last:?}");
+            last = self.health().await;
+        }
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+/// An upstream of a server, with more lines.
+fn upstream(server: &node::Server, lines: &str) -> String {
+    format!("[[upstream]]\nname = \"shop\"\nurl = \"{}\"\n{lines}\n", server.url())
+}
+
+/// A server that recovers sessions.
+fn recovering() -> node::Server {
+    let options = json!({ "connectionStateRecovery": {} });
+    node::start(Line::V4, &Config { options, ..Config::default() })
+}
+
+#[actix::test]
+async fn the_pages_say_how_the_daemon_is_doing() {
+    let (folder, server) = (Folder::new(), recovering());
+    let daemon = Daemon::start(&folder, "w1", &upstream(&server, ""));
+    daemon.until(200, |shop| shop["joined"] == true).await;
+    server.publish("/", "n", 0..10);
+    daemon.until(200, |shop| shop["last_event"].is_number()).await;
+    let (_, health) = daemon.health().await;
+    let shop = &health["upstreams"][0];
+    assert_eq!((&health["worker"], &shop["name"]), (&json!("w1"), &json!("shop")), "{health}");
+    assert_eq!((&shop["holder"], &shop["held_here"]), (&json!("w1"), &json!(true)), "{health}");
+    assert!(shop["stored"].as_u64().unwrap() > 0, "{health}");
+    let (status, page) = daemon.get("/metrics").await;
+    assert_eq!(status, 200);
+    assert!(page.contains(r#"upstream="shop""#) && page.contains("# TYPE"), "{page}");
+
+    // The server goes, and comes back.
+    server.kill();
+    daemon.until(503, |shop| shop["joined"] == false).await;
+    let config = Config { port: server.port(), ..Config::default() };
+    let _server = node::start(Line::V4, &config);
+    daemon.until(200, |shop| shop["joined"] == true).await;
+
+    daemon.signal("-TERM");
+    let (status, text) = daemon.end();
+    assert!(status.success(), "{text}");
+    assert!(text.contains("INFO  w1 ") && text.contains("shop"), "{text}");
+}
+
+#[actix::test]
+async fn secrets_are_not_printed_at_any_level() {
+    let folder = Folder::new();
+    let server = recovering();
+    server.set_token("hidden-auth");
+    folder.file("token", "hidden-auth\n");
+    let lines = r#"namespace = "/guarded"
+auth = { file = "token", key = "token" }
+headers = { authorization = { env = "RELAY_TEST_HEADER" }, cookie = "hidden-cookie" }
+"#;
+    let environment = [("RELAY_TEST_HEADER", "Bearer hidden-header"), ("RUST_LOG", "trace")];
+    let daemon = Daemon::start_with(&folder, "w1", &upstream(&server, lines), &environment);
+    daemon.until(200, |shop| shop["joined"] == true).await;
+    assert_eq!(server.tokens(), ["hidden-auth"]);
+    daemon.signal("-INT");
+    let (status, text) = daemon.end();
+    assert!(status.success() && text.contains("TRACE"), "{text}");
+    let line = text.lines().find(|line| line.contains("hidden"));
+    assert_eq!(line, None);
 }

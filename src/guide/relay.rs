@@ -53,3 +53,96 @@
 //!
 //! Run the same configuration on several machines, each with a `worker` of its own, or without one. They share the upstreams evenly,
 //! and move them when a worker comes or goes, one at a time.
+//!
+//! # What holds when something fails
+//!
+//! *Recovery* is [connection state recovery](crate::guide::reconnecting) of the Socket.IO server: 4.6 or later, switched on with
+//! `connectionStateRecovery`, with the built-in adapter or one that supports it. With it a server sends again what a client has missed
+//! for two minutes. Without it, what a server emits while nobody is joined is lost with any client, and the relay writes a
+//! *gap mark* to the log: no gap is silent.
+//!
+//! | event | without recovery | with recovery |
+//! |---|---|---|
+//! | a worker ends in order (SIGTERM, a new version) | a gap as long as joining takes, marked | nothing is lost |
+//! | a worker is killed, or dies | a gap until its lease is over, marked | nothing is lost: the next holder resumes behind the last *stored* event |
+//! | the machine of a worker is lost, or its network | a gap, marked | with [`Takeover::Ordered`](crate::relay::Takeover::Ordered), nothing is lost: the next holder waits until the server has noticed (its ping timeout, 45 s by default), and then resumes. With [`Takeover::Now`](crate::relay::Takeover::Now), new events come at once, and the gap is marked |
+//! | a worker stalls for longer than its lease, and wakes up | a gap, marked; the log refuses what it still writes | nothing is lost, nothing comes twice; the log refuses what it still writes |
+//! | the connection to the server is lost | a gap until it is joined again, marked | nothing is lost |
+//! | the server is restarted | a gap, marked | a gap, marked: the new process knows no sessions |
+//! | NATS loses a node of three | events wait in the worker for some seconds | the same |
+//! | NATS is away | events wait up to the bound, then [`WhenFull`](crate::relay::WhenFull) decides | with [`WhenFull::LetGo`](crate::relay::WhenFull::LetGo), nothing is lost if NATS is back within the server's two minutes |
+//! | a reader dies | it gets again what it has not acknowledged | the same |
+//! | the holder dies while a command is on its way | the caller is told that the command may have arrived | the same |
+//!
+//! So each event is in the log once, in the order of its server. A *reader* gets it at least once: again, if it ended before its ack
+//! was stored. Use the sequence and the place in the record to know an event that comes again.
+//!
+//! # The format of the log
+//!
+//! A record is a message of the stream `sio_ev`, on the subject `sio.ev.<upstream>` (`sio` is the
+//! [prefix](crate::relay::NatsOptions::prefix)). Its body is lines of JSON, so any language can read it:
+//!
+//! ```text
+//! $ nats sub 'sio.ev.*' --raw
+//! {"at":1764365796120,"mark":{"holder":"worker-1"}}
+//! {"at":1764365796123,"offset":"Q84HHan","event":["price","tea",3.5,"Q84HHan"]}
+//! {"at":1764365796124,"namespace":"/shop","event":["picture",{"_placeholder":true,"num":0}],"attachments":["AQID"]}
+//! {"at":1764365796125,"mark":{"gap":"new-session","missed":null}}
+//! ```
+//!
+//! | key | content |
+//! |---|---|
+//! | `at` | when the worker received it, in milliseconds since 1970 (UTC) |
+//! | `namespace` | of the event; not there for `/` |
+//! | `event` | the name, and the arguments as the server sent them. In a recoverable session, the server appends the offset to the arguments |
+//! | `attachments` | binary arguments in base64; `{"_placeholder":true,"num":n}` stands for the n-th of them, counted from 0 |
+//! | `offset` | the place of the event in a recoverable session; not in each event |
+//! | `late` | `true`: the server emitted it before events that are above it |
+//! | `mark` | no event. `holder`: this worker writes from here on. `gap`: events are missing here, `missed` is how many, or `null` if nobody knows |
+//!
+//! | gap | reason |
+//! |---|---|
+//! | `new-session` | the server began a new session: it does not recover sessions, or not this one any more |
+//! | `dropped` | the log could not keep up, and [`WhenFull::DropNewest`](crate::relay::WhenFull::DropNewest) was set |
+//! | `replaced` | the log could not keep up, and with [`WhenFull::Latest`](crate::relay::WhenFull::Latest) later events took the place of earlier ones |
+//! | `lagged` | the worker could not keep up with the server |
+//! | `too-large` | an event did not fit into a record |
+//!
+//! Ignore keys that you do not know. The headers `Sio-Fence`, `Sio-Offset` and `Sio-Count` are for workers; records of one upstream with
+//! a lower `Sio-Fence` than one before are those of a former holder, and to be skipped. In Rust, the
+//! [`Reader`](crate::relay::Reader) does all that, and gives actors the same [`Event`](crate::Event) messages as a
+//! socket.
+//!
+//! # Commands
+//!
+//! A [`Caller`](crate::relay::Caller) asks the server of an upstream, by way of its holder. It needs no worker in its process, and takes the same
+//! [contracts](crate::guide::acknowledgements) as [`Socket::call`](crate::Socket::call):
+//!
+//! * **Plain**: at most once. If nobody holds the upstream, the error comes at once, and nothing was sent. Otherwise the error
+//!   says whether the command was sent: `no`, `maybe`, `yes`.
+//! * **Durable**, with an id: at least once. NATS keeps it until the server has answered, also while no worker is there. The same
+//!   id asked again gets the same answer. If a holder was lost at the wrong moment, the server gets it a second time, so it
+//!   should know the id.
+//!
+//! In other languages, a plain command is a request on the subject `sio.cmd.<upstream>`:
+//!
+//! ```text
+//! $ nats request sio.cmd.shop '{"event":["buy","tea",3]}'
+//! {"answer":[{"order":17}]}
+//! ```
+//!
+//! or `{"error":{"kind":"…","text":"…","sent":"no"}}`.
+//!
+//! # Operating it
+//!
+//! The daemon answers `/health` with 503 while the engine is away, while an upstream has no holder, and while this worker holds one that is
+//! not joined. Use it for readiness, not for liveness: a restart does not bring back a server that is away.
+//!
+//! * **A new version**: stop a worker with SIGTERM and start the next. It hands over one upstream after the other, and the others
+//!   take them within a second.
+//! * **Clocks** need not agree: a lease is measured by the holder's own clock, and by that of NATS.
+//! * **Secrets**: the bucket `sio_ticket` has the private ids of sessions. Whoever reads one can take over that session at the server. Only
+//!   workers should be allowed to; [`NatsOptions`](crate::relay::NatsOptions#permissions) has the permissions.
+//! * **Disk**: the log keeps records for [`max_age`](crate::relay::NatsOptions::max_age), a day by default, up to
+//!   [`max_bytes`](crate::relay::NatsOptions::max_bytes). A log that is full takes no more, and [`WhenFull`](crate::relay::WhenFull)
+//!   decides. Plan for the events of that time, times the replicas, and base64 for attachments.
