@@ -4,5 +4,7 @@
 #![allow(dead_code)]
 
 pub(crate) mod engine;
+pub(crate) mod record;
 
-pub use engine::{Begin, Engine, EngineError};
+pub use engine::{Begin, Engine, EngineError, in_process::InProcessOptions};
+pub use record::{Gap, RecordError};

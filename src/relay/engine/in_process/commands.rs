@@ -1,0 +1,256 @@
+//! Commands on their way to the holder of an upstream, in memory.
+
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+
+use crate::{
+    relay::engine::{EngineError, RequestError},
+    runtime::task::Teller,
+};
+
+/// Requests that wait for the holder of one upstream.
+const MAX_WAITING: usize = 4_096;
+/// Durable commands that are not done, of all upstreams together, and their bytes.
+const MAX_COMMANDS: usize = 65_536;
+const MAX_COMMAND_BYTES: usize = 64 << 20;
+/// Answers that are kept; then the oldest goes.
+const MAX_RESULTS: usize = 65_536;
+const MAX_RESULT_BYTES: usize = 64 << 20;
+
+/// A request that nobody has taken yet.
+pub(super) struct Waiting {
+    pub(super) body: Bytes,
+    pub(super) until: Instant,
+    pub(super) reply: Teller<Result<Bytes, RequestError>>,
+}
+
+/// The holder of an upstream, as it listens to commands.
+struct Server {
+    key: u64,
+    fence: u64,
+    queue: VecDeque<Waiting>,
+}
+
+/// Requests, which are at most taken once.
+#[derive(Default)]
+pub(super) struct Requests {
+    servers: HashMap<String, Server>,
+}
+
+impl Requests {
+    /// A holder listens from now on, in the place of a former one.
+    pub(super) fn open(&mut self, upstream: &str, key: u64, fence: u64) {
+        let queue = match self.servers.get_mut(upstream) {
+            Some(server) if server.fence > fence => return,
+            Some(server) => std::mem::take(&mut server.queue),
+            None => VecDeque::new(),
+        };
+        self.servers.insert(upstream.to_owned(), Server { key, fence, queue });
+    }
+
+    /// The requests that were not taken.
+    pub(super) fn close(&mut self, upstream: &str, key: u64) -> VecDeque<Waiting> {
+        if self.servers.get(upstream).is_none_or(|server| server.key != key) {
+            return VecDeque::new();
+        }
+        self.servers.remove(upstream).map(|server| server.queue).unwrap_or_default()
+    }
+
+    /// Adds a request; or says why not, and has it back.
+    pub(super) fn push(&mut self, upstream: &str, waiting: Waiting) -> Result<(), RequestError> {
+        let Some(server) = self.servers.get_mut(upstream) else { return Err(RequestError::Nobody) };
+        if server.queue.len() >= MAX_WAITING {
+            server.queue.retain(|waiting| !waiting.reply.is_canceled());
+        }
+        if server.queue.len() >= MAX_WAITING {
+            let text = format!("{MAX_WAITING} commands wait for the holder");
+            return Err(EngineError::Refused(text).into());
+        }
+        server.queue.push_back(waiting);
+        Ok(())
+    }
+
+    /// The next request whose caller still waits.
+    pub(super) fn take(&mut self, upstream: &str, key: u64, now: Instant) -> Option<Waiting> {
+        let server = self.servers.get_mut(upstream).filter(|server| server.key == key)?;
+        while let Some(waiting) = server.queue.pop_front() {
+            if waiting.until > now && !waiting.reply.is_canceled() {
+                return Some(waiting);
+            }
+        }
+        None
+    }
+}
+
+struct Command {
+    id: String,
+    /// Its place in the order in which they came.
+    number: u64,
+    body: Bytes,
+    tries: u32,
+}
+
+/// The durable commands of one upstream.
+#[derive(Default)]
+struct Queue {
+    waiting: VecDeque<Command>,
+    /// Those that the taker has not done yet.
+    taken: HashMap<String, Command>,
+    /// Who takes them: its key and its fence.
+    taker: Option<(u64, u64)>,
+}
+
+impl Queue {
+    /// What the taker has not done is taken again, before all others.
+    fn put_back(&mut self) {
+        let mut taken: Vec<Command> = self.taken.drain().map(|(_, command)| command).collect();
+        taken.sort_by_key(|command| std::cmp::Reverse(command.number));
+        for command in taken {
+            self.waiting.push_front(command);
+        }
+    }
+}
+
+struct Outcome {
+    id: String,
+    at: Instant,
+}
+
+/// Commands that are kept until they are done, and their answers.
+#[derive(Default)]
+pub(super) struct Durable {
+    queues: HashMap<String, Queue>,
+    /// Of all commands that are not done.
+    ids: HashSet<String>,
+    last_number: u64,
+    bytes: usize,
+    results: HashMap<String, Bytes>,
+    order: VecDeque<Outcome>,
+    result_bytes: usize,
+    awaiting: HashMap<String, Vec<Teller<Bytes>>>,
+}
+
+impl Durable {
+    pub(super) fn push(
+        &mut self,
+        upstream: &str,
+        id: &str,
+        body: Bytes,
+    ) -> Result<(), EngineError> {
+        if self.ids.contains(id) || self.results.contains_key(id) {
+            return Ok(());
+        }
+        let bytes = self.bytes.saturating_add(body.len());
+        if self.ids.len() >= MAX_COMMANDS || bytes > MAX_COMMAND_BYTES {
+            return Err(EngineError::Refused("there are too many commands that wait".to_owned()));
+        }
+        self.bytes = bytes;
+        self.last_number = self.last_number.saturating_add(1);
+        self.ids.insert(id.to_owned());
+        let command = Command { id: id.to_owned(), number: self.last_number, body, tries: 0 };
+        self.queues.entry(upstream.to_owned()).or_default().waiting.push_back(command);
+        Ok(())
+    }
+
+    /// A holder takes commands from now on, in the place of a former one.
+    pub(super) fn open(&mut self, upstream: &str, key: u64, fence: u64) {
+        let queue = self.queues.entry(upstream.to_owned()).or_default();
+        if queue.taker.is_none_or(|(_, other)| other <= fence) {
+            queue.taker = Some((key, fence));
+            queue.put_back();
+        }
+    }
+
+    pub(super) fn close(&mut self, upstream: &str, key: u64) {
+        if let Some(queue) = self.queues.get_mut(upstream)
+            && queue.taker.is_some_and(|(taker, _)| taker == key)
+        {
+            queue.taker = None;
+            queue.put_back();
+            if queue.waiting.is_empty() {
+                self.queues.remove(upstream);
+            }
+        }
+    }
+
+    /// The next command, if fewer than `window` are not done: its id, its body, and how often it was taken.
+    pub(super) fn take(
+        &mut self,
+        upstream: &str,
+        key: u64,
+        window: usize,
+    ) -> Option<(String, Bytes, u32)> {
+        let queue = self.queues.get_mut(upstream)?;
+        if queue.taker.is_none_or(|(taker, _)| taker != key) || queue.taken.len() >= window {
+            return None;
+        }
+        let mut command = queue.waiting.pop_front()?;
+        command.tries = command.tries.saturating_add(1);
+        let given = (command.id.clone(), command.body.clone(), command.tries);
+        queue.taken.insert(command.id.clone(), command);
+        Some(given)
+    }
+
+    /// Keeps the answer of a command, and says who waits for it.
+    pub(super) fn done(
+        &mut self,
+        upstream: &str,
+        id: &str,
+        answer: Bytes,
+        (now, max_age): (Instant, Duration),
+    ) -> Vec<Teller<Bytes>> {
+        if !self.ids.remove(id) {
+            return Vec::new();
+        }
+        if let Some(queue) = self.queues.get_mut(upstream) {
+            // After a change of the holder it may wait again.
+            let command = queue.taken.remove(id).or_else(|| {
+                let place = queue.waiting.iter().position(|command| command.id == id)?;
+                queue.waiting.remove(place)
+            });
+            let size = command.map_or(0, |command| command.body.len());
+            self.bytes = self.bytes.saturating_sub(size);
+        }
+        self.result_bytes = self.result_bytes.saturating_add(answer.len());
+        self.results.insert(id.to_owned(), answer);
+        self.order.push_back(Outcome { id: id.to_owned(), at: now });
+        self.expire(now, max_age);
+        self.awaiting.remove(id).unwrap_or_default()
+    }
+
+    fn expire(&mut self, now: Instant, max_age: Duration) {
+        while let Some(oldest) = self.order.front()
+            && (self.order.len() > MAX_RESULTS
+                || self.result_bytes > MAX_RESULT_BYTES
+                || now.saturating_duration_since(oldest.at) > max_age)
+        {
+            let answer = self.results.remove(&oldest.id);
+            let size = answer.map_or(0, |answer| answer.len());
+            self.result_bytes = self.result_bytes.saturating_sub(size);
+            self.order.pop_front();
+        }
+    }
+
+    pub(super) fn result(&mut self, id: &str, now: Instant, max_age: Duration) -> Option<Bytes> {
+        self.expire(now, max_age);
+        self.results.get(id).cloned()
+    }
+
+    pub(super) fn wait(&mut self, id: &str, teller: Teller<Bytes>) {
+        self.awaiting.entry(id.to_owned()).or_default().push(teller);
+    }
+
+    /// Forgets those that wait for it no more.
+    pub(super) fn waited(&mut self, id: &str) {
+        if let Some(tellers) = self.awaiting.get_mut(id) {
+            tellers.retain(|teller| !teller.is_canceled());
+            if tellers.is_empty() {
+                self.awaiting.remove(id);
+            }
+        }
+    }
+}
