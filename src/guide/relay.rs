@@ -146,3 +146,10 @@
 //! * **Disk**: the log keeps records for [`max_age`](crate::relay::NatsOptions::max_age), a day by default, up to
 //!   [`max_bytes`](crate::relay::NatsOptions::max_bytes). A log that is full takes no more, and [`WhenFull`](crate::relay::WhenFull)
 //!   decides. Plan for the events of that time, times the replicas, and base64 for attachments.
+//!
+//! # Errors
+//!
+//! | error | printed | what to do |
+//! |---|---|---|
+//! | [`Away`](crate::relay::EngineError::Away) | `the engine is away: …` | does NATS run, and is its stream led (`nats stream report`)? Or this program is not allowed to ask: [permissions](crate::relay::NatsOptions#permissions). The relay tries again |
+//! | [`Refused`](crate::relay::EngineError::Refused) | `the engine refused: …` | the text is that of NATS: permissions, a disk or an account that is full |

@@ -246,6 +246,8 @@
 //! A running bridge has no error of its own: [`BridgeStats`](crate::BridgeStats) says what became of each event, and
 //! [`guide::bridges`](crate::guide::bridges) what each number means. It ends with one of its clients.
 //!
+//! The errors of a relay are on a page of their own, `guide::relay`, which is there with the feature `relay`.
+//!
 //! # When that does not help
 //!
 //! Run it with `RUST_LOG=actix_socketio=debug`, and ask the same server with the example `sio`
@@ -263,6 +265,7 @@ mod tests {
             TlsFailure, Unsendable,
         },
         proto::{ProtocolError, emit::Emit, reason::tests::reasons},
+        relay,
     };
 
     /// An error of the page.
@@ -273,7 +276,7 @@ mod tests {
 
     /// All variants: a new one does not compile until it is here, and then the page must have a row for it.
     macro_rules! variants {
-        ($($type:ident { $($variant:ident)+ })+) => {
+        ($($type:ty { $($variant:ident)+ })+) => {
             const LINKS: &[&str] =
                 &[$($(concat!("crate::", stringify!($type), "::", stringify!($variant))),+),+];
             $(impl Listed for $type {
@@ -323,6 +326,7 @@ mod tests {
             NotAsked AlreadyAnswered Encode Full Closed PayloadTooLarge TooManyAttachments
         }
         BridgeError { SameNamespace ReservedName Option }
+        relay::EngineError { Away Refused }
         ProtocolError {
             Empty UnknownEngineType Base64 Handshake Utf8 WebSocket Polling UnknownType Attachments
             TooManyAttachments AttachmentsMissing Namespace TooLong Json Payload UnexpectedBinary
@@ -470,6 +474,7 @@ mod tests {
                 AnswerError::PayloadTooLarge { size: 2, limit: 1 },
                 AnswerError::TooManyAttachments { count: 2, limit: 1 },
             ]),
+            boxed([relay::EngineError::Away(text()), relay::EngineError::Refused(text())]),
             boxed([
                 BridgeError::SameNamespace,
                 BridgeError::ReservedName(text()),
@@ -483,8 +488,9 @@ mod tests {
 
     /// What the row of this link says is printed.
     fn printed(link: &str) -> &'static str {
-        let page = include_str!("troubleshooting.rs");
-        let rows = page.lines().filter_map(|line| {
+        // The rows of the relay are on the page that is there only with it.
+        let pages = concat!(include_str!("troubleshooting.rs"), include_str!("relay.rs"));
+        let rows = pages.lines().filter_map(|line| {
             let mut cells = line.strip_prefix("//! | [")?.split(" | ");
             cells.next()?.ends_with(&format!("]({link})")).then(|| cells.next())?
         });
