@@ -3,8 +3,16 @@
 // Until the parts that use each other are there.
 #![allow(dead_code)]
 
+pub(crate) mod caller;
+pub(crate) mod command;
 pub(crate) mod engine;
+pub(crate) mod reader;
 pub(crate) mod record;
 
+pub use caller::{CallRequest, Caller, DurableCall};
+pub use command::{CallError, Sent};
 pub use engine::{Begin, Engine, EngineError, in_process::InProcessOptions};
+pub use reader::{
+    LogAck, LogEntry, LogEvent, LogMark, LogStream, MarkKind, Reader, ReaderBuilder, ReaderError,
+};
 pub use record::{Gap, RecordError};

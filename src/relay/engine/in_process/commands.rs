@@ -100,6 +100,8 @@ struct Queue {
     waiting: VecDeque<Command>,
     /// Those that the taker has not done yet.
     taken: HashMap<String, Command>,
+    /// Of these, the ones that the taker has dropped, and when they are taken again.
+    dropped: VecDeque<(Instant, String)>,
     /// Who takes them: its key and its fence.
     taker: Option<(u64, u64)>,
 }
@@ -112,7 +114,16 @@ impl Queue {
         for command in taken {
             self.waiting.push_front(command);
         }
+        self.dropped.clear();
     }
+}
+
+/// A command for its holder.
+pub(super) struct Taken {
+    pub(super) id: String,
+    pub(super) body: Bytes,
+    /// How often it was taken, from 1.
+    pub(super) tries: u32,
 }
 
 struct Outcome {
@@ -177,22 +188,45 @@ impl Durable {
         }
     }
 
-    /// The next command, if fewer than `window` are not done: its id, its body, and how often it was taken.
+    /// The next command, if fewer than `window` are not done. Otherwise, when to look again.
     pub(super) fn take(
         &mut self,
         upstream: &str,
         key: u64,
         window: usize,
-    ) -> Option<(String, Bytes, u32)> {
-        let queue = self.queues.get_mut(upstream)?;
-        if queue.taker.is_none_or(|(taker, _)| taker != key) || queue.taken.len() >= window {
-            return None;
+        now: Instant,
+    ) -> Result<Taken, Option<Instant>> {
+        let queue = self.queues.get_mut(upstream).ok_or(None)?;
+        if queue.taker.is_none_or(|(taker, _)| taker != key) {
+            return Err(None);
         }
-        let mut command = queue.waiting.pop_front()?;
+        while let Some((due, _)) = queue.dropped.front()
+            && *due <= now
+            && let Some((_, id)) = queue.dropped.pop_front()
+        {
+            if let Some(command) = queue.taken.remove(&id) {
+                queue.waiting.push_front(command);
+            }
+        }
+        let due = queue.dropped.front().map(|(due, _)| *due);
+        if queue.taken.len() >= window {
+            return Err(due);
+        }
+        let mut command = queue.waiting.pop_front().ok_or(due)?;
         command.tries = command.tries.saturating_add(1);
-        let given = (command.id.clone(), command.body.clone(), command.tries);
+        let (id, body, tries) = (command.id.clone(), command.body.clone(), command.tries);
         queue.taken.insert(command.id.clone(), command);
-        Some(given)
+        Ok(Taken { id, body, tries })
+    }
+
+    /// The taker has dropped a command that is not done.
+    pub(super) fn abandon(&mut self, upstream: &str, key: u64, id: &str, due: Instant) {
+        if let Some(queue) = self.queues.get_mut(upstream)
+            && queue.taker.is_some_and(|(taker, _)| taker == key)
+            && queue.taken.contains_key(id)
+        {
+            queue.dropped.push_back((due, id.to_owned()));
+        }
     }
 
     /// Keeps the answer of a command, and says who waits for it.
