@@ -5,12 +5,15 @@
 //! is appended behind the record that the writer has seen last.
 
 pub(crate) mod in_process;
+mod nats;
 
 use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::{future::BoxFuture, stream::BoxStream};
 use thiserror::Error;
+
+pub use self::nats::{NatsError, NatsOptions};
 
 /// What the engine has to say, or why it has not.
 pub(crate) type Reply<T> = BoxFuture<'static, Result<T, EngineError>>;
