@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use actix_socketio::relay::{Engine, NatsOptions};
 use async_nats::ConnectOptions;
 use futures::{
     FutureExt as _,
@@ -18,7 +19,7 @@ use log::{info, warn};
 use crate::{
     config::{Config, EngineConfig, FullConfig, Login, NatsConfig, TakeoverConfig, UpstreamConfig},
     pages::{self, Health, Source, UpstreamHealth},
-    standin::{Engine, NatsOptions, Relay, Takeover, Upstream, WhenFull},
+    standin::{Relay, Takeover, Upstream, WhenFull},
 };
 
 /// Time between two tries to reach the engine.

@@ -4,6 +4,7 @@
 
 mod config;
 mod daemon;
+mod demo;
 mod pages;
 mod reading;
 mod secret;
@@ -56,8 +57,8 @@ fn unique() -> String {
 }
 
 /// Lines of the log on standard error, with the name of the worker.
-fn log(worker: String) {
-    let filter = env_logger::Env::default().default_filter_or("info");
+fn log(worker: String, level: &str) {
+    let filter = env_logger::Env::default().default_filter_or(level);
     let mut logger = env_logger::Builder::from_env(filter);
     logger.format(move |line, record| {
         let (level, target) = (record.level(), record.target());
@@ -67,14 +68,17 @@ fn log(worker: String) {
 }
 
 fn run(options: &Options) -> Result<(), Box<dyn Error>> {
-    let Some(path) = &options.config else { return Ok(()) };
+    let Some(path) = &options.config else {
+        log("demo".to_owned(), "warn");
+        return actix::System::new().block_on(demo::run());
+    };
     let config = read(path)?;
     if options.check {
         println!("{}: nothing is wrong, {} upstreams", path.display(), config.upstreams.len());
         return Ok(());
     }
     let worker = config.worker.clone().unwrap_or_else(unique);
-    log(worker.clone());
+    log(worker.clone(), "info");
     debug!("{config:?}");
     actix::System::new().block_on(daemon::run(config, worker))
 }

@@ -1,50 +1,11 @@
 //! In place of what the library does not have yet.
 #![allow(dead_code, clippy::unused_async)]
-use actix_socketio::{ClientBuilder, Route};
-use std::{fmt, time::Duration};
+use actix_socketio::{
+    ClientBuilder, Route,
+    relay::{Engine, NatsError},
+};
+use std::time::Duration;
 
-#[derive(Clone, Debug)]
-pub(crate) struct Engine;
-#[derive(Debug)]
-pub(crate) struct NatsError;
-impl fmt::Display for NatsError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("away")
-    }
-}
-#[derive(Default)]
-pub(crate) struct NatsOptions;
-impl NatsOptions {
-    pub(crate) fn new() -> Self {
-        Self
-    }
-    pub(crate) fn prefix(self, _: impl Into<String>) -> Self {
-        self
-    }
-    pub(crate) fn replicas(self, _: usize) -> Self {
-        self
-    }
-    pub(crate) fn lease_time(self, _: Duration) -> Self {
-        self
-    }
-    pub(crate) fn max_age(self, _: Duration) -> Self {
-        self
-    }
-    pub(crate) fn max_bytes(self, _: u64) -> Self {
-        self
-    }
-    pub(crate) fn ack_timeout(self, _: Duration) -> Self {
-        self
-    }
-}
-impl Engine {
-    pub(crate) fn in_process() -> Self {
-        Self
-    }
-    pub(crate) async fn nats(_: &async_nats::Client, _: NatsOptions) -> Result<Self, NatsError> {
-        Ok(Self)
-    }
-}
 pub(crate) enum WhenFull {
     LetGo,
     DropNewest,

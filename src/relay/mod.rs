@@ -11,7 +11,9 @@ pub(crate) mod record;
 
 pub use caller::{CallRequest, Caller, DurableCall};
 pub use command::{CallError, Sent};
-pub use engine::{Begin, Engine, EngineError, NatsError, NatsOptions, in_process::InProcessOptions};
+pub use engine::{
+    Begin, Engine, EngineError, NatsError, NatsOptions, in_process::InProcessOptions,
+};
 pub use reader::{
     LogAck, LogEntry, LogEvent, LogMark, LogStream, MarkKind, Reader, ReaderBuilder, ReaderError,
 };
