@@ -149,7 +149,40 @@
 //!
 //! # Errors
 //!
+//! Of the engine, at its start and later:
+//!
 //! | error | printed | what to do |
 //! |---|---|---|
-//! | [`Away`](crate::relay::EngineError::Away) | `the engine is away: …` | does NATS run, and is its stream led (`nats stream report`)? Or this program is not allowed to ask: [permissions](crate::relay::NatsOptions#permissions). The relay tries again |
+//! | [`OutOfRange`](crate::relay::NatsError::OutOfRange) | `an option is out of range: …` | the value |
+//! | [`Differs`](crate::relay::NatsError::Differs) | `the stream … has other settings: …` | all programs need the same [`NatsOptions`](crate::relay::NatsOptions); to change them, `nats stream edit` first, or another prefix |
+//! | [`Away`](crate::relay::NatsError::Away) | `NATS is away: …` | does it run, with JetStream? Or this program is not allowed to ask: [permissions](crate::relay::NatsOptions#permissions). Try again |
+//! | [`Refused`](crate::relay::NatsError::Refused) | `NATS refused: …` | the text is that of NATS: fewer nodes than replicas, or no room for `max_bytes` |
+//! | [`Away`](crate::relay::EngineError::Away) | `the engine is away: …` | does NATS run, and has its stream a leader (`nats stream report`)? The relay tries again |
 //! | [`Refused`](crate::relay::EngineError::Refused) | `the engine refused: …` | the text is that of NATS: permissions, a disk or an account that is full |
+//!
+//! Of a reader:
+//!
+//! | error | printed | what to do |
+//! |---|---|---|
+//! | [`Name`](crate::relay::ReaderError::Name) | `not 1 to 128 ASCII letters, digits, - or _: …` | another name |
+//! | [`OutOfRange`](crate::relay::ReaderError::OutOfRange) | `option … has to be …` | the value |
+//! | [`NoActor`](crate::relay::ReaderError::NoActor) | `no actor was given` | give it an actor before [`start`](crate::relay::ReaderBuilder::start), or take the [`stream`](crate::relay::ReaderBuilder::stream) |
+//! | [`NoArbiter`](crate::relay::ReaderError::NoArbiter) | `no arbiter runs on this thread` | `#[actix::main]`, or [a system on a thread](crate::guide::plain_tokio) |
+//!
+//! Of a command; [`sent`](crate::relay::CallError::sent) says whether the server may have got the event:
+//!
+//! | error | printed | what to do |
+//! |---|---|---|
+//! | [`Event`](crate::relay::CallError::Event) | `…` | the event itself cannot be sent: its name, or its arguments |
+//! | [`Name`](crate::relay::CallError::Name) | `not 1 to 128 ASCII letters, digits, - or _: …` | the name of the upstream, or the id of the command |
+//! | [`TooLarge`](crate::relay::CallError::TooLarge) | `a command of … bytes, and the engine takes …` | [pieces](crate::guide::uploads), or `max_payload` of NATS |
+//! | [`Nobody`](crate::relay::CallError::Nobody) | `nobody holds the upstream` | a worker takes over: try again in some seconds. If it lasts: does a worker have this upstream in its configuration? |
+//! | [`NotSent`](crate::relay::CallError::NotSent) | `not sent: …` | the upstream is not joined, or its buffer is full: the log of the worker says why. Safe to try again |
+//! | [`Refused`](crate::relay::CallError::Refused) | `the holder refuses: …` | the text is that of the holder |
+//! | [`NoAnswer`](crate::relay::CallError::NoAnswer) | `no answer in time; the server may have got the event` | does the handler of the server call its callback? If the event must not be repeated: [`durable`](crate::relay::CallRequest::durable), with an id that the server knows |
+//! | [`Unanswered`](crate::relay::CallError::Unanswered) | `no answer, and the server may have got the event: …` | the same |
+//! | [`AnswerLost`](crate::relay::CallError::AnswerLost) | `the answer got lost: …` | smaller answers, or `max_payload` of NATS |
+//! | [`Undecodable`](crate::relay::CallError::Undecodable) | `unexpected answer: …` | the type: [which one reads which answer](crate::payload) |
+//! | [`NotYet`](crate::relay::CallError::NotYet) | `no answer yet; the command is kept` | ask later with [`result`](crate::relay::Caller::result) |
+//! | [`Engine`](crate::relay::CallError::Engine) | `…` | the first table |
+//! | [`Format`](crate::relay::CallError::Format) | `the holder has answered in another format` | the same version for callers and workers |

@@ -327,6 +327,12 @@ mod tests {
         }
         BridgeError { SameNamespace ReservedName Option }
         relay::EngineError { Away Refused }
+        relay::NatsError { OutOfRange Differs Away Refused }
+        relay::ReaderError { Name OutOfRange NoActor NoArbiter }
+        relay::CallError {
+            Event Name TooLarge Nobody NotSent Refused NoAnswer Unanswered AnswerLost Undecodable
+            NotYet Engine Format
+        }
         ProtocolError {
             Empty UnknownEngineType Base64 Handshake Utf8 WebSocket Polling UnknownType Attachments
             TooManyAttachments AttachmentsMissing Namespace TooLong Json Payload UnexpectedBinary
@@ -344,7 +350,7 @@ mod tests {
 
     /// One of each variant at least.
     fn samples() -> impl Iterator<Item = Box<dyn Listed>> {
-        connections().into_iter().chain(calls())
+        connections().into_iter().chain(calls()).chain(relays())
     }
 
     fn connections() -> Vec<Box<dyn Listed>> {
@@ -479,6 +485,44 @@ mod tests {
                 BridgeError::SameNamespace,
                 BridgeError::ReservedName(text()),
                 BridgeError::Option { name: "ack_timeout", expected: "more than zero" },
+            ]),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+
+    fn relays() -> Vec<Box<dyn Listed>> {
+        use relay::{CallError, EngineError, NatsError, ReaderError};
+
+        [
+            boxed([EngineError::Away(text()), EngineError::Refused(text())]),
+            boxed([
+                NatsError::OutOfRange(text()),
+                NatsError::Differs { stream: text(), differences: text() },
+                NatsError::Away(text()),
+                NatsError::Refused(text()),
+            ]),
+            boxed([
+                ReaderError::Name(text()),
+                ReaderError::OutOfRange { option: "window", range: "1 or more" },
+                ReaderError::NoActor,
+                ReaderError::NoArbiter,
+            ]),
+            boxed([
+                CallError::Event(EmitError::ReservedName(text())),
+                CallError::Name(text()),
+                CallError::TooLarge { size: 2, limit: 1 },
+                CallError::Nobody,
+                CallError::NotSent(text()),
+                CallError::Refused(text()),
+                CallError::NoAnswer,
+                CallError::Unanswered(text()),
+                CallError::AnswerLost(text()),
+                CallError::Undecodable(DecodeError::new("no map")),
+                CallError::NotYet,
+                CallError::Engine(EngineError::Away(text())),
+                CallError::Format,
             ]),
         ]
         .into_iter()
