@@ -8,6 +8,7 @@ pub(crate) mod command;
 pub(crate) mod engine;
 pub(crate) mod reader;
 pub(crate) mod record;
+pub(crate) mod stats;
 
 pub use caller::{CallRequest, Caller, DurableCall};
 pub use command::{CallError, Sent};
@@ -18,3 +19,4 @@ pub use reader::{
     LogAck, LogEntry, LogEvent, LogMark, LogStream, MarkKind, Reader, ReaderBuilder, ReaderError,
 };
 pub use record::{Gap, RecordError};
+pub use stats::{RelayStats, UpstreamState, UpstreamStats};
