@@ -27,13 +27,16 @@ use std::{
         mpsc,
     },
     thread::{self, JoinHandle},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
+use actix_socketio::relay::{Begin, Engine, LogEntry, LogStream, NatsOptions, Reader};
+use futures::StreamExt as _;
 use serde_json::{Value, json};
 use support::{
     PATIENCE,
     example::program,
+    nats::Nats,
     node::{self, Config, Line},
 };
 
@@ -350,4 +353,97 @@ headers = { authorization = { env = "RELAY_TEST_HEADER" }, cookie = "hidden-cook
     assert!(status.success() && text.contains("TRACE"), "{text}");
     let line = text.lines().find(|line| line.contains("hidden"));
     assert_eq!(line, None);
+}
+
+/// The engine on this server, for a daemon. The lease is as short as it can be.
+fn engine(nats: &Nats) -> String {
+    format!("[engine]\nkind = \"nats\"\nservers = {:?}\nlease = 2\n", nats.urls())
+}
+
+/// The log on this server, from its start.
+async fn log(nats: &Nats) -> LogStream {
+    let options = NatsOptions::new().lease_time(Duration::from_secs(2));
+    let options = options.ack_timeout(Duration::from_millis(500));
+    let engine = Engine::nats(&nats.client().await, options).await.unwrap();
+    Reader::builder(engine).begin(Begin::Start).stream().unwrap()
+}
+
+/// Reads numbers up to this one.
+async fn numbers(log: &mut LogStream, last: u64) -> Vec<u64> {
+    let mut numbers = Vec::new();
+    while numbers.last() != Some(&last) {
+        match log.next().await.unwrap() {
+            LogEntry::Event(event) => {
+                numbers.push(event.event().args().unwrap());
+                event.ack().await.unwrap();
+            }
+            LogEntry::Mark(mark) => println!("{mark:?}"),
+        }
+    }
+    numbers
+}
+
+#[actix::test]
+async fn another_daemon_takes_over_what_a_terminated_one_hands_over() {
+    let Some(nats) = Nats::one().await else { return };
+    let (folder, server) = (Folder::new(), recovering());
+    let config = engine(&nats) + &upstream(&server, "");
+    let first = Daemon::start(&folder, "w1", &config);
+    first.until(200, |shop| shop["joined"] == true).await;
+    server.publish("/", "n", 0..200);
+    let second = Daemon::start(&folder, "w2", &config);
+    second.until(200, |shop| shop["holder"].is_string()).await;
+    // It may have moved when the second came.
+    let (_, health) = second.health().await;
+    let is_second = health["upstreams"][0]["holder"] == "w2";
+    let (ends, stays) = if is_second { (second, first) } else { (first, second) };
+    ends.until(200, |shop| shop["joined"] == true).await;
+    server.publish("/", "n", 200..400);
+    ends.signal("-TERM");
+    server.publish("/", "n", 400..600);
+    let (status, text) = ends.end();
+    assert!(status.success() && text.contains("handed over"), "{text}");
+    server.publish("/", "n", 600..800);
+    stays.until(200, |shop| shop["joined"] == true).await;
+    server.publish("/", "n", 800..1_000);
+    let mut log = log(&nats).await;
+    let came = support::every::within(numbers(&mut log, 999)).await;
+    assert_eq!(came, (0..1_000).collect::<Vec<_>>());
+    stays.signal("-TERM");
+    assert!(stays.end().0.success());
+}
+
+#[actix::test]
+async fn a_second_signal_ends_a_daemon_that_cannot_hand_over() {
+    let Some(nats) = Nats::one().await else { return };
+    let (folder, server) = (Folder::new(), recovering());
+    let config = format!("hand_over = 3_600\n{}{}", engine(&nats), upstream(&server, ""));
+    let daemon = Daemon::start(&folder, "w1", &config);
+    daemon.until(200, |shop| shop["joined"] == true).await;
+    nats.pause(0);
+    daemon.signal("-TERM");
+    // It waits for an answer, and still has its pages.
+    daemon.health().await;
+    daemon.signal("-TERM");
+    let (status, text) = daemon.end();
+    nats.resume(0);
+    assert!(!status.success() && text.contains("without handing over"), "{text}");
+}
+
+#[actix::test]
+async fn a_daemon_waits_for_its_engine_and_says_so() {
+    let Some(mut nats) = Nats::one().await else { return };
+    let (folder, server) = (Folder::new(), recovering());
+    nats.kill(0);
+    let config = engine(&nats) + &upstream(&server, "");
+    let daemon = Daemon::start(&folder, "w1", &config);
+    daemon.until(503, |shop| shop["holder"].is_null()).await;
+    let (_, health) = daemon.health().await;
+    assert!(health["engine"].is_string(), "{health}");
+    nats.restart(0);
+    daemon.until(200, |shop| shop["joined"] == true).await;
+    let (_, health) = daemon.health().await;
+    assert!(health["engine"].is_null(), "{health}");
+    daemon.signal("-INT");
+    assert!(daemon.end().0.success());
 }
