@@ -35,7 +35,7 @@ use futures::StreamExt as _;
 use serde_json::{Value, json};
 use support::{
     PATIENCE,
-    example::program,
+    example::{Example, program},
     nats::Nats,
     node::{self, Config, Line},
 };
@@ -353,6 +353,23 @@ headers = { authorization = { env = "RELAY_TEST_HEADER" }, cookie = "hidden-cook
     assert!(status.success() && text.contains("TRACE"), "{text}");
     let line = text.lines().find(|line| line.contains("hidden"));
     assert_eq!(line, None);
+}
+
+#[test]
+fn the_demo_shows_a_complete_log_over_a_change_of_workers() {
+    let printed = Example::start::<&str>("relay", ["--demo"]).end();
+    let at = |line: &str| {
+        let place = printed.iter().position(|printed| printed == line);
+        place.unwrap_or_else(|| panic!("no {line:?} in {printed:#?}"))
+    };
+    let call = at(r#"caller: the price of tea? {"cents":250,"what":"tea"}"#);
+    let ways = [("worker-1", "worker-2"), ("worker-2", "worker-1")];
+    let ends = |worker: &str| format!("reader: 500 orders; {worker} ends");
+    let (first, second) =
+        ways.into_iter().find(|(first, _)| printed.contains(&ends(first))).unwrap();
+    let order = [call, at(&ends(first)), at(&format!("log: {second} holds the upstream shop"))];
+    assert!(order.is_sorted(), "{printed:#?}");
+    assert_eq!(printed.last().unwrap(), "reader: 1..1000, once, in order");
 }
 
 /// The engine on this server, for a daemon. The lease is as short as it can be.

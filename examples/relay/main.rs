@@ -1,4 +1,33 @@
-//! A relay as a daemon.
+//! A daemon that writes the events of Socket.IO servers to a log, and shares the servers with others of its kind: when
+//! one ends or dies, another takes over.
+//!
+//! ```sh
+//! cargo run --example relay -- --demo                                # all of it in one process, nothing installed
+//!
+//! cp examples/relay/relay.toml .                                     # a configuration with comments
+//! cargo run --example relay -- --config relay.toml --check           # says all that is wrong in it
+//! cargo run --example relay -- --config relay.toml
+//!
+//! curl http://127.0.0.1:9464/health
+//! curl http://127.0.0.1:9464/metrics                                 # for Prometheus
+//! ```
+//!
+//! With several workers, the engine is NATS 2.10 or later with JetStream: `kind = "nats"` and `servers` in the file. The same file is
+//! good for all of them, if it gives no `worker`, and each has a machine of its own (or `http` with port 0).
+//!
+//! | page | content |
+//! |---|---|
+//! | `/health` | JSON: `worker`, and for each of `upstreams` its `name`, `holder`, `held_here`, `joined`, `stored` (sequence of the last record that this worker stored), `last_event` (its age in seconds) and `error`; `engine` has the reason while there is no engine |
+//! | `/metrics` | the numbers of `actix_socketio::relay::RelayStats` |
+//!
+//! `/health` has status 503 while there is no engine, while an upstream has no holder, and while this worker holds one that is not
+//! joined. It is for readiness; a worker that is not ready goes on trying, and a restart does not help it.
+//!
+//! SIGTERM and Ctrl-C hand over: what has come is stored, the sessions are left for the next worker to resume, and
+//! it ends with 0. A second signal ends it at once, with 1. So does what is wrong in the configuration.
+//!
+//! It logs to standard error, with the name of the worker in each line; `RUST_LOG` is the level, `info` by default. Secrets come from files
+//! or the environment, and are not logged at any level.
 
 #![allow(clippy::print_stdout, reason = "it prints where its pages are")]
 

@@ -109,9 +109,35 @@
 //! | `too-large` | an event did not fit into a record |
 //!
 //! Ignore keys that you do not know. The headers `Sio-Fence`, `Sio-Offset` and `Sio-Count` are for workers; records of one upstream with
-//! a lower `Sio-Fence` than one before are those of a former holder, and to be skipped. In Rust, the
-//! [`Reader`](crate::relay::Reader) does all that, and gives actors the same [`Event`](crate::Event) messages as a
-//! socket.
+//! a lower `Sio-Fence` than one before are those of a former holder, and to be skipped.
+//!
+//! # Reading it
+//!
+//! In Rust, a [`Reader`](crate::relay::Reader) does all that. It gives actors the same [`Event`](crate::Event) messages as a socket, or types of
+//! your own, or is a stream:
+//!
+//! ```no_run
+//! use actix_socketio::relay::{Begin, Engine, LogEntry, Reader};
+//! use futures::StreamExt;
+//!
+//! # async fn example(engine: Engine) -> Result<(), Box<dyn std::error::Error>> {
+//! let reader = Reader::builder(engine).durable("billing").upstreams(["shop"]).begin(Begin::Start);
+//! let mut log = reader.stream()?;
+//! while let Some(entry) = log.next().await {
+//!     match entry {
+//!         LogEntry::Event(event) => {
+//!             println!("{}: {}", event.upstream(), event.event().name());
+//!             event.ack().await?;
+//!         }
+//!         LogEntry::Mark(mark) => println!("{mark:?}"),
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The engine remembers what a *durable* reader has acknowledged. Several with one name share the records, and none of them has all, nor in
+//! order. Without a name, a reader begins where it is told, and is forgotten with its process.
 //!
 //! # Commands
 //!
@@ -124,14 +150,31 @@
 //!   id asked again gets the same answer. If a holder was lost at the wrong moment, the server gets it a second time, so it
 //!   should know the id.
 //!
-//! In other languages, a plain command is a request on the subject `sio.cmd.<upstream>`:
+//! ```no_run
+//! use std::time::Duration;
+//!
+//! use actix_socketio::relay::{Caller, Engine, NatsOptions};
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let nats = async_nats::connect("nats://localhost:4222").await?;
+//! let caller = Caller::new(Engine::nats(&nats, NatsOptions::default()).await?);
+//! let order: u64 =
+//!     caller.emit_with_ack("shop", "buy", ("tea", 3)).timeout(Duration::from_secs(5)).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! In other languages, a plain command is a request on the subject `sio.cmd.<upstream>`. The header `Sio-Timeout` says in
+//! milliseconds how long the caller waits; without it, the server has ten seconds.
 //!
 //! ```text
 //! $ nats request sio.cmd.shop '{"event":["buy","tea",3]}'
-//! {"answer":[{"order":17}]}
+//! {"answer":[17]}
+//! $ nats request sio.cmd.shop '{"event":["hello"],"ack":false}'
+//! {"error":{"kind":"not-sent","text":"the namespace is not joined","sent":"no"}}
 //! ```
 //!
-//! or `{"error":{"kind":"…","text":"…","sent":"no"}}`.
+//! With `"ack":false` the answer comes when the event is written. `attachments` is as in the log.
 //!
 //! # Operating it
 //!
