@@ -6,6 +6,7 @@
 pub(crate) mod caller;
 pub(crate) mod command;
 pub(crate) mod engine;
+pub(crate) mod options;
 pub(crate) mod reader;
 pub(crate) mod record;
 pub(crate) mod stats;
@@ -15,6 +16,7 @@ pub use command::{CallError, Sent};
 pub use engine::{
     Begin, Engine, EngineError, NatsError, NatsOptions, in_process::InProcessOptions,
 };
+pub use options::{Key, RelayError, Takeover, Upstream, WhenFull};
 pub use reader::{
     LogAck, LogEntry, LogEvent, LogMark, LogStream, MarkKind, Reader, ReaderBuilder, ReaderError,
 };
