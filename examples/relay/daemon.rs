@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use actix_socketio::relay::{Engine, NatsOptions};
+use actix_socketio::relay::{Engine, NatsOptions, Relay, Takeover, Upstream, WhenFull};
 use async_nats::ConnectOptions;
 use futures::{
     FutureExt as _,
@@ -19,7 +19,6 @@ use log::{info, warn};
 use crate::{
     config::{Config, EngineConfig, FullConfig, Login, NatsConfig, TakeoverConfig, UpstreamConfig},
     pages::{self, Health, Source, UpstreamHealth},
-    standin::{Relay, Takeover, Upstream, WhenFull},
 };
 
 /// Time between two tries to reach the engine.
@@ -69,7 +68,9 @@ impl Source for Status {
                     .as_ref()
                     .and_then(|state| state.last_event)
                     .map(|age| age.as_secs_f64()),
-                error: state.as_ref().and_then(|state| state.error.clone()),
+                error: state
+                    .as_ref()
+                    .and_then(|state| state.error.as_ref().map(ToString::to_string)),
                 holder: state.and_then(|state| state.holder),
             }
         });
@@ -187,7 +188,7 @@ fn upstream(config: &UpstreamConfig) -> Upstream {
         .when_full(match config.when_full {
             FullConfig::LetGo => WhenFull::LetGo,
             FullConfig::DropNewest => WhenFull::DropNewest,
-            FullConfig::Latest => WhenFull::Latest,
+            FullConfig::Latest => WhenFull::latest_by_name(),
         })
         .takeover(match config.takeover {
             TakeoverConfig::Ordered => Takeover::Ordered,

@@ -4,18 +4,21 @@ use std::{collections::HashMap, error::Error, time::Duration};
 
 use actix_socketio::{
     Client,
-    relay::{Begin, Caller, Engine, InProcessOptions, LogEntry, LogMark, MarkKind, Reader},
+    relay::{
+        Begin, CallError, Caller, Engine, InProcessOptions, LogEntry, LogMark, MarkKind, Reader,
+        Relay, Upstream,
+    },
 };
 use futures::StreamExt as _;
 use serde_json::Value;
 
-use crate::{
-    server,
-    standin::{Relay, Upstream},
-};
+use crate::server;
 
 /// Number of orders that the server takes.
 const ORDERS: u64 = 1_000;
+
+/// Time between two tries to call.
+const AGAIN: Duration = Duration::from_millis(100);
 
 /// How long a hand-over may take.
 const HAND_OVER: Duration = Duration::from_secs(5);
@@ -33,9 +36,21 @@ fn worker(engine: &Engine, name: &str, url: &str) -> Result<Relay, Box<dyn Error
 fn words(mark: &LogMark) -> String {
     match mark.kind() {
         MarkKind::Holder { worker } => format!("{worker} holds the upstream {}", mark.upstream()),
+        MarkKind::Left { worker } => format!("{worker} has handed it over"),
         MarkKind::Gap { gap, missed: Some(missed) } => format!("{missed} are missing: {gap:?}"),
         MarkKind::Gap { gap, missed: None } => format!("some are missing: {gap:?}"),
         other => format!("{other:?}"),
+    }
+}
+
+/// Asks the server, by way of whoever holds the upstream.
+async fn price(caller: &Caller) -> Result<Value, CallError> {
+    loop {
+        match caller.emit_with_ack("shop", "price", "tea").await {
+            // While one worker takes over from the other, nobody can ask.
+            Err(error) if error.sent() == Sent::No => actix::clock::sleep(AGAIN).await,
+            outcome => return outcome,
+        }
     }
 }
 
@@ -82,8 +97,7 @@ pub(crate) async fn run() -> Result<(), Box<dyn Error>> {
         match numbers.len() {
             1 => println!("reader: the first order, of {}", event.upstream()),
             250 => {
-                let call = caller.emit_with_ack::<Value>("shop", "price", "tea");
-                println!("caller: the price of tea? {}", call.await?);
+                println!("caller: the price of tea? {}", price(&caller).await?);
             }
             500 => {
                 println!("reader: 500 orders; {holder} ends");

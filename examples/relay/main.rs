@@ -38,7 +38,6 @@ mod pages;
 mod reading;
 mod secret;
 mod server;
-mod standin;
 
 use std::{
     error::Error,
