@@ -5,12 +5,15 @@
 //! is appended behind the record that the writer has seen last.
 
 pub(crate) mod in_process;
+mod nats;
 
 use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::{future::BoxFuture, stream::BoxStream};
 use thiserror::Error;
+
+pub use self::nats::{NatsError, NatsOptions};
 
 /// What the engine has to say, or why it has not.
 pub(crate) type Reply<T> = BoxFuture<'static, Result<T, EngineError>>;
@@ -52,6 +55,20 @@ pub(crate) struct Record {
     pub(crate) count: u32,
     /// See the record format.
     pub(crate) body: Bytes,
+}
+
+/// Without the body, which is the application's.
+impl fmt::Debug for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { id, fence, offset, count, body } = self;
+        f.debug_struct("Record")
+            .field("id", id)
+            .field("fence", fence)
+            .field("offset", offset)
+            .field("count", count)
+            .field("size", &body.len())
+            .finish()
+    }
 }
 
 /// The last record of an upstream, without its body.
