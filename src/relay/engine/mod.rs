@@ -4,6 +4,8 @@
 //! meet is a comparison in the engine: a lease is created where there is none, renewed by its last revision, and a record
 //! is appended behind the record that the writer has seen last.
 
+#[cfg(test)]
+mod conformance;
 pub(crate) mod in_process;
 mod nats;
 
