@@ -1,4 +1,5 @@
-//! Consumers of a relay's log, and commands by way of it, with a server that recovers sessions and an engine in memory.
+//! Consumers of a relay's log, and commands by way of it, with a server that recovers sessions. The engine is in memory, and,
+//! where it is installed, NATS.
 
 // A test fails by panicking.
 #![allow(
@@ -11,27 +12,60 @@
 
 mod support;
 
-use std::{ops::Range, time::Duration};
+use std::{future::IntoFuture, ops::Range, time::Duration};
 
 use actix::{Actor, Context, Handler, Message};
 use actix_socketio::{
     Call, NamedEvent,
     relay::{
-        Begin, CallError, Caller, Engine, InProcessOptions, LogEntry, LogStream, MarkKind, Reader,
-        Relay, Sent, Upstream,
+        Begin, CallError, Caller, Engine, InProcessOptions, LogEntry, LogStream, MarkKind,
+        NatsOptions, Reader, Relay, Sent, Upstream,
     },
 };
-use futures::StreamExt;
+use futures::{
+    StreamExt,
+    future::{join, join_all},
+};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use support::{
     eventually,
     every::within,
+    nats::Nats,
     node::{self, Config, Line, Server},
 };
 use tokio::sync::mpsc;
 
 const LONG: Duration = Duration::from_secs(30);
+
+/// Runs a test with each engine.
+macro_rules! with_each_engine {
+    ($($test:ident),* $(,)?) => {
+        mod in_memory {
+            $(#[actix::test]
+            async fn $test() {
+                super::$test(super::Engine::in_process()).await;
+            })*
+        }
+
+        mod on_nats {
+            $(#[actix::test]
+            async fn $test() {
+                let Some(nats) = super::Nats::one().await else { return };
+                let options = super::NatsOptions::default();
+                let engine = super::Engine::nats(&nats.client().await, options).await.unwrap();
+                super::$test(engine).await;
+            })*
+        }
+    };
+}
+
+with_each_engine! {
+    a_consumer_gets_what_the_server_emits_once_and_in_order_whoever_holds_the_upstream,
+    an_actor_reads_the_log_by_contract,
+    a_command_is_answered_by_the_server_of_the_upstream,
+    each_command_ends_while_the_holder_changes,
+}
 
 fn server() -> Server {
     let options = json!({ "connectionStateRecovery": {} });
@@ -77,9 +111,10 @@ async fn numbers(log: &mut LogStream, name: &str, range: Range<u64>) {
     }
 }
 
-#[actix::test]
-async fn a_consumer_gets_what_the_server_emits_once_and_in_order_whoever_holds_the_upstream() {
-    let (server, engine) = (server(), Engine::in_process());
+async fn a_consumer_gets_what_the_server_emits_once_and_in_order_whoever_holds_the_upstream(
+    engine: Engine,
+) {
+    let server = server();
     let first = joined(&engine, "first", &server).await;
     let mut log = log(&engine);
     server.publish("/", "n", 0..500);
@@ -125,9 +160,8 @@ impl Handler<Price> for Billing {
     }
 }
 
-#[actix::test]
-async fn an_actor_reads_the_log_by_contract() {
-    let (server, engine) = (server(), Engine::in_process());
+async fn an_actor_reads_the_log_by_contract(engine: Engine) {
+    let server = server();
     let _relay = joined(&engine, "first", &server).await;
     let (heard, mut hears) = mpsc::unbounded_channel();
     let billing = Billing(heard).start();
@@ -163,9 +197,8 @@ impl Call for Silent {
     type Reply = u64;
 }
 
-#[actix::test]
-async fn a_command_is_answered_by_the_server_of_the_upstream() {
-    let (server, engine) = (server(), Engine::in_process());
+async fn a_command_is_answered_by_the_server_of_the_upstream(engine: Engine) {
+    let server = server();
     let caller = Caller::new(engine.clone());
     assert_eq!(caller.call("shop", &Number).await, Err(CallError::Nobody));
     // It waits for somebody who holds the upstream.
@@ -183,4 +216,32 @@ async fn a_command_is_answered_by_the_server_of_the_upstream() {
     eventually("it is recorded", || server.recorded("stream") == [3]).await;
     within(relay.shutdown(LONG)).await;
     assert_eq!(caller.call("shop", &Number).await, Err(CallError::Nobody));
+}
+
+async fn each_command_ends_while_the_holder_changes(engine: Engine) {
+    let server = server();
+    let mut relay = joined(&engine, "worker-0", &server).await;
+    let caller = Caller::new(engine.clone());
+    let call = || caller.call("shop", &Number).timeout(Duration::from_secs(3));
+    let (mut answered, mut refused) = (0, 0);
+    for number in 1..5 {
+        let next = self::relay(&engine, &format!("worker-{number}"), &server);
+        let calls = (0..50).map(|_| call().into_future());
+        let (outcomes, ()) = within(join(join_all(calls), relay.shutdown(LONG))).await;
+        relay = next;
+        for outcome in outcomes {
+            match outcome {
+                Ok(answer) => answered += answer / 7,
+                Err(error) => {
+                    assert!(matches!(error.sent(), Sent::No | Sent::Maybe), "{error}");
+                    refused += 1;
+                }
+            }
+        }
+        while call().await != Ok(7) {
+            tokio::task::yield_now().await;
+        }
+    }
+    assert_eq!(answered + refused, 4 * 50);
+    within(relay.shutdown(LONG)).await;
 }
