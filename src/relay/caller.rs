@@ -56,7 +56,7 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// }
 /// // Is done even if all workers are down now. Another process can fetch the answer.
 /// caller.call("shop", &tea).durable("order-7").submit().await?;
-/// let order: u64 = caller.result("order-7", Duration::from_secs(60)).await?;
+/// let order: u64 = caller.result("shop", "order-7", Duration::from_secs(60)).await?;
 /// # Ok(())
 /// # }
 /// ```
@@ -135,9 +135,15 @@ impl Caller {
     ///
     /// [`CallError::NotYet`] if there is no answer in this time: the command waits, or nobody has
     /// sent it, or its answer is not kept any more. Or the error with which the command has ended.
-    pub async fn result<R: Reply>(&self, id: &str, within: Duration) -> Result<R, CallError> {
+    pub async fn result<R: Reply>(
+        &self,
+        upstream: &str,
+        id: &str,
+        within: Duration,
+    ) -> Result<R, CallError> {
+        checked(upstream)?;
         checked(id)?;
-        let body = self.engine.0.result(id, within).await?.ok_or(CallError::NotYet)?;
+        let body = self.engine.0.result(upstream, id, within).await?.ok_or(CallError::NotYet)?;
         decode(&body)
     }
 }
@@ -172,8 +178,8 @@ impl<R: Reply> CallRequest<R> {
     /// Has the engine keep the command until the server has answered it: at least once, whoever holds the upstream by
     /// then.
     ///
-    /// The id is 1 to 128 ASCII letters, digits, `-` or `_`, and one of your own for each command. A command with
-    /// a known id is not kept twice, so it can be sent again if the outcome is not known. The event gets a last argument
+    /// The id is 1 to 128 ASCII letters, digits, `-` or `_`, and one of your own for each command of an upstream. A command
+    /// with a known id is not kept twice, even if it is done already, for as long as the engine keeps its answer, so it can be sent again if the outcome is not known. The event gets a last argument
     /// `{"messageId":"…"}` with it, as with [`message_ids`](crate::ClientBuilder::message_ids), by which the
     /// server can [drop repeats](crate::guide::delivery#at-least-once); an event that may have been sent before has
     /// `"redelivered":true` in it as well.
@@ -248,9 +254,10 @@ impl<R: Reply> DurableCall<R> {
 
     async fn send(self) -> Result<R, CallError> {
         let caller = Caller::new(self.request.engine.clone());
-        let (id, timeout) = (self.id.clone(), self.request.timeout);
+        let (upstream, id) = (self.request.upstream.clone(), self.id.clone());
+        let timeout = self.request.timeout;
         self.submit().await?;
-        caller.result(&id, timeout).await
+        caller.result(&upstream, &id, timeout).await
     }
 }
 
@@ -355,8 +362,8 @@ mod tests {
         assert_eq!(tokio::join!(call().into_future(), serve).0, Ok(7));
         assert!(commands.next().now_or_never().is_none(), "it was kept once");
         let other = Caller::new(engine);
-        assert_eq!(other.result::<u64>("order-7", second).await, Ok(7));
-        assert_eq!(other.result::<u64>("order-8", second).await, Err(CallError::NotYet));
+        assert_eq!(other.result::<u64>("shop", "order-7", second).await, Ok(7));
+        assert_eq!(other.result::<u64>("shop", "order-8", second).await, Err(CallError::NotYet));
     }
 
     #[actix::test]

@@ -483,3 +483,95 @@ mod tests {
         }
     }
 }
+
+#[cfg(test)]
+mod server_tests {
+    //! Commands with a server.
+
+    use socketioxide::{
+        SocketIo,
+        extract::{AckSender, Data, SocketRef},
+    };
+
+    use super::*;
+    use crate::{Client, payload::encode_event};
+
+    const LIMIT: usize = 10_000;
+    const LONG: Duration = Duration::from_secs(30);
+    const SHORT: Duration = Duration::from_millis(100);
+
+    /// A server that sells, is mute, leaves, and says what it got.
+    fn start_server() -> String {
+        let (layer, io) = SocketIo::new_layer();
+        io.ns("/", async |socket: SocketRef| {
+            socket.on("buy", async |Data::<(String, u32)>((_, count)), ack: AckSender| {
+                ack.send(&(count + 4)).unwrap();
+            });
+            socket.on("mute", async || {});
+            socket.on("leave", async |socket: SocketRef| socket.disconnect().unwrap());
+            socket.on("echo", async |Data::<serde_json::Value>(got), ack: AckSender| {
+                ack.send(&got).unwrap();
+            });
+        });
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let app = axum::Router::new().layer(layer);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        std::thread::spawn(move || {
+            runtime.block_on(async {
+                let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+                axum::serve(listener, app).await.unwrap();
+            });
+        });
+        url
+    }
+
+    fn body(name: &str, arguments: impl serde::Serialize, wants_answer: bool) -> Bytes {
+        let payload = encode_event(name, &arguments).unwrap();
+        Command { payload, wants_answer }.to_body()
+    }
+
+    #[actix::test]
+    async fn a_command_is_answered_by_the_server() {
+        let client = Client::builder(start_server()).connect().await.unwrap();
+        let ask = async |body: Bytes, durable, deadline| {
+            let executed = execute(client.socket(), &body, durable, deadline, LIMIT).await;
+            (read_answer(&executed.body), executed.is_final)
+        };
+        let (answer, is_final) = ask(body("buy", ("tea", 3), true), None, LONG).await;
+        assert_eq!((answer.unwrap().decode::<u32>().unwrap(), is_final), (7, true));
+        let durable = Some(Durable { id: "order-7", tries: 2 });
+        let (answer, is_final) = ask(body("echo", (), true), durable, LONG).await;
+        let expected = serde_json::json!({ "messageId": "order-7", "redelivered": true });
+        assert_eq!(answer.unwrap().decode::<serde_json::Value>().unwrap(), expected);
+        assert!(is_final);
+        let (answer, _) = ask(body("mute", (), false), None, LONG).await;
+        assert_eq!(answer.unwrap().to_json(), "[]");
+        let none = (Err(CallError::NoAnswer), false);
+        assert_eq!(ask(body("mute", (), true), None, SHORT).await, none);
+        let (answer, _) = ask(body("echo", "x".repeat(LIMIT), true), None, LONG).await;
+        assert!(matches!(answer, Err(CallError::AnswerLost(_))), "{answer:?}");
+        let (answer, is_final) = ask(body("leave", (), true), None, LONG).await;
+        assert!(matches!(answer, Err(CallError::Unanswered(_))), "{answer:?}");
+        assert!(!is_final);
+        // The namespace has ended.
+        let (answer, is_final) = ask(body("buy", ("tea", 3), true), None, LONG).await;
+        assert!(matches!(answer, Err(CallError::NotSent(_))), "{answer:?}");
+        assert!(!is_final);
+    }
+
+    #[actix::test]
+    async fn a_command_waits_for_its_namespace_until_its_deadline() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let client = Client::builder(url).start().unwrap();
+        for wants_answer in [true, false] {
+            let body = body("buy", ("tea", 3), wants_answer);
+            let executed = execute(client.socket(), &body, None, SHORT, LIMIT).await;
+            let error = read_answer(&executed.body).unwrap_err();
+            assert!(matches!(error, CallError::NotSent(_)), "{error}");
+            assert_eq!((error.sent(), executed.is_final), (Sent::No, false));
+        }
+    }
+}

@@ -76,8 +76,15 @@ impl Nats {
         Self::start::<1>(lines).await
     }
 
-    /// Three servers in a cluster.
+    /// Three servers in a cluster, of version 2.10 or later: what a relay demands.
     pub async fn cluster() -> Option<Self> {
+        let version = Command::new(program()?).arg("--version").output().unwrap().stdout;
+        let version = String::from_utf8_lossy(&version).into_owned();
+        let minor = version.split('.').nth(1).and_then(|minor| minor.parse::<u32>().ok());
+        if version.contains("v2.") && minor.is_none_or(|minor| minor < 10) {
+            eprintln!("{} is too old for a cluster: skipped", version.trim());
+            return None;
+        }
         Self::start::<3>("").await
     }
 

@@ -1,11 +1,12 @@
 //! What a consumer gets: events and marks of the log.
 
 use std::{
+    collections::BTreeSet,
     fmt,
     future::Future,
     pin::Pin,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     task::{Context, Poll},
@@ -131,7 +132,8 @@ impl fmt::Debug for LogEvent {
 
 /// Tells the engine that a record is done with; see [`LogEvent::ack`]. It may be awaited anywhere.
 ///
-/// If it fails, or is dropped before it is ready, the record may be delivered again.
+/// If it fails, or is dropped before it is ready, the record may be delivered again, to another consumer of the same
+/// name.
 #[must_use = "the engine is told when this is awaited"]
 pub struct LogAck(Option<Reply<()>>);
 
@@ -222,20 +224,57 @@ pub(super) fn time(at: u64) -> SystemTime {
 
 type AckRecord = Box<dyn FnOnce() -> Reply<()> + Send>;
 
+/// Records that are remembered as done.
+const MAX_DONE: usize = 4_096;
+
+/// What has become of the records of a consumer.
+#[derive(Default)]
+pub(super) struct Ledger(Mutex<Records>);
+
+#[derive(Default)]
+struct Records {
+    /// How many are in the hands of the application.
+    open: usize,
+    /// The newest of those that are done, whether or not the engine has heard of it.
+    done: BTreeSet<(u64, Arc<str>)>,
+}
+
+impl Ledger {
+    fn records(&self) -> MutexGuard<'_, Records> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn open(&self) -> usize {
+        self.records().open
+    }
+
+    pub(super) fn is_done(&self, upstream: &Arc<str>, sequence: u64) -> bool {
+        self.records().done.contains(&(sequence, Arc::clone(upstream)))
+    }
+}
+
 /// Acknowledges a record when all that was to be done with it is done.
 pub(super) struct Receipt {
     /// How much is still to be done.
     left: AtomicUsize,
     ack: Mutex<Option<AckRecord>>,
-    /// The records that are not acknowledged, of the whole consumer.
-    open: Arc<AtomicUsize>,
+    upstream: Arc<str>,
+    sequence: u64,
+    ledger: Arc<Ledger>,
 }
 
 impl Receipt {
-    pub(super) fn new(parts: usize, ack: AckRecord, open: &Arc<AtomicUsize>) -> Self {
-        open.fetch_add(1, Ordering::AcqRel);
-        let open = Arc::clone(open);
-        Self { left: AtomicUsize::new(parts), ack: Mutex::new(Some(ack)), open }
+    pub(super) fn new(
+        parts: usize,
+        ack: AckRecord,
+        upstream: Arc<str>,
+        sequence: u64,
+        ledger: &Arc<Ledger>,
+    ) -> Self {
+        let open = &mut ledger.records().open;
+        *open = open.saturating_add(1);
+        let (left, ack) = (AtomicUsize::new(parts), Mutex::new(Some(ack)));
+        Self { left, ack, upstream, sequence, ledger: Arc::clone(ledger) }
     }
 
     /// A part is done. If it was the last one, the future is to tell the engine.
@@ -244,12 +283,19 @@ impl Receipt {
             return None;
         }
         let ack = self.ack.lock().unwrap_or_else(PoisonError::into_inner).take()?;
-        Some(ack())
+        let told = ack();
+        let done = &mut self.ledger.records().done;
+        done.insert((self.sequence, Arc::clone(&self.upstream)));
+        if done.len() > MAX_DONE {
+            done.pop_first();
+        }
+        Some(told)
     }
 }
 
 impl Drop for Receipt {
     fn drop(&mut self) {
-        self.open.fetch_sub(1, Ordering::AcqRel);
+        let open = &mut self.ledger.records().open;
+        *open = open.saturating_sub(1);
     }
 }

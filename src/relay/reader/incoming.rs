@@ -3,10 +3,7 @@
 use std::{
     future::Future,
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::Arc,
     task::{Context, Poll},
     time::{Duration, Instant},
 };
@@ -21,12 +18,12 @@ use crate::{
     relay::{
         engine::{Begin, Delivery, Engine, EngineError, Reply, Subscription},
         reader::{
-            entry::{LogEntry, LogEvent, LogMark, MarkKind, Receipt, time},
+            entry::{Ledger, LogEntry, LogEvent, LogMark, MarkKind, Receipt, time},
             sieve::Sieve,
         },
         record::{self, Content, Mark},
     },
-    runtime::clock,
+    runtime::{clock, task},
 };
 
 /// Before the next try, after the engine has failed.
@@ -34,6 +31,9 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// A consumer that hears nothing for this time is made anew: it may have been forgotten by the engine without a word.
 const SILENCE: Duration = Duration::from_secs(60);
+
+/// After as many records, other tasks of the arbiter have their turn: an engine in memory always has the next one.
+const TURN: u32 = 32;
 
 /// A record, without what was dropped of it.
 pub(super) struct Batch {
@@ -51,14 +51,15 @@ pub(super) struct Incoming {
     sieve: Sieve,
     /// Whether each event is acknowledged by hand.
     by_hand: bool,
-    /// Records that are not acknowledged.
-    open: Arc<AtomicUsize>,
+    ledger: Arc<Ledger>,
     /// Acknowledgements of records with which nobody has anything to do.
     acks: FuturesUnordered<Reply<()>>,
     /// The highest sequence so far.
     last: Option<u64>,
     heard: Instant,
     paused: Option<Instant>,
+    /// The records of this turn.
+    turn: u32,
     timer: clock::Timer,
 }
 
@@ -72,11 +73,12 @@ impl Incoming {
             records: None,
             sieve: Sieve::default(),
             by_hand,
-            open: Arc::default(),
+            ledger: Arc::default(),
             acks: FuturesUnordered::new(),
             last: None,
             heard: clock::now(),
             paused: None,
+            turn: 0,
             timer: clock::Timer::default(),
         };
         incoming.open();
@@ -111,6 +113,11 @@ impl Incoming {
                 }
                 self.paused = None;
             }
+            if self.turn >= TURN {
+                self.turn = 0;
+                task::poll_again(cx);
+                return Poll::Pending;
+            }
             let Some(records) = &mut self.records else {
                 self.open();
                 continue;
@@ -118,6 +125,7 @@ impl Incoming {
             match records.poll_next_unpin(cx) {
                 Poll::Ready(Some(Ok(delivery))) => {
                     self.heard = clock::now();
+                    self.turn = self.turn.saturating_add(1);
                     if let Some(batch) = self.sift(delivery) {
                         return Poll::Ready(batch);
                     }
@@ -131,6 +139,7 @@ impl Incoming {
                     self.pause();
                 }
                 Poll::Pending => {
+                    self.turn = 0;
                     if self.poll_silence(cx).is_pending() {
                         return Poll::Pending;
                     }
@@ -158,7 +167,7 @@ impl Incoming {
         loop {
             let Some(at) = self.heard.checked_add(silence) else { return Poll::Pending };
             let Poll::Ready(now) = self.timer.poll(cx, Some(at)) else { return Poll::Pending };
-            if self.open.load(Ordering::Acquire) < self.wanted.window {
+            if self.ledger.open() < self.wanted.window {
                 return Poll::Ready(());
             }
             // The silence is our own.
@@ -180,15 +189,23 @@ impl Incoming {
             self.acks.push(ack());
             return None;
         }
+        // It was late, or the engine has not heard that it is done.
+        if tries > 1 && self.ledger.is_done(&upstream, sequence) {
+            self.acks.push(ack());
+            return None;
+        }
         let mark = |at, kind| {
             LogEntry::Mark(LogMark { upstream: Arc::clone(&upstream), sequence, at, kind })
         };
+        let ledger = Arc::clone(&self.ledger);
+        let receipt =
+            |parts, ack| Receipt::new(parts, ack, Arc::clone(&upstream), sequence, &ledger);
         let lines = match record::read(&record.body) {
             Ok(lines) => lines,
             Err(error) => {
                 self.tell(&format_args!("record {sequence} of {upstream} is skipped: {error}"));
                 let entries = vec![mark(time(0), MarkKind::Unreadable(error))];
-                let receipt = Arc::new(Receipt::new(1, ack, &self.open));
+                let receipt = Arc::new(receipt(1, ack));
                 return Some(Batch { entries, receipt });
             }
         };
@@ -203,7 +220,7 @@ impl Incoming {
         });
         let is_event = |line: &&(usize, record::Entry)| matches!(line.1.content, Content::Event(_));
         let events = if self.by_hand { lines.iter().filter(is_event).count() } else { 0 };
-        let receipt = Arc::new(Receipt::new(events.saturating_add(1), ack, &self.open));
+        let receipt = Arc::new(receipt(events.saturating_add(1), ack));
         let entry = |(index, line): (usize, record::Entry)| match line.content {
             Content::Event(event) => LogEntry::Event(LogEvent::new(
                 Arc::clone(&upstream),

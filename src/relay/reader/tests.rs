@@ -97,8 +97,8 @@ struct Desk {
 
 impl Desk {
     fn open(hates: Option<u32>) -> (Addr<Self>, mpsc::UnboundedReceiver<String>) {
-        let (heard, hears) = mpsc::unbounded();
-        (Self { heard, hates }.start(), hears)
+        let (teller, hears) = mpsc::unbounded();
+        (Self { heard: teller, hates }.start(), hears)
     }
 
     fn hear(&self, what: String) {
@@ -118,9 +118,7 @@ impl Handler<Event> for Desk {
     type Result = ();
     fn handle(&mut self, event: Event, _: &mut Context<Self>) {
         let argument = event.args().unwrap_or_default();
-        if self.hates == Some(argument) {
-            panic!("for the test");
-        }
+        assert_ne!(self.hates, Some(argument), "for the test");
         self.hear(format!("{} {argument}", event.name()));
     }
 }
@@ -191,6 +189,22 @@ async fn a_record_comes_again_until_all_its_events_are_acked() {
     shop.write(line("c", 3));
     let mut log = durable(&engine).stream().unwrap();
     assert_eq!(arguments(&mut log), [3]);
+}
+
+#[actix::test]
+async fn a_record_that_is_done_does_not_come_again_if_the_engine_has_not_heard_of_it() {
+    tokio::time::pause();
+    let engine = Engine::in_process();
+    let mut shop = Writer::new(&engine, "shop");
+    shop.write(line("a", 1));
+    let mut log = durable(&engine).stream().unwrap();
+    drop(event(log.next().await.unwrap()).ack());
+    let minute = Duration::from_secs(60);
+    assert!(clock::within(minute, log.next()).await.is_none());
+    // By now it has.
+    drop(log);
+    let mut log = durable(&engine).stream().unwrap();
+    assert!(clock::within(minute, log.next()).await.is_none());
 }
 
 #[actix::test]
@@ -317,6 +331,44 @@ async fn an_actor_gets_events_as_they_are_and_as_types_and_the_marks_between() {
     shop.write(line("other", 2));
     assert_eq!(hears_all.next().await.unwrap(), "other 2");
     drop(reader);
+}
+
+#[actix::test]
+async fn an_actor_gets_all_kinds_of_messages_in_the_order_of_the_log() {
+    #[derive(Deserialize, Message)]
+    #[rtype(result = "()")]
+    struct Stock(u32);
+
+    impl NamedEvent for Stock {
+        const NAME: &'static str = "stock";
+    }
+
+    impl Handler<Stock> for Desk {
+        type Result = ();
+        fn handle(&mut self, Stock(stock): Stock, _: &mut Context<Self>) {
+            self.hear(format!("stock {stock}"));
+        }
+    }
+
+    let engine = Engine::in_process();
+    let mut shop = Writer::new(&engine, "shop");
+    let mut body = String::new();
+    let mut expected = Vec::new();
+    for number in 0..20 {
+        body += &line("stock", number);
+        body += &line("price", number);
+        body += &mark_line(0, &Mark::Gap { gap: Gap::Lagged, missed: Some(number.into()) });
+        body += &line("price", number).replace(&format!(",{number}]"), ",\"x\"]");
+        expected.push(format!("stock {number}"));
+        expected.push(format!("price {number}"));
+        expected.push(format!("shop Gap {{ gap: Lagged, missed: Some({number}) }}"));
+        expected.push("no price".to_owned());
+    }
+    shop.write(body);
+    let (desk, hears) = Desk::open(None);
+    let reader = durable(&engine).on::<Price>(desk.clone()).marks(desk.clone());
+    let _reader = reader.on::<Stock>(desk.clone()).undecodable(desk).start().unwrap();
+    assert_eq!(hears.take(expected.len()).collect::<Vec<_>>().await, expected);
 }
 
 #[actix::test]
@@ -582,8 +634,8 @@ mod faulty {
             self.engine.0.enqueue(upstream, id, body)
         }
 
-        fn result(&self, id: &str, wait: Duration) -> Reply<Option<Bytes>> {
-            self.engine.0.result(id, wait)
+        fn result(&self, upstream: &str, id: &str, wait: Duration) -> Reply<Option<Bytes>> {
+            self.engine.0.result(upstream, id, wait)
         }
     }
 }
@@ -654,4 +706,34 @@ async fn options_out_of_range_are_refused() {
         move || Reader::builder(engine).events(desk).start().unwrap_err()
     });
     assert_eq!(elsewhere.join().unwrap(), ReaderError::NoArbiter);
+}
+
+#[actix::test]
+async fn a_long_log_leaves_turns_to_others() {
+    let engine = Engine::in_process();
+    let mut shop = Writer::new(&engine, "shop");
+    for number in 0..1_000 {
+        shop.write(line("a", number));
+    }
+    let mut turns = Box::pin(async {
+        let mut turns = 0;
+        loop {
+            actix_rt::task::yield_now().await;
+            turns += 1;
+            if turns == 20 {
+                break;
+            }
+        }
+    });
+    let mut log = durable(&engine).stream().unwrap();
+    let mut all = Box::pin(async {
+        for number in 0..1_000 {
+            let event = event(log.next().await.unwrap());
+            assert_eq!(argument(&event), number);
+            event.ack().await.unwrap();
+        }
+    });
+    let first = futures::future::select(&mut all, &mut turns).await;
+    assert!(matches!(first, futures::future::Either::Right(_)));
+    all.await;
 }

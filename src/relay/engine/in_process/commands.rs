@@ -74,15 +74,25 @@ impl Requests {
         Ok(())
     }
 
-    /// The next request whose caller still waits.
-    pub(super) fn take(&mut self, upstream: &str, key: u64, now: Instant) -> Option<Waiting> {
-        let server = self.servers.get_mut(upstream).filter(|server| server.key == key)?;
+    /// The next request whose caller still waits; and those before it that came too late, which wake their callers when they
+    /// are dropped.
+    pub(super) fn take(
+        &mut self,
+        upstream: &str,
+        key: u64,
+        now: Instant,
+    ) -> (Option<Waiting>, Vec<Waiting>) {
+        let mut late = Vec::new();
+        let Some(server) = self.servers.get_mut(upstream).filter(|server| server.key == key) else {
+            return (None, late);
+        };
         while let Some(waiting) = server.queue.pop_front() {
             if waiting.until > now && !waiting.reply.is_canceled() {
-                return Some(waiting);
+                return (Some(waiting), late);
             }
+            late.push(waiting);
         }
-        None
+        (None, late)
     }
 }
 
@@ -118,6 +128,11 @@ impl Queue {
     }
 }
 
+/// What a command and its answer are known by. Names of upstreams have no slash.
+pub(super) fn key(upstream: &str, id: &str) -> String {
+    format!("{upstream}/{id}")
+}
+
 /// A command for its holder.
 pub(super) struct Taken {
     pub(super) id: String,
@@ -127,7 +142,7 @@ pub(super) struct Taken {
 }
 
 struct Outcome {
-    id: String,
+    key: String,
     at: Instant,
 }
 
@@ -135,7 +150,7 @@ struct Outcome {
 #[derive(Default)]
 pub(super) struct Durable {
     queues: HashMap<String, Queue>,
-    /// Of all commands that are not done.
+    /// The keys of all commands that are not done.
     ids: HashSet<String>,
     last_number: u64,
     bytes: usize,
@@ -152,7 +167,8 @@ impl Durable {
         id: &str,
         body: Bytes,
     ) -> Result<(), EngineError> {
-        if self.ids.contains(id) || self.results.contains_key(id) {
+        let key = key(upstream, id);
+        if self.ids.contains(&key) || self.results.contains_key(&key) {
             return Ok(());
         }
         let bytes = self.bytes.saturating_add(body.len());
@@ -161,7 +177,7 @@ impl Durable {
         }
         self.bytes = bytes;
         self.last_number = self.last_number.saturating_add(1);
-        self.ids.insert(id.to_owned());
+        self.ids.insert(key);
         let command = Command { id: id.to_owned(), number: self.last_number, body, tries: 0 };
         self.queues.entry(upstream.to_owned()).or_default().waiting.push_back(command);
         Ok(())
@@ -237,7 +253,8 @@ impl Durable {
         answer: Bytes,
         (now, max_age): (Instant, Duration),
     ) -> Vec<Teller<Bytes>> {
-        if !self.ids.remove(id) {
+        let key = key(upstream, id);
+        if !self.ids.remove(&key) {
             return Vec::new();
         }
         if let Some(queue) = self.queues.get_mut(upstream) {
@@ -250,10 +267,10 @@ impl Durable {
             self.bytes = self.bytes.saturating_sub(size);
         }
         self.result_bytes = self.result_bytes.saturating_add(answer.len());
-        self.results.insert(id.to_owned(), answer);
-        self.order.push_back(Outcome { id: id.to_owned(), at: now });
+        self.results.insert(key.clone(), answer);
+        self.order.push_back(Outcome { key: key.clone(), at: now });
         self.expire(now, max_age);
-        self.awaiting.remove(id).unwrap_or_default()
+        self.awaiting.remove(&key).unwrap_or_default()
     }
 
     fn expire(&mut self, now: Instant, max_age: Duration) {
@@ -262,28 +279,28 @@ impl Durable {
                 || self.result_bytes > MAX_RESULT_BYTES
                 || now.saturating_duration_since(oldest.at) > max_age)
         {
-            let answer = self.results.remove(&oldest.id);
+            let answer = self.results.remove(&oldest.key);
             let size = answer.map_or(0, |answer| answer.len());
             self.result_bytes = self.result_bytes.saturating_sub(size);
             self.order.pop_front();
         }
     }
 
-    pub(super) fn result(&mut self, id: &str, now: Instant, max_age: Duration) -> Option<Bytes> {
+    pub(super) fn result(&mut self, key: &str, now: Instant, max_age: Duration) -> Option<Bytes> {
         self.expire(now, max_age);
-        self.results.get(id).cloned()
+        self.results.get(key).cloned()
     }
 
-    pub(super) fn wait(&mut self, id: &str, teller: Teller<Bytes>) {
-        self.awaiting.entry(id.to_owned()).or_default().push(teller);
+    pub(super) fn wait(&mut self, key: &str, teller: Teller<Bytes>) {
+        self.awaiting.entry(key.to_owned()).or_default().push(teller);
     }
 
     /// Forgets those that wait for it no more.
-    pub(super) fn waited(&mut self, id: &str) {
-        if let Some(tellers) = self.awaiting.get_mut(id) {
+    pub(super) fn waited(&mut self, key: &str) {
+        if let Some(tellers) = self.awaiting.get_mut(key) {
             tellers.retain(|teller| !teller.is_canceled());
             if tellers.is_empty() {
-                self.awaiting.remove(id);
+                self.awaiting.remove(key);
             }
         }
     }

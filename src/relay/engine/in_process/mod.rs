@@ -425,20 +425,20 @@ impl Backend for InProcess {
         })
     }
 
-    fn result(&self, id: &str, wait: Duration) -> Reply<Option<Bytes>> {
-        let (shared, id) = (Arc::clone(&self.0), id.to_owned());
+    fn result(&self, upstream: &str, id: &str, wait: Duration) -> Reply<Option<Bytes>> {
+        let (shared, key) = (Arc::clone(&self.0), commands::key(upstream, id));
         let result = async move {
             let answer = {
                 let mut state = shared.state();
-                let known = state.durable.result(&id, clock::now(), shared.options.max_age);
+                let known = state.durable.result(&key, clock::now(), shared.options.max_age);
                 if known.is_some() {
                     return Ok(known);
                 }
                 let (teller, answer) = task::channel();
-                state.durable.wait(&id, teller);
+                state.durable.wait(&key, teller);
                 answer
             };
-            let answer = Awaiting { shared, id, answer: Some(answer) };
+            let answer = Awaiting { shared, key, answer: Some(answer) };
             Ok(answer.within(wait).await)
         };
         result.boxed()
@@ -454,7 +454,7 @@ fn after(now: Instant, time: Duration) -> Instant {
 /// Waits for the answer of a durable command, and leaves nothing behind.
 struct Awaiting {
     shared: Arc<Shared>,
-    id: String,
+    key: String,
     answer: Option<futures::channel::oneshot::Receiver<Bytes>>,
 }
 
@@ -468,7 +468,7 @@ impl Awaiting {
 impl Drop for Awaiting {
     fn drop(&mut self) {
         drop(self.answer.take());
-        self.shared.state().durable.waited(&self.id);
+        self.shared.state().durable.waited(&self.key);
     }
 }
 
@@ -543,7 +543,8 @@ impl Stream for Serving {
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         self.shared.sleep(What::Request, self.key, cx);
         let now = clock::now();
-        let taken = self.shared.state().requests.take(&self.upstream, self.key, now);
+        let (taken, late) = self.shared.state().requests.take(&self.upstream, self.key, now);
+        drop(late);
         let Some(Waiting { body, until, reply: teller }) = taken else { return Poll::Pending };
         let reply = Box::new(move |answer| {
             teller.tell(Ok(answer));

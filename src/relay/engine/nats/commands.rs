@@ -143,29 +143,34 @@ pub(super) async fn enqueue(
 }
 
 /// The answer that is stored now.
-async fn stored(shared: &Shared, token: &str) -> Result<Option<Bytes>, EngineError> {
-    let subject = shared.names.answer(token);
+async fn stored(
+    shared: &Shared,
+    upstream: &str,
+    token: &str,
+) -> Result<Option<Bytes>, EngineError> {
+    let subject = shared.names.answer(upstream, token);
     let last = shared.last(&shared.names.answers, &subject).await?;
     Ok(last.map(|last| last.payload))
 }
 
 pub(super) async fn result(
     shared: &Shared,
+    upstream: &str,
     id: &str,
     wait: Duration,
 ) -> Result<Option<Bytes>, EngineError> {
     let token = token(id)?;
     // Before the first reading, so that none is missed between the two.
-    let subscribed = shared.client.subscribe(shared.names.answer(&token)).await;
+    let subscribed = shared.client.subscribe(shared.names.answer(upstream, &token)).await;
     let mut answers = subscribed.map_err(|_| closed())?;
-    if let Some(answer) = stored(shared, &token).await? {
+    if let Some(answer) = stored(shared, upstream, &token).await? {
         return Ok(Some(answer));
     }
     if let Some(Some(answer)) = clock::within(wait, answers.next()).await {
         return Ok(Some(answer.payload));
     }
     // One that came while the connection was away.
-    stored(shared, &token).await
+    stored(shared, upstream, &token).await
 }
 
 /// The commands of a holder that are not done, by their sequences.
@@ -268,15 +273,15 @@ impl Taking {
             acker.ack_with(AckKind::Progress).await.map_err(|_| closed())?;
             return Ok(None);
         };
-        if stored(&self.shared, &token).await?.is_some() {
+        if stored(&self.shared, &self.upstream, &token).await?.is_some() {
             acker.ack().await.map_err(|_| closed())?;
             return Ok(None);
         }
-        let shared = Arc::clone(&self.shared);
+        let (shared, upstream) = (Arc::clone(&self.shared), self.upstream.clone());
         let done = move |answer| {
             async move {
                 let taken = taken;
-                let subject = shared.names.answer(&token);
+                let subject = shared.names.answer(&upstream, &token);
                 shared.put(subject, HeaderMap::new(), answer, None).await.map_err(refused)?;
                 acker.ack().await.map_err(|_| closed())?;
                 drop(taken);

@@ -55,7 +55,8 @@ impl Engine {
     /// An engine on NATS JetStream, for workers, readers and callers on many machines. It makes the streams that are
     /// missing; see [`NatsOptions`] for their names and for the permissions that they need.
     ///
-    /// Demands nats-server 2.10 or later, with JetStream. The client may be shared with other code, and should reconnect for
+    /// Demands nats-server 2.10 or later, with JetStream. With 2.9 only one replica is possible: its clusters let two writers
+    /// that are at it at the same moment both be the first. The client may be shared with other code, and should reconnect for
     /// ever, as it does by default.
     ///
     /// # Errors
@@ -305,9 +306,9 @@ impl Backend for Nats {
         async move { commands::enqueue(&shared, &upstream, &id, body).await }.boxed()
     }
 
-    fn result(&self, id: &str, wait: Duration) -> Reply<Option<Bytes>> {
-        let (shared, id) = (Arc::clone(&self.0), id.to_owned());
-        async move { commands::result(&shared, &id, wait).await }.boxed()
+    fn result(&self, upstream: &str, id: &str, wait: Duration) -> Reply<Option<Bytes>> {
+        let (shared, upstream, id) = (Arc::clone(&self.0), upstream.to_owned(), id.to_owned());
+        async move { commands::result(&shared, &upstream, &id, wait).await }.boxed()
     }
 }
 

@@ -31,7 +31,7 @@ const MAX_PREFIX: usize = 32;
 /// |---|---|---|
 /// | `sio_ev` | `sio.ev.<upstream>` | the log: records of all upstreams |
 /// | `sio_do` | `sio.do.<upstream>.<id>` | durable commands that are not done |
-/// | `sio_res` | `sio.res.<id>` | answers of durable commands |
+/// | `sio_res` | `sio.res.<upstream>.<id>` | answers of durable commands |
 /// | `KV_sio_lease` | `$KV.sio_lease.<upstream>` | leases: which worker holds an upstream |
 /// | `KV_sio_worker` | `$KV.sio_worker.<worker>` | the workers that are there |
 /// | `KV_sio_ticket` | `$KV.sio_ticket.<upstream>` | private ids of sessions, which are secrets |
@@ -45,9 +45,9 @@ const MAX_PREFIX: usize = 32;
 ///
 /// | program | publish | subscribe |
 /// |---|---|---|
-/// | worker | `sio.ev.*`, `sio.res.*`, `$KV.sio_*.*`, `$JS.API.STREAM.*.sio_*`, `$JS.API.STREAM.*.KV_sio_*`, `$JS.API.STREAM.MSG.GET.*`, `$JS.API.CONSUMER.*.sio_do.>`, `$JS.API.CONSUMER.MSG.NEXT.sio_do.*`, `$JS.ACK.sio_do.>`, `_INBOX.>` | `sio.cmd.*`, `_INBOX.>` |
+/// | worker | `sio.ev.*`, `sio.res.*.*`, `$KV.sio_*.*`, `$JS.API.STREAM.*.sio_*`, `$JS.API.STREAM.*.KV_sio_*`, `$JS.API.STREAM.MSG.GET.*`, `$JS.API.CONSUMER.*.sio_do.>`, `$JS.API.CONSUMER.MSG.NEXT.sio_do.*`, `$JS.ACK.sio_do.>`, `_INBOX.>` | `sio.cmd.*`, `_INBOX.>` |
 /// | reader | `$JS.API.STREAM.INFO.sio_ev`, `$JS.API.CONSUMER.*.sio_ev.>`, `$JS.API.CONSUMER.MSG.NEXT.sio_ev.*`, `$JS.ACK.sio_ev.>` | `_INBOX.>` |
-/// | caller | `sio.cmd.*`, `sio.do.*.*`, `$JS.API.STREAM.MSG.GET.sio_res` | `sio.res.*`, `_INBOX.>` |
+/// | caller | `sio.cmd.*`, `sio.do.*.*`, `$JS.API.STREAM.MSG.GET.sio_res` | `sio.res.*.*`, `_INBOX.>` |
 ///
 /// Each of them also asks for the state of all streams at the start (`$JS.API.STREAM.INFO.*`). Only a worker has to see
 /// `KV_sio_ticket`: whoever reads a ticket can resume the session. A client that is not allowed something gets no
@@ -207,6 +207,10 @@ pub enum NatsError {
         /// Each setting that differs, with both values.
         differences: String,
     },
+    /// More than one replica, with a server before 2.10: its version. Two workers could hold an upstream, and both write to
+    /// its log.
+    #[error("nats-server {0} is too old for more than one replica")]
+    TooOld(String),
     /// No server answered in time. Some of the streams may be there now; another try goes on from there.
     #[error("NATS is away: {0}")]
     Away(String),

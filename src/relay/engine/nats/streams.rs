@@ -20,6 +20,8 @@ use crate::relay::engine::EngineError;
 
 /// How long a stream may take to be made: in a cluster its servers elect a leader first.
 const SETUP_TIMEOUT: Duration = Duration::from_secs(10);
+/// The most of a server's version that is repeated.
+const MAX_VERSION: usize = 32;
 /// How long a server remembers the ids of records.
 const DUPLICATES: Duration = Duration::from_secs(10 * 60);
 
@@ -73,8 +75,8 @@ impl Names {
     }
 
     /// The answer of a durable command.
-    pub(super) fn answer(&self, id: &str) -> String {
-        format!("{}.res.{id}", self.prefix)
+    pub(super) fn answer(&self, upstream: &str, id: &str) -> String {
+        format!("{}.res.{upstream}.{id}", self.prefix)
     }
 
     pub(super) fn lease(&self, upstream: &str) -> String {
@@ -141,12 +143,20 @@ fn configs(names: &Names, options: &NatsOptions) -> [Config; 6] {
             // A command that is done must not wait for room.
             discard: DiscardPolicy::Old,
             duplicate_window: options.command_age.min(DUPLICATES),
-            ..stream(&names.answers, names.answer("*"))
+            ..stream(&names.answers, names.answer("*", "*"))
         },
         bucket(&names.leases, names.lease(">"), options.lease_time),
         bucket(&names.workers, names.worker(">"), options.lease_time),
         bucket(&names.tickets, names.ticket(">"), Duration::ZERO),
     ]
+}
+
+/// Whether a server compares the last sequence of a subject with what a writer expects once for all replicas. Before 2.10,
+/// two writers in a cluster could both be the first behind the same message.
+fn is_current(version: &str) -> bool {
+    let mut parts = version.split(['.', '-']).map(str::parse::<u64>);
+    let (Some(Ok(major)), Some(Ok(minor))) = (parts.next(), parts.next()) else { return false };
+    (major, minor) >= (2, 10)
 }
 
 /// The settings that differ, with both values; the name is the same.
@@ -165,8 +175,9 @@ fn differences(wanted: &Config, found: &Config) -> String {
     compare(&mut list, "max_age", &wanted.max_age, &found.max_age);
     compare(&mut list, "max_bytes", &wanted.max_bytes, &found.max_bytes);
     compare(&mut list, "max_msgs", &wanted.max_messages, &found.max_messages);
-    let each = [wanted, found].map(|config| config.max_messages_per_subject);
-    compare(&mut list, "max_msgs_per_subject", &each[0], &each[1]);
+    let (wanted_each, found_each) =
+        (wanted.max_messages_per_subject, found.max_messages_per_subject);
+    compare(&mut list, "max_msgs_per_subject", &wanted_each, &found_each);
     compare(&mut list, "allow_direct", &wanted.allow_direct, &found.allow_direct);
     compare(&mut list, "no_ack", &wanted.no_ack, &found.no_ack);
     compare(&mut list, "sealed", &wanted.sealed, &found.sealed);
@@ -181,7 +192,13 @@ pub(super) async fn set_up(
 ) -> Result<(), NatsError> {
     let context = ContextBuilder::new().timeout(SETUP_TIMEOUT).build(client.clone());
     for config in configs(names, options) {
-        let found = match state(&context, &config.name).await? {
+        let found = state(&context, &config.name).await?;
+        // Which is known now that it has answered.
+        let version = client.server_info().version;
+        if options.replicas > 1 && !is_current(&version) {
+            return Err(NatsError::TooOld(version.chars().take(MAX_VERSION).collect()));
+        }
+        let found = match found {
             Some(found) => found,
             None => match made(&context, &config).await? {
                 Some(made) => made,
@@ -229,6 +246,22 @@ impl From<EngineError> for NatsError {
         match error {
             EngineError::Away(text) => Self::Away(text),
             EngineError::Refused(text) => Self::Refused(text),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn old_servers_are_known_by_their_version() {
+        for version in ["2.10.0", "2.15.1", "2.11.0-RC.1", "3.0.0"] {
+            assert!(is_current(version), "{version}");
+        }
+        let huge = "99999999999999999999.1";
+        for version in ["", "2", "2.9.10", "1.99.0", "x.y.z", huge] {
+            assert!(!is_current(version), "{version}");
         }
     }
 }
