@@ -362,13 +362,14 @@ fn the_demo_shows_a_complete_log_over_a_change_of_workers() {
         let place = printed.iter().position(|printed| printed == line);
         place.unwrap_or_else(|| panic!("no {line:?} in {printed:#?}"))
     };
-    let call = at(r#"caller: the price of tea? {"cents":250,"what":"tea"}"#);
+    // The upstream may have moved before, when the second worker came.
+    at(r#"caller: the price of tea? {"cents":250,"what":"tea"}"#);
     let ways = [("worker-1", "worker-2"), ("worker-2", "worker-1")];
     let ends = |worker: &str| format!("reader: 500 orders; {worker} ends");
     let (first, second) =
         ways.into_iter().find(|(first, _)| printed.contains(&ends(first))).unwrap();
-    let order = [call, at(&ends(first)), at(&format!("log: {second} holds the upstream shop"))];
-    assert!(order.is_sorted(), "{printed:#?}");
+    let later = &printed[at(&ends(first))..];
+    assert!(later.contains(&format!("log: {second} holds the upstream shop")), "{printed:#?}");
     assert_eq!(printed.last().unwrap(), "reader: 1..1000, once, in order");
 }
 

@@ -62,7 +62,7 @@ pub(crate) struct UpstreamConfig {
     /// Its query may have a token in it.
     url: Secret,
     path: Option<String>,
-    pub(crate) namespace: String,
+    pub(crate) namespace: Option<String>,
     auth: Option<Auth>,
     headers: Vec<(String, Secret)>,
     transports: Vec<Transport>,
@@ -268,7 +268,7 @@ impl UpstreamConfig {
             name: name.value,
             url: Secret::new(url.value),
             path: path.map(|path| path.value),
-            namespace: namespace.map_or_else(|| "/".to_owned(), |namespace| namespace.value),
+            namespace: namespace.map(|namespace| namespace.value),
             auth,
             headers,
             transports: transports.map(|transports| transports.value).unwrap_or_default(),

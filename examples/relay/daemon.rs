@@ -182,8 +182,12 @@ async fn nats(config: &NatsConfig, lease: Duration, worker: &str) -> Result<Engi
 }
 
 fn upstream(config: &UpstreamConfig) -> Upstream {
-    Upstream::new(&config.name, config.client())
-        .namespace(&config.namespace)
+    let upstream = Upstream::new(&config.name, config.client());
+    let upstream = match &config.namespace {
+        Some(namespace) => upstream.namespace(namespace),
+        None => upstream,
+    };
+    upstream
         .route(config.route())
         .when_full(match config.when_full {
             FullConfig::LetGo => WhenFull::LetGo,

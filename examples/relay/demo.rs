@@ -6,7 +6,7 @@ use actix_socketio::{
     Client,
     relay::{
         Begin, CallError, Caller, Engine, InProcessOptions, LogEntry, LogMark, MarkKind, Reader,
-        Relay, Upstream,
+        Relay, Sent, Upstream,
     },
 };
 use futures::StreamExt as _;

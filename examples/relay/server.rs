@@ -149,7 +149,7 @@ pub(crate) fn start(orders: u64) -> io::Result<String> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let url = format!("http://{}", listener.local_addr()?);
     thread::spawn(move || -> io::Result<()> {
-        actix::System::new().block_on(async {
+        System::new().block_on(async {
             actix_rt::spawn(take_orders(shop.clone()));
             let app = move || {
                 App::new().app_data(shop.clone()).route("/socket.io/", web::get().to(connect))

@@ -181,6 +181,15 @@
 //! The daemon answers `/health` with 503 while the engine is away, while an upstream has no holder, and while this worker holds one that is
 //! not joined. Use it for readiness, not for liveness: a restart does not bring back a server that is away.
 //!
+//! | number of `/metrics` | alert when |
+//! |---|---|
+//! | `actix_socketio_relay_held`, summed over the workers | it is 0 for an upstream for longer than two lease times: nobody holds it |
+//! | `actix_socketio_relay_joined`, summed | it is 0 for longer than the server may be away |
+//! | `actix_socketio_relay_gaps_total` | it grows: events are missing in the log, and the marks say where |
+//! | `actix_socketio_relay_lost_total` | it grows: a worker stalls, or the engine is away for too long |
+//! | `actix_socketio_relay_failures_total` | it grows for minutes: the engine is away or refuses |
+//! | `actix_socketio_relay_waiting` | it comes near the [`buffer`](crate::relay::Upstream::buffer): the log cannot keep up |
+//!
 //! * **A new version**: stop a worker with SIGTERM and start the next. It hands over one upstream after the other, and the others
 //!   take them within a second.
 //! * **Clocks** need not agree: a lease is measured by the holder's own clock, and by that of NATS.
@@ -202,6 +211,16 @@
 //! | [`Refused`](crate::relay::NatsError::Refused) | `NATS refused: …` | the text is that of NATS: fewer nodes than replicas, or no room for `max_bytes` |
 //! | [`Away`](crate::relay::EngineError::Away) | `the engine is away: …` | does NATS run, and has its stream a leader (`nats stream report`)? The relay tries again |
 //! | [`Refused`](crate::relay::EngineError::Refused) | `the engine refused: …` | the text is that of NATS: permissions, a disk or an account that is full |
+//!
+//! Of a worker, at its start:
+//!
+//! | error | printed | what to do |
+//! |---|---|---|
+//! | [`Name`](crate::relay::RelayError::Name) | `not 1 to 128 ASCII letters, digits, - or _: …` | another name |
+//! | [`Doubled`](crate::relay::RelayError::Doubled) | `two upstreams have the name …` | another name for one of them |
+//! | [`Option`](crate::relay::RelayError::Option) | `option … takes …` | the value |
+//! | [`Client`](crate::relay::RelayError::Client) | `upstream …: …` | the option of its client, [as above](crate::guide::troubleshooting#starting) |
+//! | [`NoArbiter`](crate::relay::RelayError::NoArbiter) | `no arbiter runs on this thread` | `#[actix::main]`, or [a system on a thread](crate::guide::plain_tokio) |
 //!
 //! Of a reader:
 //!

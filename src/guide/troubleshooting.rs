@@ -328,6 +328,7 @@ mod tests {
         BridgeError { SameNamespace ReservedName Option }
         relay::EngineError { Away Refused }
         relay::NatsError { OutOfRange Differs Away Refused }
+        relay::RelayError { Name Doubled Option Client NoArbiter }
         relay::ReaderError { Name OutOfRange NoActor NoArbiter }
         relay::CallError {
             Event Name TooLarge Nobody NotSent Refused NoAnswer Unanswered AnswerLost Undecodable
@@ -493,7 +494,7 @@ mod tests {
     }
 
     fn relays() -> Vec<Box<dyn Listed>> {
-        use relay::{CallError, EngineError, NatsError, ReaderError};
+        use relay::{CallError, EngineError, NatsError, ReaderError, RelayError};
 
         [
             boxed([EngineError::Away(text()), EngineError::Refused(text())]),
@@ -502,6 +503,13 @@ mod tests {
                 NatsError::Differs { stream: text(), differences: text() },
                 NatsError::Away(text()),
                 NatsError::Refused(text()),
+            ]),
+            boxed([
+                RelayError::Name(text()),
+                RelayError::Doubled(text()),
+                RelayError::Option { name: "buffer", expected: "more than zero" },
+                RelayError::Client { upstream: text(), error: BuildError::NoArbiter },
+                RelayError::NoArbiter,
             ]),
             boxed([
                 ReaderError::Name(text()),

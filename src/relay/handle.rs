@@ -3,7 +3,7 @@
 use std::{
     fmt,
     hash::{BuildHasher, RandomState},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -11,7 +11,7 @@ use actix::Arbiter;
 use futures::{
     FutureExt as _,
     channel::{mpsc, oneshot},
-    future::{Shared as Once, join_all},
+    future::{Shared as Once, join, join_all},
 };
 
 use crate::{
@@ -78,10 +78,16 @@ impl RelayBuilder {
             });
             seats.push(Seat { name, controls, view, ended: ended.shared() });
         }
-        let inner = Arc::new(Inner { engine, worker, seats });
-        let (stops, stopped) = oneshot::channel::<()>();
-        worker::run(inner.worker.clone(), presence(Arc::clone(&inner), stopped));
-        Ok(Relay { inner, stops: Arc::new(std::sync::Mutex::new(Some(stops))) })
+        let (withdraws, withdrawn) = oneshot::channel::<()>();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let (stop, withdrawn) = (Mutex::new(Some(stop)), withdrawn.shared());
+        let inner = Arc::new(Inner { engine, worker, seats, stop, withdrawn });
+        let present = presence(Arc::clone(&inner), stopped);
+        worker::run(inner.worker.clone(), async move {
+            let _withdraws = withdraws;
+            present.await;
+        });
+        Ok(Relay { inner })
     }
 }
 
@@ -103,11 +109,14 @@ struct Inner {
     engine: Engine,
     worker: String,
     seats: Vec<Seat>,
+    /// Ends the presence when it is dropped.
+    stop: Mutex<Option<oneshot::Sender<()>>>,
+    withdrawn: Once<oneshot::Receiver<()>>,
 }
 
 /// Says that this worker is there, and which upstreams it is to hold.
 async fn presence(inner: Arc<Inner>, mut stopped: oneshot::Receiver<()>) {
-    let Inner { engine, worker, seats } = &*inner;
+    let Inner { engine, worker, seats, .. } = &*inner;
     let names: Vec<String> = seats.iter().map(|seat| seat.name.clone()).collect();
     let pause = engine.0.lease_time() / 5;
     loop {
@@ -150,7 +159,6 @@ fn place(seats: &[Seat], ranks: &[usize]) {
 #[derive(Clone)]
 pub struct Relay {
     inner: Arc<Inner>,
-    stops: Arc<std::sync::Mutex<Option<oneshot::Sender<()>>>>,
 }
 
 impl Relay {
@@ -192,17 +200,19 @@ impl Relay {
     /// What is not done after `within` is left: its lease lapses, and the next holder continues behind the last event that is
     /// stored. It may be called again, and by several handles.
     pub async fn shutdown(&self, within: Duration) {
-        for seat in &self.inner.seats {
+        let Inner { engine, worker, seats, stop, withdrawn } = &*self.inner;
+        // The others are to know first: so that they take over at once.
+        drop(stop.lock().unwrap_or_else(PoisonError::into_inner).take());
+        for seat in seats {
             seat.tell(Control::Stop(within));
         }
-        let ended = join_all(self.inner.seats.iter().map(|seat| seat.ended.clone()));
+        let ended = join_all(seats.iter().map(|seat| seat.ended.clone()));
+        let ended = join(ended, withdrawn.clone());
         // The holders keep the time; this is for an engine that does not answer.
-        let late = within.saturating_add(self.inner.engine.0.lease_time() / 5);
+        let late = within.saturating_add(engine.0.lease_time() / 5);
         if clock::within(late, ended).await.is_none() {
-            repeated!(log::Level::Warn, self.inner.worker, "the hand-over was not done in time");
+            repeated!(log::Level::Warn, worker, "the hand-over was not done in time");
         }
-        let stops = self.stops.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
-        drop(stops);
     }
 }
 

@@ -91,7 +91,7 @@ pub enum Takeover {
 pub struct Upstream {
     pub(crate) name: String,
     pub(crate) client: ClientBuilder,
-    pub(crate) namespace: String,
+    pub(crate) namespace: Option<String>,
     pub(crate) route: Route,
     pub(crate) when_full: WhenFull,
     pub(crate) takeover: Takeover,
@@ -102,12 +102,13 @@ pub struct Upstream {
 impl Upstream {
     /// An upstream with this name, and the client that joins it. All workers use the same name for it.
     ///
-    /// The name is 1 to 128 ASCII letters, digits, `-` or `_`.
+    /// The name is 1 to 128 ASCII letters, digits, `-` or `_`. It is also the [name](ClientBuilder::name) of the client in the log. The
+    /// relay sets the client's [overflow](ClientBuilder::overflow) and [session](ClientBuilder::resume).
     pub fn new(name: impl Into<String>, client: ClientBuilder) -> Self {
         Self {
             name: name.into(),
             client,
-            namespace: "/".to_owned(),
+            namespace: None,
             route: Route::all(),
             when_full: WhenFull::default(),
             takeover: Takeover::default(),
@@ -116,9 +117,9 @@ impl Upstream {
         }
     }
 
-    /// The namespace. Default: `/`.
+    /// The namespace, with its slash. Default: the path of the client's URL, which is `/` if there is none.
     pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
-        self.namespace = namespace.into();
+        self.namespace = Some(namespace.into());
         self
     }
 
@@ -147,6 +148,15 @@ impl Upstream {
         self
     }
 
+    /// A client whose default namespace is the upstream.
+    pub(crate) fn client(&self) -> ClientBuilder {
+        let client = self.client.clone().name(self.name.chars().take(64).collect::<String>());
+        match &self.namespace {
+            Some(namespace) => client.with_default_namespace(namespace),
+            None => client,
+        }
+    }
+
     fn check(&self) -> Result<(), RelayError> {
         if !is_name(&self.name) {
             return Err(RelayError::Name(self.name.chars().take(200).collect()));
@@ -154,7 +164,14 @@ impl Upstream {
         if self.events == 0 || self.bytes == 0 {
             return Err(RelayError::Option { name: "buffer", expected: "more than zero" });
         }
-        Ok(())
+        if self.namespace.as_ref().is_some_and(|name| !name.starts_with('/')) {
+            return Err(RelayError::Option {
+                name: "namespace",
+                expected: "a name such as /orders",
+            });
+        }
+        let checked = self.client().default_namespace().map(drop);
+        checked.map_err(|error| RelayError::Client { upstream: self.name.clone(), error })
     }
 }
 
@@ -225,6 +242,25 @@ mod tests {
         for (events, bytes) in [(0, 1), (1, 0)] {
             let error = check("w", &[upstream("a").buffer(events, bytes)]).unwrap_err();
             assert_eq!(error.to_string(), "option buffer takes more than zero");
+        }
+        let error = check("w", &[upstream("a").namespace("orders")]).unwrap_err();
+        assert_eq!(error.to_string(), "option namespace takes a name such as /orders");
+        let error = check("w", &[Upstream::new("a", Client::builder("localhost"))]).unwrap_err();
+        assert!(matches!(error, RelayError::Client { .. }), "{error}");
+    }
+
+    #[test]
+    fn the_namespace_is_that_of_the_url_or_the_one_that_is_given() {
+        for (url, given, expected) in [
+            ("http://host", None, "/"),
+            ("http://host/shop?a=b", None, "/shop"),
+            ("http://host", Some("/shop"), "/shop"),
+            ("http://host:81/a/b?c=/d#e", Some("/shop"), "/shop"),
+            ("http://host?c=d", Some("/"), "/"),
+        ] {
+            let mut upstream = Upstream::new("a", Client::builder(url));
+            upstream.namespace = given.map(str::to_owned);
+            assert_eq!(upstream.client().default_namespace().unwrap(), expected, "{url} {given:?}");
         }
     }
 }

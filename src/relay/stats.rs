@@ -23,7 +23,7 @@ pub struct UpstreamState {
     pub sequence: Option<u64>,
     /// How long ago the last event came to this worker.
     pub last_event: Option<Duration>,
-    /// The last error of the engine, until it has answered again.
+    /// The last error of the engine, if there was one.
     pub error: Option<EngineError>,
 }
 

@@ -3,6 +3,7 @@
 use std::{
     future::Future,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
     time::{Duration, Instant, SystemTime},
 };
@@ -139,20 +140,33 @@ impl Driver {
         }
     }
 
+    /// Who holds it, which handles see as well.
+    fn holder_of(&self) -> BoxFuture<'static, Result<Option<String>, EngineError>> {
+        let view = Arc::clone(&self.view);
+        let asked = self.engine.0.holder(&self.upstream.name).inspect(move |holder| {
+            if let Ok(holder) = holder {
+                look(&view).holder.clone_from(holder);
+            }
+        });
+        asked.boxed()
+    }
+
     fn ask(&self, number: u64, question: Question) {
         let (engine, upstream) = (&self.engine.0, self.upstream.name.as_str());
         let call: BoxFuture<'static, Answer> = match question {
-            Question::Holder => {
-                let view = std::sync::Arc::clone(&self.view);
-                let asked = engine.holder(upstream).inspect(move |holder| {
-                    if let Ok(holder) = holder {
-                        look(&view).holder.clone_from(holder);
-                    }
-                });
-                asked.map(Answer::Holder).boxed()
-            }
+            Question::Holder => self.holder_of().map(Answer::Holder).boxed(),
             Question::Acquire => {
-                engine.acquire(upstream, self.holder.worker()).map(Answer::Acquire).boxed()
+                let (holder, acquired) =
+                    (self.holder_of(), engine.acquire(upstream, self.holder.worker()));
+                let asked = async move {
+                    let acquired = acquired.await;
+                    if let Ok(None) = acquired {
+                        // For those who ask how it fares.
+                        drop(holder.await);
+                    }
+                    acquired
+                };
+                asked.map(Answer::Acquire).boxed()
             }
             Question::Renew(lease) => engine.renew(&lease).map(Answer::Renew).boxed(),
             Question::Release(lease) => engine.release(&lease).map(Answer::Release).boxed(),
@@ -349,7 +363,10 @@ impl Driver {
             }
             return Some(());
         }
-        if let Some(durable) = &mut self.durable
+        // One that is taken and cannot be sent would come again only after the lease time.
+        if self.joined
+            && self.holder.standing() == Standing::Open
+            && let Some(durable) = &mut self.durable
             && let Poll::Ready(Some(request)) = durable.poll_next_unpin(cx)
         {
             match request {
@@ -397,6 +414,9 @@ impl Driver {
         view.error = self.holder.last_error().cloned();
         if let Some(end) = self.holder.end() {
             view.sequence = Some(end.sequence);
+        }
+        if view.stats.held_here && !held {
+            view.holder = None;
         }
         if held {
             view.holder = Some(self.holder.worker().to_owned());

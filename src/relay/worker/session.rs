@@ -106,18 +106,14 @@ impl Session {
             WhenFull::LetGo => Overflow::LetGo { waiting: WAITING },
             WhenFull::DropNewest | WhenFull::Latest(_) => Overflow::Pause,
         };
-        let mut builder = upstream.client.clone().overflow(overflow);
+        let mut builder = upstream.client().overflow(overflow);
         if let Some(Resume { pid, offset }) = resume {
-            builder =
-                builder.resume(SessionTicket::from_parts(&*upstream.namespace, pid.0, offset));
+            let namespace = &*builder.default_namespace()?;
+            let ticket = SessionTicket::from_parts(namespace, pid.0, offset);
+            builder = builder.resume(ticket);
         }
         let client = builder.start()?;
-        let socket = match upstream.namespace.as_str() {
-            "/" => client.socket().clone(),
-            namespace => {
-                client.of(namespace).map_err(|error| BuildError::Url(error.to_string()))?
-            }
-        };
+        let socket = client.socket().clone();
         let (queue, incoming) = mpsc::channel(QUEUE);
         let ear = Ear::create(|ctx| {
             ctx.set_mailbox_capacity(QUEUE);
