@@ -67,7 +67,11 @@ async fn connected(server: &Nats, options: &NatsOptions) -> Vec<Engine> {
 
 fn nats_options() -> NatsOptions {
     let timeout = Duration::from_millis(500);
-    NatsOptions::new().lease_time(LEASE_TIME).ack_timeout(timeout).max_bytes(MAX_BYTES)
+    NatsOptions::new()
+        .lease_time(LEASE_TIME)
+        .ack_timeout(timeout)
+        .max_bytes(MAX_BYTES)
+        .command_bytes(MAX_BYTES)
 }
 
 async fn nats() -> Option<Shared> {
@@ -183,8 +187,21 @@ fn subscription(durable: Option<&str>, upstreams: &[&str], begin: Begin) -> Subs
 
 type Records = BoxStream<'static, Result<Delivery, EngineError>>;
 
+/// The next item of a stream that goes on after an error: a cluster may have to elect somebody first.
+async fn item<T>(items: &mut BoxStream<'static, Result<T, EngineError>>) -> T {
+    within(async {
+        loop {
+            match items.next().await.expect("it never ends") {
+                Ok(item) => break item,
+                Err(error) => assert!(matches!(error, EngineError::Away(_)), "{error}"),
+            }
+        }
+    })
+    .await
+}
+
 async fn next(records: &mut Records) -> Delivery {
-    within(records.next()).await.unwrap().unwrap()
+    item(records).await
 }
 
 /// The ids of the next records, acked.
@@ -447,9 +464,9 @@ async fn a_consumer_begins_where_it_says(shared: &Shared) {
         let mut end = one.read(subscription(durable, &[upstream], Begin::End));
         let mut first = None;
         for id in 1.. {
-            let begun = timeout(Duration::from_millis(50), end.next()).await;
+            let begun = timeout(Duration::from_millis(50), item(&mut end)).await;
             if let Ok(delivery) = begun {
-                first = Some(delivery.unwrap().unwrap());
+                first = Some(delivery);
                 break;
             }
             filled(one, upstream, id..=id).await;
@@ -544,9 +561,8 @@ async fn readers_with_the_same_name_share_the_records(shared: &Shared) {
     filled(one, "shop", 1..=40).await;
     let [first, second] = &mut both;
     while seen.len() < 40 {
-        let (delivery, _) =
-            within(future::select(first.next(), second.next())).await.factor_first();
-        let delivery = delivery.unwrap().unwrap();
+        let either = future::select(Box::pin(item(first)), Box::pin(item(second)));
+        let (delivery, _) = either.await.factor_first();
         seen.push(delivery.record.id);
         (delivery.ack)().await.unwrap();
     }
@@ -614,7 +630,7 @@ async fn a_request_that_nobody_answers_says_so(shared: &Shared) {
 type Commands = BoxStream<'static, Result<DurableRequest, EngineError>>;
 
 async fn command(commands: &mut Commands) -> DurableRequest {
-    within(commands.next()).await.unwrap().unwrap()
+    item(commands).await
 }
 
 async fn a_durable_command_is_done_once_by_its_id(shared: &Shared) {

@@ -71,7 +71,8 @@ impl Engine {
             .ack_timeout(options.ack_timeout)
             .build(client.clone());
         let client = client.clone();
-        let shared = Shared { client, context, names, options };
+        let patient = streams::patient(&client);
+        let shared = Shared { client, context, patient, names, options };
         Ok(Self(Arc::new(Nats(Arc::new(shared)))))
     }
 }
@@ -90,6 +91,8 @@ impl fmt::Debug for Nats {
 struct Shared {
     client: Client,
     context: Context,
+    /// For consumers, which a cluster needs an election for.
+    patient: Context,
     names: Names,
     options: NatsOptions,
 }

@@ -68,6 +68,9 @@ impl Pulled {
                 Ok(None)
             }
             Some(Err(_)) | None if self.has_begun => Ok(None),
+            Some(Err(error)) if error.kind() == pull::MessagesErrorKind::NoResponders => {
+                Err(EngineError::Away("nobody leads the consumer".to_owned()))
+            }
             Some(Err(error)) => Err(failure::failed(&error, "the consumer")),
             None => Err(EngineError::Away("the consumer has ended".to_owned())),
         }
@@ -80,7 +83,7 @@ pub(super) async fn create(
     stream: &str,
     config: pull::Config,
 ) -> Result<Consumer<pull::Config>, EngineError> {
-    let made = shared.context.create_consumer_on_stream(config, stream).await;
+    let made = shared.patient.create_consumer_on_stream(config, stream).await;
     made.map_err(|error| match error.kind() {
         ConsumerErrorKind::JetStream(answer) => failure::answered(&answer),
         ConsumerErrorKind::TimedOut
@@ -98,7 +101,7 @@ pub(super) async fn found(
     name: &str,
 ) -> Result<Option<consumer::Config>, EngineError> {
     let lost = |_| EngineError::Away("the consumer: no answer".to_owned());
-    let stream = shared.context.get_stream_no_info(stream).await.map_err(lost)?;
+    let stream = shared.patient.get_stream_no_info(stream).await.map_err(lost)?;
     match stream.consumer_info(name).await {
         Ok(info) => Ok(Some(info.config)),
         Err(error) => match error.kind() {
@@ -219,7 +222,7 @@ impl Reading {
         if self.next.is_none() && self.subscription.begin == Begin::End {
             // Fixed once, or records would be left out if it is made anew before the first one.
             let request = format!("STREAM.INFO.{}", self.shared.names.log);
-            let info = match self.shared.context.request(request, &()).await {
+            let info = match self.shared.patient.request(request, &()).await {
                 Ok(Response::Ok::<Info>(info)) => info,
                 Ok(Response::Err { error }) => return Err(failure::answered(&error)),
                 Err(error) => return Err(failure::failed(&error, "the end of the log")),

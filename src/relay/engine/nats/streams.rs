@@ -18,7 +18,7 @@ use super::{
 };
 use crate::relay::engine::EngineError;
 
-/// How long a stream may take to be made: in a cluster its servers elect a leader first.
+/// How long a stream or a consumer may take to be made: in a cluster its servers elect a leader first.
 const SETUP_TIMEOUT: Duration = Duration::from_secs(10);
 /// The most of a server's version that is repeated.
 const MAX_VERSION: usize = 32;
@@ -184,13 +184,18 @@ fn differences(wanted: &Config, found: &Config) -> String {
     list.join("; ")
 }
 
+/// A context for what is made.
+pub(super) fn patient(client: &Client) -> Context {
+    ContextBuilder::new().timeout(SETUP_TIMEOUT).build(client.clone())
+}
+
 /// Makes the streams that are not there, and compares those that are.
 pub(super) async fn set_up(
     client: &Client,
     names: &Names,
     options: &NatsOptions,
 ) -> Result<(), NatsError> {
-    let context = ContextBuilder::new().timeout(SETUP_TIMEOUT).build(client.clone());
+    let context = patient(client);
     for config in configs(names, options) {
         let found = state(&context, &config.name).await?;
         // Which is known now that it has answered.
