@@ -192,6 +192,11 @@ pub enum MarkKind {
         /// Its name.
         worker: String,
     },
+    /// A worker has handed the upstream over: all that came to it is stored.
+    Left {
+        /// Its name.
+        worker: String,
+    },
     /// Here events are missing.
     Gap {
         /// Why.

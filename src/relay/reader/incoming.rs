@@ -234,6 +234,7 @@ impl Incoming {
             Content::Mark(Mark::Holder { worker }) => {
                 mark(time(line.at), MarkKind::Holder { worker })
             }
+            Content::Mark(Mark::Left { worker }) => mark(time(line.at), MarkKind::Left { worker }),
             Content::Mark(Mark::Gap { gap, missed }) => {
                 mark(time(line.at), MarkKind::Gap { gap, missed })
             }

@@ -1,6 +1,9 @@
 //! Entries of the log as messages for an actor.
 
-use std::{any::type_name, future::Future, marker::PhantomData, pin::Pin};
+use std::{
+    any::type_name, cell::RefCell, collections::VecDeque, future::Future, marker::PhantomData,
+    pin::Pin,
+};
 
 use actix::{Message, Recipient, dev::SendError};
 use serde::de::DeserializeOwned;
@@ -20,8 +23,51 @@ pub(super) type Handled<'a> = Pin<Box<dyn Future<Output = Result<(), Gone>> + 'a
 
 /// The messages of one kind, to one actor.
 pub(super) trait Lane {
-    /// Has the actor handle its messages of a record. When this is ready, it has.
-    fn deliver<'a>(&'a self, entries: &'a [LogEntry], failed: &'a Failed) -> Handled<'a>;
+    /// Makes a message of an entry, to be sent later. `None` if it is not for the actor.
+    fn load(&self, entry: &LogEntry) -> Option<Loaded>;
+
+    /// Sends the next message that was loaded. If it returns a future, the actor has handled all of its messages when that
+    /// is ready. It does so if the mailbox is full, and for the last message.
+    fn send<'a>(&'a self, is_last: bool, failed: &'a Failed) -> Result<Option<Handled<'a>>, Gone>;
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Loaded {
+    Message,
+    /// Somebody else is to hear of it.
+    Undecodable,
+}
+
+/// Has the actors handle a record. Each actor gets its messages in the order of the log, whatever their kinds.
+///
+/// An actor handles its messages in order. So they are handed over as fast as there is room, and of each kind only the handling of
+/// the last one is awaited.
+pub(super) async fn deliver(
+    lanes: &[Box<dyn Lane>],
+    entries: &[LogEntry],
+    failed: &Failed,
+) -> Result<(), Gone> {
+    let mut order = Vec::new();
+    for entry in entries {
+        for (number, lane) in lanes.iter().enumerate() {
+            order.extend(lane.load(entry).map(|loaded| (number, lane, loaded)));
+        }
+    }
+    let mut last = vec![None; lanes.len()];
+    for (place, (number, _, loaded)) in order.iter().enumerate() {
+        if *loaded == Loaded::Message
+            && let Some(last) = last.get_mut(*number)
+        {
+            *last = Some(place);
+        }
+    }
+    for (place, (number, lane, _)) in order.into_iter().enumerate() {
+        let is_last = last.get(number) == Some(&Some(place));
+        if let Some(handled) = lane.send(is_last, failed)? {
+            handled.await?;
+        }
+    }
+    Ok(())
 }
 
 /// What of an entry is for an actor.
@@ -95,46 +141,45 @@ where
 
 pub(super) struct Actor<P: Pick> {
     recipient: Kept<Recipient<P::Message>>,
+    loaded: RefCell<VecDeque<Result<P::Message, Undecodable>>>,
 }
 
 impl<P: Pick> Actor<P> {
     pub(super) fn new(recipient: Recipient<P::Message>) -> Self {
-        Self { recipient: Kept::new(recipient) }
+        Self { recipient: Kept::new(recipient), loaded: RefCell::default() }
     }
 }
 
 impl<P: Pick> Lane for Actor<P> {
-    fn deliver<'a>(&'a self, entries: &'a [LogEntry], failed: &'a Failed) -> Handled<'a> {
-        Box::pin(async move {
-            let recipient = self.recipient.get().ok_or(Gone)?;
-            let mut picked = entries.iter().filter_map(P::pick).peekable();
-            while let Some(message) = picked.next() {
-                let message = match message {
-                    Ok(message) => message,
-                    Err(undecodable) => {
-                        failed.tell(undecodable).await?;
-                        continue;
-                    }
-                };
-                // An actor handles its messages in order. So they are handed over as fast as there is room, and only
-                // the handling of the last one is awaited.
-                let is_last = picked.peek().is_none_or(Result::is_err);
-                let message = if is_last {
-                    message
-                } else {
-                    match recipient.try_send(message) {
-                        Ok(()) => continue,
-                        Err(SendError::Full(message)) => message,
-                        Err(SendError::Closed(message)) => {
-                            guard::dispose(message);
-                            return Err(Gone);
-                        }
-                    }
-                };
-                recipient.send(message).await.map_err(|_| Gone)?;
+    fn load(&self, entry: &LogEntry) -> Option<Loaded> {
+        let picked = P::pick(entry)?;
+        let loaded = if picked.is_ok() { Loaded::Message } else { Loaded::Undecodable };
+        self.loaded.borrow_mut().push_back(picked);
+        Some(loaded)
+    }
+
+    fn send<'a>(&'a self, is_last: bool, failed: &'a Failed) -> Result<Option<Handled<'a>>, Gone> {
+        let next = self.loaded.borrow_mut().pop_front();
+        let Some(next) = next else { return Ok(None) };
+        let message = match next {
+            Ok(message) => message,
+            Err(undecodable) => return Ok(Some(Box::pin(failed.tell(undecodable)))),
+        };
+        let recipient = self.recipient.get().ok_or(Gone)?;
+        let message = if is_last {
+            message
+        } else {
+            match recipient.try_send(message) {
+                Ok(()) => return Ok(None),
+                Err(SendError::Full(message)) => message,
+                Err(SendError::Closed(message)) => {
+                    guard::dispose(message);
+                    return Err(Gone);
+                }
             }
-            Ok(())
-        })
+        };
+        let handled = recipient.send(message);
+        Ok(Some(Box::pin(async move { handled.await.map_err(|_| Gone) })))
     }
 }
 

@@ -31,7 +31,7 @@ use crate::{
         engine::{Begin, Engine, Subscription},
         reader::{
             incoming::{Batch, Incoming},
-            lane::{Events, Failed, Lane, LogEvents, Marks, Typed},
+            lane::{Events, Failed, Lane, LogEvents, Marks, Typed, deliver},
         },
     },
     runtime::task::Task,
@@ -263,11 +263,9 @@ impl Actor for Host {
 async fn pump(mut incoming: Incoming, lanes: Vec<Box<dyn Lane>>, failed: Failed) {
     loop {
         let Batch { entries, receipt } = incoming.next().await;
-        for lane in &lanes {
-            if lane.deliver(&entries, &failed).await.is_err() {
-                // The record stays unacknowledged, for the next consumer of this name.
-                return;
-            }
+        if deliver(&lanes, &entries, &failed).await.is_err() {
+            // The record stays unacknowledged, for the next consumer of this name.
+            return;
         }
         incoming.release(&receipt);
     }
@@ -276,7 +274,7 @@ async fn pump(mut incoming: Incoming, lanes: Vec<Box<dyn Lane>>, failed: Failed)
 /// A consumer of the log that sends actors the events of upstreams, from any process that reaches the engine.
 ///
 /// The events are the same messages as from a [`Socket`](crate::Socket), except that the server waits for no answer to them. For
-/// each upstream, they come in the order of the log. A slow actor is waited for, and loses nothing: the
+/// each upstream, they come in the order of the log, to each actor also where they are of several types. A slow actor is waited for, and loses nothing: the
 /// next record is sent when all actors have handled the one before.
 ///
 /// Each event comes at least once to a [durable](ReaderBuilder::durable) consumer, and again if it was not acknowledged, as after a crash. What two

@@ -334,6 +334,44 @@ async fn an_actor_gets_events_as_they_are_and_as_types_and_the_marks_between() {
 }
 
 #[actix::test]
+async fn an_actor_gets_all_kinds_of_messages_in_the_order_of_the_log() {
+    #[derive(Deserialize, Message)]
+    #[rtype(result = "()")]
+    struct Stock(u32);
+
+    impl NamedEvent for Stock {
+        const NAME: &'static str = "stock";
+    }
+
+    impl Handler<Stock> for Desk {
+        type Result = ();
+        fn handle(&mut self, Stock(stock): Stock, _: &mut Context<Self>) {
+            self.hear(format!("stock {stock}"));
+        }
+    }
+
+    let engine = Engine::in_process();
+    let mut shop = Writer::new(&engine, "shop");
+    let mut body = String::new();
+    let mut expected = Vec::new();
+    for number in 0..20 {
+        body += &line("stock", number);
+        body += &line("price", number);
+        body += &mark_line(0, &Mark::Gap { gap: Gap::Lagged, missed: Some(number.into()) });
+        body += &line("price", number).replace(&format!(",{number}]"), ",\"x\"]");
+        expected.push(format!("stock {number}"));
+        expected.push(format!("price {number}"));
+        expected.push(format!("shop Gap {{ gap: Lagged, missed: Some({number}) }}"));
+        expected.push("no price".to_owned());
+    }
+    shop.write(body);
+    let (desk, hears) = Desk::open(None);
+    let reader = durable(&engine).on::<Price>(desk.clone()).marks(desk.clone());
+    let _reader = reader.on::<Stock>(desk.clone()).undecodable(desk).start().unwrap();
+    assert_eq!(hears.take(expected.len()).collect::<Vec<_>>().await, expected);
+}
+
+#[actix::test]
 async fn an_actor_can_ack_by_hand() {
     tokio::time::pause();
     let engine = Engine::in_process();
