@@ -228,6 +228,8 @@ pub mod message;
 pub mod middleware;
 pub mod payload;
 mod proto;
+#[cfg(feature = "relay")]
+pub mod relay;
 mod runtime;
 mod stats;
 pub mod tap;

@@ -18,8 +18,9 @@ use std::{
 };
 
 /// The rooms, from the top.
-const FLOORS: [&str; 16] = [
+const FLOORS: [&str; 17] = [
     "error",
+    "relay",
     "bridge",
     "client",
     "actor",

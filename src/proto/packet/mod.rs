@@ -675,7 +675,7 @@ fn complaint(json: &str) -> ProtocolError {
 }
 
 /// The name of an event, and where its first argument starts.
-pub(super) fn event_name(json: &str) -> Result<(Name, usize), ProtocolError> {
+pub(crate) fn event_name(json: &str) -> Result<(Name, usize), ProtocolError> {
     let Outline { first, second } = Outline::of(json).ok_or_else(|| complaint(json))?;
     let Range { start, end } = first.ok_or(ProtocolError::Payload)?;
     let quoted = json.get(start..end).unwrap_or_default();
