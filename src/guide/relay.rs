@@ -25,7 +25,7 @@
 //! # How to run it
 //!
 //! The workers meet in an [`Engine`](crate::relay::Engine). The one in the process needs nothing, and ends with the process: it is for tests, and
-//! for one machine. The other is NATS with JetStream:
+//! for one machine. The other is NATS with its `JetStream`:
 //!
 //! * **2.10 or later.** Some older versions do not compare sequences reliably in a cluster, and that comparison is what keeps a
 //!   former holder out of the log. So an older server is taken with one replica only. (It also refuses `sync_interval`.)
@@ -208,7 +208,7 @@
 //! | [`OutOfRange`](crate::relay::NatsError::OutOfRange) | `an option is out of range: …` | the value |
 //! | [`Differs`](crate::relay::NatsError::Differs) | `the stream … has other settings: …` | all programs need the same [`NatsOptions`](crate::relay::NatsOptions); to change them, `nats stream edit` first, or another prefix |
 //! | [`TooOld`](crate::relay::NatsError::TooOld) | `nats-server … is too old for more than one replica` | nats-server 2.10 or later; or one replica |
-//! | [`Away`](crate::relay::NatsError::Away) | `NATS is away: …` | does it run, with JetStream? Or this program is not allowed to ask: [permissions](crate::relay::NatsOptions#permissions). Try again |
+//! | [`Away`](crate::relay::NatsError::Away) | `NATS is away: …` | does it run, with `JetStream`? Or this program is not allowed to ask: [permissions](crate::relay::NatsOptions#permissions). Try again |
 //! | [`Refused`](crate::relay::NatsError::Refused) | `NATS refused: …` | the text is that of NATS: fewer nodes than replicas, or no room for `max_bytes` |
 //! | [`Away`](crate::relay::EngineError::Away) | `the engine is away: …` | does NATS run, and has its stream a leader (`nats stream report`)? The relay tries again |
 //! | [`Refused`](crate::relay::EngineError::Refused) | `the engine refused: …` | the text is that of NATS: permissions, a disk or an account that is full |
