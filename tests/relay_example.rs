@@ -395,7 +395,7 @@ async fn numbers(log: &mut LogStream, last: u64) -> Vec<u64> {
                 numbers.push(event.event().args().unwrap());
                 event.ack().await.unwrap();
             }
-            LogEntry::Mark(mark) => println!("{mark:?}"),
+            LogEntry::Mark(mark) => eprintln!("{mark:?}"),
         }
     }
     numbers

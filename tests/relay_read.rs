@@ -163,8 +163,8 @@ impl Handler<Price> for Billing {
 async fn an_actor_reads_the_log_by_contract(engine: Engine) {
     let server = server();
     let _relay = joined(&engine, "first", &server).await;
-    let (heard, mut hears) = mpsc::unbounded_channel();
-    let billing = Billing(heard).start();
+    let (sink, mut hears) = mpsc::unbounded_channel();
+    let billing = Billing(sink).start();
     let reader = Reader::builder(engine).durable("billing").begin(Begin::Start);
     let _reader = reader.on::<Price>(billing).start().unwrap();
     server.publish("/", "other", 0..10);

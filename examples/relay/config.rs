@@ -131,7 +131,7 @@ impl Config {
         file.end(problems);
         Some(Self {
             worker: worker.map(|worker| worker.value),
-            http: http.map_or(SocketAddr::from(([127, 0, 0, 1], 9464)), |http| http.value),
+            http: http.map_or_else(|| SocketAddr::from(([127, 0, 0, 1], 9464)), |http| http.value),
             hand_over: hand_over.unwrap_or(Duration::from_secs(20)),
             engine: engine?,
             upstreams: upstreams.into_iter().collect::<Option<_>>()?,
@@ -220,9 +220,10 @@ impl UpstreamConfig {
         folder: &Path,
         names: &mut HashMap<String, Range<usize>>,
     ) -> Option<Self> {
-        let name = match section.has("name") {
-            true => section.value(problems, "name", |value| name(text(value)?)),
-            false => section.needed(problems, "name"),
+        let name = if section.has("name") {
+            section.value(problems, "name", |value| name(text(value)?))
+        } else {
+            section.needed(problems, "name")
         };
         if let Some(name) = &name {
             if names.insert(name.value.clone(), name.span.clone()).is_some() {

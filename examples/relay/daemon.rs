@@ -118,7 +118,7 @@ async fn relay(
         .upstreams
         .iter()
         .map(upstream)
-        .fold(builder, |relay, upstream| relay.upstream(upstream));
+        .fold(builder, actix_socketio::relay::RelayBuilder::upstream);
     let relay = builder.start().map_err(|error| error.to_string())?;
     status.set(State::Running(relay.clone()));
     info!("started with {} upstreams", config.upstreams.len());
@@ -165,7 +165,8 @@ async fn nats(config: &NatsConfig, lease: Duration, worker: &str) -> Result<Engi
     }
     let client =
         options.connect(config.servers.as_slice()).await.map_err(|error| error.to_string())?;
-    let mut options = NatsOptions::new().lease_time(lease).ack_timeout(ACK_TIMEOUT.min(lease / 4));
+    let mut options =
+        NatsOptions::new().lease_time(lease).ack_timeout(ACK_TIMEOUT.min(lease.div_f64(4.0)));
     if let Some(prefix) = &config.prefix {
         options = options.prefix(prefix);
     }

@@ -57,10 +57,8 @@ pub(crate) trait Source: Send + Sync + 'static {
 
 async fn health<S: Source>(source: web::Data<S>) -> impl Responder {
     let health = source.health();
-    let mut response = match health.is_well() {
-        true => HttpResponse::Ok(),
-        false => HttpResponse::ServiceUnavailable(),
-    };
+    let mut response =
+        if health.is_well() { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
     response.insert_header((CACHE_CONTROL, "no-store")).json(health)
 }
 

@@ -106,15 +106,14 @@ impl Nats {
         let mut nats = Self { program, directory, nodes: Vec::new() };
         for number in 0..N {
             let (port, route, monitor) = (clients[number], routes[number], monitors[number]);
-            let store = nats.directory.join(format!("store-{number}"));
+            let store = nats.directory.join(format!("store-{number}")).display().to_string();
             let mut text = format!(
                 "server_name: n{number}\nlisten: 127.0.0.1:{port}\nhttp: 127.0.0.1:{monitor}\n\
                  jetstream {{ store_dir: {store:?}, max_file_store: 4G, max_memory_store: 256M }}\n{lines}\n"
             );
             if N > 1 {
-                text += &format!(
-                    "cluster {{ name: test, listen: 127.0.0.1:{route}, routes: {others:?} }}\n"
-                );
+                let routes = format!("listen: 127.0.0.1:{route}, routes: {others:?}");
+                text = format!("{text}cluster {{ name: test, {routes} }}\n");
             }
             let config = nats.directory.join(format!("{number}.conf"));
             fs::write(&config, text).unwrap();

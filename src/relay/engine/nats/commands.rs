@@ -58,13 +58,12 @@ pub(super) fn serve(
 
 impl Serving {
     async fn request(&mut self) -> Result<Request, EngineError> {
-        let requests = match &mut self.requests {
-            Some(requests) => requests,
-            None => {
-                // Not in a queue group: a former holder that does not know yet would take every other request.
-                let subscribed = self.shared.client.subscribe(self.subject.clone()).await;
-                self.requests.insert(subscribed.map_err(|_| closed())?)
-            }
+        let requests = if let Some(requests) = &mut self.requests {
+            requests
+        } else {
+            // Not in a queue group: a former holder that does not know yet would take every other request.
+            let subscribed = self.shared.client.subscribe(self.subject.clone()).await;
+            self.requests.insert(subscribed.map_err(|_| closed())?)
         };
         let Some(message) = requests.next().await else {
             self.requests = None;
@@ -217,12 +216,11 @@ pub(super) fn take_durable(
 impl Taking {
     async fn command(&mut self) -> Result<DurableRequest, EngineError> {
         loop {
-            let pulled = match &mut self.pulled {
-                Some(pulled) => pulled,
-                None => {
-                    let opened = self.pull().await?;
-                    self.pulled.insert(opened)
-                }
+            let pulled = if let Some(pulled) = &mut self.pulled {
+                pulled
+            } else {
+                let opened = self.pull().await?;
+                self.pulled.insert(opened)
             };
             match pulled.next().await {
                 Ok(Some(message)) => {
@@ -268,7 +266,7 @@ impl Taking {
             acker.ack_with(AckKind::Term).await.map_err(|_| closed())?;
             return Ok(None);
         };
-        let Some(taken) = Taken::new(&self.open, sequence) else {
+        let Some(hold) = Taken::new(&self.open, sequence) else {
             // Its first delivery is still being worked on.
             acker.ack_with(AckKind::Progress).await.map_err(|_| closed())?;
             return Ok(None);
@@ -280,11 +278,11 @@ impl Taking {
         let (shared, upstream) = (Arc::clone(&self.shared), self.upstream.clone());
         let done = move |answer| {
             async move {
-                let taken = taken;
+                let hold = hold;
                 let subject = shared.names.answer(&upstream, &token);
                 shared.put(subject, HeaderMap::new(), answer, None).await.map_err(refused)?;
                 acker.ack().await.map_err(|_| closed())?;
-                drop(taken);
+                drop(hold);
                 Ok(())
             }
             .boxed()

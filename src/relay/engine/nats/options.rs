@@ -182,7 +182,9 @@ impl NatsOptions {
                 "command_age: 10 seconds to 10 years"
             } else if !SIZES.contains(command_bytes) {
                 "command_bytes: 1 MiB to 1 PiB"
-            } else if !ACK_TIMEOUTS.contains(ack_timeout) || *ack_timeout > *lease_time / 3 {
+            } else if !ACK_TIMEOUTS.contains(ack_timeout)
+                || ack_timeout.saturating_mul(3) > *lease_time
+            {
                 "ack_timeout: 100 milliseconds to a minute, at most a third of lease_time"
             } else {
                 return Ok(());

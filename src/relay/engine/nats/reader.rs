@@ -132,13 +132,12 @@ pub(super) fn read(
 impl Reading {
     async fn delivery(&mut self) -> Result<Delivery, EngineError> {
         loop {
-            let pulled = match &mut self.pulled {
-                Some(pulled) => pulled,
-                None => {
-                    let consumer = self.consumer().await?;
-                    let opened = Pulled::open(&consumer, self.subscription.window).await?;
-                    self.pulled.insert(opened)
-                }
+            let pulled = if let Some(pulled) = &mut self.pulled {
+                pulled
+            } else {
+                let consumer = self.consumer().await?;
+                let opened = Pulled::open(&consumer, self.subscription.window).await?;
+                self.pulled.insert(opened)
             };
             match pulled.next().await {
                 Ok(Some(message)) => {
