@@ -3,6 +3,7 @@
 // Until the parts that use each other are there.
 #![allow(dead_code)]
 
+pub(crate) mod core;
 pub(crate) mod engine;
 pub(crate) mod record;
 

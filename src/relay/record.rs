@@ -5,6 +5,7 @@
 //! {"at":1764365796124,"namespace":"/shop","event":["picture",{"_placeholder":true,"num":0}],"attachments":["AQID"]}
 //! {"at":1764365796125,"mark":{"holder":"worker-1"}}
 //! {"at":1764365796126,"mark":{"gap":"new-session","missed":null}}
+//! {"at":1764365796127,"mark":{"left":"worker-1"}}
 //! ```
 //!
 //! `at` is when the line was made, in milliseconds since 1970. `event` is the text of the event as it came. `namespace`
@@ -105,6 +106,8 @@ impl Gap {
 pub(crate) enum Mark {
     /// From here on this worker writes.
     Holder { worker: String },
+    /// This worker has handed the upstream over: all that came to it is stored.
+    Left { worker: String },
     /// Here events are missing; how many, if that is known.
     Gap { gap: Gap, missed: Option<u64> },
 }
@@ -168,6 +171,10 @@ pub(crate) fn mark_line(at: u64, mark: &Mark) -> String {
     match mark {
         Mark::Holder { worker } => {
             line.push_str("\"holder\":");
+            push_text(&mut line, worker);
+        }
+        Mark::Left { worker } => {
+            line.push_str("\"left\":");
             push_text(&mut line, worker);
         }
         Mark::Gap { gap, missed } => {
@@ -260,6 +267,8 @@ struct MarkFields<'a> {
     #[serde(borrow)]
     holder: Option<Cow<'a, str>>,
     #[serde(borrow)]
+    left: Option<Cow<'a, str>>,
+    #[serde(borrow)]
     gap: Option<Cow<'a, str>>,
     missed: Option<u64>,
 }
@@ -268,6 +277,9 @@ impl MarkFields<'_> {
     fn read(self) -> Option<Mark> {
         if let Some(gap) = self.gap {
             return Some(Mark::Gap { gap: Gap::read(&gap), missed: self.missed });
+        }
+        if let Some(worker) = self.left {
+            return Some(Mark::Left { worker: worker.into_owned() });
         }
         self.holder.map(|worker| Mark::Holder { worker: worker.into_owned() })
     }
@@ -400,6 +412,7 @@ mod tests {
         let gaps = gaps.into_iter().zip([None, Some(0), Some(1), Some(u64::MAX), None, Some(7)]);
         let mut marks: Vec<_> = gaps.map(|(gap, missed)| Mark::Gap { gap, missed }).collect();
         marks.push(Mark::Holder { worker: "w".into() });
+        marks.push(Mark::Left { worker: "w".into() });
         let body: String = marks.iter().map(|mark| mark_line(3, mark)).collect();
         let read: Vec<_> = read(body.as_bytes()).unwrap();
         let expected = marks.into_iter().map(|mark| Entry { at: 3, content: Content::Mark(mark) });

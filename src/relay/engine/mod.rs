@@ -54,6 +54,20 @@ pub(crate) struct Record {
     pub(crate) body: Bytes,
 }
 
+/// Without the body, which is the application's.
+impl fmt::Debug for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { id, fence, offset, count, body } = self;
+        f.debug_struct("Record")
+            .field("id", id)
+            .field("fence", fence)
+            .field("offset", offset)
+            .field("count", count)
+            .field("size", &body.len())
+            .finish()
+    }
+}
+
 /// The last record of an upstream, without its body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Head {

@@ -1,0 +1,862 @@
+//! One upstream in one worker: from waiting for its turn to letting go.
+//!
+//! ```text
+//!  waiting ──► acquiring ──► fencing ──► ticket ──► dialling ──► open ──► draining ─► flushing ─► ending ─► releasing
+//!     ▲                                              │   ▲                                                      │
+//!     │                                              ▼   │                                                      │
+//!     │                                      until the server has noticed                                       │
+//!     └──── the lease was not renewed in time, or another one writes (from everywhere) ◄────────────────────────┘
+//! ```
+//!
+//! Two questions to the engine are open at once: one about the lease, and one about the log or the ticket. An answer that does not
+//! come in time is none: what was asked may have been done, or may still be.
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    time::{Duration, Instant},
+};
+
+use super::{
+    buffer::{Batch, Bounds, Buffer, Line, WhenFull},
+    lease::{Lifetime, add},
+    placement::Rank,
+    writer::{Ask, Progress, Writer},
+};
+use crate::relay::{
+    engine::{AppendError, EngineError, Head, Lease, Record},
+    record::{Gap, Mark, mark_line},
+};
+
+/// How the last record of a holder ends that went in order.
+const END: &str = "/end";
+
+/// What a holder goes by.
+#[derive(Debug, Clone)]
+pub(crate) struct Terms {
+    pub(crate) upstream: String,
+    pub(crate) worker: String,
+    pub(crate) lease_time: Duration,
+    pub(crate) bounds: Bounds,
+    pub(crate) when_full: WhenFull,
+    /// Where a session is not recovered at once, to wait until the server has noticed that the holder before
+    /// is gone, and try again.
+    pub(crate) is_ordered: bool,
+}
+
+/// The private id of a session: a secret.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Pid(pub(crate) String);
+
+impl fmt::Debug for Pid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Pid")
+    }
+}
+
+/// What is to be asked of the engine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Question {
+    Holder,
+    Acquire,
+    Renew(Lease),
+    Release(Lease),
+    Head,
+    Append { behind: u64, record: Record },
+    Ticket,
+    KeepTicket { fence: u64, pid: Pid },
+}
+
+/// The engine's answer to the question of the same name.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    Holder(Result<Option<String>, EngineError>),
+    Acquire(Result<Option<Lease>, EngineError>),
+    Renew(Result<Option<Lease>, EngineError>),
+    Release(Result<(), EngineError>),
+    Head(Result<Option<Head>, EngineError>),
+    Append(Result<u64, AppendError>),
+    Ticket(Result<Option<Pid>, EngineError>),
+    KeepTicket(Result<(), EngineError>),
+}
+
+/// Where a session is to be continued.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Resume {
+    pub(crate) pid: Pid,
+    pub(crate) offset: String,
+}
+
+/// What is to be done.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Output {
+    /// Ask the engine, and bring the answer with this number.
+    Ask { number: u64, question: Question },
+    /// Connect to the upstream.
+    Dial { resume: Option<Resume> },
+    /// Listen to the commands for the upstream, with this lease.
+    Serve(Lease),
+    /// Take no more commands.
+    StopServing,
+    /// Close the connection, without leaving the namespace. With `drain`, give all that has come, and then say that it is
+    /// [closed](Holder::handle_closed); or else forget it.
+    Close { drain: bool },
+}
+
+/// What a holder has done.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    /// Events that were stored.
+    pub(crate) events: u64,
+    /// Records with events or marks of gaps that were stored.
+    pub(crate) batches: u64,
+    /// Leases that were taken.
+    pub(crate) takeovers: u64,
+    /// Leases that were handed over in order.
+    pub(crate) handed_over: u64,
+    /// Leases that were lost.
+    pub(crate) lost: u64,
+    /// Questions to the engine that failed.
+    pub(crate) failures: u64,
+}
+
+/// How far it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Standing {
+    Waiting,
+    /// It has the lease, and is not joined yet.
+    Taking,
+    Open,
+    Leaving,
+    Stopped,
+}
+
+#[derive(Debug)]
+enum Phase {
+    Waiting(Waiting),
+    Holding(Box<Term>),
+    Stopped,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Waiting {
+    /// When to ask next.
+    next: Instant,
+    /// Nobody was seen to hold it since then.
+    free_since: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Term {
+    lease: Lease,
+    life: Lifetime,
+    writer: Writer,
+    /// When it began.
+    since: Instant,
+    /// Of the next record.
+    number: u64,
+    stage: Stage,
+    /// How many events the record has that is being stored, and its bound for the offset.
+    batch: Option<Batch>,
+    /// Is to be kept for the next holder.
+    pid: Option<Pid>,
+    /// Is kept, or is being kept.
+    kept: Option<Pid>,
+    keep_at: Instant,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Stage {
+    Fencing,
+    /// To be asked for the ticket when the time has come.
+    Ticket(Instant),
+    Dialling { resume: Option<Resume>, may_retry: bool },
+    WaitingForServer { until: Instant, resume: Resume },
+    Open,
+    Draining { until: Instant },
+    Flushing { until: Instant },
+    Ending { until: Instant },
+    Releasing,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Holder,
+    Acquire,
+    Renew,
+    Release,
+    Head,
+    Append,
+    Ticket,
+    KeepTicket,
+}
+
+/// An open question.
+#[derive(Debug, Clone, Copy)]
+struct Call {
+    number: u64,
+    kind: Kind,
+    began: Instant,
+}
+
+#[derive(Debug)]
+pub(crate) struct Holder {
+    terms: Terms,
+    phase: Phase,
+    rank: Option<Rank>,
+    /// Not to be taken before: it was handed over.
+    not_before: Instant,
+    /// There is to be no next term.
+    is_stopping: bool,
+    buffer: Buffer,
+    lease_call: Option<Call>,
+    log_call: Option<Call>,
+    number: u64,
+    outputs: VecDeque<Output>,
+    counts: Counts,
+    last_error: Option<EngineError>,
+    /// A moment, and what the time of day was then, in milliseconds since 1970.
+    wall: (Instant, u64),
+    random: u64,
+}
+
+impl Holder {
+    /// `at` is the time of day, in milliseconds since 1970.
+    pub(crate) fn new(terms: Terms, now: Instant, at: u64, seed: u64) -> Self {
+        let buffer = Buffer::new(terms.bounds, terms.when_full);
+        Self {
+            terms,
+            phase: Phase::Waiting(Waiting { next: now, free_since: None }),
+            rank: None,
+            not_before: now,
+            is_stopping: false,
+            buffer,
+            lease_call: None,
+            log_call: None,
+            number: 0,
+            outputs: VecDeque::new(),
+            counts: Counts::default(),
+            last_error: None,
+            wall: (now, at),
+            random: seed,
+        }
+    }
+
+    pub(crate) fn standing(&self) -> Standing {
+        match &self.phase {
+            Phase::Waiting(_) => Standing::Waiting,
+            Phase::Stopped => Standing::Stopped,
+            Phase::Holding(term) => match term.stage {
+                Stage::Fencing
+                | Stage::Ticket(_)
+                | Stage::Dialling { .. }
+                | Stage::WaitingForServer { .. } => Standing::Taking,
+                Stage::Open => Standing::Open,
+                Stage::Draining { .. }
+                | Stage::Flushing { .. }
+                | Stage::Ending { .. }
+                | Stage::Releasing => Standing::Leaving,
+            },
+        }
+    }
+
+    pub(crate) fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    pub(crate) fn buffer(&self) -> &Buffer {
+        &self.buffer
+    }
+
+    pub(crate) fn last_error(&self) -> Option<&EngineError> {
+        self.last_error.as_ref()
+    }
+
+    /// Sequence and offset of the last record that this holder has stored.
+    pub(crate) fn end(&self) -> Option<&super::writer::End> {
+        match &self.phase {
+            Phase::Holding(term) => Some(term.writer.end()),
+            Phase::Waiting(_) | Phase::Stopped => None,
+        }
+    }
+
+    pub(crate) fn fence(&self) -> Option<u64> {
+        match &self.phase {
+            Phase::Holding(term) => Some(term.lease.fence),
+            Phase::Waiting(_) | Phase::Stopped => None,
+        }
+    }
+
+    /// Whether more events are welcome.
+    pub(crate) fn has_room(&self) -> bool {
+        self.terms.when_full != WhenFull::Hold || self.buffer.has_room()
+    }
+
+    /// The place of this worker among those that may take the upstream. Before the first call nothing happens.
+    pub(crate) fn set_rank(&mut self, now: Instant, rank: Rank) {
+        let before = self.rank.replace(rank);
+        if let Phase::Waiting(waiting) = &mut self.phase
+            && rank == 0
+            && before != Some(0)
+        {
+            waiting.next = now;
+        }
+        self.advance(now);
+    }
+
+    /// Lets another worker have it, in order, within this time.
+    pub(crate) fn hand_over(&mut self, now: Instant, within: Duration) {
+        let until = add(now, within);
+        if let Phase::Holding(term) = &mut self.phase {
+            match term.stage {
+                Stage::Fencing
+                | Stage::Ticket(_)
+                | Stage::Dialling { resume: Some(_), .. }
+                | Stage::WaitingForServer { .. } => {
+                    self.outputs.extend([Output::StopServing, Output::Close { drain: false }]);
+                    // The session is not this one's yet: the next one has to find out for itself.
+                    self.buffer.clear();
+                    term.stage = Stage::Releasing;
+                }
+                Stage::Dialling { resume: None, .. } | Stage::Open => {
+                    self.outputs.extend([Output::StopServing, Output::Close { drain: true }]);
+                    term.stage = Stage::Draining { until };
+                }
+                Stage::Draining { .. }
+                | Stage::Flushing { .. }
+                | Stage::Ending { .. }
+                | Stage::Releasing => {}
+            }
+        }
+        self.advance(now);
+    }
+
+    /// Like [`hand_over`](Self::hand_over), and for good.
+    pub(crate) fn stop(&mut self, now: Instant, within: Duration) {
+        self.is_stopping = true;
+        self.hand_over(now, within);
+    }
+
+    /// The upstream is joined. `silence` is the time after which the server notices that a client is gone.
+    pub(crate) fn handle_ready(&mut self, now: Instant, recovered: bool, silence: Duration) {
+        let Phase::Holding(term) = &mut self.phase else { return };
+        match &term.stage {
+            Stage::Dialling { resume: Some(resume), may_retry: true }
+                if !recovered && now < add(term.since, silence) =>
+            {
+                let (until, resume) = (add(term.since, silence), resume.clone());
+                term.stage = Stage::WaitingForServer { until, resume };
+                self.outputs.push_back(Output::Close { drain: false });
+            }
+            Stage::Dialling { .. } => {
+                if !recovered && term.writer.predecessor().is_some() {
+                    self.buffer.push_gap(Gap::NewSession, None);
+                }
+                term.stage = Stage::Open;
+                self.outputs.push_back(Output::Serve(term.lease.clone()));
+            }
+            Stage::Open | Stage::Draining { .. } if !recovered => {
+                self.buffer.push_gap(Gap::NewSession, None);
+            }
+            _ => {}
+        }
+        self.advance(now);
+    }
+
+    /// An event came.
+    pub(crate) fn handle_line(&mut self, now: Instant, line: Line) {
+        if self.takes_events() {
+            self.buffer.push(line);
+            self.advance(now);
+        }
+    }
+
+    /// Events did not come, because this worker was too slow.
+    pub(crate) fn handle_lagged(&mut self, now: Instant, missed: u64) {
+        if self.takes_events() {
+            self.buffer.push_gap(Gap::Lagged, Some(missed));
+            self.advance(now);
+        }
+    }
+
+    fn takes_events(&self) -> bool {
+        let Phase::Holding(term) = &self.phase else { return false };
+        matches!(term.stage, Stage::Dialling { .. } | Stage::Open | Stage::Draining { .. })
+    }
+
+    /// The session has this private id.
+    pub(crate) fn handle_pid(&mut self, now: Instant, pid: Pid) {
+        let is_open = self.takes_events();
+        if let Phase::Holding(term) = &mut self.phase
+            && is_open
+            && term.pid.as_ref() != Some(&pid)
+        {
+            term.pid = Some(pid);
+            term.keep_at = now;
+            self.advance(now);
+        }
+    }
+
+    /// The connection is closed, and all that has come was given.
+    pub(crate) fn handle_closed(&mut self, now: Instant) {
+        if let Phase::Holding(term) = &mut self.phase
+            && let Stage::Draining { until } = term.stage
+        {
+            term.stage = Stage::Flushing { until };
+            self.advance(now);
+        }
+    }
+
+    pub(crate) fn handle_answer(&mut self, now: Instant, number: u64, answer: Answer) {
+        if self.lease_call.is_some_and(|call| call.number == number) {
+            if let Some(call) = self.lease_call.take() {
+                self.lease_answer(now, call, answer);
+            }
+        } else if self.log_call.is_some_and(|call| call.number == number) {
+            self.log_call = None;
+            self.log_answer(now, answer);
+        } else if let Answer::Acquire(Ok(Some(lease))) = answer {
+            // It came too late to count from when it was asked for.
+            self.ask_aside(Question::Release(lease));
+        }
+        self.advance(now);
+    }
+
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        let late = |call: &mut Option<Call>, limit: Duration| {
+            call.take_if(|call| add(call.began, limit) <= now)
+        };
+        let limit = self.call_limit();
+        if let Some(call) = late(&mut self.lease_call, limit) {
+            self.lease_answer(now, call, call.kind.unanswered());
+        }
+        if let Some(call) = late(&mut self.log_call, limit) {
+            self.log_answer(now, call.kind.unanswered());
+        }
+        self.advance(now);
+    }
+
+    pub(crate) fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        let limit = self.call_limit();
+        let calls = [&self.lease_call, &self.log_call];
+        let calls = calls.into_iter().flatten().map(|call| add(call.began, limit));
+        let phase = match &self.phase {
+            Phase::Waiting(waiting) => {
+                let is_due = self.rank.is_some() && self.lease_call.is_none();
+                [is_due.then_some(waiting.next.max(self.not_before)), None, None, None, None]
+            }
+            Phase::Stopped => [None; 5],
+            Phase::Holding(term) => {
+                let stage = match term.stage {
+                    Stage::Ticket(at) => self.log_call.is_none().then_some(at),
+                    Stage::WaitingForServer { until, .. }
+                    | Stage::Draining { until }
+                    | Stage::Flushing { until }
+                    | Stage::Ending { until } => Some(until),
+                    Stage::Fencing
+                    | Stage::Dialling { .. }
+                    | Stage::Open
+                    | Stage::Releasing => None,
+                };
+                let is_free = self.log_call.is_none() && term.stage != Stage::Releasing;
+                let keep = is_free && term.writer.is_idle() && term.pid != term.kept;
+                [
+                    stage,
+                    Some(term.life.end()),
+                    self.lease_call.is_none().then(|| term.life.renew_at()),
+                    term.writer.poll_timeout().filter(|_| is_free),
+                    keep.then_some(term.keep_at),
+                ]
+            }
+        };
+        phase.into_iter().flatten().chain(calls).min()
+    }
+
+    /// The time after which an answer does not count any more.
+    fn call_limit(&self) -> Duration {
+        self.terms.lease_time / 5
+    }
+
+    fn lease_answer(&mut self, now: Instant, call: Call, answer: Answer) {
+        match (&mut self.phase, answer) {
+            (Phase::Waiting(_), Answer::Holder(holder)) => self.seen(now, holder),
+            (Phase::Waiting(_), Answer::Acquire(Ok(Some(lease)))) => self.begin(now, call, lease),
+            (Phase::Waiting(waiting), Answer::Acquire(Ok(None))) => {
+                waiting.free_since = None;
+                self.wait(now);
+            }
+            (Phase::Waiting(_), Answer::Acquire(Err(error))) => {
+                self.failed(error);
+                self.wait(now);
+            }
+            (Phase::Holding(term), Answer::Renew(Ok(Some(lease)))) => {
+                term.lease = lease;
+                term.life.renewed();
+            }
+            (Phase::Holding(_), Answer::Renew(Ok(None))) => self.lose(now),
+            (Phase::Holding(_), Answer::Renew(Err(error))) => self.failed(error),
+            (Phase::Holding(_), Answer::Release(released)) => {
+                if let Err(error) = released {
+                    // It lapses by itself.
+                    self.failed(error);
+                }
+                self.released(now);
+            }
+            (_, Answer::Acquire(Ok(Some(lease)))) => {
+                self.ask_aside(Question::Release(lease));
+            }
+            _ => {}
+        }
+    }
+
+    fn log_answer(&mut self, now: Instant, answer: Answer) {
+        let Phase::Holding(term) = &mut self.phase else { return };
+        let failure = match &answer {
+            Answer::Head(Err(error))
+            | Answer::Ticket(Err(error))
+            | Answer::KeepTicket(Err(error))
+            | Answer::Append(Err(AppendError::Engine(error))) => Some(error.clone()),
+            _ => None,
+        };
+        let pause = self.terms.lease_time / 15;
+        let progress = match answer {
+            Answer::Head(head) => term.writer.handle_head(now, head),
+            Answer::Append(answer) => term.writer.handle_append(now, answer),
+            Answer::Ticket(ticket) => {
+                // It may have been handed over meanwhile.
+                if let Stage::Ticket(ask_at) = &mut term.stage {
+                    *ask_at = add(now, pause);
+                    if let Ok(pid) = ticket {
+                        self.dial(pid);
+                    }
+                }
+                Progress::Nothing
+            }
+            Answer::KeepTicket(Err(_)) => {
+                term.kept = None;
+                term.keep_at = add(now, pause);
+                Progress::Nothing
+            }
+            Answer::KeepTicket(Ok(())) => Progress::Nothing,
+            Answer::Holder(_) | Answer::Acquire(_) | Answer::Renew(_) | Answer::Release(_) => return,
+        };
+        if let Some(error) = failure {
+            self.failed(error);
+        }
+        match progress {
+            Progress::Nothing => {}
+            Progress::Stored => self.stored(now),
+            Progress::TooLarge => self.too_large(now),
+            Progress::Out => self.lose(now),
+        }
+    }
+
+    fn failed(&mut self, error: EngineError) {
+        self.counts.failures = self.counts.failures.saturating_add(1);
+        self.last_error = Some(error);
+    }
+
+    /// Somebody or nobody holds the upstream.
+    fn seen(&mut self, now: Instant, holder: Result<Option<String>, EngineError>) {
+        let Phase::Waiting(waiting) = &mut self.phase else { return };
+        match holder {
+            Ok(None) => {
+                let since = *waiting.free_since.get_or_insert(now);
+                let rank = u32::try_from(self.rank.unwrap_or_default()).unwrap_or(u32::MAX);
+                waiting.next = add(since, self.terms.lease_time.saturating_mul(4) / 15 * rank);
+            }
+            Ok(Some(_)) => {
+                waiting.free_since = None;
+                self.wait(now);
+            }
+            Err(error) => {
+                self.failed(error);
+                self.wait(now);
+            }
+        }
+    }
+
+    /// Asks again after two to four fifteenths of the lease time.
+    fn wait(&mut self, now: Instant) {
+        let unit = self.terms.lease_time / 15;
+        let draw = u32::try_from(self.draw() >> 48).unwrap_or_default();
+        let jitter = unit.saturating_mul(2).saturating_mul(draw) / (1 << 16);
+        let next = add(now, unit.saturating_mul(2).saturating_add(jitter));
+        if let Phase::Waiting(waiting) = &mut self.phase {
+            waiting.next = next;
+        }
+    }
+
+    fn draw(&mut self) -> u64 {
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.random ^ (self.random >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed ^ (mixed >> 27)
+    }
+
+    /// The lease is this one's.
+    fn begin(&mut self, now: Instant, call: Call, lease: Lease) {
+        self.counts.takeovers = self.counts.takeovers.saturating_add(1);
+        let life = Lifetime::new(self.terms.lease_time, call.began);
+        let mark = Mark::Holder { worker: self.terms.worker.clone() };
+        let mark = Record {
+            id: format!("{}/{}/0", self.terms.upstream, lease.fence),
+            fence: lease.fence,
+            offset: None,
+            count: 0,
+            body: mark_line(self.at(now), &mark).into(),
+        };
+        self.phase = Phase::Holding(Box::new(Term {
+            writer: Writer::new(now, mark, self.terms.lease_time / 15),
+            lease,
+            life,
+            since: now,
+            number: 1,
+            stage: Stage::Fencing,
+            batch: None,
+            pid: None,
+            kept: None,
+            keep_at: now,
+        }));
+        self.log_call = None;
+    }
+
+    /// The record that was given to the writer is in the log.
+    fn stored(&mut self, now: Instant) {
+        let Phase::Holding(term) = &mut self.phase else { return };
+        if let Some(batch) = term.batch.take() {
+            self.counts.batches = self.counts.batches.saturating_add(1);
+            self.counts.events = self.counts.events.saturating_add(u64::from(batch.count));
+            return;
+        }
+        match term.stage {
+            Stage::Fencing => term.stage = Stage::Ticket(now),
+            Stage::Ending { .. } => {
+                term.stage = Stage::Releasing;
+                self.counts.handed_over = self.counts.handed_over.saturating_add(1);
+            }
+            _ => {}
+        }
+    }
+
+    /// A mark says that the events of the batch are missing.
+    fn too_large(&mut self, now: Instant) {
+        let at = self.at(now);
+        let Phase::Holding(term) = &mut self.phase else { return };
+        let Some(batch) = term.batch.take().filter(|batch| batch.count > 0) else {
+            return self.lose(now);
+        };
+        let mark = Mark::Gap { gap: Gap::TooLarge, missed: Some(u64::from(batch.count)) };
+        let batch = Batch { body: mark_line(at, &mark), count: 0, offset: batch.offset };
+        term.submit(now, &self.terms.upstream, batch);
+    }
+
+    fn dial(&mut self, pid: Option<Pid>) {
+        let Phase::Holding(term) = &mut self.phase else { return };
+        let resume = pid.zip(term.writer.end().offset.clone());
+        let resume = resume.map(|(pid, offset)| Resume { pid, offset });
+        let went_in_order = term.writer.predecessor().is_some_and(|head| head.id.ends_with(END));
+        let may_retry = self.terms.is_ordered && !went_in_order;
+        term.pid = resume.as_ref().map(|resume| resume.pid.clone());
+        term.kept.clone_from(&term.pid);
+        term.stage = Stage::Dialling { resume: resume.clone(), may_retry };
+        self.outputs.push_back(Output::Dial { resume });
+    }
+
+    /// The right to hold it is gone, or may be.
+    fn lose(&mut self, now: Instant) {
+        let Phase::Holding(term) = &self.phase else { return };
+        self.counts.lost = self.counts.lost.saturating_add(1);
+        let lease = term.lease.clone();
+        self.outputs.extend([Output::StopServing, Output::Close { drain: false }]);
+        self.leave(now);
+        // Where it is still this one's, the others need not wait until it lapses.
+        self.ask_aside(Question::Release(lease));
+    }
+
+    fn released(&mut self, now: Instant) {
+        self.not_before = add(now, self.terms.lease_time);
+        self.leave(now);
+    }
+
+    fn leave(&mut self, now: Instant) {
+        self.buffer.clear();
+        self.lease_call = None;
+        self.log_call = None;
+        self.phase = Phase::Waiting(Waiting { next: now, free_since: None });
+        self.wait(now);
+    }
+
+    /// Does what can be done by now.
+    fn advance(&mut self, now: Instant) {
+        match &self.phase {
+            Phase::Waiting(_) if self.is_stopping => self.phase = Phase::Stopped,
+            Phase::Waiting(waiting) => {
+                let waiting = *waiting;
+                self.ask_for_it(now, waiting);
+            }
+            Phase::Holding(term) if term.life.is_over(now) => {
+                self.lose(now);
+                if self.is_stopping {
+                    self.phase = Phase::Stopped;
+                }
+            }
+            Phase::Holding(_) => self.hold(now),
+            Phase::Stopped => {}
+        }
+    }
+
+    fn ask_for_it(&mut self, now: Instant, waiting: Waiting) {
+        let is_due = waiting.next.max(self.not_before) <= now;
+        let (Some(rank), true, None) = (self.rank, is_due, self.lease_call) else { return };
+        let step = self.terms.lease_time.saturating_mul(4) / 15;
+        let rank_time = step.saturating_mul(u32::try_from(rank).unwrap_or(u32::MAX));
+        let is_turn = waiting.free_since.is_some_and(|since| add(since, rank_time) <= now);
+        let (kind, question) = if rank == 0 || is_turn {
+            (Kind::Acquire, Question::Acquire)
+        } else {
+            (Kind::Holder, Question::Holder)
+        };
+        self.lease_call = Some(self.ask(now, kind, question));
+    }
+
+    fn ask(&mut self, now: Instant, kind: Kind, question: Question) -> Call {
+        let number = self.ask_aside(question);
+        Call { number, kind, began: now }
+    }
+
+    /// Asks for something without waiting for the answer.
+    fn ask_aside(&mut self, question: Question) -> u64 {
+        self.number = self.number.wrapping_add(1);
+        self.outputs.push_back(Output::Ask { number: self.number, question });
+        self.number
+    }
+
+    fn hold(&mut self, now: Instant) {
+        self.pass_stages(now);
+        let Phase::Holding(term) = &mut self.phase else { return };
+        if self.lease_call.is_none() {
+            let (kind, question) = match term.stage {
+                Stage::Releasing => (Kind::Release, Question::Release(term.lease.clone())),
+                _ if term.life.renew_at() <= now => {
+                    term.life.note_try(now);
+                    (Kind::Renew, Question::Renew(term.lease.clone()))
+                }
+                _ => return self.write(now),
+            };
+            self.lease_call = Some(self.ask(now, kind, question));
+        }
+        self.write(now);
+    }
+
+    /// What only time or an empty buffer decides.
+    fn pass_stages(&mut self, now: Instant) {
+        let at = self.at(now);
+        let Phase::Holding(term) = &mut self.phase else { return };
+        match &term.stage {
+            Stage::WaitingForServer { until, resume } if *until <= now => {
+                let resume = Some(resume.clone());
+                term.stage = Stage::Dialling { resume: resume.clone(), may_retry: false };
+                self.outputs.push_back(Output::Dial { resume });
+            }
+            Stage::Draining { until } if *until <= now => {
+                self.outputs.push_back(Output::Close { drain: false });
+                term.stage = Stage::Releasing;
+            }
+            Stage::Flushing { until } | Stage::Ending { until } if *until <= now => {
+                term.stage = Stage::Releasing;
+            }
+            Stage::Flushing { until } if self.buffer.is_empty() && term.writer.is_idle() => {
+                term.stage = Stage::Ending { until: *until };
+                let mark = Mark::Left { worker: self.terms.worker.clone() };
+                let record = Record {
+                    id: format!("{}/{}{END}", self.terms.upstream, term.lease.fence),
+                    fence: term.lease.fence,
+                    offset: None,
+                    count: 0,
+                    body: mark_line(at, &mark).into(),
+                };
+                term.writer.submit(now, record);
+            }
+            _ => {}
+        }
+    }
+
+    /// Asks the engine about the log or the ticket.
+    fn write(&mut self, now: Instant) {
+        let at = self.at(now);
+        let Phase::Holding(term) = &mut self.phase else { return };
+        if self.log_call.is_some() {
+            return;
+        }
+        let (kind, question) = match &term.stage {
+            Stage::Releasing => return,
+            Stage::Ticket(ask_at) if *ask_at <= now => (Kind::Ticket, Question::Ticket),
+            _ => {
+                let may_keep = term.keep_at <= now && term.writer.is_idle();
+                if let Some(pid) = term.pid.clone().filter(|_| may_keep && term.pid != term.kept) {
+                    term.kept = Some(pid.clone());
+                    let fence = term.lease.fence;
+                    (Kind::KeepTicket, Question::KeepTicket { fence, pid })
+                } else {
+                    if term.writer.is_idle()
+                        && let Some(batch) = self.buffer.take(at)
+                    {
+                        term.submit(now, &self.terms.upstream, batch);
+                    }
+                    match term.writer.poll_ask(now) {
+                        None => return,
+                        Some(Ask::Head) => (Kind::Head, Question::Head),
+                        Some(Ask::Append { behind, record }) => {
+                            (Kind::Append, Question::Append { behind, record })
+                        }
+                    }
+                }
+            }
+        };
+        self.log_call = Some(self.ask(now, kind, question));
+    }
+
+    /// The time of day, in milliseconds since 1970.
+    fn at(&self, now: Instant) -> u64 {
+        let (then, at) = self.wall;
+        let since = now.saturating_duration_since(then).as_millis();
+        at.saturating_add(u64::try_from(since).unwrap_or(u64::MAX))
+    }
+}
+
+impl Term {
+    fn submit(&mut self, now: Instant, upstream: &str, batch: Batch) {
+        let Batch { body, count, offset } = batch;
+        let record = Record {
+            id: format!("{upstream}/{}/{}", self.lease.fence, self.number),
+            fence: self.lease.fence,
+            offset: offset.clone(),
+            count,
+            body: body.into(),
+        };
+        self.number = self.number.saturating_add(1);
+        self.batch = Some(Batch { body: String::new(), count, offset });
+        self.writer.submit(now, record);
+    }
+}
+
+impl Kind {
+    /// The answer where none came in time.
+    fn unanswered(self) -> Answer {
+        let away = || EngineError::Away("it has not answered in time".to_owned());
+        match self {
+            Self::Holder => Answer::Holder(Err(away())),
+            Self::Acquire => Answer::Acquire(Err(away())),
+            Self::Renew => Answer::Renew(Err(away())),
+            Self::Release => Answer::Release(Err(away())),
+            Self::Head => Answer::Head(Err(away())),
+            Self::Append => Answer::Append(Err(away().into())),
+            Self::Ticket => Answer::Ticket(Err(away())),
+            Self::KeepTicket => Answer::KeepTicket(Err(away())),
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! What a worker decides, as state machines on virtual time: time and randomness are arguments, and nothing here waits,
+//! reads a clock or talks to anybody.
+//!
+//! A [`holder`](holder::Holder) is one upstream in one worker: it waits for its turn, takes the [lease](lease::Lifetime), has the
+//! [writer](writer::Writer) put a mark into the log that shuts out the holder before, and only then dials.
+//! The events that come wait in a [buffer](buffer::Buffer) while the batch before is being stored. [`placement`] says whose turn it is.
+
+pub(crate) mod buffer;
+pub(crate) mod holder;
+pub(crate) mod lease;
+pub(crate) mod placement;
+#[cfg(test)]
+mod tests;
+pub(crate) mod writer;
