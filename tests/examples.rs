@@ -522,6 +522,23 @@ fn tls_proxy_and_quickstart_run_alone() {
 }
 
 #[test]
+fn relay_consumer_reads_what_its_commands_have_brought_about() {
+    let mut printed = Example::start::<&str>("relay_consumer", []).end();
+    printed.retain(|line| !line.starts_with("billing: shop has "));
+    printed.sort_unstable();
+    let expected = [
+        "billing: order 1 is tea",
+        "billing: order 2 is milk",
+        "billing: order 3 is sugar",
+        "main: done",
+        "main: milk is order 2",
+        "main: sugar is order 3",
+        "main: tea is order 1",
+    ];
+    assert_eq!(printed, expected);
+}
+
+#[test]
 fn middleware_and_bridge_two_run_alone_until_they_are_told_to_end() {
     for (name, lines) in [
         ("middleware", ["server: are you there? yes", "tea costs 3.75 dollars"]),

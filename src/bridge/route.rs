@@ -132,7 +132,7 @@ impl Route {
     }
 
     /// Whether this event goes this way.
-    pub(super) fn takes(&self, event: &Event, from: &Name) -> bool {
+    pub(crate) fn takes(&self, event: &Event, from: &Name) -> bool {
         if !self.fits(event.name()) {
             return false;
         }

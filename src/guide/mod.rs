@@ -17,6 +17,7 @@
 //! | [`logging`] | the log, and numbers for Prometheus |
 //! | [`wire`] | see what goes over the wire, and record it |
 //! | [`bridges`] | join two servers |
+//! | `relay` | past one machine: a log of events, and workers that take over; with the feature `relay` |
 //! | [`testing`] | test your own code against a server in the process |
 //! | [`troubleshooting`] | what each error means, and what to do |
 //! | [`moving`] | moving here from JavaScript, rust_socketio, Python or Go, side by side |
@@ -34,6 +35,8 @@ pub mod logging;
 pub mod moving;
 pub mod plain_tokio;
 pub mod reconnecting;
+#[cfg(feature = "relay")]
+pub mod relay;
 pub mod shutdown;
 pub mod testing;
 pub mod troubleshooting;

@@ -246,6 +246,8 @@
 //! A running bridge has no error of its own: [`BridgeStats`](crate::BridgeStats) says what became of each event, and
 //! [`guide::bridges`](crate::guide::bridges) what each number means. It ends with one of its clients.
 //!
+//! The errors of a relay are on a page of their own, `guide::relay`, which is there with the feature `relay`.
+//!
 //! # When that does not help
 //!
 //! Run it with `RUST_LOG=actix_socketio=debug`, and ask the same server with the example `sio`
@@ -263,6 +265,7 @@ mod tests {
             TlsFailure, Unsendable,
         },
         proto::{ProtocolError, emit::Emit, reason::tests::reasons},
+        relay,
     };
 
     /// An error of the page.
@@ -273,7 +276,7 @@ mod tests {
 
     /// All variants: a new one does not compile until it is here, and then the page must have a row for it.
     macro_rules! variants {
-        ($($type:ident { $($variant:ident)+ })+) => {
+        ($($type:ty { $($variant:ident)+ })+) => {
             const LINKS: &[&str] =
                 &[$($(concat!("crate::", stringify!($type), "::", stringify!($variant))),+),+];
             $(impl Listed for $type {
@@ -323,6 +326,14 @@ mod tests {
             NotAsked AlreadyAnswered Encode Full Closed PayloadTooLarge TooManyAttachments
         }
         BridgeError { SameNamespace ReservedName Option }
+        relay::EngineError { Away Refused }
+        relay::NatsError { OutOfRange Differs Away Refused }
+        relay::RelayError { Name Doubled Option Client NoArbiter }
+        relay::ReaderError { Name OutOfRange NoActor NoArbiter }
+        relay::CallError {
+            Event Name TooLarge Nobody NotSent Refused NoAnswer Unanswered AnswerLost Undecodable
+            NotYet Engine Format
+        }
         ProtocolError {
             Empty UnknownEngineType Base64 Handshake Utf8 WebSocket Polling UnknownType Attachments
             TooManyAttachments AttachmentsMissing Namespace TooLong Json Payload UnexpectedBinary
@@ -340,7 +351,7 @@ mod tests {
 
     /// One of each variant at least.
     fn samples() -> impl Iterator<Item = Box<dyn Listed>> {
-        connections().into_iter().chain(calls())
+        connections().into_iter().chain(calls()).chain(relays())
     }
 
     fn connections() -> Vec<Box<dyn Listed>> {
@@ -470,6 +481,7 @@ mod tests {
                 AnswerError::PayloadTooLarge { size: 2, limit: 1 },
                 AnswerError::TooManyAttachments { count: 2, limit: 1 },
             ]),
+            boxed([relay::EngineError::Away(text()), relay::EngineError::Refused(text())]),
             boxed([
                 BridgeError::SameNamespace,
                 BridgeError::ReservedName(text()),
@@ -481,10 +493,56 @@ mod tests {
         .collect()
     }
 
+    fn relays() -> Vec<Box<dyn Listed>> {
+        use relay::{CallError, EngineError, NatsError, ReaderError, RelayError};
+
+        [
+            boxed([EngineError::Away(text()), EngineError::Refused(text())]),
+            boxed([
+                NatsError::OutOfRange(text()),
+                NatsError::Differs { stream: text(), differences: text() },
+                NatsError::Away(text()),
+                NatsError::Refused(text()),
+            ]),
+            boxed([
+                RelayError::Name(text()),
+                RelayError::Doubled(text()),
+                RelayError::Option { name: "buffer", expected: "more than zero" },
+                RelayError::Client { upstream: text(), error: BuildError::NoArbiter },
+                RelayError::NoArbiter,
+            ]),
+            boxed([
+                ReaderError::Name(text()),
+                ReaderError::OutOfRange { option: "window", range: "1 or more" },
+                ReaderError::NoActor,
+                ReaderError::NoArbiter,
+            ]),
+            boxed([
+                CallError::Event(EmitError::ReservedName(text())),
+                CallError::Name(text()),
+                CallError::TooLarge { size: 2, limit: 1 },
+                CallError::Nobody,
+                CallError::NotSent(text()),
+                CallError::Refused(text()),
+                CallError::NoAnswer,
+                CallError::Unanswered(text()),
+                CallError::AnswerLost(text()),
+                CallError::Undecodable(DecodeError::new("no map")),
+                CallError::NotYet,
+                CallError::Engine(EngineError::Away(text())),
+                CallError::Format,
+            ]),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+
     /// What the row of this link says is printed.
     fn printed(link: &str) -> &'static str {
-        let page = include_str!("troubleshooting.rs");
-        let rows = page.lines().filter_map(|line| {
+        // The rows of the relay are on the page that is there only with it.
+        let pages = concat!(include_str!("troubleshooting.rs"), include_str!("relay.rs"));
+        let rows = pages.lines().filter_map(|line| {
             let mut cells = line.strip_prefix("//! | [")?.split(" | ");
             cells.next()?.ends_with(&format!("]({link})")).then(|| cells.next())?
         });

@@ -3,9 +3,26 @@
 // Until the parts that use each other are there.
 #![allow(dead_code)]
 
+pub(crate) mod caller;
+pub(crate) mod command;
 pub(crate) mod core;
 pub(crate) mod engine;
+pub(crate) mod handle;
+pub(crate) mod options;
+pub(crate) mod reader;
 pub(crate) mod record;
+pub(crate) mod stats;
+pub(crate) mod worker;
 
-pub use engine::{Begin, Engine, EngineError, in_process::InProcessOptions};
+pub use caller::{CallRequest, Caller, DurableCall};
+pub use command::{CallError, Sent};
+pub use engine::{
+    Begin, Engine, EngineError, NatsError, NatsOptions, in_process::InProcessOptions,
+};
+pub use handle::{Relay, RelayBuilder};
+pub use options::{Key, RelayError, Takeover, Upstream, WhenFull};
+pub use reader::{
+    LogAck, LogEntry, LogEvent, LogMark, LogStream, MarkKind, Reader, ReaderBuilder, ReaderError,
+};
 pub use record::{Gap, RecordError};
+pub use stats::{RelayStats, UpstreamState, UpstreamStats};

@@ -3,7 +3,8 @@
 //! without HTTP); with what runs one scenario against all of them ([`every`]), a subscriber which
 //! tells the test what it gets ([`recorder`]), what is logged meanwhile ([`logged`]), and a way to a
 //! server which fails on demand ([`proxy`]) or at random ([`faults`], and [`storm`] with traffic); and proxies
-//! that clients ask to connect for them ([`tunnel`]), or such as are installed on the machine ([`installed`]).
+//! that clients ask to connect for them ([`tunnel`]), or such as are installed on the machine ([`installed`]),
+//! and NATS servers ([`nats`]).
 //! Pages of an example are shown by [`browser`].
 
 // Every integration test is a crate of its own and uses only the part of this it needs.
@@ -27,6 +28,7 @@ pub mod faults;
 pub mod installed;
 pub mod logged;
 pub mod mutate;
+pub mod nats;
 pub mod node;
 pub mod oxide;
 pub mod proxy;

@@ -43,6 +43,29 @@ pub(super) struct Parts {
 }
 
 impl ClientBuilder {
+    /// The name of the default namespace, or what is wrong with the options.
+    #[cfg(feature = "relay")]
+    pub(crate) fn default_namespace(&self) -> Result<ByteString, BuildError> {
+        let Parts { settings, .. } = self.clone().build()?;
+        Ok(settings.core.namespace.clone())
+    }
+
+    /// Another default namespace than the path of the URL.
+    #[cfg(feature = "relay")]
+    pub(crate) fn with_default_namespace(mut self, namespace: &str) -> Self {
+        for url in std::iter::once(&mut self.url).chain(&mut self.fallbacks) {
+            let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+            let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+            let query = rest.split_once('?').map(|(_, query)| query);
+            let (query, mark) = query.map_or(("", ""), |query| (query, "?"));
+            // What is wrong with a URL is found when it is parsed.
+            if !scheme.is_empty() {
+                *url = format!("{scheme}://{authority}{namespace}{mark}{query}");
+            }
+        }
+        self
+    }
+
     pub(super) fn build(self) -> Result<Parts, BuildError> {
         self.check_ranges()?;
         let Address { endpoint, namespace, query } =

@@ -170,12 +170,24 @@ enum Stage {
     Fencing,
     /// To be asked for the ticket when the time has come.
     Ticket(Instant),
-    Dialling { resume: Option<Resume>, may_retry: bool },
-    WaitingForServer { until: Instant, resume: Resume },
+    Dialling {
+        resume: Option<Resume>,
+        may_retry: bool,
+    },
+    WaitingForServer {
+        until: Instant,
+        resume: Resume,
+    },
     Open,
-    Draining { until: Instant },
-    Flushing { until: Instant },
-    Ending { until: Instant },
+    Draining {
+        until: Instant,
+    },
+    Flushing {
+        until: Instant,
+    },
+    Ending {
+        until: Instant,
+    },
     Releasing,
 }
 
@@ -258,6 +270,10 @@ impl Holder {
                 | Stage::Releasing => Standing::Leaving,
             },
         }
+    }
+
+    pub(crate) fn worker(&self) -> &str {
+        &self.terms.worker
     }
 
     pub(crate) fn counts(&self) -> Counts {
@@ -457,10 +473,9 @@ impl Holder {
                     | Stage::Draining { until }
                     | Stage::Flushing { until }
                     | Stage::Ending { until } => Some(until),
-                    Stage::Fencing
-                    | Stage::Dialling { .. }
-                    | Stage::Open
-                    | Stage::Releasing => None,
+                    Stage::Fencing | Stage::Dialling { .. } | Stage::Open | Stage::Releasing => {
+                        None
+                    }
                 };
                 let is_free = self.log_call.is_none() && term.stage != Stage::Releasing;
                 let keep = is_free && term.writer.is_idle() && term.pid != term.kept;
@@ -542,7 +557,9 @@ impl Holder {
                 Progress::Nothing
             }
             Answer::KeepTicket(Ok(())) => Progress::Nothing,
-            Answer::Holder(_) | Answer::Acquire(_) | Answer::Renew(_) | Answer::Release(_) => return,
+            Answer::Holder(_) | Answer::Acquire(_) | Answer::Renew(_) | Answer::Release(_) => {
+                return;
+            }
         };
         if let Some(error) = failure {
             self.failed(error);

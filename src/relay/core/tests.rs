@@ -41,13 +41,33 @@ impl Random {
 #[derive(Debug)]
 enum Happening {
     /// The question arrives at the engine.
-    Asked { worker: usize, number: u64, question: Question, is_repeated: bool },
-    Answered { worker: usize, number: u64, answer: Answer },
+    Asked {
+        worker: usize,
+        number: u64,
+        question: Question,
+        is_repeated: bool,
+    },
+    Answered {
+        worker: usize,
+        number: u64,
+        answer: Answer,
+    },
     /// The server gets a connection.
-    Dialled { worker: usize, dial: u64, resume: Option<Resume> },
-    Closed { session: u64, dial: u64 },
+    Dialled {
+        worker: usize,
+        dial: u64,
+        resume: Option<Resume>,
+    },
+    Closed {
+        session: u64,
+        dial: u64,
+    },
     /// Something of the server comes to the worker.
-    Came { worker: usize, dial: u64, what: Came },
+    Came {
+        worker: usize,
+        dial: u64,
+        what: Came,
+    },
     Emit,
     Stall,
     Cut,
@@ -57,7 +77,10 @@ enum Happening {
 
 #[derive(Debug, Clone)]
 enum Came {
-    Ready { recovered: bool, session: u64 },
+    Ready {
+        recovered: bool,
+        session: u64,
+    },
     Event(u64),
     /// The client has been closed, and this is the last of it.
     Last,
@@ -188,7 +211,8 @@ impl World {
                 .filter_map(|worker| {
                     let worker = &self.workers[worker];
                     let at = worker.holder.poll_timeout()?;
-                    let at = at.saturating_duration_since(self.start).as_nanos().div_ceil(1_000_000);
+                    let at =
+                        at.saturating_duration_since(self.start).as_nanos().div_ceil(1_000_000);
                     Some(u64::try_from(at).unwrap().max(worker.stalled))
                 })
                 .min();
@@ -314,9 +338,7 @@ impl World {
         if let Some(session) = client.session {
             self.happen(Happening::Closed { session, dial: client.dial });
         }
-        let is_old = |happening: &Happening| {
-            !matches!(happening, Happening::Came { dial, .. } if *dial == client.dial)
-        };
+        let is_old = |happening: &Happening| !matches!(happening, Happening::Came { dial, .. } if *dial == client.dial);
         self.workers[worker].inbox.retain(is_old);
     }
 

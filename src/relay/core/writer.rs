@@ -145,9 +145,9 @@ impl Writer {
         if head.as_ref().is_some_and(|head| head.fence > self.fence) {
             return Progress::Out;
         }
-        let stored = head.as_ref().filter(|head| {
-            self.record.as_ref().is_some_and(|record| record.id == head.id)
-        });
+        let stored = head
+            .as_ref()
+            .filter(|head| self.record.as_ref().is_some_and(|record| record.id == head.id));
         if let Some(head) = stored {
             return self.stored(head.sequence);
         }

@@ -4,13 +4,18 @@
 //! meet is a comparison in the engine: a lease is created where there is none, renewed by its last revision, and a record
 //! is appended behind the record that the writer has seen last.
 
+#[cfg(test)]
+mod conformance;
 pub(crate) mod in_process;
+mod nats;
 
 use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::{future::BoxFuture, stream::BoxStream};
 use thiserror::Error;
+
+pub use self::nats::{NatsError, NatsOptions};
 
 /// What the engine has to say, or why it has not.
 pub(crate) type Reply<T> = BoxFuture<'static, Result<T, EngineError>>;
@@ -148,7 +153,8 @@ pub(crate) struct DurableRequest {
     pub(crate) body: Bytes,
     /// How often it was delivered, from 1: a former holder may have sent it.
     pub(crate) tries: u32,
-    /// Stores the answer under the command's id, and then forgets the command.
+    /// Stores the answer under the command's id, and then forgets the command. If two holders say it, the
+    /// first answer counts.
     pub(crate) done: Box<dyn FnOnce(Bytes) -> Reply<()> + Send>,
 }
 
@@ -234,11 +240,11 @@ pub(crate) trait Backend: fmt::Debug + Send + Sync + 'static {
         window: usize,
     ) -> BoxStream<'static, Result<DurableRequest, EngineError>>;
 
-    /// Keeps a command until it is done. One with a known id is not kept twice.
+    /// Keeps a command until it is done. One with an id that is known for this upstream is not kept twice.
     fn enqueue(&self, upstream: &str, id: &str, body: Bytes) -> Reply<()>;
 
     /// The answer of a durable command; `None` if there is none in this time.
-    fn result(&self, id: &str, wait: Duration) -> Reply<Option<Bytes>>;
+    fn result(&self, upstream: &str, id: &str, wait: Duration) -> Reply<Option<Bytes>>;
 }
 
 /// The system that the workers of a relay share.

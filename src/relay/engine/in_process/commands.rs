@@ -74,15 +74,25 @@ impl Requests {
         Ok(())
     }
 
-    /// The next request whose caller still waits.
-    pub(super) fn take(&mut self, upstream: &str, key: u64, now: Instant) -> Option<Waiting> {
-        let server = self.servers.get_mut(upstream).filter(|server| server.key == key)?;
+    /// The next request whose caller still waits; and those before it that came too late, which wake their callers when they
+    /// are dropped.
+    pub(super) fn take(
+        &mut self,
+        upstream: &str,
+        key: u64,
+        now: Instant,
+    ) -> (Option<Waiting>, Vec<Waiting>) {
+        let mut late = Vec::new();
+        let Some(server) = self.servers.get_mut(upstream).filter(|server| server.key == key) else {
+            return (None, late);
+        };
         while let Some(waiting) = server.queue.pop_front() {
             if waiting.until > now && !waiting.reply.is_canceled() {
-                return Some(waiting);
+                return (Some(waiting), late);
             }
+            late.push(waiting);
         }
-        None
+        (None, late)
     }
 }
 
@@ -100,6 +110,8 @@ struct Queue {
     waiting: VecDeque<Command>,
     /// Those that the taker has not done yet.
     taken: HashMap<String, Command>,
+    /// Of these, the ones that the taker has dropped, and when they are taken again.
+    dropped: VecDeque<(Instant, String)>,
     /// Who takes them: its key and its fence.
     taker: Option<(u64, u64)>,
 }
@@ -112,11 +124,25 @@ impl Queue {
         for command in taken {
             self.waiting.push_front(command);
         }
+        self.dropped.clear();
     }
 }
 
+/// What a command and its answer are known by. Names of upstreams have no slash.
+pub(super) fn key(upstream: &str, id: &str) -> String {
+    format!("{upstream}/{id}")
+}
+
+/// A command for its holder.
+pub(super) struct Taken {
+    pub(super) id: String,
+    pub(super) body: Bytes,
+    /// How often it was taken, from 1.
+    pub(super) tries: u32,
+}
+
 struct Outcome {
-    id: String,
+    key: String,
     at: Instant,
 }
 
@@ -124,7 +150,7 @@ struct Outcome {
 #[derive(Default)]
 pub(super) struct Durable {
     queues: HashMap<String, Queue>,
-    /// Of all commands that are not done.
+    /// The keys of all commands that are not done.
     ids: HashSet<String>,
     last_number: u64,
     bytes: usize,
@@ -141,7 +167,8 @@ impl Durable {
         id: &str,
         body: Bytes,
     ) -> Result<(), EngineError> {
-        if self.ids.contains(id) || self.results.contains_key(id) {
+        let key = key(upstream, id);
+        if self.ids.contains(&key) || self.results.contains_key(&key) {
             return Ok(());
         }
         let bytes = self.bytes.saturating_add(body.len());
@@ -150,7 +177,7 @@ impl Durable {
         }
         self.bytes = bytes;
         self.last_number = self.last_number.saturating_add(1);
-        self.ids.insert(id.to_owned());
+        self.ids.insert(key);
         let command = Command { id: id.to_owned(), number: self.last_number, body, tries: 0 };
         self.queues.entry(upstream.to_owned()).or_default().waiting.push_back(command);
         Ok(())
@@ -177,22 +204,45 @@ impl Durable {
         }
     }
 
-    /// The next command, if fewer than `window` are not done: its id, its body, and how often it was taken.
+    /// The next command, if fewer than `window` are not done. Otherwise, when to look again.
     pub(super) fn take(
         &mut self,
         upstream: &str,
         key: u64,
         window: usize,
-    ) -> Option<(String, Bytes, u32)> {
-        let queue = self.queues.get_mut(upstream)?;
-        if queue.taker.is_none_or(|(taker, _)| taker != key) || queue.taken.len() >= window {
-            return None;
+        now: Instant,
+    ) -> Result<Taken, Option<Instant>> {
+        let queue = self.queues.get_mut(upstream).ok_or(None)?;
+        if queue.taker.is_none_or(|(taker, _)| taker != key) {
+            return Err(None);
         }
-        let mut command = queue.waiting.pop_front()?;
+        while let Some((due, _)) = queue.dropped.front()
+            && *due <= now
+            && let Some((_, id)) = queue.dropped.pop_front()
+        {
+            if let Some(command) = queue.taken.remove(&id) {
+                queue.waiting.push_front(command);
+            }
+        }
+        let due = queue.dropped.front().map(|(due, _)| *due);
+        if queue.taken.len() >= window {
+            return Err(due);
+        }
+        let mut command = queue.waiting.pop_front().ok_or(due)?;
         command.tries = command.tries.saturating_add(1);
-        let given = (command.id.clone(), command.body.clone(), command.tries);
+        let (id, body, tries) = (command.id.clone(), command.body.clone(), command.tries);
         queue.taken.insert(command.id.clone(), command);
-        Some(given)
+        Ok(Taken { id, body, tries })
+    }
+
+    /// The taker has dropped a command that is not done.
+    pub(super) fn abandon(&mut self, upstream: &str, key: u64, id: &str, due: Instant) {
+        if let Some(queue) = self.queues.get_mut(upstream)
+            && queue.taker.is_some_and(|(taker, _)| taker == key)
+            && queue.taken.contains_key(id)
+        {
+            queue.dropped.push_back((due, id.to_owned()));
+        }
     }
 
     /// Keeps the answer of a command, and says who waits for it.
@@ -203,7 +253,8 @@ impl Durable {
         answer: Bytes,
         (now, max_age): (Instant, Duration),
     ) -> Vec<Teller<Bytes>> {
-        if !self.ids.remove(id) {
+        let key = key(upstream, id);
+        if !self.ids.remove(&key) {
             return Vec::new();
         }
         if let Some(queue) = self.queues.get_mut(upstream) {
@@ -216,10 +267,10 @@ impl Durable {
             self.bytes = self.bytes.saturating_sub(size);
         }
         self.result_bytes = self.result_bytes.saturating_add(answer.len());
-        self.results.insert(id.to_owned(), answer);
-        self.order.push_back(Outcome { id: id.to_owned(), at: now });
+        self.results.insert(key.clone(), answer);
+        self.order.push_back(Outcome { key: key.clone(), at: now });
         self.expire(now, max_age);
-        self.awaiting.remove(id).unwrap_or_default()
+        self.awaiting.remove(&key).unwrap_or_default()
     }
 
     fn expire(&mut self, now: Instant, max_age: Duration) {
@@ -228,28 +279,28 @@ impl Durable {
                 || self.result_bytes > MAX_RESULT_BYTES
                 || now.saturating_duration_since(oldest.at) > max_age)
         {
-            let answer = self.results.remove(&oldest.id);
+            let answer = self.results.remove(&oldest.key);
             let size = answer.map_or(0, |answer| answer.len());
             self.result_bytes = self.result_bytes.saturating_sub(size);
             self.order.pop_front();
         }
     }
 
-    pub(super) fn result(&mut self, id: &str, now: Instant, max_age: Duration) -> Option<Bytes> {
+    pub(super) fn result(&mut self, key: &str, now: Instant, max_age: Duration) -> Option<Bytes> {
         self.expire(now, max_age);
-        self.results.get(id).cloned()
+        self.results.get(key).cloned()
     }
 
-    pub(super) fn wait(&mut self, id: &str, teller: Teller<Bytes>) {
-        self.awaiting.entry(id.to_owned()).or_default().push(teller);
+    pub(super) fn wait(&mut self, key: &str, teller: Teller<Bytes>) {
+        self.awaiting.entry(key.to_owned()).or_default().push(teller);
     }
 
     /// Forgets those that wait for it no more.
-    pub(super) fn waited(&mut self, id: &str) {
-        if let Some(tellers) = self.awaiting.get_mut(id) {
+    pub(super) fn waited(&mut self, key: &str) {
+        if let Some(tellers) = self.awaiting.get_mut(key) {
             tellers.retain(|teller| !teller.is_canceled());
             if tellers.is_empty() {
-                self.awaiting.remove(id);
+                self.awaiting.remove(key);
             }
         }
     }

@@ -34,14 +34,16 @@ fn size(record: &Record) -> usize {
 
 /// A record that was given to a consumer, and is not acked yet.
 struct Pending {
-    due: Instant,
+    /// When it is delivered again.
+    due: Option<Instant>,
     tries: u32,
 }
 
 /// A consumer: of one stream, or, if it is durable, of all with its name.
 struct Consumer {
     upstreams: Vec<String>,
-    ack_wait: Duration,
+    /// One that is not durable gets nothing again.
+    ack_wait: Option<Duration>,
     window: usize,
     /// The sequence behind all that was looked at.
     next: u64,
@@ -61,14 +63,16 @@ impl Consumer {
     }
 
     fn give(&mut self, sequence: u64, tries: u32, now: Instant) {
-        let due = now.checked_add(self.ack_wait).unwrap_or(now);
+        let due = self.ack_wait.and_then(|wait| now.checked_add(wait));
         self.pending.insert(sequence, Pending { due, tries });
-        self.due.insert((due, sequence));
+        self.due.extend(due.map(|due| (due, sequence)));
     }
 
     fn forget(&mut self, sequence: u64) -> Option<Pending> {
         let pending = self.pending.remove(&sequence)?;
-        self.due.remove(&(pending.due, sequence));
+        if let Some(due) = pending.due {
+            self.due.remove(&(due, sequence));
+        }
         Some(pending)
     }
 }
@@ -200,7 +204,7 @@ impl Log {
             && let Some(consumer) = self.consumers.get_mut(key)
         {
             consumer.upstreams.clone_from(&wanted.upstreams);
-            consumer.ack_wait = wanted.ack_wait;
+            consumer.ack_wait = Some(wanted.ack_wait);
             consumer.window = wanted.window.max(1);
             return Ok(*key);
         }
@@ -221,7 +225,7 @@ impl Log {
         let key = self.last_key;
         let consumer = Consumer {
             upstreams: wanted.upstreams.clone(),
-            ack_wait: wanted.ack_wait,
+            ack_wait: name.is_some().then_some(wanted.ack_wait),
             window: wanted.window.max(1),
             next,
             pending: BTreeMap::new(),

@@ -25,7 +25,7 @@ use crate::{
         AppendError, Backend, Delivery, DurableRequest, Engine, EngineError, Head, Lease, Record,
         Reply, Request, RequestError, Subscription,
         in_process::{
-            commands::{Durable, Requests, Waiting},
+            commands::{Durable, Requests, Taken, Waiting},
             log::{Log, Next},
         },
     },
@@ -412,7 +412,8 @@ impl Backend for InProcess {
             state.durable.open(&lease.upstream, key, lease.fence);
             key
         };
-        Taking { shared, key, upstream: lease.upstream.clone(), window }.boxed()
+        let (upstream, timer) = (lease.upstream.clone(), clock::Timer::default());
+        Taking { shared, key, upstream, window, timer }.boxed()
     }
 
     fn enqueue(&self, upstream: &str, id: &str, body: Bytes) -> Reply<()> {
@@ -424,20 +425,20 @@ impl Backend for InProcess {
         })
     }
 
-    fn result(&self, id: &str, wait: Duration) -> Reply<Option<Bytes>> {
-        let (shared, id) = (Arc::clone(&self.0), id.to_owned());
+    fn result(&self, upstream: &str, id: &str, wait: Duration) -> Reply<Option<Bytes>> {
+        let (shared, key) = (Arc::clone(&self.0), commands::key(upstream, id));
         let result = async move {
             let answer = {
                 let mut state = shared.state();
-                let known = state.durable.result(&id, clock::now(), shared.options.max_age);
+                let known = state.durable.result(&key, clock::now(), shared.options.max_age);
                 if known.is_some() {
                     return Ok(known);
                 }
                 let (teller, answer) = task::channel();
-                state.durable.wait(&id, teller);
+                state.durable.wait(&key, teller);
                 answer
             };
-            let answer = Awaiting { shared, id, answer: Some(answer) };
+            let answer = Awaiting { shared, key, answer: Some(answer) };
             Ok(answer.within(wait).await)
         };
         result.boxed()
@@ -453,7 +454,7 @@ fn after(now: Instant, time: Duration) -> Instant {
 /// Waits for the answer of a durable command, and leaves nothing behind.
 struct Awaiting {
     shared: Arc<Shared>,
-    id: String,
+    key: String,
     answer: Option<futures::channel::oneshot::Receiver<Bytes>>,
 }
 
@@ -467,7 +468,7 @@ impl Awaiting {
 impl Drop for Awaiting {
     fn drop(&mut self) {
         drop(self.answer.take());
-        self.shared.state().durable.waited(&self.id);
+        self.shared.state().durable.waited(&self.key);
     }
 }
 
@@ -542,7 +543,8 @@ impl Stream for Serving {
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         self.shared.sleep(What::Request, self.key, cx);
         let now = clock::now();
-        let taken = self.shared.state().requests.take(&self.upstream, self.key, now);
+        let (taken, late) = self.shared.state().requests.take(&self.upstream, self.key, now);
+        drop(late);
         let Some(Waiting { body, until, reply: teller }) = taken else { return Poll::Pending };
         let reply = Box::new(move |answer| {
             teller.tell(Ok(answer));
@@ -572,30 +574,65 @@ struct Taking {
     key: u64,
     upstream: String,
     window: usize,
+    timer: clock::Timer,
 }
 
 impl Stream for Taking {
     type Item = Result<DurableRequest, EngineError>;
 
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.shared.sleep(What::Command, self.key, cx);
-        let taken = self.shared.state().durable.take(&self.upstream, self.key, self.window);
-        let Some((id, body, tries)) = taken else { return Poll::Pending };
-        let (shared, upstream, command) =
-            (Arc::clone(&self.shared), self.upstream.clone(), id.clone());
-        let done = Box::new(move |answer: Bytes| {
-            reply(&shared, move |shared| {
-                let times = (clock::now(), shared.options.max_age);
-                let waiters =
-                    shared.state().durable.done(&upstream, &command, answer.clone(), times);
-                for waiter in waiters {
-                    waiter.tell(answer.clone());
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let Self { shared, key, upstream, window, timer } = &mut *self;
+        loop {
+            shared.sleep(What::Command, *key, cx);
+            let taken = shared.state().durable.take(upstream, *key, *window, clock::now());
+            match taken {
+                Ok(Taken { id, body, tries }) => {
+                    let (shared, upstream) = (Arc::clone(shared), upstream.clone());
+                    let undone = Undone { shared, key: *key, upstream, id: id.clone() };
+                    let done = Box::new(move |answer| undone.done(answer));
+                    return Poll::Ready(Some(Ok(DurableRequest { id, body, tries, done })));
                 }
-                shared.wake(What::Command);
-                Ok(())
-            })
-        });
-        Poll::Ready(Some(Ok(DurableRequest { id, body, tries, done })))
+                Err(until) => {
+                    if timer.poll(cx, until).is_pending() {
+                        return Poll::Pending;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A durable command in the hands of the holder. If it is dropped, it is taken again later.
+struct Undone {
+    shared: Arc<Shared>,
+    key: u64,
+    upstream: String,
+    id: String,
+}
+
+impl Undone {
+    fn done(self, answer: Bytes) -> Reply<()> {
+        let shared = Arc::clone(&self.shared);
+        reply(&shared, move |shared| {
+            let times = (clock::now(), shared.options.max_age);
+            let Self { upstream, id, .. } = &self;
+            let waiters = shared.state().durable.done(upstream, id, answer.clone(), times);
+            for waiter in waiters {
+                waiter.tell(answer.clone());
+            }
+            shared.wake(What::Command);
+            Ok(())
+        })
+    }
+}
+
+impl Drop for Undone {
+    fn drop(&mut self) {
+        let Self { shared, key, upstream, id } = self;
+        // One that is done is not known any more.
+        let due = after(clock::now(), shared.options.lease_time);
+        shared.state().durable.abandon(upstream, *key, id, due);
+        shared.wake(What::Command);
     }
 }
 

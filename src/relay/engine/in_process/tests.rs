@@ -28,7 +28,7 @@ fn from_start(durable: Option<&str>) -> Subscription {
 }
 
 /// What is there at once.
-fn now<T>(future: impl std::future::Future<Output = T>) -> T {
+fn now<T>(future: impl Future<Output = T>) -> T {
     future.now_or_never().expect("it is there at once")
 }
 
@@ -268,13 +268,87 @@ async fn a_durable_command_is_taken_until_it_is_done_and_its_answer_is_kept() {
     assert_eq!(&*take(&mut holder).unwrap().id, "3");
     assert!(take(&mut holder).is_none());
     let second = Duration::from_secs(1);
-    assert_eq!(engine.0.result("1", second).await, Ok(None));
+    assert_eq!(engine.0.result("shop", "1", second).await, Ok(None));
     let (result, done) =
-        tokio::join!(engine.0.result("1", second), (again.done)(Bytes::from("done 1")));
+        tokio::join!(engine.0.result("shop", "1", second), (again.done)(Bytes::from("done 1")));
     assert_eq!((result, done), (Ok(Some(Bytes::from("done 1"))), Ok(())));
     now(engine.0.enqueue("shop", "2", Bytes::new())).unwrap();
     assert!(take(&mut holder).is_none(), "it is done");
-    assert_eq!(now(engine.0.result("2", second)), Ok(Some(Bytes::from("done 2"))));
+    assert_eq!(now(engine.0.result("shop", "2", second)), Ok(Some(Bytes::from("done 2"))));
+    // The same id is another command for another upstream.
+    assert_eq!(engine.0.result("other", "2", second).await, Ok(None));
+    now(engine.0.enqueue("other", "2", Bytes::new())).unwrap();
+    let other = Lease { upstream: "other".to_owned(), ..lease(3) };
+    assert_eq!(&*take(&mut engine.0.take_durable(&other, 8)).unwrap().id, "2");
     tokio::time::advance(Duration::from_secs(61)).await;
-    assert_eq!(engine.0.result("2", second).await, Ok(None));
+    assert_eq!(engine.0.result("shop", "2", second).await, Ok(None));
+}
+
+#[actix::test]
+async fn a_consumer_that_is_not_durable_gets_nothing_again_and_is_held_by_its_window() {
+    tokio::time::pause();
+    let engine = Engine::in_process();
+    let first = now(engine.0.append("shop", 0, record("1", "a"))).unwrap();
+    now(engine.0.append("shop", first, record("2", "b"))).unwrap();
+    let mut reader = engine.0.read(Subscription { window: 1, ..from_start(None) });
+    let one = next(&mut reader).unwrap();
+    tokio::time::advance(Duration::from_secs(100)).await;
+    assert!(next(&mut reader).is_none());
+    now((one.ack)()).unwrap();
+    assert_eq!(&*next(&mut reader).unwrap().record.id, "2");
+}
+
+#[actix::test]
+async fn a_durable_command_that_its_holder_drops_comes_again_after_the_lease_time() {
+    tokio::time::pause();
+    let lease_time = Duration::from_secs(3);
+    let engine = engine(InProcessOptions::default().lease_time(lease_time));
+    for id in ["1", "2"] {
+        now(engine.0.enqueue("shop", id, Bytes::from(id))).unwrap();
+    }
+    let mut holder = engine.0.take_durable(&lease(1), 1);
+    let began = clock::now();
+    drop(holder.next().await);
+    let again = holder.next().await.unwrap().unwrap();
+    assert_eq!((&*again.id, again.tries), ("1", 2));
+    assert_eq!((clock::now() - began).as_secs(), 3);
+    now((again.done)(Bytes::new())).unwrap();
+    assert_eq!(&*holder.next().await.unwrap().unwrap().id, "2");
+}
+
+#[actix::test]
+async fn threads_may_share_it() {
+    const EACH: usize = 200;
+    let engine = Engine::in_process();
+    let mut reader = engine.0.read(Subscription { window: 4, ..from_start(Some("billing")) });
+    let writers: Vec<_> = (0..4)
+        .map(|writer| {
+            let engine = engine.clone();
+            std::thread::spawn(move || {
+                for number in 0..EACH {
+                    loop {
+                        let behind = now(engine.0.head("shop")).unwrap();
+                        let behind = behind.map_or(0, |head| head.sequence);
+                        let record = record(&format!("{writer}-{number}"), "a");
+                        if now(engine.0.append("shop", behind, record)).is_ok() {
+                            break;
+                        }
+                    }
+                }
+            })
+        })
+        .collect();
+    let mut ids = std::collections::HashSet::new();
+    let mut last = 0;
+    while ids.len() < 4 * EACH {
+        let delivery = reader.next().await.unwrap().unwrap();
+        assert!(delivery.sequence > last);
+        last = delivery.sequence;
+        assert!(ids.insert(delivery.record.id));
+        let acked = (delivery.ack)();
+        std::thread::spawn(|| now(acked).unwrap()).join().unwrap();
+    }
+    for writer in writers {
+        writer.join().unwrap();
+    }
 }

@@ -1,0 +1,250 @@
+//! Past one machine: a log of events, and workers that take over from each other. (Feature `relay`.)
+//!
+//! (This module is a page to read; it has no items.)
+//!
+//! A [relay](crate::relay) joins Socket.IO servers, its *upstreams*, and writes their events to a log. Any number of programs read
+//! the log, on other machines and in other languages. Several *workers* share the upstreams: each upstream has one
+//! holder at a time, and when the holder goes, another worker takes over at the event where it stopped. Commands go the other way,
+//! from any program to the holder, and its server's answer comes back.
+//!
+//! # When to use it
+//!
+//! | situation | use |
+//! |---|---|
+//! | one program that needs the events itself | a [`Client`](crate::Client) |
+//! | two servers that are to hear each other | a [`Bridge`](crate::Bridge) |
+//! | browsers that watch a server | an actor for each websocket: [`guide::bridges`](crate::guide::bridges) |
+//! | a restart must not lose events, and one process is enough | [`hand_over`](crate::Client::hand_over) and [`resume`](crate::ClientBuilder::resume) |
+//! | the machine may fail, or be replaced, and nobody wants to be woken up | a relay, with two workers or more |
+//! | readers that come later, read again, or are slow for minutes | a relay |
+//! | hundreds of upstreams, more than one process can hold | a relay, with as many workers as it takes |
+//!
+//! A relay has a price: a cluster to run, some milliseconds for each event, and at-least-once delivery to readers. Do not take it
+//! for a single connection that a [`Client`](crate::Client) holds well.
+//!
+//! # How to run it
+//!
+//! The workers meet in an [`Engine`](crate::relay::Engine). The one in the process needs nothing, and ends with the process: it is for tests, and
+//! for one machine. The other is NATS with JetStream:
+//!
+//! * **2.10 or later.** With older servers the relay runs, but versions 2.9.15 to 2.9.20 do not compare sequences reliably
+//!   in a cluster, and that comparison is what keeps a former holder out of the log.
+//! * **Three nodes, three replicas,** for anything that matters. One node is for development.
+//! * **`sync_interval: always`,** or three power domains. By default a node writes to its disk every two minutes: what
+//!   it has acknowledged survives the loss of a process, but not a power cut of all nodes.
+//!
+//! ```text
+//! # nats.conf of the first of three nodes
+//! server_name: nats-1
+//! listen: 0.0.0.0:4222
+//! http: 127.0.0.1:8222
+//! jetstream { store_dir: /var/lib/nats, max_file_store: 20GB, max_memory_store: 256MB, sync_interval: always }
+//! cluster { name: relay, listen: 0.0.0.0:6222, routes: [ nats://nats-2:6222, nats://nats-3:6222 ] }
+//! ```
+//!
+//! The example `relay` is a daemon with a configuration file, pages for health and metrics, and an orderly end. To see it all on one
+//! machine, with nothing installed:
+//!
+//! ```sh
+//! cargo run --example relay -- --demo
+//! cargo run --example relay -- --config relay.toml --check    # says all that is wrong in the file
+//! cargo run --example relay -- --config relay.toml
+//! ```
+//!
+//! Run the same configuration on several machines, each with a `worker` of its own, or without one. They share the upstreams evenly,
+//! and move them when a worker comes or goes, one at a time.
+//!
+//! # What holds when something fails
+//!
+//! *Recovery* is [connection state recovery](crate::guide::reconnecting) of the Socket.IO server: 4.6 or later, switched on with
+//! `connectionStateRecovery`, with the built-in adapter or one that supports it. With it a server sends again what a client has missed
+//! for two minutes. Without it, what a server emits while nobody is joined is lost with any client, and the relay writes a
+//! *gap mark* to the log: no gap is silent.
+//!
+//! | event | without recovery | with recovery |
+//! |---|---|---|
+//! | a worker ends in order (SIGTERM, a new version) | a gap as long as joining takes, marked | nothing is lost |
+//! | a worker is killed, or dies | a gap until its lease is over, marked | nothing is lost: the next holder resumes behind the last *stored* event |
+//! | the machine of a worker is lost, or its network | a gap, marked | with [`Takeover::Ordered`](crate::relay::Takeover::Ordered), nothing is lost: the next holder waits until the server has noticed (its ping timeout, 45 s by default), and then resumes. With [`Takeover::Now`](crate::relay::Takeover::Now), new events come at once, and the gap is marked |
+//! | a worker stalls for longer than its lease, and wakes up | a gap, marked; the log refuses what it still writes | nothing is lost, nothing comes twice; the log refuses what it still writes |
+//! | the connection to the server is lost | a gap until it is joined again, marked | nothing is lost |
+//! | the server is restarted | a gap, marked | a gap, marked: the new process knows no sessions |
+//! | NATS loses a node of three | events wait in the worker for some seconds | the same |
+//! | NATS is away | events wait up to the bound, then [`WhenFull`](crate::relay::WhenFull) decides | with [`WhenFull::LetGo`](crate::relay::WhenFull::LetGo), nothing is lost if NATS is back within the server's two minutes |
+//! | a reader dies | it gets again what it has not acknowledged | the same |
+//! | the holder dies while a command is on its way | the caller is told that the command may have arrived | the same |
+//!
+//! So each event is in the log once, in the order of its server. A *reader* gets it at least once: again, if it ended before its ack
+//! was stored. Use the sequence and the place in the record to know an event that comes again.
+//!
+//! # The format of the log
+//!
+//! A record is a message of the stream `sio_ev`, on the subject `sio.ev.<upstream>` (`sio` is the
+//! [prefix](crate::relay::NatsOptions::prefix)). Its body is lines of JSON, so any language can read it:
+//!
+//! ```text
+//! $ nats sub 'sio.ev.*' --raw
+//! {"at":1764365796120,"mark":{"holder":"worker-1"}}
+//! {"at":1764365796123,"offset":"Q84HHan","event":["price","tea",3.5,"Q84HHan"]}
+//! {"at":1764365796124,"namespace":"/shop","event":["picture",{"_placeholder":true,"num":0}],"attachments":["AQID"]}
+//! {"at":1764365796125,"mark":{"gap":"new-session","missed":null}}
+//! ```
+//!
+//! | key | content |
+//! |---|---|
+//! | `at` | when the worker received it, in milliseconds since 1970 (UTC) |
+//! | `namespace` | of the event; not there for `/` |
+//! | `event` | the name, and the arguments as the server sent them. In a recoverable session, the server appends the offset to the arguments |
+//! | `attachments` | binary arguments in base64; `{"_placeholder":true,"num":n}` stands for the n-th of them, counted from 0 |
+//! | `offset` | the place of the event in a recoverable session; not in each event |
+//! | `late` | `true`: the server emitted it before events that are above it |
+//! | `mark` | no event. `holder`: this worker writes from here on. `gap`: events are missing here, `missed` is how many, or `null` if nobody knows |
+//!
+//! | gap | reason |
+//! |---|---|
+//! | `new-session` | the server began a new session: it does not recover sessions, or not this one any more |
+//! | `dropped` | the log could not keep up, and [`WhenFull::DropNewest`](crate::relay::WhenFull::DropNewest) was set |
+//! | `replaced` | the log could not keep up, and with [`WhenFull::Latest`](crate::relay::WhenFull::Latest) later events took the place of earlier ones |
+//! | `lagged` | the worker could not keep up with the server |
+//! | `too-large` | an event did not fit into a record |
+//!
+//! Ignore keys that you do not know. The headers `Sio-Fence`, `Sio-Offset` and `Sio-Count` are for workers; records of one upstream with
+//! a lower `Sio-Fence` than one before are those of a former holder, and to be skipped.
+//!
+//! # Reading it
+//!
+//! In Rust, a [`Reader`](crate::relay::Reader) does all that. It gives actors the same [`Event`](crate::Event) messages as a socket, or types of
+//! your own, or is a stream:
+//!
+//! ```no_run
+//! use actix_socketio::relay::{Begin, Engine, LogEntry, Reader};
+//! use futures::StreamExt;
+//!
+//! # async fn example(engine: Engine) -> Result<(), Box<dyn std::error::Error>> {
+//! let reader = Reader::builder(engine).durable("billing").upstreams(["shop"]).begin(Begin::Start);
+//! let mut log = reader.stream()?;
+//! while let Some(entry) = log.next().await {
+//!     match entry {
+//!         LogEntry::Event(event) => {
+//!             println!("{}: {}", event.upstream(), event.event().name());
+//!             event.ack().await?;
+//!         }
+//!         LogEntry::Mark(mark) => println!("{mark:?}"),
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The engine remembers what a *durable* reader has acknowledged. Several with one name share the records, and none of them has all, nor in
+//! order. Without a name, a reader begins where it is told, and is forgotten with its process.
+//!
+//! # Commands
+//!
+//! A [`Caller`](crate::relay::Caller) asks the server of an upstream, by way of its holder. It needs no worker in its process, and takes the same
+//! [contracts](crate::guide::acknowledgements) as [`Socket::call`](crate::Socket::call):
+//!
+//! * **Plain**: at most once. If nobody holds the upstream, the error comes at once, and nothing was sent. Otherwise the error
+//!   says whether the command was sent: `no`, `maybe`, `yes`.
+//! * **Durable**, with an id: at least once. NATS keeps it until the server has answered, also while no worker is there. The same
+//!   id asked again gets the same answer. If a holder was lost at the wrong moment, the server gets it a second time, so it
+//!   should know the id.
+//!
+//! ```no_run
+//! use std::time::Duration;
+//!
+//! use actix_socketio::relay::{Caller, Engine, NatsOptions};
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let nats = async_nats::connect("nats://localhost:4222").await?;
+//! let caller = Caller::new(Engine::nats(&nats, NatsOptions::default()).await?);
+//! let order: u64 =
+//!     caller.emit_with_ack("shop", "buy", ("tea", 3)).timeout(Duration::from_secs(5)).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! In other languages, a plain command is a request on the subject `sio.cmd.<upstream>`. The header `Sio-Timeout` says in
+//! milliseconds how long the caller waits; without it, the server has ten seconds.
+//!
+//! ```text
+//! $ nats request sio.cmd.shop '{"event":["buy","tea",3]}'
+//! {"answer":[17]}
+//! $ nats request sio.cmd.shop '{"event":["hello"],"ack":false}'
+//! {"error":{"kind":"not-sent","text":"the namespace is not joined","sent":"no"}}
+//! ```
+//!
+//! With `"ack":false` the answer comes when the event is written. `attachments` is as in the log.
+//!
+//! # Operating it
+//!
+//! The daemon answers `/health` with 503 while the engine is away, while an upstream has no holder, and while this worker holds one that is
+//! not joined. Use it for readiness, not for liveness: a restart does not bring back a server that is away.
+//!
+//! | number of `/metrics` | alert when |
+//! |---|---|
+//! | `actix_socketio_relay_held`, summed over the workers | it is 0 for an upstream for longer than two lease times: nobody holds it |
+//! | `actix_socketio_relay_joined`, summed | it is 0 for longer than the server may be away |
+//! | `actix_socketio_relay_gaps_total` | it grows: events are missing in the log, and the marks say where |
+//! | `actix_socketio_relay_lost_total` | it grows: a worker stalls, or the engine is away for too long |
+//! | `actix_socketio_relay_failures_total` | it grows for minutes: the engine is away or refuses |
+//! | `actix_socketio_relay_waiting` | it comes near the [`buffer`](crate::relay::Upstream::buffer): the log cannot keep up |
+//!
+//! * **A new version**: stop a worker with SIGTERM and start the next. It hands over one upstream after the other, and the others
+//!   take them within a second.
+//! * **Clocks** need not agree: a lease is measured by the holder's own clock, and by that of NATS.
+//! * **Secrets**: the bucket `sio_ticket` has the private ids of sessions. Whoever reads one can take over that session at the server. Only
+//!   workers should be allowed to; [`NatsOptions`](crate::relay::NatsOptions#permissions) has the permissions.
+//! * **Disk**: the log keeps records for [`max_age`](crate::relay::NatsOptions::max_age), a day by default, up to
+//!   [`max_bytes`](crate::relay::NatsOptions::max_bytes). A log that is full takes no more, and [`WhenFull`](crate::relay::WhenFull)
+//!   decides. Plan for the events of that time, times the replicas, and base64 for attachments.
+//!
+//! # Errors
+//!
+//! Of the engine, at its start and later:
+//!
+//! | error | printed | what to do |
+//! |---|---|---|
+//! | [`OutOfRange`](crate::relay::NatsError::OutOfRange) | `an option is out of range: …` | the value |
+//! | [`Differs`](crate::relay::NatsError::Differs) | `the stream … has other settings: …` | all programs need the same [`NatsOptions`](crate::relay::NatsOptions); to change them, `nats stream edit` first, or another prefix |
+//! | [`Away`](crate::relay::NatsError::Away) | `NATS is away: …` | does it run, with JetStream? Or this program is not allowed to ask: [permissions](crate::relay::NatsOptions#permissions). Try again |
+//! | [`Refused`](crate::relay::NatsError::Refused) | `NATS refused: …` | the text is that of NATS: fewer nodes than replicas, or no room for `max_bytes` |
+//! | [`Away`](crate::relay::EngineError::Away) | `the engine is away: …` | does NATS run, and has its stream a leader (`nats stream report`)? The relay tries again |
+//! | [`Refused`](crate::relay::EngineError::Refused) | `the engine refused: …` | the text is that of NATS: permissions, a disk or an account that is full |
+//!
+//! Of a worker, at its start:
+//!
+//! | error | printed | what to do |
+//! |---|---|---|
+//! | [`Name`](crate::relay::RelayError::Name) | `not 1 to 128 ASCII letters, digits, - or _: …` | another name |
+//! | [`Doubled`](crate::relay::RelayError::Doubled) | `two upstreams have the name …` | another name for one of them |
+//! | [`Option`](crate::relay::RelayError::Option) | `option … takes …` | the value |
+//! | [`Client`](crate::relay::RelayError::Client) | `upstream …: …` | the option of its client, [as above](crate::guide::troubleshooting#starting) |
+//! | [`NoArbiter`](crate::relay::RelayError::NoArbiter) | `no arbiter runs on this thread` | `#[actix::main]`, or [a system on a thread](crate::guide::plain_tokio) |
+//!
+//! Of a reader:
+//!
+//! | error | printed | what to do |
+//! |---|---|---|
+//! | [`Name`](crate::relay::ReaderError::Name) | `not 1 to 128 ASCII letters, digits, - or _: …` | another name |
+//! | [`OutOfRange`](crate::relay::ReaderError::OutOfRange) | `option … has to be …` | the value |
+//! | [`NoActor`](crate::relay::ReaderError::NoActor) | `no actor was given` | give it an actor before [`start`](crate::relay::ReaderBuilder::start), or take the [`stream`](crate::relay::ReaderBuilder::stream) |
+//! | [`NoArbiter`](crate::relay::ReaderError::NoArbiter) | `no arbiter runs on this thread` | `#[actix::main]`, or [a system on a thread](crate::guide::plain_tokio) |
+//!
+//! Of a command; [`sent`](crate::relay::CallError::sent) says whether the server may have got the event:
+//!
+//! | error | printed | what to do |
+//! |---|---|---|
+//! | [`Event`](crate::relay::CallError::Event) | `…` | the event itself cannot be sent: its name, or its arguments |
+//! | [`Name`](crate::relay::CallError::Name) | `not 1 to 128 ASCII letters, digits, - or _: …` | the name of the upstream, or the id of the command |
+//! | [`TooLarge`](crate::relay::CallError::TooLarge) | `a command of … bytes, and the engine takes …` | [pieces](crate::guide::uploads), or `max_payload` of NATS |
+//! | [`Nobody`](crate::relay::CallError::Nobody) | `nobody holds the upstream` | a worker takes over: try again in some seconds. If it lasts: does a worker have this upstream in its configuration? |
+//! | [`NotSent`](crate::relay::CallError::NotSent) | `not sent: …` | the upstream is not joined, or its buffer is full: the log of the worker says why. Safe to try again |
+//! | [`Refused`](crate::relay::CallError::Refused) | `the holder refuses: …` | the text is that of the holder |
+//! | [`NoAnswer`](crate::relay::CallError::NoAnswer) | `no answer in time; the server may have got the event` | does the handler of the server call its callback? If the event must not be repeated: [`durable`](crate::relay::CallRequest::durable), with an id that the server knows |
+//! | [`Unanswered`](crate::relay::CallError::Unanswered) | `no answer, and the server may have got the event: …` | the same |
+//! | [`AnswerLost`](crate::relay::CallError::AnswerLost) | `the answer got lost: …` | smaller answers, or `max_payload` of NATS |
+//! | [`Undecodable`](crate::relay::CallError::Undecodable) | `unexpected answer: …` | the type: [which one reads which answer](crate::payload) |
+//! | [`NotYet`](crate::relay::CallError::NotYet) | `no answer yet; the command is kept` | ask later with [`result`](crate::relay::Caller::result) |
+//! | [`Engine`](crate::relay::CallError::Engine) | `…` | the first table |
+//! | [`Format`](crate::relay::CallError::Format) | `the holder has answered in another format` | the same version for callers and workers |

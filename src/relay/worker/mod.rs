@@ -1,0 +1,74 @@
+//! What a worker does: it asks the engine, connects to upstreams and answers commands, as its [holders](super::core::holder) decide.
+
+mod driver;
+mod session;
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
+
+use actix::{
+    Actor, ActorContext as _, ActorFutureExt as _, AsyncContext as _, Context, WrapFuture as _,
+};
+
+use crate::{
+    logs::say,
+    relay::{core::holder::Standing, engine::EngineError, stats::UpstreamStats},
+    runtime::task::Task,
+};
+
+pub(super) use driver::{Control, Driver};
+
+/// How an upstream fares, for handles in other threads.
+#[derive(Debug)]
+pub(super) struct View {
+    pub(super) standing: Standing,
+    pub(super) joined: bool,
+    pub(super) holder: Option<String>,
+    pub(super) sequence: Option<u64>,
+    pub(super) last_event: Option<Instant>,
+    pub(super) error: Option<EngineError>,
+    pub(super) stats: UpstreamStats,
+}
+
+impl View {
+    pub(super) fn new() -> Self {
+        Self {
+            standing: Standing::Waiting,
+            joined: false,
+            holder: None,
+            sequence: None,
+            last_event: None,
+            error: None,
+            stats: UpstreamStats::default(),
+        }
+    }
+}
+
+pub(super) type Shared = Arc<Mutex<View>>;
+
+pub(super) fn look(view: &Shared) -> MutexGuard<'_, View> {
+    view.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A task runs in its context.
+struct Host;
+
+impl Actor for Host {
+    type Context = Context<Self>;
+}
+
+/// Runs it on the arbiter of this thread. Code of the application is polled and dropped in there.
+pub(super) fn run(name: String, future: impl Future<Output = ()> + 'static) {
+    let task = Task::new(future);
+    Host::create(move |ctx| {
+        ctx.spawn(task.into_actor(&Host).map(move |outcome, _, ctx: &mut Context<Host>| {
+            if let Err(panicked) = outcome {
+                say!(log::Level::Error, name, "the relay {panicked}");
+            }
+            ctx.stop();
+        }));
+        Host
+    });
+}

@@ -1,0 +1,256 @@
+//! NATS servers with JetStream: one, or three in a cluster, each a process of its own.
+//!
+//! Stands alone, because unit tests of the library include it, too.
+
+// Not all that include it use all of it.
+#![allow(dead_code, unreachable_pub)]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::missing_panics_doc,
+    clippy::panic,
+    clippy::unwrap_used
+)]
+
+use serde_json::Value;
+use std::env;
+use std::fs;
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio, id};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{sleep, timeout};
+
+/// How long servers may take to be ready, or to agree on something.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+struct Node {
+    config: PathBuf,
+    child: Child,
+    port: u16,
+    monitor: u16,
+}
+
+/// Running servers; they are killed, and their files removed, when dropped.
+pub struct Nats {
+    program: PathBuf,
+    directory: PathBuf,
+    nodes: Vec<Node>,
+}
+
+/// The server's program. `None`, with a word, where it is not installed; a failure, with `REQUIRE_NATS`.
+fn program() -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let places = env::split_paths(&path).chain([PathBuf::from("/usr/sbin")]);
+    let found = places.map(|place| place.join("nats-server")).find(|program| program.is_file());
+    if found.is_none() {
+        assert!(env::var_os("REQUIRE_NATS").is_none(), "nats-server is not installed");
+        eprintln!("nats-server is not installed: skipped");
+    }
+    found
+}
+
+fn spawn(program: &Path, config: &Path) -> Child {
+    Command::new(program)
+        .arg("-c")
+        .arg(config)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+impl Nats {
+    /// One server.
+    pub async fn one() -> Option<Self> {
+        Self::start::<1>("").await
+    }
+
+    /// One server with more lines in its configuration.
+    pub async fn one_with(lines: &str) -> Option<Self> {
+        Self::start::<1>(lines).await
+    }
+
+    /// Three servers in a cluster, of version 2.10 or later: what a relay demands.
+    pub async fn cluster() -> Option<Self> {
+        let version = Command::new(program()?).arg("--version").output().unwrap().stdout;
+        let version = String::from_utf8_lossy(&version).into_owned();
+        let minor = version.split('.').nth(1).and_then(|minor| minor.parse::<u32>().ok());
+        if version.contains("v2.") && minor.is_none_or(|minor| minor < 10) {
+            eprintln!("{} is too old for a cluster: skipped", version.trim());
+            return None;
+        }
+        Self::start::<3>("").await
+    }
+
+    async fn start<const N: usize>(lines: &str) -> Option<Self> {
+        static SERIAL: AtomicU32 = AtomicU32::new(0);
+        let program = program()?;
+        let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
+        let directory = env::temp_dir().join(format!("actix-socketio-nats-{}-{serial}", id()));
+        fs::create_dir_all(&directory).unwrap();
+        let [clients, routes, monitors] = {
+            // At once, so that no two are the same.
+            let all = [(); 3].map(|()| [(); N]);
+            let listeners =
+                all.map(|row| row.map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap()));
+            listeners.map(|row| row.map(|listener| listener.local_addr().unwrap().port()))
+        };
+        let others: Vec<String> =
+            routes.iter().map(|port| format!("nats-route://127.0.0.1:{port}")).collect();
+        let mut nats = Self { program, directory, nodes: Vec::new() };
+        for number in 0..N {
+            let (port, route, monitor) = (clients[number], routes[number], monitors[number]);
+            let store = nats.directory.join(format!("store-{number}"));
+            let mut text = format!(
+                "server_name: n{number}\nlisten: 127.0.0.1:{port}\nhttp: 127.0.0.1:{monitor}\n\
+                 jetstream {{ store_dir: {store:?}, max_file_store: 4G, max_memory_store: 256M }}\n{lines}\n"
+            );
+            if N > 1 {
+                text += &format!(
+                    "cluster {{ name: test, listen: 127.0.0.1:{route}, routes: {others:?} }}\n"
+                );
+            }
+            let config = nats.directory.join(format!("{number}.conf"));
+            fs::write(&config, text).unwrap();
+            let child = spawn(&nats.program, &config);
+            nats.nodes.push(Node { config, child, port, monitor });
+        }
+        nats.ready().await;
+        Some(nats)
+    }
+
+    /// Waits until every server is there, and in a cluster has a leader.
+    pub async fn ready(&mut self) {
+        let deadline = Instant::now() + PATIENCE;
+        for number in 0..self.nodes.len() {
+            while !self.is_ready(number).await {
+                let ended = self.nodes[number].child.try_wait().unwrap();
+                assert!(ended.is_none(), "nats-server does not run: {ended:?}");
+                assert!(Instant::now() < deadline, "nats-server {number} is not ready");
+                sleep(Duration::from_millis(20)).await;
+            }
+        }
+    }
+
+    async fn is_ready(&self, number: usize) -> bool {
+        let is_well = self.monitor(number, "/healthz").await.is_some_and(|it| it["status"] == "ok");
+        if !is_well || self.nodes.len() == 1 {
+            return is_well;
+        }
+        let state = self.monitor(number, "/jsz").await.unwrap_or_default();
+        let meta = &state["meta_cluster"];
+        meta["leader"].is_string() && meta["cluster_size"] == self.nodes.len()
+    }
+
+    /// What a server's monitor says; `None` if it says nothing.
+    async fn monitor(&self, number: usize, path: &str) -> Option<Value> {
+        let port = self.nodes[number].monitor;
+        let ask = async {
+            let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.ok()?;
+            let request = format!("GET {path} HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n");
+            stream.write_all(request.as_bytes()).await.ok()?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.ok()?;
+            let (_, body) = answer.split_once("\r\n\r\n")?;
+            serde_json::from_str(body).ok()
+        };
+        timeout(Duration::from_secs(1), ask).await.ok()?
+    }
+
+    /// Where clients connect: all servers.
+    pub fn urls(&self) -> Vec<String> {
+        self.nodes.iter().map(|node| format!("nats://127.0.0.1:{}", node.port)).collect()
+    }
+
+    pub fn ports(&self) -> Vec<u16> {
+        self.nodes.iter().map(|node| node.port).collect()
+    }
+
+    /// A client that tries all servers again and again.
+    pub async fn client(&self) -> async_nats::Client {
+        client(&self.urls()).await
+    }
+
+    /// Which server leads a stream, once they agree on one.
+    pub async fn leader(&self, stream: &str) -> usize {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            for number in 0..self.nodes.len() {
+                let state = self.monitor(number, "/jsz?streams=1").await.unwrap_or_default();
+                let accounts = state["account_details"].as_array();
+                let mut streams = accounts
+                    .into_iter()
+                    .flatten()
+                    .filter_map(|account| account["stream_detail"].as_array())
+                    .flatten();
+                let leader = streams
+                    .find(|detail| detail["name"] == stream)
+                    .and_then(|detail| detail["cluster"]["leader"].as_str())
+                    .and_then(|name| name.strip_prefix('n')?.parse().ok());
+                if let Some(leader) = leader {
+                    return leader;
+                }
+            }
+            assert!(Instant::now() < deadline, "nobody leads {stream}");
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Ends a server at once (SIGKILL).
+    pub fn kill(&mut self, number: usize) {
+        let child = &mut self.nodes[number].child;
+        child.kill().ok();
+        child.wait().unwrap();
+    }
+
+    /// Starts a server again that was killed, with its files.
+    pub fn restart(&mut self, number: usize) {
+        let child = spawn(&self.program, &self.nodes[number].config);
+        self.nodes[number].child = child;
+    }
+
+    /// Stops a server where it is (SIGSTOP).
+    pub fn pause(&self, number: usize) {
+        signal("STOP", self.nodes[number].child.id());
+    }
+
+    /// Lets it go on (SIGCONT).
+    pub fn resume(&self, number: usize) {
+        signal("CONT", self.nodes[number].child.id());
+    }
+}
+
+impl Drop for Nats {
+    fn drop(&mut self) {
+        for node in &mut self.nodes {
+            node.child.kill().ok();
+            node.child.wait().ok();
+        }
+        fs::remove_dir_all(&self.directory).ok();
+    }
+}
+
+/// A client that tries these servers again and again, with a short pause.
+pub async fn client(urls: &[String]) -> async_nats::Client {
+    let urls: Vec<async_nats::ServerAddr> = urls.iter().map(|url| url.parse().unwrap()).collect();
+    async_nats::ConnectOptions::new()
+        .retry_on_initial_connect()
+        .connection_timeout(Duration::from_secs(2))
+        .ping_interval(Duration::from_secs(1))
+        .reconnect_delay_callback(|_| Duration::from_millis(100))
+        .connect(urls)
+        .await
+        .unwrap()
+}
+
+/// Sends a signal to a process, by its name without `SIG`.
+pub fn signal(name: &str, pid: u32) {
+    let status = Command::new("kill").arg(format!("-{name}")).arg(pid.to_string()).status();
+    assert!(status.unwrap().success(), "no signal {name} for {pid}");
+}
