@@ -25,10 +25,10 @@
 //! # How to run it
 //!
 //! The workers meet in an [`Engine`](crate::relay::Engine). The one in the process needs nothing, and ends with the process: it is for tests, and
-//! for one machine. The other is NATS with JetStream:
+//! for one machine. The other is NATS with its `JetStream`:
 //!
-//! * **2.10 or later.** With older servers the relay runs, but versions 2.9.15 to 2.9.20 do not compare sequences reliably
-//!   in a cluster, and that comparison is what keeps a former holder out of the log.
+//! * **2.10 or later.** Some older versions do not compare sequences reliably in a cluster, and that comparison is what keeps a
+//!   former holder out of the log. So an older server is taken with one replica only. (It also refuses `sync_interval`.)
 //! * **Three nodes, three replicas,** for anything that matters. One node is for development.
 //! * **`sync_interval: always`,** or three power domains. By default a node writes to its disk every two minutes: what
 //!   it has acknowledged survives the loss of a process, but not a power cut of all nodes.
@@ -207,7 +207,8 @@
 //! |---|---|---|
 //! | [`OutOfRange`](crate::relay::NatsError::OutOfRange) | `an option is out of range: …` | the value |
 //! | [`Differs`](crate::relay::NatsError::Differs) | `the stream … has other settings: …` | all programs need the same [`NatsOptions`](crate::relay::NatsOptions); to change them, `nats stream edit` first, or another prefix |
-//! | [`Away`](crate::relay::NatsError::Away) | `NATS is away: …` | does it run, with JetStream? Or this program is not allowed to ask: [permissions](crate::relay::NatsOptions#permissions). Try again |
+//! | [`TooOld`](crate::relay::NatsError::TooOld) | `nats-server … is too old for more than one replica` | nats-server 2.10 or later; or one replica |
+//! | [`Away`](crate::relay::NatsError::Away) | `NATS is away: …` | does it run, with `JetStream`? Or this program is not allowed to ask: [permissions](crate::relay::NatsOptions#permissions). Try again |
 //! | [`Refused`](crate::relay::NatsError::Refused) | `NATS refused: …` | the text is that of NATS: fewer nodes than replicas, or no room for `max_bytes` |
 //! | [`Away`](crate::relay::EngineError::Away) | `the engine is away: …` | does NATS run, and has its stream a leader (`nats stream report`)? The relay tries again |
 //! | [`Refused`](crate::relay::EngineError::Refused) | `the engine refused: …` | the text is that of NATS: permissions, a disk or an account that is full |

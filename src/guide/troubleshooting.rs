@@ -327,7 +327,7 @@ mod tests {
         }
         BridgeError { SameNamespace ReservedName Option }
         relay::EngineError { Away Refused }
-        relay::NatsError { OutOfRange Differs Away Refused }
+        relay::NatsError { OutOfRange Differs TooOld Away Refused }
         relay::RelayError { Name Doubled Option Client NoArbiter }
         relay::ReaderError { Name OutOfRange NoActor NoArbiter }
         relay::CallError {
@@ -501,6 +501,7 @@ mod tests {
             boxed([
                 NatsError::OutOfRange(text()),
                 NatsError::Differs { stream: text(), differences: text() },
+                NatsError::TooOld(text()),
                 NatsError::Away(text()),
                 NatsError::Refused(text()),
             ]),

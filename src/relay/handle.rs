@@ -78,13 +78,13 @@ impl RelayBuilder {
             });
             seats.push(Seat { name, controls, view, ended: ended.shared() });
         }
-        let (withdraws, withdrawn) = oneshot::channel::<()>();
+        let (leaves, left) = oneshot::channel::<()>();
         let (stop, stopped) = oneshot::channel::<()>();
-        let (stop, withdrawn) = (Mutex::new(Some(stop)), withdrawn.shared());
+        let (stop, withdrawn) = (Mutex::new(Some(stop)), left.shared());
         let inner = Arc::new(Inner { engine, worker, seats, stop, withdrawn });
         let present = presence(Arc::clone(&inner), stopped);
         worker::run(inner.worker.clone(), async move {
-            let _withdraws = withdraws;
+            let _leaves = leaves;
             present.await;
         });
         Ok(Relay { inner })
@@ -118,7 +118,7 @@ struct Inner {
 async fn presence(inner: Arc<Inner>, mut stopped: oneshot::Receiver<()>) {
     let Inner { engine, worker, seats, .. } = &*inner;
     let names: Vec<String> = seats.iter().map(|seat| seat.name.clone()).collect();
-    let pause = engine.0.lease_time() / 5;
+    let pause = engine.0.lease_time().mul_f64(0.2);
     loop {
         let asked = async {
             engine.0.announce(worker).await?;
@@ -209,7 +209,7 @@ impl Relay {
         let ended = join_all(seats.iter().map(|seat| seat.ended.clone()));
         let ended = join(ended, withdrawn.clone());
         // The holders keep the time; this is for an engine that does not answer.
-        let late = within.saturating_add(engine.0.lease_time() / 5);
+        let late = within.saturating_add(engine.0.lease_time().mul_f64(0.2));
         if clock::within(late, ended).await.is_none() {
             repeated!(log::Level::Warn, worker, "the hand-over was not done in time");
         }

@@ -163,6 +163,9 @@ struct Term {
     /// Is kept, or is being kept.
     kept: Option<Pid>,
     keep_at: Instant,
+    /// The engine was away when it was to be kept. Until it is, no events are stored: the next holder could not continue behind
+    /// them.
+    lacks_ticket: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -400,7 +403,7 @@ impl Holder {
         matches!(term.stage, Stage::Dialling { .. } | Stage::Open | Stage::Draining { .. })
     }
 
-    /// The session has this private id.
+    /// The session has this private id. To be said before its first event is given, or that may be stored before the id is kept.
     pub(crate) fn handle_pid(&mut self, now: Instant, pid: Pid) {
         let is_open = self.takes_events();
         if let Phase::Holding(term) = &mut self.phase
@@ -551,12 +554,14 @@ impl Holder {
                 }
                 Progress::Nothing
             }
-            Answer::KeepTicket(Err(_)) => {
-                term.kept = None;
-                term.keep_at = add(now, pause);
+            Answer::KeepTicket(kept) => {
+                term.lacks_ticket = matches!(kept, Err(EngineError::Away(_)));
+                if kept.is_err() {
+                    term.kept = None;
+                    term.keep_at = add(now, pause);
+                }
                 Progress::Nothing
             }
-            Answer::KeepTicket(Ok(())) => Progress::Nothing,
             Answer::Holder(_) | Answer::Acquire(_) | Answer::Renew(_) | Answer::Release(_) => {
                 return;
             }
@@ -637,6 +642,7 @@ impl Holder {
             pid: None,
             kept: None,
             keep_at: now,
+            lacks_ticket: false,
         }));
         self.log_call = None;
     }
@@ -786,7 +792,13 @@ impl Holder {
             Stage::Flushing { until } | Stage::Ending { until } if *until <= now => {
                 term.stage = Stage::Releasing;
             }
-            Stage::Flushing { until } if self.buffer.is_empty() && term.writer.is_idle() => {
+            // The next holder needs the ticket, too.
+            Stage::Flushing { until }
+                if self.buffer.is_empty()
+                    && term.writer.is_idle()
+                    && self.log_call.is_none()
+                    && term.pid == term.kept =>
+            {
                 term.stage = Stage::Ending { until: *until };
                 let mark = Mark::Left { worker: self.terms.worker.clone() };
                 let record = Record {
@@ -820,6 +832,7 @@ impl Holder {
                     (Kind::KeepTicket, Question::KeepTicket { fence, pid })
                 } else {
                     if term.writer.is_idle()
+                        && !term.lacks_ticket
                         && let Some(batch) = self.buffer.take(at)
                     {
                         term.submit(now, &self.terms.upstream, batch);

@@ -5,6 +5,11 @@
 //! [writer](writer::Writer) put a mark into the log that shuts out the holder before, and only then dials.
 //! The events that come wait in a [buffer](buffer::Buffer) while the batch before is being stored. [`placement`] says whose turn it is.
 
+#![allow(
+    clippy::arithmetic_side_effects,
+    reason = "times are divided by numbers that are not zero"
+)]
+
 pub(crate) mod buffer;
 pub(crate) mod holder;
 pub(crate) mod lease;

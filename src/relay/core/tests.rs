@@ -264,6 +264,10 @@ impl World {
             Happening::Answered { worker, .. } | Happening::Came { worker, .. } => {
                 self.workers[worker].inbox.push_back(happening);
             }
+            Happening::Dialled { worker, .. } if self.workers[worker].stalled > self.now => {
+                // Who is stalled does not dial.
+                self.later(self.workers[worker].stalled - self.now, happening);
+            }
             Happening::Dialled { worker, dial, resume } => self.dialled(worker, dial, resume),
             Happening::Closed { session, dial } => {
                 if let Some(known) = self.sessions.get_mut(&session)
@@ -526,10 +530,10 @@ impl World {
                 client.last = Some(event);
                 let text = format!("{{\"event\":[\"{event}\"]}}\n");
                 let line = Line { text, offset: Some(event.to_string()), key: None };
-                worker.holder.handle_line(now, line);
                 if let Some(session) = client.session {
                     worker.holder.handle_pid(now, Pid(session.to_string()));
                 }
+                worker.holder.handle_line(now, line);
             }
             Came::Last => {
                 worker.client = None;
@@ -594,7 +598,8 @@ impl World {
                 match entry.content {
                     Content::Mark(Mark::Gap { .. }) => {
                         is_marked = true;
-                        gaps += 1;
+                        // Nothing can be recovered before the first event is stored.
+                        gaps += usize::from(last > 0);
                     }
                     Content::Mark(Mark::Holder { .. } | Mark::Left { .. }) => {}
                     Content::Event(event) => {
