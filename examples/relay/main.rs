@@ -72,7 +72,7 @@ fn read(path: &Path) -> Result<Config, String> {
     let shown = path.display();
     let text =
         fs::read_to_string(path).map_err(|error| format!("{shown} cannot be read: {error}"))?;
-    let folder = path.parent().unwrap_or(Path::new(""));
+    let folder = path.parent().unwrap_or_else(|| Path::new(""));
     Config::read(&text, folder).map_err(|problems| {
         let lines = problems.iter().map(|problem| format!("{shown}:{problem}"));
         lines.collect::<Vec<_>>().join("\n")

@@ -34,8 +34,8 @@ impl<'a> Problems<'a> {
 
     pub(crate) fn add(&mut self, at: Option<&Range<usize>>, text: impl fmt::Display) {
         let line = at.map(|span| {
-            let before = self.text.as_bytes().get(..span.start).unwrap_or_default();
-            before.iter().filter(|byte| **byte == b'\n').count().saturating_add(1)
+            let before = self.text.get(..span.start).unwrap_or_default();
+            before.matches('\n').count().saturating_add(1)
         });
         self.found.push(Problem { line, text: text.to_string() });
     }

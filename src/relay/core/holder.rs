@@ -543,7 +543,7 @@ impl Holder {
         let pause = self.terms.lease_time / 15;
         let progress = match answer {
             Answer::Head(head) => term.writer.handle_head(now, head),
-            Answer::Append(answer) => term.writer.handle_append(now, &answer),
+            Answer::Append(answer) => term.writer.handle_append(now, answer),
             Answer::Ticket(ticket) => {
                 // It may have been handed over meanwhile.
                 if let Stage::Ticket(ask_at) = &mut term.stage {

@@ -152,7 +152,7 @@ impl World {
                 when_full,
                 is_ordered,
             };
-            let mut holder = Holder::new(terms, start, 0, seed.wrapping_add(number as u64));
+            let mut holder = Holder::new(terms, start, 0, seed.wrapping_add(u64::try_from(number).unwrap()));
             holder.set_rank(start, number);
             Worker { holder, client: None, stalled: 0, inbox: VecDeque::new(), last_arrival: 0 }
         };
@@ -423,7 +423,7 @@ impl World {
             }
             Question::Head if is_away => Answer::Head(Err(away())),
             Question::Head => Answer::Head(Ok(engine.log.last().map(|record| Head {
-                sequence: engine.log.len() as u64,
+                sequence: u64::try_from(engine.log.len()).unwrap(),
                 id: record.id.clone(),
                 fence: record.fence,
                 offset: record.offset.clone(),
@@ -433,9 +433,9 @@ impl World {
                 Answer::Append(Err(AppendError::Full))
             }
             Question::Append { behind, record } => {
-                if behind == engine.log.len() as u64 {
+                if behind == u64::try_from(engine.log.len()).unwrap() {
                     engine.log.push(record);
-                    Answer::Append(Ok(engine.log.len() as u64))
+                    Answer::Append(Ok(u64::try_from(engine.log.len()).unwrap()))
                 } else {
                     Answer::Append(Err(AppendError::OutOfDate))
                 }

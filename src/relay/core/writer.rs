@@ -181,16 +181,17 @@ impl Writer {
         Progress::Nothing
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "an answer is used up")]
     pub(crate) fn handle_append(
         &mut self,
         now: Instant,
-        answer: &Result<u64, AppendError>,
+        answer: Result<u64, AppendError>,
     ) -> Progress {
         if self.step != Step::Appending {
             return Progress::Nothing;
         }
         match answer {
-            Ok(sequence) => return self.stored(*sequence),
+            Ok(sequence) => return self.stored(sequence),
             // It may have been stored.
             Err(AppendError::OutOfDate | AppendError::Engine(EngineError::Away(_))) => {
                 self.step = Step::Read(now);
@@ -246,7 +247,7 @@ mod tests {
         let mark = record("mark", 2, Some("O"));
         assert_eq!(writer.poll_ask(now), Some(Ask::Append { behind: 5, record: mark }));
         assert_eq!(writer.poll_ask(now), None, "one at a time");
-        assert_eq!(writer.handle_append(now, &Ok(6)), Progress::Stored);
+        assert_eq!(writer.handle_append(now, Ok(6)), Progress::Stored);
         assert_eq!(writer.end(), &End { sequence: 6, offset: Some("O".into()) });
         assert_eq!(writer.predecessor().map(|head| &*head.id), Some("x"));
         writer
@@ -274,14 +275,14 @@ mod tests {
         let now = Instant::now();
         for lost in [AppendError::OutOfDate, AppendError::Engine(away())] {
             let mut writer = submitted(now);
-            assert_eq!(writer.handle_append(now, &Err(lost.clone())), Progress::Nothing);
+            assert_eq!(writer.handle_append(now, Err(lost.clone())), Progress::Nothing);
             assert_eq!(writer.poll_ask(now), Some(Ask::Head));
             // It is there.
             assert_eq!(writer.handle_head(now, Ok(head(7, "a", 2, Some("P")))), Progress::Stored);
             assert_eq!(writer.end(), &End { sequence: 7, offset: Some("P".into()) });
 
             let mut writer = submitted(now);
-            assert_eq!(writer.handle_append(now, &Err(lost.clone())), Progress::Nothing);
+            assert_eq!(writer.handle_append(now, Err(lost.clone())), Progress::Nothing);
             assert_eq!(writer.poll_ask(now), Some(Ask::Head));
             // It is not: once more, in the same place.
             let mark = head(6, "mark", 2, Some("O"));
@@ -290,7 +291,7 @@ mod tests {
             assert_eq!(writer.poll_ask(now), Some(Ask::Append { behind: 6, record }));
 
             let mut writer = submitted(now);
-            assert_eq!(writer.handle_append(now, &Err(lost)), Progress::Nothing);
+            assert_eq!(writer.handle_append(now, Err(lost)), Progress::Nothing);
             assert_eq!(writer.poll_ask(now), Some(Ask::Head));
             assert_eq!(writer.handle_head(now, Ok(head(7, "b", 3, None))), Progress::Out);
         }
@@ -304,12 +305,12 @@ mod tests {
         assert_eq!(writer.handle_head(now, Ok(None)), Progress::Nothing);
         let mark = record("mark", 2, None);
         assert_eq!(writer.poll_ask(now), Some(Ask::Append { behind: 0, record: mark }));
-        assert_eq!(writer.handle_append(now, &Err(AppendError::OutOfDate)), Progress::Nothing);
+        assert_eq!(writer.handle_append(now, Err(AppendError::OutOfDate)), Progress::Nothing);
         assert_eq!(writer.poll_ask(now), Some(Ask::Head));
         assert_eq!(writer.handle_head(now, Ok(head(1, "x", 1, Some("O")))), Progress::Nothing);
         let mark = record("mark", 2, Some("O"));
         assert_eq!(writer.poll_ask(now), Some(Ask::Append { behind: 1, record: mark }));
-        assert_eq!(writer.handle_append(now, &Ok(2)), Progress::Stored);
+        assert_eq!(writer.handle_append(now, Ok(2)), Progress::Stored);
         assert_eq!(writer.end().offset.as_deref(), Some("O"));
     }
 
@@ -317,11 +318,11 @@ mod tests {
     fn an_engine_that_is_full_or_away_is_tried_again_later() {
         let now = Instant::now();
         let mut writer = submitted(now);
-        assert_eq!(writer.handle_append(now, &Err(AppendError::Full)), Progress::Nothing);
+        assert_eq!(writer.handle_append(now, Err(AppendError::Full)), Progress::Nothing);
         assert_eq!((writer.poll_ask(now), writer.poll_timeout()), (None, Some(now + PAUSE)));
         assert!(matches!(writer.poll_ask(now + PAUSE), Some(Ask::Append { behind: 6, .. })));
         let lost = Err(AppendError::Engine(away()));
-        assert_eq!(writer.handle_append(now, &lost), Progress::Nothing);
+        assert_eq!(writer.handle_append(now, lost), Progress::Nothing);
         assert_eq!(writer.poll_ask(now), Some(Ask::Head));
         assert_eq!(writer.handle_head(now, Err(away())), Progress::Nothing);
         assert_eq!((writer.poll_ask(now), writer.poll_timeout()), (None, Some(now + PAUSE)));
@@ -332,7 +333,7 @@ mod tests {
     fn a_record_that_is_too_large_is_put_away() {
         let now = Instant::now();
         let mut writer = submitted(now);
-        assert_eq!(writer.handle_append(now, &Err(AppendError::TooLarge)), Progress::TooLarge);
+        assert_eq!(writer.handle_append(now, Err(AppendError::TooLarge)), Progress::TooLarge);
         assert!(writer.is_idle());
     }
 
@@ -340,13 +341,13 @@ mod tests {
     fn an_engine_that_forgets_ends_the_term_and_an_aged_log_does_not() {
         let now = Instant::now();
         let mut writer = submitted(now);
-        assert_eq!(writer.handle_append(now, &Err(AppendError::OutOfDate)), Progress::Nothing);
+        assert_eq!(writer.handle_append(now, Err(AppendError::OutOfDate)), Progress::Nothing);
         for progress in [Progress::Nothing, Progress::Nothing, Progress::Out] {
             assert_eq!(writer.poll_ask(writer.poll_timeout().unwrap()), Some(Ask::Head));
             assert_eq!(writer.handle_head(now, Ok(head(5, "x", 1, Some("O")))), progress);
         }
         let mut writer = submitted(now);
-        assert_eq!(writer.handle_append(now, &Err(AppendError::OutOfDate)), Progress::Nothing);
+        assert_eq!(writer.handle_append(now, Err(AppendError::OutOfDate)), Progress::Nothing);
         assert_eq!(writer.poll_ask(now), Some(Ask::Head));
         assert_eq!(writer.handle_head(now, Ok(None)), Progress::Nothing);
         assert!(matches!(writer.poll_ask(now), Some(Ask::Append { behind: 0, .. })));
