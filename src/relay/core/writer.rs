@@ -181,6 +181,7 @@ impl Writer {
         Progress::Nothing
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "an answer is used up")]
     pub(crate) fn handle_append(
         &mut self,
         now: Instant,
@@ -191,9 +192,10 @@ impl Writer {
         }
         match answer {
             Ok(sequence) => return self.stored(sequence),
-            Err(AppendError::OutOfDate) => self.step = Step::Read(now),
             // It may have been stored.
-            Err(AppendError::Engine(EngineError::Away(_))) => self.step = Step::Read(now),
+            Err(AppendError::OutOfDate | AppendError::Engine(EngineError::Away(_))) => {
+                self.step = Step::Read(now);
+            }
             Err(AppendError::Full | AppendError::Engine(EngineError::Refused(_))) => {
                 self.step = Step::Append(add(now, self.pause));
             }

@@ -74,6 +74,8 @@ pub(crate) struct Driver {
     /// The private id of the session, when the client knows it.
     ticket: Option<LocalBoxFuture<'static, Option<SessionTicket>>>,
     wants_ticket: bool,
+    /// The first event of the session, while its private id is asked for.
+    first: Option<Line>,
     joined: bool,
     /// The client has given up.
     rejoin: Option<Instant>,
@@ -130,6 +132,7 @@ impl Driver {
             commands: FuturesUnordered::new(),
             ticket: None,
             wants_ticket: false,
+            first: None,
             joined: false,
             rejoin: None,
             within: Duration::ZERO,
@@ -220,6 +223,7 @@ impl Driver {
     /// Lets go of the connection, without leaving the namespace.
     fn forget(&mut self) {
         (self.ticket, self.wants_ticket, self.joined, self.rejoin) = (None, false, false, None);
+        self.first = None;
         if let Some(Session { client, .. }) = self.session.take() {
             let gone = async move { drop(client.hand_over(Duration::ZERO).await) };
             self.commands.push(gone.boxed_local());
@@ -251,7 +255,12 @@ impl Driver {
                     };
                     let offset = event.offset().map(str::to_owned);
                     let text = event_line(wall(), &event, false);
-                    self.holder.handle_line(now, Line { text, offset, key });
+                    let line = Line { text, offset, key };
+                    if self.ticket.is_some() {
+                        self.first = Some(line);
+                    } else {
+                        self.holder.handle_line(now, line);
+                    }
                 }
             }
             Some(Incoming::Lagged(missed)) => self.holder.handle_lagged(now, missed),
@@ -345,9 +354,13 @@ impl Driver {
             if let Some(ticket) = ticket {
                 self.holder.handle_pid(clock::now(), Pid(ticket.pid().to_owned()));
             }
+            if let Some(line) = self.first.take() {
+                self.holder.handle_line(clock::now(), line);
+            }
             return Some(());
         }
-        if self.holder.has_room()
+        if self.ticket.is_none()
+            && self.holder.has_room()
             && let Some(session) = &mut self.session
             && let Poll::Ready(incoming) = session.incoming.poll_next_unpin(cx)
         {
