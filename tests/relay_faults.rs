@@ -43,6 +43,11 @@ const LEASE_TIME: Duration = Duration::from_secs(3);
 /// How long all may take to come to rest.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// How often each fault is tried: once, or as `RELAY_ROUNDS` says.
+fn rounds() -> u32 {
+    env::var("RELAY_ROUNDS").map_or(1, |rounds| rounds.parse().unwrap())
+}
+
 fn options() -> NatsOptions {
     let timeout = Duration::from_millis(900);
     NatsOptions::new().replicas(3).lease_time(LEASE_TIME).ack_timeout(timeout)
@@ -179,6 +184,16 @@ impl House {
         }
     }
 
+    /// The memory of each worker, in KiB.
+    fn memory(&self) -> Vec<u64> {
+        let of = |worker: &Worker| {
+            let status = std::fs::read_to_string(format!("/proc/{}/status", worker.0.id())).ok()?;
+            let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+            line.trim().strip_suffix("kB")?.trim().parse().ok()
+        };
+        self.workers.iter().filter_map(of).collect()
+    }
+
     /// Whether a consumer has all, once and in order, or a mark for what it has not. Says how many marks there are.
     async fn check(mut self) -> usize {
         self.publish(100).await;
@@ -220,54 +235,102 @@ impl House {
 
 #[actix::test]
 async fn a_worker_that_is_killed_loses_nothing() {
-    let Some(mut house) = House::new().await else { return };
-    house.workers.remove(0).kill();
-    house.publish_for(LEASE_TIME * 2).await;
-    eprintln!("gaps: {}", house.check().await);
+    for _ in 0..rounds() {
+        let Some(mut house) = House::new().await else { return };
+        house.workers.remove(0).kill();
+        house.publish_for(LEASE_TIME * 2).await;
+        assert_eq!(house.check().await, 0, "gaps");
+    }
 }
 
 #[actix::test]
 async fn a_worker_that_stalls_for_longer_than_its_lease_loses_nothing_silently() {
-    let Some(mut house) = House::new().await else { return };
-    house.workers[0].signal("STOP");
-    house.publish_for(LEASE_TIME * 2).await;
-    house.workers[0].signal("CONT");
-    house.publish_for(LEASE_TIME).await;
-    eprintln!("gaps: {}", house.check().await);
-}
-
-#[actix::test]
-async fn the_leader_of_the_log_is_killed() {
-    let Some(mut house) = House::new().await else { return };
-    let leader = house.nats.leader("sio_ev").await;
-    house.nats.kill(leader);
-    house.publish_for(LEASE_TIME * 3).await;
-    house.nats.restart(leader);
-    eprintln!("gaps: {}", house.check().await);
-}
-
-#[actix::test]
-async fn two_of_three_nats_servers_stall() {
-    let Some(mut house) = House::new().await else { return };
-    house.nats.pause(0);
-    house.nats.pause(1);
-    house.publish_for(LEASE_TIME * 2).await;
-    house.nats.resume(0);
-    house.nats.resume(1);
-    eprintln!("gaps: {}", house.check().await);
-}
-
-#[actix::test]
-async fn workers_come_and_go() {
-    let Some(mut house) = House::new().await else { return };
-    house.add();
-    house.publish_for(LEASE_TIME).await;
-    for _ in 0..2 {
-        let worker = house.workers.remove(0);
-        worker.end().await;
-        house.publish_for(LEASE_TIME / 2).await;
+    for _ in 0..rounds() {
+        let Some(mut house) = House::new().await else { return };
+        house.workers[0].signal("STOP");
+        house.publish_for(LEASE_TIME * 2).await;
+        house.workers[0].signal("CONT");
+        house.publish_for(LEASE_TIME).await;
+        eprintln!("gaps: {}", house.check().await);
     }
-    house.add();
-    house.publish_for(LEASE_TIME).await;
+}
+
+#[actix::test]
+async fn the_leader_of_the_log_is_killed_and_nothing_is_lost() {
+    for _ in 0..rounds() {
+        let Some(mut house) = House::new().await else { return };
+        let leader = house.nats.leader("sio_ev").await;
+        house.nats.kill(leader);
+        house.publish_for(LEASE_TIME * 3).await;
+        house.nats.restart(leader);
+        assert_eq!(house.check().await, 0, "gaps");
+    }
+}
+
+#[actix::test]
+async fn two_of_three_nats_servers_stall_and_nothing_is_lost_silently() {
+    for _ in 0..rounds() {
+        let Some(mut house) = House::new().await else { return };
+        house.nats.pause(0);
+        house.nats.pause(1);
+        house.publish_for(LEASE_TIME * 2).await;
+        house.nats.resume(0);
+        house.nats.resume(1);
+        eprintln!("gaps: {}", house.check().await);
+    }
+}
+
+#[actix::test]
+async fn workers_come_and_go_and_nothing_is_lost() {
+    for _ in 0..rounds() {
+        let Some(mut house) = House::new().await else { return };
+        house.add();
+        house.publish_for(LEASE_TIME).await;
+        for _ in 0..2 {
+            let worker = house.workers.remove(0);
+            worker.end().await;
+            house.publish_for(LEASE_TIME / 2).await;
+        }
+        house.add();
+        house.publish_for(LEASE_TIME).await;
+        assert_eq!(house.check().await, 0, "gaps");
+    }
+}
+
+/// A fault every 20 seconds, for as long as `RELAY_SOAK_SECONDS` says.
+#[actix::test]
+#[ignore = "for runs by hand"]
+async fn a_relay_bears_one_fault_after_the_other() {
+    let seconds = env::var("RELAY_SOAK_SECONDS").map_or(60, |seconds| seconds.parse().unwrap());
+    let Some(mut house) = House::new().await else { return };
+    let until = Instant::now() + Duration::from_secs(seconds);
+    for fault in 0.. {
+        if Instant::now() > until {
+            break;
+        }
+        match fault % 4 {
+            0 => {
+                house.workers.remove(0).kill();
+                house.add();
+            }
+            1 => {
+                house.workers[0].signal("STOP");
+                house.publish_for(LEASE_TIME * 2).await;
+                house.workers[0].signal("CONT");
+            }
+            2 => {
+                let leader = house.nats.leader("sio_ev").await;
+                house.nats.kill(leader);
+                house.publish_for(LEASE_TIME * 2).await;
+                house.nats.restart(leader);
+            }
+            _ => {
+                house.workers.remove(0).end().await;
+                house.add();
+            }
+        }
+        house.publish_for(Duration::from_secs(20)).await;
+        eprintln!("{} published, workers have {:?} KiB", house.published, house.memory());
+    }
     eprintln!("gaps: {}", house.check().await);
 }
