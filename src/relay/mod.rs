@@ -1,8 +1,5 @@
 //! Events of servers in a log, with workers that take over from each other.
 
-// Until the parts that use each other are there.
-#![allow(dead_code)]
-
 pub(crate) mod caller;
 pub(crate) mod command;
 pub(crate) mod core;

@@ -299,13 +299,6 @@ impl Holder {
         }
     }
 
-    pub(crate) fn fence(&self) -> Option<u64> {
-        match &self.phase {
-            Phase::Holding(term) => Some(term.lease.fence),
-            Phase::Waiting(_) | Phase::Stopped => None,
-        }
-    }
-
     /// Whether more events are welcome.
     pub(crate) fn has_room(&self) -> bool {
         self.terms.when_full != WhenFull::Hold || self.buffer.has_room()

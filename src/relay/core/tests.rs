@@ -79,7 +79,6 @@ enum Happening {
 enum Came {
     Ready {
         recovered: bool,
-        session: u64,
     },
     Event(u64),
     /// The client has been closed, and this is the last of it.
@@ -152,7 +151,8 @@ impl World {
                 when_full,
                 is_ordered,
             };
-            let mut holder = Holder::new(terms, start, 0, seed.wrapping_add(u64::try_from(number).unwrap()));
+            let mut holder =
+                Holder::new(terms, start, 0, seed.wrapping_add(u64::try_from(number).unwrap()));
             holder.set_rank(start, number);
             Worker { holder, client: None, stalled: 0, inbox: VecDeque::new(), last_arrival: 0 }
         };
@@ -377,7 +377,7 @@ impl World {
                 self.send(worker, dial, Came::Event(event));
             }
         }
-        self.send(worker, dial, Came::Ready { recovered: resumed.is_some(), session });
+        self.send(worker, dial, Came::Ready { recovered: resumed.is_some() });
         if let Some(client) = &mut self.workers[worker].client {
             client.session = Some(session);
         }
@@ -523,7 +523,7 @@ impl World {
             return;
         };
         match what {
-            Came::Ready { recovered, .. } => {
+            Came::Ready { recovered } => {
                 worker.holder.handle_ready(now, recovered, Duration::from_millis(SILENCE));
             }
             Came::Event(event) => {

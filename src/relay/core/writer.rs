@@ -231,6 +231,7 @@ mod tests {
         Record { id: id.into(), fence, offset, count: 1, body: b"\n".as_slice().into() }
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "as the engine answers")]
     fn head(sequence: u64, id: &str, fence: u64, offset: Option<&str>) -> Option<Head> {
         Some(Head { sequence, id: id.into(), fence, offset: offset.map(Into::into) })
     }

@@ -49,11 +49,11 @@ impl Shared {
     }
 }
 
-async fn in_process() -> Option<Shared> {
+fn in_process() -> Shared {
     let max_bytes = usize::try_from(MAX_BYTES).unwrap();
     let options = InProcessOptions::default().lease_time(LEASE_TIME).max_bytes(max_bytes);
     let engine = Engine::in_process_with(options);
-    Some(Shared { engines: vec![engine; WORKERS], _server: None })
+    Shared { engines: vec![engine; WORKERS], _server: None }
 }
 
 async fn connected(server: &Nats, options: &NatsOptions) -> Vec<Engine> {
@@ -85,7 +85,7 @@ macro_rules! rules {
         mod in_process {
             $(#[actix::test]
             async fn $rule() {
-                super::$rule(&super::in_process().await.unwrap()).await;
+                super::$rule(&super::in_process()).await;
             })*
         }
 

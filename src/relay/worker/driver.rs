@@ -279,8 +279,9 @@ impl Driver {
         }
     }
 
-    fn request(&self, request: Request) {
-        // A former holder would send it twice.
+    fn request(&mut self, request: Request) {
+        // A former holder hears of it, too, and would send it twice: whether it still holds the upstream is for its own clock to say.
+        self.holder.handle_timeout(clock::now());
         let Some(session) =
             self.session.as_ref().filter(|_| self.holder.standing() == Standing::Open)
         else {
@@ -297,7 +298,8 @@ impl Driver {
         self.commands.push(done.boxed_local());
     }
 
-    fn take(&self, request: DurableRequest) {
+    fn take(&mut self, request: DurableRequest) {
+        self.holder.handle_timeout(clock::now());
         let Some(session) =
             self.session.as_ref().filter(|_| self.holder.standing() == Standing::Open)
         else {
