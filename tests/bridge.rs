@@ -592,6 +592,13 @@ async fn storm(events: u64, faults: u64, buffer: usize) {
     for (server, stream) in servers.iter().zip(["there", "back"]) {
         eventually("all is emitted", || server.pumped(stream).0 == events).await;
     }
+    let read = async || {
+        for client in [&one, &other] {
+            within(client.socket().emit_with_ack::<Value>("id", ())).await.unwrap();
+        }
+    };
+    // What the servers have emitted has been heard when this is answered,
+    read().await;
     eventually("all is settled", || {
         let stats = bridge.stats();
         [stats.forward, stats.back].iter().all(|counts| {
@@ -601,10 +608,8 @@ async fn storm(events: u64, faults: u64, buffer: usize) {
         })
     })
     .await;
-    // What was written has been read when this is answered.
-    for client in [&one, &other] {
-        within(client.socket().emit_with_ack::<Value>("id", ())).await.unwrap();
-    }
+    // and what was written has been read.
+    read().await;
     let (stats, [first, second]) = (bridge.stats(), &servers);
     let endings = endings(&one) + endings(&other);
     check("there", first, second, stats.forward, other.stats().in_doubt, endings);
