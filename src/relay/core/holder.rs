@@ -19,13 +19,16 @@ use std::{
 
 use super::{
     buffer::{Batch, Bounds, Buffer, Line, WhenFull},
-    lease::{Lifetime, add},
+    lease::Lifetime,
     placement::Rank,
     writer::{Ask, Progress, Writer},
 };
-use crate::relay::{
-    engine::{AppendError, EngineError, Head, Lease, Record},
-    record::{Gap, Mark, mark_line},
+use crate::{
+    proto::deadline::deadline_after,
+    relay::{
+        engine::{AppendError, EngineError, Head, Lease, Record},
+        record::{Gap, Mark, mark_line},
+    },
 };
 
 /// How the last record of a holder ends that went in order.
@@ -318,7 +321,7 @@ impl Holder {
 
     /// Lets another worker have it, in order, within this time.
     pub(crate) fn hand_over(&mut self, now: Instant, within: Duration) {
-        let until = add(now, within);
+        let until = deadline_after(now, within);
         if let Phase::Holding(term) = &mut self.phase {
             match term.stage {
                 Stage::Fencing
@@ -354,9 +357,9 @@ impl Holder {
         let Phase::Holding(term) = &mut self.phase else { return };
         match &term.stage {
             Stage::Dialling { resume: Some(resume), may_retry: true }
-                if !recovered && now < add(term.since, silence) =>
+                if !recovered && now < deadline_after(term.since, silence) =>
             {
-                let (until, resume) = (add(term.since, silence), resume.clone());
+                let (until, resume) = (deadline_after(term.since, silence), resume.clone());
                 term.stage = Stage::WaitingForServer { until, resume };
                 self.outputs.push_back(Output::Close { drain: false });
             }
@@ -436,7 +439,7 @@ impl Holder {
 
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
         let late = |call: &mut Option<Call>, limit: Duration| {
-            call.take_if(|call| add(call.began, limit) <= now)
+            call.take_if(|call| deadline_after(call.began, limit) <= now)
         };
         let limit = self.call_limit();
         if let Some(call) = late(&mut self.lease_call, limit) {
@@ -455,7 +458,7 @@ impl Holder {
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         let limit = self.call_limit();
         let calls = [&self.lease_call, &self.log_call];
-        let calls = calls.into_iter().flatten().map(|call| add(call.began, limit));
+        let calls = calls.into_iter().flatten().map(|call| deadline_after(call.began, limit));
         let phase = match &self.phase {
             Phase::Waiting(waiting) => {
                 let is_due = self.rank.is_some() && self.lease_call.is_none();
@@ -540,7 +543,7 @@ impl Holder {
             Answer::Ticket(ticket) => {
                 // It may have been handed over meanwhile.
                 if let Stage::Ticket(ask_at) = &mut term.stage {
-                    *ask_at = add(now, pause);
+                    *ask_at = deadline_after(now, pause);
                     if let Ok(pid) = ticket {
                         self.dial(pid);
                     }
@@ -551,7 +554,7 @@ impl Holder {
                 term.lacks_ticket = matches!(kept, Err(EngineError::Away(_)));
                 if kept.is_err() {
                     term.kept = None;
-                    term.keep_at = add(now, pause);
+                    term.keep_at = deadline_after(now, pause);
                 }
                 Progress::Nothing
             }
@@ -582,7 +585,8 @@ impl Holder {
             Ok(None) => {
                 let since = *waiting.free_since.get_or_insert(now);
                 let rank = u32::try_from(self.rank.unwrap_or_default()).unwrap_or(u32::MAX);
-                waiting.next = add(since, self.terms.lease_time.saturating_mul(4) / 15 * rank);
+                waiting.next =
+                    deadline_after(since, self.terms.lease_time.saturating_mul(4) / 15 * rank);
             }
             Ok(Some(_)) => {
                 waiting.free_since = None;
@@ -600,7 +604,7 @@ impl Holder {
         let unit = self.terms.lease_time / 15;
         let draw = u32::try_from(self.draw() >> 48).unwrap_or_default();
         let jitter = unit.saturating_mul(2).saturating_mul(draw) / (1 << 16);
-        let next = add(now, unit.saturating_mul(2).saturating_add(jitter));
+        let next = deadline_after(now, unit.saturating_mul(2).saturating_add(jitter));
         if let Phase::Waiting(waiting) = &mut self.phase {
             waiting.next = next;
         }
@@ -694,7 +698,7 @@ impl Holder {
     }
 
     fn released(&mut self, now: Instant) {
-        self.not_before = add(now, self.terms.lease_time);
+        self.not_before = deadline_after(now, self.terms.lease_time);
         self.leave(now);
     }
 
@@ -730,7 +734,8 @@ impl Holder {
         let (Some(rank), true, None) = (self.rank, is_due, self.lease_call) else { return };
         let step = self.terms.lease_time.saturating_mul(4) / 15;
         let rank_time = step.saturating_mul(u32::try_from(rank).unwrap_or(u32::MAX));
-        let is_turn = waiting.free_since.is_some_and(|since| add(since, rank_time) <= now);
+        let is_turn =
+            waiting.free_since.is_some_and(|since| deadline_after(since, rank_time) <= now);
         let (kind, question) = if rank == 0 || is_turn {
             (Kind::Acquire, Question::Acquire)
         } else {

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use crate::proto::deadline::deadline_after;
+
 /// The lifetime of a lease by the holder's own clock.
 ///
 /// The engine forgets a lease when it was not renewed for the lease time. It counts from a moment that the holder does not know: from
@@ -34,7 +36,7 @@ impl Lifetime {
 
     /// From here on the holder must not act on it any more.
     pub(crate) fn end(&self) -> Instant {
-        add(self.since, self.time.mul_f64(0.8))
+        deadline_after(self.since, self.time.mul_f64(0.8))
     }
 
     pub(crate) fn is_over(&self, now: Instant) -> bool {
@@ -44,13 +46,8 @@ impl Lifetime {
     /// When to ask for a renewal: after a third of the time, and after one that failed a fifteenth later.
     pub(crate) fn renew_at(&self) -> Instant {
         let step = if self.tried == self.since { self.time / 3 } else { self.time / 15 };
-        add(self.tried, step)
+        deadline_after(self.tried, step)
     }
-}
-
-/// A moment so far away that it cannot be computed has come already.
-pub(crate) fn add(moment: Instant, time: Duration) -> Instant {
-    moment.checked_add(time).unwrap_or(moment)
 }
 
 #[cfg(test)]

@@ -13,8 +13,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::lease::add;
-use crate::relay::engine::{AppendError, EngineError, Head, Record};
+use crate::{
+    proto::deadline::deadline_after,
+    relay::engine::{AppendError, EngineError, Head, Record},
+};
 
 /// What the engine is to be asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -139,7 +141,7 @@ impl Writer {
             return Progress::Nothing;
         }
         let Ok(head) = head else {
-            self.step = Step::Read(add(now, self.pause));
+            self.step = Step::Read(deadline_after(now, self.pause));
             return Progress::Nothing;
         };
         if head.as_ref().is_some_and(|head| head.fence > self.fence) {
@@ -177,7 +179,7 @@ impl Writer {
         if self.shorter >= LOOKS {
             return Progress::Out;
         }
-        self.step = Step::Read(add(now, self.pause));
+        self.step = Step::Read(deadline_after(now, self.pause));
         Progress::Nothing
     }
 
@@ -197,7 +199,7 @@ impl Writer {
                 self.step = Step::Read(now);
             }
             Err(AppendError::Full | AppendError::Engine(EngineError::Refused(_))) => {
-                self.step = Step::Append(add(now, self.pause));
+                self.step = Step::Append(deadline_after(now, self.pause));
             }
             Err(AppendError::TooLarge) => {
                 self.record = None;

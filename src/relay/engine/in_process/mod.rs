@@ -21,6 +21,7 @@ use futures::{FutureExt, Stream, StreamExt, future::BoxFuture, stream::BoxStream
 
 use crate::{
     guard,
+    proto::deadline::deadline_after,
     relay::engine::{
         AppendError, Backend, Delivery, DurableRequest, Engine, EngineError, Head, Lease, Record,
         Reply, Request, RequestError, Subscription,
@@ -236,7 +237,7 @@ impl Backend for InProcess {
             }
             state.leases.retain(|_, held| held.until > now);
             let revision = state.revision();
-            let until = after(now, shared.options.lease_time);
+            let until = deadline_after(now, shared.options.lease_time);
             let held = Held { worker: worker.clone(), fence: revision, revision, until };
             state.leases.insert(upstream.clone(), held);
             Ok(Some(Lease { upstream, worker, fence: revision, revision }))
@@ -254,7 +255,7 @@ impl Backend for InProcess {
             lease.revision = state.revision();
             if let Some(held) = state.leases.get_mut(&lease.upstream) {
                 held.revision = lease.revision;
-                held.until = after(now, shared.options.lease_time);
+                held.until = deadline_after(now, shared.options.lease_time);
             }
             Ok(Some(lease))
         })
@@ -282,7 +283,7 @@ impl Backend for InProcess {
     fn announce(&self, worker: &str) -> Reply<()> {
         let worker = worker.to_owned();
         reply(&self.0, move |shared| {
-            let until = after(clock::now(), shared.options.lease_time);
+            let until = deadline_after(clock::now(), shared.options.lease_time);
             shared.state().workers.insert(worker, until);
             Ok(())
         })
@@ -387,7 +388,7 @@ impl Backend for InProcess {
         let (shared, upstream) = (Arc::clone(&self.0), upstream.to_owned());
         let request = async move {
             let (reply, answer) = task::channel();
-            let until = after(clock::now(), deadline);
+            let until = deadline_after(clock::now(), deadline);
             let pushed = shared.state().requests.push(&upstream, Waiting { body, until, reply });
             pushed?;
             shared.wake(What::Request);
@@ -443,12 +444,6 @@ impl Backend for InProcess {
         };
         result.boxed()
     }
-}
-
-fn after(now: Instant, time: Duration) -> Instant {
-    // A day is as good as for ever.
-    let later = now.checked_add(time).or_else(|| now.checked_add(Duration::from_secs(86_400)));
-    later.unwrap_or(now)
 }
 
 /// Waits for the answer of a durable command, and leaves nothing behind.
@@ -630,7 +625,7 @@ impl Drop for Undone {
     fn drop(&mut self) {
         let Self { shared, key, upstream, id } = self;
         // One that is done is not known any more.
-        let due = after(clock::now(), shared.options.lease_time);
+        let due = deadline_after(clock::now(), shared.options.lease_time);
         shared.state().durable.abandon(upstream, *key, id, due);
         shared.wake(What::Command);
     }
