@@ -1,11 +1,11 @@
 //! How the upstreams of a relay fare, and the numbers for Prometheus.
 
-use std::{
-    fmt::{self, Write as _},
-    time::Duration,
-};
+use std::time::Duration;
 
-use crate::relay::engine::EngineError;
+use crate::{
+    relay::engine::EngineError,
+    stats::prometheus::{Kind, Number, families},
+};
 
 const PREFIX: &str = "actix_socketio_relay";
 
@@ -65,13 +65,7 @@ pub struct RelayStats {
     pub upstreams: Vec<(String, UpstreamStats)>,
 }
 
-#[derive(Clone, Copy)]
-enum Kind {
-    Counter,
-    Gauge,
-}
-
-fn numbers(stats: &UpstreamStats) -> [(&'static str, Kind, &'static str, u64); 11] {
+fn numbers(stats: &UpstreamStats) -> [Number; 11] {
     use Kind::{Counter, Gauge};
     let UpstreamStats {
         events,
@@ -109,34 +103,16 @@ impl RelayStats {
     /// `_total`; `waiting`, `waiting_bytes`, `held` and `joined` are gauges. The sum of `held` over all workers is 1 for each
     /// upstream that somebody holds.
     pub fn prometheus(&self) -> String {
+        let Self { worker, upstreams } = self;
+        // The names were checked: nothing in them has to be escaped.
+        let label = |upstream: &String| format!("worker=\"{worker}\",upstream=\"{upstream}\"");
+        let labels: Vec<_> = upstreams.iter().map(|(upstream, _)| label(upstream)).collect();
+        let numbers = upstreams.iter().map(|(_, stats)| numbers(stats));
+        let all: Vec<_> = labels.iter().map(String::as_str).zip(numbers).collect();
         let mut text = String::new();
         // A string takes all that is written.
-        self.write(&mut text).ok();
+        families(&mut text, PREFIX, &all).ok();
         text
-    }
-
-    fn write(&self, text: &mut String) -> fmt::Result {
-        let Self { worker, upstreams } = self;
-        let all: Vec<_> =
-            upstreams.iter().map(|(upstream, stats)| (upstream, numbers(stats))).collect();
-        // A family at a time, as the format demands.
-        for family in 0..all.first().map_or(0, |(_, numbers)| numbers.len()) {
-            for (index, (upstream, numbers)) in all.iter().enumerate() {
-                let Some((name, kind, help, number)) = numbers.get(family) else { continue };
-                let (suffix, kind) = match kind {
-                    Kind::Counter => ("_total", "counter"),
-                    Kind::Gauge => ("", "gauge"),
-                };
-                if index == 0 {
-                    writeln!(text, "# HELP {PREFIX}_{name}{suffix} {help}")?;
-                    writeln!(text, "# TYPE {PREFIX}_{name}{suffix} {kind}")?;
-                }
-                // The names were checked: nothing in them has to be escaped.
-                let labels = format_args!("worker=\"{worker}\",upstream=\"{upstream}\"");
-                writeln!(text, "{PREFIX}_{name}{suffix}{{{labels}}} {number}")?;
-            }
-        }
-        Ok(())
     }
 }
 

@@ -3,7 +3,7 @@
 //! The core counts in plain numbers. The actors add these to the shared counters once each time they wake, so
 //! that no event costs an atomic operation of its own.
 
-mod prometheus;
+pub(crate) mod prometheus;
 
 use std::{
     collections::BTreeMap,

@@ -36,14 +36,17 @@ impl Stats {
     }
 }
 
-#[derive(Clone, Copy)]
-enum Kind {
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Kind {
     Counter,
     Gauge,
 }
 
+/// A number: its name, whether it only grows, what it counts, and how many there are.
+pub(crate) type Number = (&'static str, Kind, &'static str, u64);
+
 /// All numbers but the endings and the round trips.
-fn numbers(stats: &Stats) -> [(&'static str, Kind, &'static str, u64); 24] {
+fn numbers(stats: &Stats) -> [Number; 24] {
     use Kind::{Counter, Gauge};
     let Stats {
         connects,
@@ -110,22 +113,10 @@ fn numbers(stats: &Stats) -> [(&'static str, Kind, &'static str, u64); 24] {
 }
 
 fn write(text: &mut String, clients: &Clients<'_>) -> fmt::Result {
-    let all: Vec<_> =
-        clients.iter().map(|(client, stats)| (Label(client), numbers(stats))).collect();
-    // A family at a time, as the format demands.
-    for family in 0..all.first().map_or(0, |(_, numbers)| numbers.len()) {
-        for (index, (client, numbers)) in all.iter().enumerate() {
-            let Some((name, kind, help, number)) = numbers.get(family) else { continue };
-            let (suffix, kind) = match kind {
-                Kind::Counter => ("_total", "counter"),
-                Kind::Gauge => ("", "gauge"),
-            };
-            if index == 0 {
-                head(text, &format_args!("{name}{suffix}"), kind, help)?;
-            }
-            writeln!(text, "{PREFIX}_{name}{suffix}{{client=\"{client}\"}} {number}")?;
-        }
-    }
+    let labels: Vec<_> =
+        clients.iter().map(|(client, _)| format!("client=\"{}\"", Label(client))).collect();
+    let numbers = clients.iter().map(|(_, stats)| numbers(stats));
+    families(text, PREFIX, &labels.iter().map(String::as_str).zip(numbers).collect::<Vec<_>>())?;
     if !clients.is_empty() {
         endings(text, clients)?;
         round_trips(text, clients)?;
@@ -133,12 +124,46 @@ fn write(text: &mut String, clients: &Clients<'_>) -> fmt::Result {
     Ok(())
 }
 
-fn head(text: &mut String, name: &dyn fmt::Display, kind: &str, help: &str) -> fmt::Result {
-    writeln!(text, "# HELP {PREFIX}_{name} {help}\n# TYPE {PREFIX}_{name} {kind}")
+/// The numbers of several, by their labels, a family at a time, as the format demands.
+pub(crate) fn families<const N: usize>(
+    text: &mut String,
+    prefix: &str,
+    all: &[(&str, [Number; N])],
+) -> fmt::Result {
+    for family in 0..N {
+        for (index, (labels, numbers)) in all.iter().enumerate() {
+            let Some((name, kind, help, number)) = numbers.get(family) else { continue };
+            let (suffix, kind) = match kind {
+                Kind::Counter => ("_total", "counter"),
+                Kind::Gauge => ("", "gauge"),
+            };
+            if index == 0 {
+                head(text, prefix, &format_args!("{name}{suffix}"), kind, help)?;
+            }
+            writeln!(text, "{prefix}_{name}{suffix}{{{labels}}} {number}")?;
+        }
+    }
+    Ok(())
+}
+
+fn head(
+    text: &mut String,
+    prefix: &str,
+    name: &dyn fmt::Display,
+    kind: &str,
+    help: &str,
+) -> fmt::Result {
+    writeln!(text, "# HELP {prefix}_{name} {help}\n# TYPE {prefix}_{name} {kind}")
 }
 
 fn endings(text: &mut String, clients: &Clients<'_>) -> fmt::Result {
-    head(text, &"endings_total", "counter", "Connections that ended or could not be made.")?;
+    head(
+        text,
+        PREFIX,
+        &"endings_total",
+        "counter",
+        "Connections that ended or could not be made.",
+    )?;
     for (client, stats) in clients {
         for (reason, count) in &stats.endings {
             let (client, reason) = (Label(client), Label(reason));
@@ -153,7 +178,7 @@ fn endings(text: &mut String, clients: &Clients<'_>) -> fmt::Result {
 
 fn round_trips(text: &mut String, clients: &Clients<'_>) -> fmt::Result {
     let name = "round_trip_seconds";
-    head(text, &name, "histogram", "How long the server took to answer.")?;
+    head(text, PREFIX, &name, "histogram", "How long the server took to answer.")?;
     for (client, stats) in clients {
         let (client, trips) = (Label(client), &stats.round_trips);
         let bucket = format!("{PREFIX}_{name}_bucket{{client=\"{client}\",le=");
