@@ -16,8 +16,9 @@ use crate::{
     payload::{Payload, Reply},
     proto::{emit::Emit, error::EmitError},
     relay::{
-        command::{CallError, Command, is_name, read_answer},
+        command::{CallError, Command, read_answer},
         engine::Engine,
+        name,
     },
 };
 
@@ -148,8 +149,8 @@ impl Caller {
     }
 }
 
-fn checked(name: &str) -> Result<(), CallError> {
-    if is_name(name) { Ok(()) } else { Err(CallError::Name(name.chars().take(200).collect())) }
+fn checked(text: &str) -> Result<(), CallError> {
+    name::check(text).map_err(CallError::Name)
 }
 
 fn decode<R: Reply>(body: &[u8]) -> Result<R, CallError> {

@@ -147,12 +147,6 @@ impl From<EngineError> for CallError {
     }
 }
 
-/// Whether this can be the name of an upstream or a worker, or the id of a durable command.
-pub(crate) fn is_name(text: &str) -> bool {
-    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-    (1..=128).contains(&text.len()) && text.bytes().all(is_part)
-}
-
 /// An event that is to be sent by the holder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Command {
@@ -463,23 +457,6 @@ mod tests {
             let durable = Durable { id: "order-7", tries };
             let (emit, wants_answer) = prepare(body, Some(durable)).unwrap();
             assert_eq!((emit.payload.json(), wants_answer), (expected, true));
-        }
-    }
-
-    #[test]
-    fn names_are_short_and_of_ascii() {
-        for (text, is) in [
-            ("shop", true),
-            ("Shop_1-b", true),
-            (&"x".repeat(128), true),
-            (&"x".repeat(129), false),
-            ("", false),
-            ("a.b", false),
-            ("a*", false),
-            ("é", false),
-            ("a b", false),
-        ] {
-            assert_eq!(is_name(text), is, "{text}");
         }
     }
 }

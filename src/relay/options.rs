@@ -10,7 +10,7 @@ use crate::{
     display::Excerpt,
     guard::Kept,
     message::Event,
-    relay::command::is_name,
+    relay::name,
 };
 
 /// Events that may wait for the log, unless it is told otherwise.
@@ -158,9 +158,7 @@ impl Upstream {
     }
 
     fn check(&self) -> Result<(), RelayError> {
-        if !is_name(&self.name) {
-            return Err(RelayError::Name(self.name.chars().take(200).collect()));
-        }
+        name::check(&self.name).map_err(RelayError::Name)?;
         if self.events == 0 || self.bytes == 0 {
             return Err(RelayError::Option { name: "buffer", expected: "more than zero" });
         }
@@ -208,9 +206,7 @@ pub enum RelayError {
 
 /// What is wrong with the names and the options.
 pub(crate) fn check(worker: &str, upstreams: &[Upstream]) -> Result<(), RelayError> {
-    if !is_name(worker) {
-        return Err(RelayError::Name(worker.chars().take(200).collect()));
-    }
+    name::check(worker).map_err(RelayError::Name)?;
     for (number, upstream) in upstreams.iter().enumerate() {
         upstream.check()?;
         if upstreams.iter().take(number).any(|other| other.name == upstream.name) {

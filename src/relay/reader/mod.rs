@@ -27,8 +27,8 @@ use crate::{
     logs::say,
     message::{Event, Undecodable, contract::NamedEvent},
     relay::{
-        command::is_name,
         engine::{Begin, Engine, Subscription},
+        name,
         reader::{
             incoming::{Batch, Incoming},
             lane::{Events, Failed, Lane, LogEvents, Marks, Typed, deliver},
@@ -168,9 +168,8 @@ impl ReaderBuilder {
     }
 
     fn subscription(&mut self) -> Result<Subscription, ReaderError> {
-        let names = self.durable.iter().chain(&self.upstreams);
-        if let Some(name) = names.into_iter().find(|name| !is_name(name)) {
-            return Err(ReaderError::Name(name.chars().take(200).collect()));
+        for text in self.durable.iter().chain(&self.upstreams) {
+            name::check(text).map_err(ReaderError::Name)?;
         }
         let out = |option, range| Err(ReaderError::OutOfRange { option, range });
         if !(1..=MAX_WINDOW).contains(&self.window) {
