@@ -24,7 +24,10 @@ use super::{
     refused, set,
 };
 use crate::{
-    relay::engine::{AppendError, DurableRequest, EngineError, Request, RequestError},
+    relay::{
+        engine::{AppendError, DurableRequest, EngineError, Request, RequestError},
+        name::is_name,
+    },
     runtime::clock,
 };
 
@@ -36,10 +39,6 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 const ID: &str = "Sio-Id";
 /// The longest id of a durable command, in bytes.
 const MAX_ID: usize = 128;
-
-fn closed() -> EngineError {
-    EngineError::Away("the connection is closed".to_owned())
-}
 
 /// A holder that listens for requests.
 struct Serving {
@@ -63,11 +62,11 @@ impl Serving {
         } else {
             // Not in a queue group: a former holder that does not know yet would take every other request.
             let subscribed = self.shared.client.subscribe(self.subject.clone()).await;
-            self.requests.insert(subscribed.map_err(|_| closed())?)
+            self.requests.insert(subscribed.map_err(|_| failure::closed())?)
         };
         let Some(message) = requests.next().await else {
             self.requests = None;
-            return Err(closed());
+            return Err(failure::closed());
         };
         let Message { headers, payload: body, reply, .. } = message;
         let millis = headers.as_ref().and_then(|headers| number(headers, TIMEOUT));
@@ -117,8 +116,7 @@ fn token(id: &str) -> Result<String, EngineError> {
         let text = format!("the id of a command has 1 to {MAX_ID} bytes");
         return Err(EngineError::Refused(text));
     }
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-    if id.bytes().all(is_plain) {
+    if is_name(id) {
         Ok(id.to_owned())
     } else {
         Ok(format!("={}", BASE64_URL_SAFE_NO_PAD.encode(id)))
@@ -161,7 +159,7 @@ pub(super) async fn result(
     let token = token(id)?;
     // Before the first reading, so that none is missed between the two.
     let subscribed = shared.client.subscribe(shared.names.answer(upstream, &token)).await;
-    let mut answers = subscribed.map_err(|_| closed())?;
+    let mut answers = subscribed.map_err(|_| failure::closed())?;
     if let Some(answer) = stored(shared, upstream, &token).await? {
         return Ok(Some(answer));
     }
@@ -263,16 +261,16 @@ impl Taking {
         let token = id.as_deref().map(token);
         let (Some(id), Some(Ok(token))) = (id, token) else {
             // Nobody could ask for its answer.
-            acker.ack_with(AckKind::Term).await.map_err(|_| closed())?;
+            acker.ack_with(AckKind::Term).await.map_err(|_| failure::closed())?;
             return Ok(None);
         };
         let Some(hold) = Taken::new(&self.open, sequence) else {
             // Its first delivery is still being worked on.
-            acker.ack_with(AckKind::Progress).await.map_err(|_| closed())?;
+            acker.ack_with(AckKind::Progress).await.map_err(|_| failure::closed())?;
             return Ok(None);
         };
         if stored(&self.shared, &self.upstream, &token).await?.is_some() {
-            acker.ack().await.map_err(|_| closed())?;
+            acker.ack().await.map_err(|_| failure::closed())?;
             return Ok(None);
         }
         let (shared, upstream) = (Arc::clone(&self.shared), self.upstream.clone());
@@ -281,7 +279,7 @@ impl Taking {
                 let hold = hold;
                 let subject = shared.names.answer(&upstream, &token);
                 shared.put(subject, HeaderMap::new(), answer, None).await.map_err(refused)?;
-                acker.ack().await.map_err(|_| closed())?;
+                acker.ack().await.map_err(|_| failure::closed())?;
                 drop(hold);
                 Ok(())
             }

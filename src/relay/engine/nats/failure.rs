@@ -69,11 +69,9 @@ pub(super) fn unpublished(error: &PublishError) -> AppendError {
         PublishErrorKind::MaxPayloadExceeded => AppendError::TooLarge,
         PublishErrorKind::StreamNotFound => away("nobody leads the stream"),
         PublishErrorKind::TimedOut => away("no acknowledgement in time"),
-        PublishErrorKind::BrokenPipe => away("the connection is closed"),
+        PublishErrorKind::BrokenPipe => closed().into(),
         PublishErrorKind::MaxAckPending => away("too many acknowledgements are due"),
-        PublishErrorKind::Other => {
-            answer(error).map_or_else(|| away("the connection is closed"), refused)
-        }
+        PublishErrorKind::Other => answer(error).map_or_else(|| closed().into(), refused),
     }
 }
 
@@ -96,6 +94,10 @@ fn refused(answer: &jetstream::Error) -> AppendError {
     }
 }
 
+pub(super) fn closed() -> EngineError {
+    EngineError::Away("the connection is closed".to_owned())
+}
+
 /// A request was not even sent.
 pub(super) fn unsent(kind: SendErrorKind) -> EngineError {
     match kind {
@@ -103,7 +105,7 @@ pub(super) fn unsent(kind: SendErrorKind) -> EngineError {
             EngineError::Refused("the message is too large".to_owned())
         }
         SendErrorKind::InvalidSubject => EngineError::Refused("the subject is invalid".to_owned()),
-        SendErrorKind::Send => EngineError::Away("the connection is closed".to_owned()),
+        SendErrorKind::Send => closed(),
     }
 }
 
@@ -117,7 +119,7 @@ pub(super) fn unasked(kind: ClientErrorKind) -> EngineError {
             EngineError::Refused("the subject is invalid".to_owned())
         }
         ClientErrorKind::NoResponders | ClientErrorKind::TimedOut | ClientErrorKind::Other => {
-            EngineError::Away("the connection is closed".to_owned())
+            closed()
         }
     }
 }

@@ -5,22 +5,17 @@
 
 use std::collections::HashMap;
 
-use async_nats::{
-    HeaderMap,
-    jetstream::{message::StreamMessage, response::Response},
-};
+use async_nats::{HeaderMap, jetstream::message::StreamMessage};
 use bytes::Bytes;
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::json;
 
-use super::{Shared, TRIES, failure, get, number, refused, set};
+use super::{FENCE, Shared, TRIES, ask, get, number, refused, set};
 use crate::{
     relay::engine::{AppendError, EngineError, Lease},
     runtime::clock,
 };
 
-/// The fence of the holder that wrote an entry.
-const FENCE: &str = "Sio-Fence";
 /// Which call wrote an entry: each has text of its own.
 const CALL: &str = "Sio-Call";
 /// What key-value buckets mark deleted entries with.
@@ -169,7 +164,7 @@ pub(super) async fn withdraw(shared: &Shared, worker: &str) -> Result<(), Engine
     // Without a mark, which would be one more entry to read until it has ended.
     let request = format!("STREAM.PURGE.{}", shared.names.workers);
     let filter = json!({ "filter": shared.names.worker(worker) });
-    let _: serde_json::Value = ask(shared, request, filter).await?;
+    let _: serde_json::Value = asked(shared, request, filter).await?;
     Ok(())
 }
 
@@ -184,25 +179,21 @@ pub(super) async fn workers(shared: &Shared) -> Result<Vec<String>, EngineError>
         subjects: HashMap<String, u64>,
     }
     let request = format!("STREAM.INFO.{}", shared.names.workers);
-    let info: Info = ask(shared, request, json!({ "subjects_filter": ">" })).await?;
+    let info: Info = asked(shared, request, json!({ "subjects_filter": ">" })).await?;
     let names = info.state.subjects.into_keys();
     let last = |subject: String| subject.rsplit('.').next().map(str::to_owned);
     Ok(names.filter_map(last).collect())
 }
 
-/// A request to JetStream.
-async fn ask<T: serde::de::DeserializeOwned>(
+/// Asks about the workers.
+async fn asked<T: DeserializeOwned>(
     shared: &Shared,
     request: String,
     body: serde_json::Value,
 ) -> Result<T, EngineError> {
-    let asked = shared.context.request(request, &body);
-    match clock::within(shared.options.ack_timeout, asked).await {
-        Some(Ok(Response::Ok(answer))) => Ok(answer),
-        Some(Ok(Response::Err { error })) => Err(failure::answered(&error)),
-        Some(Err(error)) => Err(failure::failed(&error, "the workers")),
-        None => Err(EngineError::Away("the workers: no answer".to_owned())),
-    }
+    let asked = ask(&shared.context, request, &body, "the workers");
+    let none = || Err(EngineError::Away("the workers: no answer".to_owned()));
+    clock::within(shared.options.ack_timeout, asked).await.unwrap_or_else(none)
 }
 
 pub(super) async fn keep_ticket(

@@ -3,12 +3,11 @@
 use async_nats::HeaderMap;
 use bytes::Bytes;
 
-use super::{Shared, get, number, set};
+use super::{FENCE, Shared, get, number, set};
 use crate::relay::engine::{AppendError, EngineError, Head, Record};
 
-/// The headers of a record.
+/// The headers of a record, beside its [fence](FENCE).
 const ID: &str = "Nats-Msg-Id";
-const FENCE: &str = "Sio-Fence";
 const OFFSET: &str = "Sio-Offset";
 const COUNT: &str = "Sio-Count";
 

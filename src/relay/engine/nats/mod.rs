@@ -21,6 +21,7 @@ use async_nats::{
         Context, ContextBuilder,
         message::{PublishMessage, StreamMessage},
         publish::PublishAck,
+        response::Response,
         stream::LastRawMessageErrorKind,
     },
 };
@@ -31,6 +32,7 @@ use futures::{
     stream::{self, BoxStream, StreamExt},
 };
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
+use serde::{Serialize, de::DeserializeOwned};
 
 use self::streams::Names;
 use super::{
@@ -47,6 +49,9 @@ const HEADERS: usize = 2048;
 const PAUSE: Duration = Duration::from_millis(500);
 /// How often the entry of a lease or a ticket is read again if others write it meanwhile.
 const TRIES: u32 = 4;
+
+/// The header with the fence of the holder that wrote an entry or a record.
+const FENCE: &str = "Sio-Fence";
 
 /// What must not be in a header as it is: the ends of lines, spaces that would be trimmed, and the sign of this encoding.
 const NOT_IN_HEADERS: &AsciiSet = &CONTROLS.add(b' ').add(b'%');
@@ -147,6 +152,20 @@ impl Shared {
     /// Text that no other call of any client has.
     fn unique(&self) -> String {
         self.client.new_inbox()
+    }
+}
+
+/// Asks JetStream for something.
+async fn ask<T: DeserializeOwned>(
+    context: &Context,
+    request: String,
+    body: &impl Serialize,
+    purpose: &str,
+) -> Result<T, EngineError> {
+    match context.request(request, body).await {
+        Ok(Response::Ok(answer)) => Ok(answer),
+        Ok(Response::Err { error }) => Err(failure::answered(&error)),
+        Err(error) => Err(failure::failed(&error, purpose)),
     }
 }
 

@@ -12,13 +12,12 @@ use async_nats::{
         consumer::{self, AckPolicy, Consumer, DeliverPolicy, pull},
         context::ConsumerInfoErrorKind,
         message::Message,
-        response::Response,
         stream::{ConsumerErrorKind, Info},
     },
 };
 use futures::{FutureExt, StreamExt, stream::BoxStream};
 
-use super::{Shared, again, failure, log};
+use super::{Shared, again, ask, failure, log};
 use crate::relay::engine::{Begin, Delivery, EngineError, Subscription};
 
 /// How often a server says that it is still there, while it has nothing to deliver. After two that did not come, a consumer
@@ -52,8 +51,8 @@ impl Pulled {
             .heartbeat(HEARTBEAT)
             .expires(EXPIRES)
             .messages();
-        let closed = |_| EngineError::Away("the connection is closed".to_owned());
-        Ok(Self { messages: asked.await.map_err(closed)?, has_begun: false })
+        let messages = asked.await.map_err(|_| failure::closed())?;
+        Ok(Self { messages, has_begun: false })
     }
 
     /// The next message. `Ok(None)` if the consumer has to be made anew; an error, if it has not even begun.
@@ -171,8 +170,7 @@ impl Reading {
             return None;
         };
         let record = log::record(message.headers.as_ref(), message.payload);
-        let lost = |_| EngineError::Away("the connection is closed".to_owned());
-        let ack = move || async move { acker.ack().await.map_err(lost) }.boxed();
+        let ack = move || async move { acker.ack().await.map_err(|_| failure::closed()) }.boxed();
         let tries = u32::try_from(tries).unwrap_or(1);
         Some(Delivery { upstream, sequence, tries, record, ack: Box::new(ack) })
     }
@@ -221,11 +219,7 @@ impl Reading {
         if self.next.is_none() && self.subscription.begin == Begin::End {
             // Fixed once, or records would be left out if it is made anew before the first one.
             let request = format!("STREAM.INFO.{}", self.shared.names.log);
-            let info = match self.shared.patient.request(request, &()).await {
-                Ok(Response::Ok::<Info>(info)) => info,
-                Ok(Response::Err { error }) => return Err(failure::answered(&error)),
-                Err(error) => return Err(failure::failed(&error, "the end of the log")),
-            };
+            let info: Info = ask(&self.shared.patient, request, &(), "the end of the log").await?;
             self.next = Some(info.state.last_sequence.saturating_add(1));
         }
         match self.next {
