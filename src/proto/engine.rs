@@ -326,6 +326,13 @@ struct Late {
     until: Instant,
 }
 
+impl Late {
+    /// Something was read, or is there to be read: more may follow.
+    fn catch_up(&mut self, now: Instant) {
+        self.judge = deadline_after(now, CATCH_UP).min(self.until);
+    }
+}
+
 /// In this time the system tells what has come. A timer that goes off is proof that it was asked.
 const ASK_SYSTEM: Duration = Duration::from_millis(1);
 
@@ -395,7 +402,7 @@ impl Heartbeat {
             return true;
         }
         let Some(late) = &mut self.late else { return false };
-        late.judge = deadline_after(now, CATCH_UP).min(late.until);
+        late.catch_up(now);
         true
     }
 
@@ -411,11 +418,11 @@ impl Heartbeat {
             return;
         }
         match &mut self.late {
-            Some(late) if is_more => late.judge = deadline_after(now, CATCH_UP).min(late.until),
+            Some(late) if is_more => late.catch_up(now),
             Some(_) => {}
             late => {
                 let judge = deadline_after(now, ASK_SYSTEM);
-                let until = deadline_after(deadline_after(now, self.interval), self.timeout);
+                let until = deadline_after(now, self.interval.saturating_add(self.timeout));
                 *late = Some(Late { judge, until });
             }
         }
