@@ -20,6 +20,7 @@ use super::{
     session::{Incoming, Session},
 };
 use crate::{
+    client::socket::Socket,
     logs::{repeated, say},
     proto::ticket::SessionTicket,
     relay::{
@@ -279,15 +280,16 @@ impl Driver {
         }
     }
 
-    fn request(&mut self, request: Request) {
+    /// Where to send a command, and how large the answer may be, if this is the holder.
+    fn outlet(&mut self) -> Option<(Socket, usize)> {
         // A former holder hears of it, too, and would send it twice: whether it still holds the upstream is for its own clock to say.
         self.holder.handle_timeout(clock::now());
-        let Some(session) =
-            self.session.as_ref().filter(|_| self.holder.standing() == Standing::Open)
-        else {
-            return;
-        };
-        let (socket, limit) = (session.socket.clone(), self.engine.0.max_record());
+        let session = self.session.as_ref().filter(|_| self.holder.standing() == Standing::Open)?;
+        Some((session.socket.clone(), self.engine.0.max_record()))
+    }
+
+    fn request(&mut self, request: Request) {
+        let Some((socket, limit)) = self.outlet() else { return };
         let (name, Request { body, deadline, reply }) = (self.name.clone(), request);
         let done = async move {
             let answer = command::execute(&socket, &body, None, deadline, limit).await.body;
@@ -299,13 +301,7 @@ impl Driver {
     }
 
     fn take(&mut self, request: DurableRequest) {
-        self.holder.handle_timeout(clock::now());
-        let Some(session) =
-            self.session.as_ref().filter(|_| self.holder.standing() == Standing::Open)
-        else {
-            return;
-        };
-        let (socket, limit) = (session.socket.clone(), self.engine.0.max_record());
+        let Some((socket, limit)) = self.outlet() else { return };
         let (name, DurableRequest { id, body, tries, done }) = (self.name.clone(), request);
         let doing = async move {
             let durable = Some(Durable { id: &id, tries });
@@ -426,14 +422,17 @@ impl Driver {
         view.standing = standing;
         view.joined = self.joined;
         view.last_event = self.last_event;
-        view.error = self.holder.last_error().cloned();
+        // It is called each time that something happens, and these rarely change.
+        if view.error.as_ref() != self.holder.last_error() {
+            view.error = self.holder.last_error().cloned();
+        }
         if let Some(end) = self.holder.end() {
             view.sequence = Some(end.sequence);
         }
         if view.stats.held_here && !held {
             view.holder = None;
         }
-        if held {
+        if held && view.holder.as_deref() != Some(self.holder.worker()) {
             view.holder = Some(self.holder.worker().to_owned());
         }
         let stats = &mut view.stats;
