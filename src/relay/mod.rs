@@ -5,6 +5,7 @@ pub(crate) mod command;
 pub(crate) mod core;
 pub(crate) mod engine;
 pub(crate) mod handle;
+pub(crate) mod host;
 pub(crate) mod name;
 pub(crate) mod options;
 pub(crate) mod reader;

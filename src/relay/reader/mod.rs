@@ -10,9 +10,7 @@ mod sieve;
 
 use std::{fmt, future::Future, time::Duration};
 
-use actix::{
-    Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Message, Recipient, WrapFuture,
-};
+use actix::{Message, Recipient};
 use actix_rt::Arbiter;
 use futures::{
     FutureExt,
@@ -28,13 +26,12 @@ use crate::{
     message::{Event, Undecodable, contract::NamedEvent},
     relay::{
         engine::{Begin, Engine, Subscription},
-        name,
+        host, name,
         reader::{
             incoming::{Batch, Incoming},
             lane::{Events, Failed, Lane, LogEvents, Marks, Typed, deliver},
         },
     },
-    runtime::task::Task,
 };
 
 pub use entry::{LogAck, LogEntry, LogEvent, LogMark, MarkKind};
@@ -215,20 +212,13 @@ impl ReaderBuilder {
         let incoming = Incoming::new(engine, wanted, by_hand);
         let (pump, abort) = abortable(pump(incoming, lanes, failed));
         let (ends, ended) = oneshot::channel::<()>();
-        // Code of the application is polled and dropped in there.
-        let pump = Task::new(async move {
+        let pump = async move {
             let _ends = ends;
             // Aborted, or done.
             let (Ok(()) | Err(Aborted)) = pump.await;
-        });
-        Host::create(move |ctx| {
-            ctx.spawn(pump.into_actor(&Host).map(move |outcome, _, ctx: &mut Context<Host>| {
-                if let Err(panicked) = outcome {
-                    say!(log::Level::Warn, name, "consumer of the log: it {panicked}");
-                }
-                ctx.stop();
-            }));
-            Host
+        };
+        host::run(pump, move |panicked| {
+            say!(log::Level::Warn, name, "consumer of the log: it {panicked}");
         });
         Ok(Reader { abort, ended: ended.shared() })
     }
@@ -250,13 +240,6 @@ impl fmt::Debug for ReaderBuilder {
             .field("actors", &lanes.len())
             .finish_non_exhaustive()
     }
-}
-
-/// The task of a reader runs in its context.
-struct Host;
-
-impl Actor for Host {
-    type Context = Context<Self>;
 }
 
 async fn pump(mut incoming: Incoming, lanes: Vec<Box<dyn Lane>>, failed: Failed) {

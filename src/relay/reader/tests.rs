@@ -3,7 +3,7 @@ use std::{
     task::Poll,
 };
 
-use actix::{Addr, Handler};
+use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, WrapFuture};
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt, channel::mpsc};
 use serde::Deserialize;

@@ -8,14 +8,9 @@ use std::{
     time::Instant,
 };
 
-use actix::{
-    Actor, ActorContext as _, ActorFutureExt as _, AsyncContext as _, Context, WrapFuture as _,
-};
-
 use crate::{
     logs::say,
-    relay::{core::holder::Standing, engine::EngineError, stats::UpstreamStats},
-    runtime::task::Task,
+    relay::{core::holder::Standing, engine::EngineError, host, stats::UpstreamStats},
 };
 
 pub(super) use driver::{Control, Driver};
@@ -52,23 +47,7 @@ pub(super) fn look(view: &Shared) -> MutexGuard<'_, View> {
     view.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A task runs in its context.
-struct Host;
-
-impl Actor for Host {
-    type Context = Context<Self>;
-}
-
-/// Runs it on the arbiter of this thread. Code of the application is polled and dropped in there.
+/// Runs a part of the worker with this name.
 pub(super) fn run(name: String, future: impl Future<Output = ()> + 'static) {
-    let task = Task::new(future);
-    Host::create(move |ctx| {
-        ctx.spawn(task.into_actor(&Host).map(move |outcome, _, ctx: &mut Context<Host>| {
-            if let Err(panicked) = outcome {
-                say!(log::Level::Error, name, "the relay {panicked}");
-            }
-            ctx.stop();
-        }));
-        Host
-    });
+    host::run(future, move |panicked| say!(log::Level::Error, name, "the relay {panicked}"));
 }
