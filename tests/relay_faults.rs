@@ -38,7 +38,7 @@ use tokio::time::{sleep, timeout};
 
 /// Upstreams, each with a server of its own.
 const UPSTREAMS: usize = 6;
-/// As short as it can be while a cluster needs up to 7 seconds for an election.
+/// Shorter than an election in a cluster may take: leases lapse then, too.
 const LEASE_TIME: Duration = Duration::from_secs(3);
 /// How long all may take to come to rest.
 const PATIENCE: Duration = Duration::from_secs(120);
