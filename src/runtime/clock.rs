@@ -69,6 +69,10 @@ impl SuspendWatch {
 ///
 /// Most deadlines are put off before they come: each message does that to the one before. So the
 /// timer stays as it is as long as it goes off early enough, and is set anew when it has gone off.
+///
+/// For a deadline that is later than the last look at the clock, it never goes off in the poll that it is set in,
+/// even if the deadline has passed by then: the runtime asks the system first what has come. Whoever was away for a
+/// while can rely on that: set it for right after now, and when it goes off, what came meanwhile can be read.
 #[derive(Debug, Default)]
 pub(crate) struct Timer {
     sleep: Option<Pin<Box<Sleep>>>,
@@ -92,10 +96,9 @@ impl Timer {
             if let Some(sleep) = &mut self.sleep {
                 ready!(sleep.as_mut().poll(cx));
             }
-            self.set = None;
-            let now = now();
-            if now >= at {
-                return Poll::Ready(now);
+            // If it was set for an earlier deadline, it goes on to this one, and is not ready by the clock alone.
+            if self.set.take() == Some(at) {
+                return Poll::Ready(now());
             }
         }
     }
@@ -104,6 +107,29 @@ impl Timer {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// It was away for so long that the deadline it was set for has passed, and so has the next one when it is polled. What
+    /// came meanwhile is heard of first.
+    #[actix::test]
+    async fn the_system_is_asked_before_a_late_timer_goes_off() {
+        let mut timer = Timer::default();
+        let first = now() + Duration::from_millis(1);
+        let mut polls = 0;
+        let mut second = None;
+        let then = std::future::poll_fn(|cx| {
+            polls += 1;
+            if polls == 1 {
+                return timer.poll(cx, Some(first));
+            }
+            // The first deadline has woken this.
+            let second = *second.get_or_insert_with(|| now() + Duration::from_millis(1));
+            while now() < second {}
+            timer.poll(cx, Some(second))
+        })
+        .await;
+        assert_eq!(polls, 3);
+        assert!(then >= second.unwrap());
+    }
 
     #[test]
     fn a_gap_is_what_the_time_of_day_is_ahead_since_the_last_reading() {
