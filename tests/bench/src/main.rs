@@ -12,6 +12,8 @@ mod machine;
 mod measure;
 mod options;
 mod peer;
+#[cfg(feature = "relay")]
+mod relay;
 mod run;
 mod server;
 mod spec;
@@ -43,6 +45,14 @@ fn main() -> ExitCode {
         ["inside", arbiters, port, spec @ ..] => {
             peer::finish(&arbiters::child(arbiters, number(port), Spec::parse(spec)))
         }
+        #[cfg(feature = "relay")]
+        ["relay-worker", name, servers, replicas, port] => {
+            relay::worker(name, servers, replicas, port)
+        }
+        #[cfg(feature = "relay")]
+        ["relay-alone", subjects, servers, messages, size] => {
+            relay::alone(subjects, servers, messages, size)
+        }
         _ => {}
     }
     let done = match Options::parse(arguments) {
@@ -51,6 +61,8 @@ fn main() -> ExitCode {
             Mode::Flat => flat::run(&options),
             Mode::Arbiters => arbiters::run(&options),
             Mode::Counts => counts::run(),
+            #[cfg(feature = "relay")]
+            Mode::Relay => relay::run(&options),
             Mode::Help => {
                 print!("{HELP}");
                 Ok(())

@@ -62,6 +62,8 @@ pub enum Mode {
     Flat,
     Arbiters,
     Counts,
+    #[cfg(feature = "relay")]
+    Relay,
     Help,
 }
 
@@ -100,6 +102,8 @@ impl Options {
                 Value(mode) if mode == "flat" => options.mode = Mode::Flat,
                 Value(mode) if mode == "arbiters" => options.mode = Mode::Arbiters,
                 Value(mode) if mode == "counts" => options.mode = Mode::Counts,
+                #[cfg(feature = "relay")]
+                Value(mode) if mode == "relay" => options.mode = Mode::Relay,
                 other => return Err(other.unexpected()),
             }
         }

@@ -55,14 +55,15 @@ pub fn run(mut client: Command, spec: Spec) -> Result<Report, String> {
     if report.messages == 0 { Err("nothing was measured".into()) } else { Ok(report) }
 }
 
-struct Server {
+pub struct Server {
     port: u16,
     certificate: Option<String>,
     _process: Killed,
 }
 
 impl Server {
-    fn start(spec: Spec) -> Result<Self, String> {
+    /// Starts one, a process of its own.
+    pub fn start(spec: Spec) -> Result<Self, String> {
         let mut command = this(&["server"]);
         command.args(spec.arguments()).stdin(Stdio::null()).stdout(Stdio::piped());
         let mut process = Killed(command.spawn().map_err(|error| error.to_string())?);
@@ -74,10 +75,15 @@ impl Server {
             words.next().and_then(|port| port.parse().ok()).ok_or("the server has no port")?;
         Ok(Self { port, certificate: words.next().map(str::to_owned), _process: process })
     }
+
+    #[cfg(feature = "relay")]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
 }
 
-/// Ends with its owner.
-struct Killed(Child);
+/// A process that ends with its owner.
+pub struct Killed(pub Child);
 
 impl Drop for Killed {
     fn drop(&mut self) {
