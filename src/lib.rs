@@ -66,7 +66,7 @@
 //!
 //! The [guides](guide) are pages for the usual jobs. [`guide::troubleshooting`] says what an error means, and what to do.
 //!
-//! | I want to | see |
+//! | to | see |
 //! |---|---|
 //! | connect, set options | [`Client::builder`], [`ClientBuilder`]; [`transports`](ClientBuilder::transports) for polling |
 //! | have a standby server | [`ClientBuilder::fallback`], [`Client::endpoint`] |
@@ -78,21 +78,21 @@
 //! | receive and send events as types of your own | [`message::contract`], [`Socket::on`], [`Socket::answer`], [`Socket::emit_event`], [`Socket::call`], [`Undecodable`] |
 //! | receive with a function or as a stream, by name, or once | [`Socket::listen`], [`Socket::listen_to`], [`Filter`] |
 //! | see, change, drop or answer what comes and goes | [`middleware`], [`Emitted`] |
-//! | pass events on unchanged | [`guide::bridges`], [`Bridge`], [`Event::to_emit`], [`Event::ack_with`] |
+//! | forward events unchanged | [`guide::bridges`], [`Bridge`], [`Event::to_emit`], [`Event::ack_with`] |
 //! | read arguments | [`Event::args`], [`payload`], [`Payload`] |
 //! | read and send arguments whose type is not known | [`guide::dynamic`], [`Value`], [`Args`] |
 //! | emit events | [`Socket::emit`], [`Emit`], [`Socket::recipient`] |
 //! | use acknowledgements, in both directions | [`guide::acknowledgements`], [`Socket::emit_with_ack`], [`Event::ack`] |
 //! | say whether and how long an event may wait | [`Emit`], [`Offline`], [`Written`] |
 //! | be sure that an event arrives, or know that it did not | [`guide::delivery`], [`AckRequest::retries`] |
-//! | reconnect, and know of it | [`guide::reconnecting`], [`Reconnect`], [`Retry`], [`Reconnecting`], [`GaveUp`], [`Ready::recovered`] |
+//! | reconnect, and be notified of it | [`guide::reconnecting`], [`Reconnect`], [`Retry`], [`Reconnecting`], [`GaveUp`], [`Ready::recovered`] |
 //! | continue a session in another process | [`Client::hand_over`], [`ClientBuilder::resume`], [`SessionTicket`] |
 //! | send credentials, fetch and renew them | [`guide::credentials`], [`ClientBuilder::auth`], [`auth_with`](ClientBuilder::auth_with), [`headers_with`](ClientBuilder::headers_with) |
 //! | read the log, count for Prometheus | [`guide::logging`], [`Client::stats`], [`Stats::prometheus`] |
 //! | see what goes over the wire, record it | [`guide::wire`], [`tap`], [`ClientBuilder::tap`] |
 //! | send large files | [`guide::uploads`] |
 //! | share one client among the requests of an actix-web server | [`guide::actix_web`] |
-//! | test my own code | [`guide::testing`] |
+//! | test your own code | [`guide::testing`] |
 //! | get the errors that a server 1.x or 2.x reports | [`ServerError`] |
 //! | know the limits of sizes, queues and times | [`ClientBuilder`](ClientBuilder#limits), the table "Bounds" of the README |
 //! | know why a connection or a namespace has ended | [`guide::troubleshooting`], [`Reason`], [`error`] |
@@ -100,7 +100,7 @@
 //! | come from another client | [`guide::moving`] |
 //! | keep the program running, end it | [`guide::shutdown`], [How long it runs](#how-long-it-runs), [`Client::shutdown`] |
 //!
-//! # What holds
+//! # Guarantees
 //!
 //! * **Order.** In each namespace, a subscriber gets messages in the order in which things happened.
 //!   Events emitted from one thread are sent in the order of the calls.
@@ -116,18 +116,18 @@
 //!
 //! # Logging
 //!
-//! The client logs through the crate [`log`](https://docs.rs/log). Lost data are warnings, and so is the first of several
+//! The client logs through the crate [`log`](https://docs.rs/log). Lost data is logged as a warning, and so is the first of several
 //! failures to connect, with its reason, the server's words, and the time of the next attempt. Each line begins with the
 //! [name](ClientBuilder::name) of the client (by default the `host:port` of the server) and the namespace if it is about
-//! one: `localhost:3000/shop: joined`. Credentials and session ids are never logged; arguments of events only by a
-//! [`Recording`](tap::Recording::dump) that is told to. [`guide::logging`] has the rest.
+//! one: `localhost:3000/shop: joined`. Credentials and session ids are never logged; arguments of events are logged only by a
+//! [`Recording`](tap::Recording::dump) with `dump`. [`guide::logging`] has the rest.
 //!
 //! # Which server?
 //!
 //! Any Socket.IO server since 1.0. The client detects the protocol revision of the server ([`Client::protocol`]);
 //! [`ClientBuilder::protocol`] insists on one. Servers 1.x and 2.x differ in
-//! a few ways: they join `/` by themselves, whether asked or not; they have no `auth` for `/`; and once `/`
-//! was left, it can be joined again only over a new connection, which [`Socket::connect`] makes.
+//! a few ways: they join `/` by themselves, without a request; they have no `auth` for `/`; and once `/`
+//! has been left, it can be joined again only over a new connection, which [`Socket::connect`] makes.
 //!
 //! A server that uses `socket.io-msgpack-parser` needs the cargo feature `msgpack` and
 //! [`.parser(Parser::Msgpack)`](ClientBuilder::parser). The client cannot detect the parser.
@@ -137,7 +137,7 @@
 //! The actors run on the arbiter on which the client is [started](ClientBuilder::start), or on
 //! [another](ClientBuilder::start_in). They need an actix system (`#[actix::main]` or
 //! `#[actix_web::main]`); a plain tokio runtime is not enough. `System::stop` ends them at once: if emitted
-//! events matter, call [`Client::shutdown`] before.
+//! events matter, call [`Client::shutdown`] first.
 //!
 //! In other programs, such as one with `#[tokio::main]`, start a system on a thread of its own
 //! ([`guide::plain_tokio`] has more):
@@ -166,7 +166,7 @@
 //! An actor that blocks its arbiter blocks everything else that runs there, including the heartbeat of a
 //! client. Give such actors, or the client, an [arbiter of their own](guide::actors#arbiters).
 //!
-//! A namespace that was joined once costs an idle actor until the client ends. A client has 4096 of them at most.
+//! A namespace that has been joined keeps an actor, even an idle one, until the client ends. A client can have 4096.
 //!
 //! # How long it runs
 //!

@@ -12,7 +12,7 @@ macro_rules! counts {
             $(pub(super) $name: Counter,)*
         }
 
-        /// What one direction of a [`Bridge`](super::Bridge) did with the events that it heard.
+        /// What one direction of a [`Bridge`](super::Bridge) did with the events that came to it.
         ///
         /// * `heard` = `filtered` + `echoes` + `refused` + `passed`, and at most one event that waits for
         ///   room at the moment.
@@ -37,9 +37,9 @@ counts!(
     heard,
     /// Events that the [`Route`](crate::Route) held back.
     filtered,
-    /// Events that had already crossed the bridge the other way, and were not taken back.
+    /// Events that had already crossed the bridge the other way, and were not passed back.
     echoes,
-    /// Events that the other side did not take. An event is refused when
+    /// Events that the other side did not accept. An event is refused when
     ///
     /// * the namespace there has ended, or is not joined and has
     ///   [`Offline::Fail`](crate::Offline::Fail);
@@ -51,7 +51,7 @@ counts!(
     ///
     /// A question that is refused gets no answer.
     refused,
-    /// Events that the other side took.
+    /// Events that the other side accepted.
     passed,
     /// Events of `passed` that were written to the connection, or answered by a middleware.
     written,
@@ -59,7 +59,7 @@ counts!(
     discarded,
     /// Events of `passed` that ask for an answer.
     asked,
-    /// Answers that were taken back.
+    /// Answers that were passed back to the server that asked.
     answered,
     /// Questions without an answer: it did not come in time; a connection was lost meanwhile; the
     /// event was discarded; or the side that asked had no room for the answer, or could not encode it.
@@ -73,7 +73,7 @@ impl Observer for Counts {
         match settled {
             WriteOutcome::Written => self.written.add(1),
             WriteOutcome::Discarded => self.discarded.add(1),
-            // It is settled later: the namespace may be joined again.
+            // The outcome is still open: the namespace may be joined again.
             WriteOutcome::Stranded => {}
         }
     }

@@ -1,4 +1,4 @@
-//! One direction of a bridge: it hears the events of one namespace and emits them in the other.
+//! One direction of a bridge: it receives the events of one namespace and emits them in the other.
 
 use std::{
     future::Future,
@@ -34,7 +34,7 @@ use crate::{
     runtime::{clock, task::Task},
 };
 
-/// Remembers an event when it is written, not when it is taken: it may wait for longer than echoes are
+/// Remembers an event when it is written, not when it is accepted: it may wait for longer than echoes are
 /// remembered.
 #[derive(Debug)]
 struct WhenWritten {
@@ -52,7 +52,7 @@ impl Observer for WhenWritten {
     }
 }
 
-/// From one namespace to the other.
+/// The way from one namespace to the other.
 #[derive(Debug)]
 pub(super) struct Direction {
     pub(super) from: Arc<NamespaceRef>,
@@ -62,26 +62,26 @@ pub(super) struct Direction {
     pub(super) timeout: Duration,
     pub(super) route: Route,
     pub(super) counts: Arc<Counts>,
-    /// Remembers what goes this way; with the route back, since only what that takes can be an echo.
+    /// Remembers what goes this way; with the route back, since only events that it passes can be echoes.
     pub(super) sent: Option<(Arc<Echoes>, Route)>,
     /// Remembers what went the other way.
     pub(super) received: Option<Arc<Echoes>>,
 }
 
-/// An event on its way, and the responder of the server that asked, if it is a question.
+/// An event on its way and, if it is a question, the responder to the server that asked.
 #[derive(Debug)]
 struct PendingEvent {
-    /// As it came out of the middleware of the other side.
+    /// The event as the middleware of the other side has left it.
     emit: Emit,
     asker: Option<Arc<dyn Respond>>,
-    /// Room for the answer. It is held while the event waits: giving it back would wake those who
+    /// Room for the answer. It is held while the event waits: giving it back would wake others that
     /// wait for such room.
     room: Option<AckPermit>,
 }
 
-/// What became of an event.
+/// The outcome of an event.
 enum Outcome {
-    /// It was taken, or refused for good.
+    /// It was accepted, or refused for good.
     Settled,
     /// It has to wait for room.
     Full(PendingEvent),
@@ -241,7 +241,7 @@ struct Asked {
 }
 
 impl Settle for Asked {
-    /// Takes the answer back.
+    /// Passes the answer back.
     fn settle(mut self: Box<Self>, outcome: Result<Payload, AckError>) {
         let (Ok(payload), Some(asker)) = (outcome, self.asker.as_ref()) else { return };
         match asker.answer(payload.to_reply()) {

@@ -1,7 +1,7 @@
 //! Recognises events that come back.
 //!
-//! A server that broadcasts an event sends it to the bridge, too. By then the event has been decoded
-//! and encoded again. So its meaning is remembered, not its text: numbers as JavaScript reads them,
+//! A server that broadcasts an event sends it to the bridge as well. By then the event has been decoded
+//! and encoded again. So the bridge remembers its meaning, not its text: numbers as JavaScript reads them,
 //! strings without escapes, the members of an object in any order.
 
 use std::{
@@ -16,7 +16,7 @@ use bytes::Bytes;
 use crate::payload::{Payload, Token, Tokens, unquoted};
 
 /// Down to this depth, the order of an object's members makes no difference. Below it the order counts:
-/// comparing that way takes no memory for each level, and a message may have as many levels as bytes.
+/// comparing in order takes no memory for each level, and a message may have as many levels as bytes.
 const DEEPEST: usize = 128;
 
 /// How much is remembered, and for how long.
@@ -30,7 +30,7 @@ pub(super) struct Span {
 #[derive(Debug)]
 pub(super) struct Echoes {
     span: Span,
-    /// Random, so that nobody outside can make two events with the same hash.
+    /// Random, so that no peer can construct two events with the same hash.
     keys: RandomState,
     memory: Mutex<Memory>,
 }
@@ -178,11 +178,11 @@ pub(super) struct Fingerprint(u64);
 /// The meaning of an event as a hash.
 struct Digest {
     whole: u64,
-    /// Without its last argument, if that is a string.
+    /// The hash without the last argument, if that is a string.
     unstamped: Option<u64>,
 }
 
-/// A value whose end has not been read.
+/// A value that has not been read to its end.
 enum Open<H> {
     Array(H),
     Object { sum: u64, key: Option<u64> },

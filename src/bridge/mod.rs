@@ -52,9 +52,9 @@
 //!
 //! # Loops
 //!
-//! A server that broadcasts an event sends it back to the bridge. The bridge does not take it back: each
-//! side remembers what it was sent, by default the last 16 384 events of the last ten seconds. An event
-//! with the same name and the same arguments as one of these is an echo. So is, within that time,
+//! A server that broadcasts an event sends it to the bridge as well. The bridge does not pass it back: each
+//! side remembers what was sent to it, by default the last 16 384 events of the last ten seconds. An event
+//! with the same name and the same arguments as one of these is an echo. Within that time, so is
 //! an event that the server happens to emit itself with exactly the same content. Where the two
 //! routes have no name in common there can be no echoes, and nothing is remembered.
 //!
@@ -90,7 +90,7 @@ use echo::{Echoes, Span};
 /// clients live, or until [`stop`](Self::stop).
 pub struct Bridge {
     sides: [Socket; 2],
-    /// The bridge's own, one in each namespace.
+    /// The subscriptions of the bridge, one in each namespace.
     subscriptions: [Subscription; 2],
     counts: [Arc<Counts>; 2],
 }
@@ -106,7 +106,7 @@ pub struct BridgeBuilder {
     span: Span,
 }
 
-/// A [`Bridge`] that cannot be.
+/// Why a [`Bridge`] cannot be started.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum BridgeError {

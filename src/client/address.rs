@@ -1,6 +1,6 @@
-//! The URL of a server: where it is, the default namespace, and the query of the request.
+//! The URL of a server: its address, the default namespace, and the query of the request.
 //!
-//! A URL that could lead to another server than its author meant is refused, even if a browser would
+//! A URL that could lead to a different server than its author meant is refused, even if a browser would
 //! repair it. An error names the part and the remedy. It never repeats the URL, which may have a secret
 //! in it.
 
@@ -65,9 +65,9 @@ impl Address {
     }
 }
 
-/// The path of the request, with a slash at its end or without, by the rule of the official client.
+/// The path of the request, with or without a trailing slash, by the rule of the official client.
 ///
-/// What is wrong is not repeated: a query that got into the wrong place may have a token in it.
+/// Errors do not quote it: a query in the wrong place may have a token in it.
 fn path_of_request(path: &str, slash: bool) -> Result<String, BuildError> {
     let bare = path.strip_suffix('/').unwrap_or(path);
     let whole = format!("{bare}{}", if slash || bare.is_empty() { "/" } else { "" });
@@ -87,8 +87,8 @@ fn refuse(error: &str) -> BuildError {
     BuildError::Url(error.to_owned())
 }
 
-/// The authority and the path as they are written, which is all that `url` would change: it takes
-/// out tabs and line breaks, turns backslashes round, adds slashes, and encodes and shortens paths.
+/// The authority and the path as they are written. `url` would change only these: it takes
+/// out tabs and line breaks, turns backslashes into slashes, adds slashes, and encodes and shortens paths.
 fn written(text: &str) -> Result<(&str, &str), &'static str> {
     if text.is_empty() {
         return Err("it is empty: write http://host:port");
@@ -160,8 +160,8 @@ fn check_host(host: &Host<&str>, authority: &str) -> Result<(), &'static str> {
 /// The name of a namespace with its leading slash, or an error.
 ///
 /// A comma ends a namespace on the wire. A question mark begins a query for servers 1.x and 2.x,
-/// which answer in the name of what stands before it; official clients never send one in a name,
-/// nor what begins a fragment, because they take the name from a URL.
+/// which answer in the name of the part before it. Official clients never send one in a name,
+/// nor a `#`, because they take the name from a URL.
 pub(crate) fn namespace_name(name: &str) -> Result<ByteString, NamespaceError> {
     let slash = if name.starts_with('/') { "" } else { "/" };
     let full = format!("{slash}{name}");
@@ -183,8 +183,8 @@ fn is_scheme(text: &str) -> bool {
 
 /// An unchecked URL without the parts that may be secret.
 ///
-/// Where an `@` comes behind a `?` or a `#`, nobody can tell a password with a `?` in it from a
-/// query with an `@` in it, so nothing is shown but the scheme.
+/// If an `@` comes after a `?` or a `#`, a password with a `?` in it cannot be told from a
+/// query with an `@` in it, so only the scheme is shown.
 pub(crate) fn shown_url(url: &str) -> String {
     let (scheme, rest) = match url.split_once("://") {
         Some((scheme, rest)) if is_scheme(scheme) => (format!("{scheme}://"), rest),

@@ -1,4 +1,4 @@
-//! Credentials as they were set, for a client or for one of its namespaces.
+//! Credentials as the application set them, for a client or for one of its namespaces.
 
 use std::fmt;
 
@@ -15,12 +15,12 @@ use crate::{
 #[derive(Clone)]
 pub(super) enum Auth {
     None,
-    /// Serialised, or why that failed.
+    /// The serialised value, or why serialising failed.
     Fixed(Result<Value, String>),
     Provided(AuthProvider),
 }
 
-/// Shows nothing of it.
+/// Shows nothing of the credentials.
 impl fmt::Debug for Auth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -49,7 +49,7 @@ impl Auth {
         }))
     }
 
-    /// What a namespace is made with, or why the credentials cannot be sent.
+    /// The credentials for a namespace, or why they cannot be sent.
     pub(super) fn build(self) -> Result<(Credentials, Option<AuthProvider>), String> {
         Ok(match self {
             Self::None => (Credentials::Fixed(None), None),

@@ -75,9 +75,9 @@ impl Socket {
     /// # }
     /// ```
     ///
-    /// If the time is over while the event still waits in the buffer, the event is removed from it, and the
-    /// server never gets it: [`AckError::NeverSent`] with [`EmitError::Expired`]. If the event was sent, it
-    /// is [`AckError::TimedOut`]: the server may have seen it.
+    /// If the time runs out while the event still waits in the buffer, the event is removed, and the
+    /// server never gets it: [`AckError::NeverSent`] with [`EmitError::Expired`]. If the event was sent, the
+    /// error is [`AckError::TimedOut`]: the server may have seen the event.
     ///
     /// A [table](crate::payload) shows which type reads which answer. For example, a `Vec` reads
     /// one argument that is an array, [`Args`](crate::Args) reads all arguments, and [`Payload`] is
@@ -136,9 +136,10 @@ impl Socket {
         self.emit(E::NAME, event)
     }
 
-    /// Emits a question of a type of your own and waits for its reply; see
+    /// Emits an event of a type of your own that asks for an answer, and waits for the answer; see
     /// [`contract`](crate::message::contract). It returns the same as
-    /// [`emit_with_ack`](Self::emit_with_ack).
+    /// [`emit_with_ack`](Self::emit_with_ack). (To receive events in a function:
+    /// [`Listen::call`](crate::Listen::call).)
     pub fn call<C>(&self, call: C) -> AckRequest<C::Reply>
     where
         C: Call + Serialize,

@@ -1,4 +1,4 @@
-//! A client or a namespace that cannot be had.
+//! Why there is no client, or no namespace.
 
 use std::fmt;
 
@@ -34,8 +34,8 @@ pub enum BuildError {
     /// The URL cannot be used. The text says why, and does not repeat it.
     #[error("unusable URL: {}", brief(.0))]
     Url(String),
-    /// A header's name or value is not allowed in HTTP, or the header is one that the websocket
-    /// handshake sets itself, or it is a `Host` or an `Origin` that is none or is set twice. Its value is not
+    /// A header's name or value is not allowed in HTTP; or the header is one that the websocket
+    /// handshake sets itself; or it is a `Host` or an `Origin` that is invalid or set twice. Its value is not
     /// repeated here.
     #[error("{}", RequestError::Header { name: name.clone(), error })]
     Header {
@@ -56,7 +56,7 @@ pub enum BuildError {
     Tls {
         /// The option's name, such as `add_ca_file`.
         option: &'static str,
-        /// What is wrong with it. It repeats no key.
+        /// What is wrong with it. No key is quoted.
         error: String,
     },
     /// The [proxy](crate::ClientBuilder::proxy) cannot be used. The text says why, and which variable
@@ -83,7 +83,7 @@ pub enum BuildError {
     NoArbiter,
 }
 
-/// `?` in `main` shows this, so variants that are not clear by their name have a sentence.
+/// `?` in `main` shows this, so a variant whose name is not clear has a sentence.
 impl fmt::Debug for BuildError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -182,7 +182,7 @@ pub enum StartError {
     },
 }
 
-/// What most often is wrong where the server refuses.
+/// The usual cause when the server refuses.
 fn advice(namespace: &str, error: &ReadyError) -> &'static str {
     match error {
         ReadyError::Ended(Reason::Refused(refusal))

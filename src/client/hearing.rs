@@ -1,4 +1,4 @@
-//! The ways to hear what comes to a namespace.
+//! The ways to receive what comes to a namespace.
 
 use actix::{Actor, Addr, Handler, Message, Recipient, dev::ToEnvelope};
 use serde::{Serialize, de::DeserializeOwned};
@@ -19,30 +19,30 @@ use crate::{
     },
 };
 
-/// # Hearing
+/// # Subscribing
 ///
-/// | to hear | |
+/// | to receive | call |
 /// |---|---|
-/// | what every client needs, in one actor | [`subscribe`](Self::subscribe) |
+/// | what most clients need, in one actor | [`subscribe`](Self::subscribe) |
 /// | one kind of message | [`subscribe_to`](Self::subscribe_to) |
 /// | events as a type of the application | [`on`](Self::on), and with their answers [`answer`](Self::answer) |
-/// | events by their names: in an actor, a function, a stream; or one of them | [`listen`](Self::listen) |
-/// | any kind of message in these ways | [`listen_to`](Self::listen_to) |
+/// | events by name, in an actor, a function or a stream; all of them, or just the next one | [`listen`](Self::listen) |
+/// | any kind of message, in the same ways | [`listen_to`](Self::listen_to) |
 impl Socket {
     /// Subscribes an actor to [`Ready`], [`Event`] and [`Disconnected`].
     ///
-    /// The messages go through the actor's mailbox, in the order in which they came about. When the
+    /// The messages go through the actor's mailbox, in the order in which things happened. When the
     /// mailbox is full, further messages wait, in order. When too many wait, the connection pauses,
     /// and the server has to hold back. If that lasts too long, the newest events are dropped for
-    /// this actor, and [`Lagged`](crate::Lagged) says so. [`Overflow`] has other ways. If you
+    /// this actor, and [`Lagged`](crate::Lagged) says so. [`Overflow`] has alternatives. If you
     /// expect bursts, [enlarge the mailbox](actix::Context::set_mailbox_capacity).
     ///
     /// A handler that returns a future counts as busy until the future is done. Return quickly, and
     /// spawn long work. Above all, do not await an answer of the server in a handler.
     ///
     /// If the namespace is joined already, `Ready` comes at once. Some servers send events before
-    /// it. `Disconnected` may come twice: when the namespace is lost, and when it turns out that it
-    /// stays so. For all other messages, such as the failure of the first attempt to join, use
+    /// it. `Disconnected` may come twice: when the namespace is lost, and again when the client gives
+    /// up on it. For all other messages, such as the failure of the first attempt to join, use
     /// [`subscribe_to`](Self::subscribe_to).
     ///
     /// Events that come before the first subscriber are kept for it, up to 1024 events or 1 MiB.
@@ -102,8 +102,8 @@ impl Socket {
     /// [`Upgraded`](crate::Upgraded), [`GaveUp`](crate::GaveUp), [`ServerError`](crate::ServerError), [`Lagged`](crate::Lagged),
     /// [`Undecodable`](crate::Undecodable) or [`Emitted`](crate::Emitted).
     ///
-    /// All calls of one actor make one subscription, with one order. So its `Lagged` tells of the
-    /// events that it missed itself.
+    /// All calls for one actor make one subscription, with one order. So its `Lagged` counts the
+    /// events that this actor missed.
     ///
     /// The handle that this returns stands for everything that the actor has subscribed to in this
     /// namespace: [`cancel`](Subscription::cancel) ends all of it. To end one kind of message by itself,
@@ -149,10 +149,10 @@ impl Socket {
         self.listen_to::<E>().actor(actor)
     }
 
-    /// Has an actor answer the server's questions of one name. The answer is what its handler
+    /// Lets an actor answer the server's questions of one name. The answer is what its handler
     /// returns: a value, a future or an error. See [`contract`](crate::message::contract).
     ///
-    /// An actor answers up to 64 questions at a time; further ones wait, with all messages behind
+    /// An actor answers up to 64 questions at a time; more of them wait, with all messages behind
     /// them. Events that do not ask for an answer are handled as well.
     ///
     /// If there is no answer, the server gets the error `{"error":"…"}`: if the actor stops or
@@ -184,7 +184,7 @@ impl Socket {
         Listen::new(self, filter.into())
     }
 
-    /// Selects any kind of message in the same way: every kind that can be [subscribed
+    /// Like [`listen`](Self::listen), for any kind of message: every kind that can be [subscribed
     /// to](Self::subscribe_to), and every event with a [type](NamedEvent) of your own.
     ///
     /// ```
@@ -205,14 +205,14 @@ impl Socket {
     /// ```
     ///
     /// [`Lagged`](crate::Lagged) has a special meaning here. A function, a stream or a call with
-    /// `once` gets the losses of other subscribers in the namespace that were not told themselves:
-    /// actors that have not subscribed to it, functions and streams.
+    /// `once` gets the losses of the other subscribers in the namespace that do not get a `Lagged`
+    /// themselves: functions, streams, and actors that have not subscribed to it.
     pub fn listen_to<M: Listenable>(&self) -> Listen<M> {
         Listen::new(self, M::filter())
     }
 
-    /// Returns another handle to the same namespace, whose subscriptions handle too many events by
-    /// `overflow`, from the first event on.
+    /// Returns another handle to the same namespace. Its subscriptions use `overflow`, from the
+    /// first event on, when events come faster than they are handled.
     ///
     /// An actor has one subscription to a namespace: the last call that sets an [`Overflow`]
     /// counts, here or with [`Listen::overflow`]. Calls that set none change nothing.
@@ -229,7 +229,7 @@ impl Socket {
         Self { overflow: Some(overflow), ..self.clone() }
     }
 
-    /// Has events go to something that is no actor.
+    /// Sends events to something that is not an actor.
     pub(crate) fn attach(
         &self,
         listener: impl Listener + 'static,

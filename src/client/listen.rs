@@ -1,4 +1,4 @@
-//! Hearing by a filter or a kind, with properties: what [`Socket::listen`] begins.
+//! Subscriptions by a filter or a kind of message, with properties: what [`Socket::listen`] begins.
 
 use std::{fmt, marker::PhantomData, sync::Arc};
 
@@ -26,13 +26,13 @@ use crate::{
 ///
 /// | property | |
 /// |---|---|
-/// | [`once`](Self::once) | one message, and no more |
+/// | [`once`](Self::once) | ends after one message |
 /// | [`overflow`](Self::overflow) | what to do when events come too fast |
 ///
 /// | end | gets the messages |
 /// |---|---|
-/// | [`actor`](Self::actor) | in its mailbox, in one order with all else that it hears of the namespace |
-/// | [`call`](Self::call) | by a call, on the arbiter of the client |
+/// | [`actor`](Self::actor) | in its mailbox, in order with its other messages of the namespace |
+/// | [`call`](Self::call) | as the argument of a function, on the arbiter of the client |
 /// | [`stream`](Self::stream) | when it is polled, on any thread |
 ///
 /// ```
@@ -84,7 +84,7 @@ impl<M: Listenable> Listen<M> {
     /// kept. An event that does not fit the type counts as well.
     ///
     /// This makes a subscription of its own. An actor that has another one gets the message from
-    /// both, and the order between the two is not kept. It never misses a message.
+    /// both, and the order between the two is not kept. The message is never missed.
     pub fn once(mut self) -> Self {
         self.is_once = true;
         self
@@ -114,8 +114,8 @@ impl<M: Listenable> Listen<M> {
     }
 
     /// Calls a function with each message. It runs on the arbiter of the client and must not block
-    /// it, or heartbeats are missed: move long work to another arbiter. A function that panics is
-    /// removed, and the log names it.
+    /// it, or heartbeats are missed: move long work to another arbiter. If the function panics, it is
+    /// removed, and the log names it. (To emit an event and wait for its answer: [`Socket::call`].)
     ///
     /// ```
     /// # fn example(socket: &actix_socketio::Socket) {
@@ -155,14 +155,14 @@ impl<M: Listenable> Listen<M> {
         messages
     }
 
-    /// A listener of an actor gets the messages.
+    /// The messages go to a listener of an actor.
     pub(super) fn owned(self, owner: Owner, listener: impl Listener<M> + 'static) -> Subscription {
         let number = SubscriptionId::next();
         let owner = if self.is_once { owner.apart(number) } else { owner };
         self.begin(number, owner, listener)
     }
 
-    /// A listener that belongs to no actor gets the messages.
+    /// The messages go to a listener without an actor.
     pub(super) fn alone(self, listener: impl Listener<M> + 'static) -> Subscription {
         let number = SubscriptionId::next();
         self.begin(number, Owner::alone(number), listener)

@@ -1,4 +1,4 @@
-//! What the application holds: the handle of one connection, of a namespace, of a subscription.
+//! The handles of the application: of a connection, of a namespace, of a subscription.
 
 mod address;
 pub(crate) mod builder;
@@ -80,19 +80,19 @@ struct Inner {
 
 struct Namespaces {
     by_name: HashMap<ByteString, Known>,
-    /// For namespaces that are not joined yet.
+    /// Tickets for namespaces that have not been created yet.
     tickets: HashMap<String, SessionTicket>,
     closed: bool,
 }
 
 impl Namespaces {
-    /// Whether there may be one more.
+    /// Checks that there is room for one more namespace.
     fn admit(&self) -> Result<(), NamespaceError> {
         if self.by_name.len() < MAX_NAMESPACES { Ok(()) } else { Err(NamespaceError::TooMany) }
     }
 }
 
-/// A namespace that there is, and what its handles begin with.
+/// An existing namespace, and the defaults of its handles.
 struct Known {
     namespace_ref: Arc<NamespaceRef>,
     defaults: Defaults,
@@ -239,7 +239,7 @@ impl Client {
     }
 }
 
-/// What became of emitted events, counted from the call to shut down.
+/// The outcome of emitted events, counted from the call to shut down. [`Stats`] explains the words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ShutdownReport {
@@ -270,7 +270,7 @@ impl Inner {
         self.namespaces.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// One that there is already, or that is joined from now on.
+    /// A handle to the namespace. Begins to join it if it does not exist yet.
     fn of(&self, name: ByteString, lifeline: &Arc<Lifeline>) -> Result<Socket, NamespaceError> {
         let mut namespaces = self.open_namespaces()?;
         if let Some(Known { namespace_ref, defaults }) = namespaces.by_name.get(&name) {
@@ -280,7 +280,7 @@ impl Inner {
         Ok(self.start(&mut namespaces, name, &self.settings, self.defaults, lifeline))
     }
 
-    /// One that there is not yet.
+    /// A new namespace; an error if it exists already.
     fn join(
         &self,
         name: ByteString,
@@ -296,7 +296,7 @@ impl Inner {
         Ok(self.start(&mut namespaces, name, settings, defaults, lifeline))
     }
 
-    /// Those of a client that has not been shut down.
+    /// The namespaces, or an error if the client has been shut down.
     fn open_namespaces(&self) -> Result<MutexGuard<'_, Namespaces>, NamespaceError> {
         let namespaces = self.namespaces();
         if namespaces.closed {
@@ -326,7 +326,7 @@ impl Inner {
         Socket::new(namespace_ref, Arc::clone(lifeline), defaults)
     }
 
-    /// What waits to be sent, and how many events never were.
+    /// What waits to be sent, and how many events were discarded.
     fn outgoing(&self) -> (Load, u64) {
         let namespaces = self.namespaces();
         let quotas = namespaces.by_name.values().map(|known| &known.namespace_ref.send_quota);
@@ -336,7 +336,7 @@ impl Inner {
         })
     }
 
-    /// From here on, there are no new namespaces. Gives those that there are.
+    /// Refuses new namespaces from here on, and returns the existing ones.
     fn close(&self) -> Vec<Arc<NamespaceRef>> {
         let mut namespaces = self.namespaces();
         namespaces.closed = true;

@@ -20,7 +20,7 @@ use crate::{
 
 /// The options of one namespace, set before it is joined; see [`Client::namespace`].
 ///
-/// The defaults are those of the [`ClientBuilder`](crate::ClientBuilder). Options hold from the
+/// The defaults are those of the [`ClientBuilder`](crate::ClientBuilder). Options apply from the
 /// first moment: the first request to join has these credentials, and the first event of the server
 /// passes this middleware.
 ///
@@ -47,7 +47,7 @@ use crate::{
 pub struct NamespaceBuilder {
     client: Client,
     namespace: String,
-    /// If not that of the client.
+    /// `None`: that of the client.
     auth: Option<Auth>,
     settings: Settings,
     defaults: Defaults,
@@ -96,7 +96,7 @@ impl NamespaceBuilder {
         self
     }
 
-    /// Sends this namespace no credentials, although the client has some.
+    /// Sends no credentials to this namespace, even if the client has some.
     pub fn without_auth(mut self) -> Self {
         self.auth = Some(Auth::None);
         self
@@ -124,14 +124,14 @@ impl NamespaceBuilder {
         self
     }
 
-    /// How long an answer may take, where the call does not say; more than zero. See
+    /// How long an answer may take, unless the call sets a time; more than zero. See
     /// [`ClientBuilder::ack_timeout`](crate::ClientBuilder::ack_timeout).
     pub fn ack_timeout(mut self, timeout: Duration) -> Self {
         self.defaults.ack_timeout = timeout;
         self
     }
 
-    /// How often an event that asks for an answer is sent again, where the call does not say; see
+    /// How often an event that asks for an answer is sent again, unless the call sets a number; see
     /// [`ClientBuilder::retries`](crate::ClientBuilder::retries).
     pub fn retries(mut self, retries: u32) -> Self {
         self.defaults.retries = retries;
@@ -142,10 +142,11 @@ impl NamespaceBuilder {
     ///
     /// # Errors
     ///
-    /// [`NamespaceError::Exists`] if the client has this namespace already, also if it was left or
-    /// refused: [`Client::of`] gives it as it is. The default namespace exists from the start; what it
-    /// needs is set in the [`ClientBuilder`](crate::ClientBuilder). Else the name cannot be one, the
-    /// credentials are not an object, an option is out of its range, or the client has been shut down.
+    /// [`NamespaceError::Exists`] if the client has this namespace already, even if it was left or
+    /// refused: [`Client::of`] gives it as it is. The default namespace exists from the start; its
+    /// options are set in the [`ClientBuilder`](crate::ClientBuilder). Other errors: the name is not
+    /// allowed, the credentials are not an object, an option is out of its range, or the client has
+    /// been shut down.
     pub fn join(self) -> Result<Socket, NamespaceError> {
         let Self { client, namespace, auth, mut settings, defaults } = self;
         let name = namespace_name(&namespace)?;

@@ -101,7 +101,7 @@ pub struct AckRequest<R> {
 
 impl<R> AckRequest<R> {
     /// How long to wait for the answer. The time counts from the emit, even if the namespace is not
-    /// joined. With [retries](Self::retries), it is the time for each try, and counts from when
+    /// joined. With [retries](Self::retries), it is the time for each try, counted from when
     /// that is sent.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
@@ -179,7 +179,7 @@ pub struct Ack<R> {
 enum Outcome {
     Pending {
         answer: oneshot::Receiver<Result<Payload, AckError>>,
-        /// A caller that waits for an answer keeps the connection alive.
+        /// Keeps the connection alive while the caller waits for an answer.
         _lifeline: Arc<Lifeline>,
     },
     NeverSent(Option<EmitError>),
@@ -210,7 +210,7 @@ impl<R: Reply> Future for Ack<R> {
 pub struct ReadyRequest {
     namespace_ref: Arc<NamespaceRef>,
     timeout: Duration,
-    /// Once the namespace was asked.
+    /// `Some` after the first poll, which asks the namespace.
     outcome: Option<oneshot::Receiver<Result<Ready, ReadyError>>>,
 }
 

@@ -29,11 +29,11 @@ pub struct Socket {
     pub(super) namespace_ref: Arc<NamespaceRef>,
     pub(super) lifeline: Arc<Lifeline>,
     pub(super) defaults: Defaults,
-    /// Of its subscriptions, if it is another one than that of the namespace.
+    /// For subscriptions of this handle; `None`: that of the namespace.
     pub(super) overflow: Option<Overflow>,
 }
 
-/// What holds where the call does not say.
+/// The defaults for calls that set no options of their own.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Defaults {
     pub(crate) ack_timeout: Duration,
@@ -158,7 +158,7 @@ impl Socket {
         self.ask_namespace(Command::GiveTicket).await
     }
 
-    /// Asks the actor. If it is gone, so is what it had.
+    /// Asks the actor. If it has stopped, what it had is gone, too.
     async fn ask_namespace<T: Default>(
         &self,
         command: impl FnOnce(Teller<T>) -> Command,

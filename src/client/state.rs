@@ -1,4 +1,4 @@
-//! How a namespace is.
+//! The state of a namespace.
 
 use crate::proto::reason::Reason;
 

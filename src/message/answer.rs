@@ -10,7 +10,7 @@ use crate::{display::Name, payload::Payload};
 pub(crate) trait Respond: fmt::Debug + Send + Sync {
     fn answer(&self, payload: Payload) -> Result<(), AnswerError>;
 
-    /// The namespace that asks.
+    /// The namespace in which the event came.
     fn name(&self) -> &Name;
 }
 

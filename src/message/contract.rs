@@ -142,7 +142,7 @@ pub trait Answer<R> {
     ///
     /// # Errors
     ///
-    /// That is what the handler has returned.
+    /// The handler has returned just that.
     fn into_reply(self) -> Result<R, String>;
 }
 
@@ -158,7 +158,7 @@ impl<R, E: fmt::Display> Answer<R> for Result<R, E> {
     }
 }
 
-/// The answer that stands for an error.
+/// The answer that is sent in place of an error.
 #[derive(Serialize)]
 pub(crate) struct Failed {
     pub(crate) error: String,

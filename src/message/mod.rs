@@ -98,9 +98,9 @@ impl fmt::Debug for Ready {
 pub struct Event {
     pub(crate) namespace: ByteString,
     pub(crate) payload: Payload,
-    /// If the server asked.
+    /// `None` if the server did not ask for an answer.
     pub(crate) answer: Option<Arc<dyn Respond>>,
-    /// It has an offset.
+    /// Whether it has an offset.
     pub(crate) is_recoverable: bool,
 }
 
@@ -110,7 +110,7 @@ impl Event {
         &self.namespace
     }
 
-    /// The namespace, for logs, and its connection as far as the event knows that.
+    /// The namespace and, if known, its connection, for logs.
     pub(crate) fn whose(&self) -> Name {
         self.answer.as_ref().map_or_else(
             || Name { client: ByteString::new(), namespace: self.namespace.clone() },
@@ -139,10 +139,10 @@ impl Event {
     /// argument, which the server itself adds. Events that ask for an answer have none, nor have volatile
     /// ones, nor one that got [other arguments](Self::with_args) from a middleware.
     ///
-    /// Who stores events stores this with them. A [`SessionTicket`](crate::SessionTicket)
-    /// [with this offset](crate::SessionTicket::with_offset) continues the session behind the last event
-    /// that was stored, where the ticket of [`Socket::session_ticket`](crate::Socket::session_ticket) continues
-    /// behind the last one that came.
+    /// An application that stores events should store the offset with them. A
+    /// [`SessionTicket`](crate::SessionTicket) [with this offset](crate::SessionTicket::with_offset)
+    /// continues the session after the last event that was stored; the ticket of
+    /// [`Socket::session_ticket`](crate::Socket::session_ticket) continues after the last one that came.
     ///
     /// A volatile event of such a session whose own last argument is a string without spaces, of at most
     /// 128 bytes, cannot be told from one with an offset.
@@ -225,11 +225,11 @@ impl Event {
     }
 
     /// The same event, to be emitted elsewhere. Its name, JSON and attachments are passed on as
-    /// they came, without copying or decoding. So it may have values that no Rust type takes, such
-    /// as numbers of any length. (With [msgpack](crate::Parser), it is the JSON that was made of
+    /// they came, without copying or decoding. So it may have values that no Rust type can hold, such
+    /// as numbers of any length. (With [msgpack](crate::Parser), it is the JSON that was made from
     /// the message.)
     ///
-    /// This example passes questions on to another connection, and the answers back:
+    /// This example forwards questions to another connection, and returns the answers:
     ///
     /// ```
     /// use actix_socketio::{Event, Payload, Socket};
@@ -275,7 +275,7 @@ impl fmt::Debug for Event {
 
 /// An event of this client was handed to the connection.
 ///
-/// It comes for each emitted event of the namespace, no matter who emitted it, in the order of
+/// It comes for each emitted event of the namespace, whichever handle emitted it, in the order of
 /// sending. It comes again for an event that is sent again, by
 /// [retries](crate::AckRequest::retries) or because the connection was lost before it was written.
 /// For slow subscribers it counts as an event, but it never holds the connection back: at most 1024
@@ -344,9 +344,9 @@ impl Emitted {
 
 /// The namespace was joined and is not joined any more.
 ///
-/// If the client then tries to join again without success, [`ConnectError`] tells the end. A
-/// subscriber that has not subscribed to `ConnectError` gets `Disconnected` a second time, with the
-/// final reason.
+/// If the client then tries to join again and finally fails, [`ConnectError`] follows. A
+/// subscriber that has not subscribed to `ConnectError` gets `Disconnected` a second time instead,
+/// with the final reason.
 #[derive(Debug, Clone, PartialEq, Eq, Message)]
 #[rtype(result = "()")]
 pub struct Disconnected {
@@ -380,7 +380,7 @@ impl Disconnected {
 ///
 /// If none follows because the attempts are used up, [`GaveUp`] comes after it.
 ///
-/// To hear of each failure, subscribe to both. To know whether it is over, look at
+/// To be told of each failure, subscribe to both. Whether the client is still trying is in
 /// [`Socket::state`](crate::Socket::state) when this comes.
 #[derive(Debug, Clone, PartialEq, Eq, Message)]
 #[rtype(result = "()")]
@@ -401,24 +401,24 @@ impl ConnectError {
     }
 }
 
-/// Messages were discarded because this subscriber was too slow.
+/// Messages were dropped because this subscriber was too slow.
 ///
 /// A slow subscriber first holds the connection back, and with it the server. But then the server's
 /// pings wait as well, and the server does not wait for pongs for ever. So the client reads on:
 /// after half of the ping timeout if the subscriber gets nothing done, and after three quarters if
-/// it is slow. The subscriber keeps the events that wait for it, and misses those that come until
-/// it has worked off its mailbox. This message comes in the place of the missed events. A slow
-/// subscriber that works off its mailbox in time for each ping misses nothing.
+/// it is slow. The subscriber keeps the events that wait for it, and misses those that come before
+/// it has emptied its mailbox. This message comes in the place of the missed events. A slow
+/// subscriber that empties its mailbox in time for each ping misses nothing.
 ///
 /// A burst is missed in part if it exceeds the [window](crate::ClientBuilder::receive_window) and
 /// the subscriber takes longer than that for the rest. If you expect bursts, make the window as
-/// large as one. [`Overflow`](crate::Overflow) has other ways to handle a slow subscriber.
+/// large as the largest. [`Overflow`](crate::Overflow) has other ways to handle a slow subscriber.
 ///
 /// All this applies to events. Of other messages, the 64 newest are kept.
 ///
-/// An actor that subscribes to this hears of its own losses. A function or a stream that [listens
-/// to it](crate::Socket::listen_to) hears of the losses of all subscribers that are not told
-/// themselves: streams, functions, and actors without this message.
+/// An actor that subscribes to this gets its own losses. A function or a stream that [listens
+/// to it](crate::Socket::listen_to) gets the losses of all subscribers that do not get this message
+/// themselves: streams, functions, and actors that have not subscribed to it.
 #[derive(Debug, Clone, PartialEq, Eq, Message)]
 #[rtype(result = "()")]
 pub struct Lagged {
@@ -550,7 +550,7 @@ impl ServerError {
 /// The connection, which began with HTTP long-polling, is a websocket now; see
 /// [`ClientBuilder::transports`](crate::ClientBuilder::transports).
 ///
-/// Nothing is lost or reordered by that. Each namespace of the client that has subscribers for it tells of it.
+/// Nothing is lost or reordered by that. The message comes in each namespace of the client that has subscribers for it.
 #[derive(Debug, Clone, PartialEq, Eq, Message)]
 #[rtype(result = "()")]
 pub struct Upgraded {
@@ -559,7 +559,7 @@ pub struct Upgraded {
 }
 
 impl Upgraded {
-    /// The namespace that tells of it.
+    /// The namespace.
     pub fn namespace(&self) -> &str {
         &self.namespace
     }
@@ -573,7 +573,7 @@ impl Upgraded {
 /// All attempts to connect, or to join, that [`Reconnect`](crate::Reconnect) allows were made
 /// without success.
 ///
-/// It follows the [`Disconnected`] or [`ConnectError`] that says why.
+/// It comes after the [`Disconnected`] or [`ConnectError`] that says why.
 #[derive(Debug, Clone, PartialEq, Eq, Message)]
 #[rtype(result = "()")]
 pub struct GaveUp {

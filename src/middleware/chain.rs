@@ -125,7 +125,7 @@ fn said(panicked: &Panicked) -> String {
     format!("a middleware {panicked}")
 }
 
-/// From one to the next. `about` is the namespace and the event's name.
+/// From one middleware to the next. `about` is the namespace and the event's name.
 fn pass<'a, T>(
     mut list: impl Iterator<Item = &'a Arc<One>>,
     about: (&Name, &str),

@@ -189,7 +189,7 @@ pub fn outgoing(
     Outgoing(function)
 }
 
-/// Which way an event goes.
+/// The direction of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Direction {
     In,

@@ -16,15 +16,15 @@ use crate::{message::Event, proto::emit::Emit, runtime::clock};
 #[derive(Debug)]
 pub struct RateLimit {
     direction: Direction,
-    /// From one event to the next, at the full rate. `None` if there is to be none.
+    /// The time between two events at the full rate. `None` if no event may pass.
     distance: Option<Duration>,
-    /// How far ahead of that events may come.
+    /// How far ahead of the full rate events may come: the size of a burst.
     burst: Duration,
-    /// When the next one would come at the full rate, if that is not over.
+    /// When the next event is due at the full rate, unless that is in the past.
     next: Mutex<Option<Instant>>,
 }
 
-/// A time that can be added to any.
+/// A duration that can be added to any other.
 const FOREVER: Duration = Duration::from_secs(1 << 32);
 
 impl RateLimit {

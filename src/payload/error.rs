@@ -38,10 +38,10 @@ impl fmt::Display for DecodeError {
 
 impl Error for DecodeError {}
 
-/// How the text of an error begins where the application's own code has panicked.
+/// How the text of an error begins if the application's own code has panicked.
 const PANICKED: &str = "reading it";
 
-/// What this crate says itself of arguments. It quotes nothing.
+/// An error of this crate, not of serde. It quotes nothing.
 const OWN: [&str; 5] = [
     "there are no arguments",
     "there are fewer arguments than that",

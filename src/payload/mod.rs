@@ -80,18 +80,18 @@ pub(crate) use tokens::{Token, Tokens, read, unquoted};
 /// The arguments of an event or of an answer. Cheap to clone.
 #[derive(Clone)]
 pub struct Payload {
-    /// It goes through many hands.
+    /// Behind one pointer, since payloads are moved often.
     inner: Arc<Inner>,
 }
 
 struct Inner {
-    /// A JSON array: the arguments, behind the event's name if there is one.
+    /// A JSON array: the event's name, if there is one, and the arguments.
     json: Text,
     name: Name,
     /// Where the first argument starts in `json`; at the closing bracket if there is none.
     arguments: usize,
     attachments: Vec<Bytes>,
-    /// The bytes of all of this.
+    /// What all of this holds in memory, in bytes.
     held: usize,
 }
 
@@ -105,7 +105,7 @@ pub(crate) enum Name {
 }
 
 impl Name {
-    /// That of an event whose text begins with it, without spaces.
+    /// The name of an event whose text begins with it, without spaces.
     fn first_in(json: &str, name: &str) -> Self {
         let place = 2..name.len().saturating_add(2);
         if json.get(place.clone()) == Some(name) {
@@ -143,14 +143,14 @@ impl Payload {
         Self { inner: Arc::new(Inner { json, name, arguments, attachments, held }) }
     }
 
-    /// The arguments in a type of the application, by the rules at the [top](self).
+    /// Decodes the arguments into a type of the application, by the rules at the [top](self).
     ///
     /// Arguments beyond those that the type asks for are ignored, as a JavaScript function ignores
     /// them; ones that are missing are `None` where the type says `Option`.
     ///
-    /// An attachment can be had as [`Bytes`], as a `Vec<u8>` by way of `serde_bytes`, or as
-    /// whatever else asks serde for bytes, or in a [`Value`](crate::Value). Another type that takes
-    /// anything, such as [`serde_json::Value`], sees the place that an attachment has in the text:
+    /// An attachment can be decoded into [`Bytes`], into a `Vec<u8>` with `serde_bytes`, into
+    /// any other type that asks serde for bytes, or into a [`Value`](crate::Value). Another type that takes
+    /// anything, such as [`serde_json::Value`], gets the placeholder of the attachment:
     /// `{"_placeholder":true,"num":N}`, for [`attachments`](Self::attachments)`()[N]`.
     ///
     /// # Errors
@@ -179,13 +179,13 @@ impl Payload {
         &self.inner.attachments
     }
 
-    /// Length of the text and of all attachments, in bytes.
+    /// The length of the text and of all attachments, in bytes.
     pub fn size(&self) -> usize {
         let text = self.json().len();
         self.attachments().iter().fold(text, |sum, bytes| sum.saturating_add(bytes.len()))
     }
 
-    /// What it holds, in bytes: also where that is not what it says.
+    /// What it holds in memory, in bytes, which may be more than its [size](Self::size).
     ///
     /// The text and the attachments are no small parts of larger allocations: each message is read into
     /// memory of its own, and a part that would keep much beside it is copied.
@@ -193,7 +193,7 @@ impl Payload {
         self.inner.held
     }
 
-    /// A copy that has its own memory.
+    /// A copy with memory of its own.
     ///
     /// A payload shares the memory of its message, and each attachment that of the websocket message
     /// that it came in. That is little more than itself in JSON; in msgpack, one of several attachments
@@ -205,7 +205,7 @@ impl Payload {
         self.with(json, self.inner.arguments, attachments.collect())
     }
 
-    /// Another text, with the same name in the same place.
+    /// The same payload with another text, in which the name has the same place.
     fn with(&self, json: String, arguments: usize, attachments: Vec<Bytes>) -> Self {
         let name = match &self.inner.name {
             Name::At(place) => Name::At(place.clone()),
@@ -214,7 +214,7 @@ impl Payload {
         Self::event(json, name, arguments, attachments)
     }
 
-    /// The name of the event; empty if this is an answer.
+    /// The name of the event; empty for an answer.
     pub(crate) fn name(&self) -> &str {
         match &self.inner.name {
             Name::At(place) => self.inner.json.part(place).unwrap_or_default(),
@@ -222,7 +222,7 @@ impl Payload {
         }
     }
 
-    /// The whole array: the name of an event, if it is one, and the arguments.
+    /// The whole array: for an event, its name; and the arguments.
     pub(crate) fn json(&self) -> &str {
         &self.inner.json
     }
@@ -238,7 +238,7 @@ impl Payload {
         !self.attachments().is_empty() && placeholder::has_escaped(self.json())
     }
 
-    /// The same with one more argument, in JSON.
+    /// The same payload with one more argument, in JSON.
     pub(crate) fn with_argument(&self, json: &str) -> Self {
         let before = self.json();
         let all = before.strip_suffix(']').unwrap_or(before);
@@ -264,7 +264,7 @@ impl Payload {
         Self::event(json, name, arguments, self.attachments().to_vec())
     }
 
-    /// The same as an answer, which has no name before its arguments.
+    /// The same arguments as an answer, which has no name before them.
     pub(crate) fn to_reply(&self) -> Self {
         if self.is_named() {
             return Self::answer(self.to_json(), self.attachments().to_vec());
@@ -278,21 +278,21 @@ impl Payload {
     }
 }
 
-/// An event of this text, which begins with `["e"`.
+/// An event with this text, which begins with `["e"`.
 #[cfg(test)]
 pub(crate) fn event_e(json: &str, attachments: Vec<Bytes>) -> Payload {
     let arguments = if json == r#"["e"]"# { 4 } else { 5 };
     Payload::event(json, Name::first_in(json, "e"), arguments, attachments)
 }
 
-/// What the answer to an emit can be had as: any type that serde decodes, or a [`Payload`], which is
-/// the answer as it came.
+/// What the answer to an emit can be read as: any type that serde can decode, or a [`Payload`], which
+/// is the answer as it came.
 pub trait Reply: Sized {
     /// Decodes an answer.
     ///
     /// # Errors
     ///
-    /// It has another shape.
+    /// The answer has another shape.
     fn from_payload(payload: Payload) -> Result<Self, DecodeError>;
 }
 
@@ -319,7 +319,7 @@ impl PartialEq for Payload {
 
 impl Eq for Payload {}
 
-/// Shows the size only: what an application sends and receives is not for the logs.
+/// Shows the size only: the data of an application does not belong in logs.
 impl fmt::Debug for Payload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Payload")

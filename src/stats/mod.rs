@@ -1,7 +1,7 @@
 //! Counters.
 //!
-//! The core counts in plain numbers. The actors add these to the shared counters once each time they wake, so
-//! that no event costs an atomic operation of its own.
+//! The core counts in plain integers. The actors add these to the shared counters once each time they wake, so
+//! that single events cost no atomic operation.
 
 pub(crate) mod prometheus;
 
@@ -47,8 +47,8 @@ macro_rules! counters {
         /// | | events that the route held back | `BridgeCounts` |
         /// | missed | events of the server that a subscriber did not get, once for each subscriber | `Stats`; `BridgeCounts`, for the bridge as a subscriber |
         /// | unknown | events that were sent, but not answered as they asked | `Stats`, `ShutdownReport` |
-        /// | unanswered | events that asked for an answer and got none, sent or not | `BridgeCounts` |
-        /// | in doubt | plain events that were written right before the connection was lost | `Stats` |
+        /// | unanswered | events that asked for an answer and got none, whether they were sent or not | `BridgeCounts` |
+        /// | in doubt | events without an acknowledgement that were written right before the connection was lost | `Stats` |
         #[derive(Debug, Clone, PartialEq, Eq)]
         #[non_exhaustive]
         pub struct Stats {
@@ -111,7 +111,7 @@ counters!(
     acked,
     /// Emits that were sent but not answered: it is not known whether the server saw them.
     unknown,
-    /// Plain emits that were written to a connection and not known to be read by the server when that
+    /// Emits without an acknowledgement that were written to a connection, but not known to be read by the server when that
     /// connection was lost: an upper bound of the events lost. While events are emitted, the server is pinged
     /// about once a second, and its pongs tell how far it has read.
     in_doubt,
@@ -124,8 +124,8 @@ counters!(
     filtered_out,
     /// Answers that came too late, or a second time.
     late_answers,
-    /// Further tries to send events with [retries](crate::AckRequest::retries). A try that comes while the one before
-    /// still waits to be written takes its place, so this may be more than what the server gets again.
+    /// Repeated tries to send events with [retries](crate::AckRequest::retries). A try that is made while the one before
+    /// still waits to be written takes its place, so the server may get fewer repeats than this.
     resent,
     /// Emitted events that a [later one](crate::Emit::latest) has replaced.
     replaced,

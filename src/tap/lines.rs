@@ -1,4 +1,4 @@
-//! Records as lines of a file, and back.
+//! Writes records as lines of a file, and reads them back.
 
 use std::{
     io::{self, BufRead, Write},
@@ -45,7 +45,7 @@ fn write(writer: &mut impl Write, record: &Record) -> io::Result<()> {
 ///
 /// # Errors
 ///
-/// Each record can be an error: the line cannot be read, or is no record.
+/// An item is an error if the line cannot be read, or is not a record.
 pub fn read(lines: impl BufRead) -> impl Iterator<Item = io::Result<Record>> {
     lines.lines().filter(|line| !line.as_ref().is_ok_and(|line| line.trim().is_empty())).map(
         |line| {

@@ -1,7 +1,7 @@
-//! Seeing what goes over the wire.
+//! Records of what goes over the wire.
 //!
 //! A [`Tap`] is a function that gets a [`Record`] of each message of a connection, in both directions, and of each
-//! change: dialling, the handshake, an upgrade, a loss with its reason, the next attempt. It changes nothing.
+//! change: dialling, the handshake, an upgrade, a loss with its reason, the next attempt. It only observes.
 //! [`guide::wire`](crate::guide::wire) shows how it is used.
 //!
 //! * [`Recording`] keeps the last records in memory, and can log them when something goes wrong.
@@ -9,8 +9,8 @@
 //! * The example `inspector` shows them in a browser.
 //!
 //! **Secrets.** Credentials, headers, queries and the ids of sessions are in no record: requests to join, the
-//! consent of the server, and messages that cannot be read have no text. A refusal has that of the server. The arguments of events are in the text, up to
-//! its [limit](Tap::text), whatever they are.
+//! consent of the server, and messages that cannot be read have no text. The text of a refusal is what the server
+//! says. The arguments of events are in the text, up to its [limit](Tap::text), whatever they are.
 //!
 //! A client without a tap pays nothing for it; one with a tap pays for the record, some microseconds for each message.
 
@@ -32,7 +32,7 @@ pub use self::{
 };
 use crate::guard::Kept;
 
-/// The longest text of a record, unless the application says otherwise, in bytes.
+/// The longest text of a record by default, in bytes.
 const TEXT: usize = 400;
 
 type Look = Box<dyn Fn(&Record) + Send + Sync>;
@@ -62,7 +62,7 @@ impl Tap {
 
     /// A tap that writes each record to `writer`, as one line of JSON that [`read`] reads back.
     ///
-    /// It is written on the arbiter of the client, so give a writer that does not block for long: a
+    /// Writing happens on the arbiter of the client, so give a writer that does not block for long: a
     /// [`BufWriter`](std::io::BufWriter) around a file, or one that hands the lines to a thread. It is flushed at
     /// each change of the connection. After an error, nothing more is written, and the log says so.
     ///

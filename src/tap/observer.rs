@@ -1,6 +1,7 @@
-//! Makes records of what a connection does.
+//! Makes records of what happens on a connection.
 //!
-//! Nothing of it runs without a tap. It reads each message once more, and leniently: the client itself may refuse it.
+//! None of this runs without a tap. The observer reads each message a second time, and leniently, since the client
+//! may refuse a message of which there must be a record.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -32,10 +33,10 @@ use crate::{
 /// The longest name of an event in a record, in bytes.
 const MAX_NAME: usize = 256;
 
-/// The most events whose answers are waited for: of the last ones that ask for an answer, this many.
+/// How many of the last events that ask for an answer are remembered, to match them with their answers.
 const MAX_ASKED: usize = 4_096;
 
-/// The fields of a handshake that are no secret.
+/// The fields of a handshake that are not secret.
 const HANDSHAKE: [&str; 4] = ["upgrades", "pingInterval", "pingTimeout", "maxPayload"];
 
 /// The tap of a connection, if it has one.
@@ -49,7 +50,7 @@ struct Observer {
     parser: Parser,
     next: u64,
     session: u64,
-    /// There is a session, as far as the client is concerned.
+    /// Whether the client has a session.
     is_up: bool,
     /// The attachments that are still to come, from the server and to it.
     due: (usize, usize),
@@ -57,7 +58,7 @@ struct Observer {
 }
 
 impl Tapped {
-    /// `client` is its name.
+    /// `client` is the name of the client.
     pub(crate) fn new(tap: Option<Tap>, client: &ByteString, parser: Parser) -> Self {
         Self(tap.map(|tap| {
             let (due, asked, client) = ((0, 0), Asked::default(), client.clone());
@@ -74,7 +75,7 @@ impl Tapped {
         }))
     }
 
-    /// A message came.
+    /// A message came in.
     #[inline]
     pub(crate) fn received(&mut self, protocol: impl FnOnce() -> Option<Protocol>, frame: &Frame) {
         if self.0.is_some() {
@@ -90,7 +91,7 @@ impl Tapped {
         }
     }
 
-    /// A barrier is no message.
+    /// A barrier is not a message.
     #[cold]
     #[inline(never)]
     fn tell_whole(&mut self, protocol: Option<Protocol>, message: &Message<'_>) {
@@ -108,7 +109,7 @@ impl Tapped {
         self.give(|observer| observer.message(direction, protocol, frame));
     }
 
-    /// Whether there is one.
+    /// Whether there is a tap.
     #[inline]
     pub(crate) fn is_on(&self) -> bool {
         self.0.is_some()
@@ -133,7 +134,7 @@ impl Tapped {
         self.give(|observer| observer.change(Kind::Upgraded, "websocket"));
     }
 
-    /// The connection is gone, or did not come about.
+    /// The connection was lost, or could not be made.
     pub(crate) fn lost(&mut self, reason: &Reason) {
         self.give(|observer| {
             let kind = match (std::mem::take(&mut observer.is_up), reason) {
@@ -194,7 +195,7 @@ impl Observer {
         }
     }
 
-    /// Gives it as much of this text as it may have.
+    /// Sets the text of the record, cut to the limit.
     fn with_text(&self, mut record: Record, text: &str) -> Record {
         let text = text.trim_start();
         cut(text, self.tap.text).clone_into(&mut record.text);
@@ -206,7 +207,7 @@ impl Observer {
         self.with_text(self.record(kind, None), text)
     }
 
-    /// Before the protocol revision of the server is known, it is taken for the newer one.
+    /// Until the protocol revision of the server is known, the newer one is assumed.
     fn message(
         &mut self,
         direction: Direction,
@@ -292,7 +293,7 @@ impl Observer {
         Decoder::new(self.parser, Limits { attachments: usize::MAX, bytes: usize::MAX })
     }
 
-    /// A packet in another form.
+    /// A packet of another parser than JSON.
     #[cfg(feature = "msgpack")]
     fn decoded(
         &mut self,
@@ -369,7 +370,7 @@ type Sent = (Instant, u64, Option<String>);
 #[derive(Debug, Default)]
 struct Asked {
     sent: HashMap<Question, Sent>,
-    /// In the order in which they were sent; those that are answered may still be there.
+    /// In the order in which they were sent; answered ones may still be there.
     order: VecDeque<(Question, u64)>,
 }
 
@@ -395,7 +396,7 @@ impl Asked {
     }
 }
 
-/// The name of an event, which stands first, even if the rest is no JSON.
+/// The name of an event, which comes first, even if the rest is not JSON.
 fn event_name(json: &str) -> Option<String> {
     let inside = json.trim_start().strip_prefix('[')?;
     let first = serde_json::Deserializer::from_str(inside).into_iter::<Value>().next()?.ok()?;

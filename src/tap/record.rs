@@ -135,10 +135,10 @@ pub struct Record {
     /// The size of the message in bytes, without the framing of the transport.
     #[serde(default)]
     pub size: u64,
-    /// The number of attachments: messages of their own that follow, or (msgpack) parts of this one.
+    /// The number of attachments: separate messages that follow, or (msgpack) parts of this one.
     #[serde(default)]
     pub attachments: usize,
-    /// The id by which an event and its answer belong together, if the event asks for an answer.
+    /// The id that an event and its answer share, if the event asks for an answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ack: Option<u64>,
     /// The number of the record of the event that this answers.
@@ -202,7 +202,7 @@ impl fmt::Display for Record {
     }
 }
 
-/// Without the text: it is data of the application.
+/// Without the text, which is data of the application.
 impl fmt::Debug for Record {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {

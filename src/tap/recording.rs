@@ -37,7 +37,7 @@ struct Kept {
     /// Their size in memory.
     bytes: usize,
     dropped: u64,
-    /// How many have come since the last dump.
+    /// How many have been added since the last dump.
     fresh: usize,
     max_items: usize,
     max_bytes: usize,

@@ -1,4 +1,4 @@
-//! Everything that can be set for a client.
+//! The options of a client.
 
 mod options;
 mod parts;
@@ -50,7 +50,7 @@ use crate::{
 
 /// The options of a [`Client`]. [`start`](Self::start) checks them.
 ///
-/// They hold for the connection and for every namespace on it. A namespace with options of its own,
+/// They apply to the connection and to every namespace on it. A namespace with options of its own,
 /// such as credentials that other namespaces must not see, is joined with [`Client::namespace`].
 ///
 /// No time is unlimited. A time beyond the range of the clock, such as [`Duration::MAX`], counts as

@@ -22,7 +22,7 @@ use crate::{
     transport::{Dialer, IpFamily, Proxy, Subprotocols, Through, basic_credentials},
 };
 
-/// There are two, and one named twice counts once.
+/// How many entries of a list are read. There are only two transports, and repeats have no effect.
 const MAX_TRANSPORTS: usize = 16;
 
 /// # The server
@@ -182,7 +182,7 @@ impl ClientBuilder {
     /// | `[Polling, WebSocket]` | polling first, and from there an upgrade to a websocket, as the official client does |
     /// | `[Polling]` | polling alone |
     ///
-    /// Polling is tried right behind a websocket that was refused, closed or not answered. It is not tried where it would
+    /// Polling is tried right after a websocket that was refused, closed or not answered. It is not tried where it would
     /// end in the same way: the server cannot be reached, its certificate is no good, or it lets nobody in (HTTP
     /// status 401, 403, 407, 429, 503, 504, or a redirect).
     ///
@@ -190,7 +190,7 @@ impl ClientBuilder {
     /// one. Nothing is lost or reordered by that, and if it does not work, polling goes on. Once a websocket
     /// has worked, the next connection begins with one; see [`remember_upgrade`](Self::remember_upgrade).
     ///
-    /// A list without any is refused by [`start`](Self::start).
+    /// An empty list is refused by [`start`](Self::start).
     ///
     /// ```
     /// use actix_socketio::{Client, ClientBuilder, Transport};
@@ -209,7 +209,7 @@ impl ClientBuilder {
     /// requests before it. Default: `true`; for the official client it is `false`.
     ///
     /// It matters only where polling is the first of the [`transports`](Self::transports). If the websocket does not work
-    /// any more, polling is tried right behind it.
+    /// any more, polling is tried right after it.
     #[must_use]
     pub fn remember_upgrade(mut self, remember: bool) -> Self {
         self.remember_upgrade = remember;
@@ -270,7 +270,7 @@ impl ClientBuilder {
     /// what is sent (the `Host` header, the namespace) and whether there is TLS, and with whom. Default:
     /// none.
     ///
-    /// A path that no socket can have is refused by [`start`](Self::start). If nothing listens there, the
+    /// [`start`](Self::start) refuses a path that no socket can have. If nothing listens there, the
     /// attempt fails with [`ConnectFailure::Unreachable`](crate::ConnectFailure::Unreachable), which names
     /// the path.
     ///
@@ -321,7 +321,7 @@ impl ClientBuilder {
     /// client, for the server's `socket.handshake.auth`. A namespace can have its
     /// [own](crate::NamespaceBuilder::auth) or [none](crate::NamespaceBuilder::without_auth).
     ///
-    /// Servers 1.x and 2.x have no `auth`. They get the fields as a query behind the namespace
+    /// Servers 1.x and 2.x have no `auth`. They get the fields as a query after the namespace
     /// (`socket.handshake.query`). They join `/` by themselves, without such a query: use
     /// [`query`](Self::query) or [`header`](Self::header) there. A warning in the log says so.
     #[must_use]

@@ -1,4 +1,4 @@
-//! What the options come to: they are checked, and made into the parts of a client.
+//! Checks the options, and makes the parts of a client from them.
 
 use std::sync::Arc;
 
@@ -28,10 +28,10 @@ use crate::{
 /// The longest name of a client, in bytes.
 const MAX_NAME: usize = 64;
 
-/// The most servers beside the first.
+/// How many servers there may be beside the first.
 const MAX_FALLBACKS: usize = 15;
 
-/// What a client is made of.
+/// The parts of a client.
 pub(super) struct Parts {
     pub(super) config: Arc<Config>,
     pub(super) targets: Targets,
@@ -43,14 +43,14 @@ pub(super) struct Parts {
 }
 
 impl ClientBuilder {
-    /// The name of the default namespace, or what is wrong with the options.
+    /// The name of the default namespace, or an error in the options.
     #[cfg(feature = "relay")]
     pub(crate) fn default_namespace(&self) -> Result<ByteString, BuildError> {
         let Parts { settings, .. } = self.clone().build()?;
         Ok(settings.core.namespace.clone())
     }
 
-    /// Another default namespace than the path of the URL.
+    /// The default namespace, in place of the path of the URL.
     #[cfg(feature = "relay")]
     pub(crate) fn with_default_namespace(mut self, namespace: &str) -> Self {
         for url in std::iter::once(&mut self.url).chain(&mut self.fallbacks) {
@@ -171,7 +171,7 @@ impl ClientBuilder {
         })
     }
 
-    /// The other servers of the service of which this is the first.
+    /// The fallback servers of the service whose first server this is.
     fn fallbacks(
         &self,
         first: &Endpoint,
@@ -210,7 +210,7 @@ impl ClientBuilder {
         Ok(endpoints)
     }
 
-    /// What each option takes. All fields are here, so that a new one is not forgotten.
+    /// The range of each option. All fields are listed, so that a new one is not forgotten.
     fn check_ranges(&self) -> Result<(), BuildError> {
         let Self {
             // They are looked at where they are read.

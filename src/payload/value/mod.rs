@@ -12,10 +12,10 @@ use serde_json::Number;
 use super::encode_reply;
 use crate::payload::error::DecodeError;
 
-/// What an argument can be: a JSON value, or an attachment in the place of one.
+/// An argument of any kind: a JSON value, or an attachment in the place of one.
 ///
-/// It is for arguments whose type is known at run time only, both ways, and has its place wherever
-/// serde has one: alone, in tuples, in fields of structs.
+/// It is for arguments whose type is known only at run time, in both directions, and works wherever
+/// serde types do: alone, in tuples, in fields of structs.
 ///
 /// ```
 /// use actix_socketio::{Args, Event, Socket, Value};
@@ -34,12 +34,12 @@ use crate::payload::error::DecodeError;
 /// }
 /// ```
 ///
-/// Integers from `i64::MIN` to `u64::MAX` are kept to the last digit; others, and what has a fraction or
-/// an exponent, become the nearest `f64`. What is beyond that (`1e400`) is an error when it is
-/// read; the text of each number is there in [`Payload::to_json`](crate::Payload::to_json). Servers in
+/// Integers from `i64::MIN` to `u64::MAX` are kept exactly; others, and numbers with a fraction or
+/// an exponent, become the nearest `f64`. A number beyond its range (`1e400`) is an error when it is
+/// read; [`Payload::to_json`](crate::Payload::to_json) has the text of each number. Servers in
 /// JavaScript have `f64` only. NaN and infinity become null, as they do there.
 ///
-/// An object has its keys in alphabetical order; of several that are alike, the last one counts.
+/// An object has its keys in alphabetical order; of equal keys, the last one counts.
 /// Nesting beyond 127 levels is an error when it is read. Behind `#[serde(flatten)]` and its like, a value
 /// is the placeholder of an attachment instead; see [`payload`](crate::payload).
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -62,9 +62,9 @@ pub enum Value {
     Bytes(Bytes),
 }
 
-/// As many arguments as a list has: a `Vec` alone is one argument, which is an array.
+/// A list whose elements are the arguments, one each. (A `Vec` is one argument, which is an array.)
 ///
-/// To read, it is all arguments, however many there are. Inside of something else it is an array.
+/// When read, it takes all arguments, however many there are. Inside another type it is an array.
 ///
 /// ```
 /// use actix_socketio::{Args, Socket};
@@ -83,12 +83,12 @@ pub struct Args<T = Value>(
     pub Vec<T>,
 );
 
-/// By these names they are known to the serialiser and the deserialiser of arguments.
+/// The serialiser and the deserialiser of arguments recognise the types by these names.
 pub(super) const ARGS: &str = "$socketio::Args";
 pub(super) const VALUE: &str = "$socketio::Value";
 
 impl Value {
-    /// What serde makes of a value of any type.
+    /// The value that serde makes of any serialisable type.
     ///
     /// # Errors
     ///
@@ -98,23 +98,23 @@ impl Value {
         payload.decode()
     }
 
-    /// The value in a type of the application. See [`Payload::decode`](crate::Payload::decode).
+    /// Decodes the value into a type of the application. See [`Payload::decode`](crate::Payload::decode).
     ///
     /// # Errors
     ///
-    /// It has another shape.
+    /// The value has another shape.
     pub fn decode<T: DeserializeOwned>(&self) -> Result<T, DecodeError> {
         let payload = encode_reply(&(self,)).map_err(DecodeError::from_serde)?;
         let (value,) = payload.decode()?;
         Ok(value)
     }
 
-    /// The text, if it is one.
+    /// The text, if this is a text.
     pub fn as_str(&self) -> Option<&str> {
         if let Self::String(text) = self { Some(text) } else { None }
     }
 
-    /// What an object has by this key.
+    /// The value of this key, if this is an object that has it.
     pub fn get(&self, key: &str) -> Option<&Self> {
         if let Self::Object(object) = self { object.get(key) } else { None }
     }
@@ -142,9 +142,9 @@ impl<'de> Deserialize<'de> for Value {
 }
 
 thread_local! {
-    /// Serde has no way to hand on a [`Bytes`] without a copy, and one attachment may stand in any
-    /// number of places. So a value that was made here is handed on here; there is one during
-    /// [`hand_over`] only.
+    /// Serde cannot pass on a [`Bytes`] without a copy, and one attachment may stand in any
+    /// number of places. So a value that was made here is passed on here; there is one only during
+    /// [`hand_over`].
     static HANDED: Cell<Option<Value>> = const { Cell::new(None) };
 }
 
@@ -159,7 +159,7 @@ pub(super) fn hand_over<'de, V: Visitor<'de>, E: de::Error>(
     outcome
 }
 
-/// Takes a value that is handed over, or makes one of what any format has.
+/// Takes the value that is handed over, or makes one from any format.
 struct Whole;
 
 impl<'de> Visitor<'de> for Whole {
@@ -185,7 +185,7 @@ pub(super) struct Build<'a> {
 }
 
 impl Build<'_> {
-    /// The attachment that has its place where this object stands.
+    /// The attachment for which this object is the placeholder.
     fn attachment(self, object: &BTreeMap<String, Value>) -> Option<Value> {
         let Some(Value::Number(number)) = object.get("num") else { return None };
         let number = usize::try_from(number.as_u64()?).ok()?;
@@ -279,8 +279,8 @@ impl<'de> Visitor<'de> for Build<'_> {
     }
 }
 
-/// The key of an object. One that is written with escapes is never that of a placeholder: so it is
-/// written where it is known to be data.
+/// The key of an object. A key that is written with escapes is never that of a placeholder: that is how
+/// a key is written that is known to be data.
 struct Key {
     text: String,
     is_plain: bool,
