@@ -1,4 +1,4 @@
-//! Attempts in a row, as far as the policy allows them.
+//! Counts attempts in a row, up to the number that the policy allows.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use crate::proto::reason::Reason;
 pub(crate) struct Attempts {
     policy: Reconnect,
     jitter: Jitter,
-    /// Since the last session that has lasted.
+    /// Attempts since the last session that lasted.
     made: u32,
 }
 
@@ -21,17 +21,17 @@ impl Attempts {
         Self { policy, jitter: Jitter::new(seed), made: 0 }
     }
 
-    /// The number of the attempt that goes on, or is next; 0 if it is none.
+    /// The number of the attempt that is under way, or is next; 0 if there is none.
     pub(crate) fn made(&self) -> u32 {
         self.made
     }
 
-    /// What is to be done about an end with this reason.
+    /// What to do after an end with this reason.
     pub(crate) fn choose(&self, reason: &Reason, client: &str) -> Retry {
         self.policy.choose(reason, client)
     }
 
-    /// A session that was open since then has ended. If it has lasted, the count begins anew.
+    /// A session that began at `since` has ended. If it lasted, the count begins anew.
     pub(crate) fn note_session(&mut self, since: Instant, now: Instant) {
         if deadline_after(since, self.policy.stable_after()) <= now {
             self.made = 0;
@@ -43,8 +43,8 @@ impl Attempts {
         self.made = 0;
     }
 
-    /// Counts the next attempt, and gives its number. Once as many were made as are allowed, it
-    /// gives an error instead: how many that were.
+    /// Counts the next attempt, and returns its number. If no more attempts are allowed, it returns
+    /// an error with the number of those that were made.
     pub(crate) fn next(&mut self) -> Result<u32, u32> {
         let next = self.made.saturating_add(1);
         if !self.policy.allows(next) {
@@ -59,7 +59,7 @@ impl Attempts {
         self.policy.wait(attempt, self.jitter.next())
     }
 
-    /// The delay before an attempt that will hardly succeed: the longest, whichever attempt it is.
+    /// The delay before an attempt that will hardly succeed: the longest, whatever the count.
     pub(crate) fn longest_delay(&mut self) -> Duration {
         self.delay(u32::MAX)
     }

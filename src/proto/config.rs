@@ -1,4 +1,4 @@
-//! What the application has chosen, for a connection and all its namespaces.
+//! The options of the application, for a connection and all its namespaces.
 
 use std::time::Duration;
 
@@ -21,15 +21,15 @@ pub(crate) struct Config {
     pub(crate) transports: Allowed,
     /// `host:port` of the servers, in order of preference.
     pub(crate) endpoints: Vec<ByteString>,
-    /// Of one packet that comes in.
+    /// The limits of an incoming packet.
     pub(crate) limits: Limits,
     /// The largest message to send, in bytes, whatever the server says.
     pub(crate) max_payload: Option<u64>,
-    /// From the first dial to the handshake.
+    /// The time from the first dial to the handshake.
     pub(crate) connect_timeout: Duration,
-    /// For the credentials of a namespace, and then for the server's answer to the request to join.
+    /// The time for the credentials of a namespace, and again for the server's answer to the request to join.
     pub(crate) join_timeout: Duration,
-    /// For the attachments of a packet to arrive.
+    /// The time for the attachments of a packet to arrive.
     pub(crate) attachment_timeout: Duration,
     pub(crate) reconnect: Reconnect,
     /// How many emits with retries a namespace may have unanswered at a time.

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-/// `duration` after `now`; the far future where the clock cannot tell.
+/// `duration` after `now`; the far future if that is beyond the range of the clock.
 pub(crate) fn deadline_after(now: Instant, duration: Duration) -> Instant {
     now.checked_add(duration)
         .or_else(|| now.checked_add(Duration::from_secs(86_400)))

@@ -1,4 +1,4 @@
-//! How fast the clients of one process come back.
+//! How fast the clients of one process reconnect.
 
 use std::{
     sync::{Arc, Mutex, OnceLock, PoisonError},
@@ -10,7 +10,7 @@ use super::deadline::deadline_after;
 /// Limits how many lost connections are dialled again per second, evenly spaced. All clones share
 /// the limit.
 ///
-/// The jitter of a policy spreads the clients of many processes. The clients of one process, which
+/// The jitter of a policy spreads out the clients of many processes. The clients of one process, which
 /// can be thousands, share this rate, so that they do not hit a restarted server, their own process
 /// and its name server all at once.
 ///
@@ -26,14 +26,14 @@ use super::deadline::deadline_after;
 /// ```
 #[derive(Debug, Clone)]
 pub struct DialLimiter {
-    /// From one dial to the next; zero where there is no limit.
+    /// The time between two dials; zero if there is no limit.
     interval: Duration,
-    /// When the next dial may be.
+    /// The earliest time of the next dial.
     next: Arc<Mutex<Option<Instant>>>,
 }
 
 impl DialLimiter {
-    /// A limiter of this many attempts per second; 0 counts as 1.
+    /// Allows this many attempts per second; 0 counts as 1.
     pub fn per_second(rate: u32) -> Self {
         let interval = Duration::from_secs(1).checked_div(rate.max(1)).unwrap_or_default();
         Self { interval, next: Arc::default() }
@@ -44,19 +44,19 @@ impl DialLimiter {
         Self { interval: Duration::ZERO, next: Arc::default() }
     }
 
-    /// The one of the whole process.
+    /// The limiter that all clients of the process share by default.
     pub(super) fn shared() -> Self {
         static SHARED: OnceLock<DialLimiter> = OnceLock::new();
         SHARED.get_or_init(|| Self::per_second(100)).clone()
     }
 
-    /// Whether it is a clone of that one.
+    /// Whether the two are clones of each other.
     #[cfg(test)]
     pub(super) fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.next, &other.next)
     }
 
-    /// A moment for one dial, not before `now`, and nobody else's.
+    /// Reserves a time for one dial, not before `now`.
     pub(crate) fn reserve(&self, now: Instant) -> Instant {
         if self.interval.is_zero() {
             return now;
@@ -83,7 +83,7 @@ mod tests {
         assert_eq!(slots(start), [3 * SECOND / 4, SECOND, 5 * SECOND / 4]);
         let idle = start + 10 * SECOND;
         assert_eq!(slots(idle), [10 * SECOND, 41 * SECOND / 4, 42 * SECOND / 4]);
-        // A clock that is a little behind gets a turn behind all others.
+        // A clock that is a little slow gets a turn after all others.
         assert_eq!(slots(start)[0], 43 * SECOND / 4);
     }
 

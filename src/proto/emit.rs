@@ -22,7 +22,7 @@ use crate::{
 /// # fn example(socket: &Socket) -> Result<(), EmitError> {
 /// // Now or never.
 /// socket.send(Emit::new("mouse", (3, 4))?.volatile())?;
-/// // Of those that wait, the last one counts.
+/// // If several wait, only the last one is sent.
 /// socket.send(Emit::new("price", ("tea", 3))?.latest("tea"))?;
 /// // Not worth sending in an hour.
 /// socket.send(Emit::new("alarm", "door")?.lifetime(Duration::from_secs(3_600)))?;
@@ -35,11 +35,11 @@ use crate::{
 #[derive(Clone, PartialEq, Eq)]
 pub struct Emit {
     pub(crate) payload: Payload,
-    /// Most have none.
+    /// `None` for most events.
     pub(crate) terms: Option<Box<Terms>>,
 }
 
-/// How an event may wait.
+/// How and how long an event may wait.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Terms {
     pub(crate) place: Place,
@@ -47,12 +47,12 @@ pub(crate) struct Terms {
 }
 
 impl Terms {
-    /// It goes now or never.
+    /// Whether the event is sent now or never.
     pub(crate) fn are_volatile(&self) -> bool {
         self.place == Place::None
     }
 
-    /// Whose place among what waits it takes.
+    /// The key of the waiting event that it replaces.
     pub(crate) fn key(&self) -> Option<&ByteString> {
         match &self.place {
             Place::Latest(key) => Some(key),
@@ -61,13 +61,13 @@ impl Terms {
     }
 }
 
-/// Its place among what waits.
+/// The place of an event among those that wait.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) enum Place {
-    /// Behind all that was emitted before.
+    /// After everything that was emitted before.
     #[default]
     Last,
-    /// That of the event with this key, if one waits.
+    /// The place of the event with this key, if one waits.
     Latest(ByteString),
     /// It does not wait.
     None,
@@ -93,7 +93,7 @@ impl Emit {
     /// * more than 64 events wait for the connection, as they do when the server does not keep up;
     /// * the connection is lost before the event is written.
     ///
-    /// An event is either volatile or the [latest](Self::latest) of its kind: the last call counts.
+    /// An event is either volatile or the [latest](Self::latest) of its kind: of these two calls, the last one takes effect.
     #[must_use]
     pub fn volatile(mut self) -> Self {
         self.terms_mut().place = Place::None;
@@ -137,7 +137,7 @@ impl Emit {
         Ok(self.with_name(name))
     }
 
-    /// The same under a name that has been [checked](check_name).
+    /// The same event under a name that has been [checked](check_name).
     pub(crate) fn with_name(self, name: &str) -> Self {
         Self { payload: self.payload.renamed(name), ..self }
     }
@@ -162,7 +162,7 @@ impl Emit {
         &self.payload
     }
 
-    /// What it holds while it waits, in bytes: its arguments and its key.
+    /// The room that it takes while it waits, in bytes: its arguments and its key.
     pub(crate) fn size(&self) -> usize {
         let key = self.terms.as_deref().and_then(Terms::key).map_or(0, |key| key.len());
         self.payload.size().saturating_add(key)

@@ -1,9 +1,9 @@
 //! The servers of the service: which one is dialled next, and when.
 //!
-//! Most clients have one. With several, each has its own back-off. A failure to connect goes on to the first
-//! one, in the order of the application, that is not in back-off and was not tried in this round. When there
-//! is none, the client waits for the first back-off to end, and a new round begins. A connection that was
-//! lost goes back to its own server first: no other can continue the session.
+//! Most clients have one server. With several, each has its own back-off. After a failure to connect, the next
+//! is the first one, in the order of the application, that is not in back-off and was not tried in this round. When there
+//! is none, the client waits for the first back-off to end, and a new round begins. After a connection was
+//! lost, the client goes back to the same server first: no other can continue the session.
 
 use std::{
     iter,
@@ -24,7 +24,7 @@ pub(crate) struct Endpoints {
     policy: Reconnect,
     /// In order of preference.
     all: Vec<Endpoint>,
-    /// The one that is dialled or open, or is next.
+    /// The server that is being dialled or open, or else the next one.
     current: usize,
 }
 
@@ -40,9 +40,9 @@ struct Endpoint {
 enum Health {
     #[default]
     Good,
-    /// Not to be dialled before.
+    /// Not dialled before this time.
     BackOff(Instant),
-    /// As many attempts were made as are allowed.
+    /// All allowed attempts were made.
     GivenUp,
 }
 
@@ -56,21 +56,21 @@ impl Endpoint {
     }
 }
 
-/// What is done after a failure. The server that it is done with is [`Endpoints::current`].
+/// What to do after a failure, with the server [`Endpoints::current`].
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Next {
     /// Another server is dialled at once.
     Dial,
     /// Attempt number `attempt` is made after `delay`.
     Wait { attempt: u32, delay: Duration },
-    /// As many attempts were made as are allowed.
+    /// All allowed attempts were made.
     GiveUp { attempts: u32 },
 }
 
 impl Endpoints {
-    /// `count`: how many there are, at least one. `seed` is for the jitter.
+    /// `count`: the number of servers, at least one. `seed` is for the jitter.
     pub(crate) fn new(policy: Reconnect, seed: u64, count: usize) -> Self {
-        // Each is to have delays of its own.
+        // Each server has its own jitter.
         let seeds = iter::successors(Some(seed), |seed| Some(seed.wrapping_add(1)));
         let all = seeds.take(count.max(1)).map(|seed| Endpoint {
             health: Health::Good,
@@ -80,22 +80,22 @@ impl Endpoints {
         Self { all: all.collect(), policy, current: 0 }
     }
 
-    /// The one that is dialled or open, or is next, by its place in the order.
+    /// The server that is being dialled or open, or else the next one, by its place in the order.
     pub(crate) fn current(&self) -> usize {
         self.current
     }
 
-    /// The number of the attempt that goes on, or is next; 0 if it is none.
+    /// The number of the attempt that is under way, or is next; 0 if there is none.
     pub(crate) fn attempt(&self) -> u32 {
         self.all.get(self.current).map_or(0, |current| current.attempts.made())
     }
 
-    /// What is to be done about an end with this reason.
+    /// What to do after an end with this reason.
     pub(crate) fn choose(&self, reason: &Reason, client: &str) -> Retry {
         self.policy.choose(reason, client)
     }
 
-    /// A session that was open since then has ended. If it has lasted, the counts begin anew.
+    /// A session that began at `since` has ended. If it lasted, the counts begin anew.
     pub(crate) fn note_session(&mut self, since: Instant, now: Instant) {
         for endpoint in &mut self.all {
             endpoint.attempts.note_session(since, now);
@@ -113,18 +113,18 @@ impl Endpoints {
         }
     }
 
-    /// Begins with the first one.
+    /// Begins with the first server.
     pub(crate) fn begin(&mut self) {
         self.current = 0;
     }
 
-    /// All may be tried again.
+    /// Begins a round, in which all servers may be tried again.
     pub(crate) fn begin_round(&mut self) {
         self.all.iter_mut().for_each(|endpoint| endpoint.failure = None);
     }
 
-    /// The current one could not be connected to, or (`was_open`) the connection was lost. It rests for
-    /// `pause` at least.
+    /// The current server could not be connected to, or (`was_open`) the connection was lost. It is not dialled again for
+    /// at least `pause`.
     pub(crate) fn handle_failure(
         &mut self,
         now: Instant,
@@ -179,8 +179,8 @@ impl Endpoints {
         };
     }
 
-    /// What is told of a failure of the server at this place to connect. If there are several, of these
-    /// `names`, it names all that have failed in this round.
+    /// The reason to report when the server at this place could not be connected to. If there are several, with these
+    /// `names`, the reason lists all that have failed in this round.
     pub(crate) fn told(&self, names: &[ByteString], failed: usize, reason: Reason) -> Reason {
         if self.all.len() < 2 || matches!(reason, Reason::Provider(_)) {
             return reason;
@@ -193,7 +193,7 @@ impl Endpoints {
         Reason::Connect(ConnectFailure::Endpoints(failures.collect()))
     }
 
-    /// When the limiter lets a client dial whose delay is over.
+    /// The time at which the limiter lets a client dial whose delay is over.
     pub(crate) fn reserve(&self, now: Instant) -> Instant {
         self.policy.reserve(now)
     }
@@ -226,12 +226,12 @@ mod tests {
             Self { endpoints: Endpoints::new(policy.jitter(0.0), 7, count), now: Instant::now() }
         }
 
-        /// There is no connection; what is done then, and with which server.
+        /// A failure to connect: what is done then, and with which server.
         fn fail(&mut self, reason: &Reason) -> (Next, usize) {
             self.end(reason, Duration::ZERO, false)
         }
 
-        /// A connection is lost that lasted for this time.
+        /// The loss of a connection that lasted for this time.
         fn lose(&mut self, lasted: Duration) -> (Next, usize) {
             let since = self.now;
             self.endpoints.begin_round();
@@ -260,7 +260,7 @@ mod tests {
         assert_eq!(bench.lose(5 * SECOND), (wait(1, 1), 0), "it has lasted");
         let mut bench = Bench::new(Reconnect::never(), 1);
         assert_eq!(bench.fail(&dead()), (Next::GiveUp { attempts: 0 }, 0));
-        // Without delays, it is still no other server.
+        // Without delays, it is still the same server.
         let mut bench = Bench::new(Reconnect::default().delay(Duration::ZERO, Duration::ZERO), 1);
         assert_eq!(bench.fail(&dead()), (wait(1, 0), 0));
     }
@@ -299,7 +299,7 @@ mod tests {
         assert_eq!(bench.lose(60 * SECOND), (wait(1, 1), 1), "it may have the session");
         assert_eq!(bench.lose(60 * SECOND), (wait(1, 1), 1));
         assert_eq!(bench.fail(&dead()), (Next::Dial, 0));
-        // It works again.
+        // The first one works again.
         assert_eq!(bench.lose(60 * SECOND), (wait(1, 1), 0));
     }
 
@@ -355,7 +355,7 @@ mod tests {
         );
         bench.endpoints.begin_round();
         assert_eq!(bench.endpoints.told(&names, 0, dead()), failures(&[("a:1", dead())]));
-        // One server alone has no need of a name.
+        // A single server needs no name.
         let alone = Bench::new(Reconnect::default(), 1).endpoints;
         assert_eq!(alone.told(&names[..1], 0, dead()), dead());
     }
@@ -380,7 +380,7 @@ mod tests {
         ]
     }
 
-    /// Whatever fails: a server in back-off is not dialled, none twice without a wait, and none is passed over
+    /// Whatever fails: a server in back-off is not dialled, no server is dialled twice without a wait, and none is skipped
     /// without a reason.
     fn check(steps: Vec<Step>, count: usize, attempts: u32) -> TestCaseResult {
         let mut bench = Bench::new(Reconnect::default().attempts(attempts), count);

@@ -59,7 +59,7 @@ impl fmt::Display for Protocol {
     }
 }
 
-/// Base64 of servers: some leave the padding away.
+/// Base64 as servers send it: some leave out the padding.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
@@ -76,9 +76,9 @@ pub(crate) enum Frame {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Incoming {
     Frame(Frame),
-    /// The server has read all before the barrier with this number.
+    /// The server has read everything before the barrier with this number.
     Confirmed(u64),
-    /// The server is of this revision. With polling, the form of the first answer tells it.
+    /// The server speaks this revision. With polling, the form of the first response shows it.
     Revision(Protocol),
     /// A websocket has taken the place of polling.
     Upgraded,
@@ -105,10 +105,10 @@ pub(crate) enum EnginePacket {
     Pong,
     /// A Socket.IO packet.
     Message(Text),
-    /// An attachment of the Socket.IO packet before it, or a packet by itself.
+    /// An attachment of the Socket.IO packet before it, or a packet of its own.
     Binary(Bytes),
-    /// Upgrade and noop, which have a meaning with long-polling only; and in revision 3, what is
-    /// binary and no message.
+    /// Upgrade and noop, which have a meaning only with long-polling; and in revision 3, binary frames
+    /// that are not messages.
     Idle,
 }
 
@@ -149,7 +149,7 @@ pub(crate) fn decode(protocol: Protocol, frame: Frame) -> Result<EnginePacket, P
 
 fn binary(protocol: Protocol, mut data: Bytes) -> EnginePacket {
     if protocol == Protocol::Eio3 {
-        // Some servers send texts like that, which the official client ignores as well.
+        // Some servers send such frames, which the official client ignores as well.
         if data.first() != Some(&4) {
             return EnginePacket::Idle;
         }
@@ -163,19 +163,19 @@ fn binary(protocol: Protocol, mut data: Bytes) -> EnginePacket {
 pub(crate) enum Message<'a> {
     Text(&'a str, &'a str),
     Binary(&'a [u8], &'a [u8]),
-    /// Not a message of the peer: asks the transport to [confirm](Incoming::Confirmed) that the server has
-    /// read all before it. On a websocket, that is a ping of the websocket layer; with polling, the answer
+    /// Not a message to the peer: asks the transport to [confirm](Incoming::Confirmed) that the server has
+    /// read everything before it. On a websocket, that takes a ping of the websocket layer; with polling, the answer
     /// to a POST.
     Barrier(u64),
 }
 
 impl<'a> Message<'a> {
-    /// What carries binary data.
+    /// The message that carries binary data.
     pub(crate) fn binary(protocol: Protocol, data: &'a [u8]) -> Self {
         Self::Binary(binary_prefix(protocol), data)
     }
 
-    /// Its length in bytes. Barriers do not count: they are not of this layer.
+    /// Its length in bytes. Barriers do not count: they do not belong to this layer.
     pub(crate) fn size(&self) -> u64 {
         let size = match self {
             Self::Text(first, second) => first.len().saturating_add(second.len()),
@@ -186,7 +186,7 @@ impl<'a> Message<'a> {
     }
 }
 
-/// What comes before binary data.
+/// The bytes before binary data.
 pub(crate) fn binary_prefix(protocol: Protocol) -> &'static [u8] {
     match protocol {
         Protocol::Eio4 => &[],
@@ -200,14 +200,14 @@ pub(crate) const PONG: Message<'static> = Message::Text("3", "");
 /// The server's greeting.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Handshake {
-    /// The engine session's id, which is a secret. Empty if the server has not said one.
+    /// The engine session's id, which is a secret. Empty if the server has sent none.
     pub(crate) sid: PeerText,
     pub(crate) ping_interval: Duration,
     pub(crate) ping_timeout: Duration,
-    /// The largest message that the server takes, in bytes, if it says something about that, as
+    /// The largest message that the server accepts, in bytes, if it announces a limit, as
     /// servers since 4.5 do.
     pub(crate) max_payload: Option<u64>,
-    /// With polling: the server offers an upgrade to a websocket.
+    /// With polling: whether the server offers an upgrade to a websocket.
     pub(crate) has_websocket: bool,
 }
 
@@ -224,12 +224,12 @@ impl fmt::Debug for Handshake {
 }
 
 impl Handshake {
-    /// Intervals are held to this range: a server's zero must not make us spin, nor its infinity
+    /// Intervals are limited to this range: zero must not make the client spin, and infinity must not
     /// overflow a deadline.
     const INTERVALS: (f64, f64) = (10.0, 86_400_000.0);
 
-    /// Reads what stubs and servers of other makes send, too. The official clients look at nothing
-    /// but the intervals, and take text for a number. One that is missing, or null, is the default
+    /// This also reads what stubs and other servers send. The official clients look only at
+    /// the intervals, and accept a number as text. An interval that is missing, or null, has the default
     /// of the official server.
     pub(crate) fn parse(json: &str) -> Result<Self, ProtocolError> {
         #[derive(Deserialize)]
@@ -272,7 +272,7 @@ impl Handshake {
                     let bytes = number(&max_payload).unwrap_or_default();
                     format!("{:.0}", bytes.max(0.0)).parse().ok()
                 });
-                // Zero is how servers say that they take all. They have said something all the same.
+                // Servers with no limit announce zero. That is an announcement, too.
                 whole.filter(|&bytes| bytes > 0).unwrap_or(u64::MAX)
             }),
             has_websocket: upgrades
@@ -291,25 +291,25 @@ pub(super) fn session_id(sid: &Value) -> Option<Result<PeerText, ProtocolError>>
     }
 }
 
-/// A number, as such or in text.
+/// A number, as JSON or as text.
 fn number(value: &Value) -> Option<f64> {
     let number = value.as_f64().or_else(|| value.as_str()?.trim().parse().ok());
     number.filter(|number| number.is_finite())
 }
 
 impl Handshake {
-    /// How long a peer can be silent before it is given up, by either side.
+    /// How long the peer can be silent before the connection is given up.
     pub(crate) fn max_silence(&self) -> Duration {
         self.ping_interval.saturating_add(self.ping_timeout)
     }
 }
 
-/// Whether the peer lives: one deadline, whichever side pings.
+/// Whether the peer is alive: one deadline, whichever side pings.
 ///
-/// A deadline that has passed before this side has looked, because its thread was blocked or the
-/// machine slept, says nothing of the peer: its ping may be there and wait to be read, or its
-/// goodbye. So this side is [late](Self::note_lateness) then. Until what has come is read, it judges
-/// nothing, and writes nothing to a connection that may be gone.
+/// If this side looks only after a deadline has passed, because its thread was blocked or the
+/// machine slept, the deadline says nothing about the peer: its ping or its goodbye may be waiting
+/// to be read. Then this side is [late](Self::note_lateness): until everything that has come is read, it
+/// decides nothing, and writes nothing to a connection that may be gone.
 #[derive(Debug)]
 pub(crate) struct Heartbeat {
     interval: Duration,
@@ -320,40 +320,40 @@ pub(crate) struct Heartbeat {
 
 #[derive(Debug, Clone, Copy)]
 struct Late {
-    /// When all that has come is taken to be read.
+    /// When everything that has come is assumed to be read.
     judge: Instant,
-    /// However much there is, it is judged then: a peer that lives has pinged by then.
+    /// The decision is made then, however much there is to read: a living peer has pinged by then.
     until: Instant,
 }
 
 impl Late {
-    /// Something was read, or is there to be read: more may follow.
+    /// Something was read, or can be read: more may follow.
     fn catch_up(&mut self, now: Instant) {
         self.judge = deadline_after(now, CATCH_UP).min(self.until);
     }
 }
 
-/// In this time the system tells what has come. A timer that goes off is proof that it was asked.
+/// Within this time the system reports what has come. A timer that goes off is proof that it was asked.
 const ASK_SYSTEM: Duration = Duration::from_millis(1);
 
-/// In this time more follows what was read late, if there is more: a peer that found the buffers full goes on when it hears
+/// How long more may follow after a late read: a peer that found the buffers full continues when it learns
 /// that there is room again, which takes a round trip.
 const CATCH_UP: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 enum Beat {
-    /// Revision 4: the server's next ping must be here by then.
+    /// Revision 4: the server's next ping must have come by then.
     Listen { until: Instant },
-    /// Revision 3: our next ping goes out then.
+    /// Revision 3: our next ping goes out at this time.
     Rest { until: Instant },
-    /// Revision 3: our ping is out, and something must come back by then. The next ping is due
+    /// Revision 3: our ping is under way, and something must come back by then. The next ping is due
     /// an interval after this one, whatever comes.
     Asked { until: Instant, since: Instant },
-    /// The peer has given this side up since then, whatever of it is still to be read.
+    /// The peer has given this side up at this time, whatever can still be read from it.
     Over { since: Instant },
 }
 
-/// What a heartbeat's deadline asks for.
+/// What to do when a heartbeat's deadline has passed.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Due {
     Nothing,
@@ -374,18 +374,18 @@ impl Heartbeat {
         Self { interval, timeout, beat, late: None }
     }
 
-    /// How long a peer can be silent before it is given up, by either side.
+    /// How long the peer can be silent before the connection is given up.
     pub(crate) fn max_silence(&self) -> Duration {
         self.interval.saturating_add(self.timeout)
     }
 
-    /// How long the server waits for an answer to its ping, or the client for one to its own.
+    /// How long the side that pings waits for the answer.
     pub(crate) fn timeout(&self) -> Duration {
         self.timeout
     }
 
-    /// The server pinged. Nothing else moves the deadline in revision 4: the official client
-    /// counts pings only, and so notices a server that talks but does not listen.
+    /// The server pinged. In revision 4, nothing else moves the deadline: the official client
+    /// counts only pings, too, and so notices a server that talks but does not listen.
     pub(crate) fn handle_ping(&mut self, now: Instant) {
         if let Beat::Listen { until } = &mut self.beat {
             *until = deadline_after(deadline_after(now, self.interval), self.timeout);
@@ -393,8 +393,8 @@ impl Heartbeat {
         }
     }
 
-    /// Anything came. In revision 3 that is as good as the pong. `true` if there is another
-    /// deadline now.
+    /// Something came. In revision 3, anything is as good as a pong. `true` if the deadline has
+    /// changed.
     pub(crate) fn handle_any(&mut self, now: Instant) -> bool {
         if let Beat::Asked { since, .. } = self.beat {
             self.beat = Beat::Rest { until: deadline_after(since, self.interval) };
@@ -406,7 +406,7 @@ impl Heartbeat {
         true
     }
 
-    /// This side was away for longer than the peer waits. What has come is read before that is judged.
+    /// This side was away for longer than the peer waits. What has come is read before anything is decided.
     pub(crate) fn handle_absence(&mut self, now: Instant) {
         self.beat = Beat::Over { since: now };
         self.note_lateness(now, false);
@@ -433,7 +433,7 @@ impl Heartbeat {
         self.late.is_some()
     }
 
-    /// Whether the peer gives this side up, or is given up.
+    /// Whether one side gives the other up.
     fn is_overdue(&self, now: Instant) -> bool {
         let end = match self.beat {
             Beat::Listen { until } | Beat::Asked { until, .. } => until,
@@ -456,8 +456,8 @@ impl Heartbeat {
         }
     }
 
-    /// When this part of the time is over that a ping may take. If the peer has not been listened
-    /// to by then, it must be.
+    /// When this fraction of the time for a ping will have passed. If nothing has been read
+    /// by then, reading must go on.
     pub(crate) fn strain(&self, part: f64) -> Instant {
         let spent = self.timeout.mul_f64(part.clamp(0.0, 1.0));
         match self.beat {
@@ -638,7 +638,7 @@ mod tests {
             heart.note_lateness(woken, false);
             assert!(heart.is_late());
             assert_eq!(heart.handle_timeout(woken), Due::Nothing);
-            // It has asked, and nothing is to come: asking again changes nothing.
+            // It has asked, and nothing has come: asking again changes nothing.
             heart.note_lateness(woken + millis(1) / 2, false);
             assert_eq!(heart.poll_timeout(), woken + millis(1));
             // There is more than can be read at once.
@@ -649,7 +649,7 @@ mod tests {
             heart.note_lateness(woken + 5 * SECOND, false);
             assert_eq!(heart.poll_timeout(), woken + 6 * SECOND);
             assert_eq!(heart.handle_timeout(woken + 5 * SECOND + millis(999)), Due::Nothing);
-            // But a flood is no ping.
+            // But a flood is not a ping.
             heart.note_lateness(woken + 44 * SECOND, true);
             assert_eq!(heart.poll_timeout(), woken + 45 * SECOND);
             let due = if protocol == Protocol::Eio4 { Due::Dead } else { Due::Ping };

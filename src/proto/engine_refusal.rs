@@ -14,7 +14,7 @@ pub enum EngineRefusal {
         "it does not offer this transport (code 0, Transport unknown): allow websockets with the option transports"
     )]
     TransportUnknown,
-    /// Code 1, `Session ID unknown`: the server has no such session. A session that this ends has
+    /// Code 1, `Session ID unknown`: the server has no such session. If that ends a session, the reason is
     /// [`Reason::SessionUnknown`](crate::Reason::SessionUnknown) instead. Several servers behind one address
     /// need sticky sessions.
     #[error(
@@ -35,13 +35,13 @@ pub enum EngineRefusal {
     )]
     BadRequest,
     /// Code 4, `Forbidden`: the server's `allowRequest` (`origins` before 3.0) does not let this client in. It
-    /// decides by the headers, such as `Origin` and `Authorization`, and the query.
+    /// decides by the headers, such as `Origin` and `Authorization`, and by the query.
     #[error(
         "it lets nobody in with these headers and query (code 4, Forbidden): does it want a header? (options header, headers_with)"
     )]
     Forbidden,
     /// Code 5, `Unsupported protocol version`: the server speaks another revision of Engine.IO. By default, the
-    /// client asks for the other one by itself. If it may not (option
+    /// client then asks for the other one. If it may not (option
     /// [`protocol`](crate::ClientBuilder::protocol)), the failure is an
     /// [`Unsupported`](crate::ConnectFailure::Unsupported) instead.
     #[error("it does not speak this protocol revision (code 5, Unsupported protocol version)")]
@@ -61,8 +61,8 @@ impl EngineRefusal {
         }
     }
 
-    /// The one that a server means by this text: those in JavaScript and Rust, and the one in Python. A
-    /// text that anything on the way may have as well is none.
+    /// The refusal that a server means by this text: servers in JavaScript, Rust and Python. A text
+    /// that could also come from something on the way is not recognised.
     pub(crate) fn of_text(said: &str) -> Option<Self> {
         match said {
             "Transport unknown" | "Invalid transport" => Some(Self::TransportUnknown),

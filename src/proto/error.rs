@@ -24,7 +24,7 @@ pub enum EmitError {
     #[error("the arguments cannot be serialised: {}", brief(.0))]
     Encode(String),
     /// The namespace's buffer for outgoing events is full, or the [most
-    /// events](crate::ClientBuilder::pending_acks) that may wait for an answer do so. It gives the
+    /// events](crate::ClientBuilder::pending_acks) that may wait for an answer do so. The error gives the
     /// event back, to be sent again with [`Socket::send`](crate::Socket::send) when there is room.
     #[error(
         "the buffer for outgoing events is full: await what emit returns, or raise send_buffer or pending_acks"
@@ -50,8 +50,8 @@ pub enum EmitError {
     /// A [middleware](crate::middleware) stopped the event, for this reason.
     #[error("a middleware stopped the event: {}", brief(.0))]
     Middleware(String),
-    /// The event is larger than the server accepts. Its handshake announces the limit
-    /// (`maxHttpBufferSize` of official servers since 4.5; 1 MB by default), and it would close the
+    /// The event is larger than the server accepts. The server's handshake announces the limit
+    /// (`maxHttpBufferSize` of official servers since 4.5; 1 MB by default), and the server would close the
     /// connection.
     #[error(
         "a message of {size} bytes, and the server takes {limit} (its maxHttpBufferSize, or option max_payload)"
@@ -67,24 +67,24 @@ pub enum EmitError {
     /// 10, and close the connection over more.
     #[error("{count} attachments, and option max_attachments allows {limit}")]
     TooManyAttachments {
-        /// How many it has.
+        /// How many the event has.
         count: usize,
         /// How many it may have.
         limit: usize,
     },
-    /// The connection was lost twice right behind this event: the server may not accept messages of
+    /// The connection was lost twice right after this event: the server may not accept messages of
     /// that size, or with that many attachments. The event is not sent again.
     #[error("{0}")]
     Unsendable(Unsendable),
 }
 
-/// What opens a closed namespace, if anything does.
+/// A hint how to join a namespace again that has ended, if that is possible.
 fn rejoin(reason: &Reason) -> &'static str {
     if reason.is_final() { "" } else { " (Socket::connect joins it again)" }
 }
 
-/// An event behind which the connection was lost each time. Only events of 64 KiB or more, or with
-/// more than 10 attachments, are suspected of that.
+/// An event right after which the connection was lost each time. Only events of 64 KiB or more, or with
+/// more than 10 attachments, are suspected of causing that.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Unsendable {
@@ -122,7 +122,7 @@ pub enum AckError {
     /// The session ended before the answer came. It is not known whether the server saw the event.
     #[error("no answer, and the server may have seen the event: {0}")]
     Disconnected(Reason),
-    /// The connection was lost twice right behind the event, with or without
+    /// The connection was lost twice right after the event, with or without
     /// [retries](crate::AckRequest::retries): the server may not accept messages of that size, or
     /// with that many attachments.
     #[error("{0}")]

@@ -1,4 +1,4 @@
-//! What a connection wants done, and what it tells.
+//! What a connection wants done, and what it reports.
 
 use std::time::Duration;
 
@@ -13,30 +13,30 @@ use crate::proto::{
 /// What the driver is to do with the transport.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Action {
-    /// Drop whatever there is, and dial.
+    /// Drop the transport, if there is one, and dial.
     Dial(Protocol),
-    /// Write what there is, close, and report the end as lost.
+    /// Write what is queued, close the transport, and report it as lost.
     Close,
-    /// Drop it now.
+    /// Drop the transport now.
     Drop,
 }
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Event {
-    /// A server of revision 3 is there. It joins `/`, or not, and may speak there before; all
-    /// others wait.
+    /// A server of revision 3 has been found. It joins `/`, or not, and may send packets there before;
+    /// all other namespaces wait.
     Greeted(Session),
     /// Namespaces may join.
     Opened(Session),
-    /// Of the current session.
+    /// A packet of the current session.
     Packet(Packet),
-    /// An old server sent an event or an answer that is none. It is left out.
+    /// An old server sent an invalid event or answer, which is skipped.
     Unreadable(ProtocolError),
-    /// An old server let nobody into `/`, and with it into no namespace that waits.
+    /// An old server refused `/`, and with it all namespaces that wait.
     Refused(Reason),
-    /// The connection is gone, or did not come about. `again`: another is on its way. What was not
+    /// The connection was lost, or could not be made. `again`: the client tries again. What was not
     /// written to it is to be [taken](super::Connection::take_unwritten). `suspect`: the event over which the
-    /// server may have ended it.
+    /// server may have ended the connection.
     Lost { reason: Reason, again: bool, suspect: Option<Suspect> },
     /// The server at this place in the order could not be connected to, and the next one is dialled at once.
     Passed { endpoint: usize, reason: Reason },
@@ -49,24 +49,24 @@ pub(crate) enum Event {
 /// The answer to a namespace that wants to join.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Admission {
-    /// Go ahead.
+    /// The namespace may send its request now.
     Now(Session),
-    /// The server has joined it already.
+    /// The server has joined the namespace already.
     Joined(Session),
-    /// [`Event::Opened`] will say when.
+    /// The namespace waits for [`Event::Opened`].
     Later,
 }
 
-/// What happened, in numbers, since somebody last looked.
+/// What happened since the counts were last taken.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
-    /// Events, handed to the transport.
+    /// Events handed to the transport.
     pub(crate) events: u64,
-    /// Answers to the server.
+    /// Answers handed to the transport.
     pub(crate) answers: u64,
     pub(crate) bytes_in: u64,
     pub(crate) bytes_out: u64,
-    /// Events whose place another one has taken.
+    /// Events that a later one has replaced.
     pub(crate) replaced: u64,
     /// Events that were written to a connection before it was lost, and perhaps not read.
     pub(crate) in_doubt: u64,

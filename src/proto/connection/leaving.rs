@@ -1,4 +1,4 @@
-//! Namespaces that are left on an open connection, and those of them that are joined again.
+//! Namespaces that are left, and perhaps joined again, on an open connection.
 //!
 //! ```text
 //!  leave ──▶ ping ──▶ pong ──▶ disconnect ──▶ left
@@ -13,7 +13,7 @@
 //! everything before has been read, or for [`PONG_TIMEOUT`]. By polling, it waits for the answer to a POST,
 //! without a limit.
 //!
-//! The namespace `/` of an old server can be joined again on another connection only. This connection is
+//! The namespace `/` of an old server can be joined again only on another connection. This connection is
 //! replaced in the same way, when everything that was sent on it has been read.
 
 use std::{
@@ -38,7 +38,7 @@ pub(super) struct Leaving {
     rejoins: VecDeque<PendingRejoin>,
     /// Namespaces that were left on this connection.
     left: HashSet<ByteString>,
-    /// The connection is to be replaced by another one.
+    /// `Some` if the connection is to be replaced.
     replacement: Option<Pong>,
     is_replacement_due: bool,
 }
@@ -48,7 +48,7 @@ pub(super) struct Leaving {
 struct PendingLeave {
     packet: Packet,
     pong: Pong,
-    /// The request to join again, if that is wanted already.
+    /// The request to join again, if there is one already.
     rejoin: Option<Outgoing>,
 }
 
@@ -59,7 +59,7 @@ struct PendingRejoin {
     pong: Pong,
 }
 
-/// The pong that is waited for, and until when.
+/// A pong that is awaited, and until when.
 #[derive(Debug, Clone, Copy)]
 struct Pong {
     ping: u64,
@@ -74,7 +74,7 @@ impl Pong {
 }
 
 impl Leaving {
-    /// Leaves a namespace: its disconnect is sent when everything queued before has been read.
+    /// Leaves a namespace: its disconnect is sent when the server has read everything queued before it.
     pub(super) fn leave(
         &mut self,
         now: Instant,
@@ -87,7 +87,7 @@ impl Leaving {
         self.set_timer(timers);
     }
 
-    /// Sends a request to join, as soon as it cannot be taken for a second one.
+    /// Sends a request to join, as soon as the server cannot take it for a second one.
     pub(super) fn join(
         &mut self,
         now: Instant,
@@ -136,8 +136,8 @@ impl Leaving {
         self.send_due(|pong| pong.until <= now, queue, timers);
     }
 
-    /// Time is up by polling: a request is still open then, and what is held back would only go together with the
-    /// rest behind it. It is answered, or the session ends.
+    /// The time is over, with polling. A request is still open then, so what is held back would only go out together
+    /// with everything after it. So the wait goes on: the request is answered, or the session ends.
     pub(super) fn wait_on(&mut self, now: Instant, timers: &mut Timers) {
         let leaves = self.leaves.iter_mut().map(|leave| &mut leave.pong);
         let rejoins = self.rejoins.iter_mut().map(|rejoin| &mut rejoin.pong);
@@ -190,7 +190,7 @@ impl Leaving {
     }
 }
 
-/// The namespace of a packet. A request to join may have a query behind it.
+/// The namespace of a packet. In a request to join, a query may follow it.
 fn namespace_of(packet: &Packet) -> ByteString {
     let full = &packet.namespace;
     full.split_once('?').map_or_else(|| full.clone(), |(name, _)| full.slice_ref(name))
@@ -214,7 +214,7 @@ mod tests {
     use super::*;
     use crate::proto::packet::Body;
 
-    /// Namespaces that are left, and what that needs.
+    /// The parts that a test of leaving needs.
     struct Bench {
         leaving: Leaving,
         queue: SendQueue,
@@ -276,7 +276,7 @@ mod tests {
         assert_eq!(bench.queue.written(), ["ping 1", "41/a,", "ping 2"]);
         bench.pong(2);
         assert_eq!(bench.queue.written(), ["40/a?b=1,"]);
-        // Nor is a later request taken for a second one.
+        // A later request is not taken for a second one either.
         bench.join("/a");
         assert_eq!(bench.queue.written(), ["ping 3"]);
         bench.wait();

@@ -1,4 +1,4 @@
-//! One connection: what the peer is, whether it lives, what goes out and what came in.
+//! One connection: which server it is, whether it is alive, what goes out and what came in.
 //!
 //! ```text
 //!        connect                handshake, known revision
@@ -66,8 +66,8 @@ use super::{
 };
 use crate::proto::reason::{ConnectFailure, Reason};
 
-/// The longest wait that a server can ask for. Its wish may be a mistake, or come from something on the
-/// way, and must not park a client for ever.
+/// The longest wait that a server can ask for. The request may be a mistake, or come from something on the
+/// way, and must not stop a client for ever.
 const LONGEST_PAUSE: Duration = Duration::from_secs(3_600);
 
 #[derive(Debug)]
@@ -83,12 +83,12 @@ pub(crate) struct Connection {
     leaving: Leaving,
     unconfirmed: Unconfirmed,
     suspects: Suspects,
-    /// The one that the connection was lost over, until that is told.
+    /// The event over which the connection was lost, until that is reported.
     suspect: Option<Suspect>,
     epoch: u64,
-    /// A namespace wants a connection.
+    /// Whether a namespace wants a connection.
     wanted: bool,
-    /// Sessions in a row that the server closed without a word on a request to join.
+    /// Sessions in a row that the server closed without an answer to a request to join.
     mute: u32,
     /// Why the last connection ended, or could not be made.
     last_reason: Option<Reason>,
@@ -97,7 +97,7 @@ pub(crate) struct Connection {
     tally: Tally,
 }
 
-/// Each with its timers.
+/// The states, each with its timers.
 #[derive(Debug)]
 enum State {
     Idle,
@@ -121,11 +121,11 @@ struct Open {
     since: Instant,
     heartbeat: Heartbeat,
     root: Root,
-    /// Packets have come.
+    /// Whether packets have come.
     is_heard: bool,
-    /// A namespace has asked to join.
+    /// Whether a namespace has asked to join.
     is_asked: bool,
-    /// The application is done: close when everything is sent.
+    /// Whether the application has ended the client: close when everything is sent.
     is_closing: bool,
 }
 
@@ -156,17 +156,17 @@ impl Connection {
         }
     }
 
-    /// The revision of the server, if it is known.
+    /// The revision of the server, if known.
     pub(crate) fn protocol(&self) -> Option<Protocol> {
         self.revision.known()
     }
 
-    /// The transport that is dialled or open, or was the last one.
+    /// The transport that is being dialled or open, or else the last one.
     pub(crate) fn transport(&self) -> Transport {
         self.transports.current()
     }
 
-    /// The server that is dialled or open, or is next, by its place in the order of preference.
+    /// The server that is being dialled or open, or else the next one, by its place in the order of preference.
     pub(crate) fn endpoint(&self) -> usize {
         self.endpoints.current()
     }
@@ -176,7 +176,7 @@ impl Connection {
         self.config.transports == Allowed::Polling
     }
 
-    /// The number of the attempt to connect again that goes on, or is next; 0 if it is none.
+    /// The number of the attempt to connect again that is under way, or is next; 0 if there is none.
     pub(crate) fn attempt(&self) -> u32 {
         self.endpoints.attempt()
     }
@@ -186,12 +186,12 @@ impl Connection {
         self.last_reason.as_ref()
     }
 
-    /// When this part of the time is over that the heartbeat may take.
+    /// When this fraction of the heartbeat's time will have passed.
     pub(crate) fn strain(&self, part: f64) -> Option<Instant> {
         self.open().map(|open| open.heartbeat.strain(part))
     }
 
-    /// How long one of the two waits for an answer to its ping, while there is a connection.
+    /// How long the side that pings waits for the answer, while there is a connection.
     pub(crate) fn ping_timeout(&self) -> Option<Duration> {
         self.open().map(|open| open.heartbeat.timeout())
     }
@@ -243,7 +243,7 @@ impl Connection {
         match open.root {
             Root::Joined if namespace == "/" => Admission::Joined(session),
             Root::Free | Root::Joined => Admission::Now(session),
-            // What comes is for it, up to the server's answer.
+            // Until the server's answer, packets are for this namespace.
             Root::Pending if namespace == "/" => Admission::Now(session),
             Root::Pending => Admission::Later,
             Root::Gone => {
@@ -253,8 +253,8 @@ impl Connection {
         }
     }
 
-    /// Replaces the connection with this number by a new one, for all namespaces, since the server has
-    /// spoiled it: with the delay of any other attempt, as the server may do so each time.
+    /// Replaces the connection with this number, for all namespaces, because the server has
+    /// made it unusable. It takes the usual delay, as the server may do so each time.
     pub(crate) fn replace(&mut self, now: Instant, epoch: u64) {
         if self.is_current(epoch) && !self.is_closing() {
             self.actions.push_back(Action::Drop);
@@ -282,7 +282,7 @@ impl Connection {
         }
     }
 
-    /// Whether there is no connection yet, but to be one.
+    /// Whether a connection is being made, or will be.
     fn is_under_way(&self) -> bool {
         match self.state {
             State::Idle | State::Open(_) | State::Closing { .. } => false,
@@ -344,7 +344,7 @@ impl Connection {
         }
     }
 
-    /// Goes into a state that begins without timers.
+    /// Enters a state, without timers.
     fn enter(&mut self, state: State) {
         self.state = state;
         self.timers.stop_all();
@@ -361,7 +361,7 @@ impl Connection {
         }
     }
 
-    /// Starts anew.
+    /// Dials the current server.
     fn dial(&mut self, now: Instant) {
         self.reader = Reader::new(self.config.parser, self.config.limits);
         self.send_queue.clear();
@@ -380,7 +380,7 @@ impl Connection {
         self.send_queue.take_unwritten()
     }
 
-    /// To be added up, and set back.
+    /// The counts, for the caller to take and reset.
     pub(crate) fn tally(&mut self) -> &mut Tally {
         &mut self.tally
     }
@@ -394,7 +394,7 @@ impl Connection {
         }
     }
 
-    /// The transport has shown which revision the server is of.
+    /// The transport has found out which revision the server speaks.
     pub(crate) fn handle_revision(&mut self, now: Instant, protocol: Protocol) {
         if let State::Opening(opening) = &mut self.state
             && let Err(reason) = opening.handle_shown(protocol, &mut self.revision)
@@ -408,7 +408,7 @@ impl Connection {
         self.transports.handle_upgraded();
     }
 
-    /// There is none. `retry_after`: the server asks to wait this long.
+    /// There is no transport. `retry_after`: the server asks the client to wait this long.
     pub(crate) fn handle_dial_failed(
         &mut self,
         now: Instant,
@@ -435,7 +435,7 @@ impl Connection {
         }
     }
 
-    /// Asks for that revision in the time that is left, or tries the other transport, or gives up for this
+    /// Dials again for `next` in the time that is left, or tries the other transport, or gives up for this
     /// reason.
     fn dial_again(&mut self, now: Instant, next: Result<Protocol, Reason>, pause: Duration) {
         match next {
@@ -450,7 +450,7 @@ impl Connection {
         }
     }
 
-    /// Goes on from the dial to the session.
+    /// Takes the next step from the dial to the session.
     fn step(&mut self, now: Instant, step: Step) {
         match step {
             Step::Wait => {}
@@ -486,7 +486,7 @@ impl Connection {
             return self.cut_short(now, failure);
         }
         let reason = match refused {
-            // So a server 2.x with the other parser says that it has joined this client.
+            // This is how a server 2.x with the other parser says that it has joined this client.
             Refused::Protocol(ProtocolError::UnknownType(b'{'))
                 if self.config.parser == Parser::Json =>
             {
@@ -520,7 +520,7 @@ impl Connection {
         }
     }
 
-    /// Something came in this session.
+    /// Input of this session.
     fn handle_input(&mut self, now: Instant, input: Input) -> Result<(), Refused> {
         match input {
             Input::Packet(packet) => self.handle_packet(now, packet),
@@ -530,8 +530,8 @@ impl Connection {
                     open.heartbeat.handle_ping(now);
                     self.timers.set(Timer::Heartbeat, open.heartbeat.poll_timeout());
                 }
-                // By polling, the ping may have come long ago, and the server may have given this side up since:
-                // nothing but an answer to a request tells.
+                // With polling, the ping may have come long ago, and the server may have given this side up since.
+                // Only an answer to a request shows that it has not.
                 if was_late && self.transport() == Transport::Polling {
                     self.send_queue.pong_alone();
                 } else {
@@ -627,7 +627,7 @@ impl Connection {
         self.events.push_back(Event::Packet(packet));
     }
 
-    /// The server speaks this revision after all: it answered a ping as only old ones are known to, or
+    /// The server speaks this revision after all: it answered a ping, as old servers do, or
     /// the connection was lost by chance when it was asked.
     fn mistaken(&mut self, now: Instant, protocol: Protocol) {
         let may_dial = self.revision.correct(protocol);
@@ -678,7 +678,7 @@ impl Connection {
         }
     }
 
-    /// The driver is awake, or has read what there was. `is_more`: there may be more.
+    /// The driver has woken up, or has read what there was. `is_more`: there may be more.
     pub(crate) fn note_lateness(&mut self, now: Instant, is_more: bool) {
         if let State::Open(open) = &mut self.state {
             open.heartbeat.note_lateness(now, is_more);
@@ -693,9 +693,9 @@ impl Connection {
         self.open().is_some_and(|open| open.heartbeat.is_late())
     }
 
-    /// The machine was suspended for about `gap`, of which `now` and all deadlines know nothing. If
-    /// the server cannot have waited for so long, the connection is gone, and nobody will say so: it ends
-    /// when what came before is read.
+    /// The machine was suspended for about `gap`, which is not in `now` and the deadlines. If
+    /// the server cannot have waited that long, the connection is gone, and nothing will report it: it ends
+    /// when everything that came before has been read.
     pub(crate) fn handle_suspended(&mut self, now: Instant, gap: Duration) {
         let (max_silence, reason) = match &mut self.state {
             State::Idle | State::Waiting | State::Queued | State::Closing { .. } => return,
@@ -727,7 +727,7 @@ impl Connection {
         self.lost_for(now, reason, Duration::ZERO);
     }
 
-    /// The same, and waits for `pause` at least.
+    /// The same, with a wait of at least `pause`.
     fn lost_for(&mut self, now: Instant, reason: Reason, pause: Duration) {
         let reason = self.explained(reason);
         let since = self.open().map(|open| open.since);
@@ -737,7 +737,7 @@ impl Connection {
         let was_open = since.is_some();
         let reason = if was_open { reason } else { self.transports.weightier(reason) };
         let failed = self.endpoints.current();
-        // New credentials go with the next request anyway, so `WithNewAuth` is nothing special here.
+        // The next request has new credentials anyway, so `WithNewAuth` means nothing special here.
         if self.is_closing()
             || !self.wanted
             || self.endpoints.choose(&reason, &self.config.name) == Retry::Stop
@@ -770,13 +770,13 @@ impl Connection {
         }
     }
 
-    /// What is told of the server at this place that has `failed`.
+    /// The reason to report for the server at this place, which has `failed`.
     fn told(&self, failed: usize, reason: Reason, was_open: bool) -> Reason {
         let names = &self.config.endpoints;
         if was_open { reason } else { self.endpoints.told(names, failed, reason) }
     }
 
-    /// Does something that may lead to another server, of which nothing is known.
+    /// Does something that may change to another server, about which nothing is known.
     fn at_endpoint<T>(&mut self, act: impl FnOnce(&mut Endpoints) -> T) -> T {
         let before = self.endpoints.current();
         let outcome = act(&mut self.endpoints);
@@ -788,7 +788,7 @@ impl Connection {
         outcome
     }
 
-    /// A server that does not understand the request to join closes the connection, and so may others,
+    /// A server that does not understand the request to join closes the connection. Others may do so
     /// once.
     fn explained(&mut self, reason: Reason) -> Reason {
         let State::Open(open) = &self.state else { return reason };
@@ -804,7 +804,7 @@ impl Connection {
         Reason::Connect(ConnectFailure::Parser(self.config.parser))
     }
 
-    /// The connection is gone, and is not tried again by itself.
+    /// The connection is gone, and the client does not try again by itself.
     fn end(&mut self, reason: Reason) {
         self.enter(State::Idle);
         self.endpoints.reset();
@@ -821,7 +821,7 @@ impl Connection {
         self.events.push_back(Event::Lost { reason, again, suspect });
     }
 
-    /// Safe to call early.
+    /// It may be called early.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
         let mut last = None;
         while let Some(timer) = self.timers.expire(now, last) {
@@ -856,7 +856,7 @@ impl Connection {
                     self.try_close();
                     self.try_replace(now);
                     if self.open().is_none() {
-                        // What is queued is to be written before the time to close is over.
+                        // What is queued must be written before the time to close is over.
                         return;
                     }
                 }
@@ -947,8 +947,8 @@ impl Connection {
     }
 }
 
-/// The packet by which a server of revision 3 says that `/` is joined, for a namespace that was
-/// not there when it came.
+/// The packet with which a server of revision 3 says that `/` is joined, for a namespace that did
+/// not exist when it came.
 pub(crate) fn joined_root() -> Packet {
     Packet::new(root(), Body::Connect(None))
 }

@@ -1,5 +1,5 @@
-//! From the dial to the session: the websocket, the handshake, and the question to a server whose
-//! handshake does not say what it is.
+//! From the dial to the session: the websocket, the handshake, and the probe of a server whose
+//! handshake does not tell its revision.
 //!
 //! ```text
 //!  Dialling ──▶ Greeting ──▶ (session)
@@ -46,9 +46,9 @@ enum Stage {
 #[derive(Debug)]
 pub(super) enum Step {
     Wait,
-    /// The server's ping is to be answered.
+    /// The server's ping must be answered.
     Pong,
-    /// There is a session. `is_doubtful`: all that shows that the server is an old one is that it has
+    /// There is a session. `is_doubtful`: the only sign that the server is an old one is that it has
     /// answered a ping.
     Open {
         protocol: Protocol,
@@ -59,7 +59,7 @@ pub(super) enum Step {
     Redial,
     /// The connection ended before the handshake.
     Cut(Reason),
-    /// It was lost, or ended by the server.
+    /// The connection was lost, or ended by the server.
     Lost(Reason),
 }
 
@@ -82,12 +82,12 @@ impl Opening {
         matches!(self.stage, Stage::Dialling)
     }
 
-    /// Whether the server has a websocket, and has said nothing.
+    /// Whether there is a websocket, but no handshake yet.
     pub(super) fn is_greeting(&self) -> bool {
         matches!(self.stage, Stage::Greeting)
     }
 
-    /// The server did not get to a websocket. Gives the revision to be asked for next, in the time
+    /// There was no websocket. Returns the revision to ask for next, in the time
     /// that is left, or why there is no connection.
     pub(super) fn handle_refusal(
         &mut self,
@@ -113,7 +113,7 @@ impl Opening {
         self.offer.asked
     }
 
-    /// The transport has shown what the server is.
+    /// The transport has found out the revision of the server.
     pub(super) fn handle_shown(
         &mut self,
         protocol: Protocol,
@@ -122,7 +122,7 @@ impl Opening {
         revision.handle_shown(&mut self.offer, protocol)
     }
 
-    /// Something came. It may have to be handled in the session that follows.
+    /// A message came. It may have to be handled in the session that follows.
     pub(super) fn handle_frame(
         &mut self,
         now: Instant,
@@ -144,7 +144,7 @@ impl Opening {
             Stage::Undecided { handshake, probe } => {
                 let input = reader.read(Protocol::Eio3, frame)?;
                 let (protocol, is_doubtful) = match &input {
-                    // Those of revision 3 never ping. Once asked, it may still hang up on that.
+                    // Servers of revision 3 never ping. This one may still hang up on the probe.
                     Input::Ping if probe.is_some() => return Ok((Step::Pong, None)),
                     Input::Ping => (Protocol::Eio4, false),
                     Input::Pong => (Protocol::Eio3, true),
@@ -197,7 +197,7 @@ impl Opening {
         match &self.stage {
             Stage::Dialling => Step::Wait,
             Stage::Greeting => Step::Cut(reason),
-            // It hung up on our question, as servers 3.1 to 4.4 do.
+            // It hung up on the probe, as servers 3.1 to 4.4 do.
             Stage::Undecided { probe: Some(_), .. } if is_written => {
                 revision.handle_hang_up();
                 Step::Redial
@@ -206,7 +206,7 @@ impl Opening {
         }
     }
 
-    /// The server has been silent since its handshake, or since it was asked what it is.
+    /// The server has been silent since its handshake, or since the probe.
     pub(super) fn handle_probe(
         &mut self,
         now: Instant,
@@ -223,7 +223,7 @@ impl Opening {
         Step::Wait
     }
 
-    /// The handshake, while it does not say what the server is.
+    /// The handshake, as long as the revision of the server is not known.
     pub(super) fn handshake(&self) -> Option<&Handshake> {
         match &self.stage {
             Stage::Dialling | Stage::Greeting => None,
@@ -246,7 +246,7 @@ mod tests {
 
     const PLAIN: &str = r#"0{"sid":"S"}"#;
 
-    /// An attempt to get to a session, and what that needs.
+    /// The parts that a test of opening needs.
     struct Bench {
         opening: Opening,
         revision: Revision,

@@ -1,4 +1,4 @@
-//! What websocket messages mean, once there has been a handshake.
+//! Turns websocket messages into packets, once there has been a handshake.
 
 use crate::{
     payload::text::Text,
@@ -18,14 +18,14 @@ pub(super) enum Input {
     Ping,
     Pong,
     Close,
-    /// It means nothing here.
+    /// The message means nothing here.
     Nothing,
-    /// `None` if its attachments are still to come.
+    /// A packet; `None` while its attachments are still to come.
     Packet(Option<Packet>),
     /// An invalid event or answer from an old server. The clients of these servers carry on after one,
     /// so nobody has noticed what such a server sends.
     Unreadable(ProtocolError),
-    /// A message that is no packet.
+    /// A message that is not a packet.
     Broken(Refused),
 }
 

@@ -1,26 +1,26 @@
-//! Which server is it?
+//! Finds out which protocol revision the server speaks.
 //!
-//! One client speaks to servers of both protocol revisions. On a websocket it always asks for
+//! The client speaks to servers of both protocol revisions. On a websocket it always asks for
 //! revision 4, which servers of either revision take, and then:
 //!
 //! 1. `maxPayload` in the handshake: revision 4 (servers since 4.5). Decided at once.
-//! 2. Otherwise it says nothing, since a request to join `/` would make a server 2.x join it
-//!    twice. A Socket.IO packet that comes by itself is one from a server 1.x or 2.x, unless it
-//!    tells a socket id, as the answer to a request does in revision 4; a ping is one from a server
+//! 2. Otherwise the client stays silent, since a request to join `/` would make a server 2.x join it
+//!    twice. A Socket.IO packet that comes unasked is from a server 1.x or 2.x, unless it
+//!    has a socket id, as the answer to a request does in revision 4; a ping is from a server
 //!    3.0 to 4.4.
 //! 3. After [`PROBE_AFTER`] of silence it sends a ping. A server 1.x or 2.x answers it. A server 3.1
-//!    to 4.4 hangs up, without a word to its application; it is dialled again at once, and now
-//!    known. A server 3.0 stays silent. Behind the ping goes one of the websocket layer, whose pong
-//!    tells that the server has read both: it then has [`PONG_SLACK`] for its answer, or twice the
+//!    to 4.4 hangs up, and its application does not notice; it is dialled again at once, and now
+//!    known. A server 3.0 stays silent. After the ping goes one of the websocket layer, whose pong
+//!    shows that the server has read both: it then has [`PONG_SLACK`] for its answer, or twice the
 //!    time that the pong took, and without a pong [`PROBE_TIMEOUT`].
-//! 4. The answer to a ping is weak evidence: some servers of revision 4 answer one. If nothing
+//! 4. The answer to a ping is weak evidence: some servers of revision 4 answer one, too. If nothing
 //!    follows it for half of the time to join, the server is dialled again and taken for one of
-//!    revision 4. Should it be an old one after all, which thinks for that long, its next packet
-//!    says so.
+//!    revision 4. If it is an old, slow one after all, its next packet
+//!    shows that.
 //!
 //! A server that refuses with HTTP status 400, or ends the connection before its handshake, is asked
-//! once more, for revision 3: some servers that know no other do one or the other. The revision, once
-//! known, is kept for the next connection. One handshake that was cut short does not change it, a
+//! once more, for revision 3: some servers that know only that one do one or the other. The revision, once
+//! known, is kept for the next connection. One handshake that was cut short does not change it; a
 //! second one in a row does.
 
 use std::time::{Duration, Instant};
@@ -36,11 +36,11 @@ use crate::{
     },
 };
 
-/// How long a server that has not shown its revision may be silent before it is asked,
+/// How long a server of unknown revision may be silent before it is probed,
 pub(super) const PROBE_AFTER: Duration = Duration::from_millis(50);
 /// how long it then has for an answer,
 pub(super) const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
-/// and the least time when it is known to have read the question.
+/// and the least time once it is known to have read the probe.
 pub(super) const PONG_SLACK: Duration = Duration::from_millis(100);
 /// How long a server that did not take revision 4 has for the handshake of revision 3. An old one
 /// sends it at once; some new ones never say a word.
@@ -48,15 +48,15 @@ pub(super) const SECOND_TIMEOUT: Duration = Duration::from_secs(2);
 /// How often in a row a server that turned out to be of another revision is dialled again at once.
 const MAX_MISTAKES: u32 = 2;
 
-/// What is known about the server.
+/// What is known about the revision of the server.
 #[derive(Debug)]
 pub(super) struct Revision {
-    /// The one that the application insists on.
+    /// The revision that the application insists on.
     pin: Option<Protocol>,
     known: Option<Protocol>,
     /// Handshakes that were cut short, in a row.
     cut_short: u32,
-    /// Times in a row that the server turned out to be of another revision than it was taken for.
+    /// Times in a row that the server turned out to be of another revision than assumed.
     mistakes: u32,
 }
 
@@ -77,18 +77,18 @@ impl Offer {
 /// The result of a handshake.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Greeting {
-    /// The server is known to be of this revision.
+    /// The server is known to speak this revision.
     Known(Protocol),
     Unknown,
-    /// It takes both revisions: the first offer was cut short by chance, and is to be made again.
+    /// The server takes both revisions: the first offer was cut short by chance, and is made again.
     Misjudged,
 }
 
-/// The question to a server that does not say what it is.
+/// The ping to a server whose handshake does not tell its revision.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Probe {
     since: Instant,
-    /// The ping of the websocket layer behind it.
+    /// The ping of the websocket layer after it.
     ping: u64,
 }
 
@@ -97,9 +97,9 @@ impl Probe {
         Self { since, ping }
     }
 
-    /// When the answer must be here, if the server is now known to have read the question.
+    /// When the answer must be here, if the server is now known to have read the probe.
     pub(super) fn handle_pong(&self, now: Instant, ping: u64) -> Option<Instant> {
-        // On a way as long as this one, the answer may be behind.
+        // With a round trip this long, the answer may still be on its way.
         let trip = now.saturating_duration_since(self.since);
         let slack = trip.saturating_mul(2).max(PONG_SLACK);
         (self.ping == ping).then(|| deadline_after(now, slack))
@@ -111,22 +111,22 @@ impl Revision {
         Self { pin, known: pin, cut_short: 0, mistakes: 0 }
     }
 
-    /// What the server speaks, as far as is known.
+    /// The revision of the server, if known.
     pub(super) fn known(&self) -> Option<Protocol> {
         self.known
     }
 
-    /// It is found out anew.
+    /// Forgets the revision, so that it is found out anew.
     pub(super) fn forget(&mut self) {
         self.known = self.pin;
     }
 
-    /// What to ask for.
+    /// The revision to ask for.
     pub(super) fn offer(&self) -> Offer {
         Offer { asked: self.known.unwrap_or(Protocol::Eio4), first: None }
     }
 
-    /// The server did not get to a websocket. Gives the offer to be made next, or why there is no
+    /// There was no websocket. Returns the offer to make next, or why there is no
     /// connection.
     pub(super) fn handle_refusal(
         &mut self,
@@ -154,7 +154,7 @@ impl Revision {
             }
             first => {
                 if blames_revision {
-                    // It does not understand the revision that it did understand.
+                    // The server no longer understands the revision that it used to understand.
                     self.forget();
                 }
                 Err(match first {
@@ -172,10 +172,10 @@ impl Revision {
         reason: Reason,
     ) -> Result<Offer, Reason> {
         match offer.first.take() {
-            // Perhaps over the revision that it was asked for.
+            // Perhaps because of the revision that it was asked for.
             None if self.known.is_none() && is_cut(&reason) => Ok(second(reason)),
             None => {
-                // That may happen to any server. If it happens again, the server may have been exchanged.
+                // That may happen with any server. If it happens again, it may be a different server now.
                 self.cut_short = self.cut_short.saturating_add(1);
                 if !is_cut(&reason) || self.cut_short > 1 {
                     self.forget();
@@ -198,7 +198,7 @@ impl Revision {
         Reason::Connect(ConnectFailure::Unsupported { asked, server })
     }
 
-    /// The server's handshake is there.
+    /// The server's handshake has come.
     pub(super) fn handle_handshake(&mut self, offer: &Offer, handshake: &Handshake) -> Greeting {
         let is_new = handshake.max_payload.is_some();
         if is_new && offer.first.as_ref().is_some_and(is_cut) {
@@ -213,14 +213,14 @@ impl Revision {
         }
     }
 
-    /// The server is of this revision.
+    /// The server speaks this revision.
     pub(super) fn settle(&mut self, protocol: Protocol) {
         self.known = Some(protocol);
         self.cut_short = 0;
     }
 
-    /// The transport has shown what the server is. Gives the reason if the application insists on another
-    /// revision.
+    /// The transport has found out the revision. Returns the reason to end if the application insists on another
+    /// one.
     pub(super) fn handle_shown(
         &mut self,
         offer: &mut Offer,
@@ -235,13 +235,13 @@ impl Revision {
         Ok(())
     }
 
-    /// A server that was asked something has hung up, as those of 3.1 to 4.4 do.
+    /// A server that was probed has hung up, as servers 3.1 to 4.4 do.
     pub(super) fn handle_hang_up(&mut self) {
         self.known = Some(Protocol::Eio4);
     }
 
-    /// A packet came from a server that is taken for one of this revision. Gives the one that it is
-    /// of, if that is the other one. `is_sure`: the handshake has told it. `is_pending`: it has not
+    /// A packet came from a server that is assumed to speak this revision. Returns the other one if it turns out
+    /// to speak that. `is_sure`: the handshake has told the revision. `is_pending`: the server has not
     /// joined `/`.
     #[inline]
     pub(super) fn handle_packet(
@@ -258,7 +258,7 @@ impl Revision {
                 None
             }
             (Protocol::Eio4, None) => {
-                // No server of revision 4 answers like that. If it is one, the namespace ends over it.
+                // No server of revision 4 answers like that. If this is one all the same, the namespace ends over it.
                 self.forget();
                 (!is_sure && self.pin.is_none()).then_some(Protocol::Eio3)
             }
@@ -269,13 +269,13 @@ impl Revision {
         }
     }
 
-    /// The server has the revision that was assumed.
+    /// The assumed revision was right.
     pub(super) fn confirm(&mut self) {
         self.mistakes = 0;
     }
 
-    /// It is of this revision after all. `true` if it is to be dialled again at once: one that seems
-    /// to be both would be dialled without end.
+    /// The server speaks this revision after all. `true` if it must be dialled again at once: a server that seems
+    /// to speak both would be dialled without end.
     pub(super) fn correct(&mut self, protocol: Protocol) -> bool {
         self.known = Some(protocol);
         self.mistakes = self.mistakes.saturating_add(1);
@@ -283,7 +283,7 @@ impl Revision {
     }
 }
 
-/// What a server is of that says something before it was asked anything.
+/// The revision of a server that speaks before it was asked anything.
 pub(super) fn of_first_packet(packet: Option<&Packet>) -> Protocol {
     match packet {
         Some(packet) if is_answer_of_revision_4(packet) => Protocol::Eio4,
@@ -296,9 +296,9 @@ fn second(first: Reason) -> Offer {
     Offer { asked: Protocol::Eio3, first: Some(first) }
 }
 
-/// Of two reasons for which a server has taken neither revision, the one that says more: a server that
+/// Of the two reasons why a server took neither revision, the one that says more: a server that
 /// does not know a revision closes the connection, or answers with HTTP status 400, whatever else
-/// there is. Names both revisions where neither reason says anything.
+/// is wrong. If neither reason says anything, the result names both revisions.
 fn weightier(first: Reason, second: Reason) -> Reason {
     match (&first, &second) {
         (_, Reason::Connect(ConnectFailure::Status { status, .. })) if *status != 400 => second,
@@ -317,7 +317,7 @@ fn weightier(first: Reason, second: Reason) -> Reason {
     }
 }
 
-/// Whether a server may answer so to a revision that it does not speak. It may not say which part of the request
+/// Whether a server may refuse a revision that it does not speak in this way. It may not say which part of the request
 /// it does not understand.
 fn blames_revision(reason: &Reason) -> bool {
     match reason {
@@ -393,7 +393,7 @@ mod tests {
         let mut offer = revision.offer();
         assert_eq!(revision.handle_refusal(&mut offer, status(503)).unwrap_err(), status(503));
 
-        // The other revision may get further, unless it is not about that.
+        // The other revision may get further, unless the failure has another cause.
         for (refusal, is_asked_again) in [
             (EngineRefusal::UnsupportedVersion, true),
             (EngineRefusal::BadRequest, true),
@@ -414,7 +414,7 @@ mod tests {
         let greeting = revision.handle_handshake(&second, &handshake(Some(1)));
         assert_eq!((greeting, revision.known()), (Greeting::Misjudged, EIO4));
 
-        // The application insists on one.
+        // The application insists on one revision.
         let mut pinned = Revision::new(EIO3);
         for is_400 in [true, false] {
             let mut offer = pinned.offer();
@@ -480,7 +480,7 @@ mod tests {
         revision.confirm();
         assert!(revision.correct(Protocol::Eio4));
         assert_eq!(revision.known(), EIO4);
-        // What only a server of revision 4 says confirms it, too.
+        // A packet that only a server of revision 4 sends confirms it, too.
         assert!(revision.correct(Protocol::Eio3) && !revision.correct(Protocol::Eio4));
         revision.handle_packet(Protocol::Eio4, false, false, &connect("/", Some("{}")));
         assert!(revision.correct(Protocol::Eio3) && revision.correct(Protocol::Eio4));

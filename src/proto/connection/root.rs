@@ -1,5 +1,5 @@
-//! The namespace `/` of a server of revision 3, which joins each client to it by itself. As long as
-//! it has not, no other namespace can be joined.
+//! The namespace `/` of a server of revision 3, to which the server joins each client by itself. Until
+//! it has, no other namespace can be joined.
 
 use crate::proto::{
     engine::Protocol,
@@ -12,7 +12,7 @@ use crate::proto::{
 pub(super) enum Root {
     /// Revision 4: `/` is a namespace like any other.
     Free,
-    /// The server has not said anything about it.
+    /// The server has not said anything about `/`.
     Pending,
     Joined,
     /// Left or refused. It cannot be joined again on this connection.
@@ -23,7 +23,7 @@ pub(super) enum Root {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Change {
     Joined,
-    /// The server lets this client into no namespace.
+    /// The server refuses this client in all namespaces.
     Refused(Reason),
 }
 

@@ -1,4 +1,4 @@
-//! What waits to be written to the connection, and what of it was not written when that ended.
+//! What waits to be written to the connection, and what was not written when the connection ended.
 //!
 //! A packet becomes messages when its turn comes: until then it can be replaced, or given back.
 
@@ -20,14 +20,14 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct SendQueue {
     waiting: VecDeque<Waiting>,
-    /// How many have left the front, so that each keeps its number while it waits.
+    /// How many packets have left the front, so that each keeps its number while it waits.
     left: u64,
-    /// The numbers of the events that another one with their key may replace, by namespace and key.
+    /// The numbers of the events that a later one with the same key may replace, by namespace and key.
     replaceable: HashMap<(ByteString, ByteString), u64>,
-    /// The tries of messages that are sent until they are answered, by namespace and ack id.
+    /// The waiting copies of messages that are sent until they are answered, by namespace and ack id.
     copies: HashSet<(ByteString, u64)>,
-    /// The packet of which only the first messages are written, and how many of them. A server has
-    /// it when it has all of them.
+    /// The packet of which only some messages are written yet, and how many. The server has the packet
+    /// only when it has all of them.
     writing: Option<(Outgoing, usize)>,
     /// A buffer for the beginning of messages.
     head: String,
@@ -35,7 +35,7 @@ pub(super) struct SendQueue {
     last_ping: u64,
     /// and of the last one that was written.
     written_ping: u64,
-    /// What goes before all else.
+    /// What is written before everything else.
     first: Option<First>,
     unwritten: Vec<Outgoing>,
 }
@@ -51,9 +51,9 @@ struct First {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Hold {
     No,
-    /// From the pong on, all else waits for this ping.
+    /// After the pong, everything else waits for the answer to this ping, which must be written,
     Begin(u64),
-    /// It is written.
+    /// or has been written.
     Until(u64),
 }
 
@@ -65,17 +65,17 @@ enum Waiting {
     Heartbeat,
 }
 
-/// Something is written.
+/// What was written.
 pub(super) enum Written<'a> {
     /// A ping of the websocket layer.
     Ping(u64),
-    /// The first message of a packet, behind that ping.
+    /// The first message of a packet; `ping` was the last ping before it.
     Packet { outgoing: &'a Outgoing, ping: u64 },
 }
 
 impl SendQueue {
-    /// Queues a packet, or puts it in the place of an event with the same key. One that somebody
-    /// waits for an answer to is not replaced. `true` if it replaced one.
+    /// Queues a packet, or puts it in the place of an event with the same key. An event whose answer
+    /// somebody waits for is not replaced. `true` if it replaced one.
     #[inline]
     pub(super) fn push(&mut self, outgoing: Outgoing) -> bool {
         if is_unindexed(&outgoing) {
@@ -98,7 +98,7 @@ impl SendQueue {
         false
     }
 
-    /// The same for one with a key.
+    /// The same for an event with a key.
     fn push_latest(&mut self, outgoing: Outgoing) -> bool {
         let Some(key) = key(&outgoing) else { return false };
         let next = self.left.wrapping_add(u64::try_from(self.waiting.len()).unwrap_or(u64::MAX));
@@ -129,7 +129,7 @@ impl SendQueue {
         }
     }
 
-    /// One of those with an index has left the queue.
+    /// Removes a packet that has left the queue from the indexes.
     fn note_left(&mut self, outgoing: &Outgoing) {
         if let Some(copy) = copy(outgoing) {
             self.copies.remove(&copy);
@@ -141,14 +141,14 @@ impl SendQueue {
         }
     }
 
-    /// Takes out all that wait.
+    /// Takes out everything that waits.
     fn drain(&mut self) -> impl Iterator<Item = Waiting> {
         self.replaceable.clear();
         self.copies.clear();
         self.waiting.drain(..)
     }
 
-    /// Queues a ping of the websocket layer. Its pong tells that the server has read all before it.
+    /// Queues a ping of the websocket layer. Its pong shows that the server has read everything before it.
     pub(super) fn ping(&mut self) -> u64 {
         self.last_ping = self.last_ping.wrapping_add(1);
         self.waiting.push_back(Waiting::Ping(self.last_ping));
@@ -160,18 +160,18 @@ impl SendQueue {
         self.waiting.push_back(Waiting::Heartbeat);
     }
 
-    /// Answers the server's ping, before all else.
+    /// Answers the server's ping, before everything else.
     pub(super) fn pong(&mut self) {
         self.first.get_or_insert(First { pong: true, hold: Hold::No }).pong = true;
     }
 
-    /// Answers the server's ping, and holds all else back until the server has read that.
+    /// Answers the server's ping, and holds everything else back until the server has read the answer.
     pub(super) fn pong_alone(&mut self) {
         self.last_ping = self.last_ping.wrapping_add(1);
         self.first = Some(First { pong: true, hold: Hold::Begin(self.last_ping) });
     }
 
-    /// The server has read all before this ping of the websocket layer.
+    /// The server has read everything before this ping of the websocket layer.
     pub(super) fn handle_pong(&mut self, ping: u64) {
         if let Some(First { pong, hold }) = &mut self.first
             && let Hold::Until(until) = *hold
@@ -184,12 +184,12 @@ impl SendQueue {
         }
     }
 
-    /// Whether all that was queued is written.
+    /// Whether everything that was queued is written.
     pub(super) fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }
 
-    /// Has the next message written, and says what it is. `false` if there is none.
+    /// Writes the next message with `write`, and passes what it is to `note`. `false` if there is none.
     #[inline]
     pub(super) fn transmit(
         &mut self,
@@ -252,14 +252,14 @@ impl SendQueue {
         true
     }
 
-    /// An event is not for this connection.
+    /// Gives back an event that is not for this connection.
     pub(super) fn give_back(&mut self, outgoing: Outgoing) {
         self.unwritten.extend(Some(outgoing).filter(Outgoing::is_event));
     }
 
-    /// The connection is gone. Events that were not written are given back, apart from the one over
+    /// The connection is gone. Events that were not written are given back, except for the one over
     /// which the server has ended connections. `true` if an event that asks for no answer was
-    /// written in part: the server does nothing with that.
+    /// only partly written: the server ignores that.
     pub(super) fn end(&mut self, suspect: Option<&Suspect>) -> bool {
         let writing = self.writing.take().map(|(outgoing, _)| outgoing);
         let is_cut = writing.as_ref().is_some_and(Outgoing::is_plain);
@@ -278,14 +278,14 @@ impl SendQueue {
         is_cut
     }
 
-    /// There is a new connection, on which nothing has been said. Numbers of pings go on.
+    /// Clears the queue for a new connection. The numbers of pings go on.
     pub(super) fn clear(&mut self) {
         drop(self.drain());
         self.writing = None;
         self.first = None;
     }
 
-    /// The events that were not written to the connection they were for, and will not be.
+    /// The events that were not written to the connection that they were for, and will not be.
     pub(super) fn take_unwritten(&mut self) -> Vec<Outgoing> {
         std::mem::take(&mut self.unwritten)
     }
@@ -293,7 +293,7 @@ impl SendQueue {
 
 #[cfg(test)]
 impl SendQueue {
-    /// Writes all there is to a server of revision 4. Gives it as text.
+    /// Writes everything to a server of revision 4, and returns it as text.
     pub(super) fn written(&mut self) -> Vec<String> {
         let mut written = Vec::new();
         let mut push = |message: Message<'_>| {
@@ -308,32 +308,32 @@ impl SendQueue {
     }
 }
 
-/// Whether it has no key, and is no try of a message that is sent until it is answered, as most are.
+/// Whether it has no key and is not a copy of a message that is sent until it is answered, as most are.
 #[inline]
 fn is_unindexed(outgoing: &Outgoing) -> bool {
     outgoing.terms.is_none() && outgoing.permit.is_some()
 }
 
-/// What tells a try of a message that is sent until it is answered from all others; `None` if it is none.
+/// What identifies a copy of a message that is sent until it is answered; `None` for anything else.
 fn copy(outgoing: &Outgoing) -> Option<(ByteString, u64)> {
     let id = if outgoing.is_copy() { outgoing.ack_id()? } else { return None };
     Some((outgoing.packet.namespace.clone(), id))
 }
 
-/// Its key, among all namespaces.
+/// Its key, with the namespace.
 fn key(outgoing: &Outgoing) -> Option<(ByteString, ByteString)> {
     let key = outgoing.key()?.clone();
     Some((outgoing.packet.namespace.clone(), key))
 }
 
-/// An event is not sent any more, since the server ends connections over it.
+/// Gives up an event, since the server ends connections over it.
 fn give_up(outgoing: Outgoing, suspect: &Suspect) {
     let is_plain = outgoing.is_plain();
     let end = |permit: SendPermit| {
         if is_plain {
             permit.refuse(&EmitError::Unsendable(suspect.event.clone()));
         } else {
-            // It is counted as unanswered.
+            // It is counted as unanswered, not as discarded.
             permit.settled();
         }
     };
@@ -365,7 +365,7 @@ mod tests {
         Outgoing { terms, number, ..event(name, None) }
     }
 
-    /// Writes one message. Gives its text, and what was noted.
+    /// Writes one message. Returns its text, and what was noted.
     fn next(queue: &mut SendQueue) -> Option<(String, String)> {
         let (mut text, mut noted) = (String::new(), String::new());
         let write = |message: Message<'_>| {
@@ -428,7 +428,7 @@ mod tests {
         assert!(queue.push(latest("a2", "a", 3)));
         assert_eq!(status.cause(), Some(&EmitError::Discarded));
         assert_eq!(send_quota.discarded(), 0, "it is counted as replaced");
-        // One that is to be answered waits for itself.
+        // An event that asks for an answer keeps its own place.
         assert!(!queue.push(Outgoing { terms: None, ..event("c", Some(7)) }));
         assert!(!queue.push(event("c", Some(7))), "a copy of what waits is left out");
         assert_eq!(queue.written(), [r#"42["a2"]"#, r#"42["b1"]"#, r#"427["c"]"#]);
@@ -463,8 +463,8 @@ mod tests {
 
     #[derive(Debug, Clone)]
     enum Operation {
-        /// An event in one of two namespaces, perhaps with a key; a try of a message with this ack id,
-        /// or an event that another one with its key does not replace.
+        /// An event in one of two namespaces, perhaps with a key; a copy of a message with this ack id;
+        /// or an event that a later one with its key does not replace.
         Push {
             namespace: bool,
             key: Option<bool>,
@@ -545,7 +545,7 @@ mod tests {
                     Waiting::Heartbeat => 0,
                 });
                 prop_assert!(waiting.eq(model.iter().map(|(number, _)| *number)));
-                // Nothing is left behind.
+                // Nothing is left in the indexes.
                 let events = || model.iter().filter_map(|(_, event)| *event);
                 let plain = events().filter(|(_, key, id)| key.is_some() && id.is_none()).count();
                 let copies = events().filter(|(_, _, id)| id.is_some_and(|id| id >= 10)).count();

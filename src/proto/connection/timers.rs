@@ -1,42 +1,42 @@
 //! The deadlines of a connection, in one table: `poll_timeout` names the earliest of them, and
-//! `handle_timeout` takes those that are over, so the two cannot disagree.
+//! `handle_timeout` takes the expired ones, so the two cannot disagree.
 
 use std::time::Instant;
 
-/// The timers. If several are over at once, the first one in this list is handled first.
+/// The timers. If several expire at once, the first one in this list is handled first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Timer {
     /// The delay before the next attempt is over.
     Delay,
     /// The limiter lets this client dial.
     Dial,
-    /// The handshake must be here.
+    /// The handshake must have come.
     Connect,
-    /// The server is silent: it is asked for its revision, or its silence is the answer.
+    /// The server is silent: it is probed for its revision, or its silence is the answer.
     Probe,
     /// Packets that were held back for a pong are sent without it.
     Leave,
-    /// The server is pinged, to confirm the events that were written.
+    /// The server is pinged, to confirm that it has read the events that were written.
     Confirm,
     Heartbeat,
-    /// The attachments of a packet must be here.
+    /// The attachments of a packet must have come.
     Attachments,
     /// The connection is closed, even if something is left to send.
     Close,
     /// A server of revision 3 must have joined `/`.
     Join,
-    /// A server that was taken for one of revision 3 must have said something.
+    /// A server that is assumed to be of revision 3 must have sent something.
     Doubt,
 }
 
-/// Those that run. There are few at a time.
+/// The running timers, of which there are few.
 #[derive(Debug, Default)]
 pub(super) struct Timers {
     running: Vec<(Timer, Instant)>,
 }
 
 impl Timers {
-    /// Starts a timer, or changes when it is over.
+    /// Starts a timer, or changes its deadline.
     pub(super) fn set(&mut self, timer: Timer, at: Instant) {
         match self.find(timer) {
             Some(running) => *running = at,
@@ -44,7 +44,7 @@ impl Timers {
         }
     }
 
-    /// Starts a timer unless it runs.
+    /// Starts a timer unless it is running.
     #[inline]
     pub(super) fn start(&mut self, timer: Timer, at: impl FnOnce() -> Instant) {
         if self.find(timer).is_none() {
@@ -52,7 +52,7 @@ impl Timers {
         }
     }
 
-    /// Has a timer that runs end at this moment at the latest.
+    /// Moves the deadline of a running timer to this moment, unless it is earlier.
     pub(super) fn hasten(&mut self, timer: Timer, at: Instant) {
         if let Some(running) = self.find(timer) {
             *running = at.min(*running);
@@ -74,14 +74,14 @@ impl Timers {
         self.running.clear();
     }
 
-    /// When the first one is over.
+    /// The earliest deadline.
     #[inline]
     pub(super) fn earliest(&self) -> Option<Instant> {
         self.running.iter().map(|&(_, at)| at).min()
     }
 
-    /// Takes the first timer that is over, of those behind `last`: so each one is handled once at
-    /// a time, even if it is set again at once.
+    /// Takes the first expired timer after `last` in the list: so each timer is handled only once in a
+    /// turn, even if it is set again at once.
     pub(super) fn expire(&mut self, now: Instant, last: Option<Timer>) -> Option<Timer> {
         let over = self.running.iter().filter(|&&(timer, at)| at <= now && Some(timer) > last);
         let timer = over.map(|&(timer, _)| timer).min()?;
@@ -101,7 +101,7 @@ impl Timers {
         self.at(timer).is_some()
     }
 
-    /// When it is over, if it runs.
+    /// Its deadline, if it is running.
     pub(super) fn at(&self, timer: Timer) -> Option<Instant> {
         self.running.iter().find(|(other, _)| *other == timer).map(|&(_, at)| at)
     }
@@ -125,7 +125,7 @@ mod tests {
         assert_eq!(timers.earliest(), Some(at(1)));
         assert_eq!(timers.expire(start, None), None);
         assert_eq!(timers.expire(at(2), None), Some(Timer::Heartbeat));
-        // It is set again at once, and is not handled twice.
+        // A timer that is set again at once is not handled twice.
         timers.set(Timer::Heartbeat, at(2));
         assert_eq!(timers.expire(at(2), Some(Timer::Heartbeat)), Some(Timer::Close));
         assert_eq!(timers.expire(at(2), Some(Timer::Close)), None);

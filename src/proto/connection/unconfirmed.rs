@@ -1,8 +1,8 @@
-//! How many of the events that were written the server may not have read.
+//! Counts the written events that the server may not have read.
 //!
 //! An event that asks for no answer leaves no trace. But a server answers a ping of the websocket
-//! layer behind all that came before it: one ping now and then, while something is unconfirmed,
-//! tells how much of it has been read. What is unconfirmed when the connection is lost may have
+//! layer after everything that came before it: a ping now and then, while something is unconfirmed,
+//! shows how much has been read. What is unconfirmed when the connection is lost may have
 //! arrived or not.
 
 use std::{
@@ -13,23 +13,23 @@ use std::{
 use super::timers::{Timer, Timers};
 use crate::proto::deadline::deadline_after;
 
-/// How long an event may be unconfirmed before the server is pinged, and how far apart such pings
-/// are: a connection on which nothing is emitted has none.
+/// How long an event may be unconfirmed before the server is pinged, and the time between such pings.
+/// A connection on which nothing is emitted has none.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Of one connection.
+/// The unconfirmed events of one connection.
 #[derive(Debug, Default)]
 pub(super) struct Unconfirmed {
     written: u64,
     confirmed: u64,
-    /// The ping that is to be answered before there is another.
+    /// The ping that must be answered before the next one is sent.
     asked: Option<u64>,
     /// The pings that were written, and how many events before each of them.
     pings: VecDeque<(u64, u64)>,
 }
 
 impl Unconfirmed {
-    /// An event is on its way to the connection.
+    /// An event has been queued for the connection.
     #[inline]
     pub(super) fn expect(&mut self, now: Instant, timers: &mut Timers) {
         if self.asked.is_none() {
@@ -37,12 +37,12 @@ impl Unconfirmed {
         }
     }
 
-    /// It was written.
+    /// An event was written.
     pub(super) fn note_written(&mut self) {
         self.written = self.written.saturating_add(1);
     }
 
-    /// The time is over: this ping goes behind all that is on its way.
+    /// The time is over: this ping has been queued after everything else.
     pub(super) fn ask(&mut self, ping: u64) {
         self.asked = Some(ping);
     }
@@ -53,7 +53,7 @@ impl Unconfirmed {
     }
 
     /// The answer to a ping, and so to all before it. `true` if more was written since the server
-    /// was asked, which is to be [expected](Self::expect).
+    /// was asked, which must be [expected](Self::expect) next.
     pub(super) fn handle_pong(&mut self, ping: u64) -> bool {
         while let Some(&(before, written)) = self.pings.front()
             && before <= ping
@@ -72,7 +72,7 @@ impl Unconfirmed {
 
 #[cfg(test)]
 impl Unconfirmed {
-    /// Whether a ping is out whose answer confirms what was written before.
+    /// Whether a ping is under way whose answer will confirm what was written before.
     pub(super) fn is_asked(&self) -> bool {
         self.asked.is_some()
     }
@@ -99,11 +99,11 @@ mod tests {
         unconfirmed.expect(now, &mut timers);
         unconfirmed.note_written();
         assert_eq!((unconfirmed.in_doubt(), timers.earliest()), (3, None), "one at a time");
-        // What was written meanwhile is next.
+        // What was written in the meantime is next.
         assert!(unconfirmed.handle_pong(1));
         unconfirmed.expect(now, &mut timers);
         assert_eq!((unconfirmed.in_doubt(), timers.earliest()), (1, Some(now + INTERVAL)));
-        // A ping that is there anyway confirms as much.
+        // A ping that is sent for another purpose confirms as much.
         unconfirmed.note_ping(2);
         unconfirmed.note_ping(3);
         assert!(!unconfirmed.handle_pong(3));
