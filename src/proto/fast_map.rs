@@ -1,16 +1,16 @@
-//! A hash table for keys that nobody but the application and ourselves can choose.
+//! A hash table for keys that only the application and this crate can choose.
 
 use std::{
     collections::HashMap,
     hash::{BuildHasherDefault, Hasher},
 };
 
-/// The standard hash keeps strangers from choosing keys that collide, and takes its time for that.
-/// They cannot put anything into this one: ids of acks are counted up here, and names of namespaces
+/// The standard hash keeps strangers from choosing keys that collide, which makes it slow.
+/// Strangers cannot put anything into this table: ids of acks are counted up here, and names of namespaces
 /// are those that the application joins. What the peer sends is only looked up.
 ///
-/// It is not a crate's: with `foldhash`, neither messages that come in nor acks take fewer
-/// instructions, and this file is all that would go.
+/// No crate does better: with `foldhash`, neither incoming messages nor acks take fewer
+/// instructions.
 pub(crate) type FastMap<K, V> = HashMap<K, V, BuildHasherDefault<Quick>>;
 
 /// Names by FNV-1a; numbers, which count up, by a multiplication that spreads them.

@@ -10,22 +10,22 @@ use super::{
 };
 use crate::backpressure::send_quota::SendPermit;
 
-/// A packet to be sent, and what goes with it on its way.
+/// A packet to be sent, with what belongs to it on its way.
 #[derive(Debug)]
 pub(crate) struct Outgoing {
     pub(crate) packet: Packet,
-    /// The room it holds until it is written.
+    /// The room in the buffer that it holds until it is written.
     pub(crate) permit: Option<SendPermit>,
     /// How it may wait.
     pub(crate) terms: Option<Box<Terms>>,
-    /// When it must not wait any more for its namespace.
+    /// When it stops waiting for its namespace.
     pub(crate) expires: Option<Instant>,
-    /// Counts what its namespace sends, so that what comes back finds its place.
+    /// Its number among the packets of its namespace, so that one that is given back finds its place.
     pub(crate) number: u64,
 }
 
-/// It goes from hand to hand. What is larger is moved by a call, which takes as long as much of what
-/// else is done with an event.
+/// It is moved often. A larger value is moved by a call of memcpy, which would cost as much as most of what
+/// is done with an event.
 const _: () = assert!(size_of::<Outgoing>() <= 128);
 
 impl Outgoing {
@@ -34,13 +34,13 @@ impl Outgoing {
         Self { packet, permit: None, terms: None, expires: None, number: 0 }
     }
 
-    /// One of the tries of a message that is sent until it is answered. The room is held by the
-    /// message.
+    /// Whether it is a copy of a message that is sent until it is answered. The message holds the
+    /// room in the buffer.
     pub(super) fn is_copy(&self) -> bool {
         self.permit.is_none() && self.is_event()
     }
 
-    /// It is sent now or never.
+    /// Whether it is sent now or never.
     pub(crate) fn is_volatile(&self) -> bool {
         self.terms.as_deref().is_some_and(Terms::are_volatile)
     }
@@ -49,7 +49,7 @@ impl Outgoing {
         matches!(self.packet.body, Body::Event { .. })
     }
 
-    /// An event that asks for no answer.
+    /// Whether it is an event that asks for no answer.
     pub(super) fn is_plain(&self) -> bool {
         matches!(self.packet.body, Body::Event { id: None, .. })
     }
@@ -62,7 +62,7 @@ impl Outgoing {
         }
     }
 
-    /// Of the events that wait under one key, the last one counts.
+    /// Its key: of the waiting events with one key, only the last is sent.
     pub(crate) fn key(&self) -> Option<&ByteString> {
         self.terms.as_deref().and_then(Terms::key)
     }

@@ -1,7 +1,7 @@
 //! Texts of the server that are kept, and how long each may be.
 //!
-//! A server names things, and what it names stays for as long as the client: so nothing is kept of a
-//! server but as a [`PeerText`], or in a payload, which counts for the window. Such a text has memory of its
+//! What a server names may stay in memory as long as the client. So a text of the server is kept only
+//! as a [`PeerText`], or in a payload, which counts for the window. A `PeerText` has memory of its
 //! own. Errors quote the server too, [cut](crate::display) to one line.
 
 use std::ops::Deref;
@@ -10,7 +10,7 @@ use bytestring::ByteString;
 
 use super::ProtocolError;
 
-/// What a text of the server is.
+/// The kinds of texts of the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// The greeting, in JSON. It is read as a tree, which takes many times the memory.
@@ -21,7 +21,7 @@ pub(crate) enum Kind {
     SessionId,
     /// The private id of a session, for its recovery.
     PrivateId,
-    /// The place of an event in a session, for its recovery.
+    /// The place of an event in a session, for the recovery of the session.
     Offset,
     /// The name of a namespace.
     Namespace,
@@ -33,12 +33,12 @@ pub(crate) enum Kind {
 pub(crate) const MAX_NAMESPACE: usize = 512;
 
 impl Kind {
-    /// The most bytes of it that are taken.
+    /// The longest accepted text, in bytes.
     pub(crate) const fn limit(self) -> usize {
         match self {
             Self::Handshake | Self::Reply => 64 << 10,
             Self::SessionId | Self::PrivateId => 1 << 10,
-            // Those of the official adapters have up to 24 bytes.
+            // The offsets of the official adapters have up to 24 bytes.
             Self::Offset => 128,
             Self::Namespace => MAX_NAMESPACE,
             Self::Refusal => 256 << 10,
@@ -61,7 +61,7 @@ impl Kind {
         text.len() <= self.limit()
     }
 
-    /// An error if that is too long.
+    /// An error if the text is too long.
     pub(crate) fn check(self, text: &str) -> Result<(), ProtocolError> {
         if self.fits(text) {
             return Ok(());

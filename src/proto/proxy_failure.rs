@@ -1,13 +1,13 @@
-//! Why there is no way through a proxy, and what can be done about it.
+//! Why there is no connection through a proxy, and what can be done about it.
 
 use thiserror::Error;
 
 use super::tls_failure::{Peer, TlsFailure};
 use crate::display::{Excerpt, brief};
 
-/// Why a proxy gives no way to the server.
+/// Why there is no connection to the server through a proxy.
 ///
-/// The text goes on where the name of the proxy ends, as in "the proxy proxy.test:3128 does not accept
+/// The text continues a sentence that begins with the name of the proxy, as in "the proxy proxy.test:3128 does not accept
 /// the user and the password".
 ///
 /// Some of them do not go away by themselves: a wrong password, or a proxy that does not allow the
@@ -43,7 +43,7 @@ pub enum ProxyFailure {
     #[error("does not accept the user or the password")]
     CredentialsRefused,
     /// The proxy wants another kind of authentication than a user and a password; this says which ones
-    /// it knows, such as `Negotiate, NTLM`, if it tells.
+    /// it offers, such as `Negotiate, NTLM`, if it says so.
     #[error("wants an authentication that is not supported ({}): only Basic is, or the user and password of SOCKS5", brief(.0))]
     UnsupportedAuth(String),
     /// The HTTP proxy refused to connect to the server, with this HTTP status.
@@ -51,19 +51,19 @@ pub enum ProxyFailure {
     Status {
         /// The status.
         status: u16,
-        /// The title of its page or its text, shortened and escaped, if there is one.
+        /// The title of the proxy's page or its text, shortened and escaped, if there is one.
         says: Option<String>,
     },
     /// The SOCKS proxy refused to connect to the server, with this code: 1 to 8, by RFC 1928.
     #[error("did not connect to the server: {} (SOCKS code {code})", socks(*.0), code = .0)]
     Socks(u8),
-    /// Its answer is not that of a proxy of the kind in its URL; this text says what is wrong.
+    /// The answer is not that of a proxy of the kind in the URL; this text says what is wrong.
     #[error("does not answer like a proxy of its kind: {}", brief(.0))]
     Malformed(String),
 }
 
 impl ProxyFailure {
-    /// Whether somebody has to do something first.
+    /// Whether it stays until somebody does something about it.
     pub(crate) fn is_lasting(&self) -> bool {
         match self {
             Self::Tls(_)
@@ -77,7 +77,7 @@ impl ProxyFailure {
                 501 | 505 => true,
                 status => *status < 500,
             },
-            // It does not allow it, or does not know how.
+            // The proxy does not allow the connection, or cannot do that.
             Self::Socks(code) => matches!(code, 2 | 7 | 8),
             Self::Unreachable(_) | Self::UnknownHost(_) | Self::TimedOut | Self::NoAnswer => false,
         }

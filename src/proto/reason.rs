@@ -13,7 +13,7 @@ use super::{
 };
 use crate::display::{Excerpt, brief};
 
-/// The side that ended it.
+/// The side that ended the session or the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Initiator {
     /// The application: by a call on a handle, by dropping the last one, or by code of its own that
@@ -99,7 +99,7 @@ pub enum Reason {
     /// to join, for this reason. It is shown and logged.
     #[error("a middleware stopped the request to join: {}", brief(.0))]
     Middleware(String),
-    /// The connection was replaced for the sake of a namespace, which may be another one: it could
+    /// The connection was replaced because of a namespace, which may be another one: it could
     /// not be joined over the old connection any more, or the server has joined it twice. With
     /// servers 1.x and 2.x, that is also so if `/` was left or refused, since everything there
     /// depends on it.
@@ -114,7 +114,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// The side that ended it.
+    /// The side that ended the session or the connection.
     pub fn initiator(&self) -> Initiator {
         match self {
             Self::ClientDisconnect
@@ -138,7 +138,7 @@ impl Reason {
         }
     }
 
-    /// The bytes that it holds beside itself. All texts but that of a refusal are short.
+    /// The memory that it holds beside itself, in bytes. All texts except that of a refusal are short.
     pub(crate) fn held(&self) -> usize {
         match self {
             Self::Refused(refusal) => refusal.held(),
@@ -146,12 +146,12 @@ impl Reason {
         }
     }
 
-    /// Whether another attempt would have the same result, because it is due to what the server is.
+    /// Whether another attempt would have the same result, because of what the server is.
     pub(crate) fn is_final(&self) -> bool {
         matches!(self, Self::Shutdown | Self::Connect(ConnectFailure::Unsupported { .. }))
     }
 
-    /// Whether the client begins with the longest delay: somebody has to do something first.
+    /// Whether the client begins with the longest delay, because it takes somebody to change something.
     pub(crate) fn is_slow(&self) -> bool {
         match self {
             Self::Connect(ConnectFailure::Tls(_)) => true,
@@ -212,7 +212,7 @@ impl Reason {
     }
 }
 
-/// A message that cannot be taken in ends the connection for this reason.
+/// A message that cannot be accepted ends the connection for this reason.
 impl From<Refused> for Reason {
     fn from(refused: Refused) -> Self {
         match refused {
@@ -246,7 +246,7 @@ pub enum ConnectFailure {
     /// There is no TLS session with the server (`https`, `wss`).
     #[error("{0}")]
     Tls(TlsFailure),
-    /// A proxy on the way gives no way to the server; see
+    /// A proxy on the way made no connection to the server; see
     /// [`ClientBuilder::proxy`](crate::ClientBuilder::proxy).
     #[error("the proxy {proxy} {failure}")]
     Proxy {
@@ -260,8 +260,8 @@ pub enum ConnectFailure {
     Status {
         /// The status.
         status: u16,
-        /// What its answer says, if it says anything: of an HTML page the title or the first heading, of
-        /// JSON the message, else the text. It is cut to 200 characters, and control characters are
+        /// What the body says, if anything: of an HTML page the title or the first heading, of
+        /// JSON the message, otherwise the text. It is cut to 200 characters, and control characters are
         /// escaped.
         says: Option<String>,
     },
@@ -281,8 +281,8 @@ pub enum ConnectFailure {
         /// The limit that was exceeded, in bytes.
         limit: usize,
     },
-    /// The server closes the connection without a word on each request to join, and has done so
-    /// twice in a row. Most likely it has another parser than this one of the client.
+    /// The server closes the connection without an answer on each request to join, and has done so
+    /// twice in a row. Most likely its parser is not this one of the client.
     #[error(
         "the server closes the connection on each request to join: does it have another parser? This client has Parser::{0:?}"
     )]
@@ -290,8 +290,8 @@ pub enum ConnectFailure {
     /// With several servers (see [`fallback`](crate::ClientBuilder::fallback)): those that were tried since the
     /// last wait, as `host:port` in the order of preference, and why there is no connection to them.
     ///
-    /// The [policy](crate::Reconnect::retry) is asked about each of them by itself, with the reason that is
-    /// here behind its `host:port`.
+    /// The [policy](crate::Reconnect::retry) is asked about each of them separately, with the reason that is
+    /// paired with its `host:port` here.
     #[error("{}", each(.0))]
     Endpoints(Vec<(String, Reason)>),
     /// The server speaks another protocol revision than the one it was asked for.
@@ -318,7 +318,7 @@ fn each(failures: &[(String, Reason)]) -> String {
     failures.collect::<Vec<_>>().join("; ")
 }
 
-/// What an answer says.
+/// What the body of an answer says, for the text of the error.
 fn words(says: Option<&str>) -> String {
     says.map(|says| format!(" (it says \"{}\")", brief(&says))).unwrap_or_default()
 }
@@ -336,7 +336,7 @@ fn hint(status: u16) -> &'static str {
 
 #[cfg(test)]
 impl ConnectFailure {
-    /// An answer with this status, and nothing else.
+    /// An answer with this status and no text.
     pub(crate) fn status(status: u16) -> Self {
         Self::Status { status, says: None }
     }

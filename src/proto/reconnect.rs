@@ -1,4 +1,4 @@
-//! When the client connects again. Pure: the attempt and the draw are arguments.
+//! When the client connects again. The functions are pure: the attempt and the random draw are arguments.
 
 use std::{
     fmt,
@@ -15,7 +15,7 @@ use crate::{
 
 /// What to do when a connection or a namespace has ended.
 ///
-/// [`Reconnect::retry`] chooses it by the reason.
+/// A function set with [`Reconnect::retry`] chooses it by the reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Retry {
@@ -34,13 +34,13 @@ pub enum Retry {
 }
 
 impl Retry {
-    /// What happens if the policy has no function of its own. It is what the official client does.
+    /// What a policy without a function of its own does: the same as the official client.
     ///
     /// The client stops
     ///
     /// * if the server has refused this client or removed it from the namespace
     ///   ([`Reason::Refused`], [`Reason::ServerDisconnect`]);
-    /// * if the application wanted the end ([`Reason::ClientDisconnect`], [`Reason::Shutdown`],
+    /// * if the application ended it ([`Reason::ClientDisconnect`], [`Reason::Shutdown`],
     ///   [`Reason::Middleware`]);
     /// * if another attempt would have the same result
     ///   ([`ConnectFailure::Unsupported`](crate::ConnectFailure::Unsupported)).
@@ -58,7 +58,7 @@ impl Retry {
     }
 }
 
-/// What an option takes, and whether it was given that.
+/// The range of an option, and whether its value is in it.
 #[derive(Debug)]
 pub(crate) struct Range {
     pub(crate) name: &'static str,
@@ -67,7 +67,7 @@ pub(crate) struct Range {
 }
 
 impl Range {
-    /// A time that must not be zero.
+    /// The range of a time that must not be zero.
     pub(crate) fn time(name: &'static str, time: Duration) -> Self {
         Self { name, is_kept: !time.is_zero(), expected: "more than zero" }
     }
@@ -80,12 +80,12 @@ impl Range {
 /// The default is that of the official client. It tries for ever, the first connection included.
 /// The first delay is one second, and each further one is twice as long, up to five seconds. After a
 /// failure of TLS, such as a certificate that is not trusted, and if a proxy refuses the client, the
-/// first delay is the longest one. A jitter of up to half in either direction keeps the clients of a
+/// first delay is already the longest. A jitter of up to half in either direction keeps the clients of a
 /// restarted server from coming back at once. Unlike the official client, the clients of one process
 /// take turns: 100 reconnect per second; see [`DialLimiter`].
 ///
 /// A server may refuse the connection and say when to come back (`Retry-After`, in seconds or as a
-/// date). If that is longer than the delay, the client waits that long, but one hour at most.
+/// date). If that is longer than the delay, the client waits that long, but at most one hour.
 ///
 /// ```
 /// # use std::time::Duration;
@@ -160,7 +160,7 @@ impl Reconnect {
         self
     }
 
-    /// The jitter: how far a delay may differ in either direction, as a fraction of it, from 0.0 to
+    /// The jitter: how far a delay may differ in either direction, as a fraction of the delay, from 0.0 to
     /// 1.0. Default: 0.5.
     #[must_use]
     pub fn jitter(mut self, jitter: f64) -> Self {
@@ -212,7 +212,7 @@ impl Reconnect {
     ///
     /// The function is called when a connection is lost or cannot be made, and may be called for
     /// each namespace as well. It runs on the arbiter of the client, and must not block. It is not
-    /// called when the application itself wanted the end, by
+    /// called when the application itself ended the session, by
     /// [`disconnect`](crate::Socket::disconnect) or [`shutdown`](crate::Client::shutdown).
     ///
     /// ```
@@ -230,9 +230,9 @@ impl Reconnect {
         self
     }
 
-    /// What each option takes. All fields are here, so that a new one is not forgotten.
+    /// The range of each option. All fields are listed, so that a new one is not forgotten.
     pub(crate) fn ranges(&self) -> [Range; 2] {
-        // The others take anything.
+        // The others take any value.
         let Self { attempts: _, min, max, jitter, limiter: _, patient: _, retry: _ } = self;
         [
             Range {
@@ -248,7 +248,7 @@ impl Reconnect {
     pub(crate) fn choose(&self, reason: &Reason, client: &str) -> Retry {
         match reason {
             Reason::ClientDisconnect | Reason::Shutdown => Retry::Stop,
-            // No end: the next connection is on its way.
+            // Not an end: the next connection is on its way.
             Reason::Reconnect => Retry::Again,
             reason => {
                 let policy = || self.retry.get().map(|retry| retry(reason));
@@ -265,7 +265,7 @@ impl Reconnect {
         }
     }
 
-    /// Whether there is an attempt number `attempt`, counted from 1.
+    /// Whether attempt number `attempt`, counted from 1, is allowed.
     pub(crate) fn allows(&self, attempt: u32) -> bool {
         self.attempts.is_none_or(|attempts| attempt <= attempts)
     }
@@ -273,14 +273,14 @@ impl Reconnect {
     /// The delay before attempt number `attempt`, counted from 1. `draw` is uniform in 0.0 to 1.0.
     ///
     /// Unlike in socket.io-client 4.8, the jitter is applied after the cap. There, all clients
-    /// finally wait for exactly the cap, and return at the same instant.
+    /// end up waiting for exactly the cap, and return at the same instant.
     pub(crate) fn wait(&self, attempt: u32, draw: f64) -> Duration {
         let doubled = self.min.saturating_mul(2_u32.saturating_pow(attempt.saturating_sub(1)));
         let swing = 1.0 + self.jitter * (2.0 * draw - 1.0);
         Duration::try_from_secs_f64(doubled.min(self.max).as_secs_f64() * swing).unwrap_or(self.max)
     }
 
-    /// When a client may dial whose delay is over at `now`.
+    /// The time at which a client whose delay is over at `now` may dial.
     pub(crate) fn reserve(&self, now: Instant) -> Instant {
         self.limiter.reserve(now)
     }

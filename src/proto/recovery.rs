@@ -1,15 +1,15 @@
-//! What it takes to go on with a session where it was lost: connection state recovery, of servers
+//! Continuing a session where it was lost: connection state recovery, of servers
 //! since 4.6.
 //!
 //! ```text
 //! reply to CONNECT   {"sid":…,"pid":"P"}           recovery is on; P is the session's private id
 //! each event         ["name",…,"O"]                O is its offset, an argument of the server's own
-//! next CONNECT       {"pid":"P","offset":"O",…}    what came behind O is sent again, then the reply
+//! next CONNECT       {"pid":"P","offset":"O",…}    what came after O is sent again, then the reply
 //! reply              {"sid":…,"pid":"P"}           the same P: recovered
 //! ```
 //!
 //! Events that ask for an ack, and volatile ones, have no offset. Of the latter, one whose own last
-//! argument looks like an offset cannot be told from the others.
+//! argument looks like an offset cannot be told from one with an offset.
 
 use std::{
     collections::VecDeque,
@@ -24,20 +24,20 @@ use crate::{
 
 /// The longest offset.
 const MAX_OFFSET: usize = peer_text::Kind::Offset.limit();
-/// How many offsets are remembered, to recognise what is sent again.
+/// How many offsets are remembered, to recognise events that are sent again.
 const MAX_SEEN: usize = 1_024;
 
-/// A session that can be gone on with.
+/// A session that can be continued.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Recovery {
     pid: PeerText,
-    /// Of the last event; empty before the first.
+    /// The offset of the last event; empty before the first.
     offset: String,
     /// Hashes of the last offsets.
     seen: VecDeque<u64>,
 }
 
-/// Shows nothing: anybody who has it can take the session over.
+/// Shows nothing: anybody who has the private id can take the session over.
 impl fmt::Debug for Recovery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Recovery").finish_non_exhaustive()
@@ -55,12 +55,12 @@ impl Recovery {
     }
 
     /// The session's private id and the last offset; `None` before the first event, when there is
-    /// nothing that a server could begin behind.
+    /// no place from which a server could continue.
     pub(crate) fn point(&self) -> Option<(&str, &str)> {
         (!self.offset.is_empty()).then_some((&*self.pid, &*self.offset))
     }
 
-    /// Whether an event that came while the server makes up for a lost connection came before.
+    /// Whether an event that the server sends during recovery has come before.
     pub(crate) fn has_seen(&self, payload: &Payload) -> bool {
         offset(payload).is_some_and(|offset| self.seen.contains(&hash(offset)))
     }
@@ -82,8 +82,8 @@ fn hash(offset: &str) -> u64 {
     BuildHasherDefault::<DefaultHasher>::default().hash_one(offset)
 }
 
-/// The last argument, if it is a string that can be an offset. They are made of a clock, a counter
-/// or an id of a database, so one has no spaces, no escapes, and is not long.
+/// The last argument, if it is a string that can be an offset. Offsets are made of a clock, a counter
+/// or the id of a database, so they have no spaces or escapes, and are short.
 pub(crate) fn offset(payload: &Payload) -> Option<&str> {
     let text = payload.arguments().strip_suffix("\"]")?;
     let tail = text.len().saturating_sub(MAX_OFFSET.saturating_add(1));
@@ -106,7 +106,7 @@ mod tests {
     #[test]
     fn an_offset_is_a_plausible_last_argument() {
         let of = |arguments: serde_json::Value| {
-            // A value that is an array stands for the arguments.
+            // An array stands for all arguments.
             let serde_json::Value::Array(arguments) = arguments else { panic!("no arguments") };
             let json = format!(
                 "[\"e\"{}]",

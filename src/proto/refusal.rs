@@ -1,4 +1,4 @@
-//! A server that does not let this client in.
+//! The refusal of a server to let this client into a namespace.
 
 use std::{fmt, sync::Arc};
 
@@ -15,25 +15,25 @@ use crate::{
 
 /// The server's refusal to let this client into a namespace.
 ///
-/// It is cheap to clone. One of more than 256 KiB is not kept; its message then says that. Neither `Display` nor `Debug` shows the data, in which
-/// servers may repeat credentials.
+/// It is cheap to clone. A refusal of more than 256 KiB is not kept; its message then says so. Neither
+/// `Display` nor `Debug` shows the data, in which servers may repeat credentials.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Refusal(Arc<Said>);
 
 #[derive(PartialEq, Eq)]
 struct Said {
     message: String,
-    /// JSON text. It is parsed when asked for: as a value it would take many times the memory.
+    /// JSON text, parsed only on request: as a value it would take many times the memory.
     data: Option<Box<str>>,
 }
 
 impl Refusal {
-    /// `data` is JSON.
+    /// `data` is JSON text.
     pub(crate) fn new(message: String, data: Option<&str>) -> Self {
         Self(Arc::new(Said { message, data: data.map(Box::from) }))
     }
 
-    /// The bytes of what it holds.
+    /// The memory that it holds, in bytes.
     pub(crate) fn held(&self) -> usize {
         self.message().len().saturating_add(self.json().map_or(0, str::len))
     }
@@ -48,7 +48,7 @@ impl Refusal {
     /// text.
     ///
     /// The error of a server 1.x or 2.x, or of one in Python, may be a list or an object of another
-    /// shape. Then the data is all of it, including its message.
+    /// shape. Then the data is the whole error, including its message.
     pub fn json(&self) -> Option<&str> {
         self.0.data.as_deref()
     }
@@ -84,11 +84,11 @@ impl fmt::Debug for Refusal {
     }
 }
 
-/// `{"message":…,"data":…}` from servers since 3.0. From older ones it is a string, or whatever the
-/// application put there: where that has a message, alone at its head or as a member, all of it is
+/// Reads `{"message":…,"data":…}` from servers since 3.0. From older ones it is a string, or whatever the
+/// application put there: if that has a message, as its first item or as a member, the whole of it is
 /// the data. Servers in Python send a string, or a list of it and more.
 ///
-/// The data stays text, so it is neither parsed nor kept as a tree unless it is asked for.
+/// The data stays text: it is neither parsed nor kept as a tree unless the application asks for it.
 pub(crate) fn refusal(data: Option<&str>) -> Refusal {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
@@ -111,7 +111,7 @@ pub(crate) fn refusal(data: Option<&str>) -> Refusal {
     if let Ok(message) = read(json) {
         return Refusal::new(message, None);
     }
-    // To serde, an array would do for the fields.
+    // serde would read an array as the fields.
     if json.starts_with('[') {
         return Refusal::new(first(json).unwrap_or_default(), Some(json));
     }
@@ -217,7 +217,7 @@ mod tests {
             let data = serde_json::from_str(unspoken).ok();
             assert_eq!(refused(Some(unspoken)), (String::new(), data));
         }
-        // Of these, the message is a part.
+        // In these, the message is a part of the data.
         for whole in [
             json!(["no", { "code": 7 }]),
             json!(["no"]),

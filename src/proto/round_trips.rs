@@ -1,22 +1,22 @@
-//! How long answers took.
+//! How long the server took to answer.
 
 use std::{fmt, time::Duration};
 
-/// Times are counted by the power of two that they reach, in microseconds: up to half an hour.
+/// One bucket for each power of two, in microseconds, up to half an hour.
 const BUCKETS: usize = 32;
 
-/// Bucket `n` counts the times of less than 2^n microseconds that no smaller one counts.
+/// The bucket of a time. Bucket `n` counts the times below 2^n microseconds that no smaller bucket counts.
 fn bucket(time: Duration) -> usize {
     let bits = u128::BITS.saturating_sub(time.as_micros().leading_zeros());
     usize::try_from(bits).unwrap_or(usize::MAX).min(BUCKETS.saturating_sub(1))
 }
 
-/// What all times in this bucket are less than, but for the last bucket.
+/// The upper bound of the times in this bucket, except for the last bucket, which has none.
 fn bound(bucket: u32) -> Duration {
     Duration::from_micros(1_u64.checked_shl(bucket).unwrap_or(u64::MAX))
 }
 
-/// How long answers took: a histogram by powers of two.
+/// How long the server took to answer: a histogram with a bucket for each power of two.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct RoundTrips {
     counts: [u64; BUCKETS],
@@ -38,17 +38,17 @@ impl RoundTrips {
         self.total = self.total.saturating_add(other.total);
     }
 
-    /// How many there were.
+    /// The number of answers.
     pub fn count(&self) -> u64 {
         self.counts.iter().fold(0, |sum, &count| sum.saturating_add(count))
     }
 
-    /// All of them together.
+    /// The sum of all times.
     pub fn total(&self) -> Duration {
         self.total
     }
 
-    /// Times, and how many of them were shorter, up to the longest that is told apart from longer ones.
+    /// The bounds of the buckets, each with the number of times below it; without the last bucket, which has no bound.
     pub(crate) fn cumulated(&self) -> impl Iterator<Item = (Duration, u64)> {
         let mut shorter = 0_u64;
         let last = BUCKETS.saturating_sub(1);
@@ -58,9 +58,8 @@ impl RoundTrips {
         })
     }
 
-    /// A time that this part of them (0.0 to 1.0) did not exceed, and which is less than twice as
-    /// long as the shortest such time; times beyond 35 minutes count as that. `None` if there were
-    /// none.
+    /// An upper bound for this fraction (0.0 to 1.0) of the times: less than twice the exact
+    /// quantile. Times beyond 35 minutes count as 35 minutes. `None` if there were no answers.
     ///
     /// `quantile(0.5)` is near the median, `quantile(1.0)` near the longest.
     pub fn quantile(&self, part: f64) -> Option<Duration> {

@@ -4,17 +4,17 @@ use std::fmt;
 
 use super::{engine::Protocol, peer_text::PeerText};
 
-/// What a namespace has to know of an open connection.
+/// What a namespace has to know about an open connection.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Session {
-    /// Counts connections, so that what belongs to an older one is recognised.
+    /// The number of the connection, by which packets of an older one are recognised.
     pub(crate) epoch: u64,
     pub(crate) protocol: Protocol,
     /// The engine session's id, a secret.
     pub(crate) sid: PeerText,
-    /// The largest message that the server takes, in bytes, if it says.
+    /// The largest message that the server accepts, in bytes, if it announces that.
     pub(crate) max_payload: Option<u64>,
-    /// Binary messages go as base64, which is a third longer: by polling, in revision 4.
+    /// Whether binary messages are sent as base64, which is a third longer: with polling, in revision 4.
     pub(crate) has_base64: bool,
 }
 

@@ -1,12 +1,12 @@
 //! The event over which a server may have closed the connection.
 //!
-//! A server that finds a message too large closes the connection, or just cuts it, and most do not
-//! say in advance what they take. An event that is sent again would end the next connection as well,
-//! and so on for ever. So a large event that was written and not known to be read when the connection
-//! was lost is a suspect, and at the second loss in a row it is not sent again.
+//! A server that finds a message too large closes the connection, or just cuts the line, and most do not
+//! announce their limit. An event that is sent again would end the next connection as well,
+//! and so on for ever. So a large event that was written, and not known to be read when the connection
+//! was lost, is a suspect. After the second loss in a row it is not sent again.
 //!
-//! Small events are never suspected: that the same one is on its way when a bad network fails twice
-//! is nothing special, and it must arrive all the same.
+//! Small events are never suspected. It is nothing special that the same one is under way when a bad network
+//! fails twice, and it must arrive all the same.
 
 use bytestring::ByteString;
 
@@ -18,19 +18,19 @@ use crate::proto::{error::Unsendable, reason::Reason};
 
 /// Events below this size, in bytes, are not suspected, unless they have many attachments.
 const LARGE: usize = 64 << 10;
-/// What official servers take unless they are told otherwise, in bytes.
+/// The default limit of official servers, in bytes.
 const USUAL: usize = 1_000_000;
 
 /// An event that may be to blame.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Suspect {
     namespace: ByteString,
-    /// Of its ack, if it asks for an answer.
+    /// The id of its ack, if it asks for an answer.
     pub(crate) id: Option<u64>,
-    /// Its place among what its namespace has sent; 0 for one with retries.
+    /// Its number among the packets of its namespace; 0 for an event with retries.
     number: u64,
     pub(crate) event: Unsendable,
-    /// How often in a row the connection was lost behind it.
+    /// How often in a row the connection was lost right after it.
     losses: u32,
 }
 
@@ -50,7 +50,7 @@ impl Suspect {
         })
     }
 
-    /// Whether it is this event, and not to be sent again.
+    /// Whether it is this event, and must not be sent again.
     pub(crate) fn has_ended(&self, outgoing: &Outgoing) -> bool {
         self.is_convicted() && Self::of(outgoing).is_some_and(|other| self.is_same(&other))
     }
@@ -63,12 +63,12 @@ impl Suspect {
         self.namespace == *namespace
     }
 
-    /// Whether it is not to be sent again.
+    /// Whether it must not be sent again.
     pub(crate) fn is_convicted(&self) -> bool {
         self.losses > 1
     }
 
-    /// The text of an error behind this event, with what may be behind it.
+    /// The text of an error right after this event, with its probable cause.
     fn explain(&self, error: &str) -> Option<String> {
         let Unsendable { size, attachments, .. } = &self.event;
         let limit = if *size > USUAL {
@@ -84,7 +84,7 @@ impl Suspect {
     }
 }
 
-/// Looks for it, over all connections.
+/// Looks for suspects, over all connections.
 #[derive(Debug)]
 pub(crate) struct Suspects {
     parser: Parser,
@@ -106,14 +106,14 @@ impl Suspects {
             || self.parser == Parser::Json && payload.attachments().len() > MAX_ATTACHMENTS
     }
 
-    /// An event is written, behind this ping.
+    /// An event is written, after this ping.
     pub(crate) fn note_written(&mut self, outgoing: &Outgoing, ping: u64) {
         if self.written.is_none() && self.is_suspicious(outgoing) {
             self.written = Suspect::of(outgoing).map(|suspect| (suspect, ping));
         }
     }
 
-    /// The server has read all before this ping.
+    /// The server has read everything before this ping.
     pub(crate) fn handle_pong(&mut self, ping: u64) {
         if self.written.take_if(|(_, before)| *before < ping).is_some() {
             self.last = None;
@@ -128,7 +128,7 @@ impl Suspects {
         }
     }
 
-    /// Whether there is something to be found out.
+    /// Whether there is a suspect to be cleared or confirmed.
     pub(crate) fn is_open(&self) -> bool {
         self.written.is_some()
     }
@@ -138,8 +138,8 @@ impl Suspects {
         self.written = None;
     }
 
-    /// The server, or the way to it, has ended the connection. Gives the reason with what may be behind
-    /// it, and the suspect. `is_limited` if the server announced what it takes.
+    /// The server, or something on the way to it, has ended the connection. Returns the reason, with its probable cause,
+    /// and the suspect. `is_limited`: the server has announced its limit.
     pub(crate) fn handle_lost(
         &mut self,
         reason: Reason,
@@ -160,7 +160,7 @@ impl Suspects {
             Reason::TransportError(error) if !is_limited => {
                 Reason::TransportError(suspect.explain(&error).unwrap_or(error))
             }
-            // By polling, many servers close the connection instead of an answer.
+            // With polling, many servers close the connection instead of answering.
             Reason::TransportClose(None) if !is_limited => {
                 let explained = suspect.explain(&reason.to_string());
                 explained.map_or(reason, Reason::TransportError)
@@ -188,7 +188,7 @@ mod tests {
         Reason::TransportError("reset".to_owned())
     }
 
-    /// Whether it is convicted when the connection is lost.
+    /// Whether the suspect is convicted when the connection is lost.
     fn lost(suspects: &mut Suspects) -> Option<bool> {
         suspects.handle_lost(reset(), false).1.map(|suspect| suspect.is_convicted())
     }
@@ -215,7 +215,7 @@ mod tests {
         assert_eq!(lost(&mut suspects), Some(false), "and is innocent");
         suspects.note_written(&event("behind", LARGE, 3), 8);
         suspects.handle_pong(9);
-        // Nor are two losses in a row what has another one between them.
+        // Two losses with another one between them are not in a row.
         suspects.note_written(&event("large", LARGE, 2), 9);
         assert_eq!(lost(&mut suspects), Some(false));
         assert_eq!(lost(&mut suspects), None);
@@ -232,13 +232,13 @@ mod tests {
             suspects.handle_answer("/", answered);
             assert_eq!(lost(&mut suspects), expected);
         }
-        // That of another namespace has the same number, and is not its answer.
+        // An answer in another namespace with the same id is not its answer.
         suspects.begin();
         suspects.note_written(&asking, 9);
         suspects.handle_answer("/other", 7);
         assert!(suspects.is_open());
         suspects.begin();
-        // A server that falls silent has not said what it accepts.
+        // A server that falls silent has not shown what it accepts.
         suspects.note_written(&event("behind", LARGE, 3), 8);
         assert_eq!(suspects.handle_lost(Reason::PingTimeout, false).1, None);
     }

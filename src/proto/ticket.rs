@@ -1,4 +1,4 @@
-//! A session, to be gone on with by another client.
+//! A session that another client can continue.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ use crate::proto::{peer_text, recovery::Recovery};
 /// A session has a ticket if the server has connection state recovery (4.6 and later, if switched
 /// on) and an event has come. The ticket tells the server where to continue: after the last event
 /// that had come when the ticket was made. The server keeps a session for a while after its
-/// connection is lost (two minutes by default). So the old client must go without leaving:
+/// connection is lost (two minutes by default). So the old client must disconnect without leaving:
 /// [`Client::hand_over`](crate::Client::hand_over) does that.
 ///
 /// It serialises to an object of three strings. Anybody who has it can act as this client: keep it
@@ -31,9 +31,9 @@ impl SessionTicket {
         Some(Self { namespace, pid, offset })
     }
 
-    /// A ticket of what was stored of one: the session's namespace and private id (see
-    /// [`pid`](Self::pid)), and the [offset](crate::Event::offset) of the event behind which it is to be
-    /// continued. If no server can have given them, or this one does not know them any more, the client begins a
+    /// A ticket made from stored parts: the session's namespace and private id (see
+    /// [`pid`](Self::pid)), and the [offset](crate::Event::offset) of the event after which the session
+    /// continues. If they cannot come from a server, or the server does not know them any more, the client begins a
     /// new session, as [`Ready::recovered`](crate::Ready::recovered) says.
     pub fn from_parts(
         namespace: impl Into<String>,
@@ -43,7 +43,7 @@ impl SessionTicket {
         Self { namespace: namespace.into(), pid: pid.into(), offset: offset.into() }
     }
 
-    /// The same session, to be continued behind the event with this [offset](crate::Event::offset).
+    /// The same session, to be continued after the event with this [offset](crate::Event::offset).
     #[must_use]
     pub fn with_offset(self, offset: impl Into<String>) -> Self {
         Self { offset: offset.into(), ..self }
@@ -60,12 +60,12 @@ impl SessionTicket {
         &self.pid
     }
 
-    /// The offset of the event behind which the session is continued.
+    /// The offset of the event after which the session is continued.
     pub fn offset(&self) -> &str {
         &self.offset
     }
 
-    /// `None` for one that no server can have given.
+    /// `None` if the parts cannot come from a server.
     pub(crate) fn recovery(&self) -> Option<Recovery> {
         let pid = peer_text::Kind::PrivateId.keep(&self.pid).ok()?;
         Some(Recovery::new(pid, self.offset.clone()))

@@ -8,28 +8,27 @@ use crate::display::{Excerpt, brief};
 
 /// Why there is no TLS session with the server, or with a [proxy](crate::ProxyFailure::Tls) on the way to it.
 ///
-/// None of them goes away by itself soon. So from the first attempt on, the client waits for the
+/// None of these goes away by itself soon. So from the first attempt on, the client waits for the
 /// longest [delay](crate::Reconnect::delay) of its policy.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum TlsFailure {
-    /// The certificate of the server comes from an authority that is not trusted here, or is signed
-    /// by itself.
+    /// The certificate of the server comes from an authority that is not trusted here, or is self-signed.
     UnknownIssuer,
     /// The certificate of the server is for other names.
     WrongName {
         /// The name that was asked for: the host of the URL, or `Tls::server_name`.
         expected: String,
-        /// The names in the certificate, such as `*.example.com`. The first 10 at most; there is
-        /// none where the system does the check.
+        /// The names in the certificate, such as `*.example.com`: at most the first 10, and
+        /// none if the system does the check.
         names: Vec<String>,
     },
-    /// The certificate of the server has expired, at this time if that is known.
+    /// The certificate of the server expired at this time, if known.
     Expired {
         /// Such as `Wed, 01 Jan 2020 00:00:00 GMT`.
         since: Option<String>,
     },
-    /// The certificate of the server is not valid yet, but from this time on if that is known.
+    /// The certificate of the server is not valid yet; this is the time from which it is, if known.
     NotYetValid {
         /// Such as `Wed, 01 Jan 2020 00:00:00 GMT`.
         from: Option<String>,
@@ -70,7 +69,7 @@ impl fmt::Display for Peer {
 }
 
 impl TlsFailure {
-    /// Its text, where the other side is this one.
+    /// The text of the failure, for this kind of peer.
     pub(crate) fn of(&self, peer: Peer) -> impl fmt::Display + '_ {
         Told { failure: self, peer }
     }

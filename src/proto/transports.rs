@@ -1,4 +1,4 @@
-//! The transports that the application allows, and the one to dial with.
+//! The transports that the application allows, and which one to dial with.
 
 use std::fmt;
 
@@ -10,9 +10,9 @@ use super::{
 /// How packets get to the server and back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Transport {
-    /// A websocket: one connection, both ways.
+    /// A websocket: one connection for both directions.
     WebSocket,
-    /// HTTP long-polling: packets come in the answers to GETs and go out in POSTs. It gets through where
+    /// HTTP long-polling: packets come in the responses to GETs and go out in POSTs. It gets through where
     /// a proxy does not let websockets pass, and costs an HTTP request for each batch of packets.
     Polling,
 }
@@ -41,7 +41,7 @@ pub(crate) enum Allowed {
 }
 
 impl Allowed {
-    /// The first one of the list, and perhaps another one. `None` if there is none.
+    /// The transports of a list, of which the first is preferred. `None` if the list is empty.
     pub(crate) fn of(
         transports: impl IntoIterator<Item = Transport>,
         remembers: bool,
@@ -62,11 +62,11 @@ impl Allowed {
 #[derive(Debug)]
 pub(crate) struct Transports {
     allowed: Allowed,
-    /// The one that is dialled or open.
+    /// The transport that is being dialled or open.
     current: Transport,
-    /// The last websocket could not be opened, for a reason that is no reason against polling.
+    /// Whether the last websocket could not be opened, for a reason that does not affect polling.
     is_blocked: bool,
-    /// A websocket has been opened, after polling.
+    /// Whether an upgrade from polling to a websocket has worked.
     has_upgraded: bool,
     /// Why no websocket could be opened before polling was tried, in this attempt.
     first: Option<Reason>,
@@ -89,14 +89,14 @@ impl Transports {
         self.current
     }
 
-    /// Chooses for the next dial.
+    /// Chooses the transport of the next dial.
     pub(crate) fn begin(&mut self) {
         self.first = None;
         let has_websocket = match self.allowed {
             Allowed::WebSocket => true,
             Allowed::Polling => false,
             Allowed::WebSocketFirst => !self.is_blocked,
-            // It has worked, and saves the requests before it.
+            // A websocket has worked, and saves the polling requests.
             Allowed::PollingFirst { remembers } => {
                 remembers && self.has_upgraded && !self.is_blocked
             }
@@ -104,7 +104,7 @@ impl Transports {
         self.current = if has_websocket { Transport::WebSocket } else { Transport::Polling };
     }
 
-    /// There is no connection with the current transport. `true` if the other one is to be tried.
+    /// The current transport has failed. `true` if the other one should be tried.
     pub(crate) fn handle_failure(&mut self, reason: &Reason) -> bool {
         let is_open_to_polling = self.current == Transport::WebSocket && is_of_websockets(reason);
         let has_polling =
@@ -119,8 +119,8 @@ impl Transports {
         other
     }
 
-    /// Of the reasons for which both transports have failed, the one that says more. Without an answer to
-    /// polling, that is what was said to the request for a websocket, unless that is just that there are none.
+    /// Of the two reasons why both transports have failed, the one that says more. If polling got no
+    /// answer, that is the reason for the websocket, unless it only says that there are no websockets.
     pub(crate) fn weightier(&mut self, reason: Reason) -> Reason {
         let is_silent = matches!(
             reason,
@@ -147,9 +147,9 @@ impl Transports {
     }
 }
 
-/// Whether polling may get through where a websocket has failed for this reason: something on the way does
-/// not know websockets, or the server has none. Not so if the server cannot be reached at all, or lets
-/// nobody in.
+/// Whether polling may get through where a websocket has failed for this reason: because something on the way does
+/// not pass websockets, or the server has none. It may not if the server cannot be reached at all, or refuses
+/// all clients.
 fn is_of_websockets(reason: &Reason) -> bool {
     match reason {
         Reason::Connect(failure) => match failure {
@@ -249,7 +249,7 @@ mod tests {
             (&silent, &status, &status),
             (&status, &broken, &broken),
             (&status, &dead, &dead),
-            // Who reads that would allow polling, which has been tried.
+            // A reader of that reason would allow polling, which has been tried already.
             (&none, &late, &late),
         ] {
             let mut transports = Transports::new(Allowed::WebSocketFirst);
@@ -273,7 +273,7 @@ mod tests {
         assert!(transports.handle_failure(&failed()));
         transports.begin();
         assert_eq!(transports.current(), Transport::Polling);
-        // Unless that is not wanted.
+        // Not if the option is off.
         let mut transports = Transports::new(Allowed::PollingFirst { remembers: false });
         transports.handle_upgraded();
         transports.begin();

@@ -1,6 +1,6 @@
-//! The decoder and the encoder against what the official parsers make of the same packets.
+//! Compares the decoder and the encoder with the official parsers, on the same packets.
 //!
-//! `tests/vectors/packets.json` was made by `tests/vectors/generate.mjs`, which runs them.
+//! `tests/vectors/packets.json` was made by `tests/vectors/generate.mjs`, which runs the official parsers.
 
 use bytes::Bytes;
 use serde::Deserialize;
@@ -23,7 +23,7 @@ struct Valid {
     note: String,
     text: String,
     attachments: Vec<String>,
-    /// What the official encoder writes and its own decoder refuses.
+    /// Packets that the official encoder writes and its own decoder refuses.
     #[serde(default)]
     decode_only: bool,
     #[serde(flatten)]
@@ -50,7 +50,7 @@ struct Expected {
     r#type: String,
     nsp: String,
     id: Option<u64>,
-    // `null` is data, and absent is none.
+    // `null` is data; if the field is absent, there is no data.
     #[serde(default, deserialize_with = "present")]
     data: Option<Value>,
 }
@@ -82,7 +82,7 @@ fn decoder() -> Decoder {
     Decoder::new(Parser::Json, Limits { attachments: 10, bytes: 1 << 20 })
 }
 
-/// Puts `{"$bin":…}` where the text has a placeholder.
+/// Replaces placeholders with `{"$bin":…}`.
 fn fill(value: &mut Value, attachments: &[Bytes]) {
     match value {
         Value::Object(fields) if fields.get("_placeholder") == Some(&json!(true)) => {
@@ -95,7 +95,7 @@ fn fill(value: &mut Value, attachments: &[Bytes]) {
     }
 }
 
-/// The packet as the vectors describe one.
+/// The packet in the form of the vectors.
 fn describe(packet: &Packet) -> Value {
     let text =
         |json: &Option<Box<str>>| json.as_deref().map(|json| serde_json::from_str(json).unwrap());
@@ -159,7 +159,7 @@ fn packets_of_the_official_encoders_are_read_and_written_back() {
     }
 }
 
-/// The same values by way of our own serialisation, and not the text that came in.
+/// This serialises the values with our own serialiser, instead of using the text that came in.
 #[test]
 fn values_are_serialised_into_packets_that_mean_the_same() {
     for Valid { note, packet: expected, .. } in vectors().packets {
@@ -235,7 +235,7 @@ fn malformed_packets_are_refused_for_what_is_wrong_with_them() {
     }
 }
 
-/// JavaScript writes `1e2` as `100`, and so the vectors do.
+/// JavaScript writes `1e2` as `100`, so the vectors do the same.
 fn same(ours: &Value, official: &Value) -> bool {
     match (ours, official) {
         (Value::Number(a), Value::Number(b)) if a.is_f64() => a.as_f64() == b.as_f64(),

@@ -3,25 +3,25 @@
 //! ```text
 //! {"type": 2, "id": 7, "data": ["name", …], "nsp": "/"}    the types of text packets, without 5 and 6
 //!
-//! 2.x    connect, disconnect and error come as this map in JSON, in a text message, and a 5 or a 6
+//! 2.x    connect, disconnect and error come as this map in JSON, in a text message; and a 5 or a 6
 //!        is a 2 or a 3 that has binary in it
 //! ```
 //!
-//! Nothing else in the crate knows of it. What goes out is JSON text and attachments up to here, and
-//! what comes in is so from here on:
+//! Nothing else in the crate knows this form. What goes out is JSON text and attachments up to here, and
+//! what comes in is that from here on:
 //!
 //! | msgpack | in the text |
 //! |---|---|
 //! | nil, `undefined` (ext 0 of one byte, marked as such) | null |
-//! | a number | the number; null if it is infinite or none |
+//! | a number | the number; null if it is infinite or NaN |
 //! | bin, an `ArrayBuffer` (ext 0 with its length) | an attachment |
-//! | a `Date` (ext 0 of eight bytes, marked as such) | what its `toISOString` gives |
-//! | any other ext | `[type, attachment]`, as the official decoder has it |
-//! | text | text; bytes in it that are no UTF-8 are replaced, as the official decoder does |
+//! | a `Date` (ext 0 of eight bytes, marked as such) | its `toISOString` |
+//! | any other ext | `[type, attachment]`, as in the official decoder |
+//! | text | text; bytes that are not UTF-8 are replaced, as in the official decoder |
 //! | a map | an object; integer keys become strings, other keys are refused |
 //! | the key `_placeholder` | `"\u005fplaceholder"`, the same, and known to be data |
 //!
-//! The meanings of ext 0 are those of notepack 2.2, on which the official parser stands.
+//! The meanings of ext 0 are those of notepack 2.2, which the official parser uses.
 
 use std::borrow::Cow;
 
@@ -45,16 +45,16 @@ use crate::{
     payload::{ESCAPED, Payload, Token, Tokens, text::Text, unquoted},
 };
 
-/// How deep what comes in may be nested: no deeper than anybody could decode it.
+/// How deeply incoming values may be nested: deeper ones could not be decoded anyway.
 const MAX_DEPTH: u8 = 128;
 
 /// The farthest from 1970 that a `Date` can be, in milliseconds.
 const MAX_DATE: u64 = 8_640_000_000_000_000;
 
-/// The size of the message that a packet is sent as, or more.
+/// An upper bound for the size of the message that a packet is sent as.
 pub(super) fn at_most(Parts { namespace, json, attachments, .. }: &Parts<'_>) -> u64 {
-    // The fields by themselves have fewer than 64 bytes; and the worst that can become of JSON is
-    // that of short fractions, of which `0.5,` becomes nine bytes.
+    // The fields themselves have fewer than 64 bytes. JSON grows most
+    // with short fractions: `0.5,` becomes nine bytes.
     let json = json.map_or(0, str::len).saturating_mul(3);
     let size = attachments.iter().map(Bytes::len).fold(64, usize::saturating_add);
     let size = size.saturating_add(json).saturating_add(namespace.len());
@@ -66,7 +66,7 @@ pub(super) fn encode(&Parts { namespace, kind, id, json, attachments }: &Parts<'
     let size = attachments.iter().map(Bytes::len).fold(64, usize::saturating_add);
     let size = json.map_or(0, str::len).saturating_add(namespace.len()).saturating_add(size);
     let mut out = ByteBuf::with_capacity(size);
-    // What is not there must not be there as nil.
+    // A missing field must be left out: nil would be a value.
     let fields = [id.is_some(), json.is_some()]
         .into_iter()
         .fold(2_u32, |sum, is_there| sum.saturating_add(u32::from(is_there)));
@@ -86,7 +86,7 @@ pub(super) fn encode(&Parts { namespace, kind, id, json, attachments }: &Parts<'
     out.into_vec().into()
 }
 
-/// Writes what the text says, with the attachments in their places. The text is scanned token by
+/// Writes the values of the text, with the attachments in their places. The text is scanned token by
 /// token, so its depth does not matter.
 fn write(out: &mut ByteBuf, json: &str, attachments: &[Bytes]) {
     let mut lengths = lengths(json).into_iter();
@@ -116,8 +116,8 @@ fn write(out: &mut ByteBuf, json: &str, attachments: &[Bytes]) {
     }
 }
 
-/// How many tokens stand directly in each object and array, in the order in which they begin:
-/// msgpack says that first.
+/// How many tokens are directly in each object and array, in the order in which these begin:
+/// msgpack writes the length first.
 fn lengths(json: &str) -> Vec<u32> {
     let mut lengths = Vec::<u32>::new();
     let mut open = Vec::new();
@@ -137,7 +137,7 @@ fn lengths(json: &str) -> Vec<u32> {
     lengths
 }
 
-/// The attachment whose place it is, if the object that has just begun is one. Then its tokens are
+/// The attachment, if the object that has just begun is a placeholder. Its tokens are then
 /// skipped.
 fn attachment<'a>(tokens: &mut Tokens<'_>, attachments: &'a [Bytes]) -> Option<&'a Bytes> {
     const MARK: Token<'_> = Token::Text(r#""_placeholder""#);
@@ -161,7 +161,7 @@ fn plain(out: &mut ByteBuf, text: &str) {
         "true" | "false" => {
             let Ok(()) = encode::write_bool(out, text == "true");
         }
-        // It has a sign only as a fraction.
+        // Only a float can have the sign.
         "-0" => {
             let Ok(()) = encode::write_f64(out, -0.0);
         }
@@ -197,7 +197,7 @@ pub(super) fn decode(message: &Bytes, limits: Limits) -> Result<Packet, Refused>
     reader.value(MAX_DEPTH)?;
     let Reader { input, mut json, mut attachments, attached, .. } = reader;
     if attached < message.len() / 2 {
-        // They would keep all of the message.
+        // As slices, they would keep the whole message in memory.
         for data in &mut attachments {
             *data = Bytes::copy_from_slice(data);
         }
@@ -219,7 +219,7 @@ pub(super) fn decode_text(text: &Text) -> Result<Packet, Refused> {
     }
 }
 
-/// The map of a packet. Fields that nobody knows are ignored.
+/// The map of a packet. Unknown fields are ignored.
 #[derive(Deserialize)]
 struct Fields<'a> {
     r#type: u8,
@@ -265,12 +265,12 @@ fn broken(why: impl Into<String>) -> ProtocolError {
     ProtocolError::Msgpack(why.into())
 }
 
-/// Reading fails for this only, as what is to come has been looked at.
+/// The only way in which reading can fail, as the marker has been checked: the message is cut.
 fn cut(_: impl Sized) -> Refused {
     broken("it ends too early").into()
 }
 
-/// Turns msgpack into JSON and attachments. A length is believed only as far as there are bytes.
+/// Turns msgpack into JSON and attachments. A length is trusted only as far as there are bytes.
 struct Reader<'a> {
     message: &'a Bytes,
     input: decode::Bytes<'a>,
@@ -282,7 +282,7 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// `depth`: how many maps and arrays may be inside each other from here on.
+    /// `depth`: how many levels of maps and arrays may follow.
     fn value(&mut self, depth: u8) -> Result<(), Refused> {
         let marker = self.marker()?;
         match marker {
@@ -333,7 +333,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// What comes next.
+    /// The marker of the next value.
     fn marker(&self) -> Result<Marker, Refused> {
         let first = self.input.remaining_slice().first();
         first.map(|&byte| Marker::from_u8(byte)).ok_or_else(|| cut(()))
@@ -345,7 +345,7 @@ impl<'a> Reader<'a> {
     }
 
     fn write_text(&mut self, text: &str) -> Result<(), Refused> {
-        // With its quotes, and what may be six characters as `\u0000`.
+        // With its quotes, and six characters for each escape such as `\u0000`.
         let escapes = text.bytes().filter(|byte| *byte < b' ').count();
         self.room(text.len().saturating_add(escapes.saturating_mul(5)).saturating_add(2))?;
         self.write(text)
@@ -448,13 +448,13 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// Writes a value that is short, or for which there is room.
+    /// Writes a value that is short, or for which room was checked.
     fn write<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Refused> {
         serde_json::to_writer(&mut self.json, value).map_err(|error| broken(brief(&error)))?;
         self.room(0)
     }
 
-    /// Whether this much text fits in.
+    /// Checks that this much text fits within the limit.
     fn room(&self, wanted: usize) -> Result<(), Refused> {
         let limit = self.limits.bytes;
         let size = self.json.len().saturating_add(self.attached).saturating_add(wanted);
@@ -468,16 +468,16 @@ fn deeper(depth: u8) -> Result<u8, Refused> {
     })
 }
 
-/// What `toISOString` makes of a date, by its distance from 1970; `None` if it is too far.
+/// The `toISOString` of a date, given in milliseconds since 1970; `None` if it is out of range.
 ///
-/// The year is that of a calendar in which it begins in March, so that a leap day is its last.
+/// It counts in years that begin in March, so that a leap day is the last day of the year.
 #[expect(clippy::arithmetic_side_effects, reason = "the distance is bounded")]
 fn date(millis: i64) -> Option<String> {
     if millis.unsigned_abs() > MAX_DATE {
         return None;
     }
     let (days, millis) = (millis.div_euclid(86_400_000), millis.rem_euclid(86_400_000));
-    // From 1 March of the year 0, in cycles of 400 years.
+    // Days since 1 March of the year 0, in cycles of 400 years.
     let days = days + 719_468;
     let (cycle, day) = (days.div_euclid(146_097), days.rem_euclid(146_097));
     let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;

@@ -1,7 +1,7 @@
 //! The emits that wait for an answer.
 //!
-//! Ids count up for as long as the namespace lives, across sessions, so a late answer can never
-//! meet another question. Each entry leaves the table exactly once: answered, expired or failed.
+//! Ids count up as long as the namespace lives, across sessions, so a late answer can never
+//! be taken for the answer to another event. Each entry leaves the table exactly once: answered, expired or failed.
 
 use std::{
     cmp::Reverse,
@@ -11,18 +11,18 @@ use std::{
 
 use crate::proto::fast_map::FastMap;
 
-/// The pending acks. `W` is the waiter, of which the core knows nothing.
+/// The pending acks. `W` is the waiter, which the core does not look into.
 #[derive(Debug)]
 pub(crate) struct Acks<W> {
     next: u64,
     waiting: FastMap<u64, Waiting<W>>,
     /// Deadlines, the earliest first. The first one belongs to a waiter in the table. Others may be left over
-    /// from answered questions: most are answered in order, so it is cheap to remove a deadline only when
+    /// from answered events: most are answered in order, so it is cheap to remove a deadline only when
     /// it comes first.
     deadlines: BinaryHeap<Reverse<(Instant, u64)>>,
 }
 
-/// The most left-over deadlines: as many as there are waiters, plus this number.
+/// How many more left-over deadlines than waiters there may be.
 const SPARE: usize = 64;
 
 #[derive(Debug)]
@@ -47,7 +47,7 @@ impl<W> Default for Acks<W> {
 }
 
 impl<W> Acks<W> {
-    /// An id for a question, never given before.
+    /// A new id for an event that asks for an answer.
     pub(crate) fn id(&mut self) -> u64 {
         let id = self.next;
         self.next = self.next.wrapping_add(1);
@@ -59,7 +59,7 @@ impl<W> Acks<W> {
         self.enter(id, waiter, deadline, None);
     }
 
-    /// The same for one whose event is sent now.
+    /// The same for a waiter whose event is sent now.
     pub(crate) fn insert_sent(&mut self, id: u64, waiter: W, deadline: Instant, now: Instant) {
         self.enter(id, waiter, deadline, Some(now));
     }
@@ -76,7 +76,7 @@ impl<W> Acks<W> {
         }
     }
 
-    /// Notes that the event was not sent after all. `false` if nobody waits (any more).
+    /// Notes that the event was not sent after all. `false` if nobody waits for it (any more).
     pub(crate) fn unsent(&mut self, id: u64) -> bool {
         self.waiting.get_mut(&id).is_some_and(|waiting| {
             waiting.sent = None;
@@ -93,13 +93,13 @@ impl<W> Acks<W> {
         self.waiting.len()
     }
 
-    /// How many wait whose event was sent.
+    /// The number of waiters whose event was sent.
     #[cfg(test)]
     pub(crate) fn sent_len(&self) -> usize {
         self.waiting.values().filter(|waiting| waiting.sent.is_some()).count()
     }
 
-    /// The waiter that an answer is for, and when its event was sent. If it was not, the server answers
+    /// The waiter that an answer is for, and when its event was sent. `None` if it was not sent: then the server answers
     /// something else, or at random.
     pub(crate) fn answered(&mut self, id: u64) -> Option<(W, Instant)> {
         let Entry::Occupied(entry) = self.waiting.entry(id) else { return None };
@@ -109,14 +109,14 @@ impl<W> Acks<W> {
         Some((waiter, sent))
     }
 
-    /// There will be no answer, or nobody wants it.
+    /// Removes a waiter: there will be no answer, or nobody wants it.
     pub(crate) fn remove(&mut self, id: u64) -> Option<Left<W>> {
         let Waiting { waiter, sent } = self.waiting.remove(&id)?;
         self.tidy();
         Some(Left { id, waiter, sent })
     }
 
-    /// Forgets deadlines of nobody: the first ones, and all if they are too many.
+    /// Removes left-over deadlines: those at the front, or all if there are too many.
     fn tidy(&mut self) {
         let Self { waiting, deadlines, .. } = self;
         while let Some(Reverse((_, id))) = deadlines.peek()
@@ -134,7 +134,7 @@ impl<W> Acks<W> {
         self.deadlines.peek().map(|&Reverse((deadline, _))| deadline)
     }
 
-    /// A waiter whose deadline is over.
+    /// Takes out a waiter whose deadline is over.
     pub(crate) fn expired(&mut self, now: Instant) -> Option<Left<W>> {
         let &Reverse((deadline, id)) = self.deadlines.peek()?;
         if deadline > now {
@@ -143,7 +143,7 @@ impl<W> Acks<W> {
         self.remove(id)
     }
 
-    /// Every waiter whose event was sent, in the order of the emits.
+    /// Takes out every waiter whose event was sent, in the order of the emits.
     pub(crate) fn fail(&mut self) -> Vec<W> {
         let failed = self.waiting.iter().filter(|(_, waiting)| waiting.sent.is_some());
         let mut ids: Vec<u64> = failed.map(|(&id, _)| id).collect();

@@ -14,18 +14,18 @@ use crate::{
 
 /// Events, in the order of their numbers, and answers to the server.
 ///
-/// There may be very many, so none is searched for: each property by which some of them are taken out
+/// There may be very many, so nothing is searched for: each property by which some are taken out
 /// has an index.
 #[derive(Debug, Default)]
 pub(super) struct Buffer {
-    /// By number.
+    /// The events and answers, by number.
     waiting: BTreeMap<u64, Outgoing>,
     /// The numbers of the events with a key. Applications may take keys from the network, so this needs
     /// the standard hash.
     keys: HashMap<ByteString, u64>,
     /// The numbers of the events that ask for an answer, by the ids of their acks.
     asking: FastMap<u64, u64>,
-    /// The numbers of the answers and of the volatile events: they end with the session.
+    /// The numbers of the answers and of the volatile events, which end with the session.
     fleeting: BTreeSet<u64>,
     /// When events expire, and their numbers.
     expiries: BTreeSet<(Instant, u64)>,
@@ -52,8 +52,8 @@ impl Buffer {
         old
     }
 
-    /// Puts events back that were under way, where they belong. Gives those whose place another one
-    /// with the same key has taken: of those, the last one counts.
+    /// Puts events that were under way back in their places. Returns those whose place a later event
+    /// with the same key has taken: only the last one is sent.
     pub(super) fn put_back(
         &mut self,
         returning: impl IntoIterator<Item = Outgoing>,
@@ -93,10 +93,10 @@ impl Buffer {
         Some(outgoing)
     }
 
-    /// Takes one that has left out of the indexes.
+    /// Removes an event that has left from the indexes.
     fn forget(&mut self, outgoing: &Outgoing) {
         let number = outgoing.number;
-        // No other one that waits has this key.
+        // No other waiting event has this key.
         if let Some(key) = outgoing.key() {
             self.keys.remove(key);
         }
@@ -109,14 +109,14 @@ impl Buffer {
         }
     }
 
-    /// The first one, to be sent now.
+    /// Takes out the first one, to be sent now.
     pub(super) fn pop(&mut self) -> Option<Outgoing> {
         let (_, outgoing) = self.waiting.pop_first()?;
         self.forget(&outgoing);
         Some(outgoing)
     }
 
-    /// All of them.
+    /// Takes out all of them.
     pub(super) fn drain(&mut self) -> impl Iterator<Item = Outgoing> + use<> {
         std::mem::take(self).waiting.into_values()
     }
@@ -142,7 +142,7 @@ impl Buffer {
         numbers.into_iter().filter_map(|number| self.remove(number)).collect()
     }
 
-    /// When the first of them expires.
+    /// The earliest expiry.
     pub(super) fn expiry(&self) -> Option<Instant> {
         self.expiries.first().map(|&(at, _)| at)
     }
@@ -159,7 +159,7 @@ impl Buffer {
         over
     }
 
-    /// What waits now may wait for ever: tasks that await it are told.
+    /// The events that wait now may wait for ever: wakes the tasks that await them.
     pub(super) fn strand(&self) {
         let permits = self.waiting.values().filter_map(|waiting| waiting.permit.as_ref());
         permits.for_each(SendPermit::strand);
@@ -263,7 +263,7 @@ mod tests {
         assert_eq!(numbers(buffer.drain()), [2]);
     }
 
-    /// What waits, in a list that is searched for everything.
+    /// The waiting events, in a plain list that is searched.
     #[derive(Default)]
     struct Model(Vec<Outgoing>);
 
@@ -301,10 +301,10 @@ mod tests {
 
     #[derive(Debug, Clone)]
     enum Operation {
-        /// What it is, and after how many seconds it expires.
+        /// The kind of the event, and after how many seconds it expires.
         Push(u8, Option<u64>),
         Pop,
-        /// The events that were popped, as far as this goes, from the newest on.
+        /// Puts back this many of the popped events, the newest first.
         PutBack(usize),
         TakeAsking(u64),
         TakeAllAsking,
@@ -392,7 +392,7 @@ mod tests {
                 let expiry = model.0.iter().filter_map(|one| one.expires).min();
                 prop_assert_eq!(buffer.expiry(), expiry);
                 prop_assert!(buffer.waiting.keys().eq(model.0.iter().map(|one| &one.number)));
-                // Nothing is left behind.
+                // Nothing is left in the indexes.
                 let keys = model.0.iter().filter(|one| one.key().is_some()).count();
                 let asking = model.0.iter().filter(|one| one.ack_id().is_some()).count();
                 let expiries = model.0.iter().filter(|one| one.expires.is_some()).count();

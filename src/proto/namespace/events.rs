@@ -1,4 +1,4 @@
-//! What the application wants of a namespace, and what a namespace tells.
+//! What the application asks of a namespace, and what the namespace reports.
 
 use std::time::{Duration, Instant};
 
@@ -22,7 +22,7 @@ pub(crate) struct Request<W> {
     pub(crate) emit: Emit,
     pub(crate) permit: Option<SendPermit>,
     pub(crate) offline: Offline,
-    /// When it must not be sent any more.
+    /// After this, it must not be sent.
     pub(crate) expires: Option<Instant>,
     pub(crate) ack: Option<PendingAck<W>>,
 }
@@ -35,20 +35,20 @@ pub(crate) struct PendingAck<W> {
     pub(crate) timeout: Duration,
     /// How often the event is sent again.
     pub(crate) retries: u32,
-    /// By which the server recognises it then, in JSON.
+    /// The id by which the server recognises repeats, in JSON.
     pub(crate) id: Option<String>,
 }
 
-/// What a namespace tells.
+/// What a namespace reports.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Event<W> {
-    /// `recovered`: the server goes on with the session before.
+    /// `recovered`: the server continues the previous session.
     Ready { sid: ByteString, recovered: bool },
     /// `is_recoverable`: it has an offset.
     Received { id: Option<u64>, payload: Payload, is_recoverable: bool },
-    /// It was not joined. Unless it is tried again, it will not be.
+    /// It was not joined. Unless another attempt follows, it stays so.
     ConnectError(Reason),
-    /// It was joined, and is not any more.
+    /// It was joined, and is no longer.
     Disconnected(Reason),
     /// An emit got its outcome.
     Answered(W, Result<Payload, AckError>),
@@ -56,15 +56,15 @@ pub(crate) enum Event<W> {
     Retrying { attempt: u32, delay: Duration, reason: Reason },
     /// As many attempts to join were made as are allowed.
     GaveUp { attempts: u32, reason: Reason },
-    /// It needs a connection, the one there is or another.
+    /// It needs a connection, the current one or a new one.
     Rejoin,
-    /// There may be credentials, and the server does not take any here.
+    /// There may be credentials, and the server does not accept any here.
     AuthUnused,
-    /// The server has joined it twice on the connection of that number, which has to be replaced.
+    /// The server has joined it twice on the connection with that number, which must be replaced.
     JoinedTwice { epoch: u64 },
     /// The server reported an error, and the namespace stays joined.
     ServerError(Refusal),
-    /// The connection was lost right behind this event.
+    /// The connection was lost right after this event.
     Suspected(Unsendable),
     /// An event is not sent any more, since the connection is lost each time.
     Unsendable(Unsendable),
@@ -72,7 +72,7 @@ pub(crate) enum Event<W> {
     TooLarge { size: u64, limit: u64 },
 }
 
-/// What happened, in numbers, since somebody last looked.
+/// What happened since the counts were last taken.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     /// Events that came.
@@ -81,11 +81,11 @@ pub(crate) struct Tally {
     pub(crate) repeated: u64,
     /// Answers that nobody waited for any more.
     pub(crate) late: u64,
-    /// Events whose place another one has taken.
+    /// Events that a later one has replaced.
     pub(crate) replaced: u64,
-    /// Events that were sent once more.
+    /// Events that were sent again.
     pub(crate) resent: u64,
-    /// Emits whose answer never came, though they were sent.
+    /// Emits that were sent, but whose answer never came.
     pub(crate) unanswered: u64,
     /// Answers,
     pub(crate) acked: u64,

@@ -16,7 +16,7 @@ use crate::proto::{
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Auth(pub(crate) ByteString);
 
-/// Shows nothing of them.
+/// Shows nothing of the credentials.
 impl fmt::Debug for Auth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Auth").finish_non_exhaustive()
@@ -32,7 +32,7 @@ pub(crate) enum Credentials {
 }
 
 impl Credentials {
-    /// The application is asked from now on. Gives what they were, if they were fixed.
+    /// From now on, the application is asked. Returns the fixed credentials, if there were any.
     pub(crate) fn take_fixed(&mut self) -> Option<Auth> {
         match std::mem::replace(self, Self::Provided) {
             Self::Fixed(auth) => auth,
@@ -41,7 +41,7 @@ impl Credentials {
     }
 }
 
-/// The packet that asks a server to let this namespace in. `None` if it does so by itself.
+/// The packet that asks a server to join this namespace. `None` if the server does so by itself.
 pub(super) fn request(
     protocol: Protocol,
     namespace: &ByteString,
@@ -53,8 +53,8 @@ pub(super) fn request(
             let body = Body::Connect(connect(auth, recovery));
             Some(Packet::new(namespace.clone(), body))
         }
-        // A server of revision 3 joins `/` by itself, and takes what other namespaces need to know
-        // as a query behind their name.
+        // A server of revision 3 joins `/` by itself, and takes the credentials for other namespaces
+        // as a query after the name.
         Protocol::Eio3 if *namespace == *"/" => None,
         Protocol::Eio3 => {
             let query = auth.map(|auth| query(&auth.0)).unwrap_or_default();
@@ -64,7 +64,7 @@ pub(super) fn request(
     }
 }
 
-/// What goes with the request: where the last session was lost, and the credentials.
+/// The data of the request: where the last session was lost, and the credentials.
 fn connect(auth: Option<&Auth>, recovery: Option<&Recovery>) -> Option<Box<str>> {
     let Some((pid, offset)) = recovery.and_then(Recovery::point) else {
         return auth.map(|auth| (*auth.0).into());
@@ -92,7 +92,7 @@ fn query(auth: &str) -> String {
     query
 }
 
-/// The characters that a URL never gives a meaning stay as they are.
+/// Characters that never have a meaning in a URL stay as they are.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
 /// Percent-encoded, for a query.

@@ -6,12 +6,12 @@
 //!             └────────────┘ the session is lost
 //! ```
 //!
-//! Up to `window` of them are in flight. A session that is lost takes no retry: all that were in
+//! Up to `window` of them are in flight. A lost session uses up no retry: all that were in
 //! flight go again on the next one, in the order in which they were emitted. As a connection keeps
 //! the order, a server that drops repeats sees each once and in order, whatever the window.
 //!
-//! When one of them is suspected of ending connections, they go one at a time until there is an
-//! answer, so that it is known which one it is.
+//! When one of them is suspected of ending connections, they are sent one at a time until there is an
+//! answer, so that the culprit becomes known.
 //!
 //! A message keeps the id of its ack, so the answer to any of its tries is its answer.
 
@@ -25,31 +25,31 @@ use crate::{backpressure::send_quota::SendPermit, payload::Payload, proto::emit:
 #[derive(Debug)]
 pub(crate) struct Retries<W> {
     window: usize,
-    /// Whatever the window is.
+    /// Send one at a time, whatever the window is.
     one_by_one: bool,
-    /// By the ids of their acks, which is the order of the emits.
+    /// By the ids of their acks, which are in the order of the emits.
     messages: BTreeMap<u64, Message<W>>,
-    /// Those that are not in flight.
+    /// The ids of the messages that are not in flight.
     waiting: BTreeSet<u64>,
-    /// When those of them expire that do, and their ids.
+    /// When waiting messages expire, and their ids.
     expiries: BTreeSet<(Instant, u64)>,
 }
 
 #[derive(Debug)]
 pub(crate) struct Message<W> {
     pub(crate) emit: Emit,
-    /// The argument that tells it from all others, if it has one, in JSON.
+    /// The argument that identifies it, in JSON, if message ids are switched on.
     pub(crate) id: Option<String>,
     pub(crate) waiter: W,
-    /// For the answer to one try.
+    /// The time for the answer to one try.
     pub(crate) timeout: Duration,
-    /// How many are left.
+    /// How many retries are left.
     pub(crate) retries: u32,
-    /// Not to be sent any more after that.
+    /// After this, it must not be sent any more.
     pub(crate) expires: Option<Instant>,
-    /// How often it was sent, however long ago: handed to a connection, and not given back unwritten.
+    /// How often it was sent: handed to a connection, now or an earlier one, and not given back unwritten.
     pub(crate) tries: u32,
-    /// Held until there is an outcome.
+    /// The room in the buffer, held until there is an outcome.
     pub(crate) permit: Option<SendPermit>,
 }
 
@@ -80,13 +80,13 @@ impl<W> Retries<W> {
         self.messages.is_empty()
     }
 
-    /// Enters a message under the id of its ack, which is larger than all before.
+    /// Adds a message under the id of its ack, which is larger than all before.
     pub(crate) fn push(&mut self, id: u64, message: Message<W>) {
         self.wait(id, message.expires);
         self.messages.insert(id, message);
     }
 
-    /// It is not in flight.
+    /// Puts a message that is not in flight among those that wait.
     fn wait(&mut self, id: u64, expires: Option<Instant>) {
         self.waiting.insert(id);
         self.expiries.extend(expires.map(|at| (at, id)));
@@ -116,7 +116,7 @@ impl<W> Retries<W> {
         Some((id, message))
     }
 
-    /// A message is sent. `true` if not for the first time.
+    /// A message is sent. `true` if it was sent before.
     pub(crate) fn note_sent(&mut self, id: u64) -> bool {
         let Some(message) = self.messages.get_mut(&id) else { return false };
         let was_sent = message.was_sent();
@@ -124,7 +124,7 @@ impl<W> Retries<W> {
         was_sent
     }
 
-    /// A try was not written after all. `false` if it is over with the message.
+    /// A try was not written after all. `false` if the message is no longer there.
     pub(crate) fn note_unwritten(&mut self, id: u64) -> bool {
         self.messages.get_mut(&id).is_some_and(|message| {
             message.tries = message.tries.saturating_sub(1);
@@ -132,12 +132,12 @@ impl<W> Retries<W> {
         })
     }
 
-    /// Until one of them is over.
+    /// Sends one at a time, until one of them has an outcome.
     pub(crate) fn send_one_by_one(&mut self) {
         self.one_by_one = true;
     }
 
-    /// It is over with a message, one way or the other.
+    /// Removes a message, which has an outcome.
     pub(crate) fn remove(&mut self, id: u64) -> Option<Message<W>> {
         self.one_by_one = false;
         self.waiting.remove(&id);
@@ -148,8 +148,8 @@ impl<W> Retries<W> {
         Some(message)
     }
 
-    /// There was no answer in time: the message waits for its next try, or, given back here, is out
-    /// of them.
+    /// There was no answer in time: the message waits for its next try; or is returned, if it is out
+    /// of tries.
     pub(crate) fn timed_out(&mut self, id: u64) -> Option<Message<W>> {
         let message = self.messages.get_mut(&id)?;
         match message.retries.checked_sub(1) {
@@ -163,7 +163,7 @@ impl<W> Retries<W> {
         }
     }
 
-    /// The session is lost: all go again. Gives the ids of those that were in flight.
+    /// The session is lost: all messages are sent again. Returns the ids of those that were in flight.
     pub(crate) fn lost(&mut self) -> Vec<u64> {
         let in_flight = self.messages.iter().filter(|(id, _)| !self.waiting.contains(id));
         let in_flight: Vec<_> = in_flight.map(|(&id, message)| (id, message.expires)).collect();
@@ -176,7 +176,7 @@ impl<W> Retries<W> {
             .collect()
     }
 
-    /// Those that must not be sent any more.
+    /// Takes out those that must not be sent any more.
     pub(crate) fn expired(&mut self, now: Instant) -> Vec<Message<W>> {
         let mut over = Vec::new();
         while let Some(&(at, id)) = self.expiries.first()
@@ -188,19 +188,19 @@ impl<W> Retries<W> {
         over
     }
 
-    /// When the first of those that wait expires.
+    /// The earliest expiry of the waiting messages.
     pub(crate) fn expiry(&self) -> Option<Instant> {
         self.expiries.first().map(|&(at, _)| at)
     }
 
-    /// All of them.
+    /// Takes out all of them.
     pub(crate) fn drain(&mut self) -> impl Iterator<Item = Message<W>> + use<W> {
         self.waiting.clear();
         self.expiries.clear();
         std::mem::take(&mut self.messages).into_values()
     }
 
-    /// Those that were never sent.
+    /// Takes out those that were never sent.
     pub(crate) fn drain_unsent(&mut self) -> Vec<Message<W>> {
         let waiting = self.waiting.iter().filter_map(|id| Some((*id, self.messages.get(id)?)));
         let unsent = waiting.filter(|(_, message)| !message.was_sent());

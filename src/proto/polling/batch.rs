@@ -1,4 +1,4 @@
-//! The body of one POST: packets, as many as a server takes at once.
+//! The body of one POST: as many packets as a server accepts at once.
 
 use std::mem;
 
@@ -6,15 +6,15 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use crate::proto::engine::{Message, Protocol};
 
-/// The most packets in a POST. Some servers answer one with more and drop them all.
+/// The most packets in a POST. Some servers accept a POST with more, and then drop all packets.
 const MAX_PACKETS: usize = 16;
 
-/// The most bytes in a POST if the server does not say how many it takes: the limit of official servers.
+/// The most bytes in a POST if the server does not announce a limit: the limit of official servers.
 const DEFAULT_BYTES: u64 = 1_000_000;
 
 /// Between two packets of revision 4.
 pub(super) const SEPARATOR: u8 = 0x1E;
-/// Behind the length of a packet of revision 3.
+/// After the length of a packet of revision 3.
 pub(super) const LENGTH_END: u8 = 0xFF;
 
 /// A body to be posted.
@@ -24,15 +24,15 @@ pub(crate) struct Post {
     pub(crate) content_type: &'static str,
 }
 
-/// Packets that wait for the next POST. Revision 4 has them as text with separators. For revision 3
-/// this is the binary form, which all servers of that revision read alike.
+/// Packets that wait for the next POST. In revision 4, they are text with separators. For revision 3
+/// this is the binary form, which all servers of that revision read in the same way.
 #[derive(Debug)]
 pub(super) struct Batch {
     protocol: Protocol,
     max_bytes: usize,
     body: Vec<u8>,
     packets: usize,
-    /// A packet that did not fit. The next body begins with it.
+    /// A packet that did not fit, with which the next body begins.
     carried: Option<Vec<u8>>,
 }
 
@@ -46,7 +46,7 @@ impl Batch {
         self.packets == 0
     }
 
-    /// Whether a packet waits that did not fit.
+    /// Whether a packet did not fit and waits.
     pub(super) fn has_carried(&self) -> bool {
         self.carried.is_some()
     }
@@ -56,7 +56,7 @@ impl Batch {
         self.carried.is_none() && self.packets < MAX_PACKETS
     }
 
-    /// Adds a packet. The first one always fits; another one may be carried over to the next body.
+    /// Adds a packet. The first one always fits; a later one may be carried over to the next body.
     pub(super) fn push(&mut self, message: Message<'_>) {
         let begin = self.body.len();
         if self.packets > 0 && self.protocol == Protocol::Eio4 {

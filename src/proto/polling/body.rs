@@ -1,7 +1,7 @@
-//! The body of a GET, packet by packet, while it still comes in.
+//! The body of the response to a GET, read packet by packet while it is still coming in.
 //!
-//! A server puts everything that waits into one body, without a limit. So a body is never held as a whole:
-//! what is held is one packet, and one piece of what comes.
+//! A server puts everything that waits into one body, without a limit. So a body is never held as a whole,
+//! but one packet, and one piece of the body.
 
 use bytes::{Buf, Bytes, BytesMut};
 use bytestring::ByteString;
@@ -17,20 +17,20 @@ use crate::proto::{
 /// The most digits in the length of a packet.
 const MAX_DIGITS: usize = 10;
 
-/// How packets stand in a body.
+/// The encoding of packets in a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Form {
     /// Revision 4: text with separators.
     Separated,
     /// Revision 3: `length:text`, the length in units of UTF-16.
     Counted,
-    /// Revision 3, as soon as one packet is binary: type, length in bytes, data.
+    /// Revision 3, if any packet is binary: type, length in bytes, data.
     Binary,
 }
 
 impl Form {
-    /// The first byte of the first body tells the revision as well: one of revision 4 begins with the type
-    /// of the open packet, and one of revision 3 with a length, which does not begin with a zero.
+    /// The first byte of the first body also shows the revision: a body of revision 4 begins with the type
+    /// of the open packet, one of revision 3 with a length, which does not begin with a zero.
     fn of(protocol: Option<Protocol>, first: u8) -> Self {
         match (protocol, first) {
             (Some(Protocol::Eio3) | None, 0 | 1) => Self::Binary,
@@ -54,9 +54,9 @@ pub(super) struct Body {
     /// The largest packet, in bytes.
     limit: usize,
     buffer: BytesMut,
-    /// How much of the packet at the front is known to be whole: bytes, and units of UTF-16.
+    /// How much of the packet at the front has been scanned: bytes, and units of UTF-16.
     scanned: (usize, usize),
-    /// Another packet must follow.
+    /// Whether another packet must follow.
     is_behind_separator: bool,
     is_complete: bool,
 }
@@ -79,7 +79,7 @@ impl Body {
         self.buffer.extend_from_slice(chunk);
     }
 
-    /// Nothing follows.
+    /// The body is complete.
     pub(super) fn complete(&mut self) {
         self.is_complete = true;
     }
@@ -88,12 +88,12 @@ impl Body {
         self.is_complete
     }
 
-    /// The revision that the body is of, once its first byte is there.
+    /// The revision of the body, once its first byte has come.
     pub(super) fn protocol(&self) -> Option<Protocol> {
         self.form.map(Form::protocol).or(self.protocol)
     }
 
-    /// Takes out the next packet, if all of it is there.
+    /// Takes out the next packet, if it is complete.
     pub(super) fn next(&mut self) -> Result<Option<Frame>, Refused> {
         let form = match (self.form, self.buffer.first()) {
             (Some(form), _) => form,
@@ -108,7 +108,7 @@ impl Body {
                 Form::Binary => self.binary()?,
             };
             match packet {
-                // Some servers say that they have nothing to say.
+                // Some servers send an empty packet when there is nothing to send.
                 Some(Frame::Text(text)) if text.is_empty() && form != Form::Separated => {}
                 Some(frame) => return Ok(Some(frame)),
                 None if self.is_complete && !self.buffer.is_empty() => {
@@ -120,7 +120,7 @@ impl Body {
     }
 
     fn separated(&mut self) -> Result<Option<Frame>, Refused> {
-        // Base64 is longer than the data that it stands for.
+        // Base64 is longer than the data that it encodes.
         let limit = match self.buffer.first() {
             Some(b'b') => self.limit.div_ceil(3).saturating_mul(4).saturating_add(1),
             _ => self.limit,
@@ -356,7 +356,7 @@ mod tests {
         ] {
             let (frames, outcome) = read(Some(protocol), good.as_bytes(), 7);
             assert_eq!((frames.len(), outcome), (1, Ok(Some(protocol))));
-            // It need not be there to be too large.
+            // A packet is too large by its length, before it has come.
             let (frames, outcome) = read(Some(protocol), bad.as_bytes(), 7);
             assert_eq!((frames.len(), outcome), (0, too_large()));
         }
@@ -380,7 +380,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever is batched is read again, in whatever pieces it comes.
+        /// Whatever is batched can be read again, in whatever pieces it comes.
         #[test]
         fn a_body_is_read_as_it_was_written(
             packets in packets(),

@@ -1,5 +1,5 @@
-//! HTTP long-polling: packets come in the answers to GETs and go out in POSTs, one of each at a time; and
-//! the way from there to a websocket.
+//! HTTP long-polling: packets come in the responses to GETs and go out in POSTs, one of each at a time; and
+//! the upgrade to a websocket.
 //!
 //! ```text
 //!  open packet ──▶ polling ──▶ probing ──▶ pausing ──▶ (websocket)
@@ -7,10 +7,10 @@
 //!                     └───────────┴───────────┘  the websocket does not work
 //! ```
 //!
-//! A request is never repeated: its packets may have arrived. So one that fails ends the session.
+//! A request is never repeated: its packets may have arrived. So a failed request ends the session.
 //!
 //! An upgrade loses nothing if no request is open when the websocket takes over. So while it is *pausing*,
-//! the open requests are answered, and none is begun. The server answers a GET for that purpose.
+//! the client waits for the open requests, and begins none. The server answers an open GET for that purpose.
 
 mod batch;
 mod body;
@@ -29,14 +29,14 @@ const CLOSE: Message<'static> = Message::Text("1", "");
 
 #[derive(Debug)]
 pub(crate) struct Polling {
-    /// The largest packet to take in, in bytes.
+    /// The largest packet to accept, in bytes.
     limit: usize,
     session: Option<Session>,
     get: Option<Body>,
     post: Option<Posting>,
     upgrade: Upgrade,
     ending: Ending,
-    /// Incoming, apart from the packets in the body.
+    /// What has come in, apart from the packets in the body.
     incoming: VecDeque<Incoming>,
 }
 
@@ -45,7 +45,7 @@ struct Session {
     protocol: Protocol,
     sid: PeerText,
     batch: Batch,
-    /// The last barrier behind the packets of the next body, and of the one behind it.
+    /// The last barrier after the packets of the next body, and of the one after that.
     barriers: [Option<u64>; 2],
 }
 
@@ -57,9 +57,9 @@ struct Posting {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Upgrade {
-    /// Neither wanted nor possible, or it has failed.
+    /// The upgrade is not wanted, not possible, or has failed.
     Off,
-    /// Wanted, if the server offers it.
+    /// The upgrade is wanted, if the server offers it.
     Wanted,
     Offered,
     Probing,
@@ -69,14 +69,14 @@ enum Upgrade {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Ending {
     No,
-    /// The close packet is to be sent.
+    /// The close packet must be sent.
     Closing,
-    /// It is in a body, or the last one that was sent.
+    /// The close packet is in a body, or was sent last.
     Said,
 }
 
 impl Polling {
-    /// The first GET is answered, and its body is to come.
+    /// The first GET is being answered; its body follows.
     pub(crate) fn new(limit: usize, wants_websocket: bool) -> Self {
         Self {
             limit,
@@ -89,19 +89,19 @@ impl Polling {
         }
     }
 
-    /// The session's id, as soon as there is one.
+    /// The session's id, as soon as it is known.
     pub(crate) fn sid(&self) -> Option<&str> {
         self.session.as_ref().map(|session| &*session.sid)
     }
 
-    /// A piece of the body of the GET.
+    /// A piece of the body of the response to the GET.
     pub(crate) fn handle_chunk(&mut self, chunk: &[u8]) {
         if let Some(body) = &mut self.get {
             body.push(chunk);
         }
     }
 
-    /// The body of the GET is complete.
+    /// The body of the response is complete.
     pub(crate) fn handle_end(&mut self) {
         if let Some(body) = &mut self.get {
             body.complete();
@@ -129,7 +129,7 @@ impl Polling {
         }
     }
 
-    /// What comes next. `None` if that is still to come.
+    /// The next packet or message. `None` if nothing is complete.
     pub(crate) fn poll_incoming(&mut self) -> Result<Option<Incoming>, Refused> {
         if let Some(incoming) = self.incoming.pop_front() {
             return Ok(Some(incoming));
@@ -146,12 +146,12 @@ impl Polling {
         }
         let protocol = body.protocol().unwrap_or(Protocol::Eio4);
         self.open(protocol, &frame);
-        // Before the open packet, which says nothing of it.
+        // It goes before the open packet, which does not tell the revision.
         self.incoming.push_back(Incoming::Frame(frame));
         Ok(Some(Incoming::Revision(protocol)))
     }
 
-    /// The first packet. If it is no open packet, whoever reads it ends the connection.
+    /// The first packet. If it is not an open packet, the reader ends the connection over it.
     fn open(&mut self, protocol: Protocol, frame: &Frame) {
         let Frame::Text(text) = frame else { return };
         let Some(handshake) = text.strip_prefix('0').and_then(|json| Handshake::parse(json).ok())
@@ -173,7 +173,7 @@ impl Polling {
             && self.session.as_ref().is_some_and(|session| session.batch.has_room())
     }
 
-    /// Adds a packet to the next body, or a barrier behind all packets before it.
+    /// Adds a packet to the next body, or a barrier after all packets before it.
     pub(crate) fn push(&mut self, message: Message<'_>) {
         let Some(session) = &mut self.session else { return };
         let [this, next] = &mut session.barriers;
@@ -192,7 +192,7 @@ impl Polling {
         }
     }
 
-    /// The session is to be closed, behind all that was pushed.
+    /// Closes the session, after everything that was pushed.
     pub(crate) fn close(&mut self) {
         if self.ending == Ending::No {
             self.ending = Ending::Closing;
@@ -200,8 +200,8 @@ impl Polling {
         }
     }
 
-    /// What ends a session that is given up: the close packet alone, since what else waits may have to be told
-    /// of as lost. `None` if the server has been told, or there is no session.
+    /// The POST that ends a session that is given up: the close packet alone, since the other waiting packets may have to be
+    /// reported as lost. `None` if the server has been told, or there is no session.
     pub(crate) fn farewell(&self) -> Option<Post> {
         let session = self.session.as_ref().filter(|_| self.ending != Ending::Said)?;
         let mut batch = Batch::new(session.protocol, None);
@@ -209,12 +209,12 @@ impl Polling {
         batch.take()
     }
 
-    /// Whether everything is sent, the close packet last.
+    /// Whether everything is sent, including the close packet.
     pub(crate) fn is_closed(&self) -> bool {
         self.ending == Ending::Said && self.post.is_none() && self.is_batch_empty()
     }
 
-    /// The revision of the session, if a GET is to be sent now.
+    /// Whether a GET must be sent now.
     pub(crate) fn poll_get(&mut self) -> bool {
         let Some(session) = &self.session else { return false };
         let may = self.get.is_none()
@@ -227,13 +227,13 @@ impl Polling {
         may
     }
 
-    /// What is to be posted now.
+    /// The next body to post, if there is one.
     pub(crate) fn poll_post(&mut self) -> Option<Post> {
         if self.post.is_some() {
             return None;
         }
         let session = self.session.as_mut()?;
-        // In a body of its own: an official server drops the events that come together with it.
+        // The close packet gets a body of its own: an official server drops the events that come together with it.
         if self.ending == Ending::Closing && session.batch.is_empty() {
             session.batch.push(CLOSE);
             self.ending = Ending::Said;
@@ -245,7 +245,7 @@ impl Polling {
         Some(post)
     }
 
-    /// Whether a websocket is to be probed now.
+    /// Whether a websocket should be probed now.
     pub(crate) fn poll_probe(&mut self) -> bool {
         let may = self.upgrade == Upgrade::Offered;
         if may {
