@@ -1,19 +1,19 @@
-//! How things are shown in logs and errors: the name of a namespace, and texts that somebody else chose.
+//! How names and texts of others are shown in logs and errors.
 
 use std::fmt::{self, Write as _};
 
 use bytestring::ByteString;
 
-/// What a client, or a namespace of it, is called in the log.
+/// The name of a client, or of a namespace of it, in the log.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Name {
     /// The option `name`, or `host:port` of the server.
     pub(crate) client: ByteString,
-    /// Empty for what is about the whole client.
+    /// Empty for the client as a whole.
     pub(crate) namespace: ByteString,
 }
 
-/// For logs: a process may have many connections, and each a `/`.
+/// With the client, since a process may have many connections, each with a `/`.
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { client, namespace } = self;
@@ -22,12 +22,12 @@ impl fmt::Display for Name {
     }
 }
 
-/// The most characters that are shown of a text that the peer, or the application, chose,
+/// The most characters that are shown of a text of the peer or of the application,
 const MAX_SHOWN: usize = 200;
-/// and the most bytes of them: escaped, one may have ten.
+/// and the most bytes: escaped, a character may have ten.
 const MAX_BYTES: usize = 600;
 
-/// A text that the peer chose, quoted: escaped, so that it cannot pass for lines of a log, and cut.
+/// A text of the peer, quoted, escaped so that it cannot be mistaken for lines of a log, and cut.
 pub(crate) struct Excerpt<'a>(pub(crate) &'a str);
 
 impl fmt::Display for Excerpt<'_> {
@@ -55,7 +55,7 @@ pub(crate) struct Cut<'a, W: ?Sized> {
 }
 
 impl<'a, W: fmt::Write + ?Sized> Cut<'a, W> {
-    /// To this many bytes.
+    /// Cuts to this many bytes.
     pub(crate) fn to(bytes: usize, out: &'a mut W) -> Self {
         Self { out, characters: usize::MAX, bytes, is_over: false }
     }
@@ -65,7 +65,7 @@ impl<'a, W: fmt::Write + ?Sized> Cut<'a, W> {
         if self.is_over { self.out.write_char('…') } else { written }
     }
 
-    /// `None` if that is too much.
+    /// Takes room for this many bytes; `None` if there is too little.
     fn room_for(&mut self, bytes: usize) -> Option<()> {
         self.characters = self.characters.checked_sub(1)?;
         self.bytes = self.bytes.checked_sub(bytes)?;
@@ -91,13 +91,13 @@ impl<W: fmt::Write + ?Sized> fmt::Write for Cut<'_, W> {
     }
 }
 
-/// The text of an error that may quote what the peer sent, or the application gave, which is not all kept:
-/// such errors are cloned, and logged.
+/// The text of an error that may quote the peer or the application. It is cut,
+/// since such errors are cloned and logged.
 pub(crate) fn brief(error: &impl fmt::Display) -> String {
     let mut text = String::new();
     let cut = Cut { out: &mut text, characters: MAX_SHOWN, bytes: MAX_BYTES, is_over: false };
     if cut.write(error).is_err() {
-        // What the application shows may fail, where a text takes all.
+        // The `Display` of the application may fail; writing to a string cannot.
         text.push('…');
     }
     text

@@ -1,10 +1,10 @@
-//! The one way into code of the application.
+//! The only way into code of the application.
 //!
-//! Whatever the application gives may panic when it is used: its functions and futures, its
+//! Everything that comes from the application may panic when it is used: its functions and futures, its
 //! `Deserialize`, `Serialize` and `Display`, the wakers of its tasks, and each of its values when it is
-//! dropped. A panic must take no actor of ours with it, nor anybody else's events. So all of that is
-//! run and dropped here, and what comes out is a value or [`Panicked`]. Its futures and the wakers of
-//! its tasks come here by way of [`runtime::task`](crate::runtime::task).
+//! dropped. Such a panic must not end an actor of this crate, nor lose the events of others. So all of that is
+//! run and dropped here, with a value or [`Panicked`] as the result. Futures and wakers of
+//! the application come here through [`runtime::task`](crate::runtime::task).
 
 use std::{
     any::{Any, type_name},
@@ -20,7 +20,7 @@ use crate::{
 /// Code of the application panicked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Panicked {
-    /// What it said, cut and escaped; empty if that was no text.
+    /// The text of the panic, cut and escaped; empty if its value was not a text.
     text: String,
 }
 
@@ -38,7 +38,7 @@ impl Panicked {
     pub(crate) fn new(payload: Box<dyn Any + Send>) -> Self {
         let text = payload.downcast_ref::<&str>().map(brief);
         let text = text.or_else(|| payload.downcast_ref::<String>().map(brief));
-        // It may be any value, so it may panic when it is dropped, and so may what it panics with.
+        // The payload may be any value, so it may panic when it is dropped, and so may the payload of that panic.
         if let Err(another) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
             std::mem::forget(another);
         }
@@ -46,7 +46,7 @@ impl Panicked {
     }
 }
 
-/// Runs code of the application. If it panics, what it has changed so far must still be usable.
+/// Runs code of the application. If that panics, everything that it has changed must still be usable.
 pub(crate) fn run<T>(code: impl FnOnce() -> T) -> Result<T, Panicked> {
     catch_unwind(AssertUnwindSafe(code)).map_err(Panicked::new)
 }
@@ -67,7 +67,7 @@ fn name<T>() -> String {
     brief(&type_name::<T>())
 }
 
-/// Something of the application that is kept, and dropped here.
+/// A value of the application that is kept, and dropped through the guard.
 pub(crate) struct Kept<T>(Option<T>);
 
 impl<T> Kept<T> {
@@ -75,7 +75,7 @@ impl<T> Kept<T> {
         Self(Some(value))
     }
 
-    /// There is always something.
+    /// The option is `None` only while it is dropped.
     pub(crate) fn get(&self) -> Option<&T> {
         self.0.as_ref()
     }
@@ -101,7 +101,7 @@ pub(crate) mod tests {
 
     use super::*;
 
-    /// Panics when it is dropped, with another one of these as long as there are some.
+    /// Panics when it is dropped, with another bomb as the payload as long as there are some left.
     pub(crate) struct Bomb(pub(crate) Rc<Cell<u32>>, pub(crate) u32);
 
     struct Payload(u32);

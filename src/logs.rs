@@ -1,9 +1,9 @@
 //! How this crate logs: each line through [`say`] or [`repeated`], cut to [a few hundred bytes](MAX_LINE), and
 //! without line breaks.
 //!
-//! What a server, or code of the application, can cause again and again is [`repeated`]: of one kind, and
-//! about one namespace, [`BURST`] lines are written at once and then one in [`PAUSE`], with the number of those
-//! that were left out. Each thread counts by itself, as the actors of a client are all on one.
+//! Lines that a server, or code of the application, can cause again and again go through [`repeated`]: of one kind, and
+//! about one namespace, [`BURST`] lines are written at once and then one in each [`PAUSE`], with the number of those
+//! that were left out. Each thread counts separately, as all actors of a client are on one.
 
 use std::{
     cell::RefCell,
@@ -21,14 +21,14 @@ const MAX_LINE: usize = 600;
 
 /// The lines of one kind that are written at once,
 const BURST: u32 = 10;
-/// and the time until there may be one more.
+/// and the time after which there may be one more.
 const PAUSE: Duration = Duration::from_secs(10);
 
-/// The most kinds that are told apart. A server can have many namespaces.
+/// The most kinds that are counted separately. A server can have many namespaces.
 const MAX_KINDS: usize = 256;
 
-/// Writes a line: its level, who it is about ([`Name`](crate::display::Name), or the name of a client), and what
-/// `format!` takes.
+/// Writes a line: its level, what it is about (a [`Name`](crate::display::Name), or the name of a client), and the arguments of
+/// `format!`.
 macro_rules! say {
     ($level:expr, $name:expr, $($line:tt)+) => {
         ::log::log!($level, "{}", $crate::logs::Line(&$name, ::std::format_args!($($line)+)))
@@ -36,8 +36,8 @@ macro_rules! say {
 }
 pub(crate) use say;
 
-/// Writes a line that may come again and again: its level, who it is about, and what `format!` takes. Lines of one
-/// place in the code about the same name count together, or also about the same value behind a semicolon.
+/// Writes a line that may come again and again: its level, what it is about, and the arguments of `format!`. Lines of one
+/// place in the code about the same name are counted together; with a value after a semicolon, only those with the same value.
 macro_rules! repeated {
     ($level:expr, $name:expr, $($line:tt)+) => {
         $crate::logs::repeated!($level, $name; (), $($line)+)
@@ -54,11 +54,11 @@ macro_rules! repeated {
 }
 pub(crate) use repeated;
 
-/// Code of the application that is not asked on behalf of one client: its wakers and its values, which are woken
+/// The name for code of the application that does not belong to one client: wakers and values, which are woken
 /// and dropped anywhere.
 pub(crate) const NO_CLIENT: &str = "any client";
 
-/// A line of the log: who it is about, and the text. All lines have this form.
+/// A line of the log: what it is about, and the text. All lines have this form.
 pub(crate) struct Line<'a, N>(pub(crate) &'a N, pub(crate) fmt::Arguments<'a>);
 
 impl<N: fmt::Display> fmt::Display for Line<'_, N> {
@@ -84,7 +84,7 @@ impl fmt::Display for More {
 /// Lines of one kind.
 #[derive(Debug)]
 struct Repeated {
-    /// How many may be written, as of that time.
+    /// How many lines could be written at the time `since`.
     left: u32,
     since: Instant,
     more: u64,
@@ -95,7 +95,7 @@ impl Repeated {
         Self { left: BURST, since: now, more: 0 }
     }
 
-    /// Whether one may be written, and how many were left out since the last one.
+    /// Whether a line may be written, and how many were left out since the last one.
     fn allow(&mut self, now: Instant) -> Option<More> {
         let quiet = now.saturating_duration_since(self.since);
         let pauses = quiet.as_secs().checked_div(PAUSE.as_secs()).unwrap_or_default();
@@ -113,14 +113,14 @@ impl Repeated {
     }
 }
 
-/// The clock, which is on a higher floor. Before there is one, there is no client.
+/// The clock, which is in a module above this one. Until it is set, there is no client.
 static CLOCK: OnceLock<fn() -> Instant> = OnceLock::new();
 
 thread_local! {
     static KINDS: RefCell<HashMap<u64, Repeated>> = RefCell::default();
 }
 
-/// Has the time told by this clock.
+/// Sets the clock.
 pub(crate) fn set_clock(clock: fn() -> Instant) {
     CLOCK.get_or_init(|| clock);
 }
@@ -132,7 +132,7 @@ pub(crate) fn allow(place: (&'static str, u32), about: impl Hash) -> Option<More
     let kind = BuildHasherDefault::<DefaultHasher>::default().hash_one((place, about));
     KINDS.with_borrow_mut(|kinds| {
         if kinds.len() >= MAX_KINDS && !kinds.contains_key(&kind) {
-            // What has been quiet goes first.
+            // Kinds that have been quiet are removed first.
             kinds.retain(|_, one| now.saturating_duration_since(one.since) < PAUSE);
             if kinds.len() >= MAX_KINDS {
                 kinds.clear();

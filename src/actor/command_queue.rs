@@ -1,12 +1,12 @@
-//! What the handles want of a namespace, on its way to the actor.
+//! The commands of the handles, on their way to the actor of a namespace.
 //!
 //! A mailbox has no bound, and an actor empties it before anything else of its arbiter runs. A thread that
-//! is fast enough could fill it for ever. So all that handles say waits here, in order, and
-//! the actor takes a bounded amount of it in each turn. A message to an actor would also cost several times
+//! is fast enough could keep it full for ever. So the commands of handles wait here, in order, and
+//! the actor takes a bounded number of them in each turn. A message to an actor would also cost several times
 //! as much.
 //!
-//! The queue is bounded: [events and answers](Command::Emit) hold room of the quota, other calls have
-//! [a number of their own](MAX_CALLS), and of several calls to join and to leave in a row at most three.
+//! The queue is bounded: [events and answers](Command::Emit) hold room in the quota, other calls have
+//! [a limit of their own](MAX_CALLS), and of several calls to join and to leave in a row, at most three are kept.
 
 use std::{
     collections::VecDeque,
@@ -48,24 +48,24 @@ const MAX_SPARE: usize = 512;
 /// Too many calls wait for the namespace: those that [subscribe](crate::Socket::subscribe), wait until
 /// it is [ready](crate::Socket::ready), ask for a [ticket](crate::Socket::session_ticket) or for the
 /// [unsent](crate::Socket::take_unsent) events. This call had no effect. It can be made again as soon as the
-/// arbiter of the client has got something done.
+/// arbiter of the client has caught up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("{MAX_CALLS} calls wait for the namespace already")]
 #[non_exhaustive]
 pub struct Busy;
 
-/// What a handle of a namespace wants.
+/// What a handle of a namespace asks for.
 #[derive(Debug)]
 pub(crate) enum Command {
     /// Send an event.
     Emit(Submission),
     /// Answer the server.
     Answer(Answer),
-    /// Take up a subscription.
+    /// Begin a subscription.
     Subscribe(Box<NewSubscription>),
     /// End a subscription. Comes once for each.
     Cancel(SubscriptionId),
-    /// Tell when the namespace is joined, or that it was not in this time.
+    /// Tell the caller when the namespace is joined, or that it was not joined in time.
     AwaitReady { waiter: ReadySender, timeout: Duration },
     /// Give back what was not sent.
     TakeUnsent(Teller<Vec<Emit>>),
@@ -86,7 +86,7 @@ pub(crate) struct Submission {
     pub(crate) question: Option<Box<Question>>,
 }
 
-/// The answer to the question with this id, which the server asked while the namespace was joined for the time
+/// The answer to the event with this id, which came in the session with the number
 /// `join_id`.
 #[derive(Debug)]
 pub(crate) struct Answer {
@@ -96,7 +96,7 @@ pub(crate) struct Answer {
     pub(crate) permit: SendPermit,
 }
 
-/// Why a command is not taken.
+/// Why a command is not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Refused {
     /// Too many calls wait.
@@ -108,18 +108,18 @@ pub(crate) enum Refused {
 #[derive(Debug, Default)]
 pub(crate) struct CommandQueue {
     state: Mutex<State>,
-    /// Something waits, and the actor has been woken for it.
+    /// Whether something waits, and the actor has been woken for it.
     is_announced: AtomicBool,
 }
 
 #[derive(Debug, Default)]
 struct State {
     waiting: VecDeque<Command>,
-    /// How many of them are calls.
+    /// How many of the commands are calls.
     calls: usize,
-    /// Wakes the actor, once it has run.
+    /// Wakes the actor. `None` until the actor has run.
     waker: Option<Waker>,
-    /// Nobody will take them.
+    /// Whether the actor takes no more commands.
     is_over: bool,
 }
 
@@ -151,8 +151,8 @@ impl State {
         Ok(())
     }
 
-    /// Another call to join or to leave comes. Two of the same in a row are one; and of calls that undo each
-    /// other, three in a row are kept, so that a request to join that is withdrawn is told of.
+    /// Another call to join or to leave has come. Two of the same in a row count as one; and of calls that undo each
+    /// other, three in a row are kept, so that a request to join that is withdrawn is still reported.
     fn fold(&mut self, is_same: impl Fn(&Command) -> bool, is_opposite: impl Fn(&Command) -> bool) {
         if self.waiting.back().is_some_and(&is_same) {
             self.waiting.pop_back();
@@ -188,7 +188,7 @@ impl CommandQueue {
         Ok(())
     }
 
-    /// The actor is woken by this from now on.
+    /// Sets the waker that wakes the actor from now on.
     pub(crate) fn set_waker(&self, waker: &Waker) {
         let old = self.state().waker.replace(waker.clone());
         drop(old);
@@ -199,7 +199,7 @@ impl CommandQueue {
         self.is_announced.load(Acquire)
     }
 
-    /// Appends all that waits. `into` is the capacity for more.
+    /// Appends all waiting commands to `into`. If that is empty, its capacity is used for the next ones.
     pub(crate) fn take(&self, into: &mut VecDeque<Command>) {
         if !self.has_some() {
             return;
@@ -223,7 +223,7 @@ impl CommandQueue {
         state.is_over = true;
         let (waiting, waker) = (std::mem::take(&mut state.waiting), state.waker.take());
         drop(state);
-        // They may look in here.
+        // Dropping them wakes tasks, which may use this queue.
         drop((waiting, waker));
     }
 }

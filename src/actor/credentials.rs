@@ -20,7 +20,7 @@ pub(crate) type AuthProvider = Provider<JoinContext, Auth>;
 #[derive(Debug)]
 pub(crate) struct Credentials {
     provider: Option<AuthProvider>,
-    /// Those that are always the same, where there is no provider, and yet a middleware that sees
+    /// Credentials that never change, if there is no provider, but a middleware that must see
     /// them.
     fixed: Option<Auth>,
     asking: Option<Asking>,
@@ -28,7 +28,7 @@ pub(crate) struct Credentials {
 
 /// The application is asked for the credentials.
 struct Asking {
-    /// Of the question.
+    /// The number of the question.
     number: u64,
     join: JoinContext,
     answer: Provided<Option<Auth>>,
@@ -82,7 +82,7 @@ impl Credentials {
         Poll::Ready(chain.join(join, auth.as_ref()).map_err(Reason::Middleware))
     }
 
-    /// The question is void.
+    /// Forgets the question, which is no longer asked.
     pub(crate) fn forget(&mut self) {
         self.asking = None;
     }

@@ -6,7 +6,7 @@ use crate::proto::reason::Reason;
 #[derive(Debug, Default)]
 pub(crate) struct Failure {
     last: Option<Reason>,
-    /// The application has asked to join again since: callers that wait from then on start afresh.
+    /// Whether the application has asked to join again since: callers that wait from then on ignore the failure.
     is_forgiven: bool,
 }
 
@@ -15,7 +15,7 @@ impl Failure {
         *self = Self { last: Some(reason.clone()), is_forgiven: false };
     }
 
-    /// The application wants it joined again.
+    /// The application has asked to join again.
     pub(crate) fn forgive(&mut self) {
         self.is_forgiven = true;
     }
@@ -24,7 +24,7 @@ impl Failure {
         self.last.as_ref()
     }
 
-    /// The last failure since the application last asked to join.
+    /// The failure, unless the application has asked to join again since.
     pub(crate) fn in_the_way(&self) -> Option<&Reason> {
         self.last().filter(|_| !self.is_forgiven)
     }

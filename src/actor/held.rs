@@ -13,7 +13,7 @@ pub(crate) struct Held {
 }
 
 impl Held {
-    /// Nothing yet.
+    /// Holds nothing yet.
     pub(crate) fn new(window: Arc<ReceiveWindow>) -> Self {
         Self { window, backlog: Backlog::default() }
     }
@@ -28,7 +28,7 @@ impl Held {
         self.backlog = self.backlog.plus(std::mem::take(&mut other.backlog));
     }
 
-    /// `true` if the Connection is to be told that there is room enough.
+    /// Holds `now` instead. `true` if the Connection must be told that there is room.
     pub(crate) fn turn_into(&mut self, now: Backlog) -> bool {
         let before = std::mem::replace(&mut self.backlog, now);
         before != now && self.window.replace(before, now)

@@ -1,7 +1,7 @@
-//! What the log says of a connection.
+//! What the log says about a connection.
 //!
-//! Nobody may hear of it otherwise when there is none, as everybody just waits: so the first failure
-//! of a row is a warning, and says all that is known. No line has a header, a query or credentials.
+//! When there is no connection, the log may be the only sign of that, as everybody just waits. So the first failure
+//! in a row is a warning, with all that is known. No line has a header, a query or credentials.
 
 use std::{fmt, time::Duration};
 
@@ -23,7 +23,7 @@ pub(crate) fn counted(count: impl TryInto<u64>, noun: &str) -> String {
     format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
-/// As far as anybody wants to know it: to the millisecond.
+/// Rounded to the millisecond, for people to read.
 fn rounded(delay: Duration) -> Duration {
     let millis = delay.saturating_add(Duration::from_micros(500)).as_millis();
     u64::try_from(millis).map_or(delay, Duration::from_millis)
@@ -40,11 +40,11 @@ pub(crate) struct Journal {
     url: ByteString,
     /// There has been a handshake.
     is_up: bool,
-    /// There was none in the attempt that has just ended.
+    /// Whether the attempt that has just ended got no handshake.
     has_failed: bool,
     /// The failed attempts in a row, and why the last one failed.
     failing: Option<(u64, Reason)>,
-    /// What the server said that refused in this attempt, once for each revision of the protocol that
+    /// The texts with which the server refused in this attempt, one for each revision of the protocol that
     /// it was asked for; cut and escaped.
     said: Vec<String>,
 }
@@ -66,7 +66,7 @@ impl Journal {
         &self.client
     }
 
-    /// The server refused, and said this.
+    /// The server refused with this text.
     pub(crate) fn said(&mut self, words: Option<String>) {
         self.said.extend(words);
     }
@@ -81,7 +81,7 @@ impl Journal {
     pub(crate) fn connected(&mut self, target: &Target, protocol: Protocol, transport: Transport) {
         self.greeted();
         let server = target.endpoint.authority();
-        // A name that is its server's says that already.
+        // A name that is the `host:port` of the server says that already.
         let is_said = *server == self.client;
         let to = if is_said { String::new() } else { format!(" to {server}") };
         let by = match transport {
@@ -106,7 +106,7 @@ impl Journal {
         say!(log::Level::Info, self.client, "upgraded to a websocket");
     }
 
-    /// The connection is gone, or did not come about. What there is to say of an attempt that failed,
+    /// The connection was lost, or could not be made. What there is to say about an attempt that failed,
     /// and is made `again`, waits for [`retrying`](Self::retrying).
     pub(crate) fn lost(&mut self, reason: &Reason, again: bool) {
         self.has_failed = !std::mem::take(&mut self.is_up) && *reason != Reason::Shutdown;
@@ -119,8 +119,8 @@ impl Journal {
         }
     }
 
-    /// There is no connection to this server, and the next one is tried at once. How it ends with the last
-    /// one, [`retrying`](Self::retrying) says.
+    /// There is no connection to this server, and the next one is tried at once. The outcome for the last
+    /// one is logged by [`retrying`](Self::retrying).
     pub(crate) fn passed(&mut self, target: &Target, reason: &Reason) {
         let says = self.says(reason);
         let level = if self.failing.is_none() { log::Level::Warn } else { log::Level::Debug };
@@ -128,10 +128,10 @@ impl Journal {
         say!(level, self.client, "{what}{says}; the next server is tried");
     }
 
-    /// The words of the server that has refused, if the reason does not have them all.
+    /// The text of the server that has refused, unless the reason has all of it.
     fn says(&mut self, reason: &Reason) -> String {
         let (mut said, shown) = (std::mem::take(&mut self.said), reason.to_string());
-        // They may be cut in another place there.
+        // The reason may cut it in another place.
         let beginning = |words: &String| words.chars().take(BEGINNING).collect::<String>();
         if said.iter().all(|words| shown.contains(&beginning(words))) {
             said.clear();
@@ -139,7 +139,7 @@ impl Journal {
         in_words(said)
     }
 
-    /// Another attempt is to be made.
+    /// Another attempt will be made.
     pub(crate) fn retrying(&mut self, attempt: u32, delay: Duration, reason: &Reason) {
         let delay = rounded(delay);
         if self.has_failed {
@@ -170,7 +170,7 @@ impl Journal {
     }
 }
 
-/// Ends that cost a message, and come again with the next one like it, are more than the usual ones.
+/// Ends that lose a message, and happen again with the next one like it, are worse than the usual ends.
 fn level_of_end(reason: &Reason) -> log::Level {
     match reason {
         Reason::TooLarge { .. } | Reason::TooLargeForServer | Reason::Protocol(_) => {
@@ -180,7 +180,7 @@ fn level_of_end(reason: &Reason) -> log::Level {
     }
 }
 
-/// That there is no connection to this server, and why.
+/// The text that there is no connection to this server, and why.
 fn no_connection(url: &str, reason: &Reason) -> String {
     match reason {
         Reason::Connect(failure) => format!("no connection to {url}: {failure}"),
@@ -188,8 +188,8 @@ fn no_connection(url: &str, reason: &Reason) -> String {
     }
 }
 
-/// What a server has said. It is asked several times, once for each revision and each transport: what it
-/// repeats is told once.
+/// The texts of a server. It is asked several times, once for each revision and each transport: repeated
+/// texts are logged once.
 fn in_words(mut said: Vec<String>) -> String {
     said.dedup();
     let words = said.join("\", then \"");

@@ -1,7 +1,7 @@
 //! The messages between the actors, and from the handles of a client to its Connection.
 //!
 //! There is one message type for each sender, so each actor has one handler for it. None has a
-//! result. What handles say to a namespace is no message: it waits in the
+//! result. What handles ask of a namespace is not a message: it waits in the
 //! [`command_queue`](crate::actor::command_queue).
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
@@ -35,7 +35,7 @@ pub(crate) enum FromConnection {
     Lost { reason: Reason, again: bool, suspect: Option<Suspect> },
     /// Packets that the connection has not written.
     Unwritten { batch: Vec<Outgoing> },
-    /// Another attempt to connect is to be made.
+    /// Another attempt to connect will be made.
     Retrying { attempt: u32, delay: Duration, reason: Reason },
     /// No more attempts to connect are made.
     GaveUp { attempts: u32, reason: Reason },
@@ -45,7 +45,7 @@ pub(crate) enum FromConnection {
     Shed { all: bool, share: Load },
     /// Send the waiting events, wait for the answers, end, and report.
     Finish { ending: Ending },
-    /// Everything is over.
+    /// Everything has ended.
     End { latch: Arc<ShutdownLatch> },
 }
 
@@ -53,17 +53,17 @@ pub(crate) enum FromConnection {
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(crate) enum FromNamespace {
-    /// It wants to be joined.
+    /// The namespace wants to be joined.
     Join { namespace: ByteString, addr: Recipient<FromConnection> },
-    /// Whether it is joined or to be joined.
+    /// Whether the namespace is joined or will be.
     Wanted { namespace: ByteString, wanted: bool },
     /// Packets to be sent.
     Transmit { epoch: u64, batch: VecDeque<Outgoing> },
     /// The packet that leaves a namespace.
     Leave { epoch: u64, packet: Packet },
-    /// There is room in the window again, or a namespace is dead.
+    /// There is room in the window again, or a namespace has died.
     Room,
-    /// It has nothing to send any more.
+    /// The namespace has nothing left to send.
     Finished { namespace: ByteString },
     /// The connection with this number cannot serve a namespace any more.
     Replace { epoch: u64 },
@@ -73,7 +73,7 @@ pub(crate) enum FromNamespace {
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(crate) enum FromClient {
-    /// Look at what is asked for in [`ShutdownRequests`](crate::actor::shutdown::ShutdownRequests).
+    /// Look into [`ShutdownRequests`](crate::actor::shutdown::ShutdownRequests).
     Shutdown,
     /// The last handle was dropped.
     Abandoned,

@@ -1,9 +1,9 @@
-//! The actors: one for the connection, one for each namespace, and the ways to them.
+//! The actors: one for the connection, one for each namespace, and how they are reached.
 //!
-//! The [`connection`] owns the websocket, by way of its [`driver`], and routes packets. Each
-//! [`namespace`] wraps one namespace of the core, and its [`publisher`] gives what happens to the
-//! [`subscribers`]. What they say to each other is in [`messages`]. Handles reach a namespace through a
-//! [`namespace_ref`], and what they want waits in a [`command_queue`].
+//! The [`connection`] owns the websocket, through its [`driver`], and routes packets. Each
+//! [`namespace`] wraps one namespace of the core, and its [`publisher`] passes what happens to the
+//! [`subscribers`]. The messages between the actors are in [`messages`]. Handles reach a namespace through a
+//! [`namespace_ref`], and their commands wait in a [`command_queue`].
 
 pub(crate) mod command_queue;
 pub(crate) mod connection;

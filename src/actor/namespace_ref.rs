@@ -41,24 +41,24 @@ pub(crate) struct NamespaceRef {
     pub(crate) addr: Addr<Namespace>,
 }
 
-/// An event that is taken.
+/// An event that was accepted.
 pub(crate) enum Admitted {
-    /// To be sent.
+    /// It will be sent.
     Room(Emit, SendPermit),
-    /// A middleware knows the answer.
+    /// A middleware has answered it.
     Answered(Payload),
 }
 
-/// Why the server would not take an event or an answer.
+/// Why the server would not accept an event or an answer.
 #[derive(Debug)]
 pub(crate) enum Unfit {
-    /// It came from a server with another parser, and cannot be encoded with this one.
+    /// It came from a server with another parser, and cannot be encoded for this one.
     Ambiguous,
     TooManyAttachments {
         count: usize,
         limit: usize,
     },
-    /// In bytes.
+    /// Sizes in bytes.
     TooLarge {
         size: u64,
         limit: u64,
@@ -76,7 +76,7 @@ impl From<Unfit> for EmitError {
 }
 
 impl NamespaceRef {
-    /// Gives a function that makes the reference from the actor's address. All its results are the same.
+    /// Returns a function that makes the reference from the actor's address, once: later calls return the same one.
     pub(crate) fn of(
         settings: &Settings,
     ) -> impl Fn(Addr<Namespace>) -> Self + Clone + Send + use<> {
@@ -101,7 +101,7 @@ impl NamespaceRef {
         }
     }
 
-    /// Has the actor do something, after all that was asked for before.
+    /// Asks the actor to do something, after everything that was asked for before.
     pub(crate) fn tell(&self, command: Command) -> Result<(), Refused> {
         self.command_queue.push(command)
     }
@@ -112,19 +112,19 @@ impl NamespaceRef {
         repeated!(log::Level::Warn, name, "{Busy}: a subscription was refused");
     }
 
-    /// Updates the status from the core, when the actor has come to intent number `seen`.
+    /// Updates the status from the core, when the actor has reached intent number `seen`.
     pub(crate) fn update<W>(&self, core: &namespace::Namespace<W>, seen: u64) {
         if self.status.update(core, seen) {
             self.send_quota.turn_away();
         }
     }
 
-    /// Why the namespace is neither joined nor to be joined, if so.
+    /// Why the namespace has ended, if it has.
     pub(crate) fn ended(&self) -> Option<Reason> {
         self.status.reason().or_else(|| (!self.addr.connected()).then_some(Reason::Shutdown))
     }
 
-    /// Marks the namespace as ended (or not) at once. The message that makes it so carries the
+    /// Marks the namespace as ended (or not) at once. The command that makes it so has the
     /// number of that intent.
     pub(crate) fn note_intent(&self, reason: Option<&Reason>) -> u64 {
         let intent_seq = self.status.note_intent(reason);
@@ -134,13 +134,13 @@ impl NamespaceRef {
         intent_seq
     }
 
-    /// Whether the server takes an event or an answer of this content. `id` is that of the question,
-    /// as far as it is known: the actor gives an event its own.
+    /// Checks that the server accepts an event or an answer with this payload. `id` is that of the ack,
+    /// if it is known: the actor gives each event its own.
     pub(crate) fn check(&self, id: Option<u64>, payload: &Payload) -> Result<(), Unfit> {
         if self.parser == Parser::Json && payload.is_ambiguous_as_text() {
             return Err(Unfit::Ambiguous);
         }
-        // One with msgpack takes any number.
+        // A server with msgpack accepts any number.
         let (count, limit) = (payload.attachments().len(), self.max_attachments);
         if self.parser == Parser::Json && count > limit {
             return Err(Unfit::TooManyAttachments { count, limit });
@@ -179,7 +179,7 @@ impl NamespaceRef {
         }
     }
 
-    /// Sends the actor an event that was taken.
+    /// Sends the actor an event that was accepted.
     pub(crate) fn post(
         &self,
         emit: Emit,
@@ -192,9 +192,9 @@ impl NamespaceRef {
         self.tell(Command::Emit(submission)).map_err(|_| EmitError::Closed(Reason::Shutdown))
     }
 
-    /// Takes room for an event, or says why not.
+    /// Takes room for an event, or returns why there is none.
     pub(crate) fn admit(&self, emit: &Emit, offline: Offline) -> Result<SendPermit, EmitError> {
-        // An event of the server may have any name, and come back as one to be emitted.
+        // An event of the server may have any name, and may be turned into one to be emitted.
         check_name(emit.name())?;
         if let Some(reason) = self.ended() {
             return Err(EmitError::Closed(reason));
@@ -206,12 +206,12 @@ impl NamespaceRef {
         self.send_quota.reserve(emit.size()).ok_or_else(|| EmitError::Full(emit.clone()))
     }
 
-    /// What takes events as messages.
+    /// The address that takes events as messages.
     pub(crate) fn recipient(&self) -> Recipient<Emit> {
         self.addr.clone().recipient()
     }
 
-    /// Asks the Connection to have the namespace joined.
+    /// Asks the Connection to join the namespace.
     pub(crate) fn join(&self, connection: &Recipient<FromNamespace>) {
         let namespace = self.name.namespace.clone();
         let addr = self.addr.clone().recipient();

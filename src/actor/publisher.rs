@@ -31,7 +31,7 @@ pub(crate) struct Publisher {
     early_events: EarlyEvents,
     /// The last `Ready`, while the namespace is joined.
     ready: Option<Ready>,
-    /// The subscribers were told of a loss after which the client tries again.
+    /// Whether the subscribers were told of a loss after which the client tries again.
     comes_back: bool,
 }
 
@@ -115,7 +115,7 @@ impl Publisher {
         }
     }
 
-    /// An event of the server. Says what follows if it is one too many for a subscriber.
+    /// An event of the server. Returns what follows if it is one too many for a subscriber.
     pub(crate) fn event(&mut self, event: Event) -> Option<Overrun> {
         let told = self.subscribers.tell_event(event, self.early_events.is_kept(), &self.name);
         match told {
@@ -137,7 +137,7 @@ impl Publisher {
         self.subscribers.cancel(number);
     }
 
-    /// Has stuck subscribers, or `all` that are slow, hold up the connection no more. Says what follows if
+    /// From now on, stuck subscribers, or `all` that are slow, do not hold up the connection. Returns what follows if
     /// that is too much for one of them.
     pub(crate) fn shed(&mut self, all: bool, share: Load, room: Load) -> Option<Overrun> {
         self.subscribers.shed(all, share, room, &self.name)
@@ -152,7 +152,7 @@ impl Publisher {
         self.subscribers.backlog()
     }
 
-    /// Whether one of them wants the namespace to be joined later, after it was let go of.
+    /// Whether one of them is not ready yet for the namespace to be joined again, after it was let go.
     pub(crate) fn hold_off(&self) -> bool {
         self.subscribers.hold_off()
     }

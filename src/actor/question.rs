@@ -7,13 +7,13 @@ use crate::{
     runtime::task::Teller,
 };
 
-/// Somebody waits for an answer, for so long; so often the event is sent again.
+/// How long a caller waits for an answer, and how often the event is sent again.
 #[derive(Debug)]
 pub(crate) struct Question {
     pub(crate) waiter: Asker,
     pub(crate) timeout: Duration,
     pub(crate) retries: u32,
-    /// By which the server recognises it then, in JSON.
+    /// The id by which the server recognises repeats, in JSON.
     pub(crate) id: Option<String>,
 }
 

@@ -20,9 +20,9 @@ pub(crate) struct Settings {
     pub(crate) provider: Option<AuthProvider>,
     pub(crate) middleware: List,
     pub(crate) outgoing: Limits,
-    /// Applies to events that come as messages.
+    /// For events that come as messages.
     pub(crate) offline: Offline,
-    /// The default of subscribers.
+    /// The default for subscribers.
     pub(crate) overflow: Overflow,
     pub(crate) patience: Patience,
     pub(crate) counters: Arc<Counters>,

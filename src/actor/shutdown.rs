@@ -1,4 +1,4 @@
-//! How actors end: emitted events are sent first, as far as the deadline allows.
+//! How the actors end: emitted events are sent first, as far as the deadline allows.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -10,12 +10,12 @@ use crate::{
     runtime::task::{Purge, Teller},
 };
 
-/// How a namespace is ended by a shutdown.
+/// How a shutdown ends a namespace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ending {
     /// The server is told.
     Leave,
-    /// The server is not told: it takes the connection for lost, and waits for another one.
+    /// The server is not told: it sees a lost connection, and waits for another one.
     HandOver,
 }
 
@@ -25,8 +25,8 @@ pub(crate) enum Stage {
     Open,
     /// It ends in this way as soon as everything is sent and answered.
     Finishing(Ending),
-    /// It has ended for good, and stops as soon as its subscribers have got everything. The latch is
-    /// dropped when all that was asked of the actor has been handled.
+    /// It has ended for good, and stops as soon as its subscribers have everything. The latch is
+    /// dropped when all commands to the actor have been handled.
     Over(Option<Arc<ShutdownLatch>>),
 }
 
@@ -69,16 +69,16 @@ impl ShutdownWaiters {
     }
 }
 
-/// What the handles ask the Connection for: however often that is, one message waits in its mailbox.
+/// What the handles ask the Connection for. However often they ask, only one message waits in its mailbox.
 #[derive(Debug, Default)]
 pub(crate) struct ShutdownRequests(Mutex<Requests>);
 
 #[derive(Debug, Default)]
 struct Requests {
-    /// By the earliest deadline; in the way that was asked for first.
+    /// The earliest deadline, and the way that was asked for first.
     wanted: Option<(Instant, Ending)>,
     waiters: ShutdownWaiters,
-    /// Nobody will look at them.
+    /// Whether the Connection has gone, and takes no more requests.
     is_over: bool,
 }
 
@@ -92,7 +92,7 @@ impl ShutdownRequests {
         let mut requests = self.requests();
         if requests.is_over {
             drop(requests);
-            // It wakes a task, which may look in here.
+            // Dropping it wakes a task, which may use this lock.
             drop(waiter);
             return false;
         }
@@ -119,8 +119,8 @@ impl ShutdownRequests {
     }
 }
 
-/// The other end of [`ShutdownRequests`], which a Connection has from before it is started. When it is gone,
-/// callers wait no more.
+/// The other end of [`ShutdownRequests`], which a Connection has even before it is started. When it is dropped,
+/// callers stop waiting.
 #[derive(Debug)]
 pub(crate) struct ShutdownInbox(pub(crate) Arc<ShutdownRequests>);
 
@@ -138,12 +138,12 @@ impl Drop for ShutdownInbox {
 }
 
 impl ShutdownLatch {
-    /// Other callers wait.
+    /// Adds callers that wait.
     pub(crate) fn add(&mut self, waiters: ShutdownWaiters) {
         self.waiters.append(waiters);
     }
 
-    /// A namespace has ended, and may be gone on with.
+    /// A namespace has ended, and another client may continue its session.
     pub(crate) fn hand_over(&self, ticket: SessionTicket) {
         self.tickets.lock().unwrap_or_else(PoisonError::into_inner).push(ticket);
     }

@@ -10,10 +10,10 @@ use std::sync::{
 
 use crate::proto::{engine::Protocol, namespace::Namespace, reason::Reason, transports::Transport};
 
-/// Of a Connection.
+/// The status of a Connection.
 #[derive(Debug, Default)]
 pub(crate) struct ConnectionStatus {
-    /// 0 as long as it is not known.
+    /// 0 until it is known.
     protocol: AtomicU8,
     /// 0 before the first connection.
     transport: AtomicU8,
@@ -77,28 +77,28 @@ impl ConnectionStatus {
     }
 }
 
-/// Of a Namespace.
+/// The status of a Namespace.
 #[derive(Debug, Default)]
 pub(crate) struct NamespaceStatus {
     has_ended: AtomicBool,
     told: Mutex<Told>,
-    /// Counts the times that the namespace was joined, or tried to be; 0 while it is not.
+    /// The number of the current attempt to join, or of the session after it; 0 while the namespace is not joined.
     join_id: AtomicU64,
     is_joined: AtomicBool,
-    /// The server has let this client in: it is joined, or the server's first events came before its
+    /// Whether the server has let this client in: it is joined, or the server's first events came before its
     /// answer.
     has_begun: AtomicBool,
-    /// The server adds an argument of its own to events.
+    /// Whether the server adds an argument of its own to events.
     is_stamped: AtomicBool,
-    /// The largest message that the server takes, in bytes; 0 as long as that is not known.
+    /// The largest message that the server accepts, in bytes; 0 until that is known.
     max_payload: AtomicU64,
 }
 
 #[derive(Debug, Default)]
 struct Told {
     reason: Option<Reason>,
-    /// Counts what handles have noted in advance, by [`note_intent`](NamespaceStatus::note_intent). The actor leaves it
-    /// alone until it has come to the message behind it.
+    /// The number of the last change that a handle has noted in advance, by [`note_intent`](NamespaceStatus::note_intent). The actor leaves the state
+    /// alone until it has reached the command for it.
     intent_seq: u64,
 }
 
@@ -114,7 +114,7 @@ impl NamespaceStatus {
         self.told().reason.clone()
     }
 
-    /// Notes the wish of a handle before the actor gets to its message. Nothing follows a shutdown.
+    /// Notes what a handle has asked for, before the actor gets to the command. After a shutdown, nothing changes.
     pub(crate) fn note_intent(&self, reason: Option<&Reason>) -> u64 {
         let mut told = self.told();
         told.intent_seq = told.intent_seq.wrapping_add(1);
@@ -125,7 +125,7 @@ impl NamespaceStatus {
         told.intent_seq
     }
 
-    /// Updates the state, when the actor has come to intent number `seen`. `true` if that changed
+    /// Updates the state, when the actor has reached intent number `seen`. `true` if that changed
     /// whether it has ended, or why.
     pub(crate) fn update<W>(&self, core: &Namespace<W>, seen: u64) -> bool {
         self.join_id.store(core.join_id().unwrap_or(0), Ordering::Release);
@@ -136,7 +136,7 @@ impl NamespaceStatus {
         self.note_end(core.ended(), seen)
     }
 
-    /// Whether that changed it.
+    /// Sets the end. `true` if that changed it.
     fn note_end(&self, reason: Option<&Reason>, seen: u64) -> bool {
         if reason.is_none() && !self.has_ended.load(Ordering::Acquire) {
             return false;
@@ -161,17 +161,17 @@ impl NamespaceStatus {
         self.is_joined.load(Ordering::Acquire)
     }
 
-    /// The largest message that the server takes, in bytes, while that is known.
+    /// The largest message that the server accepts, in bytes, while it is known.
     pub(crate) fn max_payload(&self) -> Option<u64> {
         Some(self.max_payload.load(Ordering::Acquire)).filter(|&limit| limit != 0)
     }
 
-    /// The number of the time of being joined that goes on now. Ids of the server's questions are good for one.
+    /// The number of the current session. The ack ids of the server's events are valid only in it.
     pub(crate) fn join_id(&self) -> Option<u64> {
         Some(self.join_id.load(Ordering::Acquire)).filter(|&join_id| join_id != 0)
     }
 
-    /// Whether the server has let this client in, as far as that is known.
+    /// Whether the server has let this client in, as far as is known.
     pub(crate) fn has_begun(&self) -> bool {
         self.has_begun.load(Ordering::Acquire)
     }

@@ -50,9 +50,9 @@ pub(crate) type ReadySender = Teller<Result<Ready, ReadyError>>;
 
 #[derive(Debug)]
 pub(crate) struct Waiters {
-    /// By their deadlines, and in the order in which they came.
+    /// By deadline, and then in the order in which they came.
     all: BTreeMap<(Instant, u64), Waiter>,
-    /// Counts those that came.
+    /// The number of waiters so far.
     came: u64,
     purge: Purge,
     patience: Patience,
@@ -61,17 +61,17 @@ pub(crate) struct Waiters {
 /// What the options of the client say about waiting.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Patience {
-    /// Everybody waits until the time is up, whatever fails.
+    /// Whether callers wait until their time is up, whatever fails.
     pub(crate) is_endless: bool,
-    /// Providers give new values for each dial, so a server that refuses one attempt may accept the
+    /// Whether providers give new values for each dial, so that a server that refuses one attempt may accept the
     /// next.
     pub(crate) has_providers: bool,
-    /// How many servers there are. One that was not tried may be better than the others.
+    /// The number of servers: one that was not tried yet may work.
     pub(crate) servers: usize,
 }
 
 impl Patience {
-    /// Whether another attempt would have the same result, unless something is changed.
+    /// Whether another attempt would have the same result, unless somebody changes something.
     fn ends_with(self, reason: &Reason) -> bool {
         let Reason::Connect(failure) = reason else { return false };
         !self.is_endless
@@ -157,7 +157,7 @@ impl Waiters {
 
     /// An attempt has failed, and another one is made.
     pub(crate) fn note_failed(&mut self, reason: &Reason) {
-        // A session that has ended is no such attempt, and a server that refuses is for the policy.
+        // A session that has ended is not a failed attempt, and what follows a refusal is up to the policy.
         if !matches!(reason, Reason::Connect(_) | Reason::Provider(_)) || self.patience.is_endless {
             return;
         }
@@ -182,7 +182,7 @@ mod tests {
 
     const DEFAULT: Patience = Patience { is_endless: false, has_providers: false, servers: 2 };
 
-    /// After how many of these failures in a row a caller stops waiting, of ten at most.
+    /// After how many failures like these in a row a caller stops waiting; at most ten are tried.
     fn patience(patience: Patience, reason: &Reason) -> Option<usize> {
         let mut waiters = Waiters::new(patience);
         let (sender, mut outcome) = task::channel();

@@ -1,4 +1,4 @@
-//! How much may wait, either way: what goes out holds a [quota](send_quota), what comes in is held to a
+//! How much may wait in either direction: outgoing events hold room in a [quota](send_quota), incoming ones in a
 //! [window](receive_window).
 
 pub(crate) mod receive_window;

@@ -1,11 +1,11 @@
-//! The window: how much has been read and not yet been taken by the subscribers, and how much may be.
+//! The window: how much was read and not yet taken by the subscribers, and the limit for that.
 //!
-//! The Connection adds what it routes, the Namespaces say how far they are. Nobody is woken for that
-//! but a Connection that does not read for want of room, and that one when half of it is free: it then
-//! reads many messages in a turn, where it would have read as few as an actor's mailbox takes.
+//! The Connection adds what it routes, and the Namespaces report what was taken. Only a Connection that
+//! has stopped reading for want of room is woken for that, and only when half of the room is free: it then
+//! reads many messages in a turn, instead of the few that an actor's mailbox takes.
 //!
 //! What a stuck subscriber [keeps](crate::actor::subscribers::subscriber::Subscriber::shed) does not hold up the
-//! connection. It has as much room beside the window, for all subscribers together.
+//! connection. For that, there is as much room again beside the window, for all subscribers together.
 
 use std::{
     fmt,
@@ -34,13 +34,13 @@ impl Load {
         }
     }
 
-    /// One share of this many.
+    /// One of this many equal shares.
     pub(crate) fn divided_by(self, count: usize) -> Self {
         let part = |amount: usize| amount.checked_div(count).unwrap_or(amount);
         Self { items: part(self.items), bytes: part(self.bytes) }
     }
 
-    /// Whether it is less, in every way.
+    /// Whether both numbers are less.
     pub(crate) fn is_below(self, limit: Self) -> bool {
         self.items < limit.items && self.bytes < limit.bytes
     }
@@ -53,9 +53,9 @@ impl Load {
 /// What waits for subscribers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Backlog {
-    /// What counts in the window, and so can hold the connection up.
+    /// What counts for the window, and so can hold the connection up.
     pub(crate) holding: Load,
-    /// What is kept beside it.
+    /// What is kept beside the window.
     pub(crate) kept: Load,
 }
 
@@ -83,7 +83,7 @@ impl Amount {
     }
 
     fn replace(&self, before: Load, now: Load) {
-        // Around zero, if it becomes more: the sum is right.
+        // If the amount grows, the difference wraps around zero, and the sum is right.
         self.items.fetch_sub(before.items.wrapping_sub(now.items), SeqCst);
         self.bytes.fetch_sub(before.bytes.wrapping_sub(now.bytes), SeqCst);
     }
@@ -93,7 +93,7 @@ pub(crate) struct ReceiveWindow {
     limit: Load,
     holding: Amount,
     kept: Amount,
-    /// The Connection is to be told when there is room.
+    /// Whether the Connection must be told when there is room.
     is_awaited: AtomicBool,
 }
 
@@ -107,17 +107,17 @@ impl ReceiveWindow {
         }
     }
 
-    /// What waits, in it and beside it.
+    /// What waits in the window and beside it.
     pub(crate) fn waiting(&self) -> Load {
         self.holding.load().plus(self.kept.load())
     }
 
-    /// What waits in it.
+    /// What waits in the window.
     pub(crate) fn holding(&self) -> Load {
         self.holding.load()
     }
 
-    /// How much more may be kept beside it.
+    /// How much more may be kept beside the window.
     pub(crate) fn room_beside(&self) -> Load {
         self.limit.minus(self.kept.load())
     }
@@ -126,8 +126,8 @@ impl ReceiveWindow {
         self.holding.replace(Load::default(), load);
     }
 
-    /// Puts `now` in the place of what was added `before`. `true` if the Connection is to be told that
-    /// there is room enough.
+    /// Replaces what was added `before` with `now`. `true` if the Connection must be told that
+    /// there is room again.
     #[must_use]
     pub(crate) fn replace(&self, before: Backlog, now: Backlog) -> bool {
         self.kept.replace(before.kept, now.kept);
@@ -135,15 +135,15 @@ impl ReceiveWindow {
         self.holding.load().is_half_of(self.limit) && self.is_awaited.swap(false, SeqCst)
     }
 
-    /// Whether there is room beside what has been read and not been added yet. If not, who makes half
-    /// of it free learns that it is waited for.
+    /// Whether there is room beside `read`, which has not been added yet. If not, the caller of
+    /// [`replace`](Self::replace) that frees half of the room is told that the Connection waits.
     pub(crate) fn has_room(&self, read: Load) -> bool {
         let has_room = || self.holding.load().plus(read).is_below(self.limit);
         if has_room() {
             return true;
         }
         self.is_awaited.store(true, SeqCst);
-        // It may have been made just before.
+        // The room may have been made just before.
         has_room()
     }
 }

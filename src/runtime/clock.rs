@@ -1,4 +1,4 @@
-//! The clocks and the timer. No other place reads a clock or sets a timer.
+//! The clocks and the timer. No other module reads a clock or sets a timer.
 
 use std::{
     future::Future,
@@ -22,15 +22,15 @@ pub(crate) fn wall() -> SystemTime {
     SystemTime::now()
 }
 
-/// The output of a future, or `None` after this time; the future is then dropped.
+/// The output of a future; `None` after this time, and the future is dropped.
 pub(crate) async fn within<F: Future>(time: Duration, future: F) -> Option<F::Output> {
     timeout(time, future).await.ok()
 }
 
-/// Notices that the machine was suspended: meanwhile the monotonic clock stands still, and the time of
+/// Notices that the machine was suspended: in the meantime the monotonic clock stands still, and the time of
 /// day goes on.
 ///
-/// The time of day may also be set, which looks the same. Code that acts on a gap must be able to bear
+/// Setting the time of day looks the same. Code that acts on a gap must cope with
 /// that.
 #[derive(Debug)]
 pub(crate) struct SuspendWatch {
@@ -62,26 +62,26 @@ impl SuspendWatch {
     }
 }
 
-/// The one timer of an actor. It goes off at the moment that it was given last.
+/// The one timer of an actor. It goes off at the time that was set last.
 ///
 /// An actor context polls every future it holds whenever it wakes, so a timer for each deadline
 /// would make each event cost as much as there are deadlines.
 ///
-/// Most deadlines are put off before they come: each message does that to the one before. So the
+/// Most deadlines are postponed before they come, as each message sets a new one. So the
 /// timer stays as it is as long as it goes off early enough, and is set anew when it has gone off.
 ///
 /// For a deadline that is later than the last look at the clock, it never goes off in the poll that it is set in,
-/// even if the deadline has passed by then: the runtime asks the system first what has come. Whoever was away for a
-/// while can rely on that: set it for right after now, and when it goes off, what came meanwhile can be read.
+/// even if the deadline has passed by then: the runtime first asks the system what has come. Code that was away for a
+/// while can rely on that: it sets the timer for right after now, and when that goes off, everything that came in the meantime can be read.
 #[derive(Debug, Default)]
 pub(crate) struct Timer {
     sleep: Option<Pin<Box<Sleep>>>,
-    /// What `sleep` is set to, while it runs.
+    /// What `sleep` is set to, while it is running.
     set: Option<Instant>,
 }
 
 impl Timer {
-    /// Ready when `at` has come, with the time it is then. `None` is never.
+    /// Ready at `at`, with the current time. `None` means never.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>, at: Option<Instant>) -> Poll<Instant> {
         let Some(at) = at else { return Poll::Pending };
         loop {
@@ -96,7 +96,7 @@ impl Timer {
             if let Some(sleep) = &mut self.sleep {
                 ready!(sleep.as_mut().poll(cx));
             }
-            // If it was set for an earlier deadline, it goes on to this one, and is not ready by the clock alone.
+            // If it was set for an earlier deadline, it is set again for this one, and is not ready by the clock alone.
             if self.set.take() == Some(at) {
                 return Poll::Ready(now());
             }
@@ -108,8 +108,8 @@ impl Timer {
 mod tests {
     use super::*;
 
-    /// It was away for so long that the deadline it was set for has passed, and so has the next one when it is polled. What
-    /// came meanwhile is heard of first.
+    /// The task was away for so long that its deadline has passed, and so has the next one when the timer is polled. What
+    /// came in the meantime is noticed first.
     #[actix::test]
     async fn the_system_is_asked_before_a_late_timer_goes_off() {
         let mut timer = Timer::default();
@@ -140,7 +140,7 @@ mod tests {
             (0, 0, 0),
             (10, 10, 0),
             (10, 15, 5),
-            // The gap before is not told again.
+            // The gap before is not reported again.
             (10, 10, 0),
             (0, 3_600, 3_600),
             (60, 59, 0),
@@ -151,7 +151,7 @@ mod tests {
         }
         wall -= seconds(500);
         assert_eq!(clock.gap_at(now, wall), Duration::ZERO);
-        // Set back once, it goes on from there.
+        // The time of day is set back once, and goes on from there.
         wall += seconds(1);
         assert_eq!(clock.gap_at(now, wall), seconds(1));
     }

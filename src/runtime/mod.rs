@@ -1,4 +1,4 @@
-//! The surroundings of the actors: the [clock], and the futures and providers of the application.
+//! What the actors run on: the [clock], and the futures and providers of the application.
 
 pub(crate) mod clock;
 pub(crate) mod provider;

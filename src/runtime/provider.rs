@@ -1,4 +1,4 @@
-//! Providers: functions of the application that are asked each time for credentials, headers or a query.
+//! Providers: functions of the application that are called each time credentials, headers or a query are needed.
 
 use std::{fmt, sync::Arc};
 
@@ -33,7 +33,7 @@ impl<I, O> fmt::Debug for Provider<I, O> {
 }
 
 impl<I, O> Provider<I, O> {
-    /// `check` converts the value of the application, or says why it cannot be used.
+    /// `check` converts the value of the application, or returns why it cannot be used.
     pub(crate) fn new<P, F, G, E>(
         provide: P,
         check: impl Fn(G) -> Result<O, String> + Copy + Send + Sync + 'static,
@@ -49,7 +49,7 @@ impl<I, O> Provider<I, O> {
         let provide = Arc::new(Kept::new(provide));
         Self(Arc::new(move |input| {
             let provide = Arc::clone(&provide);
-            // Also what it gives is of the application, an error too, until it is checked.
+            // The value and the error belong to the application as well, until they are converted.
             let given = Task::new(async move {
                 let given = provide.get().ok_or_else(String::new)?(input).await;
                 given.map_err(|error| brief(&error)).and_then(check)

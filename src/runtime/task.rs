@@ -19,20 +19,20 @@ pub(crate) fn catch<F: Future>(future: F) -> impl Future<Output = Result<F::Outp
     AssertUnwindSafe(future).catch_unwind().map_err(Panicked::new)
 }
 
-/// Has the task polled again when all others of the arbiter have had their turn, timers and sockets too. One that wakes
+/// Polls the task again after all others of the arbiter have had their turn, including timers and sockets. A task that wakes
 /// itself is polled up to sixty times before those.
 pub(crate) fn poll_again(cx: &mut Context<'_>) {
-    // It wakes the task by way of the event loop, also if it is dropped then.
+    // It wakes the task through the event loop, even if it is dropped before.
     if pin!(actix_rt::task::yield_now()).poll(cx).is_ready() {
         cx.waker().wake_by_ref();
     }
 }
 
-/// Says when a list is to be looked through for [tellers](Teller) whose tasks have gone: when there are twice as many
-/// as the last look has left, and [some more](SPARE). So a look costs each of them little.
+/// Decides when to search a list for [tellers](Teller) whose tasks have gone: when there are twice as many
+/// as the last search left, and [some more](SPARE). So the search costs little for each of them.
 #[derive(Debug)]
 pub(crate) struct Purge {
-    /// The number at which the next look is due.
+    /// The number at which the next search is due.
     full: usize,
 }
 
@@ -49,7 +49,7 @@ impl Purge {
         tellers >= self.full
     }
 
-    /// There was a look, which has left as many.
+    /// There was a search, which has left this many.
     pub(crate) fn done(&mut self, left: usize) {
         self.full = left.saturating_mul(2).saturating_add(SPARE);
     }

@@ -1,8 +1,8 @@
-//! The bound on what waits to be sent, and what becomes of it.
+//! The bound on what waits to be sent, and the outcome of each event.
 //!
-//! Whoever emits takes a [`SendPermit`] first, on its own thread and without waiting; it rides with the
-//! event through every queue and gives its room back when it is dropped: written to the
-//! connection, or discarded. So one bound holds for mailboxes, buffers and queues together, no path
+//! Each emit first takes a [`SendPermit`], on the caller's thread and without waiting. The permit goes with the
+//! event through every queue and gives its room back when it is dropped: when the event was written to the
+//! connection, or discarded. So there is one bound for mailboxes, buffers and queues together, no path
 //! can leak room, and no event can vanish uncounted.
 
 use std::{
@@ -23,41 +23,41 @@ use crate::{
     logs::{self, repeated},
 };
 
-/// Room for outgoing events and, apart from it, for answers to the server: who is full of events
+/// Room for outgoing events and, separately, for answers to the server: a namespace that is full of events
 /// can still answer.
 #[derive(Debug)]
 pub(crate) struct SendQuota {
     events: Room,
     answers: Room,
-    /// Of the events, those that the connection has and has not written.
+    /// The events that the connection has and has not written yet.
     handed: Gauge,
-    /// Those that wait for an answer.
+    /// The events that wait for an answer.
     acks: AtomicUsize,
-    /// Events that were taken and never sent.
+    /// Events that were accepted and never sent.
     discarded: AtomicU64,
     limits: Limits,
     waiters: Waiters,
 }
 
-/// How much there is room for.
+/// The limits of a quota.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
-    /// Events.
+    /// The number of events.
     pub(crate) items: usize,
-    /// Of events, and of answers.
+    /// The bytes of events, and again of answers.
     pub(crate) bytes: usize,
-    /// Events that wait for an answer, and answers.
+    /// The number of events that wait for an answer, and again of answers.
     pub(crate) acks: usize,
 }
 
-/// The items that are taken, and in the lower bits their bytes, so that both change at once.
+/// The number of items in the upper bits and their bytes in the lower ones, so that both change at once.
 #[derive(Debug, Default)]
 struct Room(AtomicU64);
 
 /// One item of no bytes, in a [`Room`].
 const ITEM: u64 = 1 << 40;
 const MAX_ITEMS: u64 = u64::MAX / ITEM;
-/// More than any machine has.
+/// More bytes than any machine has.
 const MAX_BYTES: u64 = ITEM - 1;
 
 impl Room {
@@ -78,14 +78,14 @@ impl Room {
         self.0.fetch_sub(ITEM.saturating_add(wide(bytes)), SeqCst);
     }
 
-    /// How many, and their bytes.
+    /// The number of items, and their bytes.
     fn taken(&self) -> (u64, u64) {
         let taken = self.0.load(SeqCst);
         (taken / ITEM, taken % ITEM)
     }
 
-    /// Whether it is worth while for somebody who waits for room to look again: at the latest
-    /// when it is empty.
+    /// Whether it is worth while for a task that waits for room to try again: at the latest
+    /// when the quota is empty.
     fn is_half_empty(&self, limits: Limits) -> bool {
         let (items, bytes) = self.taken();
         items == 0 || (items <= wide(limits.items) / 2 && bytes <= wide(limits.bytes) / 2)
@@ -120,7 +120,7 @@ impl SendQuota {
         Some(self.permit(bytes, Kind::Event, Stage::Waiting))
     }
 
-    /// Takes room for an answer to the server, which nobody counts as discarded.
+    /// Takes room for an answer to the server, which is never counted as discarded.
     pub(crate) fn reserve_answer(self: &Arc<Self>, bytes: usize) -> Option<SendPermit> {
         let bytes = bytes.min(narrow(MAX_BYTES));
         self.answers.take(bytes, self.limits.acks, self.limits.bytes)?;
@@ -139,12 +139,12 @@ impl SendQuota {
     }
 
     /// Wakes a task when it may be worth while to try again. To be called before the try that fails:
-    /// room that is given back meanwhile wakes it, too.
+    /// room that is given back in the meantime wakes the task, too.
     pub(crate) fn await_room(&self, waker: &Waker) {
         self.waiters.add(waker);
     }
 
-    /// Nothing will be taken here for the time being: tells all that wait for room.
+    /// Wakes all tasks that wait for room: nothing will be accepted here for the time being.
     pub(crate) fn turn_away(&self) {
         self.waiters.wake();
     }
@@ -154,18 +154,18 @@ impl SendQuota {
         narrow(self.events.taken().0)
     }
 
-    /// How many bytes of them.
+    /// The bytes of the events that hold room now.
     pub(crate) fn waiting_bytes(&self) -> usize {
         narrow(self.events.taken().1)
     }
 
-    /// How many events were taken and never sent.
+    /// How many events were accepted and never sent.
     pub(crate) fn discarded(&self) -> u64 {
         self.discarded.load(Acquire)
     }
 }
 
-/// Adds to a counter if the sum `fits`. Gives what it was before.
+/// Adds to a counter if the sum `fits`. Returns the value before.
 fn take(counter: &AtomicUsize, amount: usize, fits: impl Fn(usize) -> bool) -> Option<usize> {
     let add = |now: usize| now.checked_add(amount).filter(|&sum| fits(sum));
     counter.fetch_update(SeqCst, SeqCst, add).ok()
@@ -173,8 +173,8 @@ fn take(counter: &AtomicUsize, amount: usize, fits: impl Fn(usize) -> bool) -> O
 
 /// The tasks that wait for room.
 ///
-/// All that is ordered here is in one order for all threads (`SeqCst`): either who gives room back
-/// sees the waiter, or the waiter, who looks again, sees the room.
+/// All threads see these operations in one order (`SeqCst`): either the thread that gives room back
+/// sees the waiter, or the waiter, when it looks again, sees the room.
 #[derive(Debug, Default)]
 struct Waiters {
     any: AtomicBool,
@@ -209,9 +209,9 @@ impl Waiters {
     }
 }
 
-/// A number that one thread changes, the one on which namespace and connection live, for far less
-/// than what an atomic addition costs. Another thread can have it too low or too high only when they
-/// have ended, and nobody asks any more.
+/// A number that only one thread changes, the one with the namespace and the connection, at far less
+/// cost than an atomic addition. Another thread can make it wrong only after these
+/// have ended, when nobody reads it any more.
 #[derive(Debug, Default)]
 struct Gauge(AtomicUsize);
 
@@ -225,15 +225,15 @@ impl Gauge {
     }
 }
 
-/// Why an event is given up, as an error of a room above.
+/// Why an event is given up, as an error of a module above this one.
 pub(crate) type Cause = Box<dyn Error + Send + Sync>;
 
-/// Wants to know what becomes of an event.
+/// Is told the outcome of an event.
 pub(crate) trait Observer: Debug + Send + Sync {
-    /// May come twice: what was stranded is written or given up later.
+    /// It may come twice: a stranded event is written or given up later.
     fn settle(&self, settled: WriteOutcome);
 
-    /// Why it is given up. Comes before that, if it is known.
+    /// Why the event is given up, if known. It comes before the outcome.
     fn explain(&self, _cause: Cause) {}
 }
 
@@ -244,19 +244,19 @@ pub(crate) struct SendPermit {
     bytes: usize,
     kind: Kind,
     stage: Stage,
-    /// What its end means for the event.
+    /// The outcome of the event when this is dropped.
     end: WriteOutcome,
     observer: Option<Arc<dyn Observer>>,
 }
 
-/// What it is for.
+/// What the permit is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Event,
     Answer,
 }
 
-/// How far an event is.
+/// Where an event is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
     /// It waits in its namespace.
@@ -280,7 +280,7 @@ impl SendPermit {
         write_status
     }
 
-    /// Sets the observer that is told what becomes of the event, in place of the last one.
+    /// Sets the observer that is told the outcome of the event, in place of the last one.
     pub(crate) fn set_observer(&mut self, observer: Arc<impl Observer + 'static>) {
         self.observer = Some(observer);
     }
@@ -298,8 +298,8 @@ impl SendPermit {
         self.leave(Stage::Waiting);
     }
 
-    /// Its namespace has ended, and the event waits for somebody to join it again: nobody else need
-    /// wait for that.
+    /// Its namespace has ended, and the event is kept for when it is joined again: tasks need not wait
+    /// for that.
     pub(crate) fn strand(&self) {
         if let Some(observer) = &self.observer {
             observer.settle(WriteOutcome::Stranded);
@@ -313,7 +313,7 @@ impl SendPermit {
         }
     }
 
-    /// Another event has taken its place, which is counted elsewhere. `cause`: what that is called.
+    /// A later event has replaced it, which is counted elsewhere. `cause`: the error for callers that wait.
     pub(crate) fn replaced(mut self, cause: &(impl Error + Clone + Send + Sync + 'static)) {
         self.leave(Stage::Left);
         self.refuse(cause);
@@ -325,7 +325,7 @@ impl SendPermit {
         self.leave(Stage::Left);
     }
 
-    /// It is known what became of the event, and counted elsewhere.
+    /// The outcome of the event is known, and counted elsewhere.
     pub(crate) fn settled(mut self) {
         self.leave(Stage::Left);
     }
@@ -351,17 +351,17 @@ impl Drop for SendPermit {
                 send_quota.waiters.wake_if(|| send_quota.events.is_half_empty(send_quota.limits));
             }
         }
-        // Last of all: a caller that is woken by it finds room.
+        // This comes last, so that a caller that is woken by it finds room.
         if let Some(observer) = &self.observer {
             observer.settle(self.end);
         }
     }
 }
 
-/// What became of an event.
+/// The outcome of an event.
 #[derive(Debug, Default)]
 pub(crate) struct WriteStatus {
-    /// One of the states below, or what the event has [settled](WriteOutcome) at.
+    /// One of the states below, or the number of a [`WriteOutcome`].
     state: AtomicU8,
     waiter: Waiter,
     cause: OnceLock<Cause>,
@@ -381,7 +381,7 @@ impl Waiter {
         if known.as_ref().is_none_or(|known| !known.will_wake(waker)) {
             let old = known.replace(waker.clone());
             drop(known);
-            // It is code of the application, which may want the lock.
+            // Dropping a waker runs code of the application, which may take the lock.
             drop(old);
         }
     }
@@ -396,22 +396,22 @@ impl Waiter {
     }
 }
 
-/// It is open, and nobody waits for it.
+/// The outcome is open, and no task waits for it.
 const OPEN: u8 = 0;
-/// It is open, and somebody is to be woken.
+/// The outcome is open, and a task must be woken.
 const AWAITED: u8 = 1;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum WriteOutcome {
     Written,
-    /// It was given up.
+    /// The event was given up.
     Discarded,
-    /// It is kept for when its namespace is joined again.
+    /// The event is kept for when its namespace is joined again.
     Stranded,
 }
 
 impl WriteOutcome {
-    /// Neither [`OPEN`] nor [`AWAITED`].
+    /// Different from [`OPEN`] and [`AWAITED`].
     fn number(self) -> u8 {
         match self {
             Self::Written => 2,
@@ -422,7 +422,7 @@ impl WriteOutcome {
 }
 
 impl WriteStatus {
-    /// That of an event which was as good as written from the start.
+    /// The outcome of an event that counts as written from the start.
     pub(crate) fn written() -> Arc<Self> {
         Arc::new(Self { state: AtomicU8::new(WriteOutcome::Written.number()), ..Self::default() })
     }
@@ -433,16 +433,16 @@ impl WriteStatus {
         let settled = [WriteOutcome::Written, WriteOutcome::Discarded, WriteOutcome::Stranded];
         let settled = settled.into_iter().find(|settled| state == Err(settled.number()));
         if settled.is_some() {
-            // It is dropped where it came from.
+            // The waker is dropped where it came from.
             drop(self.waiter.take());
         }
         settled.map_or(Poll::Pending, Poll::Ready)
     }
 
-    /// What was stranded is to be sent after all. The next poll tells what became of it.
+    /// A stranded event will be sent after all. The next poll waits for the outcome.
     pub(crate) fn resume(&self) {
         let stranded = WriteOutcome::Stranded.number();
-        // If it is not stranded any more, it has settled.
+        // If it is not stranded any more, it has an outcome.
         self.state.compare_exchange(stranded, OPEN, AcqRel, Acquire).ok();
     }
 
@@ -457,10 +457,10 @@ impl Observer for WriteStatus {
         let settle = |open| {
             self.state.compare_exchange(open, settled.number(), AcqRel, Acquire).map_err(drop)
         };
-        // The first word counts, unless it was that the event is stranded. Most of the time nobody
+        // The first outcome counts, unless it was that the event is stranded. Most of the time no task
         // waits for it.
         if settle(OPEN).is_err() && settle(AWAITED).is_ok() {
-            // It is that of a task of the application.
+            // The waker is that of a task of the application.
             if let Err(panicked) = guard::run(|| self.waiter.wake()) {
                 repeated!(
                     log::Level::Warn,

@@ -28,35 +28,35 @@ const LATE: Duration = Duration::from_secs(4);
 #[derive(Debug)]
 pub(super) struct Join {
     config: Arc<Config>,
-    /// It is the namespace `/`.
+    /// Whether it is the namespace `/`.
     is_root: bool,
     state: State,
-    /// The namespace was given up while the server still owes the answer to the request to join.
+    /// `Some` if the namespace was given up while the server still owes the answer to the request to join.
     unanswered: Option<Owed>,
-    /// The connection on which the server was asked a second time, since it did not answer the first
+    /// The connection on which the server was asked a second time, because it did not answer the first
     /// one.
     repeated: Option<u64>,
     /// The connection on which it was left.
     left: Option<u64>,
-    /// It rests when the connection is lost.
+    /// Whether it rests when the connection is lost.
     lets_go: bool,
-    /// Counts the times that it was joined, or tried to be.
+    /// The number of attempts to join, successful or not.
     last_id: u64,
-    /// To join after the server has ended it.
+    /// Attempts to join after the server has ended it.
     attempts: Attempts,
-    /// Counts the questions to the application for credentials.
+    /// The number of questions to the application for credentials.
     questions: u64,
 }
 
 #[derive(Debug)]
 enum State {
-    /// To be joined as soon as there is a connection.
+    /// It will be joined as soon as there is a connection.
     Waiting,
-    /// To be joined after a while: the server has ended it, or not let it begin.
+    /// It will be joined after a delay: the server has ended or refused it.
     Pausing {
         until: Instant,
     },
-    /// The application is to give the credentials. Counts how often it was asked.
+    /// The application has been asked for the credentials. `question` is the number of that question.
     Asking {
         session: Session,
         deadline: Instant,
@@ -75,26 +75,26 @@ enum State {
         session: Session,
         since: Instant,
     },
-    /// To be joined when the subscribers have caught up.
+    /// It will be joined when the subscribers have caught up.
     Resting,
-    /// Neither joined nor to be joined.
+    /// It is not joined, and will not be.
     Ended(Reason),
 }
 
 /// The answer to a request to join that a server still owes, on this connection.
 ///
-/// It may be slow, so a second request might join the namespace twice, and a disconnect before the
-/// answer would be taken for an error, by which servers close the connection. So the answer is waited
-/// for, for twice the [time to join](Config::join_timeout) and [`LATE`] at least; then the server is
-/// asked again. Should it answer both requests, the connection is replaced.
+/// The server may be slow, so a second request might join the namespace twice; and a disconnect before the
+/// answer would be an error, over which servers close the connection. So the client waits for the answer,
+/// for twice the [time to join](Config::join_timeout) and at least [`LATE`]; then the server is
+/// asked again. If it answers both requests, the connection is replaced.
 #[derive(Debug)]
 struct Owed {
     session: Session,
-    /// When it was asked.
+    /// When the server was asked.
     since: Instant,
 }
 
-/// What follows when the server has ended or refused a namespace.
+/// What happens next when the server has ended or refused a namespace.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Next {
     /// Attempt number `attempt` to join, after `delay`.
@@ -108,18 +108,18 @@ pub(super) enum Next {
 pub(super) enum Overdue {
     /// The client tries again, for which a connection must be requested.
     Rejoin,
-    /// The application has not given the credentials.
+    /// The application has not given the credentials in time.
     Credentials,
-    /// The server has not answered.
+    /// The server has not answered in time.
     Answer,
 }
 
-/// To which time of the namespace a packet belongs.
+/// To which of several attempts to join a packet belongs.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Late {
-    /// There was no earlier request, or its answer was taken for that of the one now.
+    /// There was no earlier request, or its answer counts for the current one.
     No,
-    /// The namespace has ended meanwhile.
+    /// The namespace has ended in the meantime.
     Ended,
 }
 
@@ -165,7 +165,7 @@ impl Join {
         self.session().map(|session| session.epoch)
     }
 
-    /// Why this namespace is neither joined nor to be joined, if so.
+    /// Why this namespace has ended, if it has.
     pub(super) fn ended(&self) -> Option<&Reason> {
         match &self.state {
             State::Ended(reason) => Some(reason),
@@ -182,12 +182,12 @@ impl Join {
         matches!(self.state, State::Joining { .. })
     }
 
-    /// Whether the server has let this client in, as far as can be seen.
+    /// Whether the server has let this client in, as far as is known.
     pub(super) fn has_begun(&self) -> bool {
         matches!(self.state, State::Joined { .. } | State::Joining { has_begun: true, .. })
     }
 
-    /// The number of the time that it was joined last, or tried to be.
+    /// The number of the last attempt to join.
     pub(super) fn last_id(&self) -> u64 {
         self.last_id
     }
@@ -205,7 +205,7 @@ impl Join {
         }
     }
 
-    /// Whether what the server says on that connection may be to an earlier time of this namespace.
+    /// Whether packets on that connection may belong to an earlier session of this namespace.
     pub(super) fn was_left_on(&self, epoch: u64) -> bool {
         self.left == Some(epoch)
     }
@@ -215,12 +215,12 @@ impl Join {
         self.repeated == Some(epoch)
     }
 
-    /// The application wants it joined. `true` if that takes a connection to be asked for.
+    /// The application wants it joined. `true` if a connection must be requested for that.
     pub(super) fn rejoin(&mut self, now: Instant) -> bool {
         self.come_back(now, self.config.join_timeout)
     }
 
-    /// The same, if the server has that time for an answer that it owes.
+    /// The same; the server has `time_to_answer` for an answer that it owes.
     fn come_back(&mut self, now: Instant, time_to_answer: Duration) -> bool {
         if !matches!(self.state, State::Ended(_) | State::Pausing { .. }) {
             return false;
@@ -234,7 +234,7 @@ impl Join {
         true
     }
 
-    /// Whether it is to be joined as soon as there is a connection.
+    /// Whether it will be joined as soon as there is a connection.
     pub(super) fn is_waiting(&self) -> bool {
         matches!(self.state, State::Waiting)
     }
@@ -259,7 +259,7 @@ impl Join {
         self.is_root && session.protocol == Protocol::Eio3
     }
 
-    /// A request to join is made, if it takes one.
+    /// The request to join is sent, if the server needs one.
     pub(super) fn request(&mut self, now: Instant, session: Session) {
         let owed = self.unanswered.take().map(|owed| owed.session.epoch);
         self.repeated = owed.filter(|&epoch| epoch == session.epoch);
@@ -293,7 +293,7 @@ impl Join {
         self.left = Some(epoch);
     }
 
-    /// The server was asked, and still owes the answer.
+    /// Notes that the server was asked, and still owes the answer.
     pub(super) fn note_owed(&mut self) {
         if let State::Joining { session, since, .. } = &self.state {
             self.unanswered = Some(Owed { session: session.clone(), since: *since });
@@ -301,7 +301,7 @@ impl Join {
     }
 
     /// The namespace has ended for this reason; decides what is next. `is_asked`: the request to join
-    /// has gone out. `can_renew`: there may be other credentials the next time.
+    /// was sent. `can_renew`: there may be new credentials the next time.
     pub(super) fn decide(
         &mut self,
         now: Instant,
@@ -316,7 +316,7 @@ impl Join {
             Retry::WithNewAuth => can_renew,
             Retry::Stop => false,
         };
-        // What was asked for this time is not sent: an answer from before may come yet.
+        // Nothing was sent in this attempt, but the answer to an earlier request may still come.
         if matches!(self.state, State::Asking { .. }) || *reason == Reason::JoinTimeout {
             if is_asked {
                 self.note_owed();
@@ -333,7 +333,7 @@ impl Join {
                 return Next::End { gave_up: Some(attempts).filter(|&attempts| attempts > 0) };
             }
         };
-        // New credentials mend a refusal at once. If those do not, it takes patience.
+        // New credentials are tried at once. If they are refused, too, the delays begin.
         let delay = match (reason, retry) {
             (Reason::Refused(_), Retry::WithNewAuth) if attempt == 1 => Duration::ZERO,
             (Reason::Refused(_), Retry::WithNewAuth) => {
@@ -350,7 +350,7 @@ impl Join {
         self.state = State::Pausing { until: deadline_after(now, delay) };
     }
 
-    /// It is over, until somebody joins it again.
+    /// Ends the namespace, until the application joins it again.
     pub(super) fn end(&mut self, reason: Reason) {
         self.attempts.reset();
         self.lets_go = false;
@@ -363,14 +363,14 @@ impl Join {
         self.state = if rests { State::Resting } else { State::Waiting };
     }
 
-    /// Rests when the connection is lost, until it [wakes](Self::wake). Gives the number of the connection, if
-    /// there is one and that is new.
+    /// Rests when the connection is lost, until it [wakes](Self::wake). Returns the number of the connection, if
+    /// there is one and it was not going to rest already.
     pub(super) fn let_go(&mut self) -> Option<u64> {
         let epoch = self.epoch()?;
         (!std::mem::replace(&mut self.lets_go, true)).then_some(epoch)
     }
 
-    /// Whether it rests, or will when the connection is lost.
+    /// Whether it rests, or will rest when the connection is lost.
     pub(super) fn is_let_go(&self) -> bool {
         self.lets_go || matches!(self.state, State::Resting)
     }
@@ -384,7 +384,7 @@ impl Join {
         rested
     }
 
-    /// A session that has lasted begins the count of attempts anew.
+    /// After a session that has lasted, the count of attempts begins anew.
     fn note_success(&mut self, now: Instant) {
         if let State::Joined { since, .. } = self.state {
             self.attempts.note_session(since, now);
@@ -397,13 +397,13 @@ impl Join {
         self.unanswered = None;
     }
 
-    /// The server let nobody in: that was the answer that it owed.
+    /// The server refused this client: that was the answer that it owed.
     pub(super) fn handle_refused(&mut self) {
         self.unanswered = None;
     }
 
-    /// A packet came on that connection; it may be the answer that the server owes. `settles`: it says
-    /// whether this client is in.
+    /// A packet came on that connection; it may be the answer that the server owes. `settles`: it shows
+    /// whether this client was let in.
     #[inline]
     pub(super) fn handle_late(&mut self, now: Instant, epoch: u64, settles: bool) -> Late {
         let is_owed = |owed: &mut Owed| owed.session.epoch == epoch;
@@ -414,7 +414,7 @@ impl Join {
             }
             return Late::Ended;
         }
-        // It has come to what was wanted.
+        // The late answer is what the application wants now.
         self.enter(now, owed.session, owed.since);
         Late::No
     }
@@ -428,7 +428,7 @@ impl Join {
         }
     }
 
-    /// What is over, if anything. Safe to call early.
+    /// The deadline that has passed, if any. It may be called early.
     pub(super) fn handle_timeout(&mut self, now: Instant) -> Option<Overdue> {
         self.poll_timeout().filter(|&at| at <= now)?;
         match self.state {
@@ -573,11 +573,11 @@ mod tests {
         let next = join.decide(now, &Reason::JoinTimeout, true, false);
         assert_eq!(next, Next::Attempt { attempt: 1, delay: SECOND });
         join.pause(now, SECOND);
-        // It may come yet, so that the server is not asked again.
+        // The answer may still come, so the server is not asked again.
         assert_eq!(join.handle_timeout(now + SECOND), None);
         assert!(join.is_joining());
 
-        // What comes for a namespace that has ended is not for it.
+        // Packets for a namespace that has ended are not for the current session.
         join.note_owed();
         join.end(Reason::ClientDisconnect);
         assert_eq!(join.handle_late(now, 2, true), Late::No, "it is of another connection");

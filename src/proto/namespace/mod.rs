@@ -4,8 +4,8 @@
 //! joined are passed on: servers replay a recovered session before they answer, and some let their
 //! connection handler emit first.
 //!
-//! The parts: [`join`] gets the namespace joined, and [`request`] writes the request for that; [`buffer`]
-//! holds events that wait to be sent; [`acks`] are the emits that wait for an answer, and [`retries`] those
+//! The parts: [`join`] decides when the namespace is joined, and [`request`] writes the request for that; [`buffer`]
+//! holds the events that wait to be sent; [`acks`] the emits that wait for an answer, and [`retries`] those
 //! that are sent again until they are answered.
 
 mod acks;
@@ -64,14 +64,14 @@ const MIN_TRY: Duration = Duration::from_millis(1);
 /// Expired events are dropped within this time.
 const SWEEP: Duration = Duration::from_millis(100);
 
-/// What a namespace is made of.
+/// The parts of a namespace.
 #[derive(Debug, Clone)]
 pub(crate) struct Setup {
     pub(crate) config: Arc<Config>,
     pub(crate) namespace: ByteString,
     pub(crate) credentials: Credentials,
     pub(crate) recovery: Option<Recovery>,
-    /// For the jitter.
+    /// The seed of the jitter.
     pub(crate) seed: u64,
 }
 
@@ -79,7 +79,7 @@ pub(crate) struct Setup {
 pub(crate) struct Namespace<W> {
     setup: Setup,
     join: Join,
-    /// Counts what is sent.
+    /// The number of packets that were sent.
     emitted: u64,
     buffer: Buffer,
     acks: Acks<AckOwner<W>>,
@@ -102,7 +102,7 @@ enum AckOwner<W> {
 }
 
 impl<W> Namespace<W> {
-    /// A namespace that waits for a connection.
+    /// A new namespace, which waits for a connection.
     pub(crate) fn new(setup: Setup) -> Self {
         let is_root = setup.namespace == *"/";
         Self {
@@ -121,7 +121,7 @@ impl<W> Namespace<W> {
         }
     }
 
-    /// Why this namespace is neither joined nor to be joined, if so.
+    /// Why this namespace has ended, if it has.
     pub(crate) fn ended(&self) -> Option<&Reason> {
         self.join.ended()
     }
@@ -130,7 +130,7 @@ impl<W> Namespace<W> {
         self.join.is_joined()
     }
 
-    /// Whether the server has let this client in, as far as can be seen.
+    /// Whether the server has let this client in, as far as is known.
     pub(crate) fn has_begun(&self) -> bool {
         self.join.has_begun()
     }
@@ -145,14 +145,14 @@ impl<W> Namespace<W> {
         self.join.handle_upgraded();
     }
 
-    /// The largest message that the server takes, as far as is known.
+    /// The largest message that the server accepts, if known.
     pub(crate) fn max_payload(&self) -> Option<u64> {
         let session = self.join.session()?;
         self.setup.config.max_payload.or(session.max_payload)
     }
 
-    /// Counts the times that this namespace was joined, or tried to be. A connection may see
-    /// several of them, and the server begins anew with each.
+    /// The number of attempts to join this namespace, successful or not. There may be several of them on one
+    /// connection, and the server begins anew with each.
     pub(crate) fn last_join_id(&self) -> u64 {
         self.join.last_id()
     }
@@ -162,7 +162,7 @@ impl<W> Namespace<W> {
         self.join.session().map(|_| self.join.last_id())
     }
 
-    /// Whether nothing waits to be sent, or for an answer, that still can be.
+    /// Whether nothing waits to be sent or answered that still can be.
     pub(crate) fn is_done(&self) -> bool {
         self.ended().is_some()
             || self.buffer.is_empty() && self.retries.is_empty() && self.acks.is_empty()
@@ -179,16 +179,16 @@ impl<W> Namespace<W> {
         self.recovery.as_ref()
     }
 
-    /// To be added up, and set back.
+    /// The counts, for the caller to take and reset.
     pub(crate) fn tally(&mut self) -> &mut Tally {
         &mut self.tally
     }
 
     // What the application wants.
 
-    /// Joins again after an end, because the application wants it. `true` if that takes a connection
-    /// to be asked for; it does not if the namespace is joined or being joined, or if the server may
-    /// answer yet.
+    /// Joins again after an end, because the application wants it. `true` if a connection must be
+    /// requested for that: not if the namespace is joined or being joined, or if the server may still
+    /// answer.
     pub(crate) fn join(&mut self, now: Instant) -> bool {
         self.join.rejoin(now)
     }
@@ -201,7 +201,7 @@ impl<W> Namespace<W> {
         {
             self.say_goodbye(epoch);
         }
-        // No server continues a session that its client has left.
+        // No server continues a session that the client has left.
         self.recovery = None;
         if self.is_asked() {
             self.join.note_owed();
@@ -220,7 +220,7 @@ impl<W> Namespace<W> {
         self.join.is_let_go()
     }
 
-    /// Wants to be joined again. `true` if it rested, so that a connection must be asked for.
+    /// Ends the rest. `true` if it rested, so that a connection must be requested.
     pub(crate) fn wake(&mut self) -> bool {
         self.join.wake()
     }
@@ -239,7 +239,7 @@ impl<W> Namespace<W> {
     ///
     /// # Errors
     ///
-    /// It is not taken. The caller that waits for the answer, if any, has been told.
+    /// The event is not accepted. The caller that waits for the answer, if any, has been told.
     pub(crate) fn emit(&mut self, request: Request<W>) -> Result<(), EmitError> {
         if let Some(error) = self.refusal(&request) {
             if let Some(PendingAck { waiter, .. }) = request.ack {
@@ -253,7 +253,7 @@ impl<W> Namespace<W> {
         }
         let Request { mut emit, permit, offline, expires, ack } = request;
         if offline == Offline::Fail && emit.terms.is_none() {
-            // Nor is it to wait for the next session.
+            // It must not wait for the next session either.
             emit = emit.volatile();
         }
         let id = match ack {
@@ -288,7 +288,7 @@ impl<W> Namespace<W> {
         Packet::new(self.setup.namespace.clone(), body)
     }
 
-    /// Why an event is not taken.
+    /// Why an event is not accepted, if so.
     fn refusal(&self, request: &Request<W>) -> Option<EmitError> {
         let Request { emit, permit, offline, .. } = request;
         if let Some(reason) = self.ended() {
@@ -302,7 +302,7 @@ impl<W> Namespace<W> {
         }
     }
 
-    /// Answers an event that came since the namespace was joined for that time. `false` if that has
+    /// Answers an event that came in the session with this join id. `false` if that session has
     /// ended.
     pub(crate) fn answer(
         &mut self,
@@ -340,7 +340,7 @@ impl<W> Namespace<W> {
         self.never_sent(old, EmitError::Discarded);
     }
 
-    /// Something expires then.
+    /// Looks for expired events at this time, at the latest.
     fn sweep_by(&mut self, expires: Option<Instant>) {
         self.sweep = self.sweep.into_iter().chain(expires).min();
     }
@@ -364,7 +364,7 @@ impl<W> Namespace<W> {
         Some(EmitError::PayloadTooLarge { size, limit })
     }
 
-    /// This event was never sent, and will not be. Whoever waits for it, or for the answer to it, learns
+    /// This event was never sent, and will not be. Callers that wait for it, or for the answer to it, learn
     /// why.
     fn never_sent(&mut self, outgoing: Outgoing, error: EmitError) {
         let id = outgoing.ack_id();
@@ -377,7 +377,7 @@ impl<W> Namespace<W> {
         }
     }
 
-    /// An emit fails: it was sent, and its answer did not come, or it was not.
+    /// An emit fails: either it was sent and not answered (`Ok`), or it was not sent (`Err`).
     fn fail(&mut self, waiter: W, error: Result<AckError, EmitError>) {
         let error = match error {
             Ok(error) => {
@@ -389,12 +389,12 @@ impl<W> Namespace<W> {
         self.events.push_back(Event::Answered(waiter, Err(error)));
     }
 
-    /// The same for one with retries.
+    /// The same for an emit with retries.
     fn fail_message(&mut self, message: Message<W>, sent: AckError, unsent: EmitError) {
         let was_sent = message.was_sent();
         let Message { waiter, permit, .. } = message;
         match permit {
-            // It is counted as unanswered.
+            // It is counted as unanswered, not as discarded.
             Some(permit) if was_sent => permit.settled(),
             Some(permit) => permit.refuse(&unsent),
             None => {}
@@ -476,7 +476,7 @@ impl<W> Namespace<W> {
         self.join.attempts()
     }
 
-    /// The application has given the credentials, or says why it does not.
+    /// The application has given the credentials, or the reason why it does not.
     pub(crate) fn handle_auth(&mut self, now: Instant, auth: Result<Option<Auth>, Reason>) {
         let Some(session) = self.join.asking().cloned() else { return };
         match auth {
@@ -517,12 +517,12 @@ impl<W> Namespace<W> {
             Body::ConnectError(data) if self.is_old() => {
                 self.events.push_back(Event::ServerError(refusal(data.as_deref())));
             }
-            // Once joined, neither means anything in revision 4.
+            // Once joined, neither of these means anything in revision 4.
             Body::Connect(_) | Body::ConnectError(_) => {}
-            // The server put us out while we left: that was the time before.
+            // The server ended the namespace while the client left it: this belongs to the earlier session.
             Body::Disconnect if joining && self.join.was_left_on(epoch) => {}
             Body::Disconnect => {
-                // Nor does a server go on with a session that it has ended.
+                // A server does not continue a session that it has ended.
                 self.recovery = None;
                 self.stop(now, Reason::ServerDisconnect);
             }
@@ -604,7 +604,7 @@ impl<W> Namespace<W> {
                 let same = held.filter(|held| pid.as_str().is_some_and(|pid| held.is_of(pid)));
                 recovered = same.is_some();
                 self.recovery = same.or_else(|| {
-                    // Without it, there is no recovery.
+                    // Without an offset, there is no recovery.
                     let pid = peer_text::Kind::PrivateId.keep(pid.as_str()?).ok()?;
                     Some(Recovery::new(pid, String::new()))
                 });
@@ -650,11 +650,11 @@ impl<W> Namespace<W> {
         }
     }
 
-    /// The connection was lost behind an event of this namespace, over which the server may have ended
+    /// The connection was lost right after an event of this namespace, over which the server may have ended
     /// it. Comes before [`handle_lost`](Self::handle_lost).
     pub(crate) fn handle_suspect(&mut self, suspect: Suspect) {
         if !suspect.is_convicted() {
-            // If it is one of many that are sent again, it is found out which.
+            // If it is one of several events that are sent again, this shows which.
             self.retries.send_one_by_one();
             return self.events.push_back(Event::Suspected(suspect.event));
         }
@@ -672,7 +672,7 @@ impl<W> Namespace<W> {
         self.events.push_back(Event::Unsendable(event));
     }
 
-    /// An old server let nobody into `/`, and with it not into this namespace.
+    /// An old server refused `/`, and with it this namespace.
     pub(crate) fn handle_refused(&mut self, now: Instant, reason: Reason) {
         self.join.handle_refused();
         if self.ended().is_none() {
@@ -719,7 +719,7 @@ impl<W> Namespace<W> {
         self.join.end(reason);
     }
 
-    /// What waits now may wait for ever: whoever waits for it is told. To be called after an end, as soon
+    /// The events that wait now may wait for ever: tells the callers that wait for them. To be called after an end, as soon
     /// as they can see it.
     pub(crate) fn strand(&self) {
         self.buffer.strand();
@@ -737,7 +737,7 @@ impl<W> Namespace<W> {
     fn interrupt(&mut self, reason: &Reason) {
         self.end_session();
         for id in self.retries.lost() {
-            // It may have been this one that the server did not take.
+            // This may be the event that the server did not accept.
             if *reason == Reason::TooLargeForServer
                 && let Some(message) = self.retries.timed_out(id)
             {
@@ -753,7 +753,7 @@ impl<W> Namespace<W> {
         }
     }
 
-    /// Events that were not written before the session ended wait for the next one, if they may;
+    /// Events that were not written before the session ended wait for the next session, if they may;
     /// answers were for this session only.
     fn end_session(&mut self) {
         let unwritten = std::mem::take(&mut self.transmit);
@@ -763,8 +763,8 @@ impl<W> Namespace<W> {
         self.take_back(unwritten);
     }
 
-    /// Puts events that the connection did not write among those that wait, where they belong. What
-    /// was not to wait is dropped.
+    /// Puts events that the connection did not write back in their places among those that wait. Events that
+    /// must not wait are dropped.
     pub(crate) fn take_back(&mut self, unwritten: impl IntoIterator<Item = Outgoing>) {
         let mut returning = Vec::new();
         for mut outgoing in unwritten {
@@ -778,7 +778,7 @@ impl<W> Namespace<W> {
             }
             if let Some(id) = id {
                 if self.retries.note_unwritten(id) {
-                    // It has a place of its own.
+                    // Messages with retries have a queue of their own.
                     continue;
                 }
                 if !self.acks.unsent(id) {
@@ -798,7 +798,7 @@ impl<W> Namespace<W> {
         }
     }
 
-    /// Safe to call early.
+    /// It may be called early.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
         self.expire_acks(now);
         if self.sweep.is_some_and(|at| at <= now) {
@@ -857,8 +857,8 @@ impl<W> Namespace<W> {
         self.events.pop_front()
     }
 
-    /// A packet that leaves the namespace on the connection of that number, to be sent behind all
-    /// that is to be transmitted.
+    /// A packet that leaves the namespace on the connection with that number, to be sent after everything
+    /// that waits to be transmitted.
     pub(crate) fn poll_leave(&mut self) -> Option<(u64, Packet)> {
         self.leaves.pop_front()
     }
