@@ -1,4 +1,4 @@
-//! What awc connects with: the way to the server, and TLS above it where the URL asks for it.
+//! The connector for awc: the way to the server, with TLS if the URL asks for it.
 
 use std::{io, rc::Rc};
 
@@ -32,7 +32,7 @@ impl Service<ConnectInfo<Uri>> for Connector {
 
     actix_service::always_ready!();
 
-    /// The request says no more than the endpoint.
+    /// The request says nothing that the endpoint does not.
     fn call(&self, request: ConnectInfo<Uri>) -> Self::Future {
         let inner = Rc::clone(&self.0);
         Box::pin(async move {
@@ -50,12 +50,12 @@ impl Service<ConnectInfo<Uri>> for Connector {
     }
 }
 
-/// Our own failure inside of an error of awc.
+/// Our own failure inside an error of awc.
 fn wrapped(failure: ConnectFailure) -> ConnectError {
     ConnectError::Io(io::Error::other(failure))
 }
 
-/// Takes it out again.
+/// Takes our failure out of the error.
 pub(super) fn unwrapped(error: &io::Error) -> Option<&ConnectFailure> {
     error.get_ref()?.downcast_ref()
 }

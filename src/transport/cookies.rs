@@ -8,8 +8,8 @@ use awc::http::header::{self, HeaderMap, HeaderValue};
 const MAX_COOKIES: usize = 32;
 const MAX_BYTES: usize = 4 << 10;
 
-/// Names and values as the server has sent them. They go to one server and nowhere else, so their
-/// attributes say nothing here, apart from those that take a cookie back.
+/// Names and values as the server sent them. They go only to that server, so their
+/// attributes do not matter, except for those that remove a cookie.
 #[derive(Default)]
 pub(super) struct Cookies {
     pairs: Vec<(String, String)>,
@@ -24,7 +24,7 @@ impl fmt::Debug for Cookies {
 }
 
 impl Cookies {
-    /// Takes in those that an answer sets.
+    /// Stores the cookies that a response sets.
     pub(super) fn handle_answer(&mut self, headers: &HeaderMap) {
         for cookie in headers.get_all(header::SET_COOKIE) {
             if let Ok(cookie) = cookie.to_str()
@@ -51,7 +51,7 @@ impl Cookies {
         }
     }
 
-    /// The header, with this one of the application. A cookie of the application wins.
+    /// The `Cookie` header, merged with the application's own. A cookie of the application takes precedence.
     pub(super) fn header(&self, own: Option<&HeaderValue>) -> Option<HeaderValue> {
         let own = own.and_then(|own| own.to_str().ok()).unwrap_or_default();
         let is_own = |name: &str| {

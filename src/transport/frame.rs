@@ -1,7 +1,7 @@
 //! Frames of the websocket (RFC 6455, section 5), as a client reads and writes them.
 //!
-//! awc has a codec for frames. It checks the declared length of a frame only when all of it has arrived,
-//! and copies through buffers of 8 KiB both ways. Here a frame is judged by its header, and masked in the
+//! awc has a codec for frames. It checks the declared length of a frame only when the whole frame has arrived,
+//! and copies through buffers of 8 KiB in both directions. Here a frame is checked by its header, and masked in the
 //! buffer that it is sent from.
 
 use std::hash::{BuildHasher, RandomState};
@@ -58,11 +58,11 @@ impl Kind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Header {
     pub(super) kind: Kind,
-    /// This is the last fragment of its message.
+    /// Whether it is the last fragment of its message.
     pub(super) is_last: bool,
-    /// Length of the payload in bytes.
+    /// The length of the payload, in bytes.
     pub(super) length: u64,
-    /// Length of the header itself in bytes.
+    /// The length of the header itself, in bytes.
     pub(super) size: usize,
 }
 
@@ -131,7 +131,7 @@ fn put_header(target: &mut BytesMut, kind: Kind, length: usize, [a, b, c, d]: [u
     }
 }
 
-/// Masks `data` in pieces that fit into a register of the processor.
+/// Masks `data` in words of the processor.
 fn apply(mask: [u8; 4], data: &mut [u8]) {
     let [a, b, c, d] = mask;
     let wide = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
@@ -208,7 +208,7 @@ mod tests {
         Header::parse(&[0x89, 126, 0, 126]).unwrap_err();
     }
 
-    /// What a server makes of a frame.
+    /// The header and the payload of a frame, as a server reads it.
     fn unmasked(frame: &[u8]) -> (Header, Vec<u8>) {
         let mut plain = frame.to_vec();
         assert_eq!(plain[1] & 0x80, 0x80, "it is masked");

@@ -1,4 +1,4 @@
-//! What packets go through: a websocket, or polling that may become one.
+//! The transport of packets: a websocket, or polling that may become one.
 
 use std::task::{Context, Poll, ready};
 
@@ -29,7 +29,7 @@ impl Link {
         }
     }
 
-    /// What comes next, or why there is no more.
+    /// The next packet or message, or why there are no more.
     pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Incoming, Reason>> {
         let polling = match self {
             Self::WebSocket(websocket) => return websocket.poll_next(cx),
@@ -59,7 +59,7 @@ impl Link {
         }
     }
 
-    /// Closes, behind all that was sent. Nothing may follow.
+    /// Closes, after everything that was sent. Nothing may follow.
     pub(crate) fn start_close(&mut self) {
         match self {
             Self::WebSocket(websocket) => websocket.start_close(),
@@ -67,13 +67,13 @@ impl Link {
         }
     }
 
-    /// Gives the connection up: closes it as far as that is possible without waiting. What else the server should be
-    /// told is a future, which the next connection waits for.
+    /// Gives the connection up: closes it as far as that is possible without waiting. The result is what must still be
+    /// sent to the server, as a future; the next connection waits for it.
     pub(crate) fn hang_up(self, cx: &mut Context<'_>) -> Option<LocalBoxFuture<'static, ()>> {
         match self {
             Self::WebSocket(mut websocket) => {
                 websocket.start_close();
-                // Whether it works or not, the socket is dropped.
+                // The socket is dropped, whether this works or not.
                 drop(websocket.poll_flush(cx));
                 None
             }

@@ -1,4 +1,4 @@
-//! Instead of TLS, without the cargo feature `rustls`.
+//! Stands in for TLS without the cargo feature `rustls`.
 
 use std::io;
 

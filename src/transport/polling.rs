@@ -37,21 +37,21 @@ use crate::{
 
 /// How long a websocket may take to open and to answer the probe: the servers' own limit.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long the open requests may then take. A server answers a poll within 100 milliseconds for that
-/// purpose; a POST has to get there.
+/// How long the open requests may then take. For an upgrade, a server answers a poll within 100 milliseconds;
+/// a POST has to arrive first.
 const PAUSE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long the request that gives a session up may take, with its repetitions. The next session waits for it.
+/// How long the request that gives a session up may take, with its repeats. The next session waits for it.
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
-/// The pause before it is sent again, if it got no answer.
+/// The pause before a repeat of that request, if it got no answer.
 const FAREWELL_PAUSE: Duration = Duration::from_millis(20);
 
-/// The answer to a poll. The type that awc has for it depends on awc's features.
+/// The response to a poll. Its type in awc depends on awc's features.
 pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     pub(super) body: LocalBoxStream<'static, Result<Bytes, PayloadError>>,
-    /// Whether the answer says where its body ends; otherwise, that is the end of the connection.
+    /// Whether the response says where its body ends; otherwise, the end of the connection ends it.
     has_end: bool,
 }
 
@@ -103,7 +103,7 @@ enum Get {
 enum Probe {
     Idle,
     Opening(LocalBoxFuture<'static, Option<Box<WebSocket>>>),
-    /// Until polling pauses, or until this moment.
+    /// The websocket works. It waits until polling has paused, or until this time.
     Works {
         websocket: Box<WebSocket>,
         until: Instant,
@@ -111,16 +111,16 @@ enum Probe {
     },
 }
 
-/// Why a request got no good answer.
+/// Why a request has failed.
 #[derive(Debug)]
 pub(super) enum Failure {
     Refused(Refused),
-    /// It got none.
+    /// It got no response.
     Lost(Reason),
 }
 
 impl Failure {
-    /// What it means for a session.
+    /// The reason to end the session.
     fn reason(self) -> Reason {
         const PAYLOAD_TOO_LARGE: u16 = 413;
         match self {
@@ -196,7 +196,7 @@ impl Polling {
         }
     }
 
-    /// Goes on with the GET. `false` if there is nothing to be done now.
+    /// Continues the GET. `false` if there is nothing to do now.
     fn poll_get(&mut self, cx: &mut Context<'_>) -> Result<bool, Reason> {
         match &mut self.get {
             Get::Idle => {
@@ -229,7 +229,7 @@ impl Polling {
         }
     }
 
-    /// Goes on with the POST, and with the next one.
+    /// Continues the POST, and then the next one.
     fn poll_post(&mut self, cx: &mut Context<'_>) -> Result<(), Reason> {
         loop {
             self.poll_answer(cx)?;
@@ -242,7 +242,7 @@ impl Polling {
         }
     }
 
-    /// Goes on with the POST that is open.
+    /// Continues the open POST.
     fn poll_answer(&mut self, cx: &mut Context<'_>) -> Result<(), Reason> {
         let Some(post) = &mut self.post else { return Ok(()) };
         let Poll::Ready(answer) = post.as_mut().poll(cx) else { return Ok(()) };
@@ -253,7 +253,7 @@ impl Polling {
         Ok(())
     }
 
-    /// Goes on with the way to a websocket.
+    /// Continues the upgrade to a websocket.
     fn poll_probe(&mut self, cx: &mut Context<'_>) {
         if self.core.poll_probe()
             && let Some(sid) = self.core.sid()
@@ -297,7 +297,7 @@ impl Polling {
     pub(super) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Reason>> {
         self.poll_answer(cx)?;
         if self.core.has_room() {
-            // What is pushed goes with the flush, or each POST would have one packet.
+            // Packets are sent by the flush; otherwise each POST would have just one.
             return Poll::Ready(Ok(()));
         }
         self.poll_post(cx)?;
@@ -313,16 +313,16 @@ impl Polling {
         self.probe = Probe::Idle;
     }
 
-    /// Gives the session up. A server notices at once that a websocket is gone. Of a session by polling it
-    /// notices nothing between two requests, up to the end of its heartbeat: this tells it.
+    /// Gives the session up. A server notices at once that a websocket is gone. With polling, it
+    /// would notice only when the heartbeat times out; so this tells it.
     pub(super) fn hang_up(self) -> Option<LocalBoxFuture<'static, ()>> {
         let Self { core, road, cookies, .. } = self;
         let (sid, post) = (core.sid()?.to_owned(), core.farewell()?);
         Some(Box::pin(async move {
             let told = clock::within(FAREWELL_TIMEOUT, async {
-                // A server that has missed it would keep two sessions of a client that comes back, and the end of
-                // the old one would cost the new one its rooms. What took the session away may take this request,
-                // too; it is the one that may be repeated.
+                // A server that misses this request would have two sessions of a client that reconnects, and the end of
+                // the old one would cost the new one its rooms. What has cut the session may cut this request,
+                // too; it is the only request that may be repeated.
                 while let Err(Failure::Lost(reason)) = road.post(&sid, post.clone(), &cookies).await
                 {
                     say!(

@@ -1,5 +1,5 @@
-//! The server's answer to the request for a websocket. awc takes the first response and passes on its
-//! status only. Here interim responses are skipped, and the words of a refusal are read.
+//! The server's response to the request for a websocket. awc takes the first response and passes on only its
+//! status. Here interim responses are skipped, and the text of a refusal is read.
 
 use std::{
     borrow::Cow,
@@ -40,7 +40,7 @@ pub(super) const MAX_BODY: usize = 64 << 10;
 /// and the longest time: a refusal must not wait long for its text.
 pub(super) const PATIENCE: Duration = Duration::from_millis(500);
 
-/// A refusal, as an error for awc to pass on.
+/// A refusal, as an error that awc passes on.
 #[derive(Debug)]
 pub(super) struct Refused {
     pub(super) status: StatusCode,
@@ -50,7 +50,7 @@ pub(super) struct Refused {
 }
 
 impl Refused {
-    /// Reads the words of an answer to a poll.
+    /// Reads the text of the response to a poll.
     pub(super) async fn read(answer: &mut Answer) -> Self {
         let body = rest(answer).await;
         let retry_after = retry_after(&answer.headers);
@@ -79,14 +79,14 @@ impl fmt::Display for NeverFinal {
 
 impl Error for NeverFinal {}
 
-/// What the body of a refusal says.
+/// The text of a refusal.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Words {
     /// For people to read: shortened and escaped.
     pub(super) shown: Option<String>,
     pub(super) meaning: Option<EngineRefusal>,
-    /// The server in Python, in a mode without websockets, says no more than this to a request for one.
-    /// Without its quotes it may come from anything.
+    /// Whether it is the answer of the server in Python to a request for a websocket, in a mode without websockets.
+    /// The text without its quotes could come from anything.
     pub(super) is_bad_request_of_python: bool,
 }
 
@@ -102,7 +102,7 @@ impl Words {
         }
     }
 
-    /// What people can read of a body.
+    /// The part of a body that people can read.
     pub(super) fn shown(body: &[u8]) -> Option<String> {
         shown(&message(String::from_utf8_lossy(body).trim()))
     }
@@ -112,22 +112,22 @@ fn shown(said: &str) -> Option<String> {
     (!said.is_empty()).then(|| brief(&said))
 }
 
-/// Of JSON, only the message is taken: a server may repeat credentials in the rest. Of an HTML page, which
+/// Of JSON, only the message is used: a server may repeat credentials in the rest. Of an HTML page, which
 /// comes from a proxy, the title or the first heading.
 fn message(text: &str) -> Cow<'_, str> {
     let head: String = text.chars().take(9).collect::<String>().to_ascii_lowercase();
     if text.starts_with(['{', '[', '"']) {
         refusal(Some(text)).message().to_owned().into()
     } else if head.starts_with("<html") || head.starts_with("<!doctype") {
-        // haproxy has no title.
+        // The pages of haproxy have no title.
         element(text, "title").or_else(|| element(text, "h1")).unwrap_or_default().into()
     } else {
         text.into()
     }
 }
 
-/// What a server means that said this. It says `Forbidden` with status 400 to a request for a websocket; with
-/// 403, which many others have, the code has to be there, and the text is of its application.
+/// The refusal that a server means by this text. A server says `Forbidden` with status 400 to a request for a websocket; with
+/// 403, which others use as well, the code must be there, and the text is that of its application.
 fn meaning(status: StatusCode, body: &str, said: &str) -> Option<EngineRefusal> {
     #[derive(Deserialize)]
     struct Coded {
@@ -146,7 +146,7 @@ fn meaning(status: StatusCode, body: &str, said: &str) -> Option<EngineRefusal> 
 
 /// The text of the first element of this name in a page.
 fn element<'a>(page: &'a str, name: &str) -> Option<&'a str> {
-    // As long as the page.
+    // This has the same length as the page.
     let lower = page.to_ascii_lowercase();
     let tag = lower.find(&format!("<{name}"))?;
     let begin = lower.get(tag..)?.find('>')?.checked_add(tag)?.checked_add(1)?;
@@ -191,9 +191,9 @@ where
                 ConnectResponse::Tunnel(mut head, mut framed) => {
                     let mut interim = 0..MAX_INTERIM;
                     let has_body = loop {
-                        // The codec panics when it is asked for a body that is not there, or for a head
-                        // while one is. It does not let its kinds of messages be named, but a new one
-                        // has had none.
+                        // The codec panics when it is asked for a body where there is none, or for a head
+                        // while there is a body. Its kinds of messages cannot be named, but a new codec
+                        // has the kind for no body.
                         let codec = framed.codec_ref();
                         let has_body = mem::discriminant(&codec.message_type())
                             != mem::discriminant(&same(codec).message_type());
@@ -203,14 +203,14 @@ where
                         if interim.next().is_none() {
                             return Err(custom(NeverFinal));
                         }
-                        // Frames that come with the last one wait in `framed`.
+                        // Further heads that have come already wait in `framed`.
                         head = framed.next().await.ok_or(ConnectError::Disconnected)??;
                     };
                     if head.status == StatusCode::SWITCHING_PROTOCOLS {
                         return Ok(ConnectResponse::Tunnel(head, framed));
                     }
                     let retry_after = retry_after(head.headers());
-                    // An interim response has none, whatever comes.
+                    // An interim response has no body, whatever follows.
                     let words = if has_body && !is_interim(head.status) {
                         // Its type cannot be named either.
                         #[expect(clippy::redundant_closure_for_method_calls)]
@@ -232,7 +232,7 @@ fn custom(error: impl Error + 'static) -> SendRequestError {
     SendRequestError::Custom(Box::new(error), Box::new(()))
 }
 
-/// A new one of the same type.
+/// A new value of the same type.
 fn same<C: Default>(_: &C) -> C {
     C::default()
 }
@@ -242,12 +242,12 @@ fn is_interim(status: StatusCode) -> bool {
     status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS
 }
 
-/// As much of the body of an answer as there is.
+/// As much of the body of a response as comes in time.
 pub(super) async fn rest(answer: &mut Answer) -> Vec<u8> {
     body(answer.body.by_ref().scan((), |(), chunk| ready(chunk.ok()))).await
 }
 
-/// As much of the body as there is.
+/// As much of the body as comes in time.
 async fn body(mut chunks: impl Stream<Item = Bytes> + Unpin) -> Vec<u8> {
     let mut body = Vec::new();
     let reading = async {
@@ -257,7 +257,7 @@ async fn body(mut chunks: impl Stream<Item = Bytes> + Unpin) -> Vec<u8> {
             body.extend(chunk.iter().take(MAX_BODY.saturating_sub(body.len())));
         }
     };
-    // When time is up, the part that has come is used.
+    // When the time is over, the part that has come is used.
     let _in_time = clock::within(PATIENCE, reading).await;
     body
 }

@@ -26,7 +26,7 @@ pub(crate) enum RequestError {
     Query(String),
 }
 
-/// A user and a password, as Basic authentication has them behind `Basic ` (RFC 7617).
+/// A user and a password in the form of Basic authentication, as it follows `Basic ` (RFC 7617).
 pub(crate) fn basic_credentials(user: &[u8], password: &[u8]) -> String {
     STANDARD.encode([user, b":", password].concat())
 }
@@ -132,7 +132,7 @@ fn is_origin(value: &HeaderValue) -> bool {
     value == "null" || origin
 }
 
-/// Whether the websocket handshake sets this header.
+/// Whether the websocket handshake itself sets this header.
 fn is_reserved(name: &HeaderName) -> bool {
     [header::CONNECTION, header::UPGRADE, header::CONTENT_LENGTH, header::TRANSFER_ENCODING]
         .contains(name)
@@ -147,7 +147,7 @@ const MAX_SUBPROTOCOLS: usize = 16;
 #[derive(Clone, Default)]
 pub(crate) struct Subprotocols(Vec<String>);
 
-/// Shows how many there are.
+/// Shows only how many there are.
 impl fmt::Debug for Subprotocols {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Subprotocols").field(&self.0.len()).finish()
@@ -165,17 +165,17 @@ impl Subprotocols {
         (!self.0.is_empty()).then_some(&self.0)
     }
 
-    /// The place of this one.
+    /// The place of this subprotocol.
     pub(super) fn place(&self, chosen: &HeaderValue) -> Option<usize> {
         self.0.iter().position(|name| chosen == name)
     }
 
-    /// The one at this place.
+    /// The subprotocol at this place.
     pub(crate) fn at(&self, place: usize) -> Option<&str> {
         self.0.get(place).map(String::as_str)
     }
 
-    /// Whether these are tokens, as HTTP has them (RFC 9110, section 5.6.2), and none is there twice.
+    /// Whether these are tokens of HTTP (RFC 9110, section 5.6.2), and none is repeated.
     pub(crate) fn are_possible(&self) -> bool {
         let Self(names) = self;
         let is_of_token =
@@ -195,7 +195,7 @@ pub(crate) fn is_of_the_protocol(key: &str) -> bool {
     ["EIO", "transport", "sid"].contains(&key)
 }
 
-/// The query that a client has set. May hold secrets.
+/// The query that a client has set. It may have secrets.
 #[derive(Clone, Default)]
 pub(crate) struct Query {
     /// Percent-encoded.
@@ -203,7 +203,7 @@ pub(crate) struct Query {
     provider: Option<PairsProvider>,
 }
 
-/// Shows nothing of it.
+/// Shows nothing of the query.
 impl fmt::Debug for Query {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { pairs: _, provider } = self;
@@ -268,7 +268,7 @@ mod tests {
         pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
     }
 
-    /// Gives these.
+    /// A provider of these pairs.
     fn provider(given: &[(&str, &str)]) -> PairsProvider {
         let given = pairs(given);
         Provider::new(move |_| std::future::ready(Ok::<_, String>(given.clone())), Ok)

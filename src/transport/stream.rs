@@ -13,14 +13,14 @@ use actix_rt::net::{ActixStream, Ready, TcpStream};
 
 use super::dialer::Custom;
 
-/// What carries the bytes. awc puts it into a box of its own, so TCP has none here.
+/// The carrier of the bytes. awc puts it into a box of its own, so TCP has none here.
 #[derive(Debug)]
 pub(crate) enum Wire {
     Tcp(TcpStream),
     #[cfg(unix)]
     Unix(UnixStream),
     Custom(Custom),
-    /// TLS to a proxy, which passes on what is in it.
+    /// TLS to a proxy, which passes on the bytes in it.
     #[cfg(feature = "rustls")]
     Tls(Box<tokio_rustls::client::TlsStream<Self>>),
 }
@@ -32,7 +32,7 @@ pub(super) enum Stream {
     Tls(Box<tokio_rustls::client::TlsStream<Wire>>),
 }
 
-/// The method of whichever it is.
+/// Calls the method of the current variant.
 macro_rules! of_wire {
     ($self:ident, $io:ident => $call:expr) => {
         match $self.get_mut() {
@@ -88,7 +88,7 @@ impl AsyncWrite for Wire {
             Self::Tcp(io) => io.is_write_vectored(),
             #[cfg(unix)]
             Self::Unix(io) => io.is_write_vectored(),
-            // One at a time will do.
+            // One buffer at a time is enough.
             Self::Custom(_) => false,
             #[cfg(feature = "rustls")]
             Self::Tls(io) => io.is_write_vectored(),
@@ -106,8 +106,8 @@ impl AsyncWrite for Wire {
 }
 
 impl AsyncRead for Stream {
-    /// The end of the connection is an error, `UnexpectedEof`: awc takes it for the end of a body that is in
-    /// chunks or has a length, and whatever is missing of that would be lost without a word.
+    /// The end of the connection is an error, `UnexpectedEof`: otherwise awc takes it for the end of a body that is in
+    /// chunks or has a length, and the missing part would be lost without an error.
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -155,7 +155,7 @@ impl AsyncWrite for Stream {
     }
 }
 
-/// awc's client wants it of the type, and asks nothing of it.
+/// awc's client requires this trait of the type, and calls none of its methods.
 impl ActixStream for Stream {
     fn poll_read_ready(&self, _: &mut Context<'_>) -> Poll<io::Result<Ready>> {
         Poll::Ready(Ok(Ready::ALL))

@@ -29,7 +29,7 @@ const MAX_ADDRESSES: usize = 16;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum IpFamily {
-    /// All.
+    /// All addresses.
     #[default]
     Any,
     /// IPv4 only.
@@ -64,7 +64,7 @@ pub(super) enum TcpFailure {
 }
 
 impl TcpFailure {
-    /// Of a connection to the server itself.
+    /// The failure of a connection to the server itself.
     pub(super) fn of_server(self, server: &str) -> ConnectFailure {
         match self {
             Self::UnknownHost(error) => ConnectFailure::UnknownHost(format!("{server}: {error}")),
@@ -74,7 +74,7 @@ impl TcpFailure {
 }
 
 impl Tcp {
-    /// Connects to whichever address of the host answers first.
+    /// Connects to the address of the host that answers first.
     pub(super) async fn connect(
         self,
         host: &Host,
@@ -119,14 +119,14 @@ async fn addresses(host: &Host, port: u16) -> io::Result<Vec<SocketAddr>> {
         Host::Ipv6(address) => Ok(vec![(*address, port).into()]),
         Host::Domain(name) => {
             let name = name.clone();
-            // The system has no other way.
+            // The system has no asynchronous function for this.
             let resolve = move || Ok((name.as_str(), port).to_socket_addrs()?.collect());
             spawn_blocking(resolve).await.map_err(io::Error::other)?
         }
     }
 }
 
-/// The families take turns, and the one of the first address begins.
+/// The families take turns, beginning with that of the first address.
 fn in_turns(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     let first = addresses.first().is_some_and(SocketAddr::is_ipv4);
     let (these, others): (Vec<_>, Vec<_>) =
@@ -142,8 +142,8 @@ fn in_turns(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     }
 }
 
-/// Tries one address after the other, and goes on with the former ones meanwhile. If all fail, the last
-/// error counts.
+/// Tries one address after the other, and keeps trying the earlier ones in the meantime. If all fail, the last
+/// error is returned.
 async fn race<T, F: Future<Output = io::Result<T>>>(
     addresses: Vec<SocketAddr>,
     connect: impl Fn(SocketAddr) -> F,
@@ -174,7 +174,7 @@ async fn race<T, F: Future<Output = io::Result<T>>>(
 fn tune(stream: &TcpStream, client: &str) {
     let (idle, interval) = KEEPALIVE;
     let keepalive = TcpKeepalive::new().with_time(idle);
-    // The others have a fixed one.
+    // On other systems it is fixed.
     #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple", windows))]
     let keepalive = keepalive.with_interval(interval);
     let set = SockRef::from(stream).set_tcp_keepalive(&keepalive);
@@ -257,7 +257,7 @@ mod tests {
             (IpFamily::V4, local("127.0.0.1"), Ok("127.0.0.1")),
             (IpFamily::V6, None, Err("ip_family")),
             (IpFamily::Any, local("::1"), Err("local_address")),
-            // Of nobody here.
+            // An address that this machine does not have.
             (IpFamily::Any, local("192.0.2.1"), Err("option local_address: ")),
         ] {
             let outcome = Tcp { family, local }.connect(&host, port, "client").await;

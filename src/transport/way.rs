@@ -21,10 +21,10 @@ use super::{
 use crate::display::brief;
 use crate::proto::reason::ConnectFailure;
 
-/// What the options say of the way to the server.
+/// The options for the way to the server.
 #[derive(Debug, Clone, Default)]
 pub(crate) enum Through {
-    /// It is reached directly.
+    /// The server is reached directly.
     #[default]
     Nothing,
     Proxy(Proxy),
@@ -63,13 +63,13 @@ impl Through {
 /// How to get to the server.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Way {
-    /// Its name in the log.
+    /// The name of the client in the log.
     client: ByteString,
     tcp: Tcp,
     hop: Hop,
 }
 
-/// What is connected to.
+/// The first hop, to which the client connects.
 #[derive(Debug, Clone, Default)]
 enum Hop {
     #[default]
@@ -81,7 +81,7 @@ enum Hop {
 }
 
 impl Way {
-    /// An error says what is wrong with the proxy. It may take this long. `tls` begins TLS with a proxy at
+    /// An error says what is wrong with the proxy. `patience`: how long it may take. `tls` makes the TLS session with a proxy at
     /// this host.
     pub(crate) fn new<E: From<ProxyError>>(
         client: ByteString,

@@ -2,9 +2,9 @@
 //!
 //! awc makes the connection; from then on the frames are [ours](super::frame).
 //!
-//! Each message has memory of its own, at most twice its size, and what is kept of it keeps nothing else that
-//! was read with it. Only small texts share theirs, in blocks of 2 KiB. So the length of a message says how
-//! much it holds, and the [window](crate::backpressure::receive_window) can count that.
+//! Each message has memory of its own, at most twice its size, so keeping a part of it keeps nothing else that
+//! was read with it. Only small texts share memory, in blocks of 2 KiB. So the length of a message shows how
+//! much memory it holds, and the [window](crate::backpressure::receive_window) can count that.
 
 use std::{
     cell::RefCell,
@@ -28,27 +28,27 @@ use crate::proto::{
 /// The most fragments of a message. Fragments may be empty, so a limit on bytes is not enough.
 const MAX_FRAGMENTS: usize = 65_536;
 
-/// Room for one read,
+/// The room for one read,
 const MOST: usize = 64 << 10;
-/// and for the read behind a large frame: the next frame may be large too.
+/// and for the read after a large frame: the next frame may be large, too.
 const LEAST: usize = 4 << 10;
 
 /// A frame of this size or more is read into memory of its own, unless it came with others in one read.
 const LARGE: usize = MOST / 2;
 
-/// The size of a block that small texts share, and so the most that one of them holds,
+/// The size of a block that small texts share, and so the most memory that one of them holds,
 const BLOCK: usize = 2 << 10;
-/// and the longest of them.
+/// and the longest such text.
 const SMALL: usize = BLOCK / 2;
 
-/// The most memory that is reserved for a frame when only its header is there: the limit may be unbounded.
+/// The most memory that is reserved for a frame when only its header has come: the limit may be huge.
 const AHEAD: usize = 16 << 20;
 
 /// The size of the write buffer. Further messages wait in the core.
 const WRITE: usize = 64 << 10;
 
 thread_local! {
-    /// Where a read goes first. It is then copied into a buffer of just the right size: an idle
+    /// The buffer for reads. The bytes are then copied into a buffer of just the right size, so that an idle
     /// connection holds no buffer.
     static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; MOST].into());
 }
@@ -80,7 +80,7 @@ impl fmt::Debug for WebSocket {
     }
 }
 
-/// A message of which some fragments are missing.
+/// A message whose last fragments are still missing.
 #[derive(Debug)]
 struct Partial {
     is_text: bool,
@@ -88,7 +88,7 @@ struct Partial {
     fragments: usize,
 }
 
-/// Bytes read that are not a whole frame yet.
+/// Bytes that were read and are not a whole frame yet.
 #[derive(Debug)]
 struct Input {
     buffer: BytesMut,
@@ -130,7 +130,7 @@ impl Input {
         self.buffer.get(self.at..).unwrap_or_default()
     }
 
-    /// Takes out the next frame of at most `limit` bytes, once all of it is there.
+    /// Takes out the next frame of at most `limit` bytes, once it is complete.
     fn take(&mut self, limit: usize) -> Result<Option<(Header, Bytes)>, Broken> {
         if let Some(Large { header, data, .. }) = self.large.take_if(|large| large.missing == 0) {
             return Ok(Some((header, exact(data))));
@@ -175,14 +175,14 @@ impl Input {
             data.extend_from_slice(behind);
             let missing = length.saturating_sub(data.len());
             self.large = Some(Large { header, data, missing });
-            // So that less of the next large frame is read in here, and copied.
+            // So that less of the next large frame is read into this buffer, and copied.
             (self.buffer, self.at) = (BytesMut::new(), 0);
             self.room = LEAST;
         }
         Ok(None)
     }
 
-    /// Reads as much as there is, and room for. Zero is the end.
+    /// Reads as much as there is room for. Zero is the end of the connection.
     fn poll_fill(&mut self, cx: &mut Context<'_>, io: &mut BoxedSocket) -> Poll<io::Result<usize>> {
         if let Some(Large { data, missing, .. }) = &mut self.large {
             let read = poll_read_buf(Pin::new(io), cx, &mut data.limit(*missing));
@@ -199,7 +199,7 @@ impl Input {
             }
             let read = read.filled();
             if self.at > 0 {
-                // What has been taken out makes room for what comes.
+                // Bytes that were taken out make room for the next ones.
                 let mut buffer =
                     BytesMut::with_capacity(self.unread().len().saturating_add(read.len()));
                 buffer.extend_from_slice(self.unread());
@@ -221,7 +221,7 @@ impl WebSocket {
         limit: usize,
         subprotocol: Option<usize>,
     ) -> Self {
-        // The server may have sent something behind its handshake.
+        // The server may have sent something right after its handshake.
         let parts = framed.into_parts();
         let (io, input) = (parts.io, Input::new(parts.read_buf));
         let (output, masks) = (BytesMut::new(), Masks::default());
@@ -257,7 +257,7 @@ impl WebSocket {
         }
     }
 
-    /// What a frame means: `None` for one that completes nothing, such as a first fragment or a ping.
+    /// The message that a frame completes: `None` for a frame that completes nothing, such as a first fragment or a ping.
     fn handle(&mut self, header: Header, data: Bytes) -> Result<Option<Incoming>, Reason> {
         let complete = match header.kind {
             Kind::Text | Kind::Binary => {
@@ -278,7 +278,7 @@ impl WebSocket {
                 Ok(None)
             }
             Kind::Pong => {
-                // A pong of another length answers no ping of ours.
+                // A pong of another length does not answer a ping of ours.
                 let number = <[u8; 8]>::try_from(&data[..]).ok();
                 return Ok(number.map(|number| Incoming::Confirmed(u64::from_be_bytes(number))));
             }
@@ -374,7 +374,7 @@ fn illegal(error: &str) -> Reason {
     Reason::Protocol(ProtocolError::WebSocket(error.to_owned()))
 }
 
-/// The data without the room that is left behind it.
+/// The data without the spare capacity after it.
 fn exact(data: BytesMut) -> Bytes {
     Vec::from(data).into_boxed_slice().into()
 }
@@ -388,7 +388,7 @@ fn message(is_text: bool, data: Bytes) -> Result<Frame, Reason> {
     }
 }
 
-/// What the close frame of the server means.
+/// The reason in the close frame of the server.
 fn closed(payload: &[u8]) -> Reason {
     let code = match payload {
         [] => None,

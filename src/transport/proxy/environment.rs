@@ -1,4 +1,4 @@
-//! Proxies from the variables of the environment, by the rules that most programs have in common.
+//! Proxies from environment variables, by the rules that most programs share.
 
 use std::{fmt, net::IpAddr};
 
@@ -25,13 +25,13 @@ struct Variable {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Exempt {
     Everything,
-    /// The address, and how many of its leading bits count.
+    /// The address, and the length of the prefix in bits.
     Network(IpAddr, u8),
-    /// In lower case, without dots at its ends; itself and what is below it.
+    /// A domain with all its subdomains, in lower case and without dots at its ends.
     Domain(String),
 }
 
-/// A proxy may have a password.
+/// Shows no URL of a proxy, which may have a password.
 impl fmt::Debug for Environment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { http, https, all, none } = self;
@@ -45,7 +45,7 @@ impl fmt::Debug for Environment {
 
 impl Environment {
     pub(super) fn read(value: impl Fn(&str) -> Option<String>) -> Self {
-        // A program that answers requests by CGI gets headers as variables, and `Proxy` as `HTTP_PROXY`.
+        // A CGI program gets the headers of a request as variables, and a header `Proxy` as `HTTP_PROXY`.
         if value("REQUEST_METHOD").is_some() {
             return Self::default();
         }

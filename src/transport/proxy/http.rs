@@ -1,4 +1,4 @@
-//! HTTP proxies: the method `CONNECT` (RFC 9110, section 9.3.6), with or without TLS below it.
+//! HTTP proxies: the method `CONNECT` (RFC 9110, section 9.3.6), with or without TLS to the proxy.
 //!
 //! ```text
 //! CONNECT host:port HTTP/1.1      HTTP/1.1 200 Connection established
@@ -21,12 +21,12 @@ use crate::{
     },
 };
 
-/// The most bytes of a head,
+/// The most bytes of the head of a response,
 const MAX_HEAD: usize = 8 << 10;
-/// and the most heads: interim ones (1xx) come before the answer.
+/// and the most heads: interim responses (1xx) come before the final one.
 const MAX_HEADS: usize = 9;
 
-/// What the head of each answer begins with.
+/// The beginning of every response.
 const BEGIN: &[u8] = b"HTTP/1.";
 
 /// Asks for a connection to the server.
@@ -49,12 +49,12 @@ pub(super) async fn connect<S: AsyncRead + AsyncWrite + Unpin>(
         match head.status {
             100 | 102..=199 => {}
             200..=299 => return Ok(()),
-            // Tinyproxy answers to a wrong password as a server does.
+            // Tinyproxy answers a wrong password with 401, like a server.
             401 | 407 => return Err(head.unauthorized(login.is_some())),
             status => {
                 let body = body(stream, &head).await;
                 let says = Words::shown(&body);
-                // It may repeat the request.
+                // The response may repeat the request, with the password.
                 let is_echo = login.zip(token).is_some_and(|(login, token)| {
                     finds(&body, token.as_bytes()) || finds(&body, &login.password)
                 });
@@ -70,7 +70,7 @@ fn finds(text: &[u8], sought: &[u8]) -> bool {
     !sought.is_empty() && text.windows(sought.len()).any(|part| part == sought)
 }
 
-/// The head of an answer, up to its blank line. It is read byte by byte: the bytes behind it may be
+/// The head of a response, up to its blank line. It is read byte by byte: the bytes after it may be
 /// the server's.
 async fn read_head<S: AsyncRead + Unpin>(stream: &mut S) -> Result<Vec<u8>, ProxyFailure> {
     let mut head = Vec::new();
@@ -79,7 +79,7 @@ async fn read_head<S: AsyncRead + Unpin>(stream: &mut S) -> Result<Vec<u8>, Prox
         read_exact(stream, &mut byte).await?;
         head.extend(byte);
         if !is_http(&head) {
-            // For people to recognise it. There need not be a blank line to wait for.
+            // A few more bytes, for people to recognise what it is. There may never be a blank line.
             let mut more = [0; 60];
             let mut more = ReadBuf::new(&mut more);
             let _: Option<Result<(), ProxyFailure>> = fill(stream, &mut more).now_or_never();
@@ -96,12 +96,12 @@ async fn read_head<S: AsyncRead + Unpin>(stream: &mut S) -> Result<Vec<u8>, Prox
     }
 }
 
-/// Whether an answer may begin like this.
+/// Whether a response may begin like this.
 fn is_http(begin: &[u8]) -> bool {
     begin.iter().zip(BEGIN).all(|(found, expected)| found == expected)
 }
 
-/// The kind of something else.
+/// A name for what is not HTTP.
 fn alien(begin: &[u8]) -> String {
     match begin.first() {
         Some(5) => "it speaks SOCKS: write socks5://".to_owned(),
@@ -110,13 +110,13 @@ fn alien(begin: &[u8]) -> String {
     }
 }
 
-/// The head of an answer.
+/// The head of a response.
 #[derive(Debug, PartialEq, Eq)]
 struct Head {
     status: u16,
     length: Option<usize>,
     is_chunked: bool,
-    /// The kinds of authentication that it wants one of.
+    /// The kinds of authentication that it offers.
     kinds: Vec<String>,
 }
 
@@ -158,16 +158,16 @@ impl Head {
     }
 }
 
-/// The page that comes with a refusal, as far as it is there soon.
+/// The page that comes with a refusal, as much of it as comes soon.
 async fn body<S: AsyncRead + Unpin>(stream: &mut S, head: &Head) -> Vec<u8> {
     let mut body = vec![0; head.length.unwrap_or(MAX_BODY).min(MAX_BODY)];
     let mut buffer = ReadBuf::new(&mut body);
-    // The part that is there is taken.
+    // If the time is over, the part that has come is used.
     let _: Option<Result<(), ProxyFailure>> = within(PATIENCE, fill(stream, &mut buffer)).await;
     let length = buffer.filled().len();
     body.truncate(length);
     if head.is_chunked {
-        // Without the line with the length of the first chunk.
+        // Skips the line with the length of the first chunk.
         return body.splitn(2, |byte| *byte == b'\n').nth(1).unwrap_or_default().to_vec();
     }
     body
@@ -179,8 +179,8 @@ mod tests {
 
     use super::*;
 
-    /// What becomes of the request if the proxy answers so and closes, what it was asked, and what is
-    /// left behind the answer.
+    /// The outcome of the request if the proxy sends this answer and closes, the request that it got, and the bytes
+    /// after the answer.
     async fn ask(
         answer: &[u8],
         login: Option<&Login>,

@@ -1,7 +1,7 @@
-//! Proxies: connections to the server that another machine makes for this one.
+//! Proxies: other machines that connect to the server for this one.
 //!
-//! The proxy connects to the server and passes bytes on from then on, so TLS and both transports pass
-//! it unchanged. It is asked by HTTP ([`http`]) or by SOCKS 5 ([`socks`]). [`environment`] has the
+//! The proxy connects to the server and passes bytes on from then on, so TLS and both transports go through
+//! it unchanged. It is asked with HTTP ([`http`]) or SOCKS 5 ([`socks`]). [`environment`] has the
 //! rules for the variables that name proxies.
 
 mod environment;
@@ -44,8 +44,8 @@ use crate::{
 /// authentication, such as NTLM and Kerberos, and SOCKS 4 are not supported.
 ///
 /// The connection to an `https` server has TLS from end to end, with any proxy. An `https` proxy has a TLS
-/// session of its own around that, which hides from others on the way the name of the server, and the user
-/// and the password of the proxy. The options of `ClientBuilder::tls` are used for both, except the name of
+/// session of its own around that. It hides the name of the server, and the user
+/// and the password for the proxy, from others on the way. The options of `ClientBuilder::tls` are used for both, except the name of
 /// the server: the certificate of the proxy must be for the host of its URL.
 ///
 /// The URL is checked when the client [starts](crate::ClientBuilder::start); what is wrong is a
@@ -94,8 +94,8 @@ impl Proxy {
         Self(Source::Environment(Environment::read(read)))
     }
 
-    /// The proxy for this server, if there is one, or what is wrong with it. It may take this long. `tls`
-    /// begins TLS with a proxy at this host.
+    /// The proxy for this server, if there is one, or what is wrong with it. `patience`: how long it may take. `tls`
+    /// makes the TLS session with a proxy at this host.
     pub(super) fn of<E: From<ProxyError>>(
         &self,
         endpoint: &Endpoint,
@@ -127,7 +127,7 @@ impl fmt::Debug for Proxy {
             Source::Environment(environment) => return environment.fmt(f),
             Source::Url(url) => Hop::parse(url),
         };
-        // It may have a password at any place.
+        // A URL that cannot be parsed may have a password anywhere.
         let shown = shown.map_or_else(|_| "…".to_owned(), |hop| hop.url());
         f.debug_tuple("Proxy").field(&shown).finish()
     }
@@ -158,7 +158,7 @@ impl fmt::Debug for Login {
     }
 }
 
-/// What the URL of a proxy says.
+/// The parts of the URL of a proxy.
 #[derive(Debug, Clone)]
 struct Hop {
     kind: Kind,
@@ -167,7 +167,7 @@ struct Hop {
     login: Option<Login>,
 }
 
-/// A way through a proxy.
+/// The way through a proxy.
 #[derive(Debug, Clone)]
 pub(crate) struct Tunnel {
     hop: Hop,
@@ -216,7 +216,7 @@ impl Hop {
             None => (None, rest),
             Some((login, authority)) => (Some(Login::parse(login, kind)?), authority),
         };
-        // Only in these schemes, hosts are what they are in the URL of a server.
+        // Only with these schemes, hosts are parsed as in the URL of a server.
         let scheme = if kind == Kind::Https { "https" } else { "http" };
         let url = Url::parse(&format!("{scheme}://{authority}")).ok();
         let url = url.filter(|url| url.port() != Some(0) && !authority.contains('%'));
@@ -325,7 +325,7 @@ impl Login {
     }
 }
 
-/// Reads that many bytes, and no more: those behind them are the server's.
+/// Reads that many bytes, and no more: those after them are the server's.
 async fn read_exact<S: AsyncRead + Unpin>(
     stream: &mut S,
     buffer: &mut [u8],
@@ -365,7 +365,7 @@ async fn write_all<S: AsyncWrite + Unpin>(
 }
 
 fn failed(error: &io::Error) -> ProxyFailure {
-    // A proxy that misses the client's certificate may say so only now.
+    // A proxy that wants a client certificate may say so only now.
     if let Some(failure) = tls::alert(error) {
         return ProxyFailure::Tls(failure);
     }

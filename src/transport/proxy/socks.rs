@@ -6,8 +6,8 @@
 //! 05 01 00 kind address port              05 code 00 kind address port     code 00 is good
 //! ```
 //!
-//! An address has a kind: 01 for the 4 bytes of IPv4, 04 for the 16 of IPv6, and 03 for a name, behind
-//! its length in a byte. A port has two bytes.
+//! An address has a kind: 01 for the 4 bytes of IPv4, 04 for the 16 of IPv6, and 03 for a name, after
+//! its length in one byte. A port has two bytes.
 
 use actix_codec::{AsyncRead, AsyncWrite};
 use url::Host;
@@ -16,7 +16,7 @@ use super::{Login, read_exact, write_all};
 use crate::proto::proxy_failure::ProxyFailure;
 
 const VERSION: u8 = 5;
-/// The version of the part with user and password.
+/// The version of the subnegotiation with user and password.
 const LOGIN_VERSION: u8 = 1;
 const NOTHING: u8 = 0;
 const LOGIN: u8 = 2;
@@ -26,7 +26,7 @@ const IPV4: u8 = 1;
 const NAME: u8 = 3;
 const IPV6: u8 = 4;
 
-/// The kind of authentication that a proxy wants which does not take what it was offered.
+/// The kind of authentication of a proxy that accepts none of those that were offered.
 const UNNAMED: &str = "of a kind that it does not name";
 
 /// Asks for a connection to the server.
@@ -54,7 +54,7 @@ pub(super) async fn connect<S: AsyncRead + AsyncWrite + Unpin>(
     write_all(stream, &request).await?;
     let mut answer = [0; 4];
     read_exact(stream, &mut answer).await?;
-    // The rest is the address that the proxy connects from, which nobody needs.
+    // The rest is the address from which the proxy connects, which is not needed.
     let rest = if let Some(length) = reply(answer)? {
         length
     } else {
@@ -79,7 +79,7 @@ fn request(host: &Host, port: u16) -> Result<Vec<u8>, ProxyFailure> {
             request.extend(address.octets());
         }
         Host::Domain(name) => {
-            // That it is not longer was checked at the start.
+            // The length was checked at the start.
             let too_long = |_| ProxyFailure::Socks(8);
             request.extend([NAME, u8::try_from(name.len()).map_err(too_long)?]);
             request.extend(name.as_bytes());
@@ -89,7 +89,7 @@ fn request(host: &Host, port: u16) -> Result<Vec<u8>, ProxyFailure> {
     Ok(request)
 }
 
-/// The login, if it has to be sent.
+/// The login, if it must be sent.
 fn method(
     [version, chosen]: [u8; 2],
     login: Option<&Login>,
@@ -118,7 +118,7 @@ impl Login {
     fn message(&self) -> Vec<u8> {
         let mut message = vec![LOGIN_VERSION];
         for part in [&self.user, &self.password] {
-            // That there are not more was checked at the start.
+            // The length was checked at the start.
             let length = u8::try_from(part.len()).unwrap_or(u8::MAX);
             message.push(length);
             message.extend(part.iter().take(length.into()));
@@ -127,7 +127,7 @@ impl Login {
     }
 }
 
-/// The length of the address that follows, unless it is in the next byte.
+/// The length of the address that follows; `None` if it is in the next byte.
 fn reply([version, code, _, kind]: [u8; 4]) -> Result<Option<usize>, ProxyFailure> {
     check_version(version)?;
     match (code, kind) {
@@ -152,8 +152,8 @@ mod tests {
         Login { user: b"me".to_vec(), password: b"pw".to_vec() }
     }
 
-    /// What becomes of the request if the proxy answers so and closes, what it was asked, and what is
-    /// left behind the answer.
+    /// The outcome of the request if the proxy sends this answer and closes, the request that it got, and the bytes
+    /// after the answer.
     async fn ask(
         host: &str,
         answer: &[u8],

@@ -1,4 +1,4 @@
-//! What an error of rustls means for people.
+//! Turns an error of rustls into one that says what to do.
 
 use std::{
     io,
@@ -26,7 +26,7 @@ pub(super) fn explain(error: &Error, name: &ServerName<'_>) -> TlsFailure {
     }
 }
 
-/// The alert that a peer sends behind its handshake, if that is what the error is about.
+/// The alert that a peer sends after its handshake, if the error is one.
 pub(in crate::transport) fn alert(error: &io::Error) -> Option<TlsFailure> {
     match error.get_ref()?.downcast_ref()? {
         Error::AlertReceived(alert) => Some(of_alert(*alert)),
@@ -68,10 +68,10 @@ fn certificate(error: &CertificateError, name: &ServerName<'_>) -> TlsFailure {
     }
 }
 
-/// The usual home-made certificate is refused, also where it is trusted. The error is one of a crate below rustls.
+/// The usual home-made certificate is refused even if it is trusted. The error comes from a crate below rustls.
 const OF_AUTHORITY: &str = "it is one of an authority (CaUsedAsEndEntity), as `openssl req -x509` makes them: add -addext basicConstraints=critical,CA:FALSE";
 
-/// `DnsName("example.com")` is how rustls shows a name of a certificate.
+/// rustls shows a name of a certificate as `DnsName("example.com")`.
 fn plain(name: &str) -> String {
     let inner = name.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')'));
     brief(&inner.unwrap_or(name).trim_matches('"'))
@@ -83,7 +83,7 @@ fn shown(name: &ServerName<'_>) -> String {
 
 fn date(time: UnixTime) -> Option<String> {
     let time = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(time.as_secs()))?;
-    // HTTP knows four digits of a year, and its formatter no more.
+    // Dates in HTTP have four digits for the year, and so does their formatter.
     let is_near = time < SystemTime::UNIX_EPOCH.checked_add(END_OF_9999)?;
     is_near.then(|| HttpDate::from(time).to_string())
 }

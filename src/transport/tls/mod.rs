@@ -1,6 +1,6 @@
 //! TLS, for URLs with `https` and `wss` (cargo feature `rustls`, on by default).
 //!
-//! Such a URL is all that a server with a public certificate needs. A [`Tls`] says more: which
+//! Such a URL is enough for a server with a public certificate. A [`Tls`] sets more: which
 //! authorities are trusted, which certificate the client has, which name the server has.
 //!
 //! ```no_run
@@ -15,7 +15,7 @@
 //! # }
 //! ```
 //!
-//! TLS 1.2 and 1.3 are spoken, by [rustls] with the cryptography of `ring`. Why there is no TLS session
+//! TLS 1.2 and 1.3 are supported, with [rustls] and the cryptography of `ring`. If there is no TLS session, the reason
 //! is a [`TlsFailure`].
 
 mod failure;
@@ -52,7 +52,7 @@ use crate::{
     proto::tls_failure::{Peer, TlsFailure},
 };
 
-/// What the ALPN extension offers: awc speaks nothing else with a websocket.
+/// The protocol that ALPN offers: with a websocket, awc speaks no other.
 const HTTP: &[u8] = b"http/1.1";
 
 /// An option of [`Tls`] that cannot be used.
@@ -81,11 +81,11 @@ pub struct Tls {
     identity: Option<Identity>,
     accepts_any: bool,
     server_name: Option<String>,
-    /// What the options come to, once it was needed.
+    /// The configuration made from the options, when it was first needed.
     made: Arc<OnceLock<Arc<ClientConfig>>>,
 }
 
-/// Where certificates of authorities come from.
+/// The source of the certificates of authorities.
 #[derive(Debug, Clone)]
 enum Ca {
     Pem(Vec<u8>),
@@ -96,7 +96,7 @@ enum Ca {
 #[derive(Clone)]
 struct Identity {
     chain: Vec<u8>,
-    /// Secret.
+    /// The private key, which is a secret.
     key: Vec<u8>,
 }
 
@@ -123,7 +123,7 @@ impl Default for Tls {
 
 impl Tls {
     /// Trusts the authorities that the system trusts. They are loaded once for the process, when the
-    /// first client starts that needs them; on Linux, the variables `SSL_CERT_FILE` and `SSL_CERT_DIR`
+    /// first client that needs them starts; on Linux, the variables `SSL_CERT_FILE` and `SSL_CERT_DIR`
     /// say where from.
     pub fn new() -> Self {
         Self {
@@ -203,18 +203,18 @@ impl Tls {
         self.changed()
     }
 
-    /// Options have changed: clones that were made before share nothing with this one.
+    /// Called when an option has changed: earlier clones share nothing with this one any more.
     fn changed(mut self) -> Self {
         self.made = Arc::default();
         self
     }
 }
 
-/// What a client without options of TLS has.
+/// The configuration of clients without options of TLS.
 static DEFAULT: LazyLock<Tls> = LazyLock::new(Tls::new);
 
 impl Tls {
-    /// What it takes to talk to this host. `client` is its name in the log.
+    /// The session settings for this host. `client` is the name of the client in the log.
     pub(crate) fn session(
         tls: Option<Self>,
         host: &Host,
@@ -225,7 +225,7 @@ impl Tls {
         tls.begin(name, client, Peer::Server)
     }
 
-    /// What it takes to talk to a proxy at this host.
+    /// The session settings for a proxy at this host.
     pub(crate) fn session_with_proxy(
         tls: Option<Self>,
         host: &Host,
@@ -280,7 +280,7 @@ impl Tls {
         let builder = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(|error| unusable("tls", error))?
-            // So the interface calls all verifiers that are no list of authorities.
+            // The interface calls all verifiers dangerous that are not a list of authorities.
             .dangerous()
             .with_custom_certificate_verifier(verifier);
         let mut config = match identity {
@@ -301,7 +301,7 @@ impl Tls {
     }
 }
 
-/// The name of a server, as the option has it.
+/// The name of a server from the option.
 fn given(name: &str) -> Result<ServerName<'static>, TlsError> {
     let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']'));
     ServerName::try_from(bare.unwrap_or(name).to_owned())
@@ -356,7 +356,7 @@ impl Ca {
     }
 }
 
-/// The certificates in a text in PEM, if they can be those of authorities.
+/// The certificates in a text in PEM, if they can be certificates of authorities.
 fn authorities(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, &'static str> {
     let found = certificates(pem)?;
     let mut store = RootCertStore::empty();
@@ -372,7 +372,7 @@ impl Identity {
         let chain = certificates(chain)
             .map_err(|error| unusable(CLIENT_CERTIFICATE, format_args!("the chain: {error}")))?;
         let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| {
-            // Its text might repeat a part of the key.
+            // The text of this error might repeat a part of the key.
             let error = match error {
                 pem::Error::NoItemsFound => {
                     "the key: it has no -----BEGIN PRIVATE KEY----- (nor RSA, nor EC); encrypted \
@@ -413,14 +413,14 @@ impl fmt::Debug for Session {
 impl Session {
     pub(super) async fn begin(self, wire: Wire) -> io::Result<Box<TlsStream<Wire>>> {
         let Self { connector, name } = self;
-        // A server that closes without an answer is the same to people as one that resets.
+        // To people, a server that closes without an answer is the same as one that resets the connection.
         let ended = |error: io::Error| {
             if is_end(&error) { io::ErrorKind::UnexpectedEof.into() } else { error }
         };
         connector.connect(name, wire).await.map(Box::new).map_err(ended)
     }
 
-    /// What is wrong with TLS, if that is what the error is about.
+    /// What is wrong with TLS, if the error is about TLS.
     pub(super) fn explain(&self, error: &io::Error) -> Option<TlsFailure> {
         Some(failure::explain(error.get_ref()?.downcast_ref()?, &self.name))
     }
@@ -428,8 +428,8 @@ impl Session {
 
 /// Reads from a TLS session.
 ///
-/// Peers often close the connection below TLS only. Whether a message was cut off can be told from its
-/// length, as it can without TLS.
+/// Peers often close the connection without closing TLS. Whether a message was cut can be seen by its
+/// length, as without TLS.
 pub(super) fn poll_read(
     tls: &mut TlsStream<Wire>,
     cx: &mut Context<'_>,

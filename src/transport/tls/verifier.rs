@@ -19,11 +19,11 @@ use crate::logs::say;
 /// Which authorities are trusted.
 #[derive(Debug)]
 pub(super) enum Trust {
-    /// These.
+    /// Only these.
     Added(Vec<CertificateDer<'static>>),
     /// These, and those of the system.
     AddedAndSystem(Vec<CertificateDer<'static>>),
-    /// The certificate is not looked at.
+    /// Any certificate is accepted.
     Anything,
 }
 
@@ -70,20 +70,20 @@ impl Trust {
     }
 }
 
-/// Trusts these.
+/// A verifier that trusts these authorities.
 fn added(
     cas: Vec<CertificateDer<'static>>,
     provider: &Arc<CryptoProvider>,
 ) -> Result<Arc<WebPkiServerVerifier>, TlsError> {
     let mut roots = RootCertStore::empty();
-    // They were checked one by one, where they come from.
+    // They were checked one by one when they were read.
     roots.add_parsable_certificates(cas);
     WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
         .build()
         .map_err(|error| unusable("add_ca_pem", error))
 }
 
-/// Trusts what the system trusts. Loading that takes a while, so it is loaded once.
+/// A verifier that trusts what the system trusts. Loading takes a while, so it is done once.
 fn system(provider: &Arc<CryptoProvider>) -> Result<Arc<System>, Error> {
     static LOADED: OnceLock<Arc<System>> = OnceLock::new();
     if let Some(loaded) = LOADED.get() {
@@ -94,7 +94,7 @@ fn system(provider: &Arc<CryptoProvider>) -> Result<Arc<System>, Error> {
     Ok(Arc::clone(LOADED.get_or_init(|| system)))
 }
 
-/// Accepts what one of the two accepts. (The system's verifier takes additions, but not on each system,
+/// Accepts what either of the two accepts. (The system's verifier takes additions, but not on every system,
 /// and would load its authorities again.)
 #[derive(Debug)]
 struct AddedAndSystem {
@@ -116,7 +116,7 @@ impl ServerCertVerifier for AddedAndSystem {
         };
         verify(&*self.added).or_else(|first| {
             verify(&*self.system).map_err(|second| match first {
-                // It is none of the added ones that has signed it.
+                // None of the added authorities has signed it.
                 Error::InvalidCertificate(CertificateError::UnknownIssuer) => second,
                 first => first,
             })
@@ -146,7 +146,7 @@ impl ServerCertVerifier for AddedAndSystem {
     }
 }
 
-/// Accepts any certificate. The server must still have the key to the one that it shows.
+/// Accepts any certificate. The server must still have the key to its certificate.
 #[derive(Debug)]
 struct Anything {
     provider: Arc<CryptoProvider>,
