@@ -499,7 +499,7 @@ async fn what_has_another_shape_is_told_to_all_who_want_to_know(server: &Target)
     shop.say("price", 1);
     while shop.recorder.next_of_any_name().await.name() != "price" {}
     // What was wanted, where, and what serde said.
-    let warning = "/: the event \"price\" is no contracts::Price: invalid type: integer";
+    let warning = "/: the event \"price\" does not fit contracts::Price: invalid type: integer";
     let warnings = || logged::lines().iter().filter(|line| line.contains(warning)).count();
     assert_eq!(warnings(), 1);
     assert_eq!(shop.client.stats().undecodable, 1);

@@ -877,7 +877,7 @@ async fn ten_thousand_wrong_events_are_a_handful_of_lines() {
     peer.send_text("41").await;
     watch.disconnected().await;
 
-    for part in ["is no hostile::Price", "a broken event", "the server reports an error"] {
+    for part in ["does not fit hostile::Price", "a broken event", "the server reports an error"] {
         let count = logged(part);
         assert!((1..=12).contains(&count), "{count} lines with {part:?}");
     }

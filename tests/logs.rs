@@ -148,7 +148,7 @@ async fn each_line_begins_with_the_name_of_its_client_and_namespace() {
             "/foo: the event \"dropped\" is not emitted: for the test",
             "/foo: the middleware ",
             "/foo: the function for ",
-            "/foo: the event \"wrong\" is no logs::Wrong",
+            "/foo: the event \"wrong\" does not fit logs::Wrong",
             "/foo: the filter of a bridge panicked",
             "/unknown: not joined: the server refused: \"Invalid namespace\"; no further attempt",
             ": connection ended: ",

@@ -216,7 +216,7 @@ async fn what_panics_when_it_is_read_is_undecodable(server: &Target) {
     bench.holds().await;
     eventually("it hears what it can read", || heard.load(Ordering::SeqCst) == 2).await;
     assert_eq!(bench.client.stats().undecodable, 4);
-    let wanted = r#"/foo: the event "hostile" is no panics::Hostile: reading it panicked"#;
+    let wanted = r#"/foo: the event "hostile" does not fit panics::Hostile: reading it panicked"#;
     for said in ["panicked: do not\\nread me", "panicked: no words\\nfor it", "panicked"] {
         assert!(has_logged(&[wanted, said]), "{said}");
     }
@@ -594,7 +594,7 @@ async fn what_is_for_a_dead_namespace_is_let_go() {
     recorder.next_ready().await;
     foo.on::<Hostile>(Desk::default().start());
     within(foo.ready()).await.unwrap();
-    logged::panic_at("is no panics::Hostile");
+    logged::panic_at("does not fit panics::Hostile");
     // There is more behind it than the window takes.
     let many = |range: std::ops::Range<u32>| {
         range.map(|number| frame(&format!(r#"42/foo,["hostile",{number}]"#))).collect::<Vec<_>>()

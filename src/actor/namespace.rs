@@ -228,7 +228,7 @@ impl Namespace {
                     repeated!(
                         log::Level::Warn,
                         name,
-                        "lost right behind the event {event}, which is large: the server may not take that much (maxHttpBufferSize)"
+                        "lost right after the event {event}, which is large: the server may not take that much (maxHttpBufferSize)"
                     );
                 }
                 namespace::Event::Unsendable(event) => {
@@ -324,7 +324,7 @@ impl Namespace {
     /// not left.
     fn let_go(&mut self) {
         let Some(epoch) = self.core.let_go() else { return };
-        repeated!(log::Level::Warn, self.label(), "let go of, since a subscriber is too slow");
+        repeated!(log::Level::Warn, self.label(), "session let go, since a subscriber is too slow");
         self.publish();
         // In this order, so that nobody connects again for this one.
         self.connection.do_send(FromNamespace::Replace { epoch });

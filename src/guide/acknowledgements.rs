@@ -2,6 +2,16 @@
 //!
 //! (This module is a page to read; it has no items.)
 //!
+//! # Words
+//!
+//! | word | meaning |
+//! |---|---|
+//! | acknowledgement, ack, answer | the same thing: the arguments with which the receiver of an event calls the callback that came with it. Names that socket.io-client has as well say `ack`: [`emit_with_ack`](crate::Socket::emit_with_ack), [`Event::ack`](crate::Event::ack), [`AckError`](crate::AckError) |
+//! | question | an event that asks for an answer |
+//! | reply | the Rust type of an answer: [`Reply`](crate::Reply), [`Call::Reply`](crate::Call::Reply) |
+//!
+//! [`AckError`](crate::AckError) is about answers of the server, [`AnswerError`](crate::AnswerError) about answers to it.
+//!
 //! # Asking the server
 //!
 //! `server()` starts a server in the process, as on the page about [testing](crate::guide::testing).
@@ -42,7 +52,7 @@
 //!     // It is sent now, and awaited later.
 //!     let later = socket.emit_with_ack::<i64>("add", (1, 1)).send();
 //!     assert_eq!(later.await?, 2);
-//!     // Each question has an end.
+//!     // Each question has a time limit.
 //!     let silent = socket.emit_with_ack::<()>("silent", ()).timeout(Duration::from_millis(20));
 //!     assert_eq!(silent.await, Err(AckError::TimedOut));
 //!     Ok(())

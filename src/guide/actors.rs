@@ -46,8 +46,8 @@
 //! | [`Overflow`](crate::Overflow) | what happens | for |
 //! |---|---|---|
 //! | `Pause`, the default | the connection stops reading, and TCP holds the server back. Pings are answered nevertheless: before the heartbeat is in danger, the slow subscriber misses new events, and [`Lagged`](crate::Lagged) counts them | most |
-//! | `DropNewest { waiting }` | it misses new events while `waiting` events wait; others are not held up | values that the next one replaces, browsers |
-//! | `Disconnect { waiting }` | the namespace is left | an actor that must not miss one |
+//! | `DropNewest { waiting }` | the actor misses new events while `waiting` events wait; other subscribers are not held up | values that the next one replaces, browsers |
+//! | `Disconnect { waiting }` | the namespace is left | an actor that must not miss an event |
 //! | `LetGo { waiting }` | the connection is closed, and the namespace joined again when the actor has caught up | the same, if the server [recovers](crate::Ready::recovered) sessions |
 //!
 //! A burst that fits into the [`receive_window`](crate::ClientBuilder::receive_window) (4096 packets, 4 MiB) is never missed.
@@ -58,7 +58,7 @@
 //!   done, and holds further messages back; a spawned one does not.
 //! * **Something that blocks** (files, a database without async, seconds of CPU): `actix_rt::task::spawn_blocking`, a
 //!   [`SyncArbiter`](actix::SyncArbiter), or an arbiter of its own.
-//! * **An answer of the server**: spawn it, or a pause of the connection holds the answer back, too.
+//! * **Waiting for an answer of the server**: spawn it, or a pause of the connection holds the answer back, too.
 //!
 //! # Arbiters
 //!

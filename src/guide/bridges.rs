@@ -23,18 +23,18 @@
 //! # }
 //! ```
 //!
-//! | I want | use |
+//! | for | use |
 //! |---|---|
 //! | one direction | `.back(Route::none())` |
 //! | some events | [`Route::names`](crate::Route::names), [`prefix`](crate::Route::prefix), [`except`](crate::Route::except), [`filter`](crate::Route::filter) |
 //! | other names on the other side | [`Route::rename`](crate::Route::rename) |
-//! | to change arguments | a [middleware](crate::middleware) on the client that they go to |
+//! | other arguments on the other side | a [middleware](crate::middleware) on the client that they go to |
 //! | several namespaces | a bridge for each |
-//! | to pass on single events by hand | [`Event::to_emit`](crate::Event::to_emit), [`Event::ack_with`](crate::Event::ack_with) |
-//! | events not to wait while the other side is away | `socket.`[`with_offline`](crate::Socket::with_offline)`(Offline::Fail)` |
+//! | single events, forwarded by hand | [`Event::to_emit`](crate::Event::to_emit), [`Event::ack_with`](crate::Event::ack_with) |
+//! | no waiting while the other side is away | `socket.`[`with_offline`](crate::Socket::with_offline)`(Offline::Fail)` |
 //! | a browser at the other side | an actor for each websocket (actix-web-actors) that subscribes: the example `bridge` |
 //!
-//! * **Both ways, without loops.** Each side remembers what it was sent, and does not take it back within ten seconds
+//! * **Both ways, without loops.** Each side remembers what was sent to it, and does not pass it back within ten seconds
 //!   ([`echo_memory`](crate::BridgeBuilder::echo_memory)). A ring of three bridges is not recognised: break it with routes.
 //! * **A slow side holds the fast one back.** When that would cost the heartbeat, the newest events are missed, and counted.
 //! * **A side that is away** is tried again by its own policy; its events wait in its [buffer](crate::ClientBuilder::send_buffer) and are sent when it is back.
@@ -49,8 +49,8 @@
 //! |---|---|
 //! | [`heard`](crate::BridgeCounts::heard), [`passed`](crate::BridgeCounts::passed), [`written`](crate::BridgeCounts::written) | all is well |
 //! | [`filtered`](crate::BridgeCounts::filtered), [`echoes`](crate::BridgeCounts::echoes) | the route, or the memory for echoes, held events back |
-//! | [`refused`](crate::BridgeCounts::refused) | the other side did not take them: it has ended, or they are too large for it |
-//! | [`discarded`](crate::BridgeCounts::discarded) | taken, and never sent, for instance since that client was shut down |
+//! | [`refused`](crate::BridgeCounts::refused) | the other side did not accept them: it has ended, or they are too large for it |
+//! | [`discarded`](crate::BridgeCounts::discarded) | they were accepted and never sent, for instance because that client was shut down |
 //! | [`missed`](crate::BridgeCounts::missed) | the other side was too slow for too long |
 //! | [`unanswered`](crate::BridgeCounts::unanswered) | no answer came in time |
 //!

@@ -50,7 +50,7 @@
 //! # }
 //! ```
 //!
-//! * **The fast path.** Most connections end for other reasons, and then [`JoinContext::reason`](crate::JoinContext::reason) is another one: the kept token
+//! * **The fast path.** Most connections end for other reasons, which [`JoinContext::reason`](crate::JoinContext::reason) shows: then the kept token
 //!   is used, and none is fetched.
 //! * **After a refusal**, the first attempt with a new token is made at once, those after it with the delays of the policy. So
 //!   a server that refuses every token is not asked in a loop.
@@ -60,7 +60,7 @@
 //!   [`connect_timeout`](crate::ClientBuilder::connect_timeout)). It runs on the arbiter of the client, and must not block it.
 //! * **Many namespaces** are joined at the same time, so a provider is called several times at once. If each call would
 //!   fetch a token, share the request: keep a [`Shared`](futures::future::Shared) future of it.
-//! * **A refusal that no token mends**, such as an account that is closed: the data of the [refusal](crate::Refusal) tells.
+//! * **A refusal that no token can fix**, such as a closed account: the data of the [refusal](crate::Refusal) shows it.
 //!   The policy sees it and can return [`Retry::Stop`](crate::Retry::Stop).
 //! * **Before it expires.** An application that knows the time can call [`disconnect`](crate::Socket::disconnect) and
 //!   [`connect`](crate::Socket::connect) at a quiet moment; emitted events wait in the meantime.

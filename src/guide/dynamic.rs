@@ -51,13 +51,13 @@
 //!
 //! # Which type for what
 //!
-//! | I have, or want | type |
+//! | for | use |
 //! |---|---|
 //! | all arguments of an event, however many | `let Args(list): Args = event.args()?` |
 //! | the first argument, whatever it is | `let first: Value = event.args()?` |
 //! | two known ones, and one that may be anything or missing | `let (a, b, rest): (u32, String, Option<Value>) = event.args()?` |
 //! | the name and the JSON text, not decoded | [`Event::payload`](crate::Event::payload), [`Payload::to_json`](crate::Payload::to_json), [`attachments`](crate::Payload::attachments) |
-//! | to pass an event on as it is | [`Event::to_emit`](crate::Event::to_emit), [`Event::ack_with`](crate::Event::ack_with): nothing is decoded |
+//! | forwarding an event as it is | [`Event::to_emit`](crate::Event::to_emit), [`Event::ack_with`](crate::Event::ack_with): nothing is decoded |
 //! | `serde_json::Value`, where there are no attachments | works everywhere, too |
 //!
 //! # Bytes
@@ -86,7 +86,7 @@
 //!
 //! # Limits
 //!
-//! * Attachments cannot be read behind `#[serde(flatten)]`, `#[serde(tag = …)]` and `#[serde(untagged)]`: see
+//! * Attachments cannot be read inside `#[serde(flatten)]`, `#[serde(tag = …)]` and `#[serde(untagged)]`: see
 //!   [`payload`](crate::payload).
 //! * With msgpack, an attachment that is kept keeps its whole message in memory: [`Payload::detach`](crate::Payload::detach).
 //! * `emit("x", Value::Null)` has one argument, null. For `serde_json::Value::Null` write `None::<()>`: serde cannot tell it from `()`.

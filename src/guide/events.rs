@@ -2,16 +2,16 @@
 //!
 //! (This module is a page to read; it has no items.)
 //!
-//! | I want | use |
+//! | for | use |
 //! |---|---|
 //! | an actor that gets everything in a namespace | [`Socket::subscribe`](crate::Socket::subscribe): `Handler<Ready>`, `Handler<Event>`, `Handler<Disconnected>` |
 //! | events of one name as a Rust type, in an actor | [`Socket::on`](crate::Socket::on) |
-//! | to answer the server from an actor | [`Socket::answer`](crate::Socket::answer) |
+//! | answers to the server, from an actor | [`Socket::answer`](crate::Socket::answer) |
 //! | a closure | [`listen`](crate::Socket::listen)`("price").call(…)`, or for a type [`listen_to`](crate::Socket::listen_to)`::<Price>().call(…)` |
 //! | a stream | the same with `.stream()` |
-//! | one event, and no more | the same with `.once()` |
+//! | just the next event | the same with `.once()` |
 //! | several names, a prefix, all names | [`Filter`](crate::Filter) |
-//! | to see what this process emits | `subscribe_to::<`[`Emitted`](crate::Emitted)`>` |
+//! | what this process emits | `subscribe_to::<`[`Emitted`](crate::Emitted)`>` |
 //!
 //! # Types
 //!

@@ -16,7 +16,7 @@
 //! ```text
 //! INFO  upstream-7: connected to 10.0.0.7:3000, Engine.IO 4 (servers 3.x and 4.x)
 //! INFO  upstream-7/shop: joined
-//! WARN  upstream-7/shop: the event "price" is no shop::Price: invalid type: string, expected f64
+//! WARN  upstream-7/shop: the event "price" does not fit shop::Price: invalid type: string, expected f64
 //! INFO  upstream-7: connection ended: no heartbeat from the server in time
 //! INFO  upstream-7/shop: disconnected: no heartbeat from the server in time
 //! INFO  upstream-7: retry 1 in 1.204s
@@ -24,7 +24,7 @@
 //! ```
 //!
 //! Each line begins with the [name](crate::ClientBuilder::name) of the client, by default the `host:port` of its URL, and the namespace
-//! if it is about one. Behind the first `: ` is the text. A panic in code that belongs to no single client, such as a
+//! if it is about one. The text follows the first `: `. A panic in code that belongs to no single client, such as a
 //! waker, is logged for `any client`.
 //!
 //! | level | lines |

@@ -6,7 +6,7 @@
 //!
 //! Without a logger, a client that cannot connect says nothing: it waits and tries again. So first of all,
 //! [set up a log](crate::guide::logging), and run the program with `RUST_LOG=actix_socketio=debug`. The first warning
-//! has the reason, what the server said, and the time of the next attempt:
+//! has the reason, the text of the server, and the time of the next attempt:
 //!
 //! ```text
 //! localhost:3000: no connection to http://localhost:3000/socket.io/: the server cannot be reached: localhost:3000: Connection refused (os error 111); retry 1 in 1.2s
@@ -15,8 +15,8 @@
 //! | symptom | look at |
 //! |---|---|
 //! | nothing happens, and there is no error | the log; [`ready`](crate::Socket::ready) or [`connect`](crate::ClientBuilder::connect), which return the reason |
-//! | it connects, but no event comes | the namespace (a path in the URL is one, the [`path`](crate::ClientBuilder::path) of the request is another thing); the log says `no subscriber wants "price"` for names without a listener, and `the event "price" is no Price` for arguments that do not fit |
-//! | the server does not get an event | [`emit_with_ack`](crate::Socket::emit_with_ack), whose error says what became of it; [`Socket::state`](crate::Socket::state) |
+//! | it connects, but no event comes | the namespace (a path in the URL is one; the [`path`](crate::ClientBuilder::path) of the request is something else); the log says `no subscriber wants "price"` for names without a listener, and `the event "price" does not fit Price` for arguments that do not fit |
+//! | the server does not get an event | [`emit_with_ack`](crate::Socket::emit_with_ack), whose error says what happened to it; [`Socket::state`](crate::Socket::state) |
 //! | the program ends at once | `main` must wait for something: [How long it runs](crate#how-long-it-runs) |
 //! | events come late, or in bursts | a handler blocks the arbiter (the log: `was blocked for`), or a subscriber is slow: [`guide::actors`](crate::guide::actors) |
 //! | it reconnects again and again | the reason in the line `connection ended:`, in the table below |
@@ -26,8 +26,8 @@
 //! # Why a session ended: `Reason`
 //!
 //! It comes with [`Disconnected`](crate::Disconnected), [`ConnectError`](crate::ConnectError) and
-//! [`Reconnecting`](crate::Reconnecting), in [`ReadyError`](crate::ReadyError), and in most other errors. Which of them the
-//! client tries again, [`error`](crate::error#reasons) says.
+//! [`Reconnecting`](crate::Reconnecting), in [`ReadyError`](crate::ReadyError), and in most other errors. The table in
+//! [`error`](crate::error#reasons) says after which of them the client tries again.
 //!
 //! | reason | printed | what to do |
 //! |---|---|---|
@@ -37,13 +37,13 @@
 //! | [`Refused`](crate::Reason::Refused) | `the server refused: …` | the text is the server's: `Invalid namespace` is a wrong namespace, others come from its middleware, most often for a missing or stale token ([`auth`](crate::ClientBuilder::auth)). [`Refusal::decode`](crate::Refusal::decode) has its data |
 //! | [`JoinTimeout`](crate::Reason::JoinTimeout) | `the server did not answer the request to join in time: …` | a middleware of the server that never calls `next()`; or the [`parser`](crate::ClientBuilder::parser) is another one; or it is slow: [`join_timeout`](crate::ClientBuilder::join_timeout) |
 //! | [`PingTimeout`](crate::Reason::PingTimeout) | `no heartbeat from the server in time` | the network is gone, the server hangs, or this machine was asleep. Nothing to do if it is rare |
-//! | [`TransportClose`](crate::Reason::TransportClose) | `the connection was closed…` | the server has ended, or a balancer closes idle connections: [`guide::getting_through`](crate::guide::getting_through). Right behind an emit: the event breaks a rule or limit of the server (size, number of attachments) |
+//! | [`TransportClose`](crate::Reason::TransportClose) | `the connection was closed…` | the server has ended, or a balancer closes idle connections: [`guide::getting_through`](crate::guide::getting_through). Right after an emit: the event breaks a rule or limit of the server (size, number of attachments) |
 //! | [`ServerShutdown`](crate::Reason::ServerShutdown) | `the server shuts down or restarts` | nothing |
 //! | [`TransportError`](crate::Reason::TransportError) | `the connection failed: …` | the network; with polling also a status, such as 504 of a balancer whose timeout is shorter than the heartbeat |
 //! | [`SessionUnknown`](crate::Reason::SessionUnknown) | `the server does not know the session: …` | several servers behind one address: sticky sessions at the balancer, or [`transports([Transport::WebSocket])`](crate::ClientBuilder::transports) |
 //! | [`TooLargeForServer`](crate::Reason::TooLargeForServer) | `the server refused a message as too large: …` | a larger `maxHttpBufferSize` at the server, or [pieces](crate::guide::uploads) |
 //! | [`TooLarge`](crate::Reason::TooLarge) | `the server sent a message of more than … bytes (option max_message_size)` | [`max_message_size`](crate::ClientBuilder::max_message_size) |
-//! | [`Protocol`](crate::Reason::Protocol) | `the server broke the protocol: …` | often the other [`parser`](crate::ClientBuilder::parser), or something on the way that is no Socket.IO server. The text is a [`ProtocolError`](#a-broken-protocol-protocolerror) |
+//! | [`Protocol`](crate::Reason::Protocol) | `the server broke the protocol: …` | often the other [`parser`](crate::ClientBuilder::parser), or something on the way that is not a Socket.IO server. The text is a [`ProtocolError`](#a-broken-protocol-protocolerror) |
 //! | [`Connect`](crate::Reason::Connect) | `no connection: …` | see the next table |
 //! | [`Provider`](crate::Reason::Provider) | `a provider of the application failed: …` | the text is that of your own `auth_with`, `headers_with` or `query_with` |
 //! | [`Middleware`](crate::Reason::Middleware) | `a middleware stopped the request to join: …` | the text is that of your own [middleware](crate::middleware) |
@@ -56,14 +56,14 @@
 //! |---|---|---|
 //! | [`Unreachable`](crate::ConnectFailure::Unreachable) | `the server cannot be reached: …` | does it run, on this host and port? In a container, `localhost` is the container. A firewall may refuse, too |
 //! | [`UnknownHost`](crate::ConnectFailure::UnknownHost) | `the host is not known: …` | the name in the URL, or the DNS |
-//! | [`TimedOut`](crate::ConnectFailure::TimedOut) | `the server did not answer in time: …` | another [`path`](crate::ClientBuilder::path) than the server has: one on Node.js may then not answer at all; a firewall that drops packets, a host that is down, or a [proxy](crate::ClientBuilder::proxy) that is needed; [`connect_timeout`](crate::ClientBuilder::connect_timeout) if it is slow |
+//! | [`TimedOut`](crate::ConnectFailure::TimedOut) | `the server did not answer in time: …` | the [`path`](crate::ClientBuilder::path) differs from the server's: a server on Node.js may then not answer at all; a firewall that drops packets, a host that is down, or a [proxy](crate::ClientBuilder::proxy) that is needed; [`connect_timeout`](crate::ClientBuilder::connect_timeout) if it is slow |
 //! | [`NoAnswer`](crate::ConnectFailure::NoAnswer) | `the server closed the connection without an answer: …` | the port belongs to another service, the [`path`](crate::ClientBuilder::path) is wrong, or the URL has `http` where the server speaks TLS |
 //! | [`Tls`](crate::ConnectFailure::Tls) | `…` | see [TLS](#tls) |
 //! | [`Proxy`](crate::ConnectFailure::Proxy) | `the proxy … …` | see [Proxies](#proxies) |
 //! | [`Status`](crate::ConnectFailure::Status) | `the server answered the request to connect with HTTP status …` | see [HTTP](#http) |
 //! | [`Engine`](crate::ConnectFailure::Engine) | `the server refused the request: …` | see [Engine.IO](#engineio) |
 //! | [`NoWebsocket`](crate::ConnectFailure::NoWebsocket) | `this server does not offer websockets (it says …): …` | allow [`Transport::Polling`](crate::Transport::Polling), as the default does |
-//! | [`Handshake`](crate::ConnectFailure::Handshake) | `not a Socket.IO server: …` | the URL, port and [`path`](crate::ClientBuilder::path): something else answers there. A plain websocket server is no Socket.IO server |
+//! | [`Handshake`](crate::ConnectFailure::Handshake) | `not a Socket.IO server: …` | the URL, port and [`path`](crate::ClientBuilder::path): something else answers there. A plain websocket server is not a Socket.IO server |
 //! | [`TooLarge`](crate::ConnectFailure::TooLarge) | `the handshake has more than … bytes: …` | [`max_message_size`](crate::ClientBuilder::max_message_size) |
 //! | [`Parser`](crate::ConnectFailure::Parser) | `the server closes the connection on each request to join: …` | the [`parser`](crate::ClientBuilder::parser) of the server |
 //! | [`Endpoints`](crate::ConnectFailure::Endpoints) | `…: …; …: …` | each server with its own reason: [`fallback`](crate::ClientBuilder::fallback) |
@@ -110,21 +110,21 @@
 //!
 //! ## Proxies
 //!
-//! The text goes on behind the name of the proxy.
+//! The text follows the name of the proxy.
 //!
 //! | failure | printed | what to do |
 //! |---|---|---|
 //! | [`Unreachable`](crate::ProxyFailure::Unreachable) | `cannot be reached: …` | its host and port, or whether it runs |
 //! | [`UnknownHost`](crate::ProxyFailure::UnknownHost) | `has no known address: …` | its name |
 //! | [`Tls`](crate::ProxyFailure::Tls) | `gives no TLS session: …` | the [certificate](crate::TlsFailure) of the proxy itself, for `https://` in its URL |
-//! | [`TimedOut`](crate::ProxyFailure::TimedOut) | `did not connect to the server in time: …` | whether it can reach the server |
+//! | [`TimedOut`](crate::ProxyFailure::TimedOut) | `did not connect to the server in time: …` | check that it can reach the server |
 //! | [`NoAnswer`](crate::ProxyFailure::NoAnswer) | `closed the connection without a whole answer: …` | `http://` or `socks5://` |
 //! | [`CredentialsRequired`](crate::ProxyFailure::CredentialsRequired) | `wants a user and a password: …` | `http://user:password@host:port` |
 //! | [`CredentialsRefused`](crate::ProxyFailure::CredentialsRefused) | `does not accept the user or the password` | percent-encode special characters |
 //! | [`UnsupportedAuth`](crate::ProxyFailure::UnsupportedAuth) | `wants an authentication that is not supported (…): …` | a local proxy that does Kerberos or NTLM for its clients |
 //! | [`Status`](crate::ProxyFailure::Status) | `answered with HTTP status …` | 403: many proxies allow port 443 only; 502 to 504: it cannot reach the server |
 //! | [`Socks`](crate::ProxyFailure::Socks) | `did not connect to the server: … (SOCKS code …)` | as the text says |
-//! | [`Malformed`](crate::ProxyFailure::Malformed) | `does not answer like a proxy of its kind: …` | `http://` or `socks5://`; or the port is that of no proxy |
+//! | [`Malformed`](crate::ProxyFailure::Malformed) | `does not answer like a proxy of its kind: …` | `http://` or `socks5://`; or no proxy listens at that port |
 //!
 //! # Starting
 //!
@@ -133,7 +133,7 @@
 //! | [`Build`](crate::StartError::Build) | `…` | an option cannot be used, see below |
 //! | [`Ready`](crate::StartError::Ready) | `namespace … of …: …` | the client started, and did not join: the [`ReadyError`](crate::ReadyError) below |
 //! | [`TimedOut`](crate::ReadyError::TimedOut) | `the namespace was not ready in time…` | the last failure, if there is one in the text. To wait for a server that comes later: [`Reconnect::patient`](crate::Reconnect::patient) |
-//! | [`Failing`](crate::ReadyError::Failing) | `…` | the reason is one above. The client goes on trying by its policy |
+//! | [`Failing`](crate::ReadyError::Failing) | `…` | the reason is one above. The client keeps trying by its policy |
 //! | [`Ended`](crate::ReadyError::Ended) | `…` | the reason is one above. [`connect`](crate::Socket::connect) tries again |
 //! | [`Busy`](crate::ReadyError::Busy) | `… calls wait for the namespace already` | the arbiter of the client is blocked, or `ready` is called in a loop without awaiting it |
 //! | [`Url`](crate::BuildError::Url) | `unusable URL: …` | such as `http://localhost:3000/shop`; `https` needs the cargo feature `rustls` |
@@ -182,8 +182,8 @@
 //!
 //! # A broken protocol: `ProtocolError`
 //!
-//! A server that does this has a bug, has another [`parser`](crate::ClientBuilder::parser), or is none: report it with what it sends.
-//! Two are limits with an option.
+//! Such a server has a bug, or another [`parser`](crate::ClientBuilder::parser), or is not a Socket.IO server: report it with the messages that it sends.
+//! Two of these are limits with an option.
 //!
 //! | error | printed | what to do |
 //! |---|---|---|
@@ -209,28 +209,28 @@
 //!
 //! # Lines of the log
 //!
-//! Behind the name of the client and the namespace. Where a line has a reason, that is one of those above.
+//! Each text follows the name of the client and the namespace. If a line has a reason, it is one of those above.
 //!
 //! | line | what to do |
 //! |---|---|
-//! | `no subscriber wants … yet; it is kept for one` | nothing, if one subscribes later; else the name of the event, or the namespace |
+//! | `no subscriber wants … yet; it is kept for one` | nothing, if one subscribes later; otherwise check the name of the event, and the namespace |
 //! | `… discarded that no subscriber wanted, the last one is …` | the same |
 //! | `no subscriber wants …; the event is discarded` | the same: there are subscribers, and none for this event |
-//! | `the event … is no …: …` | the type does not fit the arguments: [`Undecodable`](crate::Undecodable) has the event |
+//! | `the event … does not fit …: …` | the type does not fit the arguments: [`Undecodable`](crate::Undecodable) has the event |
 //! | `… is too slow: those that come now are discarded, and … kept for it` | [`guide::actors`](crate::guide::actors) |
 //! | `… was too slow, and missed …` | the same; [`Lagged`](crate::Lagged) tells the subscriber |
 //! | `left, since a subscriber is too slow` | [`Overflow::Disconnect`](crate::Overflow::Disconnect) is set; [`connect`](crate::Socket::connect) joins again |
-//! | `let go of, since a subscriber is too slow` | nothing: [`Overflow::LetGo`](crate::Overflow::LetGo) is set, and the namespace is joined again |
+//! | `session let go, since a subscriber is too slow` | nothing: [`Overflow::LetGo`](crate::Overflow::LetGo) is set, and the namespace is joined again |
 //! | `gave up after … attempts: …` | the reason is one above; [`attempts`](crate::Reconnect::attempts) are used up |
 //! | `the server reports an error: …` | as the text says: [`ServerError`](crate::ServerError) has its data |
-//! | `the middleware …` | one of yours panicked: its event is refused or dropped |
+//! | `the middleware …` | a middleware of yours panicked: its event is refused or dropped |
 //! | `… is gone: it has stopped, or panicked; … for it lost` | the actor: did it panic? |
-//! | `the function for … panicked` | the panic, which is printed above the line. The function is not called again |
+//! | `the function for … panicked` | look at the panic, which is printed above the line. The function is not called again |
 //! | `the arbiter of this client was blocked for … ms or more` | [an arbiter of its own](crate::guide::actors) for what blocks |
 //! | `auth is not sent: servers 1.x and 2.x take none for /` | [`query`](crate::ClientBuilder::query) or [`header`](crate::ClientBuilder::header) |
 //! | `the server has joined it twice` | nothing: the connection is replaced |
-//! | `lost right behind the event …, which is large` | smaller messages, or `maxHttpBufferSize` at the server |
-//! | `… never sent: …` | the namespace ended before. With [`Shutdown`](crate::Reason::Shutdown): [`shutdown`](crate::Client::shutdown) with more time |
+//! | `lost right after the event …, which is large` | smaller messages, or `maxHttpBufferSize` at the server |
+//! | `… never sent: …` | the namespace ended before it was sent. With [`Shutdown`](crate::Reason::Shutdown): [`shutdown`](crate::Client::shutdown) with more time |
 //! | `…; no further attempt (Reconnect::retry decides, …` | the server has ended it, and by default that is for good: the [policy](crate::Reconnect::retry) can say otherwise |
 //! | `…'s certificate is not checked` | remove `danger_accept_any_certificate` |
 //! | `a value of the application … (when it was dropped: …)` | a `Drop` of yours panics |
@@ -243,7 +243,7 @@
 //! | [`ReservedName`](crate::BridgeError::ReservedName) | `… is a reserved event name` | another name in [`rename`](crate::Route::rename) |
 //! | [`Option`](crate::BridgeError::Option) | `option … takes …` | the value |
 //!
-//! A running bridge has no error of its own: [`BridgeStats`](crate::BridgeStats) says what became of each event, and
+//! A running bridge has no error of its own: [`BridgeStats`](crate::BridgeStats) counts the outcomes of events, and
 //! [`guide::bridges`](crate::guide::bridges) what each number means. It ends with one of its clients.
 //!
 //! The errors of a relay are on a page of their own, `guide::relay`, which is there with the feature `relay`.

@@ -18,7 +18,7 @@
 //! /// Pieces under way at once: enough to keep the line busy while answers come back.
 //! const WINDOW: usize = 4;
 //!
-//! /// Sends a file, and tells after each piece how many bytes the server has.
+//! /// Sends a file, and reports after each piece how many bytes the server has.
 //! async fn upload(
 //!     socket: &Socket,
 //!     name: &str,
@@ -47,7 +47,7 @@
 //! # }
 //! ```
 //!
-//! * **Progress** counts what the server has, not what lies in a buffer of the system.
+//! * **Progress** counts what the server has, not what is in a buffer of the system.
 //! * **The window holds a slow line back**: no more than four pieces wait. Other events go between them.
 //! * **If the connection is lost**, the pieces under way fail with
 //!   [`AckError::Disconnected`](crate::AckError::Disconnected), and the application can ask the server where to go on. Or they are sent

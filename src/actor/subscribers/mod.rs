@@ -147,7 +147,7 @@ impl Slots {
             }
             if !told {
                 let (name, error) = (Excerpt(event.name()), error.without_values());
-                repeated!(log::Level::Warn, namespace; wanted, "the event {name} is no {wanted}: {error}");
+                repeated!(log::Level::Warn, namespace; wanted, "the event {name} does not fit {wanted}: {error}");
             }
         }
     }
