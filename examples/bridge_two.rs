@@ -1,12 +1,12 @@
-//! Joins two servers, of whatever versions: what one emits to this client is emitted to the other,
-//! with acknowledgements, and not taken back.
+//! Joins two servers of any versions: the events of one are emitted to the other,
+//! with acknowledgements, and not passed back.
 //!
 //! ```sh
 //! cargo run --example bridge_two                       # with two servers of its own
 //! cargo run --example bridge_two -- http://localhost:3000 http://localhost:4000/shop
 //! ```
 //!
-//! It prints how the two servers are doing, and every ten seconds and at the end what went over. It
+//! It prints the state of both connections, and every ten seconds and at the end what was passed on. It
 //! ends with Ctrl-C.
 
 #![allow(clippy::print_stdout, reason = "an example shows what happens")]
@@ -22,7 +22,7 @@ use socketioxide::{
     extract::{AckSender, Data, SocketRef},
 };
 
-/// Prints what becomes of the connection to one of the servers.
+/// Prints what happens to the connection to one of the servers.
 struct Watch {
     side: &'static str,
 }
@@ -65,7 +65,7 @@ impl Handler<Reconnecting> for Watch {
     }
 }
 
-/// The server does not want us: what was to go there waits until somebody ends the program.
+/// The server refuses this client: events for it wait until the program ends.
 impl Handler<ConnectError> for Watch {
     type Result = ();
 
@@ -94,7 +94,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
         }
         (Some(_), None) => return Err("the URL of the second server is missing".into()),
     };
-    // Neither has to be there yet: each is tried again until it is.
+    // Neither server has to run yet: the clients try again until it does.
     let (first, second) = (Client::builder(first).start()?, Client::builder(second).start()?);
     Watch::start("first", &first);
     Watch::start("second", &second);
@@ -121,7 +121,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Returns at Ctrl-C, or when the process is to terminate.
+/// Returns at Ctrl-C or SIGTERM.
 async fn told_to_end() -> std::io::Result<()> {
     #[cfg(unix)]
     {
@@ -161,7 +161,7 @@ async fn market(socket: SocketRef) {
     }
 }
 
-/// A server that knows the market only by the bridge: it hears prices, and orders.
+/// A server that knows the market only through the bridge: it gets prices, and orders.
 async fn kitchen(socket: SocketRef) {
     socket.on("price", async |Data::<(String, f64)>((what, price))| {
         println!("kitchen: {what} costs {price:.2}");
@@ -174,7 +174,7 @@ async fn kitchen(socket: SocketRef) {
     }
 }
 
-/// A server that does this for its client.
+/// A server that runs `serve` for its client.
 fn start_server<F, S>(serve: F) -> Result<SocketAddr, Box<dyn Error>>
 where
     F: Fn(SocketRef) -> S + Clone + Send + Sync + 'static,

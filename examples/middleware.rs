@@ -6,7 +6,7 @@
 //! TOKEN=sesame cargo run --example middleware -- http://localhost:3000    # with yours
 //! ```
 //!
-//! The server is one that has something to say, and an echo. This is the same on Node.js:
+//! The server emits a few events, and echoes others. This is the same on Node.js:
 //!
 //! ```js
 //! const io = new (require("socket.io").Server)(3000);
@@ -45,10 +45,10 @@ use socketioxide::{
     handler::ConnectHandler as _,
 };
 
-/// What a euro is worth.
+/// How many dollars a euro is worth.
 const DOLLARS: f64 = 1.25;
 
-/// Shows what passes, and changes nothing.
+/// Prints what passes, and changes nothing.
 struct Wire;
 
 impl Middleware for Wire {
@@ -63,7 +63,7 @@ impl Middleware for Wire {
     }
 
     fn join(&self, join: &JoinContext, auth: &mut Auth) -> Result<(), String> {
-        // Not what is in the fields: it is secret.
+        // Only the names: the values are secret.
         let fields: Vec<_> = auth.keys().map(String::as_str).collect();
         println!("> CONNECT {} with {}", join.namespace(), fields.join(", "));
         Ok(())
@@ -73,14 +73,14 @@ impl Middleware for Wire {
 /// Gives the token to the server, answers what it can, and numbers what goes to the echo.
 struct Desk {
     token: Option<String>,
-    /// It is asked on many threads, and `&self` is all that it gets.
+    /// A middleware is called on many threads, with `&self`.
     numbers: AtomicU64,
 }
 
 impl Middleware for Desk {
-    /// Before each request to join, also when the connection was lost.
+    /// Before each request to join, including those after a lost connection.
     fn join(&self, _join: &JoinContext, auth: &mut Auth) -> Result<(), String> {
-        // Without one, the server need not be asked.
+        // Without a token, there is no need to ask the server.
         let Some(token) = &self.token else { return Err("there is no TOKEN".to_owned()) };
         // The server has it as `socket.handshake.auth.token`.
         auth.insert("token".to_owned(), token.as_str().into());
@@ -89,11 +89,11 @@ impl Middleware for Desk {
 
     fn incoming(&self, event: Event) -> Flow<Event> {
         match event.name() {
-            // The server gets this, and no subscriber hears that it asked.
+            // The server gets this answer, and no subscriber gets the event.
             "are_you_there" => Flow::answer("yes"),
             "price" => match event.args::<(String, f64)>() {
                 Ok((_, price)) if price < 0.0 => Flow::dropped("a price below zero"),
-                // `in_dollars` drops what is no price.
+                // `in_dollars` drops events that are not prices.
                 _ => Flow::Next(event),
             },
             _ => Flow::Next(event),
@@ -102,9 +102,9 @@ impl Middleware for Desk {
 
     fn outgoing(&self, _namespace: &str, emit: Emit) -> Flow<Emit> {
         match emit.name() {
-            // Whoever emitted it gets this, and the server does not hear of it.
+            // The caller gets this answer, and the server does not get the event.
             "dollars" => Flow::answer(DOLLARS),
-            // Whoever emitted it gets the reason.
+            // The caller gets this reason.
             "debug" => Flow::dropped("it is for nobody else"),
             "echo" => match emit.payload().decode::<(String,)>() {
                 Ok((text,)) => {
@@ -118,7 +118,7 @@ impl Middleware for Desk {
     }
 }
 
-/// A function can be one too.
+/// A function can be a middleware, too.
 fn in_dollars(event: Event) -> Flow<Event> {
     if event.name() != "price" {
         return Flow::Next(event);
@@ -151,13 +151,13 @@ async fn run() -> Result<(), Box<dyn Error>> {
     };
     let desk = Desk { token, numbers: AtomicU64::new(1) };
 
-    // The first one is next to the server. What comes passes them from here on down, what goes, and
-    // requests to join, from the last one up.
+    // The first one is next to the server. Incoming events pass them from top to bottom; outgoing events, and
+    // requests to join, from bottom to top.
     let client = Client::builder(url)
         .middleware(Wire)
         .middleware(NameList::incoming(["price", "notice", "are_you_there"]))
         .middleware(RateLimit::outgoing(3, Duration::from_secs(60)))
-        // What it answers or drops counts for no rate: it is asked before.
+        // This one comes before the rate limit, so events that it answers or drops do not count.
         .middleware(desk)
         .middleware(middleware::incoming(in_dollars))
         .start()?;
@@ -201,7 +201,7 @@ async fn told_to_end() -> std::io::Result<()> {
     actix_rt::signal::ctrl_c().await
 }
 
-/// Asks the server, and whoever answers in its place.
+/// Asks the server, or the middleware that answers in its place.
 async fn talk(socket: &Socket) -> Result<(), Box<dyn Error>> {
     socket.ready().await?;
 
@@ -210,7 +210,7 @@ async fn talk(socket: &Socket) -> Result<(), Box<dyn Error>> {
     if let Err(error) = socket.emit("debug", "nothing to see") {
         println!("debug: {error}");
     }
-    // That is one too many.
+    // The fourth is one too many.
     for text in ["one", "two", "three", "four"] {
         match socket.emit_with_ack::<(String, u64)>("echo", text).await {
             Ok((text, number)) => println!("the server has got {text:?}, with the number {number}"),
@@ -220,13 +220,13 @@ async fn talk(socket: &Socket) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// What the server wants to see.
+/// The credentials that the server wants.
 #[derive(Deserialize)]
 struct Shown {
     token: String,
 }
 
-/// A server with something to say, and an echo.
+/// A server that emits a few events, and echoes others.
 fn start_server() -> Result<SocketAddr, Box<dyn Error>> {
     async fn check(TryData(shown): TryData<Shown>) -> Result<(), &'static str> {
         match shown {

@@ -1,4 +1,4 @@
-//! Connects through a proxy, and says why where it cannot.
+//! Connects through a proxy; if that fails, says why.
 //!
 //! ```sh
 //! cargo run --example proxy                     # with a server and a proxy of its own
@@ -56,7 +56,7 @@ async fn main() -> ExitCode {
     }
 }
 
-/// A server, and a proxy, which are where this says.
+/// Starts a server and a proxy, and returns their addresses.
 fn start() -> Result<(SocketAddr, SocketAddr), Box<dyn Error>> {
     let (layer, io) = SocketIo::new_layer();
     io.ns("/", async |_: SocketRef| println!("server: somebody has joined"));
@@ -72,7 +72,7 @@ fn start() -> Result<(SocketAddr, SocketAddr), Box<dyn Error>> {
         runtime.block_on(async {
             let (server, proxy) = (TcpListener::from_std(server)?, TcpListener::from_std(proxy)?);
             let tunnels = async {
-                // This proxy serves one client after the other.
+                // This proxy serves one client at a time.
                 while let Ok((client, _)) = proxy.accept().await {
                     if let Err(error) = tunnel(client).await {
                         println!("proxy: {error}");

@@ -1,5 +1,5 @@
 //! The whole tour in one process: a real Socket.IO server (socketioxide), and a client whose actor
-//! lives from its events.
+//! acts on its events.
 //!
 //! ```sh
 //! cargo run --example quickstart
@@ -28,7 +28,7 @@ struct Flight {
     to: String,
 }
 
-/// The actor: a departures board that hears of every flight.
+/// The actor: a departures board that gets every flight.
 struct Board {
     flights: usize,
     full: Option<futures::channel::oneshot::Sender<()>>,
@@ -130,7 +130,7 @@ fn start_server() -> Result<SocketAddr, Box<dyn Error>> {
             }
         });
         socket.on("ask_board", async |socket: SocketRef, ack: AckSender| {
-            // A question to the client, and its answer handed on.
+            // Asks the client, and passes its answer on.
             let told = match socket.emit_with_ack::<_, usize>("how_many", &()) {
                 Ok(answer) => answer.await.unwrap_or(0),
                 Err(_) => 0,
@@ -152,7 +152,7 @@ fn start_server() -> Result<SocketAddr, Box<dyn Error>> {
     listener.set_nonblocking(true)?;
     let address = listener.local_addr()?;
     let app = axum::Router::new().layer(layer);
-    // It has a thread of its own, as it would have a machine of its own.
+    // It has a thread of its own, as a real server would have a machine of its own.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     thread::spawn(move || {
         runtime.block_on(async {

@@ -59,7 +59,7 @@ impl Actor for Billing {
 impl Handler<Ordered> for Billing {
     type Result = ();
 
-    /// When this returns, the event is acknowledged. If the program dies before, it comes again.
+    /// When this returns, the event is acknowledged. If the program dies first, the event comes again.
     fn handle(&mut self, Ordered { what, number }: Ordered, _: &mut Self::Context) {
         println!("billing: order {number} is {what}");
         self.orders = self.orders.saturating_add(1);
@@ -144,7 +144,7 @@ fn start_server() -> Result<SocketAddr, Box<dyn Error>> {
     listener.set_nonblocking(true)?;
     let address = listener.local_addr()?;
     let app = axum::Router::new().layer(layer);
-    // It has a thread of its own, as it would have a machine of its own.
+    // It has a thread of its own, as a real server would have a machine of its own.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     thread::spawn(move || {
         runtime.block_on(async {

@@ -1,4 +1,4 @@
-//! Connects over TLS, and says why where it cannot.
+//! Connects over TLS; if that fails, says why.
 //!
 //! ```sh
 //! cargo run --example tls                                # with a server of its own
@@ -48,7 +48,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
     }
     let (address, certificate) = start_server()?;
     let url = format!("https://{address}");
-    // The system does not know who signed the certificate of this server: it did so itself.
+    // The system does not trust the certificate of this server, which is self-signed.
     if let Err(error) = connect(&url, Tls::new()).await {
         println!("not joined: {error}");
     }
@@ -88,7 +88,7 @@ async fn main() -> ExitCode {
     }
 }
 
-/// A server with a certificate of its own, which is given, too, in PEM.
+/// Starts a server with a self-signed certificate, and returns its address and the certificate in PEM.
 fn start_server() -> Result<(SocketAddr, String), Box<dyn Error>> {
     let own = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()])?;
     let certificate = CertificateDer::from(own.cert.der().to_vec());

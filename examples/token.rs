@@ -1,11 +1,11 @@
-//! A token that expires: it is kept as long as the server takes it, and fetched anew, once, when the server refuses
+//! A token that expires: it is kept as long as the server accepts it, and fetched anew, once, when the server refuses
 //! it or ends the session.
 //!
 //! ```sh
 //! cargo run --example token
 //! ```
 //!
-//! The server runs in the same process, and so does who issues tokens. It ends by itself.
+//! The server and the issuer of tokens run in the same process. It ends by itself.
 
 #![allow(
     clippy::arithmetic_side_effects,
@@ -44,7 +44,7 @@ struct Auth {
 struct Tokens(Mutex<Option<Auth>>);
 
 impl Tokens {
-    /// What to show the server now.
+    /// The credentials for the server now.
     async fn get(&self, join: &JoinContext) -> Result<Auth, Infallible> {
         // After any other end, such as a lost connection, the token is still good: no need to ask for one.
         let is_stale = matches!(join.reason(), Some(Reason::Refused(_) | Reason::ServerDisconnect));
@@ -64,7 +64,7 @@ impl Tokens {
     }
 }
 
-/// Asks who issues tokens. That would be an HTTP request, which has a time limit of its own.
+/// Asks the issuer of tokens. In reality that is an HTTP request, with a time limit of its own.
 #[expect(clippy::unused_async, reason = "it would wait")]
 async fn fetch() -> Result<Auth, Infallible> {
     Ok(Auth { token: VALID.load(Ordering::SeqCst) })
@@ -79,7 +79,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
             let tokens = Arc::clone(&tokens);
             async move { tokens.get(&join).await }
         })
-        // Otherwise a refusal would be the end: the client does not know that the next token is another one.
+        // Without this, a refusal would be the end: the client does not know that the next token differs.
         .reconnect(Reconnect::default().retry(|reason| match reason {
             Reason::Refused(_) | Reason::ServerDisconnect => Retry::WithNewAuth,
             other => Retry::default_for(other),
@@ -107,10 +107,10 @@ async fn main() -> ExitCode {
     }
 }
 
-/// The token that the server takes.
+/// The token that the server accepts.
 static VALID: AtomicU64 = AtomicU64::new(2);
 
-/// A server that refuses whoever has not the valid token, and makes tokens invalid in the middle of the work.
+/// A server that refuses clients without the valid token, and makes tokens invalid in the middle of the work.
 fn start_server() -> Result<SocketAddr, Box<dyn Error>> {
     async fn check(TryData(auth): TryData<Auth>) -> Result<(), &'static str> {
         match auth {

@@ -17,7 +17,7 @@ use socketioxide::{
     extract::{AckSender, Data, SocketRef},
 };
 
-// The contract: in a crate of its own, if the two ends are.
+// The contract, which belongs into a crate of its own if the two ends are separate programs.
 
 /// The server announces a flight: its number, and where it goes.
 #[derive(Debug, Serialize, Deserialize, Message)]
@@ -153,7 +153,7 @@ fn start_server() -> Result<SocketAddr, Box<dyn Error>> {
                 }
             }
             for number in ["LH400", "BA178", "AF23"] {
-                // An answer that is none is the text of an error.
+                // The answer may be an error, `{"error":"…"}`, so it is read as any value.
                 let offer = Offer { number: number.to_owned() };
                 if let Ok(answer) =
                     socket.emit_with_ack::<_, serde_json::Value>(Offer::NAME, &offer)

@@ -1,5 +1,5 @@
-//! A web server that lives from one connection to another server: it serves the last prices, passes orders on,
-//! and tells how the connection fares. All requests share the client.
+//! A web server on top of one connection to another server: it serves the last prices, passes orders on,
+//! and reports the state of the connection. All requests share the client.
 //!
 //! ```sh
 //! cargo run --example web                                # with a server of its own
@@ -43,7 +43,7 @@ impl NamedEvent for Price {
     const NAME: &'static str = "price";
 }
 
-/// The last price of each.
+/// The last price of each thing.
 type Prices = Arc<Mutex<HashMap<String, f64>>>;
 
 async fn price(what: web::Path<String>, prices: web::Data<Prices>) -> impl Responder {
@@ -57,7 +57,7 @@ async fn order(
     upstream: web::Data<Client>,
 ) -> Result<impl Responder, actix_web::Error> {
     let order = upstream.socket().emit_with_ack::<u64>("order", what.as_str());
-    // If the event may have arrived, the error says so.
+    // The error says whether the event may have arrived.
     let number =
         order.timeout(Duration::from_secs(5)).await.map_err(error::ErrorServiceUnavailable)?;
     Ok(web::Json(number))
@@ -85,7 +85,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
         None => format!("http://{}", start_server()?),
     };
 
-    // It need not be there yet: the client tries until it is.
+    // The server need not run yet: the client tries until it does.
     let client = Client::builder(url).name("prices").start()?;
     let prices = Prices::default();
     let known = Arc::clone(&prices);
@@ -110,7 +110,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
     for address in server.addrs() {
         println!("http://{address}");
     }
-    // Until Ctrl-C. No request is open then that still needs the client.
+    // This ends at Ctrl-C, when no open request needs the client any more.
     server.run().await?;
     client.shutdown(Duration::from_secs(5)).await;
     Ok(())

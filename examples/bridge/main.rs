@@ -1,4 +1,4 @@
-//! Shows in browsers what a Socket.IO server and its clients here say to each other: each page has a websocket of its own,
+//! Shows in browsers what a Socket.IO server and its clients send to each other: each page has a websocket of its own,
 //! whose actor subscribes to the events of the server and passes them on. A page can emit events to the server, too.
 //!
 //! ```sh
@@ -34,7 +34,7 @@ use socketioxide::{
 
 const PAGE: &str = include_str!("page.html");
 
-/// Nothing comes from elsewhere.
+/// The page loads nothing from elsewhere.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; \
     img-src data:; connect-src 'self'";
 
@@ -67,7 +67,7 @@ impl Viewer {
         let emitted = serde_json::from_str(wish).map_err(|error| error.to_string()).and_then(
             |Wish { name, args }| {
                 let args = Args(args.into_iter().map(Value::from).collect());
-                // The page is live, and somebody looks at it: the event does not wait.
+                // Somebody is looking at the page now, so the event must not wait.
                 let live = self.upstream.socket().with_offline(Offline::Fail);
                 live.emit(&name, args).map_err(|error| error.to_string())
             },
@@ -186,7 +186,7 @@ async fn view(
     ws::start(viewer, &request, stream)
 }
 
-/// Browsers let any page open a websocket, and say which page it is.
+/// Browsers let any page open a websocket, and send the origin of the page.
 fn is_ours(request: &HttpRequest) -> bool {
     let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
     let Some(origin) = header(ORIGIN) else { return true };
@@ -219,7 +219,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
             .route("/", web::get().to(page))
             .route("/ws", web::get().to(view))
     })
-    // No page leaves by itself.
+    // Pages do not disconnect by themselves.
     .shutdown_timeout(1)
     .bind(("127.0.0.1", port))
     .map_err(|error| format!("it cannot listen on port {port}: {error}; PORT is another one"))?;
@@ -231,7 +231,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// A server that announces flights and prices, and passes on to all clients what one of them says.
+/// A server that announces flights and prices, and passes the events of each client on to all clients.
 fn start_server() -> Result<SocketAddr, Box<dyn Error>> {
     let (layer, io) = SocketIo::new_layer();
     io.ns("/", async |socket: SocketRef| {

@@ -1,4 +1,4 @@
-//! A traveller who lives from an airline's notices, against the official server on Node.js.
+//! A traveller who acts on the notices of an airline, with the official server on Node.js.
 //!
 //! ```sh
 //! (cd examples/flights && npm ci && node server.js) &
@@ -7,7 +7,7 @@
 //!
 //! `FLIGHTS_URL` says where the server is, `http://127.0.0.1:3210` by default. The server says
 //! goodbye after two minutes, or `FLIGHTS_SECONDS`, and the client leaves. `RUST_LOG=debug` shows
-//! what goes on below.
+//! what the library does.
 
 #![allow(clippy::print_stdout, reason = "an example shows what happens")]
 
@@ -55,17 +55,17 @@ struct Booking {
     price: u32,
 }
 
-/// The traveller: hears the notices, and books a room for each flight that goes.
+/// The traveller: gets the notices, and books a room for each flight that departs.
 struct Traveller {
     airline: Socket,
-    /// Told when it is time to go, and why.
+    /// Gets the reason when it is time to leave.
     leave: Option<oneshot::Sender<String>>,
 }
 
 impl Traveller {
     fn leave(&mut self, why: impl Into<String>) {
         if let Some(leave) = self.leave.take() {
-            // If nobody waits, the program is ending already.
+            // If nobody receives it, the program is ending already.
             drop(leave.send(why.into()));
         }
     }
@@ -144,7 +144,7 @@ impl Handler<Disconnected> for Traveller {
 
     fn handle(&mut self, gone: Disconnected, _: &mut Self::Context) {
         println!("disconnected: {}", gone.reason());
-        // The server does not want us any more. From everything else, the connection comes back.
+        // The server has refused this client for good. After everything else, the connection comes back.
         if self.airline.state().reason().is_some() {
             self.leave("nothing to wait for");
         }

@@ -1,4 +1,4 @@
-//! A server with something to see, and a client that asks it things.
+//! A server that emits something to look at, and a client that asks it for sums.
 
 #![allow(clippy::arithmetic_side_effects, reason = "prices and sums are small")]
 
@@ -15,7 +15,7 @@ use tokio::time::sleep;
 
 const WORDS: [&str; 6] = ["tea", "coffee", "cocoa", "maté", "<b>chai</b>", "rooibos"];
 
-/// Starts it, and gives its URL.
+/// Starts the server, and returns its URL.
 pub(crate) fn start() -> Result<String, Box<dyn Error>> {
     let (layer, io) = SocketIo::new_layer();
     io.ns("/", async |socket: SocketRef| {
@@ -29,7 +29,7 @@ pub(crate) fn start() -> Result<String, Box<dyn Error>> {
         });
         socket.on("flood", async |socket: SocketRef, Data::<u32>(count)| {
             for number in 0..count {
-                // One that is full is for the client to empty.
+                // If the queue is full, the client has to catch up first.
                 while socket.emit("drop", &number).is_err() && socket.connected() {
                     sleep(Duration::from_millis(1)).await;
                 }
@@ -51,7 +51,7 @@ pub(crate) fn start() -> Result<String, Box<dyn Error>> {
     Ok(url)
 }
 
-/// Emits this and that.
+/// Emits various events.
 async fn live(io: SocketIo) {
     for (number, word) in (0_u32..).zip(WORDS.iter().cycle()) {
         let price = f64::from(250 + number * 37 % 200) / 100.0;
@@ -73,7 +73,7 @@ async fn live(io: SocketIo) {
     }
 }
 
-/// Asks it for sums, so that there are answers to see.
+/// Asks the server for sums, so that there are answers to look at.
 pub(crate) async fn ask(client: Client) {
     for number in 0_i64.. {
         let numbers = vec![number % 7, number % 11 * 3, number % 5 * 6];

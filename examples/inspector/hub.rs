@@ -1,4 +1,4 @@
-//! The client, and its records until the pages have them.
+//! The client, and its records until the pages get them.
 
 use std::{
     collections::HashSet,
@@ -17,7 +17,7 @@ use actix_socketio::{
 };
 use serde_json::json;
 
-/// The records that are kept for pages, and their bytes; as many of the rare ones, that none of them is missed in a flood.
+/// The most records that are kept for pages, and their bytes. Rare kinds have as many again, so that a flood does not push them out.
 const KEPT: usize = 2_000;
 const KEPT_BYTES: usize = 8 << 20;
 
@@ -34,7 +34,7 @@ pub(crate) struct Hub {
     url: String,
     /// Events and attachments, which may come by the ten thousand,
     many: Recording,
-    /// and all else.
+    /// and everything else.
     few: Recording,
     totals: Arc<Totals>,
     /// The namespaces with a listener: without one, events would wait.
@@ -55,7 +55,7 @@ pub(crate) struct Place {
     /// The next numbers of both recordings.
     many: u64,
     few: u64,
-    /// How many of `many` there were, since the page has asked first.
+    /// How many records there were in `many` since the first request of the page.
     total: Option<u64>,
 }
 

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Then open the address that it prints. The address has a token in it, and works on this machine alone. Requests with a
-//! foreign `Host` or `Origin` are refused, so that no page of somebody else gets in. `PORT` is the port to listen on, 0
+//! foreign `Host` or `Origin` are refused, so that pages of others cannot get in. `PORT` is the port to listen on, 0
 //! any free one. It ends with Ctrl-C.
 
 #![allow(clippy::print_stdout, reason = "it prints where its page is")]
@@ -44,7 +44,7 @@ const SCRIPT: &str = include_str!("page.js");
 /// The longest message of a page, in bytes: the arguments of an event.
 const LARGEST: usize = 16 << 20;
 
-/// Everything comes from here, no script runs but `page.js`, and no other page may hold this one.
+/// Everything comes from this server, no script but `page.js` runs, and no other page may embed this one.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
     base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
@@ -110,7 +110,7 @@ fn token() -> String {
     format!("{:016x}{:016x}", random.hash_one(0), random.hash_one(1))
 }
 
-/// Whether a request comes from a page of the inspector. A foreign host name can be made to lead to this machine.
+/// Whether a request comes from a page of the inspector. A foreign host name can be made to resolve to this machine.
 fn is_ours(context: &GuardContext<'_>, port: u16) -> bool {
     let names = ["127.0.0.1", "localhost"].map(|host| format!("{host}:{port}"));
     let header = |name| context.head().headers().get(name).map(|value| value.to_str());
@@ -174,7 +174,7 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
             .default_service(web::to(refused))
     })
     .workers(1)
-    // No page leaves by itself.
+    // Pages do not disconnect by themselves.
     .shutdown_timeout(1)
     .listen(listener)?;
     println!("http://127.0.0.1:{port}/{token}/");

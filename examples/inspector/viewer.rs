@@ -9,14 +9,14 @@ use serde_json::json;
 
 use crate::hub::{Hub, Place};
 
-/// How often a page hears of something new.
+/// How often a page gets new records.
 const EVERY: Duration = Duration::from_millis(100);
 
 /// A message of a page.
 #[derive(Deserialize)]
 #[serde(tag = "do", rename_all = "snake_case")]
 enum Request {
-    /// The last batch is shown.
+    /// The page has shown the last batch.
     Seen,
     Connect,
     Disconnect,
@@ -32,7 +32,7 @@ enum Request {
 pub(crate) struct Viewer {
     hub: Arc<Hub>,
     place: Place,
-    /// It has not shown the last batch yet, and gets no other before: one that is slow misses more, and
+    /// Whether the page has not shown the last batch yet. Until then it gets no other: a slow page misses more, and
     /// nothing piles up.
     is_busy: bool,
 }

@@ -1,4 +1,4 @@
-//! The near end: the terminal of the user.
+//! The client side: the terminal of the user.
 
 use std::{
     env, fs,
@@ -25,13 +25,13 @@ use crate::{
     wire::{EXIT, Hello, INPUT, OUTPUT, RESIZE},
 };
 
-/// For the last words to the server.
+/// The time to send the last events to the server.
 const FLUSH: Duration = Duration::from_secs(2);
 
-/// For an answer to input. The shell may take its time to read it.
+/// The time for the answer to a piece of input. The shell may take long to read it.
 const HOUR: Duration = Duration::from_secs(60 * 60);
 
-/// How far the session is.
+/// The progress of the session.
 #[derive(Default)]
 struct Progress {
     was_joined: AtomicBool,
@@ -39,7 +39,7 @@ struct Progress {
     next: AtomicU64,
 }
 
-/// Opens a shell there, and gives its exit code when it ends.
+/// Opens a shell on the server, and returns its exit code when it ends.
 pub(crate) async fn run(url: &str, token: String, command: Option<String>) -> Result<u8, Failure> {
     let progress = Arc::new(Progress::default());
     let client = connect(url, token, command, Arc::clone(&progress)).await?;
@@ -78,7 +78,7 @@ async fn connect(
 ) -> Result<Client, Failure> {
     let session = random_name()?;
     let term = env::var("TERM").unwrap_or_else(|_| "dumb".to_owned());
-    // Asked before each request to join, so also when the connection is back.
+    // Called before each request to join, so also after a lost connection.
     let hello = move || Hello {
         token: token.clone(),
         session: session.clone(),
@@ -93,7 +93,7 @@ async fn connect(
             let hello = hello();
             async move { Ok::<_, std::convert::Infallible>(hello) }
         })
-        // Somebody waits in front of the terminal.
+        // A person is waiting at the terminal, so try again quickly.
         .reconnect(Reconnect::default().delay(Duration::from_millis(200), Duration::from_secs(3)))
         .connect()
         .await?;
@@ -105,7 +105,7 @@ async fn attend(socket: &Socket, progress: &Progress) -> Result<u8, Failure> {
     let (typed, escaped) = terminal::input();
     let escaped = async {
         if escaped.await.is_err() {
-            // The input is at its end.
+            // The input has ended.
             futures::future::pending::<()>().await;
         }
     };
@@ -151,14 +151,14 @@ async fn show(socket: &Socket, progress: &Progress) -> Result<u8, Failure> {
     Err("the client has ended".into())
 }
 
-/// Shows the new ones of these bytes, and gives the number of the next byte.
+/// Shows those of these bytes that are new, and returns the number of the next byte.
 async fn show_piece(event: &Event, next: u64, output: &Output) -> Result<u64, Failure> {
     let (from, mut bytes): (u64, Bytes) = event.args()?;
     let end = from.saturating_add(u64::try_from(bytes.len())?);
     if from > next {
         notice(&format_args!("{} bytes of output are missing here", from - next));
     }
-    // The begin may have come before the connection was lost.
+    // The beginning may have come before the connection was lost.
     let seen = usize::try_from(next.saturating_sub(from))?.min(bytes.len());
     let new = bytes.split_off(seen);
     if !new.is_empty() {
@@ -168,7 +168,7 @@ async fn show_piece(event: &Event, next: u64, output: &Output) -> Result<u64, Fa
     Ok(end.max(next))
 }
 
-/// Sends the input, each piece when the shell has taken the one before.
+/// Sends the input, each piece after the shell has read the one before.
 async fn send(socket: &Socket, mut typed: mpsc::Receiver<Bytes>) -> Failure {
     let mut from = 0_u64;
     while let Some(piece) = typed.recv().await {
@@ -184,7 +184,7 @@ async fn send(socket: &Socket, mut typed: mpsc::Receiver<Bytes>) -> Failure {
     futures::future::pending().await
 }
 
-/// Tells the shell when the terminal has another size.
+/// Tells the shell when the size of the terminal changes.
 async fn follow_size(socket: &Socket) -> Failure {
     let mut changes = match signal(SignalKind::window_change()) {
         Ok(changes) => changes,
@@ -200,7 +200,7 @@ async fn follow_size(socket: &Socket) -> Failure {
     futures::future::pending().await
 }
 
-/// Tells how the connection fares, until it is lost for good.
+/// Reports the state of the connection, until it is lost for good.
 async fn follow_connection(socket: &Socket) -> Failure {
     let gone = socket.listen_to::<Disconnected>().stream();
     let gone = gone.map(|gone| Some(gone.reason().to_string()));
@@ -217,7 +217,7 @@ async fn follow_connection(socket: &Socket) -> Failure {
                 notice(&format_args!("{reason}; connecting again"));
                 is_lost = true;
             }
-            // The first one was there before.
+            // The first connection was reported before.
             (None, None) if is_lost => {
                 notice(&"connected again");
                 is_lost = false;
@@ -228,7 +228,7 @@ async fn follow_connection(socket: &Socket) -> Failure {
     "the client has ended".into()
 }
 
-/// A name that nobody guesses.
+/// A name that nobody can guess.
 pub(crate) fn random_name() -> Result<String, Failure> {
     let mut bytes = [0_u8; 16];
     fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;

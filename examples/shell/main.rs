@@ -55,7 +55,7 @@ use std::{error::Error, process::ExitCode};
 
 type Failure = Box<dyn Error + Send + Sync>;
 
-/// There is no exit code of a shell.
+/// The exit code if there is none of a shell.
 const NO_SHELL: u8 = 255;
 
 #[cfg(unix)]
@@ -113,7 +113,7 @@ async fn serve_until_told(serving: &options::Serving) -> Result<(), Failure> {
     let server = server::Server::start(address, token.clone(), serving.keep())?;
     let reach = if address.ip().is_loopback() { "on loopback only" } else { "beyond loopback" };
     eprintln!("A shell for whoever has the token, {reach}.");
-    // A token that was given is known.
+    // The user knows a token that was given.
     let fragment = if given.is_some() { String::new() } else { format!("#{token}") };
     println!("http://{}/{fragment}", server.address);
     let mut interrupts = signal(SignalKind::interrupt())?;

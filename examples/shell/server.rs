@@ -1,4 +1,4 @@
-//! The far end: checks tokens, and joins clients and shells.
+//! The server side: checks tokens, and connects clients with shells.
 
 use std::{
     collections::HashMap,
@@ -23,10 +23,10 @@ use crate::{
     wire::{Hello, INPUT, PIECE, RESIZE, Size},
 };
 
-/// Shells that are open at a time.
+/// The most shells that are open at a time.
 const SHELLS: usize = 64;
 
-/// Orders that wait for a session. A client with more does not wait for answers.
+/// The most orders that wait for a session. A client that exceeds this does not wait for answers.
 const WAITING: usize = 64;
 
 /// The server, on a thread of its own. It ends with the process.
@@ -154,7 +154,7 @@ impl Shells {
         socket.on_disconnect(move |socket: SocketRef, reason: DisconnectReason| {
             let orders = orders.clone();
             async move {
-                // If the client has left, it does not come back.
+                // A client that has left does not come back.
                 let order = match reason {
                     DisconnectReason::ClientNSDisconnect => Order::End,
                     _ => Order::Detach(socket.id),
@@ -165,14 +165,14 @@ impl Shells {
     }
 }
 
-/// Passes an order on in the order of the events, which is that of these calls.
+/// Passes an order on. The orders keep the order of the events, which is that of these calls.
 fn pass(orders: &mpsc::Sender<Order>, socket: &SocketRef, order: Order) {
     if orders.try_send(order).is_err() {
         socket.clone().disconnect().ok();
     }
 }
 
-/// Compares in a time that does not tell how much of it is right.
+/// Compares in a time that does not depend on how much of the token is right.
 fn is_same(shown: &str, token: &str) -> bool {
     let differences =
         shown.bytes().zip(token.bytes()).fold(0, |all, (one, other)| all | (one ^ other));

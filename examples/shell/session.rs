@@ -1,4 +1,4 @@
-//! One shell in a pseudo terminal, and the client that it has or waits for.
+//! One shell in a pseudo-terminal, and the client that it has or waits for.
 
 use std::{
     collections::VecDeque, env, mem, os::unix::process::ExitStatusExt as _, process::ExitStatus,
@@ -25,24 +25,24 @@ use crate::{
     wire::{EXIT, Hello, OUTPUT, PIECE, Size},
 };
 
-/// The output that is kept until the client has shown it, in bytes. When it is that much, the shell has to wait.
+/// The most output that is kept until the client has shown it, in bytes. When there is more, the shell has to wait.
 const KEPT: usize = 1 << 20;
 
-/// Events with output whose answers are awaited at a time.
+/// The most events with output that wait for their answers at a time.
 const UNDER_WAY: usize = 16;
 
-/// The input that waits for the shell, in bytes. A client has one piece under way.
+/// The most input that waits for the shell, in bytes. A client has one piece under way.
 const TYPED: usize = 4 * PIECE;
 
-/// For an answer. The user may have stopped the terminal, and be asleep.
+/// The time for an answer. The user may have stopped the terminal and gone to sleep.
 const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// For the shell to end by itself when its terminal is gone, and for a new client to join.
+/// The time for the shell to end by itself when its terminal is gone, and for a new client to join.
 const GRACE: Duration = Duration::from_secs(2);
 
 /// A message to a session.
 pub(crate) enum Order {
-    /// This is the client now, and it goes on from this byte.
+    /// This is the client now, and it continues from this byte.
     Attach {
         socket: SocketRef,
         from: u64,
@@ -80,7 +80,7 @@ struct Output {
     start: u64,
     /// The number of the next byte for the client.
     next: u64,
-    /// Where the pieces end that are under way to the client.
+    /// The ends of the pieces that are under way to the client.
     under_way: VecDeque<u64>,
 }
 
@@ -90,21 +90,21 @@ struct Input {
     waiting: BytesMut,
     /// How many bytes have come.
     received: u64,
-    /// Answers when they are written.
+    /// Answers the client when the input is written.
     ack: Option<AckSender>,
 }
 
 enum Presence {
     Here {
         socket: SocketRef,
-        /// Whether the exit code is under way to it.
+        /// Whether the exit code is under way to the client.
         is_told: bool,
     },
-    /// It has until then to come back.
+    /// The client must come back by then.
     Away { deadline: Instant },
 }
 
-/// How far the end of the shell is.
+/// The stages of the end of the shell.
 #[derive(Clone, Copy, PartialEq)]
 enum Exit {
     Running,
@@ -121,7 +121,7 @@ impl Session {
         let shell = env::var_os("SHELL").unwrap_or_else(|| "/bin/sh".into());
         let mut command = Command::new(shell)
             .env("TERM", &hello.term)
-            // Programs in the shell need not know it.
+            // Programs in the shell need not know the token.
             .env_remove(VARIABLE)
             .kill_on_drop(true);
         if let Some(line) = &hello.command {
@@ -131,7 +131,7 @@ impl Session {
         let (reader, writer) = pty.into_split();
         let output =
             Output { kept: BytesMut::new(), start: 0, next: 0, under_way: VecDeque::new() };
-        // It is about to join.
+        // The client is about to join.
         let client = Presence::Away { deadline: Instant::now() + keep.max(GRACE) };
         let (input, exit) = (Input::default(), Exit::Running);
         Ok(Self { reader, writer, child, keep, output, input, client, exit })
@@ -184,7 +184,7 @@ impl Session {
             Order::Attach { socket, from, size } => {
                 let here = Presence::Here { socket, is_told: false };
                 if let Presence::Here { socket, .. } = mem::replace(&mut self.client, here) {
-                    // Its connection is lost, which has not been noticed yet.
+                    // The connection of the previous client is lost, which was not noticed yet.
                     socket.disconnect().ok();
                 }
                 self.output.go_on(from);
@@ -231,17 +231,17 @@ impl Session {
         }
     }
 
-    /// Takes the terminal away from the shell, which most shells do not survive. The others are killed.
+    /// Closes the terminal of the shell, which ends most shells. The others are killed.
     pub(crate) async fn end(self, mut inbox: mpsc::Receiver<Order>) {
         let Self { reader, writer, mut child, client, .. } = self;
         drop((reader, writer));
         if let Presence::Here { socket, .. } = client {
-            // It may have left.
+            // The client may have left.
             socket.disconnect().ok();
         }
         let late = async {
             while let Some(order) = inbox.recv().await {
-                // A client that comes back now comes too late.
+                // A client that comes back now is too late.
                 if let Order::Attach { socket, .. } = order {
                     socket.disconnect().ok();
                 }
@@ -254,8 +254,8 @@ impl Session {
     }
 }
 
-/// Emits an event, and passes on that it was answered. `false` if it cannot be sent now: then an order comes soon, such
-/// as another answer.
+/// Emits an event, and passes its answer on as an order. `false` if it cannot be sent now: then another order comes soon, such
+/// as the next answer.
 fn ask<T: Serialize>(
     socket: &SocketRef,
     event: &str,
@@ -313,7 +313,7 @@ impl Output {
         }
     }
 
-    /// Output that was under way may be lost: begins again at this byte.
+    /// Output that was under way may be lost: continues at this byte.
     fn go_on(&mut self, from: u64) {
         self.shown(from);
         self.under_way.clear();
@@ -322,7 +322,7 @@ impl Output {
 }
 
 impl Input {
-    /// `false` if the client does not count right, or does not wait.
+    /// `false` if the client miscounts, or does not wait for answers.
     fn take(&mut self, from: u64, bytes: &Bytes, ack: AckSender) -> bool {
         let Some(known) = self.received.checked_sub(from) else { return false };
         let known = usize::try_from(known).unwrap_or(usize::MAX).min(bytes.len());
@@ -352,7 +352,7 @@ impl Input {
     }
 }
 
-/// As shells count: a signal is a code beyond 128.
+/// As in shells: a signal is a code above 128.
 fn code(status: ExitStatus) -> u8 {
     let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
     code.and_then(|code| u8::try_from(code).ok()).unwrap_or(255)

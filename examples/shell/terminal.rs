@@ -12,13 +12,13 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::wire::{PIECE, Size};
 
-/// Pieces of input that wait for the server. When they are that many, no more is read.
+/// The most pieces of input that wait for the server. Beyond that, no more is read.
 const WAITING: usize = 4;
 
 /// After this time, the shell is told again that the input has ended.
 const EOF_AGAIN: Duration = Duration::from_secs(1);
 
-/// The terminal without modes of its own: every key goes to the remote shell. Dropping this brings the modes back.
+/// The terminal in raw mode: every key goes to the remote shell. Dropping this restores the modes.
 pub(crate) struct RawMode(Termios);
 
 impl RawMode {
@@ -37,12 +37,12 @@ impl RawMode {
 
 impl Drop for RawMode {
     fn drop(&mut self) {
-        // A terminal that is gone needs no modes.
+        // A terminal that is gone has no modes to restore.
         tcsetattr(io::stdin(), OptionalActions::Now, &self.0).ok();
     }
 }
 
-/// The size of the terminal, or a usual one.
+/// The size of the terminal, or a default.
 pub(crate) fn size() -> Size {
     tcgetwinsize(io::stdout())
         .or_else(|_| tcgetwinsize(io::stdin()))
@@ -85,7 +85,7 @@ pub(crate) fn input() -> (mpsc::Receiver<Bytes>, oneshot::Receiver<()>) {
                 return;
             }
         }
-        // The end of a file is a control character to a terminal. Behind an open line, the first one ends only that.
+        // To a terminal, the end of a file is a control character. After an open line, the first one ends only the line.
         let mut end: &[u8] = if is_line_open { b"\x04\x04" } else { b"\x04" };
         // Each one ends one reader. The first one may be lost, too: a shell that begins to edit lines forgets it.
         while sender.blocking_send(Bytes::from_static(end)).is_ok() {
@@ -96,14 +96,14 @@ pub(crate) fn input() -> (mpsc::Receiver<Bytes>, oneshot::Receiver<()>) {
     (typed, escaped)
 }
 
-/// Finds `~.` and `~~` at the begin of a line.
+/// Finds `~.` and `~~` at the beginning of a line.
 struct EscapeFilter {
     place: Place,
 }
 
 enum Place {
     LineBegin,
-    /// Behind a `~` at the begin of a line, which is held back.
+    /// After a `~` at the beginning of a line, which is held back.
     Tilde,
     Line,
 }
@@ -115,7 +115,7 @@ impl Default for EscapeFilter {
 }
 
 impl EscapeFilter {
-    /// Passes input on to the shell. `true` if `~.` was found; the input behind it is dropped.
+    /// Passes input on to the shell. `true` if `~.` was found; the input after it is dropped.
     fn pass(&mut self, typed: &[u8], piece: &mut Vec<u8>) -> bool {
         for &byte in typed {
             self.place = match (&self.place, byte) {
@@ -175,6 +175,6 @@ pub(crate) fn notice(text: &dyn std::fmt::Display) {
     // In raw mode, a new line begins where the last one ended.
     let end = if io::stdin().is_terminal() { "\r\n" } else { "\n" };
     let begin = if io::stdin().is_terminal() { "\r" } else { "" };
-    // There is nothing else to tell it by.
+    // If standard error cannot be written, there is no other way to tell the user.
     write!(io::stderr(), "{begin}[shell: {text}]{end}").ok();
 }

@@ -1,4 +1,4 @@
-//! The events between client and server. `server.js` speaks the same.
+//! The events between client and server. `server.js` uses the same.
 //!
 //! ```text
 //! client                                                  server
@@ -12,7 +12,7 @@
 //! ```
 //!
 //! Bytes are numbered in each direction, from 0. After a lost connection, the client says in its `Hello` from which
-//! byte of the output it goes on, and repeats the input that was not answered. So nothing comes twice, and nothing
+//! byte of the output it continues, and repeats the input that was not answered. So nothing comes twice, and nothing
 //! is lost, as long as the server keeps the session.
 
 use serde::{Deserialize, Serialize};

@@ -37,7 +37,7 @@ use tokio::sync::mpsc;
 
 type Outcome = Result<(), Box<dyn Error>>;
 
-/// What is emitted may still be on its way.
+/// The time for emitted events to be sent at the end.
 const FLUSH: Duration = Duration::from_secs(10);
 
 #[actix::main]
@@ -129,7 +129,7 @@ async fn pipe(connection: Connection, prints: bool) -> Outcome {
                 continue;
             }
             let (name, arguments) = options::event_of(&line)?;
-            // Awaiting holds a fast input back.
+            // Awaiting slows down a fast input.
             socket.emit(&name, Args(arguments))?.await?;
         }
         Outcome::Ok(())
@@ -142,7 +142,7 @@ async fn pipe(connection: Connection, prints: bool) -> Outcome {
     outcome?.unwrap_or(Ok(()))
 }
 
-/// The lines of the standard input. A thread reads them: whoever ends does not wait for the next one.
+/// The lines of the standard input. A thread reads them, so that the program can end without waiting for the next one.
 fn lines() -> mpsc::Receiver<io::Result<String>> {
     let (sender, lines) = mpsc::channel(16);
     thread::spawn(move || {
@@ -155,7 +155,7 @@ fn lines() -> mpsc::Receiver<io::Result<String>> {
     lines
 }
 
-/// Awaits this, and tells meanwhile how the connection fares. Ends early at Ctrl-C with `None`, and with an
+/// Awaits this, and reports the state of the connection in the meantime. Ends early at Ctrl-C with `None`, and with an
 /// error if the namespace has ended.
 async fn until<F: Future>(future: F, socket: &Socket) -> Result<Option<F::Output>, Box<dyn Error>> {
     let fate = async {
@@ -178,7 +178,7 @@ async fn until<F: Future>(future: F, socket: &Socket) -> Result<Option<F::Output
     }
 }
 
-/// How the connection fares, in words.
+/// The changes of the connection, in words.
 fn changes(socket: &Socket) -> impl Stream<Item = String> + use<> {
     let ready = socket.listen_to::<Ready>().stream().map(|ready| {
         let recovered = if ready.recovered() { ", session recovered" } else { "" };
@@ -198,7 +198,7 @@ fn changes(socket: &Socket) -> impl Stream<Item = String> + use<> {
     stream::select_all(streams.into_iter().chain(more))
 }
 
-/// An argument of an event, as it is typed: a file, JSON, or else a text.
+/// An argument of an event, as typed: a file, JSON, or otherwise a text.
 fn argument(text: &str) -> Result<Value, io::Error> {
     if let Some(path) = text.strip_prefix('@') {
         let data = fs::read(path).map_err(|error| {

@@ -1,4 +1,4 @@
-//! What is printed: events and answers to standard output, all else to standard error.
+//! What is printed: events and answers to standard output, everything else to standard error.
 
 use std::{
     fmt::{self, Write as _},
@@ -39,7 +39,7 @@ impl Show {
         }
         let (begin, end) = if self.bold { ("\x1b[1m", "\x1b[0m") } else { ("", "") };
         let asks = if event.wants_ack() { " (wants an answer)" } else { "" };
-        // What a server says must not control the terminal.
+        // Texts of a server must not control the terminal.
         let name = event.name().escape_debug();
         print(&format_args!("{begin}{name}{end}{asks}{}", Texts(&arguments)));
     }
@@ -54,12 +54,12 @@ impl Show {
     }
 }
 
-/// Tells people, beside what is printed for programs.
+/// Prints a notice for people, apart from the output for programs.
 pub(crate) fn notice(text: &dyn fmt::Display) {
     eprintln!("* {text}");
 }
 
-/// Prints a line. There is nothing more to do if nobody reads on.
+/// Prints a line. If nobody reads the output any more, there is nothing to do.
 fn print(line: &dyn fmt::Display) {
     let mut out = io::stdout().lock();
     if writeln!(out, "{line}").and_then(|()| out.flush()).is_err() {
@@ -112,7 +112,7 @@ fn plain(value: &Value) -> serde_json::Value {
         Value::Bytes(data) => {
             let mut hex = String::new();
             for byte in data {
-                // A string takes all.
+                // Writing to a string cannot fail.
                 write!(hex, "{byte:02x}").ok();
             }
             json!({ "hex": hex })

@@ -128,7 +128,7 @@ fn fault(error: ParseError, authority: &str) -> &'static str {
         ParseError::InvalidPort => PORT,
         ParseError::InvalidIpv4Address => IPV4,
         ParseError::InvalidIpv6Address => {
-            "what it has in brackets is no IPv6 address, or has a zone, which is not supported"
+            "the part in brackets is not an IPv6 address, or has a zone, which is not supported"
         }
         ParseError::IdnaError | ParseError::InvalidDomainCharacter => {
             "its host has characters that no host name can have"
@@ -138,7 +138,7 @@ fn fault(error: ParseError, authority: &str) -> &'static str {
     }
 }
 
-const IPV4: &str = "its host is no host name, nor four numbers from 0 to 255 as an IPv4 address";
+const IPV4: &str = "its host is neither a host name nor an IPv4 address of four numbers from 0 to 255";
 
 fn is_bare_ipv6(authority: &str) -> bool {
     !authority.contains('[') && authority.matches(':').count() > 1

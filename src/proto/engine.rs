@@ -254,7 +254,7 @@ impl Handshake {
             .transpose()
             .map_err(|error| ProtocolError::Handshake(brief(&error)))?;
         let Some(Open { sid, ping_interval, ping_timeout, max_payload, upgrades }) = open else {
-            return Err(ProtocolError::Handshake("it is no JSON object".to_owned()));
+            return Err(ProtocolError::Handshake("it is not a JSON object".to_owned()));
         };
         let (min, max) = Self::INTERVALS;
         let interval = |millis: &Value, default: f64| {

@@ -222,7 +222,7 @@ impl Body {
                 Some(digit) if digits <= MAX_DIGITS => {
                     length = length.saturating_mul(10).saturating_add(digit.into());
                 }
-                _ => return Err(broken("the length of a packet is no number")),
+                _ => return Err(broken("the length of a packet is not a number")),
             }
         }
         Ok(None)

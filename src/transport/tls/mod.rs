@@ -391,7 +391,7 @@ fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, &'static str
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
     match found {
         Ok(found) if !found.is_empty() => Ok(found),
-        Ok(_) => Err("it has no -----BEGIN CERTIFICATE-----, so it is no certificate in PEM"),
+        Ok(_) => Err("it has no -----BEGIN CERTIFICATE-----, so it is not a certificate in PEM"),
         Err(_) => Err("a certificate in it is not in PEM, or cut off"),
     }
 }
