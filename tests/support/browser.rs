@@ -1,4 +1,4 @@
-//! Chromium without a window, which shows pages to a test, and ends with the test process.
+//! Headless Chromium, which shows pages to a test, and ends with the test process.
 
 use super::PATIENCE;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -19,47 +19,47 @@ const STOP_DEADLINE: Duration = Duration::from_secs(5);
 /// How many browsers this process has started.
 static STARTED: AtomicU32 = AtomicU32::new(0);
 
-/// One browser. It speaks the Chrome `DevTools` protocol on its pipes, each message with a zero behind
-/// it, and runs for as long as they are open, so that it outlives no test process however that dies.
+/// One browser. It speaks the Chrome `DevTools` protocol on its pipes, each message with a zero after
+/// it, and runs as long as they are open, so that it never outlives the test process, however that dies.
 pub struct Browser {
     child: Child,
     commands: Option<ChildStdin>,
     messages: mpsc::Receiver<Value>,
-    /// What came while something else was awaited.
+    /// Messages that came while another one was awaited.
     unread: Vec<Value>,
     /// The id of the last command.
     last: u64,
     directory: PathBuf,
 }
 
-/// A page that the browser shows: the session in which it is talked to.
+/// A page of the browser: its session in the protocol.
 pub struct Page(String);
 
 impl Browser {
-    /// None, with a message, where there is no Chromium; a failure if `REQUIRE_CHROMIUM` is set.
+    /// Prints a message and returns `None` if there is no Chromium; fails if `REQUIRE_CHROMIUM` is set.
     pub fn start() -> Option<Self> {
         let Some(program) = find() else {
             let required = env::var_os("REQUIRE_CHROMIUM").is_some_and(|value| !value.is_empty());
             assert!(!required, "{MISSING}");
-            // Not by a macro: what those print is shown of tests that fail only.
+            // Not by a macro: what those print is shown only if the test fails.
             writeln!(io::stderr(), "skipped: {MISSING}").ok();
             return None;
         };
         let number = STARTED.fetch_add(1, Ordering::Relaxed);
         let directory = Path::new(env!("CARGO_TARGET_TMPDIR"))
             .join(format!("chromium-{}-{number}", process::id()));
-        // A process with the same id may have left one.
+        // An earlier process with the same id may have left one.
         fs::remove_dir_all(&directory).ok();
         fs::create_dir_all(&directory).expect("the directory for temporary files can be made");
         let log = File::create(log_in(&directory)).expect("a log file");
-        // It reads commands from the third pipe and answers on the fourth.
+        // Chromium reads commands from file descriptor 3 and answers on 4.
         let mut child = Command::new("sh")
             .args(["-c", r#"exec "$0" "$@" 3<&0 4>&1 </dev/null >/dev/null"#])
             .arg(program)
             .args([
                 "--headless",
                 "--remote-debugging-pipe",
-                // There is none for root and in many containers, and the pages are our own.
+                // There is no sandbox for root and in many containers, and the pages are our own.
                 "--no-sandbox",
                 "--disable-gpu",
                 "--disable-quic",
@@ -81,14 +81,14 @@ impl Browser {
         thread::spawn(move || {
             for message in answers.split(0).map_while(Result::ok) {
                 let message = serde_json::from_slice(&message).expect("messages are in JSON");
-                // The test may be done.
+                // The test may have ended.
                 sender.send(message).ok();
             }
         });
         Some(Self { child, commands, messages, unread: Vec::new(), last: 0, directory })
     }
 
-    /// Shows what is at this address, in a page of its own.
+    /// Opens this address in a new page.
     pub fn open(&mut self, url: &str) -> Page {
         let target = self.call(None, "Target.createTarget", &json!({ "url": "about:blank" }));
         let attach = json!({ "targetId": target["targetId"], "flatten": true });
@@ -103,7 +103,7 @@ impl Browser {
         page
     }
 
-    /// The value of an expression of JavaScript in the page; of what it resolves to, if it is a
+    /// The value of a JavaScript expression in the page; or what it resolves to, if it is a
     /// promise.
     pub fn evaluate(&mut self, page: &Page, expression: &str) -> Value {
         let evaluate =
@@ -113,8 +113,8 @@ impl Browser {
         evaluated["result"]["value"].take()
     }
 
-    /// Waits until a condition holds in the page, after the statements in `given`. If it does not, the failure tells what
-    /// is `shown`, an expression.
+    /// Waits until a condition holds in the page, after the statements in `given`. If it does not, the failure shows the value of
+    /// the expression `shown`.
     #[track_caller]
     pub fn until(&mut self, page: &Page, given: &str, condition: &str, shown: &str) {
         let patience = PATIENCE.as_millis();
@@ -138,7 +138,7 @@ impl Browser {
         assert_eq!(outcome["holds"], true, "{condition}: not so after {PATIENCE:?}: {outcome:#}");
     }
 
-    /// Gives the page a window of this size, and says whether the system is dark.
+    /// Sets the size of the page's window, and whether the system is in dark mode.
     pub fn dress(&mut self, page: &Page, (width, height): (u32, u32), is_dark: bool) {
         let window =
             json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
@@ -169,9 +169,9 @@ impl Browser {
         answer["result"].take()
     }
 
-    /// The first of the messages that is wanted; the others are kept.
+    /// The first message that is wanted; the others are kept.
     fn take(&mut self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
-        // An expression may itself wait, and is to fail first.
+        // An expression may wait as well, and should fail first.
         let deadline = Instant::now() + 2 * PATIENCE;
         loop {
             if let Some(at) = self.unread.iter().position(&wanted) {
@@ -201,7 +201,7 @@ impl Drop for Browser {
             }
             thread::sleep(Duration::from_millis(5));
         }
-        // Its own children may be a moment behind, and write to it.
+        // Its child processes may end a moment later, and still write to the directory.
         while fs::remove_dir_all(&self.directory).is_err() && Instant::now() < deadline {
             thread::sleep(Duration::from_millis(5));
         }
@@ -212,7 +212,7 @@ fn log_in(directory: &Path) -> PathBuf {
     directory.join("stderr.log")
 }
 
-/// A Chromium that runs.
+/// The program of a Chromium that works.
 fn find() -> Option<String> {
     let chosen = env::var("CHROMIUM").ok().filter(|program| !program.is_empty());
     let names = ["chromium", "chromium-browser", "google-chrome"].map(str::to_owned);

@@ -1,4 +1,4 @@
-//! One scenario against every server: [`on_every_server`] makes a test of it for each of them, so
+//! One scenario against every server: [`on_every_server`] makes one test for each server, so
 //! that a failure names the server.
 
 // A test crate uses only some of the macros.
@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A server to run a scenario against.
 pub enum Target {
-    /// The official server of a line, which other tests talk to at the same time.
+    /// The official server of a line, which other tests use at the same time.
     Shared(&'static node::Server),
     /// An official server of the test's own.
     Own(node::Server),
@@ -35,18 +35,18 @@ pub fn official_msgpack(line: Line) -> Target {
     Target::Own(node::start(line, &config))
 }
 
-/// socketioxide with its parser for the same.
+/// socketioxide with its msgpack parser.
 pub fn socketioxide_msgpack() -> Target {
     Target::Oxide(oxide::start_on(0, Parser::Msgpack, |builder| builder))
 }
 
 impl Target {
-    /// Another server of the same kind, for a test which counts what happens on it, or kills it.
+    /// A new server of the same kind, for a test that counts what happens on it, or kills it.
     pub fn fresh(&self) -> Self {
         self.fresh_on(0)
     }
 
-    /// The same on this port; 0 for any.
+    /// The same, on this port; 0 for any.
     pub fn fresh_on(&self, port: u16) -> Self {
         match self.official() {
             Some(server) => {
@@ -57,8 +57,8 @@ impl Target {
         }
     }
 
-    /// Another server of the same kind, with a heartbeat that lets a client be busy for long: how
-    /// long it may hold up the connection before a slow subscriber loses events depends on it.
+    /// A new server of the same kind, with a slow heartbeat: how long
+    /// a slow subscriber may hold up the connection before it loses events depends on that.
     pub fn patient(&self) -> Self {
         match self.official() {
             Some(server) => {
@@ -137,7 +137,7 @@ impl Target {
         }
     }
 
-    /// From now on this token, and no other, lets into `/guarded`.
+    /// From now on, `/guarded` accepts only this token.
     pub fn set_token(&self, token: &str) {
         match self {
             Self::Shared(server) => server.set_token(token),
@@ -146,7 +146,7 @@ impl Target {
         }
     }
 
-    /// The tokens that were shown to enter `/guarded`, in order.
+    /// The tokens with which clients asked to join `/guarded`, in order.
     pub fn tokens(&self) -> Vec<serde_json::Value> {
         match self {
             Self::Shared(server) => server.tokens(),
@@ -157,7 +157,7 @@ impl Target {
 
     pub fn builder(&self) -> ClientBuilder {
         let builder = super::builder(self.url()).parser(self.parser());
-        // By polling, it joins packets of one event without anything between them: this is its fault.
+        // With polling, socketioxide joins the packets of one event without a separator, which is a bug of it.
         if self.is_oxide() { builder.transports([Transport::WebSocket]) } else { builder }
     }
 
@@ -178,7 +178,7 @@ pub fn unique(name: &str) -> String {
     format!("{name}-{}", NUMBER.fetch_add(1, Ordering::Relaxed))
 }
 
-/// What the future comes to; panics, naming the caller's line, when that takes too long.
+/// The output of the future; panics, naming the caller's line, if that takes too long.
 #[track_caller]
 pub fn within<F: IntoFuture>(future: F) -> impl Future<Output = F::Output> {
     let caller = Location::caller();
@@ -188,7 +188,7 @@ pub fn within<F: IntoFuture>(future: F) -> impl Future<Output = F::Output> {
     }
 }
 
-/// Tests of the scenarios, functions `async fn name(server: &Target)` at the root of the crate, each
+/// Makes tests of scenarios, functions `async fn name(server: &Target)` at the root of the crate, each
 /// against 2.5.1, 3.1.2, the current release and socketioxide.
 macro_rules! on_every_server {
     ($($name:ident),* $(,)?) => { $(
@@ -209,7 +209,7 @@ macro_rules! on_every_server_in_msgpack {
 }
 pub(crate) use on_every_server_in_msgpack;
 
-/// Both.
+/// Both of these.
 macro_rules! on_every_server_in_both_parsers {
     ($($name:ident),* $(,)?) => { $(
         mod $name {
@@ -224,7 +224,7 @@ macro_rules! on_every_server_in_both_parsers {
 }
 pub(crate) use on_every_server_in_both_parsers;
 
-/// The tests of one scenario, with what makes the servers.
+/// The tests of one scenario, with the functions that make the servers.
 macro_rules! on_each {
     ($name:ident, $official:ident, $socketioxide:ident) => {
         crate::support::every::on_each!($name, $official);

@@ -12,7 +12,7 @@ use std::time::Instant;
 
 /// The program of an example, as `cargo build --examples` has left it.
 pub fn program(name: &str) -> PathBuf {
-    // Tests are beside the directory of the examples.
+    // The test is in the directory next to that of the examples.
     let mut path = env::current_exe().expect("the path of this test");
     path.pop();
     path.set_file_name("examples");
@@ -55,7 +55,7 @@ impl Example {
         let (lines, printed) = mpsc::channel();
         thread::spawn(move || {
             for line in stdout.lines().map_while(Result::ok) {
-                // The test may be done.
+                // The test may have ended.
                 lines.send(line).ok();
             }
         });
@@ -85,7 +85,7 @@ impl Example {
         }
     }
 
-    /// As Ctrl-C does it.
+    /// Interrupts it, like Ctrl-C.
     pub fn interrupt(&self) {
         self.signal("-INT");
     }
@@ -95,7 +95,7 @@ impl Example {
         assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
     }
 
-    /// Waits until it ends, well, and gives what it printed until then.
+    /// Waits until it ends with success, and returns what it printed.
     pub fn end(self) -> Vec<String> {
         let name = self.name;
         let (status, lines) = self.end_somehow();
@@ -103,7 +103,7 @@ impl Example {
         lines
     }
 
-    /// Waits until it ends, well or not.
+    /// Waits until it ends, with success or not.
     pub fn end_somehow(mut self) -> (ExitStatus, Vec<String>) {
         let deadline = Instant::now() + PATIENCE;
         let mut lines = Vec::new();

@@ -1,11 +1,11 @@
-//! Faults of a connection at random, by a seed: what goes wrong is the same in each run, and where
-//! it hits depends on the traffic alone.
+//! Random faults of a connection, by a seed: what goes wrong is the same in each run, and where
+//! it hits depends only on the traffic.
 
 use super::proxy::{Direction, Proxy};
 use std::pin::pin;
 use std::time::Duration;
 
-/// How long there is no other connection before the talk is taken to have been too little.
+/// How long to wait for a new connection before assuming that there was too little traffic.
 const SILENCE: Duration = Duration::from_secs(1);
 
 /// Draws from a seed (`SplitMix64`, by Steele, Lea and Flood).
@@ -17,7 +17,7 @@ impl Dice {
         Self(seed)
     }
 
-    /// Less than `limit`.
+    /// A number less than `limit`.
     pub fn below(&mut self, limit: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut mixed = self.0;
@@ -41,15 +41,15 @@ impl Dice {
     }
 }
 
-/// What ends a connection.
+/// The faults, each of which ends a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     Cut,
     Reset,
     HalfClose(Direction),
-    /// Nothing passes any more, and then it is cut.
+    /// Nothing passes any more, and then the connection is cut.
     Stall,
-    /// Cut where so many bytes have passed.
+    /// Cut after this many bytes have passed.
     CutAfter(u64, Direction),
     /// Cut, and the next attempt to connect is refused.
     Refuse,
@@ -57,7 +57,7 @@ pub enum Fault {
 
 impl Fault {
     /// Ends a connection through the proxy, or all, and waits until there is another. `talk` makes
-    /// the server say something, which gets through, or in part, or not, and perhaps again.
+    /// the server send something, which arrives, in whole, in part or not at all, and perhaps repeatedly.
     pub async fn strike(self, proxy: &Proxy, mut talk: impl FnMut()) {
         let before = proxy.counts();
         match self {
@@ -87,17 +87,17 @@ impl Fault {
             |now: &super::proxy::Counts| now.connections > before.connections && now.open > 0;
         let what = format!("another connection after {self:?}");
         let mut cut = pin!(proxy.until(&what, again));
-        // A server says nothing to a client that is not yet there again, and what is cut after some
-        // bytes needs them to pass.
+        // A server sends nothing to a client that has not reconnected yet, and a cut after some bytes
+        // needs these bytes.
         while tokio::time::timeout(SILENCE, cut.as_mut()).await.is_err() {
             talk();
-            // A client that polls has several connections, and some of them are of no use any more.
+            // A client that polls has several connections, some of which it may not use any more.
             proxy.cut();
         }
     }
 }
 
-/// How long the proxy holds what it forwards: mostly not at all.
+/// How long the proxy delays what it forwards: mostly not at all.
 pub fn delay(dice: &mut Dice) -> Duration {
     match dice.below(8) {
         0 => Duration::from_millis(dice.below(4)),

@@ -1,4 +1,4 @@
-//! Programs on the way to a server, proxies and balancers, as the system's packages install them.
+//! Proxies and balancers from packages of the system.
 
 use super::eventually;
 use std::env;
@@ -15,8 +15,8 @@ pub struct Installed {
 }
 
 impl Installed {
-    /// Starts it; none, with a message, where it is not installed, and a failure if this variable is set.
-    /// `arguments` gets a port that is free, for it to listen on, and a directory of its own.
+    /// Starts it. Prints a message and returns `None` if it is not installed; fails if this variable is set.
+    /// `arguments` gets a free port to listen on, and a directory for the program.
     pub async fn start(
         program: &str,
         required_by: &str,
@@ -32,7 +32,7 @@ impl Installed {
         let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = free.local_addr().unwrap().port();
         drop(free);
-        // One that another user may read: squid, started by root, becomes one.
+        // Another user must be able to read the directory: squid changes its user if root starts it.
         let directory = env::temp_dir().join(format!("actix-socketio-{program}-{port}"));
         fs::create_dir_all(&directory).unwrap();
         let child = Command::new(path)

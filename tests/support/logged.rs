@@ -1,4 +1,4 @@
-//! What this crate's actors log on the thread of a test, where those of its clients run.
+//! What this crate's actors log on the thread of a test, on which the actors of its clients run.
 
 use std::cell::{Cell, RefCell};
 
@@ -31,7 +31,7 @@ impl log::Log for Logger {
 
 /// Notes everything from now on.
 pub fn start() {
-    // Another test may have been first.
+    // Another test may have set it already.
     log::set_logger(&Logger).ok();
     log::set_max_level(log::LevelFilter::Trace);
 }
@@ -49,7 +49,7 @@ pub fn lines() -> Vec<String> {
     LINES.with_borrow(|lines| lines.iter().map(|(_, line)| line.clone()).collect())
 }
 
-/// Those that are warnings, or errors.
+/// The warnings and errors so far.
 pub fn warnings() -> Vec<String> {
     let is_bad = |level: log::Level| level <= log::Level::Warn;
     LINES.with_borrow(|lines| {
@@ -57,7 +57,7 @@ pub fn warnings() -> Vec<String> {
     })
 }
 
-/// Has whoever next logs a line with this text panic.
+/// The next caller that logs a line with this text panics.
 pub fn panic_at(text: &'static str) {
     FATAL.set(Some(text));
 }

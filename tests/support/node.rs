@@ -1,4 +1,4 @@
-//! The official Socket.IO servers, each in a Node.js process which ends with the test process.
+//! The official Socket.IO servers, each in a Node.js process that ends with the test process.
 
 use super::PATIENCE;
 use actix_socketio::Parser;
@@ -56,7 +56,7 @@ impl Line {
         }
     }
 
-    /// Whether the line speaks the old protocol: Engine.IO 3, and "/" joined by the server.
+    /// Whether the line speaks the old protocol: Engine.IO 3, and the server joins "/" by itself.
     pub fn is_old(self) -> bool {
         matches!(self, Self::V1_7_4 | Self::V2_5_1)
     }
@@ -69,7 +69,7 @@ pub enum Middleware {
     None,
     /// Lets everyone in after 700 ms.
     Slow,
-    /// Lets nobody in: the error "denied" with the data `{"code":42}`.
+    /// Refuses everyone: the error "denied" with the data `{"code":42}`.
     Refuse,
 }
 
@@ -90,7 +90,7 @@ pub struct Config {
     pub options: Value,
     pub middleware: Middleware,
     pub parser: Parser,
-    /// Whether messages that carry an id are handled once; see `dedupe` in the server.
+    /// Whether messages with an id are handled only once; see `dedupe` in the server.
     pub dedupe: bool,
     /// 0 for any free one.
     pub port: u16,
@@ -128,10 +128,10 @@ pub fn start(line: Line, config: &Config) -> Server {
     let stdin = child.stdin.take();
     let (lines, printed) = mpsc::channel();
     let stdout = BufReader::new(child.stdout.take().expect("stdout is piped"));
-    // Both pipes are read to their end, or a server which prints a lot would block.
+    // Both pipes are read to their end; otherwise a server that prints a lot would block.
     thread::spawn(move || {
         for line in stdout.lines().map_while(Result::ok) {
-            // Nobody listens any more once the server is ready.
+            // Nobody receives the lines any more once the server is ready.
             lines.send(line).ok();
         }
     });
@@ -183,11 +183,11 @@ pub struct Server {
     line: Line,
     parser: Parser,
     port: u16,
-    /// Where the test asks for what has happened: the same, unless that is for TLS.
+    /// The port where the test asks what has happened: the same port, unless that speaks TLS.
     control: u16,
     is_secure: bool,
     child: Mutex<Child>,
-    /// The server runs for as long as this is open.
+    /// The server runs as long as this is open.
     stdin: Option<ChildStdin>,
     errors: Arc<Mutex<String>>,
 }
@@ -241,14 +241,14 @@ impl Server {
         serde_json::from_value(body).unwrap_or_else(|error| panic!("a list of numbers: {error}"))
     }
 
-    /// Has the server emit these numbers as events of this name, one each, to everybody in the
-    /// namespace: also to those who are away, if it keeps their state.
+    /// Makes the server emit these numbers as events of this name, one each, to everybody in the
+    /// namespace: also to clients that are away, if the server keeps their state.
     pub fn publish(&self, namespace: &str, name: &str, numbers: Range<u64>) {
         let (from, count) = (numbers.start, numbers.end - numbers.start);
         self.get(&format!("/publish?namespace={namespace}&name={name}&from={from}&count={count}"));
     }
 
-    /// Has the server emit an event to everybody in the namespace: an array of its name and its
+    /// Makes the server emit an event to everybody in the namespace: an array of its name and its
     /// arguments.
     pub fn emit(&self, namespace: &str, how: How, event: &Value) {
         let how = match how {
@@ -261,37 +261,37 @@ impl Server {
         self.get(&format!("/emit?namespace={namespace}&how={how}&args={args}"));
     }
 
-    /// How many messages it has discarded, since they waited for a connection that was gone.
+    /// How many messages it has discarded, because they waited for a connection that was gone.
     pub fn discarded(&self) -> u64 {
         self.get("/discarded").as_u64().unwrap()
     }
 
-    /// The first argument of each answer to what was emitted as [`How::Asking`], in whatever order.
+    /// The first argument of each answer to events emitted as [`How::Asking`], in any order.
     pub fn answers(&self) -> Vec<Value> {
         let body = self.get("/answers");
         body.as_array().unwrap_or_else(|| panic!("a list, not {body}")).clone()
     }
 
-    /// Has the server emit the numbers of a stream, from 0, to whoever is in "/", as `record` events;
-    /// what is emitted right before a connection is lost is lost. One in ten asks for an answer.
+    /// Makes the server emit the numbers of a stream, from 0, to all clients in "/", as `record` events;
+    /// those emitted right before a connection is lost are lost. One in ten asks for an answer.
     pub fn pump(&self, stream: &str, count: u64) {
         self.get(&format!("/pump?stream={stream}&count={count}"));
     }
 
-    /// How many numbers of the stream were emitted by now, and the answers: which number each
-    /// belongs to, and what it is.
+    /// How many numbers of the stream were emitted so far, and the answers: which number each
+    /// belongs to, and its value.
     pub fn pumped(&self, stream: &str) -> (u64, Vec<(u64, u64)>) {
         let body = self.get(&format!("/pumped?stream={stream}"));
         let answers = serde_json::from_value(body["answers"].clone());
         (body["next"].as_u64().expect("a number"), answers.expect("pairs of numbers"))
     }
 
-    /// From now on this token, and no other, lets into `/guarded`.
+    /// From now on, `/guarded` accepts only this token.
     pub fn set_token(&self, token: &str) {
         self.get(&format!("/token?is={}", percent_encode(token)));
     }
 
-    /// The tokens that were shown to enter `/guarded`, in order.
+    /// The tokens with which clients asked to join `/guarded`, in order.
     pub fn tokens(&self) -> Vec<Value> {
         let body = self.get("/tokens");
         body.as_array().unwrap_or_else(|| panic!("a list, not {body}")).clone()
@@ -303,13 +303,13 @@ impl Server {
         body.as_u64().unwrap_or_else(|| panic!("a count, not {body}"))
     }
 
-    /// Has the server call `io.close()`: every connection is closed and the port is given up,
-    /// while the process stays.
+    /// Makes the server call `io.close()`: every connection is closed and the port is given up,
+    /// while the process keeps running.
     pub fn shutdown(&self) {
         self.get("/shutdown");
     }
 
-    /// Has the server close the Engine.IO connection of every client, without a DISCONNECT packet.
+    /// Makes the server close the Engine.IO connection of every client, without a DISCONNECT packet.
     pub fn close_engines(&self) {
         self.get("/engine?close");
     }
@@ -327,8 +327,8 @@ impl Server {
         self.errors.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Blocking is fine here: the answer comes from another process and cannot need the caller's
-    /// thread; and it is bounded, so that a test fails instead of hanging.
+    /// Blocking is fine here: the answer comes from another process and cannot depend on the caller's
+    /// thread; and there is a time limit, so that a test fails instead of hanging.
     fn get(&self, path: &str) -> Value {
         let describe = |error: std::io::Error| {
             panic!("GET {path} on socket.io {}: {error}\n{}", self.line.version(), self.errors())
@@ -344,7 +344,7 @@ impl Server {
         let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
-        // Version 1.0, as its answers are never chunked.
+        // HTTP/1.0, whose responses are never chunked.
         stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n").as_bytes())?;
         let mut text = String::new();
         stream.read_to_string(&mut text)?;
@@ -364,7 +364,7 @@ impl Server {
                     ),
                     Err(mpsc::RecvTimeoutError::Disconnected) => {
                         let status = self.child().wait();
-                        // The thread which collects its last words may be a moment behind.
+                        // The thread that collects its last lines may be a moment behind.
                         thread::sleep(Duration::from_millis(100));
                         panic!(
                             "socket.io {version} ended before it was ready ({status:?}); \
@@ -417,7 +417,7 @@ pub fn directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/node")
 }
 
-/// Installs the servers as the lock file has them, unless they are.
+/// Installs the servers of the lock file, unless they are installed.
 pub fn install() {
     static INSTALLED: OnceLock<()> = OnceLock::new();
     INSTALLED.get_or_init(|| {
@@ -429,8 +429,8 @@ pub fn install() {
         guard.lock().expect("the lock file can be locked");
 
         let wanted = fs::read(directory().join("package-lock.json")).expect("package-lock.json");
-        // npm starts by removing node_modules and the stamp is written last, so that an
-        // installation which was interrupted has none.
+        // npm first removes node_modules, and the stamp is written last, so that an
+        // interrupted installation has no stamp.
         let stamp = directory().join("node_modules/.installed-package-lock.json");
         if fs::read(&stamp).is_ok_and(|installed| installed == wanted) {
             return;

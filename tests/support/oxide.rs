@@ -1,6 +1,6 @@
-//! The fixture of the Node.js servers on socketioxide, as far as it can: it has no way to close
-//! the connection of a client (`kick` leaves the namespace only, `cut` does nothing), and its
-//! refusals carry no data.
+//! The fixture of the Node.js servers on socketioxide, as far as possible: there is no way to close
+//! the connection of a client (`kick` only leaves the namespace, `cut` does nothing), and its
+//! refusals have no data.
 
 use super::PATIENCE;
 use actix_socketio::Parser;
@@ -41,7 +41,7 @@ struct Counters {
     guard: Mutex<Guard>,
 }
 
-/// What lets into `/guarded`, and what was shown there.
+/// The token that `/guarded` accepts, and the tokens that it got.
 #[derive(Default)]
 struct Guard {
     token: String,
@@ -83,7 +83,7 @@ pub fn start_on(
     Server { address, parser, counters, stop: Some(stop), thread: Some(thread) }
 }
 
-/// The application alone, to be served on anything.
+/// The application alone, for any listener.
 pub fn router() -> axum::Router {
     router_with(Parser::Json, |builder| builder, &Arc::default())
 }
@@ -128,12 +128,12 @@ impl Server {
         count(&self.counters.counts, name)
     }
 
-    /// From now on this token, and no other, lets into `/guarded`.
+    /// From now on, `/guarded` accepts only this token.
     pub fn set_token(&self, token: &str) {
         token.clone_into(&mut self.counters.guard.lock().expect("no panic").token);
     }
 
-    /// The tokens that were shown to enter `/guarded`, in order.
+    /// The tokens with which clients asked to join `/guarded`, in order.
     pub fn tokens(&self) -> Vec<serde_json::Value> {
         self.counters.guard.lock().expect("no panic").shown.clone()
     }
@@ -276,7 +276,7 @@ fn on_acknowledged(socket: &SocketRef) {
     socket.on("none", async |ack: AckSender| answer(ack, &Args(Vec::new())));
     socket.on("later", async |Data((delay, value)): Data<(u64, Arg)>, ack: AckSender| {
         tokio::time::sleep(Duration::from_millis(delay)).await;
-        // The client may have left meanwhile.
+        // The client may have left in the meantime.
         ack.send(&(value,)).ok();
     });
 }
@@ -311,7 +311,7 @@ fn answer(ack: AckSender, args: &impl Serialize) {
     ack.send(args).expect("an answer can be sent");
 }
 
-/// The queue of a socket is bounded, and full when a burst is faster than the client.
+/// The queue of a socket is bounded, and fills up when a burst is faster than the client.
 async fn emit(socket: &SocketRef, event: &str, args: &impl Serialize) {
     loop {
         match socket.emit(event, args) {
@@ -340,8 +340,8 @@ impl<A: Adapter> FromMessageParts<A> for AckWanted {
     }
 }
 
-/// The arguments of an event, however many: socketioxide takes only what serializes as a tuple for
-/// more than one argument.
+/// The arguments of an event, however many: for more than one, socketioxide takes only
+/// what serializes as a tuple.
 struct Args(Vec<Arg>);
 
 /// Any argument. `serde_json::Value` would turn binary into lists of numbers.
@@ -377,7 +377,7 @@ impl Serialize for Args {
 
 impl<'de> Deserialize<'de> for Args {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // JSON does not mind the length.
+        // With JSON, the length does not matter.
         let args = deserializer.deserialize_tuple(0, ArgVisitor)?;
         let Arg::List(args) = args else {
             return Err(serde::de::Error::custom("not a list of arguments"));

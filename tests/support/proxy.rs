@@ -1,7 +1,7 @@
-//! A TCP proxy between a client and a server, which fails when and how a test wants it.
+//! A TCP proxy between a client and a server, which fails when and how a test tells it to.
 //!
-//! It runs on a thread of its own, and may be told what to do from any. What a call asks for has
-//! happened when it returns. Choices, such as where to cut, are the test's.
+//! It runs on a thread of its own, and its methods may be called from any. What a call asks for has
+//! happened when it returns. Choices, such as where to cut, are up to the test.
 
 use super::PATIENCE;
 use bytes::{Buf, Bytes};
@@ -20,7 +20,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::Sleep;
 
-/// How much of a direction is on its way through the proxy before it stops reading.
+/// How much may be on its way through the proxy, in each direction, before it stops reading.
 const CAPACITY: usize = 64 << 10;
 
 /// Which way bytes go.
@@ -35,7 +35,7 @@ pub enum Direction {
 pub struct Counts {
     /// Connections that were accepted and forwarded.
     pub connections: u64,
-    /// Those of them that have not ended.
+    /// Forwarded connections that have not ended.
     pub open: u64,
     /// Connections that were accepted and closed at once.
     pub refused: u64,
@@ -56,7 +56,7 @@ struct Shared {
     counts: watch::Sender<Counts>,
 }
 
-/// Everything. Who changes it wakes the proxy's one future.
+/// All state. A change must wake the proxy's one future.
 #[derive(Default)]
 struct State {
     upstream: u16,
@@ -64,7 +64,7 @@ struct State {
     stalled: bool,
     refusing: bool,
     delay: Duration,
-    /// How many more bytes may pass this way before the connection that they pass is cut.
+    /// How many more bytes may pass in this direction before their connection is cut.
     fuse: Option<(Direction, u64)>,
     stopped: bool,
     waker: Option<Waker>,
@@ -106,7 +106,7 @@ impl Proxy {
         *self.counts.borrow()
     }
 
-    /// Waits until the counts are like that, and panics naming `what` when they are not in time.
+    /// Waits until `check` accepts the counts, and panics naming `what` if that takes too long.
     pub async fn until(&self, what: &str, check: impl Fn(&Counts) -> bool) -> Counts {
         let mut counts = self.counts.clone();
         let reached = tokio::time::timeout(PATIENCE, counts.wait_for(check)).await;
@@ -114,12 +114,12 @@ impl Proxy {
         reached.unwrap_or_else(|| panic!("{what}: {:?} after {PATIENCE:?}", self.counts()))
     }
 
-    /// Closes all connections at once, on both sides. What is on its way is lost.
+    /// Closes all connections at once, on both sides. Bytes on their way are lost.
     pub fn cut(&self) {
         self.tell(|state| state.links.drain(..).for_each(Link::close));
     }
 
-    /// Cuts until this comes of it: by polling, what is cut between two requests is not lost.
+    /// Cuts until `lost` resolves: with polling, a cut between two requests does not lose the session.
     pub async fn cut_until<T>(&self, lost: impl Future<Output = T>) -> T {
         let mut lost = pin!(lost);
         loop {
@@ -130,12 +130,12 @@ impl Proxy {
         }
     }
 
-    /// As [`cut`](Self::cut), and both sides are told that something is wrong (RST).
+    /// Like [`cut`](Self::cut), but with a reset (RST) to both sides.
     pub fn reset(&self) {
         self.tell(|state| state.links.drain(..).for_each(Link::reset));
     }
 
-    /// Tells the clients that nothing more comes from their server. The other way stays open.
+    /// Ends the direction to the clients. The other direction stays open.
     pub fn half_close_to_client(&self) {
         self.tell(|state| {
             for link in &mut state.links {
@@ -144,7 +144,7 @@ impl Proxy {
         });
     }
 
-    /// Tells the server that nothing more comes from its clients. The other way stays open.
+    /// Ends the direction to the server. The other direction stays open.
     pub fn half_close_to_server(&self) {
         self.tell(|state| {
             for link in &mut state.links {
@@ -153,22 +153,22 @@ impl Proxy {
         });
     }
 
-    /// Forwards nothing any more, either way; all connections stay open, and new ones are accepted.
+    /// Forwards nothing any more, in either direction; all connections stay open, and new ones are accepted.
     pub fn stall(&self) {
         self.tell(|state| state.stalled = true);
     }
 
-    /// Forwards again, first of all what has come meanwhile.
+    /// Forwards again, first what has come in the meantime.
     pub fn resume(&self) {
         self.tell(|state| state.stalled = false);
     }
 
-    /// Holds everything that comes from now on for so long.
+    /// Delays everything that comes from now on by this time.
     pub fn delay(&self, delay: Duration) {
         self.tell(|state| state.delay = delay);
     }
 
-    /// Cuts the connection, now or later, on which the last of so many bytes passes that way.
+    /// Cuts the connection on which the last of this many bytes passes in this direction, now or later.
     pub fn cut_after(&self, bytes: u64, direction: Direction) {
         self.tell(|state| state.fuse = Some((direction, bytes.max(1))));
     }
@@ -216,7 +216,7 @@ impl Shared {
         self.counts.send_if_modified(|counts| mem::replace(&mut counts.open, open) != open);
     }
 
-    /// All that the proxy does; over when it is stopped.
+    /// All that the proxy does; ready when it is stopped.
     fn poll(
         &self,
         listener: &TcpListener,
@@ -249,7 +249,7 @@ impl Shared {
     }
 
     fn accept(&self, state: &mut State, client: TcpStream) {
-        // At once or not at all, on the same machine.
+        // On the same machine, this succeeds at once or not at all.
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, state.upstream));
         let server = if state.refusing {
             Err(io::ErrorKind::ConnectionRefused.into())
@@ -304,8 +304,8 @@ struct Link {
 }
 
 impl Link {
-    /// Forwards what there is; over when there is nothing left to forward, when the last byte that
-    /// may pass has, or with an error when one of the sides is gone.
+    /// Forwards what there is. Ready when there is nothing left to forward, when the last byte that
+    /// may pass has passed, or with an error when one of the sides is gone.
     fn poll(
         &mut self,
         delay: Duration,
@@ -345,7 +345,7 @@ impl Link {
         for stream in [self.client, self.server] {
             let Ok(mut stream) = stream.into_std() else { continue };
             stream.shutdown(Shutdown::Both).ok();
-            // With something left to read, the other side would be told of an error.
+            // With unread data, closing would send a reset to the other side.
             while io::Read::read(&mut stream, &mut [0; 4096]).is_ok_and(|read| read > 0) {}
         }
     }
@@ -359,23 +359,23 @@ impl Link {
     }
 }
 
-/// One way of a connection.
+/// One direction of a connection.
 #[derive(Default)]
 struct Flow {
-    /// What has been read, and when each chunk is to be written.
+    /// What has been read, and when each chunk must be written.
     chunks: VecDeque<(Instant, Bytes)>,
-    /// The moment that the first chunk has to wait for.
+    /// The time until which the first chunk must wait.
     due: Option<Instant>,
-    /// How many bytes were written, to be taken.
+    /// How many bytes were written since this was last read.
     passed: u64,
-    /// Nothing more is to be read.
+    /// Whether this direction has been read to its end.
     ended: bool,
-    /// The other side has been told so; what is read nevertheless is for nobody.
+    /// Whether the other side has been told that; what is read after that is dropped.
     finished: bool,
 }
 
 impl Flow {
-    /// Reads and writes as much as there is, but not more than `most` bytes; over when nothing more
+    /// Reads and writes as much as there is, but at most `most` bytes. Ready when nothing more
     /// can come.
     fn poll(
         &mut self,
@@ -411,7 +411,7 @@ impl Flow {
             }
         }
         if full {
-            // There is room again; but others have their turn first.
+            // There is room again, but others have their turn first.
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
@@ -453,11 +453,11 @@ impl Flow {
         Poll::Ready(Ok(()))
     }
 
-    /// Tells the other side that this is all.
+    /// Ends the direction towards the other side.
     fn finish(&mut self, to: &mut TcpStream) {
         if !mem::replace(&mut self.finished, true) {
             self.chunks.clear();
-            // It does not wait for anything; and who has gone knows already.
+            // This does not wait for anything; and a side that has gone knows already.
             drop(Pin::new(to).poll_shutdown(&mut Context::from_waker(Waker::noop())));
         }
     }

@@ -1,4 +1,4 @@
-//! A TCP server which answers the head of each request with whatever bytes a test gives, HTTP or not.
+//! A TCP server that answers the head of each request with any bytes of a test, HTTP or not.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 pub enum Answer {
-    /// These bytes; the connection stays open.
+    /// These bytes, and the connection stays open.
     Bytes(Vec<u8>),
-    /// These, and the end.
+    /// These bytes, and the end of the connection.
     Last(Vec<u8>),
     /// A reset.
     Reset,
@@ -20,12 +20,12 @@ pub struct Raw {
     over: Arc<AtomicBool>,
 }
 
-/// A server which answers so, by the head of the request.
+/// A server that gives these answers, by the head of the request.
 pub fn start(answer: impl Fn(&str) -> Answer + Send + Sync + 'static) -> Raw {
     start_behind(b"\r\n\r\n", answer)
 }
 
-/// A server which answers so whatever comes, as soon as there is a byte of it.
+/// A server that gives this answer to anything, as soon as the first byte has come.
 pub fn start_at_once(answer: impl Fn() -> Answer + Send + Sync + 'static) -> Raw {
     start_behind(b"", move |_| answer())
 }
@@ -67,7 +67,7 @@ impl Raw {
 impl Drop for Raw {
     fn drop(&mut self) {
         self.over.store(true, Ordering::SeqCst);
-        // It wakes the thread that accepts.
+        // This wakes the thread that accepts.
         TcpStream::connect(self.address).ok();
     }
 }
@@ -102,7 +102,7 @@ fn serve(
     Ok(())
 }
 
-/// The head of the answer which accepts a websocket.
+/// The head of the response that accepts a websocket.
 pub fn accept(request: &str) -> String {
     let mut lines = request.lines();
     let key = lines.find_map(|line| {

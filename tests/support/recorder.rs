@@ -1,4 +1,4 @@
-//! A subscriber which hands all that it gets to the test, in order.
+//! A subscriber that hands everything it gets to the test, in order.
 
 use super::every::{Target, within};
 use actix::{Actor, Addr, ArbiterHandle, Context, Handler, Message};
@@ -9,7 +9,7 @@ use actix_socketio::{
 use std::panic::Location;
 use tokio::sync::mpsc;
 
-/// What a subscriber can be told.
+/// The messages that a subscriber can get.
 #[derive(Clone, Debug)]
 pub enum Fact {
     Ready(Ready),
@@ -28,7 +28,7 @@ pub struct Recorder {
     addr: Addr<Recording>,
 }
 
-/// The subscriber, with the mailbox that every actor has.
+/// The subscriber, with a mailbox of the default size.
 pub struct Recording {
     facts: mpsc::UnboundedSender<Fact>,
 }
@@ -61,7 +61,7 @@ impl Recorder {
         within(self.facts.recv()).await.expect("the subscriber lives")
     }
 
-    /// A client of this server, joined, and what it hears.
+    /// A client of this server, joined, with a recorder.
     pub async fn joined(server: &Target) -> (Client, Self) {
         let client = server.client();
         let mut recorder = Self::of(client.socket());
@@ -69,7 +69,7 @@ impl Recorder {
         (client, recorder)
     }
 
-    /// The events `n` with the numbers from 0, so many, and then `burst_done`.
+    /// Expects this many events `n` with the numbers from 0, and then `burst_done`.
     pub async fn burst(&mut self, size: u64) {
         for expected in 0..size {
             assert_eq!(self.next_event("n").await.args::<u64>().unwrap(), expected);
@@ -127,7 +127,7 @@ impl Recorder {
         })
     }
 
-    /// Attempts to connect, as many as there are, and then Ready.
+    /// Skips attempts to connect, however many there are, and returns the Ready after them.
     pub async fn ready_after_attempts(&mut self) -> Ready {
         loop {
             match self.next().await {
@@ -152,7 +152,7 @@ impl Recorder {
         }
     }
 
-    /// What has come and was not asked for.
+    /// What has come and was not taken yet.
     pub fn rest(&mut self) -> Vec<Fact> {
         std::iter::from_fn(|| self.facts.try_recv().ok()).collect()
     }
@@ -191,7 +191,7 @@ macro_rules! record {
             type Result = ();
 
             fn handle(&mut self, message: $kind, _: &mut Self::Context) {
-                // The test may be over.
+                // The test may have ended.
                 self.facts.send(Fact::$kind(message)).ok();
             }
         }

@@ -1,4 +1,4 @@
-//! A WebSocket server which does exactly what a test tells it to, legal or not.
+//! A WebSocket server that does exactly what a test tells it to, legal or not.
 //!
 //! It runs on a thread of its own; the test accepts its connections as [`Peer`]s and drives them
 //! from whatever runtime it is in.
@@ -27,7 +27,7 @@ use tokio::sync::{mpsc, oneshot};
 pub const SESSION: &str = "scripted-session";
 /// The largest frame a client may send.
 const LARGEST_FRAME: usize = 64 << 20;
-/// How many messages of a client are kept for a test which does not ask for them; with more the
+/// How many messages of a client are kept for a test that does not ask for them; with more, the
 /// server stops reading.
 const INPUT_CAPACITY: usize = 16;
 
@@ -98,13 +98,13 @@ impl Scripted {
             .unwrap_or_else(|| panic!("no client connected within {PATIENCE:?}"))
     }
 
-    /// The next WebSocket, or none when no client opens one in this time.
+    /// The next WebSocket, or `None` if no client opens one in this time.
     pub async fn accept_within(&self, time: Duration) -> Option<Peer> {
         let mut accepted = self.accepted.lock().await;
         tokio::time::timeout(time, accepted.recv()).await.ok().flatten()
     }
 
-    /// Answers the next request with this HTTP status and body instead of a WebSocket; calls queue.
+    /// Answers the next request with this HTTP status and body instead of a WebSocket; further calls apply to the requests after it.
     pub fn refuse_next(&self, status: u16, body: &str) {
         self.refuse_next_with(status, &[], body);
     }
@@ -118,7 +118,7 @@ impl Scripted {
         self.shared.refusals.lock().expect("no panic").push_back(refusal);
     }
 
-    /// How many requests came so far, whatever became of them.
+    /// How many requests came so far, whatever their outcome.
     pub fn requests(&self) -> usize {
         self.shared.requests.load(Ordering::SeqCst)
     }
@@ -126,7 +126,7 @@ impl Scripted {
 
 impl Drop for Scripted {
     fn drop(&mut self) {
-        // The command is sent by the call; there is nothing here to await its completion with.
+        // The call sends the command; its completion cannot be awaited here.
         drop(self.handle.stop(false));
         if let Some(thread) = self.thread.take() {
             thread.join().ok();
@@ -134,12 +134,12 @@ impl Drop for Scripted {
     }
 }
 
-/// A server which accepts TCP connections and never says a word.
+/// A server that accepts TCP connections and never sends a byte.
 pub struct Stall {
     listener: TcpListener,
 }
 
-/// The operating system completes the connections by itself, so that nobody needs to accept them.
+/// The operating system completes the connections by itself, so nobody has to accept them.
 pub fn stall() -> Stall {
     Stall { listener: TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port") }
 }
@@ -158,16 +158,16 @@ pub enum Received {
     Ping(Bytes),
     Pong(Bytes),
     Close(Option<u16>),
-    /// A frame no client may send; the server reads no further.
+    /// A frame that no client may send; the server reads no further.
     Illegal(String),
     /// The connection has ended.
     Gone,
 }
 
-/// The server's end of one accepted WebSocket. Dropping it ends the TCP connection in order, yet
+/// The server's end of one accepted WebSocket. Dropping it ends the TCP connection cleanly, but
 /// without a close frame.
 ///
-/// Nothing is answered by itself, neither a ping nor a close frame.
+/// Nothing is answered automatically, neither a ping nor a close frame.
 pub struct Peer {
     path: String,
     query: String,
@@ -204,8 +204,8 @@ impl Peer {
     }
 
     /// Sends a text message. This and the other sending functions wait until there is room for it,
-    /// so that a test can stream without end to a client which does not read, and answer whether
-    /// the connection still took it.
+    /// so that a test can stream without end to a client that does not read. They return whether
+    /// the connection still accepted the message.
     pub async fn send_text(&self, text: impl AsRef<str>) -> bool {
         self.send(ws::Message::Text(text.as_ref().into())).await
     }
@@ -228,18 +228,18 @@ impl Peer {
         self.send(ws::Message::Close(code.map(|code| ws::CloseCode::from(code).into()))).await
     }
 
-    /// Sends these bytes as they are, for frames which no server may send.
+    /// Sends these bytes as they are, for frames that no server may send.
     pub async fn send_raw(&self, data: impl Into<Bytes>) -> bool {
         self.output.send(Output::Data(data.into())).await.is_ok()
     }
 
     /// Drops the TCP connection with no close frame, after what has been sent before.
     pub async fn cut(&self) {
-        // It may be gone already.
+        // The connection may be gone already.
         self.output.send(Output::Cut).await.ok();
     }
 
-    /// Sends an open packet as a current server does, with a heartbeat which no test lives to see.
+    /// Sends an open packet like a current server, with a heartbeat so slow that no test sees a ping.
     pub async fn open(&self) -> bool {
         self.open_with(Duration::from_secs(25), Duration::from_secs(20)).await
     }
@@ -266,7 +266,7 @@ impl Peer {
             .unwrap_or_else(|| panic!("the client sent nothing within {PATIENCE:?}"))
     }
 
-    /// What the client sends next, or none when it sends nothing in this time.
+    /// What the client sends next, or `None` if it sends nothing in this time.
     pub async fn next_within(&mut self, time: Duration) -> Option<Received> {
         let received = tokio::time::timeout(time, self.input.recv()).await.ok()?;
         Some(received.unwrap_or(Received::Gone))
@@ -285,7 +285,7 @@ impl Peer {
     /// Panics, naming the caller's line, unless this is what the client sends next.
     #[track_caller]
     pub fn expect(&mut self, expected: Received) -> impl Future<Output = ()> {
-        // Taken here, as an async function cannot tell who called it.
+        // Taken here, since an async function does not know its caller.
         let caller = std::panic::Location::caller();
         async move {
             match self.next_within(PATIENCE).await {
@@ -322,7 +322,7 @@ async fn serve(
     let Ok(mut response) = actix_web_actors::ws::handshake(&request) else {
         return HttpResponse::BadRequest().body("this server speaks WebSocket only");
     };
-    // The smallest there is: it is the client's reading which has to make room.
+    // The smallest channel there is: only the client's reading should make room.
     let (output, outgoing) = mpsc::channel(1);
     let (sender, input) = mpsc::channel(INPUT_CAPACITY);
     let (reading, finished) = oneshot::channel();
@@ -345,13 +345,13 @@ async fn serve(
         input,
         closing,
     };
-    // A peer nobody accepts is dropped, which ends the connection.
+    // A peer that nobody accepts is dropped, which ends the connection.
     shared.accepted.send(peer).ok();
     let outgoing = BodyStream::new(Outgoing { output: outgoing, finished, cut: false });
     response.message_body(outgoing).expect("a valid answer").map_into_boxed_body()
 }
 
-/// Passes on what the client sends until the connection, or the interest in it, ends.
+/// Passes on what the client sends until the connection ends, or the peer is dropped.
 async fn read(mut payload: web::Payload, input: mpsc::Sender<Received>, closing: &AtomicBool) {
     let mut codec = ws::Codec::new().max_size(LARGEST_FRAME);
     let mut buffer = BytesMut::new();
@@ -411,7 +411,7 @@ fn text(data: &[u8]) -> Received {
     }
 }
 
-/// The body of the answer which accepts a WebSocket: all bytes the client gets come from here, and
+/// The body of the response that accepts a WebSocket: all bytes that the client gets come from here, and
 /// the TCP connection ends with it.
 struct Outgoing {
     output: mpsc::Receiver<Output>,
@@ -433,8 +433,8 @@ impl Stream for Outgoing {
         match ready!(self.output.poll_recv(cx)) {
             Some(Output::Data(data)) => Poll::Ready(Some(Ok(data))),
             Some(Output::Cut) => {
-                // What was sent before is written while this is pending; then comes the error,
-                // upon which actix drops the connection.
+                // What was sent before is written while this is pending. Then comes the error,
+                // on which actix drops the connection.
                 self.cut = true;
                 cx.waker().wake_by_ref();
                 Poll::Pending

@@ -1,5 +1,5 @@
-//! Numbers that flow both ways in two namespaces while the connection fails again and again, and
-//! what must be true of them then.
+//! Numbers that flow in both directions in two namespaces while the connection fails again and again, and
+//! what must be true of them afterwards.
 
 use super::PATIENCE;
 use super::every::within;
@@ -18,17 +18,17 @@ use std::rc::Rc;
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// So quick that a test can afford a thousand of them.
+/// Delays so short that a test can afford a thousand of them.
 pub fn quick() -> Reconnect {
     Reconnect::default().delay(Duration::from_millis(1), Duration::from_millis(5))
 }
 
 /// How many questions are open at a time.
 const WINDOW: usize = 32;
-/// Less than what is emitted while there is no connection, so that some is refused.
+/// Less than what is emitted while there is no connection, so that some events are refused.
 const BUFFER: usize = 48;
 
-/// The numbers that were emitted, by what became of them.
+/// The numbers that were emitted, by outcome.
 #[derive(Debug, Default)]
 pub struct Outcomes {
     pub emitted: u64,
@@ -36,7 +36,7 @@ pub struct Outcomes {
     pub disconnected: BTreeSet<u64>,
     pub timed_out: BTreeSet<u64>,
     pub never_sent: BTreeSet<u64>,
-    /// Of those that ask for no answer.
+    /// Refused events that ask for no answer.
     pub refused: BTreeSet<u64>,
 }
 
@@ -57,7 +57,7 @@ impl Outcomes {
         assert!(first, "{number} has two outcomes");
     }
 
-    /// What the server must have got, and must not, of the questions and of the rest.
+    /// Checks what the server got and must not have got, of the questions (`asked`) and of plain events (`told`).
     fn check(&self, asked: &[u64], told: &[u64]) {
         let classes = [&self.answered, &self.disconnected, &self.timed_out, &self.never_sent];
         let all: u64 = classes.iter().map(|class| u64::try_from(class.len()).unwrap()).sum();
@@ -107,10 +107,10 @@ impl Storm {
     pub async fn start(line: Line, config: &Config, seed: u64) -> Self {
         let server = node::start(line, config);
         let proxy = Proxy::start(server.port());
-        // A thread of its own, so that the test is not in step with it.
+        // A thread of its own, so that it does not run in step with the test.
         let arbiter = Arbiter::new();
         let builder = super::client(proxy.url()).reconnect(quick()).send_buffer(BUFFER, 1 << 20);
-        // A question that is forgotten is not to be saved by that.
+        // The timeout must not hide a question that was forgotten.
         let builder = builder.ack_timeout(2 * PATIENCE);
         let client = builder.start_in(&arbiter.handle()).unwrap();
         let lanes = [client.socket().clone(), client.of("/foo").unwrap()].map(|socket| {
@@ -121,8 +121,8 @@ impl Storm {
         Self { server, proxy, client, lanes, dice: Dice::new(seed), next: 0, arbiter }
     }
 
-    /// So many faults, and no more than so many answers between two of them. Gives what became of
-    /// what was emitted in each namespace, all checked. The server records it by this `name`.
+    /// Strikes with this many faults, and at most `calm` answers between two of them. Returns the outcomes of
+    /// what was emitted in each namespace, checked. The server records the numbers under this `name`.
     pub async fn blow(&mut self, name: &str, faults: u64, calm: u64) -> Vec<Outcomes> {
         let stop = Rc::new(Cell::new(false));
         let answers = Rc::new(watch::Sender::new(0));
@@ -134,7 +134,7 @@ impl Storm {
         });
         for number in 0..faults {
             self.proxy.delay(delay(&mut self.dice));
-            // Or at once, when the connection is just being made.
+            // Otherwise at once, while the connection is being made.
             if self.dice.below(4) > 0 {
                 let wanted = *answers.borrow() + self.dice.below(calm);
                 within(progress.wait_for(|answers| *answers >= wanted)).await.unwrap();
@@ -143,7 +143,7 @@ impl Storm {
             let count = self.dice.below(20);
             let mut ticks = self.next..self.next + count;
             self.next += count;
-            // Each once: the emitters talk on.
+            // Each number once, as the emitters go on emitting.
             let talk = || self.publish(mem::take(&mut ticks));
             fault.strike(&self.proxy, talk).await;
             for lane in &self.lanes {
@@ -183,19 +183,19 @@ impl Storm {
 }
 
 impl Lane {
-    /// What the server records the numbers by: of questions, and of plain events.
+    /// The names under which the server records the numbers: of questions, and of plain events.
     fn streams(&self, name: &str) -> [String; 2] {
         let namespace = self.socket.namespace().trim_start_matches('/');
         [format!("{name}-asked-{namespace}"), format!("{name}-told-{namespace}")]
     }
 
-    /// Waits until the server has handled all that was sent.
+    /// Waits until the server has handled everything that was sent.
     async fn settle(&self) {
         let answer = within(self.socket.emit_with_ack::<String>("id", ())).await;
         assert!(answer.is_ok(), "{answer:?}");
     }
 
-    /// What the subscriber was told, up to this number: of a link that comes and goes, and of
+    /// Checks what the subscriber got, up to this number: connections that come and go, and
     /// numbers that increase.
     async fn check_facts(&mut self, last: u64) {
         let mut ticks = Vec::new();
@@ -247,7 +247,7 @@ async fn emit(
         let Some((number, outcome)) = open.next().await else { return outcomes };
         full = matches!(outcome, Err(AckError::NeverSent(_)));
         if full {
-            // That was not worth waiting for; others have their turn.
+            // There was nothing to wait for; let others have their turn.
             tokio::task::yield_now().await;
         }
         if outcome.is_ok() {

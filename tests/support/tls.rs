@@ -1,4 +1,4 @@
-//! Certificates of an authority that each test makes for itself, and a server that ends TLS in front of
+//! Certificates of an authority that each test makes for itself, and a server that terminates TLS in front of
 //! another one.
 
 use actix_socketio::tls::rustls::{
@@ -53,12 +53,12 @@ impl Authority {
         self.sign_with(names, |_| {})
     }
 
-    /// One that expired at the beginning of 2020.
+    /// A certificate that expired at the beginning of 2020.
     pub fn sign_expired(&self, names: &[&str]) -> Certificate {
         self.sign_with(names, |params| params.not_after = date_time_ymd(2020, 1, 1))
     }
 
-    /// One that is valid from the beginning of 2999 on.
+    /// A certificate that becomes valid at the beginning of 2999.
     pub fn sign_for_later(&self, names: &[&str]) -> Certificate {
         self.sign_with(names, |params| params.not_before = date_time_ymd(2999, 1, 1))
     }
@@ -92,7 +92,7 @@ impl Certificate {
         json!({ "cert": self.chain, "key": self.key })
     }
 
-    /// The same, of one that takes no client without a certificate of this authority.
+    /// The same, for a server that accepts only clients with a certificate of this authority.
     pub fn node_asking(&self, authority: &Authority, version: &str) -> Value {
         json!({
             "cert": self.chain,
@@ -106,7 +106,7 @@ impl Certificate {
     }
 }
 
-/// Ends TLS, and passes on what is in it.
+/// Terminates TLS, and passes on what is in it.
 pub struct Front {
     port: u16,
     stop: Option<oneshot::Sender<()>>,
@@ -114,7 +114,7 @@ pub struct Front {
 }
 
 impl Front {
-    /// In front of this port of this machine.
+    /// Starts in front of this port of this machine.
     pub fn start(upstream: u16, certificate: &Certificate) -> Self {
         Self::start_with(upstream, certificate, &[&version::TLS13, &version::TLS12], None)
     }
@@ -181,7 +181,7 @@ impl Front {
 }
 
 async fn pass_on(acceptor: TlsAcceptor, stream: TcpStream, upstream: u16) {
-    // Clients that do not trust it hang up.
+    // Clients that do not trust the certificate hang up.
     if let Ok(mut outer) = acceptor.accept(stream).await
         && let Ok(mut inner) = TcpStream::connect((Ipv4Addr::LOCALHOST, upstream)).await
     {

@@ -1,6 +1,6 @@
 //! Proxies that work: HTTP with `CONNECT`, and SOCKS 5. (Those that fail are [`raw`](super::raw).)
 //!
-//! They know each host name that ends in `.test`, which nobody else does, as this machine.
+//! They resolve each host name that ends in `.test`, which nobody else does, to this machine.
 
 use futures::future::select;
 use std::io;
@@ -75,7 +75,7 @@ impl Tunnel {
         format!("127.0.0.1:{}", self.port)
     }
 
-    /// Its URL, with what it asks for.
+    /// Its URL, with the login that it asks for.
     pub fn url(&self) -> String {
         let login = if self.asks { LOGIN_IN_URL } else { "" };
         format!("{}://{login}{}", self.scheme(), self.authority())
@@ -88,7 +88,7 @@ impl Tunnel {
         }
     }
 
-    /// What it was asked to connect to, as `host:port`, in order.
+    /// The targets that it was asked to connect to, as `host:port`, in order.
     pub fn targets(&self) -> Vec<String> {
         self.targets.lock().expect("nobody panics").clone()
     }
@@ -103,7 +103,7 @@ impl Drop for Tunnel {
     }
 }
 
-/// The target of a request that may pass.
+/// The target of a request that is allowed.
 async fn http(client: &mut TcpStream, asks: bool) -> io::Result<(String, u16)> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {

@@ -1,6 +1,6 @@
-//! An actor that notes what a namespace tells its subscribers, for a test to read.
+//! An actor that records what a namespace tells its subscribers, for a test to read.
 
-// A note of what is heard, or what was heard instead.
+// The results have the message that came, or the one that came instead.
 #![allow(clippy::result_large_err, clippy::wildcard_enum_match_arm)]
 
 use super::PATIENCE;
@@ -19,7 +19,7 @@ pub enum Heard {
     Lagged(u64),
 }
 
-/// What is heard of one namespace, in order.
+/// The messages of one namespace, in order.
 pub struct Watch {
     heard: mpsc::UnboundedReceiver<Heard>,
 }
@@ -38,12 +38,12 @@ impl Watch {
         Self { heard }
     }
 
-    /// What is heard next, or none when that is nothing for this time.
+    /// The next message, or `None` if none comes in this time.
     pub async fn next_within(&mut self, time: Duration) -> Option<Heard> {
         tokio::time::timeout(time, self.heard.recv()).await.ok().flatten()
     }
 
-    /// What has been heard and not been asked for.
+    /// A message that has come and was not taken yet, if there is one.
     pub fn try_next(&mut self) -> Option<Heard> {
         self.heard.try_recv().ok()
     }
@@ -80,14 +80,14 @@ impl Watch {
         })
     }
 
-    /// Panics, naming the caller's line, unless `pick` takes what is heard next.
+    /// Panics, naming the caller's line, unless `pick` accepts the next message.
     #[track_caller]
     fn expect<T>(
         &mut self,
         what: &str,
         pick: impl FnOnce(Heard) -> Result<T, Heard>,
     ) -> impl Future<Output = T> {
-        // Taken here, as an async function cannot tell who called it.
+        // Taken here, since an async function does not know its caller.
         let caller = Location::caller();
         async move {
             let heard = self.next_within(PATIENCE).await;
@@ -99,7 +99,7 @@ impl Watch {
 
 impl Watcher {
     fn note(&self, heard: Heard) {
-        // The test may be done.
+        // The test may have ended.
         self.heard.send(heard).ok();
     }
 }
