@@ -1,9 +1,9 @@
 //! What the integration tests talk to: the official servers on Node.js ([`node`]), socketioxide
-//! ([`oxide`]), and a server which does exactly what a test tells it to ([`scripted`], and [`raw`]
-//! without HTTP); with what runs one scenario against all of them ([`every`]), a subscriber which
-//! tells the test what it gets ([`recorder`]), what is logged meanwhile ([`logged`]), and a way to a
-//! server which fails on demand ([`proxy`]) or at random ([`faults`], and [`storm`] with traffic); and proxies
-//! that clients ask to connect for them ([`tunnel`]), or such as are installed on the machine ([`installed`]),
+//! ([`oxide`]), and a server that does exactly what a test tells it to ([`scripted`], and [`raw`]
+//! without HTTP). Besides: macros that run one scenario against all of them ([`every`]), a subscriber that
+//! passes what it gets to the test ([`recorder`]), the lines of the log ([`logged`]), and a way to a
+//! server that fails on demand ([`proxy`]) or at random ([`faults`], and [`storm`] with traffic); proxies
+//! that clients ask to connect for them ([`tunnel`]), or that are installed on the machine ([`installed`]);
 //! and NATS servers ([`nats`]).
 //! Pages of an example are shown by [`browser`].
 
@@ -45,10 +45,10 @@ use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long a test waits for something which is due at once before it fails.
+/// How long a test waits for something that is due at once before it fails.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Waits until `check` holds, and panics naming `what` when it does not in time.
+/// Waits until `check` holds, and panics naming `what` if that takes too long.
 pub async fn eventually(what: &str, mut check: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !check() {
@@ -57,14 +57,14 @@ pub async fn eventually(what: &str, mut check: impl FnMut() -> bool) {
     }
 }
 
-/// The ports of servers of this process that know websockets and nothing else.
+/// The ports of servers of this process that support only websockets.
 static WITHOUT_POLLING: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
 
 fn without_polling() -> MutexGuard<'static, BTreeSet<u16>> {
     WITHOUT_POLLING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Has [`client`] use nothing but a websocket with the server at this port.
+/// Makes [`client`] use only a websocket with the server at this port.
 pub fn has_no_polling(port: u16) {
     without_polling().insert(port);
 }
@@ -73,8 +73,8 @@ pub fn is_without_polling(port: u16) -> bool {
     without_polling().contains(&port)
 }
 
-/// A client with the defaults. The environment variable `TRANSPORTS` has it use others than those of the library, if
-/// the server has them: `polling` alone, or `upgrade`, from polling to a websocket.
+/// A client with the defaults. The environment variable `TRANSPORTS` changes its transports, if
+/// the server supports them: `polling` alone, or `upgrade`, from polling to a websocket.
 pub fn client(url: impl Into<String>) -> ClientBuilder {
     let url = url.into();
     let rest = url.rsplit(':').next().and_then(|rest| rest.split('/').next());
@@ -91,23 +91,23 @@ pub fn client(url: impl Into<String>) -> ClientBuilder {
     }
 }
 
-/// An answer to the request to connect with this HTTP status, which says this, or nothing.
+/// The failure for an answer to the request to connect with this HTTP status and text, if any.
 pub fn answered(status: u16, says: &str) -> ConnectFailure {
     ConnectFailure::Status { status, says: (!says.is_empty()).then(|| says.to_owned()) }
 }
 
-/// Whether [`client`] has its clients begin with polling.
+/// Whether the clients of [`client`] begin with polling.
 pub fn begins_with_polling() -> bool {
     std::env::var_os("TRANSPORTS").is_some()
 }
 
-/// A client for which the end of a connection is the end. Most tests look at just that; the others
-/// say what they want instead.
+/// A client that does not reconnect. Most tests look at just one connection; the others
+/// set a policy.
 pub fn builder(url: impl Into<String>) -> ClientBuilder {
     client(url).reconnect(Reconnect::never())
 }
 
-/// How much memory the process holds now, in bytes, where the system tells.
+/// How much memory the process holds now, in bytes, if the system reports it.
 pub fn resident() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;

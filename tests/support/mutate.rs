@@ -1,4 +1,4 @@
-//! Inputs for fuzzing: real messages, changed at a few places; and how long to go on.
+//! Inputs for fuzzing: real messages, changed at a few places; and the time to spend.
 //!
 //! `FUZZ_SECONDS` is the time for each test, `FUZZ_SEED` the seed to begin with. A failure is reduced to few
 //! changes, and printed with its seed.
@@ -14,7 +14,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseResult, TestError, TestRng, TestRunner};
 
-/// How long each test goes on by default.
+/// How long each test runs by default.
 const DEFAULT: Duration = Duration::from_secs(2);
 
 /// Inputs of one seed.
@@ -23,7 +23,7 @@ const BATCH: u32 = 256;
 /// The longest message, in bytes.
 const LONGEST: usize = 4_096;
 
-/// What the grammar of the protocol is made of, and numbers at the edges.
+/// The tokens of the protocol's grammar, and numbers at the edges.
 const TOKENS: [&[u8]; 54] = [
     b"0",
     b"1",
@@ -88,7 +88,7 @@ pub enum Message {
     Binary(Vec<u8>),
 }
 
-/// As it is written in Rust, to be pasted into a test.
+/// In the syntax of Rust, to be pasted into a test.
 impl fmt::Debug for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -117,7 +117,7 @@ impl Message {
     }
 }
 
-/// One change, at places that are parts of whatever length there is.
+/// One change, at places given as fractions of the length.
 #[derive(Clone, Debug)]
 enum Change {
     Flip {
@@ -248,8 +248,8 @@ pub fn messages(corpus: Vec<Vec<Message>>) -> impl Strategy<Value = Vec<Message>
     })
 }
 
-/// What servers say: the packets of the vectors, well-formed and not, with the frame of Engine.IO, and what
-/// Engine.IO says by itself.
+/// What servers send: the packets of the vectors, well-formed and not, in Engine.IO messages, and the packets
+/// of Engine.IO itself.
 pub fn corpus() -> Vec<Vec<Message>> {
     let vectors: serde_json::Value =
         serde_json::from_str(include_str!("../vectors/packets.json")).unwrap();
@@ -289,13 +289,13 @@ pub fn corpus() -> Vec<Vec<Message>> {
     corpus
 }
 
-/// The time for each test, and whether more than the default was asked for.
+/// The time for each test, and whether it was set in the environment.
 pub fn budget() -> Duration {
     let wanted = env::var("FUZZ_SECONDS").ok().map(|text| text.parse().unwrap());
     wanted.map_or(DEFAULT, Duration::from_secs)
 }
 
-/// The seed to begin with: that of the environment, or another one each time.
+/// The seed to begin with: that of the environment, or a new one each time.
 pub fn seed() -> u64 {
     let wanted = env::var("FUZZ_SEED").ok().map(|text| text.parse().unwrap());
     wanted.unwrap_or_else(|| {
@@ -304,14 +304,14 @@ pub fn seed() -> u64 {
     })
 }
 
-/// What a seed stands for.
+/// The random numbers of a seed.
 pub fn rng(seed: u64) -> TestRng {
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
     TestRng::from_seed(RngAlgorithm::ChaCha, &bytes)
 }
 
-/// Checks inputs for as long as it is to go on.
+/// Checks inputs until the time is over.
 pub fn run<S: Strategy>(name: &str, strategy: S, check: impl Fn(S::Value) -> TestCaseResult) {
     let end = Instant::now() + budget();
     let mut seed = seed();

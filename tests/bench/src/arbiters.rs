@@ -1,4 +1,4 @@
-//! Whether two clients do twice as much when each has an arbiter of its own.
+//! Whether two clients get twice as much done when each has an arbiter of its own.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::{
     table::{figure, median},
 };
 
-/// What the child process does that [`run()`] starts: all of the workload, once for each arbiter.
+/// The child process that [`run()`] starts: the whole workload, once for each arbiter.
 pub fn child(arbiters: &str, port: u16, spec: Spec) -> Report {
     let arbiters: usize = arbiters.parse().expect("a number");
     System::new().block_on(async {

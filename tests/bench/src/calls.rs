@@ -1,4 +1,4 @@
-//! What a call of a handle costs while more and more of the same are there: it should be the same.
+//! What a call of a handle costs while the number of earlier calls grows: it should stay the same.
 
 use std::time::Duration;
 
@@ -16,16 +16,16 @@ use crate::{
 
 const NUMBERS: [u64; 4] = [100, 1_000, 10_000, 100_000];
 
-/// The calls after which the client catches up: more may wait, and not without end.
+/// The number of calls after which the client catches up, since the queue is bounded.
 const STEP: usize = 10_000;
 
 #[derive(Clone, Copy)]
 enum Call {
-    /// Each with a key, first of its own and then of one that waits.
+    /// Each with a key: first a new one, and then that of an event that waits.
     Keys,
-    /// Each made, and later cancelled.
+    /// Each is made, and cancelled later.
     Subscriptions,
-    /// Each to a namespace that is not joined, and given up later.
+    /// Each for a namespace that is not joined, and given up later.
     Waiters,
     /// Each with a lifetime, to a namespace that is not joined.
     Retries,
@@ -52,7 +52,7 @@ impl Call {
         }
     }
 
-    /// Makes so many calls. Gives how many they were, all in all.
+    /// Makes this many calls. Returns how many there were in total.
     async fn make(self, number: u64, never: &Socket) -> u64 {
         match self {
             Self::Keys => {
@@ -114,12 +114,12 @@ async fn catch_up(socket: &Socket) {
     socket.session_ticket().await.expect("few calls wait");
 }
 
-/// The same, and gives how many events wait.
+/// The same, and returns how many events wait.
 async fn unsent(socket: &Socket) -> u64 {
     socket.take_unsent().await.expect("few calls wait").len() as u64
 }
 
-/// What the child process does that [`run()`] starts.
+/// The child process that [`run()`] starts.
 pub fn child(call: &str, number: &str, port: u16) -> Report {
     let call = Call::ALL.into_iter().find(|other| other.name() == call).expect("a call");
     let number = number.parse().expect("a number");

@@ -1,7 +1,7 @@
-//! The table as a picture: how many times the CPU time of this client each other one takes.
+//! The table as a picture: the CPU time of each other client as a multiple of this client's.
 //!
-//! A line in the middle stands for this client. Bars to the right of it are of clients that take more, to the left of
-//! those that take less; on a logarithmic scale, so that twice and half are as long.
+//! The line in the middle stands for this client. Bars to the right are clients that take more time, bars to the left
+//! clients that take less; on a logarithmic scale, so that twice and half are equally long.
 
 use std::path::Path;
 
@@ -46,14 +46,14 @@ fn try_draw(
     let cpu = |row, peer| {
         cells.get(&(row, peer)).and_then(|cell| cell.as_ref().ok()).map(|report| report.cpu())
     };
-    // Some of all is in the others, and what a burst costs is not what `busy` is for.
+    // The mix repeats the others, and `busy` is not about the cost of a burst.
     let is_drawn = |row: &&Row| !matches!(row.workload, Workload::Mix | Workload::Busy);
     let rows: Vec<(Row, f64)> = rows
         .iter()
         .filter(is_drawn)
         .filter_map(|&row| Some((row, cpu(row, Peer::Ours)?)))
         .collect();
-    // What is written by hand is no client.
+    // Code written by hand is not a client.
     let clients: Vec<(Peer, RGBColor)> =
         peers.iter().filter_map(|&peer| Some((peer, color(peer)?))).collect();
     let ratios = rows.iter().flat_map(|&(row, ours)| {
@@ -75,7 +75,7 @@ fn try_draw(
     };
 
     let root = SVGBackend::new(path, (WIDTH, height as u32)).into_drawing_area();
-    // White, or it could not be read on a dark page.
+    // White, since the text could not be read on a dark page.
     root.fill(&WHITE)?;
     let text = |size: i32, h, v| (FONT, size).into_font().color(&INK).pos(Pos::new(h, v));
     let title = "CPU time for each message, as a multiple of what actix-socketio takes";
@@ -147,7 +147,7 @@ fn try_draw(
     Ok(())
 }
 
-/// Of those that are drawn.
+/// The color of a client that is drawn.
 fn color(peer: Peer) -> Option<RGBColor> {
     match peer {
         Peer::Ours | Peer::Awc | Peer::Actor | Peer::Tungstenite => None,

@@ -1,8 +1,8 @@
-//! How many instructions a message takes, as valgrind counts them: the same number whatever else the
-//! machine does, so that a change that costs is seen where times would hide it.
+//! How many instructions a message takes, counted by valgrind: the same number whatever else the
+//! machine does, so that it shows the cost of a change that times would hide.
 //!
-//! The numbers that are expected are written down in `counts.txt`, and are changed there together with
-//! what changes them.
+//! The expected numbers are in `counts.txt`, and are changed there together with
+//! the code that changes them.
 
 use std::{env, fs, process, process::Command};
 
@@ -14,15 +14,15 @@ use crate::{
 
 const EXPECTED: &str = include_str!("../counts.txt");
 
-/// Which way a message takes depends on what the kernel does a little, too; and another compiler makes
+/// The path of a message also depends a little on the kernel, and another compiler makes
 /// other instructions.
 const TOLERANCE_PERCENT: u64 = 10;
 
-/// Of so many runs the least one counts.
+/// The number of runs, of which the least counts.
 const RUNS: usize = 2;
 
-/// Messages in the shorter of the two runs of which the difference is taken, so that what it takes to
-/// start does not count.
+/// Messages in the shorter of the two runs whose difference is taken, so that the start
+/// does not count.
 const WORKLOADS: [(Workload, u64); 5] = [
     (Workload::Recv, 10_000),
     (Workload::Emit, 10_000),
@@ -78,7 +78,7 @@ fn count(peer: Peer, workload: Workload, messages: u64) -> Result<u64, String> {
     Ok(least)
 }
 
-/// Instructions of a whole run.
+/// The instructions of a whole run.
 fn instructions(peer: Peer, spec: Spec) -> Result<u64, String> {
     let log = env::temp_dir().join(format!("actix-socketio-bench-{}.log", process::id()));
     let this = env::current_exe().map_err(|error| error.to_string())?;
@@ -87,7 +87,7 @@ fn instructions(peer: Peer, spec: Spec) -> Result<u64, String> {
     client.arg(format!("--log-file={}", log.display())).arg(this).args(["client", peer.name()]);
     let report = run::run(client, spec);
     let said = fs::read_to_string(&log).unwrap_or_default();
-    // It may not be there.
+    // The file may not exist.
     drop(fs::remove_file(&log));
     report?;
     let counted = said.lines().find_map(|line| line.split_once("refs:"));

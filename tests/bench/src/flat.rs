@@ -1,4 +1,4 @@
-//! What an event costs while more and more of something else is there: it should be the same.
+//! What an event costs while the number of something else grows: it should stay the same.
 
 use std::{any::Any, time::Duration};
 
@@ -18,7 +18,7 @@ use crate::{
 
 const NUMBERS: [u64; 4] = [1, 10, 100, 1000];
 
-/// What there is more and more of.
+/// The things whose number grows.
 #[derive(Clone, Copy)]
 enum Crowd {
     /// Events that are not answered yet.
@@ -57,14 +57,14 @@ impl Crowd {
         }
     }
 
-    /// Has so many of them; they live as long as what is returned.
+    /// Makes this many of them. They live as long as the returned value.
     async fn gather(self, number: u64, ours: &Ours, port: u16, spec: Spec) -> Box<dyn Any> {
         let (client, socket) = (ours.client(), ours.client().socket());
         match self {
             Self::Acks => {
                 let ask = |_| socket.emit_with_ack("hold", ()).timeout(Duration::MAX / 4).send();
                 let pending: Vec<Ack<u64>> = (0..number).map(ask).collect();
-                // When the server has answered this, it has got them.
+                // When the server has answered this, it has got the events.
                 let events: u64 = socket.emit_with_ack("end", ()).await.expect("an answer");
                 assert_eq!(events, 0, "nothing has begun");
                 Box::new(pending)
@@ -97,7 +97,7 @@ impl Crowd {
     }
 }
 
-/// Hears nothing.
+/// A subscriber that gets nothing.
 struct Deaf;
 
 impl Actor for Deaf {
@@ -111,7 +111,7 @@ impl Handler<Event> for Deaf {
     }
 }
 
-/// What the child process does that [`run()`] starts.
+/// The child process that [`run()`] starts.
 pub fn child(crowd: &str, number: &str, port: u16, spec: Spec) -> Report {
     let crowd = Crowd::ALL.into_iter().find(|other| other.name() == crowd).expect("a crowd");
     let number = number.parse().expect("a number");

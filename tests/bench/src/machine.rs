@@ -1,4 +1,4 @@
-//! Where and with what the figures came about.
+//! The machine and the versions behind the figures.
 
 use std::{fs, thread, time::SystemTime};
 
@@ -19,7 +19,7 @@ fn processor() -> String {
     name.unwrap_or("an unknown processor").to_owned()
 }
 
-/// The newest one that is locked: what rust_socketio brings along may be older.
+/// The newest locked version: rust_socketio may depend on an older one.
 pub fn version(name: &str) -> &'static str {
     let lock = include_str!("../Cargo.lock");
     let wanted = format!("name = \"{name}\"");

@@ -1,6 +1,6 @@
-//! What actix-socketio costs, beside bare websocket loops and the other clients.
+//! What actix-socketio costs, compared with bare websocket loops and other clients.
 //!
-//! This program is all of the Rust processes of a benchmark: the one that is started and prints the
+//! This program is every Rust process of a benchmark: the one that is started and prints the
 //! table, the stub server, and each client that is measured.
 
 mod arbiters;

@@ -1,4 +1,4 @@
-//! What a process has used, by the books of the operating system.
+//! What a process has used, as the operating system reports it.
 
 use std::{
     fs,
@@ -20,12 +20,12 @@ pub fn latencies() -> Latencies {
     Histogram::new(3).expect("three digits are allowed")
 }
 
-/// Notes how long something took.
+/// Records how long something took.
 pub fn note(latencies: &mut Latencies, took: Duration) {
     latencies.record(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX)).expect("it grows");
 }
 
-/// What one run has cost: a line of JSON, the same from clients in any language.
+/// The cost of one run: a line of JSON, the same from clients in any language.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Report {
     pub messages: u64,
@@ -48,7 +48,7 @@ impl Report {
         self.messages as f64 / self.wall_us * 1e6
     }
 
-    /// What each message, that is connection, has added to the memory.
+    /// The memory that each message, here a connection, has added.
     pub fn kib_each(&self) -> f64 {
         self.rss_kib.saturating_sub(self.base_kib) as f64 / self.messages as f64
     }
@@ -58,7 +58,7 @@ impl Report {
     }
 }
 
-/// Where a measurement begins.
+/// The beginning of a measurement.
 pub struct Mark {
     cpu_us: i64,
     wall: Instant,
@@ -70,7 +70,7 @@ impl Mark {
         Self { base_kib: rss_kib(), wall: Instant::now(), cpu_us: cpu_us() }
     }
 
-    /// The measurement ends here.
+    /// Ends the measurement.
     pub fn stop(self, messages: u64, latencies: Option<&Latencies>) -> Report {
         let cpu_us = cpu_us() - self.cpu_us;
         let wall = self.wall.elapsed();
@@ -101,7 +101,7 @@ pub fn rss_kib() -> u64 {
     kib.expect("VmRSS is a number of kB")
 }
 
-/// Ten thousand connections are as many files, and the soft limit is often 1024.
+/// Ten thousand connections need as many files, and the soft limit is often 1024.
 pub fn allow_many_files() {
     let (_, hard) = resource::getrlimit(Resource::RLIMIT_NOFILE).expect("there is a limit");
     resource::setrlimit(Resource::RLIMIT_NOFILE, hard, hard).expect("a soft limit may be raised");

@@ -42,7 +42,7 @@ options:
 
 pub struct Options {
     pub mode: Mode,
-    /// None are those that are usual for the mode.
+    /// `None`: the default of the mode.
     pub workloads: Option<Vec<Workload>>,
     pub roads: Vec<Road>,
     pub peers: Vec<Peer>,

@@ -22,16 +22,16 @@ use crate::{
     spec::{Road, Spec, Workload},
 };
 
-/// Who is measured.
+/// The clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Peer {
     /// actix-socketio.
     Ours,
-    /// The least code by hand on awc's websocket.
+    /// A minimal loop written by hand on awc's websocket.
     Awc,
-    /// The least that owns awc's websocket in an actor, and has events go to another one.
+    /// Minimal actors: one owns awc's websocket, and sends events to another one.
     Actor,
-    /// The least code by hand on tokio-tungstenite.
+    /// A minimal loop written by hand on tokio-tungstenite.
     Tungstenite,
     RustSocketio,
     /// tf-rust-socketio, a fork of rust_socketio.
@@ -67,12 +67,12 @@ impl Peer {
         }
     }
 
-    /// The one of this name.
+    /// The client of this name.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|peer| peer.name() == name)
     }
 
-    /// What it is, for people.
+    /// Its title, for people.
     pub fn title(self) -> &'static str {
         match self {
             Self::Ours => "actix-socketio",
@@ -86,7 +86,7 @@ impl Peer {
         }
     }
 
-    /// By what a number of messages is divided, so that a run of this one takes no minutes.
+    /// The divisor for the number of messages, so that a run does not take minutes.
     pub fn slowness(self, workload: Workload) -> u64 {
         let round_trip = matches!(workload, Workload::Ack | Workload::Busy);
         match self {
@@ -118,12 +118,12 @@ impl Peer {
 
     /// Whether it can be measured with this workload on this road.
     pub fn can(self, workload: Workload, road: Road) -> bool {
-        // Those on other runtimes have enough to do with the events alone.
+        // Clients in other languages are busy with the events alone.
         if workload == Workload::Busy && matches!(self, Self::Js | Self::Python) {
             return false;
         }
         match road {
-            // The stub server sends at no pace there.
+            // With polling, the stub server cannot send at a pace.
             Road::Polling if workload == Workload::Busy => false,
             Road::WebSocket => true,
             Road::Tls => matches!(self, Self::Ours | Self::Awc | Self::Actor),
@@ -136,7 +136,7 @@ impl Peer {
         !matches!(self, Self::Ours | Self::Awc | Self::Actor | Self::Tungstenite)
     }
 
-    /// Fetches what it needs, and says which version it is, or why it cannot run.
+    /// Fetches what it needs, and returns its version, or why it cannot run.
     pub fn prepare(self) -> Result<String, String> {
         match self {
             Self::RustSocketio | Self::TfRustSocketio if cfg!(not(feature = "peers")) => {
@@ -148,7 +148,7 @@ impl Peer {
         }
     }
 
-    /// The process that runs it, to which the port of the server and a spec are still to be given.
+    /// The command that runs it, to which the port of the server and a spec must be added.
     pub fn command(self) -> Command {
         match self {
             Self::Js => script::js(),
@@ -157,7 +157,7 @@ impl Peer {
         }
     }
 
-    /// Is it, in this process.
+    /// Runs it in this process.
     pub fn run(self, port: u16, spec: Spec) -> Report {
         match self {
             Self::Ours => on_actix(drive::<ours::Ours>(port, spec)),
@@ -176,8 +176,8 @@ impl Peer {
     }
 }
 
-/// In a task, like nearly everything in an application: what awaits in the main future of a system pays
-/// one look at the sockets more each time that another task wakes it.
+/// In a task, like nearly everything in an application: code in the main future of a system pays
+/// for one more look at the sockets each time that another task wakes it.
 fn on_actix<F: Future<Output: 'static> + 'static>(future: F) -> F::Output {
     let task = async { actix_rt::spawn(future).await.expect("it does not panic") };
     actix_rt::System::new().block_on(task)
@@ -194,11 +194,11 @@ fn on_tokio<F: Future<Output: 'static> + 'static>(future: F) -> F::Output {
 pub trait Session: Sized + 'static {
     async fn connect(port: u16, spec: Spec) -> Self;
 
-    /// Does what [`Workload`] says, but for [`Workload::Conns`], and checks it. Round trips are
-    /// noted where they are awaited one at a time.
+    /// Runs a [`Workload`] other than [`Workload::Conns`], and checks it. Round trips are
+    /// recorded where they are awaited one at a time.
     async fn run(&mut self) -> Option<Latencies>;
 
-    /// Goes on living, with nothing to do.
+    /// Keeps the connection alive, with nothing to do.
     fn rest(self);
 }
 
@@ -210,14 +210,14 @@ async fn drive<S: Session>(port: u16, spec: Spec) -> Report {
     let mark = Mark::start();
     let latencies = session.run().await;
     let report = mark.stop(spec.count, latencies.as_ref());
-    // The process ends by itself, and what it does then is not measured.
+    // The process ends by itself, and the cleanup is not measured.
     std::mem::forget(session);
     report
 }
 
 async fn connections<S: Session>(port: u16, spec: Spec) -> Report {
     measure::allow_many_files();
-    // The first one pays for what all share.
+    // The first connection pays for what all share.
     S::connect(port, spec).await.rest();
     let mark = Mark::start();
     let dials = stream::iter(0..spec.count).map(|_| S::connect(port, spec));
@@ -228,7 +228,7 @@ async fn connections<S: Session>(port: u16, spec: Spec) -> Report {
     report
 }
 
-/// Prints what a client reports, and ends the process without ceremony.
+/// Prints the report of a client, and ends the process at once.
 pub fn finish(report: &Report) -> ! {
     println!("{}", serde_json::to_string(report).expect("plain data"));
     std::io::stdout().flush().expect("somebody reads it");

@@ -1,4 +1,4 @@
-//! One run: a stub server and a client, a process each.
+//! One run: a stub server and a client, each in its own process.
 
 use std::{
     env,
@@ -30,7 +30,7 @@ pub fn run(mut client: Command, spec: Spec) -> Result<Report, String> {
     }
     let client = client.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut client = Killed(client.spawn().map_err(|error| error.to_string())?);
-    // It prints a line, or a panic: less than what a pipe holds.
+    // The client prints one line, or a panic: less than a pipe holds.
     let begin = Instant::now();
     let status = loop {
         match client.0.try_wait() {
@@ -82,7 +82,7 @@ impl Server {
     }
 }
 
-/// A process that ends with its owner.
+/// A process that is killed when its owner is dropped.
 pub struct Killed(pub Child);
 
 impl Drop for Killed {

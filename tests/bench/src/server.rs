@@ -1,8 +1,8 @@
 //! A Socket.IO server that costs next to nothing: 4.x, on one transport, in a process of its own.
 //!
-//! What it sends is prepared before anybody connects, and goes out in large writes; of what comes in
-//! it reads the beginning of each frame, and answers all that came with one read by one write. It
-//! checks that what it counts is what was to come, and ends with an error if not.
+//! What it sends is prepared before a client connects, and goes out in large writes. Of what comes in,
+//! it reads the beginning of each frame, and answers everything of one read with one write. It
+//! checks that it counts what it should, and ends with an error if not.
 
 mod polling;
 
@@ -35,9 +35,9 @@ use crate::{
 
 /// No heartbeat: the runs are shorter than the interval.
 const OPEN: &str = r#"0{"sid":"x","upgrades":[],"pingInterval":300000,"pingTimeout":300000,"maxPayload":100000000}"#;
-/// So much of a frame is looked at.
+/// How much of a frame is looked at.
 const HEAD: usize = 96;
-/// So often events come in [`Workload::Busy`], and so many.
+/// How often events are sent in [`Workload::Busy`], and how many.
 const TICK: Duration = Duration::from_millis(1);
 const EACH_TICK: usize = Spec::RATE as usize / 1_000;
 const TEXT: u8 = 0x81;
@@ -67,7 +67,7 @@ pub fn run(spec: Spec) -> ! {
             };
             tokio::task::spawn_local(served.map(|ended| match ended {
                 Ok(()) => (),
-                // A client that is done may vanish as it likes.
+                // A client that is done may disconnect in any way.
                 Err(error) if error.kind() != io::ErrorKind::InvalidData => (),
                 Err(error) => {
                     eprintln!("the stub server: {error}");
@@ -78,10 +78,10 @@ pub fn run(spec: Spec) -> ! {
     })
 }
 
-/// Frames that are written as they are; clones share them.
+/// Frames that are ready to be written; clones share them.
 #[derive(Clone)]
 struct Prepared {
-    /// `Spec::batch` of what the workload sends, by number.
+    /// The `Spec::batch` messages of the workload, by number.
     frames: Vec<Bytes>,
     /// The same in pieces for a [`TICK`] each.
     pieces: Vec<Bytes>,
@@ -122,7 +122,7 @@ struct Session {
 
 impl Session {
     async fn serve(mut self, mut stream: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<()> {
-        // Small, for the sake of ten thousand that are idle.
+        // Small, since there may be ten thousand idle connections.
         let mut input = BytesMut::with_capacity(1024);
         let mut output = Output { bytes: BytesMut::new(), road: self.spec.road };
         upgrade(&mut stream, &mut input, &mut output.bytes).await?;
@@ -147,7 +147,7 @@ impl Session {
                 }
                 stream.flush().await?;
             }
-            // Whoever sends much gets a larger buffer, once.
+            // A client that sends much gets a larger buffer, once.
             if self.events > 0 && input.capacity() - input.len() < 64 * 1024 {
                 input.reserve(1024 * 1024);
             }
@@ -169,7 +169,7 @@ impl Session {
         }
     }
 
-    /// Whether the stream of the workload is to begin.
+    /// Handles a frame. `true` if the stream of the workload must begin.
     fn handle(&mut self, came: &Came, output: &mut Output) -> io::Result<bool> {
         let head = match came.opcode {
             1 => came.head(),
@@ -221,7 +221,7 @@ impl Session {
                 }
                 answer(output, id, self.events);
             }
-            // Such as `hold`: a question that gets no answer.
+            // Such as `hold`: an event that asks for an answer and gets none.
             _ => {}
         }
         Ok(false)
@@ -236,7 +236,7 @@ fn wrong(what: impl Into<String>) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what.into())
 }
 
-/// Lets the client into the namespace it names, unless that is `/never`.
+/// Joins the client to the namespace that it names, unless that is `/never`.
 fn join(rest: &[u8], output: &mut Output) {
     let namespace = match rest.split(|byte| *byte == b',').next() {
         Some(namespace) if namespace.starts_with(b"/") => namespace,
@@ -273,7 +273,7 @@ impl Output {
         self.frame(BINARY, &spec.attachment(n));
     }
 
-    /// A frame that is not masked, as servers send them; by polling, a packet.
+    /// A frame without a mask, as servers send them; with polling, a packet.
     fn frame(&mut self, opcode: u8, payload: &[u8]) {
         let output = &mut self.bytes;
         if self.road == Road::Polling {

@@ -1,6 +1,6 @@
 //! What is measured: the workloads, and the events that both sides know.
 //!
-//! The stub server and every client are given the same [`Spec`], so each can check what it gets from
+//! The stub server and every client get the same [`Spec`], so each can check what it gets from
 //! the other.
 
 use std::fmt;
@@ -13,9 +13,9 @@ use serde::{Deserialize, Serialize};
 pub enum Workload {
     /// Events arrive.
     Recv,
-    /// Events are emitted, as fast as backpressure lets.
+    /// Events are emitted, as fast as backpressure allows.
     Emit,
-    /// Events are emitted that ask for an answer, each when the one before is answered.
+    /// Events that ask for an answer are emitted, each when the one before has been answered.
     Ack,
     /// The same as [`Ack`](Self::Ack), while [`Spec::RATE`] events a second arrive.
     Busy,
@@ -25,8 +25,8 @@ pub enum Workload {
     Bin,
     /// Attachments are emitted.
     BinOut,
-    /// Blocks of [`Spec::BLOCK`] events are emitted, the last asks for an answer; for each, one
-    /// arrives, and with the answer an attachment of 64 KiB.
+    /// Blocks of [`Spec::BLOCK`] events are emitted, of which the last asks for an answer. For each event, one
+    /// arrives; and with the answer, an attachment of 64 KiB.
     Mix,
     /// Connections that do nothing, in one process.
     Conns,
@@ -64,7 +64,7 @@ impl Workload {
         Self::ALL.into_iter().find(|workload| workload.name() == name)
     }
 
-    /// What one of its messages is, for people.
+    /// The name of one of its messages, for people.
     pub fn what(self) -> &'static str {
         match self {
             Self::Recv => "receive an event",
@@ -79,7 +79,7 @@ impl Workload {
         }
     }
 
-    /// Whether the payload size is one of those asked for; the others have one of their own.
+    /// Whether the payload size can be chosen; the other workloads have a fixed one.
     pub fn is_sized(self) -> bool {
         !matches!(self, Self::Bin | Self::BinOut | Self::Conns)
     }
@@ -118,7 +118,7 @@ impl Road {
     }
 }
 
-/// One run: a workload, how many messages, and how large the text or the attachment in each is.
+/// One run: a workload, the number of messages, and the size of the text or the attachment in each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Spec {
     pub workload: Workload,
@@ -152,13 +152,13 @@ impl Spec {
         Self { road, ..self }
     }
 
-    /// The command line of a process that is to do this; [`parse`](Self::parse) reads it.
+    /// The arguments of a process that runs this; [`parse`](Self::parse) reads them.
     pub fn arguments(&self) -> [String; 4] {
         let road = self.road.name().to_owned();
         [self.workload.to_string(), self.count.to_string(), self.size.to_string(), road]
     }
 
-    /// Panics if this is something else: only this program calls itself so.
+    /// Panics if the arguments are wrong: only this program calls itself with them.
     pub fn parse(arguments: &[&str]) -> Self {
         let [workload, count, size, road] = arguments else { panic!("a spec is four words") };
         Self {
@@ -169,8 +169,8 @@ impl Spec {
         }
     }
 
-    /// The server has so many messages prepared, and sends them again and again: their numbers are
-    /// those of the stream modulo this one.
+    /// The number of messages that the server has prepared and sends again and again: their numbers are
+    /// those of the stream modulo this number.
     pub fn batch(&self) -> u64 {
         if self.size > 1024 { 100 } else { 1000 }
     }

@@ -1,5 +1,5 @@
 //! Each workload with each peer, in turns: a round has one run of each, and the median of the rounds
-//! counts, so that what else the machine does meets all of them.
+//! counts, so that other load on the machine affects all of them alike.
 
 use std::{collections::HashMap, fmt::Write as _, fs};
 
@@ -12,7 +12,7 @@ use crate::{
     spec::{Road, Spec, Workload},
 };
 
-/// What all are compared with.
+/// The peer with which all are compared.
 const FLOOR: Peer = Peer::Awc;
 
 /// A workload at a payload size.
@@ -37,7 +37,7 @@ impl Row {
     }
 }
 
-/// The median run of each peer that could do it.
+/// The median run of each peer that can run the workload.
 pub type Cells = HashMap<(Row, Peer), Outcome>;
 
 pub type Outcome = Result<Report, String>;
@@ -65,7 +65,7 @@ pub fn run(options: &Options) -> Result<(), String> {
             for &peer in peers.iter().filter(|peer| peer.can(row.workload, row.road)) {
                 let rounds = if peer.is_slow() { options.slow_rounds } else { options.rounds };
                 let runs = runs.entry((row, peer)).or_default();
-                // What fails once fails.
+                // A peer that fails once is not run again.
                 if round >= rounds || runs.iter().any(Result::is_err) {
                     continue;
                 }

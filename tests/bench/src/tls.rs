@@ -10,10 +10,10 @@ use rustls::{
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector, client::TlsStream};
 
-/// The variable in which a client finds the certificate of the server, in hexadecimal digits.
+/// The environment variable with the certificate of the server, in hexadecimal digits.
 pub const CERTIFICATE: &str = "BENCH_CERTIFICATE";
 
-/// What accepts connections, and the certificate for [`CERTIFICATE`].
+/// The acceptor of connections, and the certificate for [`CERTIFICATE`].
 pub fn server() -> (TlsAcceptor, String) {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a good name");
     let key = PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into());

@@ -1,6 +1,6 @@
 //! What an actix application writes by hand: an actor that owns awc's websocket, and another one that
-//! gets the events as messages. Like a [bare loop](super::bare), it knows nothing but what it has to
-//! do here; what it costs more than that is the price of actors.
+//! gets the events as messages. Like a [bare loop](super::bare), it can only do what the benchmark
+//! needs; the difference to the bare loop is the price of actors.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -35,7 +35,7 @@ struct Owner {
     desk: Addr<Desk>,
     questions: HashMap<u64, oneshot::Sender<u64>>,
     next: u64,
-    /// An event whose attachment is to come.
+    /// Whether the attachment of an event is still to come.
     waits: bool,
 }
 
@@ -50,7 +50,7 @@ impl Owner {
         assert!(self.sink.write(ws::Message::Text(text.into())).is_ok(), "it is open");
     }
 
-    /// Sends the subscriber a message. When its mailbox is full, nothing is read until it is not.
+    /// Sends the subscriber a message. While its mailbox is full, nothing is read.
     fn tell<M>(&self, message: M, ctx: &mut Context<Self>)
     where
         M: Message<Result = ()> + Send + 'static,
@@ -98,7 +98,7 @@ impl StreamHandler<Result<ws::Frame, WsProtocolError>> for Owner {
 #[rtype(result = "()")]
 struct Emit(String, Option<Bytes>);
 
-/// An event that asks for an answer: what comes behind its id.
+/// An event that asks for an answer: the text after its id.
 #[derive(Message)]
 #[rtype(result = "()")]
 struct Ask(String, oneshot::Sender<u64>);
@@ -186,12 +186,12 @@ impl Hand {
         answer
     }
 
-    /// Until the subscriber has got all.
+    /// Waits until the subscriber has got all events.
     async fn all(&mut self) {
         self.all.take().expect("once").await.expect("all that was to come");
     }
 
-    /// Now and then, it waits until the owner has got that far.
+    /// Now and then, it waits until the owner has caught up.
     async fn emit_all(&self, event: impl Fn(&Spec, u64) -> Emit) {
         for n in 0..self.spec.count {
             let event = event(&self.spec, n);

@@ -9,8 +9,8 @@ use super::bare::{Frame, Wire};
 use crate::{spec::Road, tls};
 
 thread_local! {
-    /// One for all connections, or each would pay for a connector of its own; without the limit on
-    /// how many there are at a time.
+    /// One for all connections, since otherwise each would pay for a connector of its own; without the limit on
+    /// simultaneous connections.
     static CLIENT: Client = Client::builder().connector(Connector::new().limit(0)).finish();
 }
 
@@ -54,7 +54,7 @@ impl Wire for Socket {
     }
 }
 
-/// awc's connector has no TLS here, so the request is written by hand; what follows is awc's own.
+/// awc's connector has no TLS here, so the request is written by hand; the rest is awc's own.
 async fn over_tls(port: u16) -> actix_codec::Framed<BoxedSocket, ws::Codec> {
     let mut stream = tls::connect(port).await;
     let request = format!(
@@ -63,7 +63,7 @@ async fn over_tls(port: u16) -> actix_codec::Framed<BoxedSocket, ws::Codec> {
          Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
     );
     stream.write_all(request.as_bytes()).await.expect("the server reads");
-    // No byte more: frames follow.
+    // Not a byte more, since frames follow.
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         head.push(stream.read_u8().await.expect("the stub server takes all"));

@@ -1,5 +1,5 @@
-//! The least code by hand on a websocket crate: no namespaces, no subscribers, no reconnection, and
-//! whoever awaits an answer reads the socket for it. The floor that a client can be compared with.
+//! A minimal loop written by hand on a websocket crate: no namespaces, no subscribers, no reconnection, and
+//! the code that awaits an answer reads the socket itself. It is the floor with which clients are compared.
 
 use std::{future, time::Instant};
 
@@ -12,10 +12,10 @@ use crate::{
     spec::{Msg, Road, Spec, Workload},
 };
 
-/// What a websocket crate is asked for.
+/// What a websocket crate must provide.
 pub trait Wire: Sized + 'static {
     async fn dial(port: u16, road: Road) -> Self;
-    /// Puts it into the buffer, which is written when it is full.
+    /// Puts a frame into the buffer, which is written when it is full.
     async fn feed(&mut self, frame: Frame<String>);
     async fn flush(&mut self);
     async fn next(&mut self) -> Frame<Bytes>;
@@ -106,7 +106,7 @@ impl<W: Wire> Bare<W> {
         let mut sent = 0;
         for n in 0..self.spec.count {
             let wanted = (n + Spec::WINDOW as u64).min(self.spec.count);
-            // Half of the window at a time, so that there is something to write together.
+            // Half of the window at a time, so that several events are written together.
             if sent < wanted && (sent - n < Spec::WINDOW as u64 / 2 || sent == 0) {
                 for sent in sent..wanted {
                     let message = self.spec.message(sent);

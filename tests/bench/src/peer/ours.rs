@@ -33,7 +33,7 @@ impl NamedEvent for Blob {
     const NAME: &'static str = "bin";
 }
 
-/// The subscriber: checks what comes, and says when all of it has come.
+/// The subscriber: checks the events, and reports when all have come.
 pub struct Desk {
     spec: Spec,
     messages: u64,
@@ -111,7 +111,7 @@ impl Session for Ours {
             Workload::Emit => self.emit(|spec, n| Msg(spec.message(n))).await,
             Workload::Ack => return Some(self.ack().await),
             Workload::Busy => {
-                // It is never done.
+                // The session is kept for ever.
                 drop(self.start());
                 return Some(self.ack().await);
             }
@@ -133,7 +133,7 @@ impl Ours {
         &self.client
     }
 
-    /// Subscribes. What is returned resolves when all has come.
+    /// Subscribes. The receiver resolves when all events have come.
     fn listen(&self) -> oneshot::Receiver<()> {
         let (desk, all) = Desk::start(self.spec);
         self.socket.on::<Msg>(desk.clone());
@@ -151,7 +151,7 @@ impl Ours {
         self.start().await.expect("all that was to come");
     }
 
-    /// Emits all events, as each is made.
+    /// Makes and emits all events, one after the other.
     async fn emit<E: NamedEvent + Serialize>(&mut self, event: impl Fn(&Spec, u64) -> E) {
         for n in 0..self.spec.count {
             let event = event(&self.spec, n);

@@ -1,4 +1,4 @@
-//! HTTP long-polling by hand on awc: a request for what is to be sent, one for what has come.
+//! HTTP long-polling by hand on awc: one request to send, one to receive.
 
 use std::collections::VecDeque;
 
@@ -9,9 +9,9 @@ use bytes::{Buf, Bytes};
 use super::bare::{Frame, Wire};
 use crate::spec::Road;
 
-/// What is between the packets of a body.
+/// The separator between the packets of a body.
 const SEPARATOR: u8 = 0x1E;
-/// How many packets go with one request: some servers take no more, so clients keep to it.
+/// How many packets go with one request: some servers accept no more, so clients keep to it.
 const MAX_PACKETS: usize = 16;
 
 pub struct Socket {
@@ -36,7 +36,7 @@ impl Socket {
                 packet.advance(1);
                 Frame::Binary(STANDARD.decode(packet).expect("base64").into())
             } else {
-                // As whoever wants a string has to.
+                // Any code that wants a string has to do this check.
                 str::from_utf8(&packet).expect("text");
                 Frame::Text(packet)
             });

@@ -103,7 +103,7 @@ impl peer::Session for Session {
     }
 
     fn rest(self) {
-        // To drop it is to leave it alone: a task of its own reads the connection.
+        // Dropping it leaves the connection alone: a task of its own reads it.
         drop(self);
     }
 }

@@ -1,4 +1,4 @@
-//! The clients that are no Rust: fetched when they are first needed, as pinned.
+//! The clients in other languages: fetched when they are first needed, in pinned versions.
 
 use std::{
     env, fs,

@@ -1,4 +1,4 @@
-//! The same by HTTP long-polling: sessions of many requests, over connections that are kept.
+//! The same with HTTP long-polling: sessions of many requests, over connections that are kept open.
 
 use std::{cell::RefCell, collections::HashMap, io, rc::Rc};
 
@@ -12,10 +12,10 @@ use tokio::{
 
 use super::{Came, HEAD, OPEN, Output, Session, head, wrong};
 
-/// What is between the packets of a body.
+/// The separator between the packets of a body.
 const SEPARATOR: u8 = 0x1E;
 
-/// Each packet has the separator in front of it; a body begins behind the first one.
+/// Each packet has a separator before it; a body begins after the first separator.
 pub(super) fn put(output: &mut BytesMut, is_binary: bool, payload: &[u8]) {
     output.put_u8(SEPARATOR);
     if is_binary {
@@ -28,14 +28,14 @@ pub(super) fn put(output: &mut BytesMut, is_binary: bool, payload: &[u8]) {
 
 #[derive(Clone)]
 pub(super) struct Sessions {
-    /// What each one begins as.
+    /// The state in which each session begins.
     new: Session,
     open: Rc<RefCell<HashMap<String, Rc<Polled>>>>,
 }
 
 struct Polled {
     state: RefCell<State>,
-    /// There is something for the poll that waits.
+    /// Wakes the waiting poll when there is something for it.
     wake: Notify,
 }
 
@@ -115,7 +115,7 @@ impl Polled {
         Self { state, wake: Notify::new() }
     }
 
-    /// What there is, as soon as there is something.
+    /// What waits to be sent, as soon as there is something.
     async fn poll(&self) -> Bytes {
         loop {
             if let Some(body) = self.state.borrow_mut().next() {
@@ -125,7 +125,7 @@ impl Polled {
         }
     }
 
-    /// What a request has brought.
+    /// Handles the body of a POST.
     fn take(&self, body: &[u8]) -> io::Result<()> {
         let state = &mut *self.state.borrow_mut();
         for packet in body.split(|byte| *byte == SEPARATOR) {
