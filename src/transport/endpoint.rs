@@ -21,7 +21,7 @@ pub(crate) struct Endpoint {
 }
 
 impl Endpoint {
-    /// `port`: if it is not the default of the scheme. `path`: the path of the request, as it is sent.
+    /// A port that is not the default of the scheme, and the path of the request, as it is sent.
     pub(crate) fn new(is_secure: bool, host: Host, port: Option<u16>, path: String) -> Self {
         let authority = match port {
             Some(port) => format!("{host}:{port}"),
@@ -46,8 +46,8 @@ impl Endpoint {
         self.port.unwrap_or(if self.is_secure { 443 } else { 80 })
     }
 
-    /// The URI for awc, with these parameters of the query. awc is not told of TLS, so the scheme is
-    /// always `http`, and the port is always included.
+    /// The URI for awc, with these parameters of the query. awc knows nothing of TLS, so its scheme is
+    /// always `http`, and the port is always there.
     pub(crate) fn uri(&self, query: &str) -> Result<Uri, InvalidUri> {
         let Self { host, path, .. } = self;
         Uri::try_from(format!("http://{host}:{}{path}?{query}", self.port()))

@@ -191,9 +191,9 @@ where
                 ConnectResponse::Tunnel(mut head, mut framed) => {
                     let mut interim = 0..MAX_INTERIM;
                     let has_body = loop {
-                        // The codec panics when it is asked for a body where there is none, or for a head
-                        // while there is a body. Its kinds of messages cannot be named, but a new codec
-                        // has the kind for no body.
+                        // The codec panics when it is asked for a body that is not there, or for a head
+                        // while one is. It does not let its kinds of messages be named, but a new one
+                        // has had none.
                         let codec = framed.codec_ref();
                         let has_body = mem::discriminant(&codec.message_type())
                             != mem::discriminant(&same(codec).message_type());
@@ -203,7 +203,7 @@ where
                         if interim.next().is_none() {
                             return Err(custom(NeverFinal));
                         }
-                        // Further heads that have come already wait in `framed`.
+                        // Frames that come with the last one wait in `framed`.
                         head = framed.next().await.ok_or(ConnectError::Disconnected)??;
                     };
                     if head.status == StatusCode::SWITCHING_PROTOCOLS {

@@ -36,7 +36,7 @@ pub(crate) enum Event {
     Refused(Reason),
     /// The connection was lost, or could not be made. `again`: the client tries again. What was not
     /// written to it is to be [taken](super::Connection::take_unwritten). `suspect`: the event over which the
-    /// server may have ended the connection.
+    /// server may have ended it.
     Lost { reason: Reason, again: bool, suspect: Option<Suspect> },
     /// The server at this place in the order could not be connected to, and the next one is dialled at once.
     Passed { endpoint: usize, reason: Reason },

@@ -83,7 +83,7 @@ pub(crate) struct Connection {
     leaving: Leaving,
     unconfirmed: Unconfirmed,
     suspects: Suspects,
-    /// The event over which the connection was lost, until that is reported.
+    /// The one that the connection was lost over, until that is told.
     suspect: Option<Suspect>,
     epoch: u64,
     /// Whether a namespace wants a connection.
