@@ -542,7 +542,8 @@ async fn the_log_of_events_of_another_shape_and_of_unwanted_ones_is_short_and_ha
     let of = |level, part: &str| {
         logged::lines_at(level).iter().filter(|line| line.contains(part)).count()
     };
-    let warning = "the event \"price\" does not fit events::Price: invalid type: string, expected u8";
+    let warning =
+        "the event \"price\" does not fit events::Price: invalid type: string, expected u8";
     assert_eq!(of(log::Level::Warn, warning), 10, "{:?}", logged::lines());
     // Somebody hears others.
     let early = "no subscriber wants \"other\" yet; it is kept";

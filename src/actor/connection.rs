@@ -7,14 +7,14 @@
 //!
 //! Packets that have been read and that subscribers have not taken yet are counted, and bounded: beyond
 //! [`receive_window`](crate::ClientBuilder::receive_window) the driver stops reading, and flow control
-//! makes the server hold back. But the server's pings arrive behind everything that has piled up. So the
+//! makes the server hold back. But the server's pings arrive after everything that has piled up. So the
 //! pause must end before the server gives up on this client. After half of the time for a ping, if the
-//! connection has not been read dry since, stuck subscribers no longer hold it back; after three quarters,
-//! nor do subscribers with more than their share of what waits. A server restarts its clock with our pong,
-//! so the time since the last ping tells how far behind we are, however steadily the subscribers work.
+//! connection has not been read to the end since, stuck subscribers no longer hold it back; after three quarters,
+//! neither do subscribers with more than their share of what waits. A server restarts its clock with our pong,
+//! so the time since the last ping shows how far behind this side is, however steadily the subscribers work.
 //!
 //! Such a subscriber keeps the events that wait for it, outside of the window, and misses new events until
-//! it gets something done: these are read only to reach the pings. All kept events of the connection
+//! it has handled something: these are read only to reach the pings. All kept events of the connection
 //! together are bounded by the size of the window; when that is full, the newest of the waiting events are
 //! dropped as well. So at most twice the window waits.
 
@@ -53,12 +53,12 @@ use crate::{
     transport::Targets,
 };
 
-/// The part of the time for a ping after which stuck subscribers no longer hold the connection back,
+/// The fraction of the time for a ping after which stuck subscribers no longer hold the connection back,
 const STRAINED: f64 = 0.5;
-/// and the part after which slow subscribers no longer do.
+/// and the fraction after which slow subscribers no longer do.
 const DESPERATE: f64 = 0.75;
 
-/// The interval of checks from then on. A subscriber that gets nothing done in this time is stuck.
+/// The interval of checks from then on. A subscriber that handles nothing in this time is stuck.
 const SHED_EVERY: Duration = Duration::from_millis(100);
 
 /// The deadline of the shutdown after the last handle was dropped.
@@ -87,8 +87,8 @@ pub(crate) struct Connection {
     window: Arc<ReceiveWindow>,
     /// Packets that have been read and not been sent to the Namespaces yet.
     read: Load,
-    /// Since when (at the earliest) slow subscribers may be made to miss events: set as long as
-    /// there was no room for something, and the connection has not been read dry since.
+    /// The time from which slow subscribers fall behind the heartbeat: set as long as
+    /// there was no room for something, and the connection has not been read to the end since.
     behind: Option<Instant>,
     shutdown_inbox: ShutdownInbox,
     shutdown: Option<Shutdown>,
@@ -98,14 +98,14 @@ pub(crate) struct Connection {
 #[derive(Debug)]
 struct Child {
     addr: Recipient<FromConnection>,
-    /// It is joined, or to be joined, and so needs a connection.
+    /// Whether it is joined or will be, and so needs a connection.
     wanted: bool,
     /// Packets to be routed.
     batch: Vec<Packet>,
     /// How many there were last time.
     last: usize,
     batch_load: Load,
-    /// It has nothing to send any more.
+    /// Whether it has nothing left to send.
     finished: bool,
 }
 
@@ -135,7 +135,7 @@ impl Connection {
         }
     }
 
-    /// The same, looked on by this.
+    /// The same, with a tap.
     pub(crate) fn tapped(self, tap: Option<Tap>, parser: Parser) -> Self {
         let client = self.journal.client().clone();
         Self { tap: Tapped::new(tap, &client, parser), ..self }
@@ -197,7 +197,7 @@ impl Connection {
         if let Some(shutdown) = &mut self.shutdown
             && shutdown.until <= now
         {
-            // Namespaces that have not finished by now have had their time.
+            // The time of namespaces that have not finished by now is over.
             shutdown.until = deadline_after(now, FAREWELL);
             self.children.values_mut().for_each(|child| child.finished = true);
             self.core.close(now);
@@ -247,7 +247,7 @@ impl Connection {
                     self.dispatch();
                     self.give_back();
                     for (namespace, child) in &self.children {
-                        // One that has ended does not mind; it may be on its way back already.
+                        // A namespace that has ended is not affected; it may be about to join again.
                         let again = again || !child.wanted;
                         let suspect = suspect.clone().filter(|one| one.is_of(namespace));
                         let reason = reason.clone();
@@ -282,7 +282,7 @@ impl Connection {
 
     fn collect(&mut self, packet: Packet) {
         let Some(child) = self.children.get_mut(&packet.namespace) else {
-            // Old servers put every client into "/", wanted or not.
+            // Old servers join every client to "/", wanted or not.
             say!(
                 log::Level::Debug,
                 self.journal.client(),
@@ -306,7 +306,7 @@ impl Connection {
         self.core.set_wanted(self.children.values().any(|child| child.wanted));
     }
 
-    /// Sends each Namespace what was collected for it.
+    /// Sends each Namespace the packets that were collected for it.
     pub(crate) fn dispatch(&mut self) {
         self.window.add(std::mem::take(&mut self.read));
         let epoch = self.core.epoch();
@@ -347,7 +347,7 @@ impl Connection {
         }
     }
 
-    /// Adds up what was counted.
+    /// Adds the counts of the core to the shared counters.
     pub(crate) fn account(&mut self) {
         self.counters.add_connection(self.core.tally());
     }
@@ -407,7 +407,7 @@ impl Handler<FromNamespace> for Connection {
             FromNamespace::Wanted { namespace, wanted } => self.want(&namespace, wanted),
             FromNamespace::Transmit { epoch, batch } => self.transmit(epoch, batch),
             FromNamespace::Leave { epoch, packet } => self.core.leave(clock::now(), epoch, packet),
-            // It is awake: the driver reads on.
+            // The message has woken the actor, so the driver reads on.
             FromNamespace::Room => self.let_the_dead_go(),
             FromNamespace::Finished { namespace } => {
                 if let Some(child) = self.children.get_mut(&namespace) {
@@ -419,7 +419,7 @@ impl Handler<FromNamespace> for Connection {
     }
 }
 
-/// What the Namespaces say.
+/// The messages of the Namespaces.
 impl Connection {
     fn join(&mut self, namespace: &ByteString, addr: &Recipient<FromConnection>) {
         self.children.entry(namespace.clone()).or_insert_with(|| Child {
@@ -432,7 +432,7 @@ impl Connection {
         });
         self.note_wanted(namespace, true);
         if let Some(Shutdown { ending, .. }) = self.shutdown {
-            // It joins all the same: events may wait for it.
+            // The namespace is joined all the same: events may wait for it.
             addr.do_send(FromConnection::Finish { ending });
         }
         match self.core.join(clock::now(), namespace) {
@@ -451,7 +451,7 @@ impl Connection {
     fn want(&mut self, namespace: &str, wanted: bool) {
         self.note_wanted(namespace, wanted);
         if wanted && self.core.is_idle() {
-            // The connection that it was to be joined on is gone meanwhile.
+            // The connection that it was going to be joined on is gone in the meantime.
             self.core.join(clock::now(), namespace);
         }
     }

@@ -37,7 +37,7 @@ const BATCH: usize = 128;
 pub(crate) struct Driver {
     targets: Targets,
     dialer: LinkDialer,
-    /// The place of its server in the order.
+    /// The place of the server in the order of preference.
     place: usize,
     link: Link,
     farewell: Farewell,
@@ -46,7 +46,7 @@ pub(crate) struct Driver {
     watch: Watch,
 }
 
-/// Notices that the arbiter is blocked: the timer then goes off too late, by most of the time in which
+/// Notices that the arbiter is blocked: then the timer goes off late, by most of the time in which
 /// a ping must be answered.
 #[derive(Debug, Default)]
 struct Watch {
@@ -54,7 +54,7 @@ struct Watch {
     at: Option<Instant>,
 }
 
-/// The number of looks in that time,
+/// The number of checks in that time,
 const LOOKS: u32 = 4;
 /// and the shortest time between two.
 const MIN_LOOK: Duration = Duration::from_millis(50);
@@ -83,7 +83,7 @@ impl Watch {
     }
 }
 
-/// What tells the server that a connection has been given up.
+/// The future that tells the server that a connection has been given up.
 #[derive(Default)]
 struct Farewell(Option<LocalBoxFuture<'static, ()>>);
 
@@ -97,7 +97,7 @@ enum Link {
     Down,
     Dialling(LocalBoxFuture<'static, Result<transport::Link, DialFailure>>),
     Up(transport::Link),
-    /// To be closed when everything is written. `said`: the close frame is queued.
+    /// It is closed when everything is written. `said`: the close frame is queued.
     Closing {
         transport: transport::Link,
         said: bool,
@@ -123,7 +123,7 @@ impl Driver {
         Self { targets, dialer, place, link: Link::Down, farewell, timer, clock, watch }
     }
 
-    /// Turns to the server that the core has chosen.
+    /// Switches to the server that the core has chosen.
     fn turn_to(&mut self, place: usize) {
         if self.place != place {
             self.place = place;
@@ -168,14 +168,14 @@ impl Driver {
         }
     }
 
-    /// Gives a connection up. What the server is told goes on in [`part`](Self::part).
+    /// Gives a connection up. [`part`](Self::part) finishes telling the server.
     fn hang_up(&mut self, link: Link, cx: &mut TaskContext<'_>) {
         if let Link::Up(transport) | Link::Closing { transport, said: false } = link {
             self.farewell.0 = transport.hang_up(cx);
         }
     }
 
-    /// Goes on with telling the server that a connection has been given up.
+    /// Continues to tell the server that a connection has been given up.
     fn part(&mut self, cx: &mut TaskContext<'_>) {
         self.farewell.0.take_if(|farewell| farewell.as_mut().poll(cx).is_ready());
     }
@@ -233,7 +233,7 @@ impl Driver {
         }
     }
 
-    /// Reads one batch, as far as there is room for it.
+    /// Reads one batch, as far as there is room.
     fn read(
         &mut self,
         connection: &mut Connection,
@@ -269,7 +269,7 @@ impl Driver {
         Ok(Inflow::More)
     }
 
-    /// Does what can be done now.
+    /// Does everything that can be done now.
     fn turn(
         &mut self,
         connection: &mut Connection,
@@ -290,7 +290,7 @@ impl Driver {
             self.write(connection, cx).map(|()| inflow)
         });
         let inflow = outcome.unwrap_or_else(|reason| {
-            // A peer that closes gets a close frame back; for one that is gone it does not matter.
+            // A peer that closes gets a close frame back; to one that is gone it does not matter.
             let link = std::mem::replace(&mut self.link, Link::Down);
             self.hang_up(link, cx);
             connection.core.handle_lost(now, reason);
@@ -316,7 +316,7 @@ impl ActorFuture<Connection> for Driver {
     ) -> Poll<()> {
         let mut now = clock::now();
         connection.core.handle_suspended(now, self.clock.gap(now));
-        // Before the connection is found to be lost over it.
+        // This comes before the connection is found to be lost because of it.
         if let Some(late) = self.watch.handle_timeout(now, connection.core.ping_timeout()) {
             repeated!(
                 log::Level::Warn,
@@ -378,7 +378,7 @@ mod tests {
     fn an_arbiter_that_is_blocked_for_the_time_of_a_ping_is_noticed_once() {
         let ping_timeout = Some(20 * SECOND);
         for (blocked, from, expected) in [
-            // From right behind a look, and from right before it.
+            // Blocked from right after a check, and from right before one.
             (20, 0, Some(15)),
             (20, 5, Some(20)),
             (14, 5, None),
@@ -400,14 +400,14 @@ mod tests {
         let after = before + 100 * SECOND;
         assert_eq!(watch.poll_timeout(after, ping_timeout), Some(after + 5 * SECOND));
         let mut watch = Watch::default();
-        // A server that allows no time at all has it look no more often for that.
+        // For a server that allows no time at all, the checks are still that far apart.
         let now = Instant::now();
         assert_eq!(watch.poll_timeout(now, Some(Duration::ZERO)), Some(now + MIN_LOOK));
     }
 
     #[actix::test]
     async fn it_notices_at_once_that_the_machine_was_suspended() {
-        // It takes connections and never says a word.
+        // It accepts connections and never sends a byte.
         let server = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let target = Target {
             client: "client".into(),

@@ -4,9 +4,9 @@
 //! go in. The core's output goes to the subscribers and, in one batch each time the actor wakes, to the
 //! Connection.
 //!
-//! Its mailbox is [bounded](MAX_MESSAGES) for events that come as messages of the application; what comes from the
-//! Connection is held to its window. What the handles want waits in a bounded
-//! [queue](crate::actor::command_queue), of which each turn takes [a few](MAX_TURN): then everything else of the
+//! Its mailbox is [bounded](MAX_MESSAGES) for events that come as messages of the application; packets from the
+//! Connection are bounded by the window. The commands of the handles wait in a bounded
+//! [queue](crate::actor::command_queue), from which each turn takes [a few](MAX_TURN): then everything else on the
 //! arbiter gets its turn.
 
 use std::{
@@ -75,29 +75,29 @@ const MAX_MESSAGES: usize = 1_024;
 pub(crate) struct Namespace {
     core: namespace::Namespace<Asker>,
     reference: Arc<NamespaceRef>,
-    /// What the handles want, as far as it was taken from the queue.
+    /// Commands of the handles that were taken from the queue.
     commands: VecDeque<Command>,
     connection: Recipient<FromNamespace>,
     publisher: Publisher,
     protocol: Option<Protocol>,
     waiters: Waiters,
-    /// The number of the last intent of a handle whose command has come.
+    /// The number of the last intent of a handle whose command has been reached.
     intent_seq: u64,
     failure: Failure,
     credentials: Credentials,
     offline: Offline,
     counters: Arc<Counters>,
-    /// The last word to the Connection: this namespace is joined or to be joined.
+    /// What the Connection was last told: whether this namespace is joined or will be.
     is_wanted: bool,
     stage: Stage,
     window: Arc<ReceiveWindow>,
-    /// What of it is here: the packets that came since this was last reported, and what waited for
+    /// Its share of the window: the packets that came since the last report, and what waited for
     /// the subscribers then.
     held: Held,
 }
 
 impl Namespace {
-    /// Starts the actor in `arbiter`, from any thread, and has it joined.
+    /// Starts the actor in `arbiter`, from any thread, and joins the namespace.
     ///
     /// This function tells the Connection, not the actor: a shutdown that comes next must find the
     /// namespace, even if its actor has not run yet.
@@ -113,7 +113,7 @@ impl Namespace {
             let Settings { mut core, provider, offline, overflow, patience, .. } = settings;
             let Settings { counters, window, .. } = settings;
             let namespace_ref = inner_reference(ctx.address());
-            // A middleware sees the credentials: they are asked for, wherever they are.
+            // A middleware must see the credentials, so the core asks for them even if they are fixed.
             let fixed = if provider.is_none() && !namespace_ref.chain.is_empty() {
                 core.credentials.take_fixed()
             } else {
@@ -162,7 +162,7 @@ impl Namespace {
         if self.is_wanted != wanted {
             self.is_wanted = wanted;
             if is_over {
-                // After the status: callers that are told look at it.
+                // This comes after the status is updated, since callers that are woken look at it.
                 self.core.strand();
             }
             let namespace = self.name().clone();
@@ -246,7 +246,7 @@ impl Namespace {
         }
     }
 
-    /// What the log says where the other side has ended the namespace for good.
+    /// What the log says when the other side has ended the namespace for good.
     fn outlook(&self) -> &'static str {
         match self.core.ended() {
             None | Some(Reason::ClientDisconnect | Reason::SlowSubscriber) => "",
@@ -257,7 +257,7 @@ impl Namespace {
         }
     }
 
-    /// Also when there is none, the core asks for credentials where a middleware may see them.
+    /// The core asks for credentials even if there are none, if there is a middleware.
     fn warn_of_auth(&self) {
         if self.credentials.are_known() || self.reference.chain.is_empty() {
             repeated!(
@@ -298,7 +298,7 @@ impl Namespace {
     }
 
     fn received(&mut self, id: Option<u64>, payload: Payload, is_recoverable: bool) {
-        // That time may be over already, if the server left right after the event.
+        // The session may have ended already, if the server disconnected right after the event.
         let join_id = self.core.last_join_id();
         let responder =
             |id| -> Arc<dyn Respond> { Arc::new(Responder::new(&self.reference, join_id, id)) };
@@ -320,17 +320,17 @@ impl Namespace {
         }
     }
 
-    /// Lets go of the connection until the subscribers have caught up. The server keeps the session, which was
+    /// Closes the connection until the subscribers have caught up. The server keeps the session, which was
     /// not left.
     fn let_go(&mut self) {
         let Some(epoch) = self.core.let_go() else { return };
         repeated!(log::Level::Warn, self.label(), "session let go, since a subscriber is too slow");
         self.publish();
-        // In this order, so that nobody connects again for this one.
+        // In this order, so that the Connection does not reconnect for this namespace.
         self.connection.do_send(FromNamespace::Replace { epoch });
     }
 
-    /// Joins again if the subscribers have caught up for whose sake it was let go of.
+    /// Joins again if the subscribers have caught up for which the session was let go.
     fn try_wake(&mut self) {
         if self.core.is_let_go() && !self.publisher.hold_off() && self.core.wake() {
             self.publish();
@@ -338,8 +338,8 @@ impl Namespace {
         }
     }
 
-    /// Leaves because of a subscriber that wants it so, unless that has been done: what had been
-    /// read before still comes.
+    /// Leaves because a subscriber is too slow and its policy says so, unless that was done: events that had been
+    /// read before still come.
     fn leave_overrun(&mut self) {
         if self.core.ended().is_none() {
             repeated!(log::Level::Warn, self.label(), "left, since a subscriber is too slow");
@@ -362,7 +362,7 @@ impl Namespace {
         }
     }
 
-    /// Has the Connection join it. What it was left with before must come first: an old server joins `/` once on
+    /// Asks the Connection to join the namespace. A disconnect from before must come first: an old server joins `/` only once on
     /// each connection.
     fn ask_to_join(&mut self) {
         self.transmit();
@@ -392,7 +392,7 @@ impl Namespace {
         SessionTicket::new(self.name(), self.core.recovery()?)
     }
 
-    /// Nothing will be sent any more.
+    /// Discards what waits: nothing will be sent any more.
     fn discard_rest(&mut self) {
         let ended = self.core.ended().cloned().unwrap_or(Reason::Shutdown);
         let lost = self.core.take_unsent(&EmitError::Closed(ended.clone())).len();
@@ -438,7 +438,7 @@ impl Namespace {
         if self.obey() {
             poll_again(cx);
         }
-        // What the application gives, or does not, sets the next deadline: the timer comes last.
+        // The answer of the application, or its absence, sets the next deadline, so the timer comes last.
         self.ask(cx);
         while let Poll::Ready(now) = timer.poll(cx, self.poll_timeout()) {
             self.handle_timeout(now);
@@ -458,7 +458,7 @@ impl Namespace {
         self.report();
     }
 
-    /// Reports how far this namespace is, for the window.
+    /// Reports the share of this namespace in the window.
     fn report(&mut self) {
         let backlog = self.publisher.backlog();
         if self.held.turn_into(backlog) {
@@ -470,7 +470,7 @@ impl Namespace {
 impl Drop for Namespace {
     fn drop(&mut self) {
         self.reference.command_queue.close();
-        // There is room for others; and subscribers that are dead must get no more.
+        // There is room for others now; and this namespace, which has ended, must get no more.
         self.connection.do_send(FromNamespace::Room);
     }
 }
@@ -488,14 +488,14 @@ impl Actor for Namespace {
     }
 }
 
-/// How much work a command was: its part of [`MAX_TURN`].
+/// How much work a command was: its share of [`MAX_TURN`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Effort {
-    /// That of an event, whatever there is.
+    /// The work of an event, which does not depend on how many there are.
     Small,
-    /// That of a subscription, which has more parts; the same, whatever there is.
+    /// The work of a subscription, which has more parts; it does not depend on how many there are.
     Medium,
-    /// As much as there is in the buffer: enough for one turn.
+    /// As much work as there is in the buffer: enough for one turn.
     Large,
 }
 
@@ -513,7 +513,7 @@ impl Effort {
 #[derive(Debug, Default)]
 struct Pump {
     timer: Timer,
-    /// By which commands wake the actor.
+    /// The waker with which commands wake the actor.
     waker: Option<Waker>,
 }
 
@@ -531,7 +531,7 @@ impl ActorFuture<Namespace> for Pump {
             self.waker = Some(cx.waker().clone());
         }
         namespace.pump(cx, &mut self.timer);
-        // All that was asked of the actor has been handled.
+        // All commands to the actor have been handled.
         if let Stage::Over(latch) = &mut namespace.stage {
             *latch = None;
             if !namespace.publisher.is_behind() {
@@ -546,7 +546,7 @@ impl Handler<FromConnection> for Namespace {
     type Result = ();
 
     fn handle(&mut self, message: FromConnection, _: &mut Self::Context) {
-        // Who subscribes before something happens hears of it.
+        // A subscriber that came before something happens must be told of it.
         self.obey();
         match message {
             FromConnection::Opened { session } => self.open(session),
@@ -573,7 +573,7 @@ impl Handler<FromConnection> for Namespace {
     }
 }
 
-/// What the Connection says.
+/// The messages of the Connection.
 impl Namespace {
     fn open(&mut self, session: Session) {
         self.protocol = Some(session.protocol);
@@ -617,7 +617,7 @@ impl Namespace {
 
     fn begin_finish(&mut self, ending: Ending) {
         self.reference.note_intent(Some(&Reason::Shutdown));
-        // It comes behind what was emitted before.
+        // It comes after everything that was emitted before.
         self.reference.command_queue.take(&mut self.commands);
         if !matches!(self.stage, Stage::Over(_)) {
             self.stage = Stage::Finishing(ending);
@@ -631,7 +631,7 @@ impl Namespace {
         if let Some(ticket) = self.ticket() {
             latch.hand_over(ticket);
         }
-        // Callers that wait for the end look at the counters next.
+        // Callers that wait for the end will look at the counters.
         self.discard_rest();
         self.stage = Stage::Over(Some(latch));
     }
@@ -650,10 +650,10 @@ impl Handler<Emit> for Namespace {
     }
 }
 
-/// What the handles want.
+/// The commands of the handles.
 impl Namespace {
-    /// Does what the handles want, as much as is right for one turn. `true` if there is more, here or
-    /// in the queue: what came while something was left here has woken the actor for nothing.
+    /// Executes commands of the handles, as many as fit in one turn. `true` if there are more, here or
+    /// in the queue: a command that came while some were left here has used up its wake-up.
     fn obey(&mut self) -> bool {
         if self.commands.is_empty() {
             self.reference.command_queue.take(&mut self.commands);
@@ -671,7 +671,7 @@ impl Namespace {
         !self.commands.is_empty() || self.reference.command_queue.has_some()
     }
 
-    /// Does all that was wanted up to now.
+    /// Executes all commands that have come so far.
     fn obey_all(&mut self) {
         self.reference.command_queue.take(&mut self.commands);
         while let Some(command) = self.commands.pop_front() {
@@ -781,7 +781,7 @@ impl Namespace {
         let had_ended = self.core.ended().is_some();
         self.leave(Reason::ClientDisconnect);
         if had_ended {
-            // It was to be joined again and left again: whoever waited for that is told.
+            // It was joined again and left again before anything happened: tells the callers that wait for it.
             self.core.strand();
         }
     }

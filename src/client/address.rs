@@ -138,7 +138,8 @@ fn fault(error: ParseError, authority: &str) -> &'static str {
     }
 }
 
-const IPV4: &str = "its host is neither a host name nor an IPv4 address of four numbers from 0 to 255";
+const IPV4: &str =
+    "its host is neither a host name nor an IPv4 address of four numbers from 0 to 255";
 
 fn is_bare_ipv6(authority: &str) -> bool {
     !authority.contains('[') && authority.matches(':').count() > 1

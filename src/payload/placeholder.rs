@@ -1,11 +1,11 @@
-//! Whether the placeholders of a packet name attachments that it has, and nothing else looks like one.
+//! Checks that the placeholders of a packet name attachments that it has, and that nothing else looks like one.
 //!
-//! The text is scanned, not parsed: closing the connection over faults that only a parser minds would
+//! The text is scanned, not parsed: closing the connection over faults that only a parser notices would
 //! help nobody.
 
 use super::tokens::{Token, Tokens, unquoted};
 
-/// Why arguments are not sent.
+/// The error for arguments that are not sent.
 pub(crate) const AMBIGUOUS: &str = "an object with `\"_placeholder\":true` is beside an attachment, \
     and the server would take it for the place of one";
 
@@ -20,15 +20,15 @@ macro_rules! escaped {
 #[cfg(feature = "msgpack")]
 pub(crate) const ESCAPED: &str = escaped!();
 
-/// What the scan is in: an object, or (at the bottom) none.
+/// A level of the scan: an object, or (at the bottom) none.
 #[derive(Default)]
 struct Object {
-    /// A string now is a key.
+    /// Whether the next string is a key.
     expects_key: bool,
     key: Key,
     is_placeholder: bool,
     in_range: bool,
-    /// How many arrays are open inside.
+    /// How many arrays are open inside it.
     arrays: usize,
 }
 
@@ -84,8 +84,8 @@ pub(super) fn has_escaped(json: &str) -> bool {
     json.contains(concat!(escaped!(), ":true"))
 }
 
-/// Tells of each placeholder whether it names one of `count` attachments, for as long as that is
-/// answered with `true`. Gives the last answer.
+/// Calls `found` for each placeholder, with whether it names one of `count` attachments, as long as it
+/// returns `true`. Returns the last result.
 fn placeholders(json: &str, count: usize, mut found: impl FnMut(bool) -> bool) -> bool {
     let mut outer = Vec::new();
     let mut object = Object::default();

@@ -18,8 +18,8 @@ use super::{
     value::ARGS,
 };
 
-/// What a short event takes. Allocators keep blocks of less than 128 bytes, with what they note of
-/// them, at hand.
+/// The size of a short event. Allocators keep blocks of less than 128 bytes, with their bookkeeping,
+/// in a fast list.
 const SHORT: usize = 120;
 
 /// `["name",…]`
@@ -41,7 +41,7 @@ pub(crate) fn encode_reply<T: Serialize + ?Sized>(arguments: &T) -> Result<Paylo
     Ok(Payload::answer(json, attachments))
 }
 
-/// Appends the arguments to `text`, which is empty or an array that begins with a name. Gives the text,
+/// Appends the arguments to `text`, which is empty or an array that begins with a name. Returns the text,
 /// where the first argument is in it, and the attachments.
 fn encode<T: Serialize + ?Sized>(
     mut text: Vec<u8>,
@@ -60,7 +60,7 @@ fn encode<T: Serialize + ?Sized>(
         arguments.serialize(&mut Serializer::with_formatter(&mut text, extract))?;
     }
     if form == Form::Several {
-        // serde_json wrote `[a,b]`, which goes on where the name ended: `["name"` `,a,b]`.
+        // serde_json wrote `[a,b]`, which becomes the rest after the name: `["name"` `,a,b]`.
         first = begun.saturating_add(1);
         if begun > 0 {
             if text.get(first) == Some(&b']') {
@@ -102,8 +102,8 @@ impl Formatter for Extract<'_> {
     }
 }
 
-/// How a value becomes arguments. serde knows, so we ask it: the value is "serialised" into this,
-/// and the first call that it makes is the answer, returned by way of the error.
+/// How a value becomes arguments. serde knows, so this asks it: the value is "serialised" into this,
+/// and the first call that it makes is the answer, returned as the error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Form {
     Nothing,
@@ -128,7 +128,7 @@ impl fmt::Display for Form {
 impl std::error::Error for Form {}
 
 impl ser::Error for Form {
-    // A value that fails by itself fails again, with its own words, when it is really serialised.
+    // A value that fails here fails again, with its own error, when it is really serialised.
     fn custom<T: fmt::Display>(_: T) -> Self {
         Self::One
     }

@@ -1,15 +1,15 @@
-//! A text, or what is left of one.
+//! A text, or the rest of one.
 
 use std::ops::{Deref, Range};
 
 use bytestring::ByteString;
 
-/// The most bytes that a part of a text may keep beside itself. What keeps more is copied: the rest of a
+/// The most bytes that a part of a text may keep in memory beside itself. A part that keeps more is copied: the rest of a
 /// message, such as an id of a million digits, is counted nowhere.
 const MAX_BESIDE: usize = 1 << 10;
 
-/// A text without its beginning. Another [`ByteString`] for the rest would count references, which
-/// costs a message as much as much of what else is done with it.
+/// A text without its beginning. A second [`ByteString`] for the rest would count references, which
+/// would be a large part of the cost of a message.
 #[derive(Debug, Clone)]
 pub(crate) struct Text {
     whole: Whole,
@@ -18,9 +18,9 @@ pub(crate) struct Text {
 
 #[derive(Debug, Clone)]
 enum Whole {
-    /// A part of what was read.
+    /// A part of what was read from the server.
     Read(ByteString),
-    /// It was written here, and no part of it is taken. So it need not be shared, which would cost an
+    /// Written on this side, and never split. So it need not be shared, which would cost an
     /// allocation.
     Written(String),
 }
@@ -33,7 +33,7 @@ impl Text {
         self
     }
 
-    /// Its length in bytes, without a look at the text.
+    /// Its length in bytes, without looking at the text.
     #[inline]
     pub(crate) fn size(&self) -> usize {
         self.whole.len().saturating_sub(self.begin)
@@ -53,13 +53,13 @@ impl Text {
         String::from(&*self).into()
     }
 
-    /// What stands there.
+    /// The part at this place.
     pub(crate) fn part(&self, place: &Range<usize>) -> Option<&str> {
         let [start, end] = [place.start, place.end].map(|at| at.saturating_add(self.begin));
         self.whole.get(start..end)
     }
 
-    /// A part of it by itself.
+    /// A part of it as a text of its own.
     pub(crate) fn slice_ref(&self, part: &str) -> ByteString {
         match &self.whole {
             Whole::Read(text) if text.len().saturating_sub(part.len()) <= MAX_BESIDE => {

@@ -40,19 +40,19 @@ use crate::{
     runtime::provider::DialContext,
 };
 
-/// Where to dial, and with what.
+/// The server to dial, and the settings for that.
 #[derive(Debug, Clone)]
 pub(crate) struct Target {
     /// The name of the client in the log.
     pub(crate) client: ByteString,
     pub(crate) endpoint: Endpoint,
     pub(crate) way: Way,
-    /// For an endpoint with TLS.
+    /// The TLS settings, if the endpoint has TLS.
     pub(crate) tls: Option<Session>,
     pub(crate) query: Query,
     pub(crate) headers: Headers,
     pub(crate) subprotocols: Subprotocols,
-    /// The largest message to take in, in bytes.
+    /// The largest message to accept, in bytes.
     pub(crate) max_message: usize,
 }
 
@@ -73,7 +73,7 @@ impl Targets {
         iter::once(&self.first).chain(&self.others)
     }
 
-    /// The one at this place in the order.
+    /// The server at this place in the order.
     pub(crate) fn at(&self, place: usize) -> &Arc<Target> {
         self.iter().nth(place).unwrap_or(&self.first)
     }
@@ -95,17 +95,17 @@ impl From<Reason> for DialFailure {
     }
 }
 
-/// Longer than any deadline of the core, which is the only one that counts.
+/// Longer than any deadline of the core, which has the only deadlines.
 const FOREVER: Duration = Duration::from_secs(86_400);
 
-/// How long a connection for polls is kept while no request uses it. Node closes it after 5 seconds, and a
-/// request that meets the close would be lost.
+/// How long a connection for polling is kept while no request uses it. Node closes it after 5 seconds, and a
+/// request that crosses the close would be lost.
 const KEEP_IDLE: Duration = Duration::from_secs(4);
 
 /// Dials one server, on the thread that it was made on.
 ///
-/// It has a client of awc to itself: awc keeps connections by host and port, and two that differ in
-/// anything else, such as TLS, must not get each other's.
+/// It has an awc client of its own: awc pools connections by host and port, and two targets that differ in
+/// anything else, such as TLS, must not share them.
 pub(crate) struct LinkDialer {
     target: Arc<Target>,
     client: Client,
@@ -174,7 +174,7 @@ pub(super) struct Road {
 }
 
 impl Road {
-    /// Asks the application's providers for their part.
+    /// Asks the providers of the application for headers and query.
     async fn new(
         client: Client,
         target: Arc<Target>,
@@ -191,7 +191,7 @@ impl Road {
         &self.target.client
     }
 
-    /// The largest message to take in, in bytes.
+    /// The largest message to accept, in bytes.
     pub(super) fn max_message(&self) -> usize {
         self.target.max_message
     }
@@ -200,7 +200,7 @@ impl Road {
         let sid = sid.map(|sid| format!("&sid={}", escape(sid))).unwrap_or_default();
         let Self { protocol, query, .. } = self;
         let query = format!("EIO={}&transport={transport}{sid}{query}", protocol.number());
-        // Options were checked at the start, and values of providers are encoded: only the length is left.
+        // Options were checked at the start, and values of providers are encoded: only the length can be wrong.
         let too_long = |_| Reason::Provider("the query makes the URL too long".to_owned());
         self.target.endpoint.uri(&query).map_err(too_long)
     }
@@ -222,7 +222,7 @@ impl Road {
         headers
     }
 
-    /// Opens a websocket, for a session that there is or for a new one.
+    /// Opens a websocket, for an existing session or a new one.
     pub(super) fn websocket(
         &self,
         sid: Option<&str>,
@@ -246,7 +246,7 @@ impl Road {
         }
     }
 
-    /// Asks for what the server has to say.
+    /// Sends a poll.
     pub(super) fn get(
         &self,
         sid: Option<&str>,
@@ -268,7 +268,7 @@ impl Road {
         async move {
             let request = request?.insert_header((CONTENT_TYPE, post.content_type));
             let mut answer = answer(request.send_body(post.body).await, &target).await?;
-            // A connection is used again only if the answer was read to its end.
+            // A connection is reused only if the response was read to its end.
             rest(&mut answer).await;
             Ok(answer)
         }
@@ -281,7 +281,7 @@ impl Road {
         cookies: &Cookies,
     ) -> Result<ClientRequest, PollFailure> {
         let uri = self.uri(Transport::Polling, sid).map_err(PollFailure::Lost)?;
-        // Packets are small, and a few bytes must not unpack to many.
+        // Packets are small, and a few bytes must not decompress to many.
         let identity = (ACCEPT_ENCODING, "identity");
         let request = self.client.request(method, uri).no_decompress().insert_header(identity);
         let headers = self.headers(cookies).into_iter();
@@ -289,7 +289,7 @@ impl Road {
     }
 }
 
-/// The place of the subprotocol that the server has chosen. It must have been offered it (RFC 6455, section 4.1).
+/// The place of the subprotocol that the server has chosen, which must be one of those that were offered (RFC 6455, section 4.1).
 fn subprotocol<'a>(
     chosen: impl Iterator<Item = &'a HeaderValue>,
     offered: &Subprotocols,
@@ -307,7 +307,7 @@ fn subprotocol<'a>(
     Ok(places.first().copied())
 }
 
-/// A good answer to a poll, or why there is none.
+/// A successful response to a poll, or why there is none.
 async fn answer<B>(
     answer: Result<ClientResponse<B>, SendRequestError>,
     target: &Target,
@@ -333,7 +333,7 @@ fn failure_of(error: WsClientError, target: &Target) -> DialFailure {
     }
 }
 
-/// What is wrong with TLS, if that is it. A server that misses the client's certificate may say so only
+/// What is wrong with TLS, if the error is about TLS. A server that wants a client certificate may say so only
 /// when the request is on its way.
 fn tls_failure(error: &WsClientError, target: &Target) -> Option<TlsFailure> {
     let tls = target.tls.as_ref()?;
@@ -379,7 +379,7 @@ fn failure(error: WsClientError, server: &str) -> DialFailure {
         WsClientError::SendRequest(SendRequestError::Connect(ConnectError::Io(error))) => {
             match unwrapped(&error) {
                 Some(failure) => failure.clone(),
-                // TCP says that it is refused, or cannot be routed; only TLS is closed.
+                // TCP reports that it was refused or has no route; only TLS reports that it was closed.
                 None if error.kind() == io::ErrorKind::UnexpectedEof => ConnectFailure::NoAnswer,
                 None => ConnectFailure::Unreachable(brief(&format_args!("{server}: {error}"))),
             }

@@ -1,4 +1,4 @@
-//! Connections that the application opens by itself.
+//! Connections that the application itself opens.
 
 use std::{
     fmt, io,
@@ -43,7 +43,7 @@ use crate::{display::brief, guard, proto::reason::ConnectFailure, runtime::provi
 /// let builder = Client::builder("https://realtime.example").dialer(Forwarded(8443));
 /// ```
 pub trait Dialer: Send + Sync + 'static {
-    /// The bytes to the server and from it. Dropping it closes the connection.
+    /// The stream of bytes to and from the server. Dropping it closes the connection.
     type Stream: AsyncRead + AsyncWrite + Unpin + 'static;
 
     /// Opens a connection to this host and port: those of the URL of the server, with the default port
@@ -101,7 +101,7 @@ impl Custom {
         Self(Some(Box::new(stream)))
     }
 
-    /// One that has panicked is not used again.
+    /// A stream that has panicked is not used again.
     fn poll<T>(
         &mut self,
         poll: impl FnOnce(Pin<&mut dyn Io>) -> Poll<io::Result<T>>,
@@ -139,7 +139,7 @@ impl AsyncWrite for Custom {
         data: &[u8],
     ) -> Poll<io::Result<usize>> {
         let written = self.poll(|stream| stream.poll_write(cx, data));
-        // A larger number would make the caller panic.
+        // A stream may report more bytes than it was given, which would make the caller panic.
         written.map_ok(|written| written.min(data.len()))
     }
 

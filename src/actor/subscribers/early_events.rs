@@ -1,4 +1,4 @@
-//! Events that nobody has heard yet.
+//! Events that came before the first subscriber.
 
 use std::collections::VecDeque;
 
@@ -17,8 +17,8 @@ const MAX_EVENTS: usize = 1_024;
 /// and the most bytes.
 const MAX_BYTES: usize = 1 << 20;
 
-/// Events that came when nobody had subscribed. The first subscriber gets them, so that it does
-/// not have to be there before the connection is; one that hears one message takes one of them.
+/// Events that came when there was no subscriber. The first subscriber gets them, so that it does
+/// not have to be there before the connection; a subscriber to one message takes one of them.
 #[derive(Debug)]
 pub(crate) enum EarlyEvents {
     Kept {
@@ -26,10 +26,10 @@ pub(crate) enum EarlyEvents {
         bytes: usize,
         /// How many of them came before the last [`Ready`](crate::Ready).
         before_ready: usize,
-        /// The log has the first one.
+        /// Whether the first one was logged.
         is_logged: bool,
     },
-    /// There is a subscriber, or there were too many events.
+    /// There was a subscriber, or there were too many events.
     Over,
 }
 
@@ -40,13 +40,13 @@ impl Default for EarlyEvents {
 }
 
 impl EarlyEvents {
-    /// Whether events are kept for somebody still.
+    /// Whether events are still kept.
     pub(crate) fn is_kept(&self) -> bool {
         matches!(self, Self::Kept { .. })
     }
 
-    /// Keeps an event. When that is one too many, all of them are discarded, and no more are kept.
-    /// Gives how many were discarded now.
+    /// Keeps an event. If that is one too many, all of them are discarded, and no more are kept.
+    /// Returns how many were discarded now.
     pub(crate) fn keep(&mut self, event: Event, namespace: &Name) -> u64 {
         match self {
             Self::Kept { events, bytes, is_logged, .. } => {
@@ -84,7 +84,7 @@ impl EarlyEvents {
         }
     }
 
-    /// Discards what is kept, and keeps no more. Gives how many events that are.
+    /// Discards the kept events, and keeps no more. Returns how many there were.
     pub(crate) fn discard(&mut self) -> u64 {
         let Self::Kept { events, .. } = self else { return 0 };
         let lost = u64::try_from(events.len()).unwrap_or(u64::MAX);
@@ -109,8 +109,8 @@ impl EarlyEvents {
         Some(event)
     }
 
-    /// What of it is wanted: what came before the last [`Ready`](crate::Ready), and what behind
-    /// it. Who hears all events leaves nothing for others.
+    /// The kept events that are wanted: those before the last [`Ready`](crate::Ready), and those after
+    /// it. A subscriber to all events leaves nothing for others.
     pub(crate) fn take(&mut self, interests: &Interests) -> (VecDeque<Event>, VecDeque<Event>) {
         let Self::Kept { events, bytes, before_ready, .. } = self else {
             if interests.want_all_events() {

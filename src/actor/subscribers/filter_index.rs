@@ -1,4 +1,4 @@
-//! The entries whose filters an event name passes, without a look at the others.
+//! Finds the entries whose filters an event name passes, without looking at the others.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -9,7 +9,7 @@ use bytestring::ByteString;
 
 use crate::actor::subscribers::filter::{Filter, Kind};
 
-/// Entries, each with a filter. The names in it are those of the filters, so it does not grow with the
+/// Entries, each with a filter. The index has only the names of the filters, so it does not grow with the
 /// names that the server makes up.
 #[derive(Debug)]
 pub(super) struct FilterIndex<T> {
@@ -81,7 +81,7 @@ pub(super) struct Found<'a, T> {
 }
 
 impl<T: Ord + Copy> Found<'_, T> {
-    /// The first entry, or the first behind this one.
+    /// The first entry, or the first after this one.
     pub(super) fn after(&self, entry: Option<T>) -> Option<T> {
         let first = |entries: &BTreeSet<T>| match entry {
             None => entries.first().copied(),
@@ -107,7 +107,7 @@ mod tests {
 
     use super::*;
 
-    /// Short texts of which many begin alike.
+    /// Short texts, many with the same beginning.
     fn text() -> impl Strategy<Value = String> {
         collection::vec(prop_oneof![Just('a'), Just('b'), Just('ä')], 0..4)
             .prop_map(String::from_iter)

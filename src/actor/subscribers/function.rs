@@ -1,4 +1,4 @@
-//! A function of the application that hears messages.
+//! A function of the application that gets messages.
 
 use std::{any::type_name, cell::RefCell};
 
@@ -13,7 +13,7 @@ use crate::{
 pub(crate) struct Function<F> {
     call: RefCell<Option<F>>,
     namespace: Name,
-    /// What it is for.
+    /// What it is for, for the log.
     what: String,
 }
 

@@ -1,4 +1,4 @@
-//! Which subscribers hear what, and which calls they came from.
+//! Which subscribers get what, and which calls they came from.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -12,21 +12,21 @@ use crate::actor::subscribers::{
 /// The place of a subscriber. Places are in the order in which subscribers came, and are not used again.
 pub(super) type Place = u64;
 
-/// The places of the subscribers, by all that they are looked for by.
+/// The places of the subscribers, by everything that they are searched by.
 #[derive(Debug, Default)]
 pub(super) struct Index {
-    /// Who hears which events, and by which call.
+    /// Which subscribers get which events, and from which call.
     events: FilterIndex<(Place, SubscriptionId)>,
-    /// Who hears which other messages.
+    /// Which subscribers get which other messages.
     notices: BTreeSet<(Kind, Place)>,
-    /// Who came from which call.
+    /// Which subscriber came from which call.
     calls: HashMap<SubscriptionId, Place>,
-    /// Who may hear more of the same actor.
+    /// The subscribers that more calls of the same actor may extend.
     owners: BTreeSet<(u64, Place)>,
 }
 
 impl Index {
-    /// Those who hear messages of this kind.
+    /// The subscribers to messages of this kind.
     pub(super) fn hearing(&self, kind: Kind) -> impl Iterator<Item = Place> {
         self.notices.range((kind, Place::MIN)..=(kind, Place::MAX)).map(|&(_, place)| place)
     }
@@ -35,7 +35,7 @@ impl Index {
         self.notices.contains(&(kind, place))
     }
 
-    /// Shows those who hear events of this name, each once and in order.
+    /// Shows the subscribers to events of this name, each once and in order.
     pub(super) fn hearing_event(&self, name: &str, mut show: impl FnMut(Place)) {
         let found = self.events.find(name);
         let mut next = found.after(None);
@@ -45,7 +45,7 @@ impl Index {
         }
     }
 
-    /// The oldest one of this actor that may hear more.
+    /// The oldest subscriber of this actor that further calls may extend.
     pub(super) fn of_owner(&self, owner: u64) -> Option<Place> {
         let mut places = self.owners.range((owner, Place::MIN)..=(owner, Place::MAX));
         places.next().map(|&(_, place)| place)
@@ -63,12 +63,12 @@ impl Index {
         self.calls.insert(number, place);
     }
 
-    /// The call is cancelled. Gives who came from it.
+    /// Forgets a cancelled call. Returns the subscriber that came from it.
     pub(super) fn forget_call(&mut self, number: SubscriptionId) -> Option<Place> {
         self.calls.remove(&number)
     }
 
-    /// The one in this place hears that from now on.
+    /// The subscriber in this place gets these messages from now on.
     pub(super) fn insert_parts(&mut self, place: Place, interests: &Interests) {
         for (number, part) in interests.parts() {
             match part {
@@ -83,7 +83,7 @@ impl Index {
         }
     }
 
-    /// The one in this place does not hear that any more.
+    /// The subscriber in this place does not get these messages any more.
     pub(super) fn remove_part(&mut self, place: Place, number: SubscriptionId, part: &Part) {
         match part {
             Part::Named(filter) => self.events.remove(filter, (place, number)),
@@ -96,7 +96,7 @@ impl Index {
         }
     }
 
-    /// The one in this place has left, with what it heard.
+    /// The subscriber in this place has left.
     pub(super) fn remove(&mut self, place: Place, interests: &Interests) {
         for (number, part) in interests.parts() {
             self.remove_part(place, number, &part);
@@ -108,7 +108,7 @@ impl Index {
 
 #[cfg(test)]
 impl Index {
-    /// Whether nothing is left of anybody.
+    /// Whether the index is empty.
     pub(super) fn is_empty(&self) -> bool {
         let Self { events, notices, calls, owners } = self;
         events.is_empty() && notices.is_empty() && calls.is_empty() && owners.is_empty()

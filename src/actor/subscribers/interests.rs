@@ -1,4 +1,4 @@
-//! What there is to hear, and what a subscriber wants of it.
+//! The kinds of messages, and which of them a subscriber wants.
 
 use std::{
     any::type_name,
@@ -23,7 +23,7 @@ use crate::{
     },
 };
 
-/// All that depends on which messages there are, so that each is named once.
+/// Everything that depends on the kinds of messages, so that each kind is named only once.
 macro_rules! notices {
     ($($message:ident: $field:ident),* $(,)?) => {
         /// A message that a subscriber may get.
@@ -32,7 +32,7 @@ macro_rules! notices {
             $($message($message),)*
         }
 
-        /// Which message it is.
+        /// The kind of a message.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
         pub(crate) enum Kind {
             $($message,)*
@@ -49,7 +49,7 @@ macro_rules! notices {
         /// Where the messages go; `None` for those that the subscriber does not want.
         #[derive(Default)]
         pub(crate) struct Interests {
-            /// What an actor subscribes to one by one is one subscription.
+            /// All calls of one actor are one subscription.
             pub(super) owner: Owner,
             $(pub(super) $field: Option<Outlet<$message>>,)*
             /// Listeners for events by name.
@@ -73,7 +73,7 @@ macro_rules! notices {
                 }
             }
 
-            /// Whether the actor lives. Recipients of one actor live and die together.
+            /// Whether the actor is alive. All recipients of one actor live and die together.
             pub(crate) fn are_connected(&self) -> bool {
                 if let Some(named) = self.named.first() {
                     return named.outlet.is_connected();
@@ -86,13 +86,13 @@ macro_rules! notices {
                 true
             }
 
-            /// Whether these are of the same actor, for other messages.
+            /// Whether these belong to the same actor, for other messages.
             pub(super) fn complement(&self, other: &Self) -> bool {
                 self.owner.id == other.owner.id
                     $(&& !(self.$field.is_some() && other.$field.is_some()))*
             }
 
-            /// Takes away what came from the call of this number, if that can end alone.
+            /// Removes the part that came from the call with this number, if that can end alone.
             pub(super) fn cancel(&mut self, number: SubscriptionId) -> Option<Part> {
                 if let Some(named) = self.named.remove(number) {
                     return Some(Part::Named(named.filter.clone()));
@@ -105,7 +105,7 @@ macro_rules! notices {
                 None
             }
 
-            /// All that is heard, with the numbers of the calls that it came from.
+            /// All parts, with the numbers of the calls that they came from.
             pub(super) fn parts(&self) -> impl Iterator<Item = (SubscriptionId, Part)> {
                 let kinds = [$(
                     self.$field.as_ref().map(|outlet| (outlet.number(), Part::Kind(Kind::$message)))
@@ -156,7 +156,7 @@ macro_rules! notices {
         }
     };
 
-    // Events are heard by their names.
+    // Events are selected by name.
     (@listen Event) => {
         impl sealed::Heard for Event {
             #[expect(private_bounds, private_interfaces, reason = "nobody outside can name the trait")]
@@ -171,7 +171,7 @@ macro_rules! notices {
         }
     };
 
-    // All else is heard by its kind.
+    // All other messages are selected by kind.
     (@listen $message:ident) => {
         impl sealed::Heard for $message {
             fn what(_: &Filter) -> String {
@@ -210,7 +210,7 @@ impl Notice {
         matches!(self, Self::Event(_) | Self::Undecodable(_) | Self::Emitted(_))
     }
 
-    /// What it counts for in a queue, in bytes.
+    /// Its size in a queue, in bytes.
     pub(crate) fn size(&self) -> usize {
         match self {
             Self::Event(event) | Self::Undecodable(Undecodable { event, .. }) => {
@@ -228,7 +228,7 @@ impl Notice {
 }
 
 impl Interests {
-    /// Those of an actor that handles the three that everybody needs.
+    /// The interests of an actor that handles the three usual messages.
     pub(crate) fn of_actor<A>(number: SubscriptionId, addr: Addr<A>) -> Self
     where
         A: Handler<Ready> + Handler<Event> + Handler<Disconnected>,
@@ -245,7 +245,7 @@ impl Interests {
         }
     }
 
-    /// Those of an actor that hears one kind of message.
+    /// The interests of an actor that gets one kind of message.
     pub(crate) fn of_kind<M: Subscribable>(
         number: SubscriptionId,
         actor: impl Into<Recipient<M>>,
@@ -267,19 +267,19 @@ impl Interests {
         interests
     }
 
-    /// Whether some listener is for events of this name.
+    /// Whether a listener wants events of this name.
     fn hear(&self, name: &str) -> bool {
         self.named.any(name, |_| true)
     }
 
-    /// Whether this is a question that the actor is to answer.
+    /// Whether this is a question that the actor answers.
     pub(super) fn answer(&self, notice: &Notice) -> bool {
         let Notice::Event(event) = notice else { return false };
         self.named.any(event.name(), FilteredListener::answers)
     }
 
-    /// Sends a message to whom it concerns: an event may be for several listeners. The last one gets
-    /// it without a copy. An actor that hears of what it cannot decode is told at once, before what came
+    /// Sends a message to its listeners: an event may be for several. The last one gets
+    /// it without a copy. An actor that gets `Undecodable` is told at once, before messages that came
     /// later. With `is_last`, the message fills the mailbox.
     pub(super) fn send(&self, notice: Notice, is_last: bool, mut note: impl FnMut(Sent)) {
         let Notice::Event(event) = notice else { return note(self.send_notice(notice, is_last)) };
@@ -314,12 +314,12 @@ impl Interests {
         self.event.is_some() || self.hear(event.name())
     }
 
-    /// Whether this hears what the others in the namespace miss, as far as they do not hear that.
+    /// Whether this gets the losses of those subscribers in the namespace that do not get them themselves.
     pub(super) fn want_all_lagged(&self) -> bool {
         self.owner.is_alone && self.lagged.is_some()
     }
 
-    /// Tells its actor apart.
+    /// Identifies its actor.
     pub(super) fn owner_id(&self) -> u64 {
         self.owner.id
     }
@@ -329,27 +329,27 @@ impl Interests {
     }
 }
 
-/// A part of what somebody hears.
+/// A part of a subscription.
 #[derive(Debug, Clone)]
 pub(crate) enum Part {
     Kind(Kind),
     Named(Filter),
 }
 
-/// Whose they are.
+/// The owner of interests.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Owner {
-    /// Tells actors apart: the same for all recipients of one, whatever their message. As long as
+    /// Identifies the actor: the same for all its recipients, whatever their message. As long as
     /// there is a recipient, no other actor can have it.
     id: u64,
-    /// The name of its type, as far as that is known. `None` if it is no actor.
+    /// The name of its type, if known. `None` if it is not an actor.
     pub(super) name: Option<&'static str>,
-    /// Nothing else is ever heard in this subscription.
+    /// Whether no further call extends this subscription.
     is_alone: bool,
 }
 
 impl Owner {
-    /// An actor, and its way for messages.
+    /// An actor, and its recipient for a message.
     pub(crate) fn of<G, M>(actor: G) -> (Self, Recipient<M>)
     where
         G: Into<Recipient<M>>,
@@ -363,7 +363,7 @@ impl Owner {
         (Self { id, name: Some(name), is_alone: false }, recipient)
     }
 
-    /// Where there is no actor.
+    /// An owner without an actor.
     pub(crate) fn alone(number: SubscriptionId) -> Self {
         Self { id: number.alone(), name: None, is_alone: true }
     }
@@ -387,7 +387,7 @@ impl fmt::Debug for Interests {
 /// [`Reconnecting`], [`Upgraded`], [`GaveUp`], [`ServerError`], [`Undecodable`] and [`Emitted`], and for nothing else.
 pub trait Subscribable: Message<Result = ()> + Listenable + sealed::Kind {}
 
-/// What can be heard with [`Socket::listen_to`](crate::Socket::listen_to): each
+/// What can be received with [`Socket::listen_to`](crate::Socket::listen_to): each
 /// [`Subscribable`] message, and each type of the application that is a [`NamedEvent`] and can be
 /// deserialised.
 pub trait Listenable: Sized + Send + sealed::Heard + 'static {}
@@ -411,7 +411,7 @@ mod sealed {
     /// A kind of message.
     #[expect(unnameable_types, reason = "nobody outside is to implement it")]
     pub trait Kind: Sized {
-        /// Where it goes.
+        /// The outlet for it.
         #[expect(private_interfaces, reason = "nobody outside can name the trait")]
         fn place(interests: &mut Interests) -> &mut Option<Outlet<Self>>;
     }
@@ -419,12 +419,12 @@ mod sealed {
     /// What can be listened to.
     #[expect(unnameable_types, reason = "nobody outside is to implement it")]
     pub trait Heard: Sized {
-        /// Which events these are, if these are events.
+        /// The filter for these events, if they are events.
         fn filter() -> Filter {
             Filter::all()
         }
 
-        /// For the log.
+        /// A description for the log.
         fn what(filter: &Filter) -> String {
             filter.to_string()
         }

@@ -1,4 +1,4 @@
-//! Receivers of messages: code of the application that may panic, kept where that does no harm.
+//! Receivers of messages: code of the application that may panic, kept where a panic does no harm.
 
 use std::{any::type_name, fmt};
 
@@ -14,20 +14,20 @@ use crate::{
     runtime::task::Task,
 };
 
-/// Takes messages of one kind. What it has of the application may panic, the listener does not.
+/// Takes messages of one kind. Code of the application in it may panic, but the listener does not.
 pub(crate) trait Listener<M = Event>: Send {
     fn send(&self, message: M) -> Sent;
 
-    /// The same for a message that fills the mailbox: it takes no more until that is handled. One that
-    /// is handled at once fills nothing.
+    /// The same for a message that fills the mailbox: the listener takes no more until that is handled. A listener that
+    /// handles messages at once is never full.
     fn send_last(&self, message: M) -> Sent {
         self.send(message)
     }
 
-    /// Whether somebody is still there.
+    /// Whether the receiver is still there.
     fn is_connected(&self) -> bool;
 
-    /// What it is, for the log: the type of the application, if there is one.
+    /// A description for the log: the type of the application, if there is one.
     fn kind(&self) -> &'static str;
 
     /// Whether it answers.
@@ -69,18 +69,18 @@ where
 /// A listener, and the call that it came from.
 pub(crate) struct Outlet<M> {
     number: SubscriptionId,
-    /// It can be cancelled alone, whatever else its owner hears.
+    /// Whether it can be cancelled alone, whatever else its owner gets.
     is_part: bool,
     listener: Kept<Box<dyn Listener<M>>>,
 }
 
 impl<M> Outlet<M> {
-    /// One that ends with all else that its owner hears.
+    /// An outlet that ends with everything else that its owner gets.
     pub(super) fn whole(number: SubscriptionId, listener: impl Listener<M> + 'static) -> Self {
         Self { number, is_part: false, listener: Kept::new(Box::new(listener)) }
     }
 
-    /// One that can end alone.
+    /// An outlet that can end alone.
     pub(super) fn part(number: SubscriptionId, listener: impl Listener<M> + 'static) -> Self {
         Self { is_part: true, ..Self::whole(number, listener) }
     }
@@ -103,7 +103,7 @@ impl<M> Outlet<M> {
         self.number
     }
 
-    /// Whether it ends, when the call of this number is cancelled, and the rest goes on.
+    /// Whether it ends when the call with this number is cancelled, and the rest goes on.
     pub(super) fn is_part(&self, number: SubscriptionId) -> bool {
         self.is_part && self.number == number
     }
@@ -139,7 +139,7 @@ impl FilteredListener {
     }
 }
 
-/// What is heard, and as what.
+/// The events, and the type in which they are received.
 impl fmt::Display for FilteredListener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} as {}", self.filter, self.outlet.kind())

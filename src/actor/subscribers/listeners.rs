@@ -8,7 +8,7 @@ use crate::actor::subscribers::{
 #[derive(Default)]
 pub(super) struct Listeners {
     all: Table<SubscriptionId, FilteredListener>,
-    /// While they are more than a few. A few are all looked at for each event.
+    /// Used if there are more than a few. A few are all looked at for each event.
     index: Option<Box<FilterIndex<SubscriptionId>>>,
 }
 
@@ -47,8 +47,8 @@ impl Listeners {
         self.all.iter()
     }
 
-    /// Shows those that hear an event of this name, in order, until `look` says that it has seen enough.
-    /// Says whether it has.
+    /// Shows the listeners to an event of this name, in order, until `look` has seen enough.
+    /// Returns whether it has.
     #[inline]
     pub(super) fn any<'a>(
         &'a self,

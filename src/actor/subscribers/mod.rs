@@ -1,7 +1,7 @@
 //! The subscribers of a namespace: their interests, and how far they are behind.
 //!
-//! An event costs those who hear it, and a turn of the actor those for whom there is something to be
-//! done, however many others there are.
+//! The cost of an event depends only on the subscribers that get it, and the cost of a turn only on those with something to
+//! do, however many others there are.
 
 pub(crate) mod early_events;
 pub(crate) mod filter;
@@ -39,16 +39,16 @@ use crate::{
     stats::Counters,
 };
 
-/// The subscribers that are looked at when another one comes, to see whether they live.
+/// How many subscribers are checked, when another one comes, to see whether they are alive.
 const CHECKED: usize = 16;
 
 #[derive(Debug)]
 pub(crate) struct Subscribers {
-    /// Of those whose call does not say.
+    /// For subscribers whose calls set none.
     overflow: Overflow,
     slots: Slots,
     index: Index,
-    /// The place of the next one.
+    /// The place of the next subscriber.
     next: Place,
     /// The first place to be checked.
     unchecked: Place,
@@ -58,38 +58,38 @@ pub(crate) struct Subscribers {
 #[derive(Debug, Default)]
 struct Slots {
     all: Table<Place, Slot>,
-    /// The places of those for whom there is something to be done, and of some that have left.
+    /// The places of subscribers with something to do, and of some that have left.
     busy: Vec<Place>,
-    /// What had another shape than those in these places asked for, and the others do not know.
+    /// Events that did not fit the types of the subscribers in these places, and of which the others were not told yet.
     undecodable: Vec<(Place, Undecodable)>,
-    /// How many of those there were since somebody asked.
+    /// How many of those there were since this was last taken.
     misfits: u64,
 }
 
 #[derive(Debug)]
 struct Slot {
     subscriber: Subscriber,
-    /// It is in the list.
+    /// Whether it is in the list `busy`.
     is_busy: bool,
 }
 
-/// Somebody wants to hear.
+/// A new subscription.
 #[derive(Debug)]
 pub(crate) struct NewSubscription {
     pub(crate) number: SubscriptionId,
     pub(crate) interests: Interests,
-    /// One message, and no more.
+    /// Whether it ends after one message.
     pub(crate) is_once: bool,
     /// What to do when events come too fast for it, if the call says so.
     pub(crate) overflow: Option<Overflow>,
 }
 
-/// What became of an event.
+/// The outcome of giving an event to the subscribers.
 #[derive(Debug)]
 pub(crate) enum Told {
     Nobody(Event),
     Somebody,
-    /// For one of them it is too much.
+    /// It is one too many for a subscriber.
     Overrun(Overrun),
 }
 
@@ -133,7 +133,7 @@ impl Slots {
         overrun
     }
 
-    /// Tells those that subscribed to this, except the one that was told already.
+    /// Tells the subscribers to `Undecodable`, except for those that were told already.
     fn tell_undecodable(&mut self, index: &Index, namespace: &Name) {
         for (knows, what) in std::mem::take(&mut self.undecodable) {
             self.misfits = self.misfits.saturating_add(1);
@@ -152,7 +152,7 @@ impl Slots {
         }
     }
 
-    /// Tells those that listen to the losses of others.
+    /// Tells the subscribers that get the losses of others.
     fn tell_lagged(&mut self, lagged: Vec<Lagged>, index: &Index) {
         for notice in lagged.into_iter().map(Notice::Lagged) {
             for place in index.hearing(Kind::Lagged) {
@@ -167,7 +167,7 @@ impl Slots {
 }
 
 impl Subscribers {
-    /// Nobody yet. `overflow` is for those whose call does not say.
+    /// No subscribers yet. `overflow` is for those whose calls set none.
     pub(crate) fn new(overflow: Overflow) -> Self {
         let (slots, index) = (Slots::default(), Index::default());
         Self { overflow, slots, index, next: 0, unchecked: 0 }
@@ -190,8 +190,8 @@ impl Subscribers {
         }
     }
 
-    /// Gives an event to all who hear it, and to the last of them without a copy. With `alive`, it is
-    /// made sure that they live.
+    /// Gives an event to all its subscribers, and to the last of them without a copy. With `alive`, it
+    /// checks that they are alive.
     pub(crate) fn tell_event(&mut self, event: Event, alive: bool, namespace: &Name) -> Told {
         let Self { slots, index, .. } = self;
         let (mut overrun, mut last) = (None, None);
@@ -203,7 +203,7 @@ impl Subscribers {
             }
         };
         if slots.all.few().is_some() {
-            // All of a few are looked at.
+            // If there are only a few, all are looked at.
             let mut number: usize = 0;
             while let Some(&(place, _)) = slots.all.few().and_then(|few| few.get(number)) {
                 visit(slots, place);
@@ -220,12 +220,12 @@ impl Subscribers {
         overrun.map_or(Told::Somebody, Told::Overrun)
     }
 
-    /// Whether somebody hears what is emitted.
+    /// Whether anyone subscribes to `Emitted`.
     pub(crate) fn hears_emitted(&self) -> bool {
         self.index.hearing(Kind::Emitted).next().is_some()
     }
 
-    /// Looks whether the next few subscribers live. Where little happens, a new subscriber is the occasion.
+    /// Checks whether the next few subscribers are alive. When little else happens, a new subscription is the occasion for that.
     fn check(&mut self) {
         let Self { slots, unchecked, .. } = self;
         let next = slots.all.keys_from(*unchecked, CHECKED);
@@ -235,8 +235,8 @@ impl Subscribers {
         *unchecked = next.last().map_or(0, |last| last.saturating_add(1));
     }
 
-    /// Takes up a subscriber, or more that a known one hears. It gets what is kept for it, and
-    /// [`Ready`] where that holds.
+    /// Adds a subscriber, or extends a known one. It gets the events that were kept for it, and
+    /// [`Ready`] if the namespace is joined.
     pub(crate) fn subscribe(
         &mut self,
         subscription: NewSubscription,
@@ -247,14 +247,14 @@ impl Subscribers {
         let NewSubscription { number, interests, is_once, overflow } = subscription;
         self.check();
         if !interests.are_connected() {
-            // Kept events are for a live subscriber.
+            // Kept events are for a subscriber that is alive.
             return repeated!(
                 log::Level::Info,
                 namespace,
                 "{interests} has subscribed, and is gone already"
             );
         }
-        // What it gets now is what it has just subscribed to, and nothing twice.
+        // It gets only what it has just subscribed to, so that nothing comes twice.
         let ready = ready.filter(|_| interests.want_ready());
         let ready = ready.map(|ready| Notice::Ready(ready.clone()));
         let (place, before, behind) = if is_once {
@@ -278,7 +278,7 @@ impl Subscribers {
         });
     }
 
-    /// Has one of the same actor hear more, or adds another. Gives its place.
+    /// Extends a subscriber of the same actor, or adds a new one. Returns its place.
     fn adopt(&mut self, interests: Interests) -> Place {
         let known = self.index.of_owner(interests.owner_id());
         if let Some(place) = known
@@ -320,10 +320,10 @@ impl Subscribers {
         }
     }
 
-    /// Has those who are stuck hold up the connection no more, or `all` who do so with more than their
-    /// share of what waits: they keep it, as far as there is `room` for that, and what comes is
-    /// discarded until they get something done. Says what follows if one of them is overrun now.
-    /// `share` is that of this namespace in what waits.
+    /// From now on, stuck subscribers do not hold up the connection, nor, with `all`, those with more than their
+    /// share of what waits. They keep what waits, as far as there is `room` for that, and new events are
+    /// discarded until they have handled something. Returns what follows if one of them is overrun now.
+    /// `share` is the share of this namespace in what waits.
     pub(crate) fn shed(
         &mut self,
         all: bool,
@@ -334,11 +334,11 @@ impl Subscribers {
         let holding = self.slots.busy().filter(|one| one.backlog().holding != Load::default());
         let share = share.divided_by(holding.count());
         let mut overrun = None;
-        // There is nothing to be kept of the others.
+        // The others have nothing to keep.
         let busy = std::mem::take(&mut self.slots.busy);
         for &place in &busy {
             self.slots.with(place, |subscriber| {
-                // A subscriber with less is on its way through.
+                // A subscriber with less than its share is catching up.
                 let all = all && !subscriber.backlog().holding.is_below(share);
                 if subscriber.shed(all, room) {
                     let backlog = subscriber.backlog();
@@ -359,7 +359,7 @@ impl Subscribers {
         overrun
     }
 
-    /// Does what there is to be done.
+    /// Does everything that must be done for the busy subscribers.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>, namespace: &Name, counters: &Counters) {
         loop {
             let Slots { all, busy, undecodable, .. } = &mut self.slots;
@@ -386,14 +386,14 @@ impl Subscribers {
             for place in done {
                 self.remove(place, namespace, counters);
             }
-            // One of those that were told may have a full mailbox.
+            // A subscriber that was told something may have a full mailbox now.
             if !has_told {
                 return;
             }
         }
     }
 
-    /// Removes one for whom there is nothing more to be done.
+    /// Removes a subscriber for which there is nothing left to do.
     fn remove(&mut self, place: Place, namespace: &Name, counters: &Counters) {
         let Some(Slot { mut subscriber, .. }) = self.slots.all.remove(place) else { return };
         if subscriber.is_gone() {
@@ -408,12 +408,12 @@ impl Subscribers {
         behind.fold(Backlog::default(), Backlog::plus)
     }
 
-    /// Whether something waits for somebody.
-    /// Whether one of them wants the namespace to be joined later, after it was let go of.
+    /// Whether one of them is not ready yet for the namespace to be joined again, after it was let go.
     pub(crate) fn hold_off(&self) -> bool {
         self.slots.busy().any(Subscriber::holds_off)
     }
 
+    /// Whether something waits for a subscriber.
     pub(crate) fn is_behind(&self) -> bool {
         self.slots.busy().any(Subscriber::is_behind)
     }

@@ -1,12 +1,12 @@
-//! Which call a subscription came from, and what happens when its subscriber is too slow.
+//! The call that a subscription came from, and what happens when its subscriber is too slow.
 
 use std::{
     hash::{BuildHasher, BuildHasherDefault, DefaultHasher},
     sync::atomic::{AtomicU64, Ordering},
 };
 
-/// Tells calls to subscribe apart, those of all threads and namespaces. What an actor subscribes
-/// to in several calls is one subscription, that goes by the numbers of them all.
+/// Identifies a call to subscribe, among those of all threads and namespaces. What an actor subscribes
+/// to in several calls is one subscription, with the numbers of all these calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct SubscriptionId(pub(crate) u64);
 
@@ -18,7 +18,7 @@ impl SubscriptionId {
         Self(NEXT.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Stands for an actor where there is none: like the hash of nobody's address.
+    /// The owner of a subscription without an actor: a number that is no actor's.
     pub(crate) fn alone(self) -> u64 {
         BuildHasherDefault::<DefaultHasher>::default().hash_one(("alone", self.0))
     }
@@ -74,21 +74,21 @@ pub enum Overflow {
         /// The most events that wait.
         waiting: usize,
     },
-    /// Let go of the connection when more than `waiting` events wait, or when the heartbeat would force
+    /// Close the connection when more than `waiting` events wait, or when the heartbeat would force
     /// the subscriber to miss some, and join again when the subscriber has handled what waits: for a
     /// subscriber that needs every single event of a server that [recovers](crate::Ready::recovered) sessions.
     ///
     /// The connection is closed without leaving the namespace, so that the server keeps the session, by
-    /// default for two minutes. It then sends what was emitted meanwhile: nothing is missing and nothing comes twice.
-    /// Where it does not recover the session, as [`Ready::recovered`](crate::Ready::recovered) says, what was
-    /// emitted meanwhile is lost; so are events without an [offset](crate::Event::offset).
+    /// default for two minutes. It then sends what was emitted in the meantime: nothing is missing and nothing comes twice.
+    /// If the server does not recover the session, as [`Ready::recovered`](crate::Ready::recovered) shows, what was
+    /// emitted in the meantime is lost; so are events without an [offset](crate::Event::offset).
     ///
     /// All subscribers of the namespace get [`Disconnected`](crate::Disconnected) with
     /// [`Reason::SlowSubscriber`](crate::Reason::SlowSubscriber), and later [`Ready`](crate::Ready). Events emitted
     /// meanwhile wait, as for any lost connection. Other namespaces of the client lose the
     /// connection, too ([`Reason::Reconnect`](crate::Reason::Reconnect)), and are joined again without this one.
     LetGo {
-        /// The most events that wait, apart from those that were read with the one that was too much.
+        /// The most events that wait, apart from those that were read together with the one that exceeds this.
         waiting: usize,
     },
 }

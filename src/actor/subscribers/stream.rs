@@ -21,13 +21,13 @@ use crate::{
     runtime::task::Task,
 };
 
-/// A message in a stream, and who is told when it is taken out.
+/// A message in a stream, and the receipt that is given when it is taken out.
 struct Item<M> {
     message: M,
     receipt: Option<oneshot::Sender<()>>,
 }
 
-/// The way into [`Messages`].
+/// The sending side of [`Messages`].
 pub(crate) struct Channel<M>(RefCell<mpsc::Sender<Item<M>>>);
 
 impl<M: Send + 'static> Listener<M> for Channel<M> {
@@ -90,13 +90,13 @@ impl<M: Send + 'static> Channel<M> {
 /// Messages of a namespace, as a stream; see [`Listen::stream`](crate::Listen::stream).
 ///
 /// It holds 16 of them, or one that makes them larger than 256 KiB together. When it is not polled, more wait
-/// in the namespace, as for an actor whose mailbox is full: events hold the connection up, or what [`Overflow`](crate::Overflow) says; of
-/// life-cycle messages, the newest 64 wait. What is missed is missing here without a word:
+/// in the namespace, as for an actor whose mailbox is full: events hold the connection up, unless [`Overflow`](crate::Overflow) says otherwise; of
+/// life-cycle messages, the newest 64 wait. Missed messages leave no mark in the stream:
 /// [`Stats::missed`](crate::Stats::missed) counts events, and
-/// [`listen_to::<Lagged>()`](crate::Socket::listen_to) tells of them.
+/// [`listen_to::<Lagged>()`](crate::Socket::listen_to) reports them.
 ///
-/// It ends with the client, or behind its one message ([`Listen::once`](crate::Listen::once)).
-/// Drop it to hear no more.
+/// It ends with the client, or after its one message ([`Listen::once`](crate::Listen::once)).
+/// Dropping it ends the subscription.
 #[must_use = "streams do nothing unless polled"]
 pub struct Messages<M = Event> {
     messages: mpsc::Receiver<Item<M>>,

@@ -1,4 +1,4 @@
-//! Events as messages of their own type, and answered by what a handler returns.
+//! Events as messages of types of the application, answered by what a handler returns.
 
 use std::{any::type_name, marker::PhantomData};
 
@@ -19,7 +19,7 @@ use crate::{
     runtime::task::{self, Task},
 };
 
-/// Reads an event, and has somebody take it. Both are up to the application. If it is not taken, that
+/// Decodes an event, and passes it to `take`. Both run code of the application. If it is not taken, the result
 /// says why.
 fn read<M: DeserializeOwned, T>(
     event: Event,
@@ -29,7 +29,7 @@ fn read<M: DeserializeOwned, T>(
     let error = match guard::run(|| event.args::<M>().map(take)) {
         Ok(Ok(taken)) => return Ok((event, taken)),
         Ok(Err(error)) => error,
-        // A message for the dead is dropped, which may be what panicked.
+        // A message for a dead receiver is dropped, and the drop may be what panicked.
         Err(_) if !is_connected() => return Err(Sent::Gone),
         Err(panicked) => DecodeError::panicked(&panicked),
     };
@@ -104,7 +104,7 @@ where
             if let Err(panicked) = guard::run(reply) {
                 let (whose, name, kind) = (event.whose(), Excerpt(event.name()), type_name::<C>());
                 repeated!(log::Level::Warn, whose, "the answer to {name} ({kind}) {panicked}");
-                // Unless it was given before that.
+                // Does nothing if the answer was given before.
                 drop(event.ack(Failed { error: PANICKED.to_owned() }));
             }
             gone
@@ -124,13 +124,13 @@ where
     }
 }
 
-/// What the server is told when the actor stops, or panics, before it has answered,
+/// What the server gets when the actor stops, or panics, before it has answered,
 const GONE: &str = "whoever was to answer is gone";
 
-/// and when what it has answered panics before it is sent.
+/// and when the answer panics before it is sent.
 const PANICKED: &str = "the answer could not be made";
 
-/// Answers, if need be with an error, so that the server need not wait.
+/// Answers, if necessary with an error, so that the server need not wait.
 fn answer(event: &Event, reply: Result<impl Serialize, String>) {
     let outcome = match reply {
         Ok(reply) => event.ack(reply).or_else(|error| match error {

@@ -1,10 +1,10 @@
-//! One subscriber: an actor, what it wants to hear, and what waits for it.
+//! One subscriber: an actor, its interests, and what waits for it.
 //!
 //! Delivery respects the mailbox of the actor. While there is room, messages go in with
 //! `try_send`. When it is full, one message goes in with `send`, past the bound, and its response
-//! is the sign that the actor has handled all before it; until then, messages wait here. So a
+//! shows that the actor has handled everything before it; until then, messages wait here. So a
 //! mailbox holds what its actor allows and one more, and nobody has to poll it. It is also full when
-//! it has a [number of bytes](MAX_UNCOUNTED), and what is in a full one counts for the window.
+//! it holds more than [this many bytes](MAX_UNCOUNTED), and the content of a full mailbox counts for the window.
 //!
 //! What waits is bounded: events by the window of the Connection, which has them
 //! [shed](Subscriber::shed); life-cycle messages, which come without end while a server cannot be
@@ -38,35 +38,35 @@ use crate::{
     runtime::task::Task,
 };
 
-/// How many life-cycle messages wait for an actor. Then the oldest one gives way: it tells what was,
+/// How many life-cycle messages wait for an actor. Beyond that, the oldest one is dropped: it tells what was,
 /// and the newest ones what is.
 const MAX_STATES: usize = 64;
-/// And how many bytes they have, unless it is one.
+/// How many bytes they have, unless there is only one.
 const MAX_STATE_BYTES: usize = 1 << 20;
 
-/// How many events that this client emitted wait for an actor: nobody is held back for its sake.
+/// How many `Emitted` messages wait for an actor, which never hold anything back.
 const MAX_EMITTED: usize = 1_024;
 
-/// How many questions an actor may be answering. The next one waits, and all behind it.
+/// How many questions an actor may be answering. The next one waits, with all messages after it.
 const MAX_ANSWERS: usize = 64;
 
-/// The bytes in a mailbox, and of questions, that count nowhere. A message that makes them more fills the
+/// The bytes in a mailbox, and of questions, that are not counted for the window. A message that exceeds them fills the
 /// mailbox.
 const MAX_UNCOUNTED: usize = 256 << 10;
 
-/// The most bytes of the questions that an actor may be answering, unless it is one. The next one waits.
+/// The most bytes of the questions that an actor may be answering, unless there is only one. The next one waits.
 const MAX_ASKED: usize = 1 << 20;
 
-/// The most bytes of events that this client emitted and that wait for an actor, unless it is one.
+/// The most bytes of `Emitted` messages that wait for an actor, unless there is only one.
 const MAX_EMITTED_BYTES: usize = 1 << 20;
 
-/// What an actor takes.
+/// Whether an actor takes messages.
 enum Mailbox {
-    /// More, as far as is known. Nothing waits here.
+    /// It takes more, as far as is known. Nothing waits here.
     Open,
-    /// No more for now.
+    /// It takes no more for now.
     Full(Fence),
-    /// Nothing any more: the actor is dead.
+    /// It takes nothing any more: the actor is dead.
     Gone,
 }
 
@@ -85,7 +85,7 @@ impl Future for Asked {
     }
 }
 
-/// What was discarded in one place of the order.
+/// What was discarded at one place in the order.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Gap {
     events: u64,
@@ -107,14 +107,14 @@ struct Waiting {
     /// What was discarded right before it.
     gap: Gap,
     notice: Notice,
-    /// In bytes.
+    /// Its size in bytes.
     size: usize,
 }
 
-/// How much a subscriber is to hear.
+/// How many messages a subscriber gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Lifetime {
-    /// All, until it ends.
+    /// All, until the subscription ends.
     Lasting,
     /// One message.
     Once,
@@ -123,35 +123,35 @@ enum Lifetime {
 }
 
 pub(crate) struct Subscriber {
-    /// How many calls this came from, without those that were cancelled.
+    /// How many calls this came from, except for cancelled ones.
     calls: usize,
     interests: Interests,
     term: Lifetime,
     overflow: Overflow,
     mailbox: Mailbox,
-    /// The bytes in the mailbox, as far as is known: some may be handled.
+    /// The bytes in the mailbox, or more: some may have been handled.
     unhandled: usize,
     queue: VecDeque<Waiting>,
     /// How many of `queue` are events, and their bytes.
     events: usize,
     bytes: usize,
-    /// The bytes of the others.
+    /// The bytes of the other messages in `queue`.
     state_bytes: usize,
-    /// What was discarded behind all of `queue`.
+    /// What was discarded after everything in `queue`.
     gap: Gap,
-    /// How many events were discarded since somebody asked.
+    /// How many events were discarded since this was last taken.
     missed: u64,
-    /// How many of all were lost because it is dead.
+    /// How many events were lost because the actor is dead.
     lost: u64,
-    /// What the actor is answering, and the bytes of that.
+    /// The questions that the actor is answering, and their bytes.
     answers: FuturesUnordered<Asked>,
     asked: usize,
     undecodable: Vec<Undecodable>,
-    /// What it missed, if it does not hear that itself.
+    /// What it missed, if it does not get `Lagged` itself.
     lagged: Vec<Lagged>,
-    /// The actor has got something done since the last time that events were to be discarded.
+    /// Whether the actor has handled something since events were last to be discarded.
     lively: bool,
-    /// What comes now is discarded, until it gets something done.
+    /// Whether new events are discarded, until the actor has handled something.
     sheds: bool,
 }
 
@@ -227,7 +227,7 @@ impl Subscriber {
         }
     }
 
-    /// One that hears one message.
+    /// A subscriber to one message.
     pub(crate) fn once(interests: Interests) -> Self {
         Self { term: Lifetime::Once, ..Self::new(interests) }
     }
@@ -237,12 +237,12 @@ impl Subscriber {
         &self.interests
     }
 
-    /// Whether it may hear more one day, of the same actor.
+    /// Whether later calls of the same actor may extend it.
     pub(crate) fn is_lasting(&self) -> bool {
         self.term == Lifetime::Lasting
     }
 
-    /// Whether it is the same actor, that subscribes to more.
+    /// Whether these are further interests of the same actor.
     pub(crate) fn can_adopt(&self, interests: &Interests) -> bool {
         self.term == Lifetime::Lasting && !self.is_gone() && self.interests.complement(interests)
     }
@@ -256,7 +256,7 @@ impl Subscriber {
         self.overflow = overflow;
     }
 
-    /// What is to be done since events come too fast, if anything.
+    /// What must be done because events come too fast, if anything.
     pub(crate) fn overrun(&self) -> Option<Overrun> {
         let (waiting, overrun) = match self.overflow {
             Overflow::Pause | Overflow::DropNewest { .. } => return None,
@@ -266,13 +266,13 @@ impl Subscriber {
         (self.events > waiting || self.sheds).then_some(overrun)
     }
 
-    /// Whether the namespace is not to be joined again yet, after it was let go of for this one.
+    /// Whether this subscriber, for which the session was let go, is not ready yet for the namespace to be joined again.
     pub(crate) fn holds_off(&self) -> bool {
         matches!(self.overflow, Overflow::LetGo { .. }) && self.is_behind()
     }
 
-    /// Takes away what came from the call of that number, which is one of its calls. Ends it, unless that is
-    /// only a part of the whole.
+    /// Removes the part that came from the call with that number, one of its calls. Ends the subscriber, unless that is
+    /// only a part of it.
     pub(crate) fn cancel(&mut self, number: SubscriptionId) -> Option<Part> {
         let part = self.interests.cancel(number);
         self.calls = self.calls.saturating_sub(1);
@@ -282,7 +282,7 @@ impl Subscriber {
         part
     }
 
-    /// Has it hear nothing more. What it is answering, it may still answer.
+    /// Ends it: it gets nothing more, but may still answer open questions.
     fn end(&mut self) {
         self.term = Lifetime::Over;
         self.queue.clear();
@@ -297,32 +297,32 @@ impl Subscriber {
         !self.undecodable.is_empty()
     }
 
-    /// What had another shape than the actor asked for, since somebody asked.
+    /// The events that did not fit the actor's types, since this was last taken.
     pub(crate) fn take_undecodable(&mut self) -> Vec<Undecodable> {
         std::mem::take(&mut self.undecodable)
     }
 
-    /// What it missed without hearing of that, since somebody asked.
+    /// What it missed without getting `Lagged`, since this was last taken.
     pub(crate) fn take_lagged(&mut self) -> Vec<Lagged> {
         std::mem::take(&mut self.lagged)
     }
 
-    /// Whether it hears what others miss.
+    /// Whether it gets the losses of others.
     pub(crate) fn hears_all_lagged(&self) -> bool {
         self.interests.want_all_lagged()
     }
 
-    /// Whether the actor is told of that by [`deliver`](Self::deliver).
+    /// Whether [`deliver`](Self::deliver) gives the actor its `Undecodable` messages.
     pub(crate) fn hears_undecodable(&self) -> bool {
         self.interests.undecodable.is_some()
     }
 
-    /// The actor is dead, as far as is known.
+    /// Whether the actor is known to be dead.
     pub(crate) fn is_gone(&self) -> bool {
         matches!(self.mailbox, Mailbox::Gone)
     }
 
-    /// Something waits for it.
+    /// Whether something waits for it.
     pub(crate) fn is_behind(&self) -> bool {
         match self.mailbox {
             Mailbox::Open => !self.queue.is_empty() || !self.answers.is_empty(),
@@ -331,7 +331,7 @@ impl Subscriber {
         }
     }
 
-    /// There is nothing more to do for it.
+    /// Whether there is nothing left to do for it.
     pub(crate) fn is_done(&self) -> bool {
         match self.mailbox {
             Mailbox::Open => {
@@ -342,7 +342,7 @@ impl Subscriber {
         }
     }
 
-    /// Looks whether the actor is dead.
+    /// Checks whether the actor is dead.
     pub(crate) fn check(&mut self) {
         if !self.interests.are_connected() {
             self.mailbox = Mailbox::Gone;
@@ -362,14 +362,14 @@ impl Subscriber {
         Backlog { holding, kept }
     }
 
-    /// The bytes of what the actor has and has not handled, as far as they count.
+    /// The bytes of messages that the actor has and has not handled, as far as they count for the window.
     fn in_hands(&self) -> usize {
         let is_full = matches!(self.mailbox, Mailbox::Full(_));
         let unhandled = if is_full { self.unhandled } else { 0 };
         self.asked.saturating_add(unhandled).saturating_sub(MAX_UNCOUNTED)
     }
 
-    /// Whether there is something to be done for it: by [`poll`](Self::poll), or because it is
+    /// Whether there is something to do for it: by [`poll`](Self::poll), or because it is
     /// [done](Self::is_done).
     pub(crate) fn is_busy(&self) -> bool {
         !matches!(self.mailbox, Mailbox::Open)
@@ -381,7 +381,7 @@ impl Subscriber {
             || self.has_undecodable()
     }
 
-    /// Delivers a message if it is wanted, or queues it behind others. Says whether it is.
+    /// Delivers a message if it is wanted, or queues it after others. Returns whether it is wanted.
     pub(crate) fn offer(&mut self, notice: &Notice) -> bool {
         let is_wanted = self.term != Lifetime::Over && self.interests.want(notice);
         if is_wanted {
@@ -390,9 +390,9 @@ impl Subscriber {
         is_wanted
     }
 
-    /// The same for one that is known to be wanted.
+    /// The same for a message that is known to be wanted.
     pub(crate) fn take(&mut self, notice: Notice) {
-        // A subscriber to one message does not miss it.
+        // A subscriber to one message never misses it.
         let misses = self.term != Lifetime::Once && (self.discards() || self.drops_newest());
         if self.term == Lifetime::Once {
             self.term = Lifetime::Over;
@@ -415,7 +415,7 @@ impl Subscriber {
         }
     }
 
-    /// Events that come, or wait, for the dead.
+    /// Counts events that come, or wait, for a dead actor.
     fn lose_for_good(&mut self, events: u64) {
         self.lost = self.lost.saturating_add(events);
         self.lose(events);
@@ -425,8 +425,8 @@ impl Subscriber {
         self.missed = self.missed.saturating_add(events);
     }
 
-    /// Whether what comes is discarded, until it gets something done. For who needs every event, the
-    /// connection is let go of instead.
+    /// Whether new events are discarded, until the actor has handled something. For subscribers that need every event, the
+    /// connection is closed instead.
     fn discards(&self) -> bool {
         self.sheds && !matches!(self.overflow, Overflow::LetGo { .. })
     }
@@ -451,7 +451,7 @@ impl Subscriber {
         interests.send(notice, is_last, |sent| match sent {
             Sent::Taken => {}
             Sent::Full(fence) => {
-                // Of several, each has to come through: a fence that is dropped takes its message
+                // If there are several fences, all must be kept: a fence that is dropped takes its message
                 // with it.
                 let fence = match std::mem::replace(mailbox, Mailbox::Open) {
                     Mailbox::Full(first) => Task::new(async move {
@@ -474,7 +474,7 @@ impl Subscriber {
             Sent::Failed => *mailbox = Mailbox::Gone,
         });
         if is_last && !matches!(mailbox, Mailbox::Full(_)) {
-            // It is handled, or counts elsewhere.
+            // It has been handled, or counts elsewhere.
             *unhandled = 0;
         }
         self.lose_for_good(u64::from(lost));
@@ -498,9 +498,9 @@ impl Subscriber {
         self.queue.push_back(Waiting { gap: std::mem::take(&mut self.gap), notice, size });
     }
 
-    /// Has it keep what waits, as far as there is `room` for that, and discard what comes until it gets
-    /// something done; not if it has got something done since the last time, unless it is a matter of
-    /// `all`. Whether that is new.
+    /// From now on it keeps what waits, as far as there is `room` for that, and discards new events until the actor has handled
+    /// something. Without `all`, only if the actor has handled nothing since the last time.
+    /// Returns whether it has begun to discard.
     pub(crate) fn shed(&mut self, all: bool, room: Load) -> bool {
         if std::mem::take(&mut self.lively) && !all {
             return false;
@@ -515,7 +515,7 @@ impl Subscriber {
         true
     }
 
-    /// Discards the newest of the events that wait, until they have room, but for the last one that
+    /// Discards the newest of the waiting events, until the others have room, except for the last one that
     /// needs it.
     fn discard_newest(&mut self, room: Load) {
         while let Some(place) = self.queue.iter().rposition(|waiting| waiting.notice.is_event()) {
@@ -536,7 +536,7 @@ impl Subscriber {
         }
     }
 
-    /// It is dead: nobody gets what waits for it. Says so, and gives how many events that are, with
+    /// Called when it is dead: logs that, and returns how many waiting events are lost, with
     /// those that were lost before.
     pub(crate) fn bury(&mut self, namespace: &Name) -> u64 {
         self.lose_for_good(u64::try_from(self.events).unwrap_or(u64::MAX));
@@ -544,7 +544,7 @@ impl Subscriber {
         self.gap = Gap::default();
         self.queue.clear();
         let (missed, lost) = (self.take_missed(), self.lost);
-        // A function that fails is told of when it does; a stream, and who hears no more, may go.
+        // The failure of a function was logged before; a stream, and a subscriber that has ended, may go.
         let may_go = self.interests.owner.name.is_none() || self.term == Lifetime::Over;
         let level = match (may_go, lost) {
             (true, _) => log::Level::Debug,
@@ -561,7 +561,7 @@ impl Subscriber {
         missed
     }
 
-    /// How many events were discarded since this was last asked.
+    /// How many events were discarded since this was last taken.
     pub(crate) fn take_missed(&mut self) -> u64 {
         let missed = std::mem::take(&mut self.missed);
         if missed > 0 {
@@ -608,8 +608,8 @@ impl Subscriber {
         }
     }
 
-    /// It has got something done, unless it is dead. One that was restarted, by a supervisor, does not
-    /// answer and yet lives.
+    /// Notes that the actor has handled something, unless it is dead. An actor that was restarted by a supervisor does not
+    /// respond, but is alive.
     fn note_outcome(
         &mut self,
         outcome: &Result<Result<(), MailboxError>, Panicked>,
@@ -624,7 +624,7 @@ impl Subscriber {
         }
     }
 
-    /// What is due: the first message that waits, or first of all word of what is missing before
+    /// What is due: the first message that waits, or before it a `Lagged` for what is missing before
     /// it.
     fn next(&mut self, namespace: &Name) -> Option<(Notice, usize)> {
         let gap = self.queue.front_mut().map_or(&mut self.gap, |first| &mut first.gap);
