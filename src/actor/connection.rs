@@ -87,7 +87,7 @@ pub(crate) struct Connection {
     window: Arc<ReceiveWindow>,
     /// Packets that have been read and not been sent to the Namespaces yet.
     read: Load,
-    /// The time from which slow subscribers fall behind the heartbeat: set as long as
+    /// The earliest time at which slow subscribers may be made to miss events: set as long as
     /// there was no room for something, and the connection has not been read to the end since.
     behind: Option<Instant>,
     shutdown_inbox: ShutdownInbox,

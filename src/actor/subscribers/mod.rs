@@ -60,7 +60,7 @@ struct Slots {
     all: Table<Place, Slot>,
     /// The places of subscribers with something to do, and of some that have left.
     busy: Vec<Place>,
-    /// Events that did not fit the types of the subscribers in these places, and of which the others were not told yet.
+    /// Events that did not fit the types of the subscribers in these places. Other subscribers to `Undecodable` are not told yet.
     undecodable: Vec<(Place, Undecodable)>,
     /// How many of those there were since this was last taken.
     misfits: u64,
