@@ -1,5 +1,5 @@
-//! Joins two servers of any versions: the events of one are emitted to the other,
-//! with acknowledgements, and not passed back.
+//! Joins two servers of any versions: the events of one are emitted to the other, with
+//! acknowledgements, and not passed back.
 //!
 //! ```sh
 //! cargo run --example bridge_two                       # with two servers of its own

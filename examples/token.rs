@@ -1,5 +1,5 @@
-//! A token that expires: it is kept as long as the server accepts it, and fetched anew, once, when the server refuses
-//! it or ends the session.
+//! A token that expires: it is kept as long as the server accepts it, and fetched anew, once, when the server
+//! refuses it or ends the session.
 //!
 //! ```sh
 //! cargo run --example token

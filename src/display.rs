@@ -91,8 +91,8 @@ impl<W: fmt::Write + ?Sized> fmt::Write for Cut<'_, W> {
     }
 }
 
-/// The text of an error that may quote the peer or the application. It is cut,
-/// since such errors are cloned and logged.
+/// The text of an error that may quote the peer or the application. It is cut, since such errors
+/// are cloned and logged.
 pub(crate) fn brief(error: &impl fmt::Display) -> String {
     let mut text = String::new();
     let cut = Cut { out: &mut text, characters: MAX_SHOWN, bytes: MAX_BYTES, is_over: false };

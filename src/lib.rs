@@ -116,18 +116,19 @@
 //!
 //! # Logging
 //!
-//! The client logs through the crate [`log`](https://docs.rs/log). Lost data is logged as a warning, and so is the first of several
-//! failures to connect, with its reason, the server's words, and the time of the next attempt. Each line begins with the
-//! [name](ClientBuilder::name) of the client (by default the `host:port` of the server) and the namespace if it is about
-//! one: `localhost:3000/shop: joined`. Credentials and session ids are never logged; arguments of events are logged only by a
-//! [`Recording`](tap::Recording::dump) with `dump`. [`guide::logging`] has the rest.
+//! The client logs through the crate [`log`](https://docs.rs/log). Lost data is logged as a warning, and so
+//! is the first of several failures to connect, with its reason, the server's words, and the time of the next
+//! attempt. Each line begins with the [name](ClientBuilder::name) of the client (by default the `host:port`
+//! of the server) and the namespace if it is about one: `localhost:3000/shop: joined`. Credentials and
+//! session ids are never logged; arguments of events are logged only by a [`Recording`](tap::Recording::dump)
+//! with `dump`. [`guide::logging`] has the rest.
 //!
 //! # Which server?
 //!
-//! Any Socket.IO server since 1.0. The client detects the protocol revision of the server ([`Client::protocol`]);
-//! [`ClientBuilder::protocol`] insists on one. Servers 1.x and 2.x differ in
-//! a few ways: they join `/` by themselves, without a request; they have no `auth` for `/`; and once `/`
-//! has been left, it can be joined again only over a new connection, which [`Socket::connect`] makes.
+//! Any Socket.IO server since 1.0. The client detects the protocol revision of the server
+//! ([`Client::protocol`]); [`ClientBuilder::protocol`] insists on one. Servers 1.x and 2.x differ in a few
+//! ways: they join `/` by themselves, without a request; they have no `auth` for `/`; and once `/` has been
+//! left, it can be joined again only over a new connection, which [`Socket::connect`] makes.
 //!
 //! A server that uses `socket.io-msgpack-parser` needs the cargo feature `msgpack` and
 //! [`.parser(Parser::Msgpack)`](ClientBuilder::parser). The client cannot detect the parser.

@@ -1,9 +1,10 @@
 //! How this crate logs: each line through [`say`] or [`repeated`], cut to [a few hundred bytes](MAX_LINE), and
 //! without line breaks.
 //!
-//! Lines that a server, or code of the application, can cause again and again go through [`repeated`]: of one kind, and
-//! about one namespace, [`BURST`] lines are written at once and then one in each [`PAUSE`], with the number of those
-//! that were left out. Each thread counts separately, as all actors of a client are on one.
+//! Lines that a server, or code of the application, can cause again and again go through [`repeated`]: of one
+//! kind, and about one namespace, [`BURST`] lines are written at once and then one in each [`PAUSE`], with
+//! the number of those that were left out. Each thread counts separately, as all actors of a client are on
+//! one.
 
 use std::{
     cell::RefCell,
@@ -27,8 +28,8 @@ const PAUSE: Duration = Duration::from_secs(10);
 /// The most kinds that are counted separately. A server can have many namespaces.
 const MAX_KINDS: usize = 256;
 
-/// Writes a line: its level, what it is about (a [`Name`](crate::display::Name), or the name of a client), and the arguments of
-/// `format!`.
+/// Writes a line: its level, what it is about (a [`Name`](crate::display::Name), or the name of a client),
+/// and the arguments of `format!`.
 macro_rules! say {
     ($level:expr, $name:expr, $($line:tt)+) => {
         ::log::log!($level, "{}", $crate::logs::Line(&$name, ::std::format_args!($($line)+)))
@@ -36,8 +37,9 @@ macro_rules! say {
 }
 pub(crate) use say;
 
-/// Writes a line that may come again and again: its level, what it is about, and the arguments of `format!`. Lines of one
-/// place in the code about the same name are counted together; with a value after a semicolon, only those with the same value.
+/// Writes a line that may come again and again: its level, what it is about, and the arguments of `format!`.
+/// Lines of one place in the code about the same name are counted together; with a value after a semicolon,
+/// only those with the same value.
 macro_rules! repeated {
     ($level:expr, $name:expr, $($line:tt)+) => {
         $crate::logs::repeated!($level, $name; (), $($line)+)

@@ -1,5 +1,6 @@
-//! Shows in browsers what a Socket.IO server and its clients send to each other: each page has a websocket of its own,
-//! whose actor subscribes to the events of the server and passes them on. A page can emit events to the server, too.
+//! Shows in browsers what a Socket.IO server and its clients send to each other: each page has a websocket of
+//! its own, whose actor subscribes to the events of the server and passes them on. A page can emit events to
+//! the server, too.
 //!
 //! ```sh
 //! cargo run --example bridge                             # with a server of its own

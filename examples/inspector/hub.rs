@@ -17,7 +17,8 @@ use actix_socketio::{
 };
 use serde_json::json;
 
-/// The most records that are kept for pages, and their bytes. Rare kinds have as many again, so that a flood does not push them out.
+/// The most records that are kept for pages, and their bytes. Rare kinds have as many again, so that a flood
+/// does not push them out.
 const KEPT: usize = 2_000;
 const KEPT_BYTES: usize = 8 << 20;
 

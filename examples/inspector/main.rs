@@ -5,9 +5,9 @@
 //! cargo run --example inspector -- http://localhost:3000/shop    # with yours
 //! ```
 //!
-//! Then open the address that it prints. The address has a token in it, and works on this machine alone. Requests with a
-//! foreign `Host` or `Origin` are refused, so that pages of others cannot get in. `PORT` is the port to listen on, 0
-//! any free one. It ends with Ctrl-C.
+//! Then open the address that it prints. The address has a token in it, and works on this machine alone.
+//! Requests with a foreign `Host` or `Origin` are refused, so that pages of others cannot get in. `PORT` is
+//! the port to listen on, 0 any free one. It ends with Ctrl-C.
 
 #![allow(clippy::print_stdout, reason = "it prints where its page is")]
 

@@ -32,8 +32,8 @@ enum Request {
 pub(crate) struct Viewer {
     hub: Arc<Hub>,
     place: Place,
-    /// Whether the page has not shown the last batch yet. Until then it gets no other: a slow page misses more, and
-    /// nothing piles up.
+    /// Whether the page has not shown the last batch yet. Until then it gets no other: a slow page misses
+    /// more, and nothing piles up.
     is_busy: bool,
 }
 

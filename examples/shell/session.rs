@@ -254,8 +254,8 @@ impl Session {
     }
 }
 
-/// Emits an event, and passes its answer on as an order. `false` if it cannot be sent now: then another order comes soon, such
-/// as the next answer.
+/// Emits an event, and passes its answer on as an order. `false` if it cannot be sent now: then another order
+/// comes soon, such as the next answer.
 fn ask<T: Serialize>(
     socket: &SocketRef,
     event: &str,

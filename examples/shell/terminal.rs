@@ -85,7 +85,8 @@ pub(crate) fn input() -> (mpsc::Receiver<Bytes>, oneshot::Receiver<()>) {
                 return;
             }
         }
-        // To a terminal, the end of a file is a control character. After an open line, the first one ends only the line.
+        // To a terminal, the end of a file is a control character. After an open line, the first one ends
+        // only the line.
         let mut end: &[u8] = if is_line_open { b"\x04\x04" } else { b"\x04" };
         // Each one ends one reader. The first one may be lost, too: a shell that begins to edit lines forgets it.
         while sender.blocking_send(Bytes::from_static(end)).is_ok() {

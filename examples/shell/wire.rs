@@ -11,9 +11,9 @@
 //!   ◀─────────────────────────────────────── "exit" (code)  when all output was answered
 //! ```
 //!
-//! Bytes are numbered in each direction, from 0. After a lost connection, the client says in its `Hello` from which
-//! byte of the output it continues, and repeats the input that was not answered. So nothing comes twice, and nothing
-//! is lost, as long as the server keeps the session.
+//! Bytes are numbered in each direction, from 0. After a lost connection, the client says in its `Hello` from
+//! which byte of the output it continues, and repeats the input that was not answered. So nothing comes
+//! twice, and nothing is lost, as long as the server keeps the session.
 
 use serde::{Deserialize, Serialize};
 

@@ -155,8 +155,8 @@ fn lines() -> mpsc::Receiver<io::Result<String>> {
     lines
 }
 
-/// Awaits this, and reports the state of the connection in the meantime. Ends early at Ctrl-C with `None`, and with an
-/// error if the namespace has ended.
+/// Awaits this, and reports the state of the connection in the meantime. Ends early at Ctrl-C with `None`,
+/// and with an error if the namespace has ended.
 async fn until<F: Future>(future: F, socket: &Socket) -> Result<Option<F::Output>, Box<dyn Error>> {
     let fate = async {
         let changes = changes(socket);

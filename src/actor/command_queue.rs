@@ -5,8 +5,9 @@
 //! the actor takes a bounded number of them in each turn. A message to an actor would also cost several times
 //! as much.
 //!
-//! The queue is bounded: [events and answers](Command::Emit) hold room in the quota, other calls have
-//! [a limit of their own](MAX_CALLS), and of several calls to join and to leave in a row, at most three are kept.
+//! The queue is bounded: [events and answers](Command::Emit) hold room in the quota, other calls have [a
+//! limit of their own](MAX_CALLS), and of several calls to join and to leave in a row, at most three are
+//! kept.
 
 use std::{
     collections::VecDeque,
@@ -151,8 +152,9 @@ impl State {
         Ok(())
     }
 
-    /// Another call to join or to leave has come. Two of the same in a row count as one; and of calls that undo each
-    /// other, three in a row are kept, so that a request to join that is withdrawn is still reported.
+    /// Another call to join or to leave has come. Two of the same in a row count as one; and of calls that
+    /// undo each other, three in a row are kept, so that a request to join that is withdrawn is still
+    /// reported.
     fn fold(&mut self, is_same: impl Fn(&Command) -> bool, is_opposite: impl Fn(&Command) -> bool) {
         if self.waiting.back().is_some_and(&is_same) {
             self.waiting.pop_back();

@@ -6,12 +6,12 @@
 //! # The window
 //!
 //! Packets that have been read and that subscribers have not taken yet are counted, and bounded: beyond
-//! [`receive_window`](crate::ClientBuilder::receive_window) the driver stops reading, and flow control
-//! makes the server hold back. But the server's pings arrive after everything that has piled up. So the
-//! pause must end before the server gives up on this client. After half of the time for a ping, if the
-//! connection has not been read to the end since, stuck subscribers no longer hold it back; after three quarters,
-//! neither do subscribers with more than their share of what waits. A server restarts its clock with our pong,
-//! so the time since the last ping shows how far behind this side is, however steadily the subscribers work.
+//! [`receive_window`](crate::ClientBuilder::receive_window) the driver stops reading, and flow control makes
+//! the server hold back. But the server's pings arrive after everything that has piled up. So the pause must
+//! end before the server gives up on this client. After half of the time for a ping, if the connection has
+//! not been read to the end since, stuck subscribers no longer hold it back; after three quarters, neither do
+//! subscribers with more than their share of what waits. A server restarts its clock with our pong, so the
+//! time since the last ping shows how far behind this side is, however steadily the subscribers work.
 //!
 //! Such a subscriber keeps the events that wait for it, outside of the window, and misses new events until
 //! it has handled something: these are read only to reach the pings. All kept events of the connection

@@ -1,7 +1,7 @@
 //! What the log says about a connection.
 //!
-//! When there is no connection, the log may be the only sign of that, as everybody just waits. So the first failure
-//! in a row is a warning, with all that is known. No line has a header, a query or credentials.
+//! When there is no connection, the log may be the only sign of that, as everybody just waits. So the first
+//! failure in a row is a warning, with all that is known. No line has a header, a query or credentials.
 
 use std::{fmt, time::Duration};
 

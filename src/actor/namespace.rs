@@ -4,10 +4,10 @@
 //! go in. The core's output goes to the subscribers and, in one batch each time the actor wakes, to the
 //! Connection.
 //!
-//! Its mailbox is [bounded](MAX_MESSAGES) for events that come as messages of the application; packets from the
-//! Connection are bounded by the window. The commands of the handles wait in a bounded
-//! [queue](crate::actor::command_queue), from which each turn takes [a few](MAX_TURN): then everything else on the
-//! arbiter gets its turn.
+//! Its mailbox is [bounded](MAX_MESSAGES) for events that come as messages of the application; packets from
+//! the Connection are bounded by the window. The commands of the handles wait in a bounded
+//! [queue](crate::actor::command_queue), from which each turn takes [a few](MAX_TURN): then everything else
+//! on the arbiter gets its turn.
 
 use std::{
     collections::VecDeque,
@@ -338,8 +338,8 @@ impl Namespace {
         }
     }
 
-    /// Leaves because a subscriber is too slow and its policy says so, unless that was done: events that had been
-    /// read before still come.
+    /// Leaves because a subscriber is too slow and its policy says so, unless that was done: events that had
+    /// been read before still come.
     fn leave_overrun(&mut self) {
         if self.core.ended().is_none() {
             repeated!(log::Level::Warn, self.label(), "left, since a subscriber is too slow");
@@ -362,8 +362,8 @@ impl Namespace {
         }
     }
 
-    /// Asks the Connection to join the namespace. A disconnect from before must come first: an old server joins `/` only once on
-    /// each connection.
+    /// Asks the Connection to join the namespace. A disconnect from before must come first: an old server
+    /// joins `/` only once on each connection.
     fn ask_to_join(&mut self) {
         self.transmit();
         self.reference.join(&self.connection);

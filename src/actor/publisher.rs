@@ -137,8 +137,8 @@ impl Publisher {
         self.subscribers.cancel(number);
     }
 
-    /// From now on, stuck subscribers, or `all` that are slow, do not hold up the connection. Returns what follows if
-    /// that is too much for one of them.
+    /// From now on, stuck subscribers, or `all` that are slow, do not hold up the connection. Returns what
+    /// follows if that is too much for one of them.
     pub(crate) fn shed(&mut self, all: bool, share: Load, room: Load) -> Option<Overrun> {
         self.subscribers.shed(all, share, room, &self.name)
     }

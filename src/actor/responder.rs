@@ -19,7 +19,8 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Responder {
     namespace: Arc<NamespaceRef>,
-    /// The session in which the event came; see [`NamespaceStatus::join_id`](crate::actor::status::NamespaceStatus::join_id).
+    /// The session in which the event came; see
+    /// [`NamespaceStatus::join_id`](crate::actor::status::NamespaceStatus::join_id).
     join_id: u64,
     id: u64,
     used: AtomicBool,

@@ -97,8 +97,9 @@ pub(crate) struct NamespaceStatus {
 #[derive(Debug, Default)]
 struct Told {
     reason: Option<Reason>,
-    /// The number of the last change that a handle has noted in advance, by [`note_intent`](NamespaceStatus::note_intent). The actor leaves the state
-    /// alone until it has reached the command for it.
+    /// The number of the last change that a handle has noted in advance, by
+    /// [`note_intent`](NamespaceStatus::note_intent). The actor leaves the state alone until it has reached
+    /// the command for it.
     intent_seq: u64,
 }
 

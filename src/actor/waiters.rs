@@ -63,8 +63,8 @@ pub(crate) struct Waiters {
 pub(crate) struct Patience {
     /// Whether callers wait until their time is up, whatever fails.
     pub(crate) is_endless: bool,
-    /// Whether providers give new values for each dial, so that a server that refuses one attempt may accept the
-    /// next.
+    /// Whether providers give new values for each dial, so that a server that refuses one attempt may accept
+    /// the next.
     pub(crate) has_providers: bool,
     /// The number of servers: one that was not tried yet may work.
     pub(crate) servers: usize,

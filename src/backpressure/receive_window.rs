@@ -4,8 +4,8 @@
 //! has stopped reading for want of room is woken for that, and only when half of the room is free: it then
 //! reads many messages in a turn, instead of the few that an actor's mailbox takes.
 //!
-//! What a stuck subscriber [keeps](crate::actor::subscribers::subscriber::Subscriber::shed) does not hold up the
-//! connection. For that, there is as much room again beside the window, for all subscribers together.
+//! What a stuck subscriber [keeps](crate::actor::subscribers::subscriber::Subscriber::shed) does not hold up
+//! the connection. For that, there is as much room again beside the window, for all subscribers together.
 
 use std::{
     fmt,

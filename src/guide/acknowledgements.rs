@@ -10,7 +10,8 @@
 //! | question | an event that asks for an answer |
 //! | reply | the Rust type of an answer: [`Reply`](crate::Reply), [`Call::Reply`](crate::Call::Reply) |
 //!
-//! [`AckError`](crate::AckError) is about answers of the server, [`AnswerError`](crate::AnswerError) about answers to it.
+//! [`AckError`](crate::AckError) is about answers of the server, [`AnswerError`](crate::AnswerError) about
+//! answers to it.
 //!
 //! # Asking the server
 //!

@@ -36,11 +36,10 @@
 //! An event that is **larger than the server accepts** ends the connection. Servers since 4.5 announce the
 //! largest message in their handshake, and a larger event is refused with
 //! [`EmitError::PayloadTooLarge`](crate::EmitError::PayloadTooLarge). Older servers announce nothing and
-//! close the connection. So an event of 64 KiB or more (or with more than 10 attachments) is suspected
-//! if the connection is lost after it was written and before the server is known to have read it.
-//! Suspected events are sent again one at a time. If the connection is lost right after the same event
-//! a second time in a row, that event is not sent again: its caller gets [`Unsendable`](crate::Unsendable), which
-//! names it.
+//! close the connection. So an event of 64 KiB or more (or with more than 10 attachments) is suspected if the
+//! connection is lost after it was written and before the server is known to have read it. Suspected events
+//! are sent again one at a time. If the connection is lost right after the same event a second time in a row,
+//! that event is not sent again: its caller gets [`Unsendable`](crate::Unsendable), which names it.
 //!
 //! ## At least once
 //!

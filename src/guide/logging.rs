@@ -23,9 +23,9 @@
 //! WARN  upstream-7: no connection to http://10.0.0.7:3000/socket.io/: the server cannot be reached: 10.0.0.7:3000: Connection refused (os error 111); retry 2 in 1.7s
 //! ```
 //!
-//! Each line begins with the [name](crate::ClientBuilder::name) of the client, by default the `host:port` of its URL, and the namespace
-//! if it is about one. The text follows the first `: `. A panic in code that belongs to no single client, such as a
-//! waker, is logged for `any client`.
+//! Each line begins with the [name](crate::ClientBuilder::name) of the client, by default the `host:port` of
+//! its URL, and the namespace if it is about one. The text follows the first `: `. A panic in code that
+//! belongs to no single client, such as a waker, is logged for `any client`.
 //!
 //! | level | lines |
 //! |---|---|

@@ -2,8 +2,9 @@
 //!
 //! (This module is a page to read; it has no items.)
 //!
-//! The most reliable test talks to a real server. [socketioxide](https://docs.rs/socketioxide) runs inside the test, on a free
-//! port. As dev-dependencies: `socketioxide`, `axum` (with `http1` and `tokio`) and `tokio` (with `rt` and `net`).
+//! The most reliable test talks to a real server. [socketioxide](https://docs.rs/socketioxide) runs inside
+//! the test, on a free port. As dev-dependencies: `socketioxide`, `axum` (with `http1` and `tokio`) and
+//! `tokio` (with `rt` and `net`).
 //!
 //! ```
 //! use actix_socketio::Client;

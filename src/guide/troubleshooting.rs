@@ -5,8 +5,8 @@
 //! # First, a log
 //!
 //! Without a logger, a client that cannot connect says nothing: it waits and tries again. So first of all,
-//! [set up a log](crate::guide::logging), and run the program with `RUST_LOG=actix_socketio=debug`. The first warning
-//! has the reason, the text of the server, and the time of the next attempt:
+//! [set up a log](crate::guide::logging), and run the program with `RUST_LOG=actix_socketio=debug`. The first
+//! warning has the reason, the text of the server, and the time of the next attempt:
 //!
 //! ```text
 //! localhost:3000: no connection to http://localhost:3000/socket.io/: the server cannot be reached: localhost:3000: Connection refused (os error 111); retry 1 in 1.2s
@@ -26,8 +26,8 @@
 //! # Why a session ended: `Reason`
 //!
 //! It comes with [`Disconnected`](crate::Disconnected), [`ConnectError`](crate::ConnectError) and
-//! [`Reconnecting`](crate::Reconnecting), in [`ReadyError`](crate::ReadyError), and in most other errors. The table in
-//! [`error`](crate::error#reasons) says after which of them the client tries again.
+//! [`Reconnecting`](crate::Reconnecting), in [`ReadyError`](crate::ReadyError), and in most other errors. The
+//! table in [`error`](crate::error#reasons) says after which of them the client tries again.
 //!
 //! | reason | printed | what to do |
 //! |---|---|---|
@@ -182,8 +182,8 @@
 //!
 //! # A broken protocol: `ProtocolError`
 //!
-//! Such a server has a bug, or another [`parser`](crate::ClientBuilder::parser), or is not a Socket.IO server: report it with the messages that it sends.
-//! Two of these are limits with an option.
+//! Such a server has a bug, or another [`parser`](crate::ClientBuilder::parser), or is not a Socket.IO
+//! server: report it with the messages that it sends. Two of these are limits with an option.
 //!
 //! | error | printed | what to do |
 //! |---|---|---|
@@ -243,8 +243,9 @@
 //! | [`ReservedName`](crate::BridgeError::ReservedName) | `… is a reserved event name` | another name in [`rename`](crate::Route::rename) |
 //! | [`Option`](crate::BridgeError::Option) | `option … takes …` | the value |
 //!
-//! A running bridge has no error of its own: [`BridgeStats`](crate::BridgeStats) counts the outcomes of events, and
-//! [`guide::bridges`](crate::guide::bridges) what each number means. It ends with one of its clients.
+//! A running bridge has no error of its own: [`BridgeStats`](crate::BridgeStats) counts the outcomes of
+//! events, and [`guide::bridges`](crate::guide::bridges) what each number means. It ends with one of its
+//! clients.
 //!
 //! The errors of a relay are on a page of their own, `guide::relay`, which is there with the feature `relay`.
 //!

@@ -2,8 +2,9 @@
 //!
 //! (This module is a page to read; it has no items.)
 //!
-//! The log shows the state of a connection, but not what is in the messages. A [`Tap`](crate::tap::Tap) gets all of it: a
-//! [`Record`](crate::tap::Record) of each message in both directions, and of each change of the connection.
+//! The log shows the state of a connection, but not what is in the messages. A [`Tap`](crate::tap::Tap) gets
+//! all of it: a [`Record`](crate::tap::Record) of each message in both directions, and of each change of the
+//! connection.
 //!
 //! # While developing
 //!

@@ -4,8 +4,8 @@ use std::ops::{Deref, Range};
 
 use bytestring::ByteString;
 
-/// The most bytes that a part of a text may keep in memory beside itself. A part that keeps more is copied: the rest of a
-/// message, such as an id of a million digits, is counted nowhere.
+/// The most bytes that a part of a text may keep in memory beside itself. A part that keeps more is copied:
+/// the rest of a message, such as an id of a million digits, is counted nowhere.
 const MAX_BESIDE: usize = 1 << 10;
 
 /// A text without its beginning. A second [`ByteString`] for the rest would count references, which

@@ -93,7 +93,8 @@ impl Emit {
     /// * more than 64 events wait for the connection, as they do when the server does not keep up;
     /// * the connection is lost before the event is written.
     ///
-    /// An event is either volatile or the [latest](Self::latest) of its kind: of these two calls, the last one takes effect.
+    /// An event is either volatile or the [latest](Self::latest) of its kind: of these two calls, the last
+    /// one takes effect.
     #[must_use]
     pub fn volatile(mut self) -> Self {
         self.terms_mut().place = Place::None;

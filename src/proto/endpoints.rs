@@ -1,9 +1,9 @@
 //! The servers of the service: which one is dialled next, and when.
 //!
-//! Most clients have one server. With several, each has its own back-off. After a failure to connect, the next
-//! is the first one, in the order of the application, that is not in back-off and was not tried in this round. When there
-//! is none, the client waits for the first back-off to end, and a new round begins. After a connection was
-//! lost, the client goes back to the same server first: no other can continue the session.
+//! Most clients have one server. With several, each has its own back-off. After a failure to connect, the
+//! next is the first one, in the order of the application, that is not in back-off and was not tried in this
+//! round. When there is none, the client waits for the first back-off to end, and a new round begins. After a
+//! connection was lost, the client goes back to the same server first: no other can continue the session.
 
 use std::{
     iter,
@@ -123,8 +123,8 @@ impl Endpoints {
         self.all.iter_mut().for_each(|endpoint| endpoint.failure = None);
     }
 
-    /// The current server could not be connected to, or (`was_open`) the connection was lost. It is not dialled again for
-    /// at least `pause`.
+    /// The current server could not be connected to, or (`was_open`) the connection was lost. It is not
+    /// dialled again for at least `pause`.
     pub(crate) fn handle_failure(
         &mut self,
         now: Instant,
@@ -179,8 +179,8 @@ impl Endpoints {
         };
     }
 
-    /// The reason to report when the server at this place could not be connected to. If there are several, with these
-    /// `names`, the reason lists all that have failed in this round.
+    /// The reason to report when the server at this place could not be connected to. If there are several,
+    /// with these `names`, the reason lists all that have failed in this round.
     pub(crate) fn told(&self, names: &[ByteString], failed: usize, reason: Reason) -> Reason {
         if self.all.len() < 2 || matches!(reason, Reason::Provider(_)) {
             return reason;
@@ -380,8 +380,8 @@ mod tests {
         ]
     }
 
-    /// Whatever fails: a server in back-off is not dialled, no server is dialled twice without a wait, and none is skipped
-    /// without a reason.
+    /// Whatever fails: a server in back-off is not dialled, no server is dialled twice without a wait, and
+    /// none is skipped without a reason.
     fn check(steps: Vec<Step>, count: usize, attempts: u32) -> TestCaseResult {
         let mut bench = Bench::new(Reconnect::default().attempts(attempts), count);
         let mut tried = Vec::new();

@@ -164,8 +164,8 @@ pub(crate) enum Message<'a> {
     Text(&'a str, &'a str),
     Binary(&'a [u8], &'a [u8]),
     /// Not a message to the peer: asks the transport to [confirm](Incoming::Confirmed) that the server has
-    /// read everything before it. On a websocket, that takes a ping of the websocket layer; with polling, the answer
-    /// to a POST.
+    /// read everything before it. On a websocket, that takes a ping of the websocket layer; with polling, the
+    /// answer to a POST.
     Barrier(u64),
 }
 

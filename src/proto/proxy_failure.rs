@@ -7,8 +7,8 @@ use crate::display::{Excerpt, brief};
 
 /// Why there is no connection to the server through a proxy.
 ///
-/// The text continues a sentence that begins with the name of the proxy, as in "the proxy proxy.test:3128 does not accept
-/// the user and the password".
+/// The text continues a sentence that begins with the name of the proxy, as in "the proxy proxy.test:3128
+/// does not accept the user and the password".
 ///
 /// Some of them do not go away by themselves: a wrong password, or a proxy that does not allow the
 /// server. Then the client waits for the longest [delay](crate::Reconnect::delay) of its policy, from

@@ -1,5 +1,4 @@
-//! Continuing a session where it was lost: connection state recovery, of servers
-//! since 4.6.
+//! Continuing a session where it was lost: connection state recovery, of servers since 4.6.
 //!
 //! ```text
 //! reply to CONNECT   {"sid":…,"pid":"P"}           recovery is on; P is the session's private id

@@ -138,8 +138,8 @@ impl Suspects {
         self.written = None;
     }
 
-    /// The server, or something on the way to it, has ended the connection. Returns the reason, with its probable cause,
-    /// and the suspect. `is_limited`: the server has announced its limit.
+    /// The server, or something on the way to it, has ended the connection. Returns the reason, with its
+    /// probable cause, and the suspect. `is_limited`: the server has announced its limit.
     pub(crate) fn handle_lost(
         &mut self,
         reason: Reason,

@@ -31,10 +31,10 @@ impl SessionTicket {
         Some(Self { namespace, pid, offset })
     }
 
-    /// A ticket made from stored parts: the session's namespace and private id (see
-    /// [`pid`](Self::pid)), and the [offset](crate::Event::offset) of the event after which the session
-    /// continues. If they cannot come from a server, or the server does not know them any more, the client begins a
-    /// new session, as [`Ready::recovered`](crate::Ready::recovered) says.
+    /// A ticket made from stored parts: the session's namespace and private id (see [`pid`](Self::pid)), and
+    /// the [offset](crate::Event::offset) of the event after which the session continues. If they cannot come
+    /// from a server, or the server does not know them any more, the client begins a new session, as
+    /// [`Ready::recovered`](crate::Ready::recovered) says.
     pub fn from_parts(
         namespace: impl Into<String>,
         pid: impl Into<String>,

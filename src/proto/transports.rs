@@ -147,9 +147,9 @@ impl Transports {
     }
 }
 
-/// Whether polling may get through where a websocket has failed for this reason: because something on the way does
-/// not pass websockets, or the server has none. It may not if the server cannot be reached at all, or refuses
-/// all clients.
+/// Whether polling may get through where a websocket has failed for this reason: because something on the way
+/// does not pass websockets, or the server has none. It may not if the server cannot be reached at all, or
+/// refuses all clients.
 fn is_of_websockets(reason: &Reason) -> bool {
     match reason {
         Reason::Connect(failure) => match failure {

@@ -30,8 +30,7 @@ pub(crate) async fn within<F: Future>(time: Duration, future: F) -> Option<F::Ou
 /// Notices that the machine was suspended: in the meantime the monotonic clock stands still, and the time of
 /// day goes on.
 ///
-/// Setting the time of day looks the same. Code that acts on a gap must cope with
-/// that.
+/// Setting the time of day looks the same. Code that acts on a gap must cope with that.
 #[derive(Debug)]
 pub(crate) struct SuspendWatch {
     now: Instant,
@@ -70,9 +69,10 @@ impl SuspendWatch {
 /// Most deadlines are postponed before they come, as each message sets a new one. So the
 /// timer stays as it is as long as it goes off early enough, and is set anew when it has gone off.
 ///
-/// For a deadline that is later than the last look at the clock, it never goes off in the poll that it is set in,
-/// even if the deadline has passed by then: the runtime first asks the system what has come. Code that was away for a
-/// while can rely on that: it sets the timer for right after now, and when that goes off, everything that came in the meantime can be read.
+/// For a deadline that is later than the last look at the clock, it never goes off in the poll that it is set
+/// in, even if the deadline has passed by then: the runtime first asks the system what has come. Code that
+/// was away for a while can rely on that: it sets the timer for right after now, and when that goes off,
+/// everything that came in the meantime can be read.
 #[derive(Debug, Default)]
 pub(crate) struct Timer {
     sleep: Option<Pin<Box<Sleep>>>,
@@ -108,8 +108,8 @@ impl Timer {
 mod tests {
     use super::*;
 
-    /// The task was away for so long that its deadline has passed, and so has the next one when the timer is polled. What
-    /// came in the meantime is noticed first.
+    /// The task was away for so long that its deadline has passed, and so has the next one when the timer is
+    /// polled. What came in the meantime is noticed first.
     #[actix::test]
     async fn the_system_is_asked_before_a_late_timer_goes_off() {
         let mut timer = Timer::default();

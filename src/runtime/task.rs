@@ -19,8 +19,8 @@ pub(crate) fn catch<F: Future>(future: F) -> impl Future<Output = Result<F::Outp
     AssertUnwindSafe(future).catch_unwind().map_err(Panicked::new)
 }
 
-/// Polls the task again after all others of the arbiter have had their turn, including timers and sockets. A task that wakes
-/// itself is polled up to sixty times before those.
+/// Polls the task again after all others of the arbiter have had their turn, including timers and sockets. A
+/// task that wakes itself is polled up to sixty times before those.
 pub(crate) fn poll_again(cx: &mut Context<'_>) {
     // It wakes the task through the event loop, even if it is dropped before.
     if pin!(actix_rt::task::yield_now()).poll(cx).is_ready() {

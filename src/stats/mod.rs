@@ -111,9 +111,9 @@ counters!(
     acked,
     /// Emits that were sent but not answered: it is not known whether the server saw them.
     unknown,
-    /// Emits without an acknowledgement that were written to a connection, but not known to be read by the server when that
-    /// connection was lost: an upper bound of the events lost. While events are emitted, the server is pinged
-    /// about once a second, and its pongs tell how far it has read.
+    /// Emits without an acknowledgement that were written to a connection, but not known to be read by the
+    /// server when that connection was lost: an upper bound of the events lost. While events are emitted, the
+    /// server is pinged about once a second, and its pongs tell how far it has read.
     in_doubt,
     /// Errors that a server reported in namespaces that were joined; see
     /// [`ServerError`](crate::ServerError).
@@ -124,8 +124,8 @@ counters!(
     filtered_out,
     /// Answers that came too late, or a second time.
     late_answers,
-    /// Repeated tries to send events with [retries](crate::AckRequest::retries). A try that is made while the one before
-    /// still waits to be written takes its place, so the server may get fewer repeats than this.
+    /// Repeated tries to send events with [retries](crate::AckRequest::retries). A try that is made while the
+    /// one before still waits to be written takes its place, so the server may get fewer repeats than this.
     resent,
     /// Emitted events that a [later one](crate::Emit::latest) has replaced.
     replaced,

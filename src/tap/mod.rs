@@ -1,16 +1,16 @@
 //! Records of what goes over the wire.
 //!
-//! A [`Tap`] is a function that gets a [`Record`] of each message of a connection, in both directions, and of each
-//! change: dialling, the handshake, an upgrade, a loss with its reason, the next attempt. It only observes.
-//! [`guide::wire`](crate::guide::wire) shows how it is used.
+//! A [`Tap`] is a function that gets a [`Record`] of each message of a connection, in both directions, and of
+//! each change: dialling, the handshake, an upgrade, a loss with its reason, the next attempt. It only
+//! observes. [`guide::wire`](crate::guide::wire) shows how it is used.
 //!
 //! * [`Recording`] keeps the last records in memory, and can log them when something goes wrong.
 //! * [`Tap::lines`] writes them to a file or anything else, and [`read`] reads them back.
 //! * The example `inspector` shows them in a browser.
 //!
 //! **Secrets.** Credentials, headers, queries and the ids of sessions are in no record: requests to join, the
-//! consent of the server, and messages that cannot be read have no text. The text of a refusal is what the server
-//! says. The arguments of events are in the text, up to its [limit](Tap::text), whatever they are.
+//! consent of the server, and messages that cannot be read have no text. The text of a refusal is what the
+//! server says. The arguments of events are in the text, up to its [limit](Tap::text), whatever they are.
 //!
 //! A client without a tap pays nothing for it; one with a tap pays for the record, some microseconds for each message.
 
@@ -63,8 +63,9 @@ impl Tap {
     /// A tap that writes each record to `writer`, as one line of JSON that [`read`] reads back.
     ///
     /// Writing happens on the arbiter of the client, so give a writer that does not block for long: a
-    /// [`BufWriter`](std::io::BufWriter) around a file, or one that hands the lines to a thread. It is flushed at
-    /// each change of the connection. After an error, nothing more is written, and the log says so.
+    /// [`BufWriter`](std::io::BufWriter) around a file, or one that hands the lines to a thread. It is
+    /// flushed at each change of the connection. After an error, nothing more is written, and the log says
+    /// so.
     ///
     /// ```no_run
     /// use std::{fs::File, io::BufWriter};

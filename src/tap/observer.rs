@@ -1,7 +1,7 @@
 //! Makes records of what happens on a connection.
 //!
-//! None of this runs without a tap. The observer reads each message a second time, and leniently, since the client
-//! may refuse a message of which there must be a record.
+//! None of this runs without a tap. The observer reads each message a second time, and leniently, since the
+//! client may refuse a message of which there must be a record.
 
 use std::{
     collections::{HashMap, VecDeque},

@@ -289,7 +289,8 @@ impl Road {
     }
 }
 
-/// The place of the subprotocol that the server has chosen, which must be one of those that were offered (RFC 6455, section 4.1).
+/// The place of the subprotocol that the server has chosen, which must be one of those that were offered (RFC
+/// 6455, section 4.1).
 fn subprotocol<'a>(
     chosen: impl Iterator<Item = &'a HeaderValue>,
     offered: &Subprotocols,

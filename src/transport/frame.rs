@@ -1,8 +1,8 @@
 //! Frames of the websocket (RFC 6455, section 5), as a client reads and writes them.
 //!
-//! awc has a codec for frames. It checks the declared length of a frame only when the whole frame has arrived,
-//! and copies through buffers of 8 KiB in both directions. Here a frame is checked by its header, and masked in the
-//! buffer that it is sent from.
+//! awc has a codec for frames. It checks the declared length of a frame only when the whole frame has
+//! arrived, and copies through buffers of 8 KiB in both directions. Here a frame is checked by its header,
+//! and masked in the buffer that it is sent from.
 
 use std::hash::{BuildHasher, RandomState};
 

@@ -67,8 +67,8 @@ impl Link {
         }
     }
 
-    /// Gives the connection up: closes it as far as that is possible without waiting. The result is what must still be
-    /// sent to the server, as a future; the next connection waits for it.
+    /// Gives the connection up: closes it as far as that is possible without waiting. The result is what must
+    /// still be sent to the server, as a future; the next connection waits for it.
     pub(crate) fn hang_up(self, cx: &mut Context<'_>) -> Option<LocalBoxFuture<'static, ()>> {
         match self {
             Self::WebSocket(mut websocket) => {

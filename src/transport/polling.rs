@@ -320,9 +320,9 @@ impl Polling {
         let (sid, post) = (core.sid()?.to_owned(), core.farewell()?);
         Some(Box::pin(async move {
             let told = clock::within(FAREWELL_TIMEOUT, async {
-                // A server that misses this request would have two sessions of a client that reconnects, and the end of
-                // the old one would cost the new one its rooms. What has cut the session may cut this request,
-                // too; it is the only request that may be repeated.
+                // A server that misses this request would have two sessions of a client that reconnects, and
+                // the end of the old one would cost the new one its rooms. What has cut the session may cut
+                // this request, too; it is the only request that may be repeated.
                 while let Err(Failure::Lost(reason)) = road.post(&sid, post.clone(), &cookies).await
                 {
                     say!(

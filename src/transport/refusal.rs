@@ -85,8 +85,8 @@ pub(super) struct Words {
     /// For people to read: shortened and escaped.
     pub(super) shown: Option<String>,
     pub(super) meaning: Option<EngineRefusal>,
-    /// Whether it is the answer of the server in Python to a request for a websocket, in a mode without websockets.
-    /// The text without its quotes could come from anything.
+    /// Whether it is the answer of the server in Python to a request for a websocket, in a mode without
+    /// websockets. The text without its quotes could come from anything.
     pub(super) is_bad_request_of_python: bool,
 }
 
@@ -126,8 +126,9 @@ fn message(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// The refusal that a server means by this text. A server says `Forbidden` with status 400 to a request for a websocket; with
-/// 403, which others use as well, the code must be there, and the text is that of its application.
+/// The refusal that a server means by this text. A server says `Forbidden` with status 400 to a request for a
+/// websocket; with 403, which others use as well, the code must be there, and the text is that of its
+/// application.
 fn meaning(status: StatusCode, body: &str, said: &str) -> Option<EngineRefusal> {
     #[derive(Deserialize)]
     struct Coded {

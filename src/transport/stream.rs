@@ -106,8 +106,8 @@ impl AsyncWrite for Wire {
 }
 
 impl AsyncRead for Stream {
-    /// The end of the connection is an error, `UnexpectedEof`: otherwise awc takes it for the end of a body that is in
-    /// chunks or has a length, and the missing part would be lost without an error.
+    /// The end of the connection is an error, `UnexpectedEof`: otherwise awc takes it for the end of a body
+    /// that is in chunks or has a length, and the missing part would be lost without an error.
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,

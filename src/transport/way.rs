@@ -81,8 +81,8 @@ enum Hop {
 }
 
 impl Way {
-    /// An error says what is wrong with the proxy. `patience`: how long it may take. `tls` makes the TLS session with a proxy at
-    /// this host.
+    /// An error says what is wrong with the proxy. `patience`: how long it may take. `tls` makes the TLS
+    /// session with a proxy at this host.
     pub(crate) fn new<E: From<ProxyError>>(
         client: ByteString,
         through: Through,

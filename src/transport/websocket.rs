@@ -257,7 +257,8 @@ impl WebSocket {
         }
     }
 
-    /// The message that a frame completes: `None` for a frame that completes nothing, such as a first fragment or a ping.
+    /// The message that a frame completes: `None` for a frame that completes nothing, such as a first
+    /// fragment or a ping.
     fn handle(&mut self, header: Header, data: Bytes) -> Result<Option<Incoming>, Reason> {
         let complete = match header.kind {
             Kind::Text | Kind::Binary => {

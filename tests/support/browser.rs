@@ -113,8 +113,8 @@ impl Browser {
         evaluated["result"]["value"].take()
     }
 
-    /// Waits until a condition holds in the page, after the statements in `given`. If it does not, the failure shows the value of
-    /// the expression `shown`.
+    /// Waits until a condition holds in the page, after the statements in `given`. If it does not, the
+    /// failure shows the value of the expression `shown`.
     #[track_caller]
     pub fn until(&mut self, page: &Page, given: &str, condition: &str, shown: &str) {
         let patience = PATIENCE.as_millis();

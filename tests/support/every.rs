@@ -57,8 +57,8 @@ impl Target {
         }
     }
 
-    /// A new server of the same kind, with a slow heartbeat: how long
-    /// a slow subscriber may hold up the connection before it loses events depends on that.
+    /// A new server of the same kind, with a slow heartbeat: how long a slow subscriber may hold up
+    /// the connection before it loses events depends on that.
     pub fn patient(&self) -> Self {
         match self.official() {
             Some(server) => {

@@ -1,11 +1,11 @@
 //! What the integration tests talk to: the official servers on Node.js ([`node`]), socketioxide
 //! ([`oxide`]), and a server that does exactly what a test tells it to ([`scripted`], and [`raw`]
-//! without HTTP). Besides: macros that run one scenario against all of them ([`every`]), a subscriber that
-//! passes what it gets to the test ([`recorder`]), the lines of the log ([`logged`]), and a way to a
-//! server that fails on demand ([`proxy`]) or at random ([`faults`], and [`storm`] with traffic); proxies
-//! that clients ask to connect for them ([`tunnel`]), or that are installed on the machine ([`installed`]);
-//! and NATS servers ([`nats`]).
-//! Pages of an example are shown by [`browser`].
+//! without HTTP). Besides: macros that run one scenario against all of them ([`every`]), a
+//! subscriber that passes what it gets to the test ([`recorder`]), the lines of the log
+//! ([`logged`]), and a way to a server that fails on demand ([`proxy`]) or at random ([`faults`],
+//! and [`storm`] with traffic); proxies that clients ask to connect for them ([`tunnel`]), or that
+//! are installed on the machine ([`installed`]); and NATS servers ([`nats`]). Pages of an example
+//! are shown by [`browser`].
 
 // Every integration test is a crate of its own and uses only the part of this it needs.
 #![allow(dead_code, unreachable_pub)]

@@ -104,7 +104,8 @@ impl Scripted {
         tokio::time::timeout(time, accepted.recv()).await.ok().flatten()
     }
 
-    /// Answers the next request with this HTTP status and body instead of a WebSocket; further calls apply to the requests after it.
+    /// Answers the next request with this HTTP status and body instead of a WebSocket; further calls apply to
+    /// the requests after it.
     pub fn refuse_next(&self, status: u16, body: &str) {
         self.refuse_next_with(status, &[], body);
     }

@@ -18,8 +18,8 @@ use crate::{
 pub(crate) trait Listener<M = Event>: Send {
     fn send(&self, message: M) -> Sent;
 
-    /// The same for a message that fills the mailbox: the listener takes no more until that is handled. A listener that
-    /// handles messages at once is never full.
+    /// The same for a message that fills the mailbox: the listener takes no more until that is handled. A
+    /// listener that handles messages at once is never full.
     fn send_last(&self, message: M) -> Sent {
         self.send(message)
     }

@@ -1,7 +1,7 @@
 //! The subscribers of a namespace: their interests, and how far they are behind.
 //!
-//! The cost of an event depends only on the subscribers that get it, and the cost of a turn only on those with something to
-//! do, however many others there are.
+//! The cost of an event depends only on the subscribers that get it, and the cost of a turn only on those
+//! with something to do, however many others there are.
 
 pub(crate) mod early_events;
 pub(crate) mod filter;
@@ -60,7 +60,8 @@ struct Slots {
     all: Table<Place, Slot>,
     /// The places of subscribers with something to do, and of some that have left.
     busy: Vec<Place>,
-    /// Events that did not fit the types of the subscribers in these places. Other subscribers to `Undecodable` are not told yet.
+    /// Events that did not fit the types of the subscribers in these places. Other subscribers to
+    /// `Undecodable` are not told yet.
     undecodable: Vec<(Place, Undecodable)>,
     /// How many of those there were since this was last taken.
     misfits: u64,
@@ -225,7 +226,8 @@ impl Subscribers {
         self.index.hearing(Kind::Emitted).next().is_some()
     }
 
-    /// Checks whether the next few subscribers are alive. When little else happens, a new subscription is the occasion for that.
+    /// Checks whether the next few subscribers are alive. When little else happens, a new subscription is the
+    /// occasion for that.
     fn check(&mut self) {
         let Self { slots, unchecked, .. } = self;
         let next = slots.all.keys_from(*unchecked, CHECKED);
@@ -320,9 +322,9 @@ impl Subscribers {
         }
     }
 
-    /// From now on, stuck subscribers do not hold up the connection, nor, with `all`, those with more than their
-    /// share of what waits. They keep what waits, as far as there is `room` for that, and new events are
-    /// discarded until they have handled something. Returns what follows if one of them is overrun now.
+    /// From now on, stuck subscribers do not hold up the connection, nor, with `all`, those with more than
+    /// their share of what waits. They keep what waits, as far as there is `room` for that, and new events
+    /// are discarded until they have handled something. Returns what follows if one of them is overrun now.
     /// `share` is the share of this namespace in what waits.
     pub(crate) fn shed(
         &mut self,

@@ -79,9 +79,10 @@ pub enum Overflow {
     /// subscriber that needs every single event of a server that [recovers](crate::Ready::recovered) sessions.
     ///
     /// The connection is closed without leaving the namespace, so that the server keeps the session, by
-    /// default for two minutes. It then sends what was emitted in the meantime: nothing is missing and nothing comes twice.
-    /// If the server does not recover the session, as [`Ready::recovered`](crate::Ready::recovered) shows, what was
-    /// emitted in the meantime is lost; so are events without an [offset](crate::Event::offset).
+    /// default for two minutes. It then sends what was emitted in the meantime: nothing is missing and
+    /// nothing comes twice. If the server does not recover the session, as
+    /// [`Ready::recovered`](crate::Ready::recovered) shows, what was emitted in the meantime is lost; so are
+    /// events without an [offset](crate::Event::offset).
     ///
     /// All subscribers of the namespace get [`Disconnected`](crate::Disconnected) with
     /// [`Reason::SlowSubscriber`](crate::Reason::SlowSubscriber), and later [`Ready`](crate::Ready). Events emitted

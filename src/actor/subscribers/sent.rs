@@ -4,8 +4,8 @@ use actix::MailboxError;
 
 use crate::{message::Undecodable, runtime::task::Task};
 
-/// Resolves when the subscriber has handled the message that filled its mailbox, and so all messages before it. That
-/// may be a message of the application.
+/// Resolves when the subscriber has handled the message that filled its mailbox, and so all messages before
+/// it. That may be a message of the application.
 pub(crate) type Fence = Task<Result<(), MailboxError>>;
 
 /// The outcome of handing over a message.

@@ -90,9 +90,9 @@ impl<M: Send + 'static> Channel<M> {
 /// Messages of a namespace, as a stream; see [`Listen::stream`](crate::Listen::stream).
 ///
 /// It holds 16 of them, or one that makes them larger than 256 KiB together. When it is not polled, more wait
-/// in the namespace, as for an actor whose mailbox is full: events hold the connection up, unless [`Overflow`](crate::Overflow) says otherwise; of
-/// life-cycle messages, the newest 64 wait. Missed messages leave no mark in the stream:
-/// [`Stats::missed`](crate::Stats::missed) counts events, and
+/// in the namespace, as for an actor whose mailbox is full: events hold the connection up, unless
+/// [`Overflow`](crate::Overflow) says otherwise; of life-cycle messages, the newest 64 wait. Missed messages
+/// leave no mark in the stream: [`Stats::missed`](crate::Stats::missed) counts events, and
 /// [`listen_to::<Lagged>()`](crate::Socket::listen_to) reports them.
 ///
 /// It ends with the client, or after its one message ([`Listen::once`](crate::Listen::once)).

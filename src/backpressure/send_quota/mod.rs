@@ -209,9 +209,9 @@ impl Waiters {
     }
 }
 
-/// A number that only one thread changes, the one with the namespace and the connection, at far less
-/// cost than an atomic addition. Another thread can make it wrong only after these
-/// have ended, when nobody reads it any more.
+/// A number that only one thread changes, the one with the namespace and the connection, at far
+/// less cost than an atomic addition. Another thread can make it wrong only after these have ended,
+/// when nobody reads it any more.
 #[derive(Debug, Default)]
 struct Gauge(AtomicUsize);
 

@@ -182,9 +182,9 @@ impl ClientBuilder {
     /// | `[Polling, WebSocket]` | polling first, and from there an upgrade to a websocket, as the official client does |
     /// | `[Polling]` | polling alone |
     ///
-    /// Polling is tried right after a websocket that was refused, closed or not answered. It is not tried where it would
-    /// end in the same way: the server cannot be reached, its certificate is no good, or it lets nobody in (HTTP
-    /// status 401, 403, 407, 429, 503, 504, or a redirect).
+    /// Polling is tried right after a websocket that was refused, closed or not answered. It is not tried
+    /// where it would end in the same way: the server cannot be reached, its certificate is no good, or it
+    /// lets nobody in (HTTP status 401, 403, 407, 429, 503, 504, or a redirect).
     ///
     /// With both, a connection that begins with polling becomes a websocket as soon as the server answers on
     /// one. Nothing is lost or reordered by that, and if it does not work, polling goes on. Once a websocket
@@ -208,8 +208,8 @@ impl ClientBuilder {
     /// Whether a connection begins with a websocket once an upgrade from polling to one has worked: that saves the
     /// requests before it. Default: `true`; for the official client it is `false`.
     ///
-    /// It matters only where polling is the first of the [`transports`](Self::transports). If the websocket does not work
-    /// any more, polling is tried right after it.
+    /// It matters only where polling is the first of the [`transports`](Self::transports). If the websocket
+    /// does not work any more, polling is tried right after it.
     #[must_use]
     pub fn remember_upgrade(mut self, remember: bool) -> Self {
         self.remember_upgrade = remember;

@@ -136,8 +136,8 @@ impl Leaving {
         self.send_due(|pong| pong.until <= now, queue, timers);
     }
 
-    /// The time is over, with polling. A request is still open then, so what is held back would only go out together
-    /// with everything after it. So the wait goes on: the request is answered, or the session ends.
+    /// The time is over, with polling. A request is still open then, so what is held back would only go out
+    /// together with everything after it. So the wait goes on: the request is answered, or the session ends.
     pub(super) fn wait_on(&mut self, now: Instant, timers: &mut Timers) {
         let leaves = self.leaves.iter_mut().map(|leave| &mut leave.pong);
         let rejoins = self.rejoins.iter_mut().map(|rejoin| &mut rejoin.pong);

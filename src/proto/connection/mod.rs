@@ -530,8 +530,8 @@ impl Connection {
                     open.heartbeat.handle_ping(now);
                     self.timers.set(Timer::Heartbeat, open.heartbeat.poll_timeout());
                 }
-                // With polling, the ping may have come long ago, and the server may have given this side up since.
-                // Only an answer to a request shows that it has not.
+                // With polling, the ping may have come long ago, and the server may have given this side up
+                // since. Only an answer to a request shows that it has not.
                 if was_late && self.transport() == Transport::Polling {
                     self.send_queue.pong_alone();
                 } else {

@@ -87,8 +87,8 @@ impl Opening {
         matches!(self.stage, Stage::Greeting)
     }
 
-    /// There was no websocket. Returns the revision to ask for next, in the time
-    /// that is left, or why there is no connection.
+    /// There was no websocket. Returns the revision to ask for next, in the time that is left, or
+    /// why there is no connection.
     pub(super) fn handle_refusal(
         &mut self,
         reason: Reason,

@@ -219,8 +219,8 @@ impl Revision {
         self.cut_short = 0;
     }
 
-    /// The transport has found out the revision. Returns the reason to end if the application insists on another
-    /// one.
+    /// The transport has found out the revision. Returns the reason to end if the application insists on
+    /// another one.
     pub(super) fn handle_shown(
         &mut self,
         offer: &mut Offer,
@@ -240,8 +240,8 @@ impl Revision {
         self.known = Some(Protocol::Eio4);
     }
 
-    /// A packet came from a server that is assumed to speak this revision. Returns the other one if it turns out
-    /// to speak that. `is_sure`: the handshake has told the revision. `is_pending`: the server has not
+    /// A packet came from a server that is assumed to speak this revision. Returns the other one if it turns
+    /// out to speak that. `is_sure`: the handshake has told the revision. `is_pending`: the server has not
     /// joined `/`.
     #[inline]
     pub(super) fn handle_packet(
@@ -274,8 +274,8 @@ impl Revision {
         self.mistakes = 0;
     }
 
-    /// The server speaks this revision after all. `true` if it must be dialled again at once: a server that seems
-    /// to speak both would be dialled without end.
+    /// The server speaks this revision after all. `true` if it must be dialled again at once: a server that
+    /// seems to speak both would be dialled without end.
     pub(super) fn correct(&mut self, protocol: Protocol) -> bool {
         self.known = Some(protocol);
         self.mistakes = self.mistakes.saturating_add(1);
@@ -317,8 +317,8 @@ fn weightier(first: Reason, second: Reason) -> Reason {
     }
 }
 
-/// Whether a server may refuse a revision that it does not speak in this way. It may not say which part of the request
-/// it does not understand.
+/// Whether a server may refuse a revision that it does not speak in this way. It may not say which part of
+/// the request it does not understand.
 fn blames_revision(reason: &Reason) -> bool {
     match reason {
         Reason::Connect(ConnectFailure::Status { status, .. }) => *status == 400,

@@ -53,8 +53,8 @@ const MAX_DATE: u64 = 8_640_000_000_000_000;
 
 /// An upper bound for the size of the message that a packet is sent as.
 pub(super) fn at_most(Parts { namespace, json, attachments, .. }: &Parts<'_>) -> u64 {
-    // The fields themselves have fewer than 64 bytes. JSON grows most
-    // with short fractions: `0.5,` becomes nine bytes.
+    // The fields themselves have fewer than 64 bytes. JSON grows most with short fractions: `0.5,`
+    // becomes nine bytes.
     let json = json.map_or(0, str::len).saturating_mul(3);
     let size = attachments.iter().map(Bytes::len).fold(64, usize::saturating_add);
     let size = size.saturating_add(json).saturating_add(namespace.len());

@@ -1,7 +1,7 @@
 //! The emits that wait for an answer.
 //!
-//! Ids count up as long as the namespace lives, across sessions, so a late answer can never
-//! be taken for the answer to another event. Each entry leaves the table exactly once: answered, expired or failed.
+//! Ids count up as long as the namespace lives, across sessions, so a late answer can never be taken for the
+//! answer to another event. Each entry leaves the table exactly once: answered, expired or failed.
 
 use std::{
     cmp::Reverse,
@@ -99,8 +99,8 @@ impl<W> Acks<W> {
         self.waiting.values().filter(|waiting| waiting.sent.is_some()).count()
     }
 
-    /// The waiter that an answer is for, and when its event was sent. `None` if it was not sent: then the server answers
-    /// something else, or at random.
+    /// The waiter that an answer is for, and when its event was sent. `None` if it was not sent: then the
+    /// server answers something else, or at random.
     pub(crate) fn answered(&mut self, id: u64) -> Option<(W, Instant)> {
         let Entry::Occupied(entry) = self.waiting.entry(id) else { return None };
         let sent = entry.get().sent?;

@@ -363,8 +363,8 @@ impl Join {
         self.state = if rests { State::Resting } else { State::Waiting };
     }
 
-    /// Rests when the connection is lost, until it [wakes](Self::wake). Returns the number of the connection, if
-    /// there is one and it was not going to rest already.
+    /// Rests when the connection is lost, until it [wakes](Self::wake). Returns the number of the connection,
+    /// if there is one and it was not going to rest already.
     pub(super) fn let_go(&mut self) -> Option<u64> {
         let epoch = self.epoch()?;
         (!std::mem::replace(&mut self.lets_go, true)).then_some(epoch)

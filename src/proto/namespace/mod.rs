@@ -4,9 +4,9 @@
 //! joined are passed on: servers replay a recovered session before they answer, and some let their
 //! connection handler emit first.
 //!
-//! The parts: [`join`] decides when the namespace is joined, and [`request`] writes the request for that; [`buffer`]
-//! holds the events that wait to be sent; [`acks`] the emits that wait for an answer, and [`retries`] those
-//! that are sent again until they are answered.
+//! The parts: [`join`] decides when the namespace is joined, and [`request`] writes the request for that;
+//! [`buffer`] holds the events that wait to be sent; [`acks`] the emits that wait for an answer, and
+//! [`retries`] those that are sent again until they are answered.
 
 mod acks;
 mod buffer;
@@ -719,8 +719,8 @@ impl<W> Namespace<W> {
         self.join.end(reason);
     }
 
-    /// The events that wait now may wait for ever: tells the callers that wait for them. To be called after an end, as soon
-    /// as they can see it.
+    /// The events that wait now may wait for ever: tells the callers that wait for them. To be called after
+    /// an end, as soon as they can see it.
     pub(crate) fn strand(&self) {
         self.buffer.strand();
     }

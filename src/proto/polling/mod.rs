@@ -200,8 +200,8 @@ impl Polling {
         }
     }
 
-    /// The POST that ends a session that is given up: the close packet alone, since the other waiting packets may have to be
-    /// reported as lost. `None` if the server has been told, or there is no session.
+    /// The POST that ends a session that is given up: the close packet alone, since the other waiting packets
+    /// may have to be reported as lost. `None` if the server has been told, or there is no session.
     pub(crate) fn farewell(&self) -> Option<Post> {
         let session = self.session.as_ref().filter(|_| self.ending != Ending::Said)?;
         let mut batch = Batch::new(session.protocol, None);

@@ -179,8 +179,8 @@ mod tests {
 
     use super::*;
 
-    /// The outcome of the request if the proxy sends this answer and closes, the request that it got, and the bytes
-    /// after the answer.
+    /// The outcome of the request if the proxy sends this answer and closes, the request that it got, and the
+    /// bytes after the answer.
     async fn ask(
         answer: &[u8],
         login: Option<&Login>,

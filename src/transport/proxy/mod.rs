@@ -44,8 +44,8 @@ use crate::{
 /// authentication, such as NTLM and Kerberos, and SOCKS 4 are not supported.
 ///
 /// The connection to an `https` server has TLS from end to end, with any proxy. An `https` proxy has a TLS
-/// session of its own around that. It hides the name of the server, and the user
-/// and the password for the proxy, from others on the way. The options of `ClientBuilder::tls` are used for both, except the name of
+/// session of its own around that. It hides the name of the server, and the user and the password for the
+/// proxy, from others on the way. The options of `ClientBuilder::tls` are used for both, except the name of
 /// the server: the certificate of the proxy must be for the host of its URL.
 ///
 /// The URL is checked when the client [starts](crate::ClientBuilder::start); what is wrong is a
@@ -94,8 +94,8 @@ impl Proxy {
         Self(Source::Environment(Environment::read(read)))
     }
 
-    /// The proxy for this server, if there is one, or what is wrong with it. `patience`: how long it may take. `tls`
-    /// makes the TLS session with a proxy at this host.
+    /// The proxy for this server, if there is one, or what is wrong with it. `patience`: how long it may
+    /// take. `tls` makes the TLS session with a proxy at this host.
     pub(super) fn of<E: From<ProxyError>>(
         &self,
         endpoint: &Endpoint,

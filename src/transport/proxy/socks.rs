@@ -152,8 +152,8 @@ mod tests {
         Login { user: b"me".to_vec(), password: b"pw".to_vec() }
     }
 
-    /// The outcome of the request if the proxy sends this answer and closes, the request that it got, and the bytes
-    /// after the answer.
+    /// The outcome of the request if the proxy sends this answer and closes, the request that it got, and the
+    /// bytes after the answer.
     async fn ask(
         host: &str,
         answer: &[u8],

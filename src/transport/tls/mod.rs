@@ -15,8 +15,8 @@
 //! # }
 //! ```
 //!
-//! TLS 1.2 and 1.3 are supported, with [rustls] and the cryptography of `ring`. If there is no TLS session, the reason
-//! is a [`TlsFailure`].
+//! TLS 1.2 and 1.3 are supported, with [rustls] and the cryptography of `ring`. If there is no TLS session,
+//! the reason is a [`TlsFailure`].
 
 mod failure;
 mod verifier;

@@ -1,7 +1,7 @@
 //! The table as a picture: the CPU time of each other client as a multiple of this client's.
 //!
-//! The line in the middle stands for this client. Bars to the right are clients that take more time, bars to the left
-//! clients that take less; on a logarithmic scale, so that twice and half are equally long.
+//! The line in the middle stands for this client. Bars to the right are clients that take more time, bars to
+//! the left clients that take less; on a logarithmic scale, so that twice and half are equally long.
 
 use std::path::Path;
 

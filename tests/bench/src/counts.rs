@@ -1,8 +1,8 @@
 //! How many instructions a message takes, counted by valgrind: the same number whatever else the
 //! machine does, so that it shows the cost of a change that times would hide.
 //!
-//! The expected numbers are in `counts.txt`, and are changed there together with
-//! the code that changes them.
+//! The expected numbers are in `counts.txt`, and are changed there together with the code that
+//! changes them.
 
 use std::{env, fs, process, process::Command};
 

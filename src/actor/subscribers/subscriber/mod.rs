@@ -1,10 +1,10 @@
 //! One subscriber: an actor, its interests, and what waits for it.
 //!
-//! Delivery respects the mailbox of the actor. While there is room, messages go in with
-//! `try_send`. When it is full, one message goes in with `send`, past the bound, and its response
-//! shows that the actor has handled everything before it; until then, messages wait here. So a
-//! mailbox holds what its actor allows and one more, and nobody has to poll it. It is also full when
-//! it holds more than [this many bytes](MAX_UNCOUNTED), and the content of a full mailbox counts for the window.
+//! Delivery respects the mailbox of the actor. While there is room, messages go in with `try_send`. When it
+//! is full, one message goes in with `send`, past the bound, and its response shows that the actor has
+//! handled everything before it; until then, messages wait here. So a mailbox holds what its actor allows and
+//! one more, and nobody has to poll it. It is also full when it holds more than [this many
+//! bytes](MAX_UNCOUNTED), and the content of a full mailbox counts for the window.
 //!
 //! What waits is bounded: events by the window of the Connection, which has them
 //! [shed](Subscriber::shed); life-cycle messages, which come without end while a server cannot be
@@ -50,8 +50,8 @@ const MAX_EMITTED: usize = 1_024;
 /// How many questions an actor may be answering. The next one waits, with all messages after it.
 const MAX_ANSWERS: usize = 64;
 
-/// The bytes in a mailbox, and of questions, that are not counted for the window. A message that exceeds them fills the
-/// mailbox.
+/// The bytes in a mailbox, and of questions, that are not counted for the window. A message that exceeds them
+/// fills the mailbox.
 const MAX_UNCOUNTED: usize = 256 << 10;
 
 /// The most bytes of the questions that an actor may be answering, unless there is only one. The next one waits.
@@ -266,13 +266,14 @@ impl Subscriber {
         (self.events > waiting || self.sheds).then_some(overrun)
     }
 
-    /// Whether this subscriber, for which the session was let go, is not ready yet for the namespace to be joined again.
+    /// Whether this subscriber, for which the session was let go, is not ready yet for the namespace to be
+    /// joined again.
     pub(crate) fn holds_off(&self) -> bool {
         matches!(self.overflow, Overflow::LetGo { .. }) && self.is_behind()
     }
 
-    /// Removes the part that came from the call with that number, one of its calls. Ends the subscriber, unless that is
-    /// only a part of it.
+    /// Removes the part that came from the call with that number, one of its calls. Ends the subscriber,
+    /// unless that is only a part of it.
     pub(crate) fn cancel(&mut self, number: SubscriptionId) -> Option<Part> {
         let part = self.interests.cancel(number);
         self.calls = self.calls.saturating_sub(1);
@@ -425,8 +426,8 @@ impl Subscriber {
         self.missed = self.missed.saturating_add(events);
     }
 
-    /// Whether new events are discarded, until the actor has handled something. For subscribers that need every event, the
-    /// connection is closed instead.
+    /// Whether new events are discarded, until the actor has handled something. For subscribers that need
+    /// every event, the connection is closed instead.
     fn discards(&self) -> bool {
         self.sheds && !matches!(self.overflow, Overflow::LetGo { .. })
     }
@@ -498,8 +499,8 @@ impl Subscriber {
         self.queue.push_back(Waiting { gap: std::mem::take(&mut self.gap), notice, size });
     }
 
-    /// From now on it keeps what waits, as far as there is `room` for that, and discards new events until the actor has handled
-    /// something. Without `all`, only if the actor has handled nothing since the last time.
+    /// From now on it keeps what waits, as far as there is `room` for that, and discards new events until the
+    /// actor has handled something. Without `all`, only if the actor has handled nothing since the last time.
     /// Returns whether it has begun to discard.
     pub(crate) fn shed(&mut self, all: bool, room: Load) -> bool {
         if std::mem::take(&mut self.lively) && !all {
@@ -608,8 +609,8 @@ impl Subscriber {
         }
     }
 
-    /// Notes that the actor has handled something, unless it is dead. An actor that was restarted by a supervisor does not
-    /// respond, but is alive.
+    /// Notes that the actor has handled something, unless it is dead. An actor that was restarted by a
+    /// supervisor does not respond, but is alive.
     fn note_outcome(
         &mut self,
         outcome: &Result<Result<(), MailboxError>, Panicked>,
