@@ -1,4 +1,4 @@
-//! Acknowledgements both ways: every question gets its own answer, or an error that says why not.
+//! Acknowledgements in both directions: every question gets its own answer, or an error that says why not.
 
 // A test fails by panicking; and a namespace of the servers is called "/foo".
 #![allow(
@@ -75,7 +75,7 @@ async fn silent(socket: &Socket) -> actix_socketio::Ack<u8> {
     open
 }
 
-/// Has the server ask `arguments`, and gives the event that does.
+/// Makes the server ask with `arguments`, and returns its event.
 async fn asked(socket: &Socket, recorder: &mut Recorder, argument: &str) -> Event {
     socket.emit("ask", ("question", argument)).unwrap();
     let event = recorder.next_event("question").await;
@@ -90,7 +90,7 @@ async fn every_shape(socket: &Socket) {
         within(socket.emit_with_ack("several", ())).await,
         Ok((1_u8, "two".to_owned(), vec![3_u8]))
     );
-    // Who wants less gets less.
+    // A type with fewer arguments gets fewer.
     assert_eq!(within(socket.emit_with_ack("several", ())).await, Ok(1_u8));
     assert_eq!(within(socket.emit_with_ack("several", ())).await, Ok(()));
     assert_eq!(within(socket.emit_with_ack("none", ())).await, Ok(()));
@@ -300,7 +300,7 @@ async fn no_answer_is_a_timeout(server: &Target) {
     assert_eq!(within(brief).await, Err(AckError::TimedOut));
     let none = socket.emit_with_ack::<u8>("silent", ()).timeout(Duration::ZERO);
     assert_eq!(within(none).await, Err(AckError::TimedOut));
-    // A time of its own may be longer as well.
+    // The time of a call may also be longer than the default.
     let patient = socket.emit_with_ack::<u8>("later", (600, 5)).timeout(Duration::from_secs(9));
     assert_eq!(within(patient).await, Ok(5));
     // The longest there is does no harm.
@@ -416,7 +416,7 @@ async fn an_answer_after_the_session_is_closed(server: &Target) {
     client.socket().emit("leave", ()).unwrap();
     assert_eq!(recorder.next_disconnected().await, Reason::ServerDisconnect);
     assert_eq!(event.ack("late"), Err(AnswerError::Closed));
-    // And no other reason, however often it is tried.
+    // It must be this reason each time.
     assert_eq!(event.ack("later"), Err(AnswerError::Closed));
 }
 

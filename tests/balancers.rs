@@ -41,16 +41,16 @@ use Program::{Haproxy, Nginx};
 
 const PROGRAMS: [Program; 2] = [Nginx, Haproxy];
 
-/// Which server gets a request.
+/// How a balancer chooses the server for a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Choice {
-    /// Each the next one.
+    /// Each request goes to the next server.
     InTurn,
-    /// The one of the client's address.
+    /// The server for the client's address.
     ByAddress,
-    /// The one that a cookie of the balancer names.
+    /// The server that a cookie of the balancer names.
     ByCookie,
-    /// By cookie; but a request for a websocket goes to the last server, and none other does.
+    /// By cookie; but requests for a websocket, and only these, go to the last server.
     WebsocketsApart,
 }
 
@@ -58,7 +58,7 @@ enum Choice {
 struct Setup<'a> {
     choice: Choice,
     ports: &'a [u16],
-    /// With it, the balancer ends TLS.
+    /// The certificate with which the balancer terminates TLS, if it does.
     certificate: Option<&'a Certificate>,
     /// How long a connection may be idle.
     idle: &'a str,
@@ -196,7 +196,7 @@ fn through(url: &str, transports: &[Transport]) -> ClientBuilder {
     support::builder(url).transports(transports.iter().copied())
 }
 
-/// Quick, but so that a server sees the end of a session before it is asked to go on with it.
+/// Quick, but slow enough for a server to see the end of a session before it is asked to continue it.
 fn quick() -> Reconnect {
     let pause = Duration::from_millis(100);
     Reconnect::default().delay(pause, pause).jitter(0.0).limiter(DialLimiter::unlimited())
@@ -279,7 +279,7 @@ async fn without_sticky_sessions_polling_says_what_is_missing_and_a_websocket_wo
             for transports in [POLLING, UPGRADE] {
                 let client = through(&url, transports).reconnect(quick()).start().unwrap();
                 let mut recorder = Recorder::of(client.socket());
-                // It goes on trying. A server 2.x lets it join with the very first answer.
+                // It keeps trying. A server 2.x lets it join with the very first response.
                 let mut told = 0;
                 while told < 3 {
                     let reason = match recorder.next().await {
@@ -363,7 +363,7 @@ async fn a_dead_server_behind_a_balancer_is_told_by_status_and_title() {
                 // haproxy closes a connection when that to the server is closed.
                 _ => assert!(matches!(reason, Reason::TransportClose(_)), "{reason:?}"),
             }
-            // That of the first attempt is why there is an attempt.
+            // The first reason is why there is another attempt at all.
             recorder.next_reconnecting().await;
             let next = recorder.next_reconnecting().await;
             let Reason::Connect(ConnectFailure::Status { status: found, says: Some(says) }) =

@@ -1,4 +1,4 @@
-//! Two servers and a bridge between them: what comes over, what does not, and in which order, also
+//! Two servers and a bridge between them: what is passed on, what is not, and in which order, even
 //! while both connections fail.
 
 // A test fails by panicking; and a namespace of the servers is called "/foo".
@@ -38,7 +38,7 @@ use support::{
     storm::quick,
 };
 
-/// A client of each of two servers, what it hears, and a bridge between them.
+/// A client for each of two servers, with its recorder, and a bridge between them.
 struct Crossing {
     clients: [Client; 2],
     recorders: [Recorder; 2],
@@ -80,12 +80,12 @@ async fn events_come_over_and_answers_go_back(first: &Target, second: &Target) {
     let mut crossing = Crossing::between(first, second).await;
     let data = Bytes::from_static(b"\x00\xFF\x1E");
     let [here, there] = &crossing.clients;
-    // The server says it to the bridge, which says it to the other one, which says it again.
+    // The server emits it to the bridge, which emits it to the other server, which echoes it.
     here.socket().emit("say", ("echo", 1, &data, json!({ "a": [null, "é"] }))).unwrap();
     let [_, recorder] = &mut crossing.recorders;
     let came = recorder.next_event("echo").await.args::<(u64, Bytes, Value)>().unwrap();
     assert_eq!(came, (1, data.clone(), json!({ "a": [null, "é"] })));
-    // And the other way.
+    // And in the other direction.
     there.socket().emit("say", ("echo", 2, &data)).unwrap();
     let [recorder, _] = &mut crossing.recorders;
     assert_eq!(recorder.next_event("echo").await.args::<(u64,)>().unwrap().0, 1);
@@ -93,7 +93,7 @@ async fn events_come_over_and_answers_go_back(first: &Target, second: &Target) {
         recorder.next_event("echo").await.args::<(u64, Bytes)>().unwrap(),
         (2, data.clone())
     );
-    // A question goes over, and its answer back: to the server that asked, which tells it.
+    // A question is passed on, and its answer back to the server that asked, which reports it.
     here.socket().emit("ask", ("echo", 3, &data)).unwrap();
     let asked = recorder.next_event("echo").await;
     assert!(asked.wants_ack());
@@ -322,7 +322,7 @@ async fn who_waits_for_room_finds_out_that_there_is_none_any_more() {
                 within(other.shutdown(Duration::from_millis(1))).await;
                 eventually("it is refused", || bridge.stats().forward.refused == 1).await;
                 eventually("the other is given up", || bridge.stats().forward.discarded == 1).await;
-                // What comes next is not even heard.
+                // The next events are not even received.
                 one.socket().emit("say", ("n", 3)).unwrap();
                 within(one.socket().emit_with_ack::<Value>("id", ())).await.unwrap();
                 assert_eq!(bridge.stats().forward.heard, 2);
@@ -386,7 +386,7 @@ async fn a_question_that_waits_for_room_passes_the_middleware_once_and_is_left_i
     actix::clock::sleep(Duration::from_millis(400)).await;
     let busy = metrics.worker_total_busy_duration(0).saturating_sub(busy);
     assert!(busy < Duration::from_millis(200), "{busy:?}");
-    // Nor is it tried again by whatever else there is to do.
+    // Other work does not make it try again either.
     for number in 0..10 {
         peer.send_text(format!(r#"42["y",{number}]"#)).await;
         one.socket().emit("z", number).unwrap();
@@ -501,7 +501,7 @@ fn endings(client: &Client) -> u64 {
     stats.endings.iter().filter(|(kind, _)| **kind != "connect").map(|(_, count)| count).sum()
 }
 
-/// What is true of one direction when all is quiet, and so many connections of both sides have ended.
+/// Checks one direction when nothing happens any more, after this many connections of both sides have ended.
 fn check(
     stream: &str,
     from: &node::Server,
@@ -556,8 +556,8 @@ async fn so_it_is_where_only_a_few_events_may_wait() {
     storm(20_000, 20, 8).await;
 }
 
-/// Has both servers emit so many numbers, one in ten of which asks for an answer, and breaks one
-/// connection or the other so many times meanwhile.
+/// Makes both servers emit this many numbers, one in ten of which asks for an answer, and breaks one
+/// connection or the other this many times in the meantime.
 async fn storm(events: u64, faults: u64, buffer: usize) {
     let servers = [Line::V2_5_1, Line::V4].map(|line| node::start(line, &Config::default()));
     let proxies = servers.each_ref().map(|server| Proxy::start(server.port()));

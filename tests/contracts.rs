@@ -1,4 +1,4 @@
-//! Events as types of the application, and the ways to hear some of them.
+//! Events as types of the application, and the ways to receive some of them.
 
 // A test fails by panicking; and a namespace of the servers is called "/foo".
 #![allow(
@@ -55,14 +55,14 @@ on_every_server!(
     a_function_that_panics_is_forgotten_and_nobody_else_minds,
 );
 
-// What socketioxide has no room for in its own buffer, it does not send.
+// socketioxide does not send what does not fit in its own buffer.
 on_official_servers!(
     a_stream_that_is_not_polled_holds_back_what_it_hears,
     many_hear_each_what_is_theirs_whatever_names_there_are,
     a_thread_that_is_no_arbiter_listens_and_stops_in_the_middle_of_a_burst,
 );
 
-/// Passes on all that it hears, and the answers back.
+/// Passes on all events, and the answers back.
 struct Relay {
     to: Socket,
 }
@@ -231,10 +231,10 @@ impl Call for Echo {
     type Reply = (String, u32);
 }
 
-/// Says what it hears.
+/// Reports what it gets.
 struct Desk {
     heard: mpsc::UnboundedSender<String>,
-    /// Whoever waits for the answer to a slow question gets the end of a channel for it.
+    /// For a slow question, the test gets a channel to answer it.
     slow: mpsc::UnboundedSender<oneshot::Sender<()>>,
 }
 
@@ -398,7 +398,7 @@ async fn what_a_handler_returns_is_the_answer(server: &Target) {
     assert_eq!(shop.answer_to("stock", "milk").await, r#"[{"error":"no milk"}]"#);
     socket.emit("ask", ("slow", 5)).unwrap();
     let go = within(shop.slow.recv()).await.unwrap();
-    // One that takes its time holds up nobody.
+    // A slow answer holds up nothing else.
     assert_eq!(shop.answer_to("stock", "tea").await, "[7]");
     go.send(()).unwrap();
     let answered = shop.recorder.next_of_any_name().await;
@@ -495,7 +495,7 @@ async fn what_has_another_shape_is_told_to_all_who_want_to_know(server: &Target)
     let mut shop = Shop::open(server).await;
     let socket = shop.client.socket().clone();
     socket.on::<Price>(shop.desk.clone());
-    // Nobody wants to know.
+    // Nobody subscribes to it.
     shop.say("price", 1);
     while shop.recorder.next_of_any_name().await.name() != "price" {}
     // What was wanted, where, and what serde said.

@@ -52,7 +52,7 @@ on_every_server!(
     no_secret_is_shown_or_logged,
 );
 
-/// Quick, so that tests are.
+/// Short delays, so that the tests are quick.
 fn quick() -> Reconnect {
     Reconnect::default()
         .delay(Duration::from_millis(20), Duration::from_millis(100))
@@ -67,7 +67,7 @@ fn with_new_auth() -> Reconnect {
     })
 }
 
-/// What a provider was told.
+/// The context that a provider got.
 #[derive(Clone, Default)]
 struct Asked(Arc<Mutex<Vec<JoinContext>>>);
 
@@ -180,7 +180,7 @@ async fn each_connection_asks_anew(server: &Target) {
         reasons.push((0, Some(recorder.next_disconnected().await)));
         recorder.ready_after_attempts().await;
     }
-    // It left by its own will, and nothing has failed since.
+    // The client left by itself, and nothing has failed since.
     foo.disconnect();
     foo.connect();
     reasons.push((0, Some(recorder.next_disconnected().await)));
@@ -211,7 +211,7 @@ async fn a_refused_namespace_gets_in_with_new_credentials(server: &Target) {
     let guarded = client.of("/guarded").unwrap();
     let mut recorder = Recorder::of(&guarded);
     guarded.emit("echo", "early").unwrap();
-    // Who waits does not hear of it.
+    // A caller that waits does not notice.
     let ready = guarded.ready();
     let reason = recorder.next_connect_error().await;
     assert!(is_refusal(&reason), "{reason:?}");
@@ -223,7 +223,7 @@ async fn a_refused_namespace_gets_in_with_new_credentials(server: &Target) {
     assert_eq!(recorder.next_event("echo").await.args::<String>().unwrap(), "early");
     assert_eq!(server.tokens(), ["bad", "good"]);
     assert_eq!(asked.of("/guarded"), [(0, None), (1, Some(reason))]);
-    // By polling, requests share connections as it happens.
+    // With polling, requests may or may not share connections.
     if !support::begins_with_polling() {
         assert_eq!(proxy.counts().connections, connections, "it needs no new connection");
     }
@@ -362,7 +362,7 @@ async fn a_namespace_that_the_server_ends_is_joined_again_on_the_same_connection
     assert_eq!(foo.state(), SocketState::Ended(Reason::ServerDisconnect));
 }
 
-/// Hears no more than everybody has to.
+/// Subscribes to the three usual messages only.
 struct Plain(tokio::sync::mpsc::UnboundedSender<Option<Reason>>);
 
 impl Actor for Plain {
@@ -567,7 +567,7 @@ async fn what_is_not_an_object_is_no_credentials() {
     recorder.next_ready().await;
 }
 
-/// Counts those that live.
+/// Counts the futures that are alive.
 struct Guard(Arc<AtomicUsize>);
 
 impl Guard {
@@ -643,7 +643,7 @@ async fn a_disconnect_wins_over_a_provider() {
     client.socket().connect();
     eventually("it is asked", || asked.count() == 4).await;
     assert_eq!(alive.load(Ordering::SeqCst), 1);
-    // The server has heard nothing of all that.
+    // The server has noticed nothing of all that.
     assert_eq!(peer.next_within(Duration::from_millis(10)).await, None);
     assert_eq!(server.requests(), 1);
 }

@@ -1,4 +1,4 @@
-//! Data that is made to get lost on the way, there and back by way of the servers, in every
+//! Data that is easily damaged on the way, there and back through the servers, in every
 //! direction and in both parsers: what arrives is what was sent, or what JavaScript makes of it.
 
 // A test fails by panicking.
@@ -49,7 +49,7 @@ on_official_servers_in_both_parsers!(
 
 between_servers!(any_data_goes_over_a_bridge_as_it_is);
 
-/// What became of one thing on each of the ways: an event that comes back, the same as an answer,
+/// What arrived of one value on each of the ways: an event that comes back, the same as an answer,
 /// a question of the server, and the answer to it.
 async fn there_and_back(
     socket: &Socket,

@@ -41,7 +41,7 @@ async fn survives(line: Line, faults: u64, seed: u64) -> Vec<Outcomes> {
 #[actix::test]
 async fn a_thousand_faults_repeat_nothing_and_every_question_has_one_true_outcome() {
     for outcomes in survives(Line::V4, 1_000, 1).await {
-        // Or the test is of less than it says.
+        // Otherwise the test covers less than it says.
         let Outcomes { emitted: _, answered, disconnected, timed_out, never_sent, refused } =
             outcomes;
         for class in [answered, disconnected, timed_out, never_sent, refused] {
@@ -145,7 +145,7 @@ async fn a_stalled_connection_is_given_up_by_its_heartbeat_and_made_again() {
     assert!(since.elapsed() >= beat, "given up after {:?}", since.elapsed());
     assert_eq!(within(open).await, Err(AckError::Disconnected(Reason::PingTimeout)));
     assert_eq!(recorder.next_reconnecting().await.reason(), &Reason::PingTimeout);
-    // It is connected to, and says nothing.
+    // It accepts the connection, and sends nothing.
     let next = recorder.next_reconnecting().await;
     assert_eq!(next.reason(), &Reason::Connect(ConnectFailure::TimedOut));
 
@@ -154,7 +154,7 @@ async fn a_stalled_connection_is_given_up_by_its_heartbeat_and_made_again() {
     assert_eq!(within(client.socket().emit_with_ack::<u64>("number", ())).await, Ok(7));
 }
 
-/// An actor that does not stand a certain number.
+/// An actor that panics at a certain number.
 struct Fragile {
     heard: mpsc::UnboundedSender<u64>,
     last: u64,
@@ -164,7 +164,7 @@ impl Actor for Fragile {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        // So that most of what it does not live to hear waits outside.
+        // So that most of what it does not live to get waits outside of its mailbox.
         ctx.set_mailbox_capacity(1);
     }
 }

@@ -36,7 +36,7 @@ use support::{
     scripted::Scripted,
 };
 
-/// Quick, so that tests are.
+/// Short delays, so that the tests are quick.
 fn quick() -> Reconnect {
     Reconnect::default()
         .delay(Duration::from_millis(20), Duration::from_millis(100))
@@ -214,7 +214,7 @@ async fn a_server_that_says_when_to_come_back_is_left_alone_until_then() {
     assert_eq!(recorder.next_reconnecting().await.delay(), 3_600 * second);
     assert_eq!(server.requests(), 3);
 
-    // Whoever asks for it gets it at once.
+    // A caller that asks for it gets it at once.
     client.socket().disconnect();
     recorder.next_connect_error().await;
     client.socket().connect();
@@ -340,7 +340,7 @@ async fn a_server_without_websockets_is_told_from_others() {
     for (body, says) in [
         (r#""Invalid transport""#, Some("Invalid transport")),
         (r#""Bad Request""#, Some("Bad Request")),
-        // Whoever that is.
+        // The server does not matter.
         ("Bad Request", None),
         ("is the transport unknown?", None),
     ] {

@@ -38,7 +38,7 @@ const OFFICIAL: [Line; 3] = [Line::V2_5_1, Line::V3_1_2, Line::V4];
 const TRANSPORTS: [&[Transport]; 3] =
     [&[Transport::WebSocket], &[Transport::Polling], &[Transport::Polling, Transport::WebSocket]];
 
-/// Quick, so that tests are.
+/// Short delays, so that the tests are quick.
 fn quick() -> Reconnect {
     Reconnect::default().delay(Duration::from_millis(50), Duration::from_millis(200))
 }

@@ -1,4 +1,4 @@
-//! Events both ways: what they carry, in which order, and to whom.
+//! Events in both directions: what they carry, in which order, and to whom.
 
 // A test fails by panicking.
 #![allow(
@@ -545,7 +545,7 @@ async fn the_log_of_events_of_another_shape_and_of_unwanted_ones_is_short_and_ha
     let warning =
         "the event \"price\" does not fit events::Price: invalid type: string, expected u8";
     assert_eq!(of(log::Level::Warn, warning), 10, "{:?}", logged::lines());
-    // Somebody hears others.
+    // There is a listener for other events.
     let early = "no subscriber wants \"other\" yet; it is kept";
     assert_eq!(of(log::Level::Info, early), 1, "{:?}", logged::lines());
     assert!(logged::lines().iter().all(|line| !line.contains("s3cret")), "{:?}", logged::lines());
@@ -583,7 +583,7 @@ async fn a_steady_subscriber_that_is_slower_than_the_server_gets_everything() {
     for expected in 0..6_000 {
         permits.add_permits(1);
         assert_eq!(within(numbers.recv()).await, Some(expected));
-        // This is the work.
+        // This sleep stands for the work.
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }

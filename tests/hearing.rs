@@ -1,4 +1,4 @@
-//! The ways to hear what comes to a namespace without an actor for everything: functions, streams,
+//! The ways to receive what comes to a namespace without an actor for everything: functions, streams,
 //! filters, single messages, and how much may wait from the first event on.
 
 // A test fails by panicking.
@@ -48,7 +48,7 @@ impl NamedEvent for Price {
     const NAME: &'static str = "price";
 }
 
-/// One kind of message, heard by a function and as a stream.
+/// One kind of message, received by a function and as a stream.
 struct Both<M> {
     called: mpsc::UnboundedReceiver<M>,
     stream: Messages<M>,
@@ -388,7 +388,7 @@ async fn functions_and_streams_end_with_the_client(server: &Target) {
     let all = heard(&client).await;
     client.shutdown(Duration::from_secs(5)).await;
     over(all).await;
-    // Nobody is there any more to hear from.
+    // There is nobody left to send anything.
     let mut late = both::<Ready>(client.socket());
     assert!(within(late.stream.next()).await.is_none());
     assert!(within(late.called.recv()).await.is_none());
@@ -428,7 +428,7 @@ async fn what_is_cancelled_is_heard_no_more_and_the_rest_is(server: &Target) {
     recorder.next_event("other").await;
     assert_eq!(within(acted.recv()).await.unwrap().args::<u32>().unwrap(), 3);
 
-    // It may subscribe again, and hears what is.
+    // It may subscribe again, and gets the current state.
     socket.listen_to::<Ready>().actor(addr);
     assert_eq!(within(acted_ready.recv()).await.unwrap().namespace(), "/");
     assert!(acted_ready.try_recv().is_err());

@@ -1,4 +1,4 @@
-//! Whatever a server sends, the end is a typed reason, or none, and nobody else is concerned.
+//! Whatever a server sends, the connection ends with a typed reason, or not at all, and no other client is affected.
 
 #![allow(
     clippy::arithmetic_side_effects,
@@ -92,7 +92,7 @@ impl Victim {
         Self { server, peer, client, foo, watch, foo_watch }
     }
 
-    /// The link lives, and there was nothing to be heard of the attack.
+    /// The connection is alive, and the subscribers got nothing of the attack.
     async fn goes_on(&mut self) {
         self.peer.send_text(r#"42["alive"]"#).await;
         assert_eq!(self.watch.event().await.name(), "alive");
@@ -141,7 +141,7 @@ async fn end(
     reason
 }
 
-/// The connection does not mind this attack.
+/// The connection survives this attack.
 async fn no_end(
     configure: impl FnOnce(ClientBuilder) -> ClientBuilder,
     attack: impl AsyncFnOnce(&Peer),
@@ -595,7 +595,7 @@ async fn json_that_is_nested_too_deep_for_anybody_is_an_error_for_who_decodes_it
 
 // Handshakes.
 
-/// What becomes of a client that is greeted like this.
+/// What happens to a client that gets this handshake.
 async fn greeted(open: &str, reply: &str) -> Heard {
     let server = Scripted::start();
     let client = support::builder(server.url()).start().unwrap();

@@ -1,4 +1,4 @@
-//! Sessions that are let go of for a subscriber that is too slow, and continued when it has caught up; and
+//! Sessions that are let go for a subscriber that is too slow, and continued when it has caught up; and
 //! where in a session its events stand.
 
 // A test fails by panicking; and a namespace of the servers is called "/foo".
@@ -35,7 +35,7 @@ fn recovering() -> node::Server {
     server(json!({ "connectionStateRecovery": {} }))
 }
 
-/// Quick, so that tests are.
+/// Short delays, so that the tests are quick.
 fn builder(server: &node::Server) -> ClientBuilder {
     let policy = Reconnect::default().delay(Duration::from_millis(20), Duration::from_millis(100));
     support::client(server.url()).reconnect(policy)
@@ -45,7 +45,7 @@ async fn next(stream: &mut Messages<Event>) -> u64 {
     within(stream.next()).await.unwrap().args().unwrap()
 }
 
-/// What somebody who is quick hears up to the end of the session.
+/// What a fast subscriber gets up to the end of the session.
 async fn up_to_the_end(recorder: &mut Recorder, numbers: &mut Vec<u64>) {
     loop {
         match within(recorder.next()).await {
@@ -94,7 +94,7 @@ async fn who_is_too_slow_gets_all_in_the_end(transport: Transport) {
     for number in 1..600 {
         assert_eq!(next(&mut slow).await, number);
     }
-    // It may be let go of several times: what is sent again is too much, too.
+    // It may be let go several times: the repeated events are too many, too.
     while heard.len() < 600 {
         match within(quick.next()).await {
             Fact::Event(event) => heard.push(event.args().unwrap()),

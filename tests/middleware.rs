@@ -1,4 +1,4 @@
-//! What stands between the wire and the application, and who watches what goes out.
+//! Middleware between the wire and the application, and subscribers to what goes out.
 
 // A test fails by panicking; and a namespace of the servers is called "/foo".
 #![allow(
@@ -134,7 +134,7 @@ async fn emitted_events_are_changed_refused_and_answered(server: &Target) {
     assert_eq!(sent, Err(stopped));
     let reserved = socket.emit("reserved", 1).unwrap_err();
     assert!(matches!(&reserved, EmitError::Middleware(why) if why.contains("disconnect")));
-    // The server does not hear of it.
+    // The server does not get it.
     let cached = within(socket.emit_with_ack::<(u32, String)>("cached", ())).await;
     assert_eq!(cached, Ok((1, "two".to_owned())));
     within(socket.emit("cached", ()).unwrap()).await.unwrap();
@@ -262,7 +262,7 @@ async fn a_refusal_hands_the_event_back_as_it_was(server: &Target) {
     assert_eq!(late.with_offline(Offline::Fail).emit("x", ()).unwrap_err(), EmitError::Offline);
 }
 
-/// Tells the test what it hears, and can be held up.
+/// Reports what it gets to the test, and can be held up.
 struct Watch {
     heard: mpsc::UnboundedSender<String>,
     held: Option<oneshot::Receiver<()>>,

@@ -1,4 +1,4 @@
-//! What is set for one namespace, before it is joined.
+//! Options that are set for one namespace, before it is joined.
 
 // A test fails by panicking; and a namespace of the servers is called "/foo".
 #![allow(

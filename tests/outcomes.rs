@@ -1,5 +1,5 @@
-//! What a caller is told of an event is what the server saw of it, or leaves that open, and so is what the counters
-//! say: shown by operations at random, with a record of both sides.
+//! The outcome that a caller gets for an event agrees with what the server saw of it, or leaves that open,
+//! and so do the counters: tested with random operations, and a record of both sides.
 
 // A test fails by panicking, and waits by the real clock.
 #![allow(
@@ -108,7 +108,7 @@ struct Record {
     taken: Taken,
 }
 
-/// A client, the operations on it, and what came of them.
+/// A client, the operations on it, and their outcomes.
 struct Model {
     socket: Socket,
     stream: String,

@@ -1,5 +1,5 @@
-//! What becomes of what is emitted: whether it is taken, whether and how long it waits, when it is
-//! written, how it is counted, and what a shutdown says of it.
+//! Emitted events: whether they are accepted, whether and how long they wait, when they are
+//! written, how they are counted, and what a shutdown reports about them.
 
 // A test fails by panicking; and a namespace of the servers is called "/foo".
 #![allow(
@@ -60,7 +60,7 @@ on_every_server!(
     a_shutdown_counts_what_was_never_sent,
 );
 
-// What socketioxide has no room for in its own buffer, it does not send.
+// socketioxide does not send what does not fit in its own buffer.
 on_official_servers!(
     who_awaits_each_event_needs_room_for_one,
     who_awaits_each_event_from_another_thread_needs_room_for_one,
@@ -73,7 +73,7 @@ fn by_way_of(proxy: &Proxy) -> ClientBuilder {
     support::client(proxy.url()).reconnect(quick())
 }
 
-/// Its connection is lost, and there is no other until the proxy does not refuse any more.
+/// Its connection is lost, and there is no other until the proxy accepts connections again.
 async fn take_offline(proxy: &Proxy, recorder: &mut Recorder) {
     proxy.refuse(true);
     proxy.cut();
@@ -245,7 +245,7 @@ async fn messages_follow_the_policy_of_the_builder(server: &Target) {
     }
 }
 
-/// Emits so many numbers, each when the one before it is written.
+/// Emits this many numbers, each when the one before it has been written.
 async fn produce(socket: &Socket, numbers: u32) -> Result<(), EmitError> {
     for number in 0..numbers {
         socket.emit("echo", number)?.await?;
@@ -375,7 +375,7 @@ async fn finished<T>(thread: JoinHandle<T>) -> T {
     thread.join().unwrap()
 }
 
-// What is too large.
+// Events that are too large.
 
 const LIMIT: usize = 1_000;
 
@@ -904,7 +904,7 @@ async fn who_waits_for_an_event_is_told_the_truth_when_its_namespace_is_joined_a
     let (_server, mut peer, client) = waiting(|builder| builder).await;
     let socket = client.socket();
     let written = socket.emit("last", 1).unwrap();
-    // It has been told, and looks when that is not true any more.
+    // It has been woken, and looks when that is no longer true.
     for _ in 0..2 {
         socket.disconnect();
         socket.connect();
@@ -987,7 +987,7 @@ async fn who_does_not_wait_any_more_does_no_harm() {
     assert_eq!(socket.unsent(), 0);
 }
 
-/// It emits, and waits, in the very moment in which the connection is lost.
+/// It emits, and waits, at the very moment at which the connection is lost.
 #[actix::test]
 async fn what_was_reported_as_written_is_not_written_to_the_next_session() {
     let server = Scripted::start();
@@ -1307,7 +1307,7 @@ async fn of_two_shutdowns_at_once_the_shorter_deadline_counts() {
         let told = within(client.shutdown(first)).await;
         assert!(since.elapsed() >= deadline);
         assert_eq!(report(told), [1, 0, 1, 0]);
-        // What it is told depends on when it asked.
+        // The outcome depends on when it asked.
         let told = finished(from_a_thread).await;
         assert_eq!((told.unknown, told.dropped), (1, 0));
         let unknown = AckError::Disconnected(Reason::Shutdown);
@@ -1411,7 +1411,7 @@ async fn an_event_with_more_attachments_than_official_servers_take_is_refused() 
     let echoed = within(client.socket().emit_with_ack("echo", (&attachments[..10],))).await;
     assert_eq!(echoed.map(|echoed: (Vec<Bytes>,)| echoed.0.len()), Ok(10));
 
-    // Who says that the server takes more, and is wrong, learns that.
+    // If the application sets a larger limit than the server has, the error shows that.
     let builder = support::client(server.url()).reconnect(quick()).max_attachments(11);
     let client = builder.start().unwrap();
     let asked = client.socket().emit_with_ack::<()>("echo", (attachments,)).retries(3);

@@ -77,7 +77,7 @@ impl Bomb {
     }
 }
 
-/// Has a text that panics.
+/// A value whose `Display` panics.
 #[derive(Debug)]
 struct Unspeakable;
 
@@ -87,7 +87,7 @@ impl fmt::Display for Unspeakable {
     }
 }
 
-/// Has a text that fails, which makes who asks for it panic.
+/// A value whose `Display` fails, which makes the caller of `to_string` panic.
 #[derive(Debug)]
 struct Speechless;
 
@@ -141,7 +141,7 @@ fn has_logged(parts: &[&str]) -> bool {
     logged::lines().iter().any(|line| parts.iter().all(|part| line.contains(part)))
 }
 
-/// Hears everything here.
+/// Gets everything here.
 #[derive(Default)]
 struct Desk {
     heard: Arc<AtomicUsize>,
@@ -573,7 +573,7 @@ async fn tasks_that_panic_when_they_are_woken_cost_nobody_but_themselves() {
     woken(5).await;
 }
 
-/// The last resort, for what should not be: a logger that panics in the middle of a namespace's work.
+/// The last resort, for what should never happen: a logger that panics in the middle of a namespace's work.
 #[actix::test]
 async fn what_is_for_a_dead_namespace_is_let_go() {
     logged::start();

@@ -62,7 +62,7 @@ async fn talk(builder: ClientBuilder, transports: &[Transport]) -> Client {
     client
 }
 
-/// Why there is no connection: what the proxy is called, and what is wrong.
+/// Why there is no connection: the name of the proxy, and what is wrong.
 async fn failure(builder: ClientBuilder) -> (String, ProxyFailure) {
     let client = builder.start().unwrap();
     match Recorder::of(client.socket()).next_connect_error().await {
@@ -106,7 +106,7 @@ async fn tls_is_spoken_with_the_server_itself() {
         for transports in [WEBSOCKET, POLLING, UPGRADE] {
             talk(through(&url, &tunnel.url()).tls(trusting.clone()), transports).await;
         }
-        // A fault of the server is not told as one of the proxy.
+        // A failure of the server is not reported as one of the proxy.
         let stranger = Tls::new().add_ca_pem(Authority::new("other").pem()).only_added_cas();
         let client = through(&url, &tunnel.url()).tls(stranger).start().unwrap();
         let reason = Recorder::of(client.socket()).next_connect_error().await;
@@ -458,7 +458,7 @@ async fn a_proxy_that_will_not_let_the_client_pass_is_not_asked_again_soon() {
         let next = recorder.next_reconnecting().await;
         let expected = if lasts { Duration::from_secs(600) } else { Duration::from_millis(10) };
         assert_eq!(next.delay(), expected, "{}", next.reason());
-        // Whoever waits learns why, at once or after a few attempts.
+        // A caller that waits gets the reason, at once or after a few attempts.
         let error = within(client.socket().ready()).await.unwrap_err();
         assert_eq!(error, ReadyError::Failing(next.reason().clone()));
     }

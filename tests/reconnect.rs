@@ -1,4 +1,4 @@
-//! A connection that is lost, or cannot be made, comes back by itself; or not, where it should not.
+//! A connection that is lost, or cannot be made, comes back by itself, or does not where it should not.
 
 // A test fails by panicking, and measures by the real clock; and a namespace of the servers is
 // called "/foo".
@@ -35,7 +35,7 @@ on_every_server!(
 );
 on_official_servers!(a_connection_that_is_cut_comes_back, what_the_server_has_ended_stays_ended,);
 
-/// Quick, so that tests are.
+/// Short delays, so that the tests are quick.
 fn quick() -> Reconnect {
     Reconnect::default().delay(Duration::from_millis(50), Duration::from_millis(200))
 }
@@ -66,7 +66,7 @@ async fn a_server_that_is_restarted_finds_us_again(server: &Target) {
     assert_eq!(within(open).await, Err(AckError::Disconnected(reason.clone())));
     let next = on_root.next_reconnecting().await;
     assert_eq!((next.attempt(), next.reason()), (1, &reason));
-    // What is emitted meanwhile waits, in order, and so does who wants an answer.
+    // Events emitted in the meantime wait, in order, and so do callers that want an answer.
     for number in 0..100 {
         foo.emit("echo", number).unwrap();
     }
@@ -171,7 +171,7 @@ async fn it_gives_up_when_all_attempts_have_failed() {
     assert_eq!(within(client.socket().ready()).await, Err(ReadyError::Ended(reason)));
 }
 
-/// What a wait for a server ends with, where there is no sense in it.
+/// The error with which waiting for a server ends if it makes no sense.
 fn failing(outcome: Result<Client, StartError>) -> Reason {
     match outcome {
         Err(StartError::Ready { error: ReadyError::Failing(reason), .. }) => reason,
@@ -201,7 +201,7 @@ async fn what_will_not_change_by_itself_ends_the_wait_at_once_but_not_the_client
         assert_eq!(within(ready).await, Err(ReadyError::Failing(reason.clone())));
         assert_eq!(recorder.next_reconnecting().await.reason(), &reason);
         assert_eq!((client.socket().state().reason(), server.requests()), (None, 2 * dials));
-        // Who comes later learns it as well.
+        // A later caller gets the reason, too.
         let ready = client.socket().ready();
         assert_eq!(within(ready).await, Err(ReadyError::Failing(reason)));
     }
@@ -214,7 +214,7 @@ async fn who_connects_again_waits_for_what_comes_of_that() {
     let client = support::client(server.url()).reconnect(Reconnect::never()).start().unwrap();
     let not_found = Reason::Connect(support::answered(404, "no"));
     assert_eq!(within(client.socket().ready()).await, Err(ReadyError::Ended(not_found)));
-    // Somebody has mended the server.
+    // The server has been repaired.
     client.socket().connect();
     let mut ready = client.socket().ready();
     assert!((&mut ready).now_or_never().is_none());
@@ -320,6 +320,6 @@ async fn the_clients_of_one_process_come_back_one_by_one() {
     }
     let took = cut.elapsed();
     assert!(took >= Duration::from_secs(1) * (clients - 1) / RATE, "{took:?}");
-    // The application of a server hears of a client after the client does.
+    // The application of a server is told of a connection after the client is.
     eventually("all are back", || reborn.connections("/") == u64::from(clients)).await;
 }

@@ -1,4 +1,4 @@
-//! Sessions that are gone on with where they were lost, by the same client or by another one.
+//! Sessions that are continued where they were lost, by the same client or by another one.
 
 // A test fails by panicking, and measures by the real clock; and a namespace of the servers is
 // called "/foo".
@@ -40,7 +40,7 @@ use support::{
 };
 use tokio::sync::mpsc;
 
-/// Quick, so that tests are.
+/// Short delays, so that the tests are quick.
 fn quick() -> Reconnect {
     Reconnect::default().delay(Duration::from_millis(20), Duration::from_millis(100))
 }
@@ -66,7 +66,7 @@ impl Bench {
         support::client(self.proxy.url()).reconnect(quick())
     }
 
-    /// Cuts the connection and lets nobody in; over when the server has seen it.
+    /// Cuts the connection and refuses new ones; returns when the server has noticed.
     async fn part(&self, recorder: &mut Recorder) {
         let before = self.server.disconnections("/");
         self.proxy.refuse(true);
@@ -541,7 +541,7 @@ async fn there_is_a_ticket_from_the_first_event_on() {
     assert_eq!(within(socket.session_ticket()).await.unwrap(), Some(later.clone()));
     bench.let_back();
     come_back(&mut recorder).await;
-    // As much as its client does, it shows nothing.
+    // Like its client, it shows no secrets.
     let Value::Object(secrets) = serde_json::to_value(&later).unwrap() else { panic!("no object") };
     assert_eq!(secrets.len(), 3);
     let shown =
@@ -560,7 +560,7 @@ async fn another_client_goes_on_with_the_sessions_of_one_that_hands_over() {
     let bench = Bench::start();
     let old = bench.builder().start().unwrap();
     let old_foo = old.of("/foo").unwrap();
-    // Nothing to be gone on with.
+    // There is no session to continue.
     let old_bar = old.of("/bar").unwrap();
     within(old_bar.ready()).await.unwrap();
     let mut on_root = Recorder::of(old.socket());
@@ -811,7 +811,7 @@ async fn what_came_before_a_ticket_was_made_is_known_to_the_next_client() {
     recorder.next_ready().await;
     peer.send_text(r#"42["n",0,"o0"]"#).await;
     expect_numbers(&mut recorder, 0..1).await;
-    // It goes without saying goodbye.
+    // It disconnects without leaving.
     let goodbye = async move {
         assert_eq!(peer.next().await, Received::Close(Some(1000)));
         // What still comes is for the next one.

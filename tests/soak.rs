@@ -1,4 +1,4 @@
-//! The same for long: what a client holds does not grow with time, however often its connection
+//! A long run: the memory of a client does not grow with time, however often its connection
 //! fails. In a process of its own, since memory is that of the process.
 //!
 //! ```text

@@ -1,4 +1,4 @@
-//! Subscriptions: how they end, and what becomes of a subscriber that is too slow.
+//! Subscriptions: how they end, and what happens to a subscriber that is too slow.
 
 // A test fails by panicking.
 #![allow(clippy::arithmetic_side_effects, clippy::expect_used, clippy::panic, clippy::unwrap_used)]
@@ -38,7 +38,7 @@ on_every_server!(
     who_panics_on_another_arbiter_is_forgotten_and_nobody_else_minds,
 );
 
-/// Gets done with one message for each permit, and tells the test of it.
+/// Handles one message for each permit, and reports it to the test.
 struct Gated {
     permits: Arc<Semaphore>,
     facts: mpsc::UnboundedSender<Fact>,
@@ -191,7 +191,7 @@ async fn the_connection_goes_on_when_who_holds_it_up_has_cancelled(server: &Targ
 
 #[actix::test]
 async fn a_thousand_that_have_cancelled_leave_nothing_behind() {
-    /// Lives as long as it has an address.
+    /// Lives as long as there is an address of it.
     struct Listener {
         _alive: Arc<()>,
     }
@@ -448,7 +448,7 @@ async fn what_nobody_else_hears_is_for_who_waits_for_it_and_lives() {
     assert_eq!(recorder.next_event("echo").await.args::<u64>().unwrap(), 2);
 }
 
-/// Servers may let their connect handler speak before they let the client in.
+/// On some servers, the connect handler may emit before the client is let in.
 #[actix::test]
 async fn one_event_that_is_taken_leaves_the_others_on_their_side_of_ready() {
     let server = Scripted::start();
@@ -550,7 +550,7 @@ async fn who_panics_beside_the_client_is_forgotten_and_nobody_else_minds(server:
 async fn who_panics_on_another_arbiter_is_forgotten_and_nobody_else_minds(server: &Target) {
     let arbiter = Arbiter::new();
     who_panics_is_forgotten(server, &arbiter.handle()).await;
-    // What else runs there does not mind either.
+    // Nothing else that runs there is affected either.
     let client = server.connected().await;
     let mut other = Recorder::on(&arbiter.handle(), client.socket());
     other.next_ready().await;
@@ -643,7 +643,7 @@ async fn what_nobody_hears_is_counted_to_the_last_event() {
     behind().await;
     assert_eq!(missed(), 1_001 + 5_001);
     assert!((1..10).contains(&lines()), "{}", lines());
-    // And behind somebody who comes and goes.
+    // And after a subscriber that comes and goes.
     let mut recorder = Recorder::of(socket);
     recorder.next_ready().await;
     socket.emit("burst", 100).unwrap();

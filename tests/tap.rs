@@ -46,7 +46,7 @@ fn recording() -> Recording {
     Recording::new(10_000, 16 << 20)
 }
 
-/// Quick, so that tests are.
+/// Short delays, so that the tests are quick.
 fn quick() -> Reconnect {
     Reconnect::default()
         .delay(Duration::from_millis(20), Duration::from_millis(100))

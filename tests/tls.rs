@@ -1,4 +1,4 @@
-//! TLS: servers that are reached by it, and what is said of those that are not.
+//! TLS: servers that are reached through it, and the errors for those that are not.
 
 // A test fails by panicking.
 #![allow(
@@ -235,7 +235,7 @@ async fn a_server_without_a_valid_certificate_is_not_dialled_again_soon() {
         };
         assert_eq!(next.delay(), Duration::from_secs(600), "{failure}");
         assert_eq!(proxy.counts().connections, 1, "{failure}");
-        // Whoever waits need not.
+        // A caller that waits gets the reason at once.
         let error = within(client.socket().ready()).await.unwrap_err();
         assert_eq!(error, ReadyError::Failing(next.reason().clone()));
     }

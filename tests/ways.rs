@@ -115,7 +115,7 @@ mod unix {
         for line in OFFICIAL {
             let socket = Socket::to(line.version(), node::server(line).port());
             for transports in [WEBSOCKET, POLLING, UPGRADE] {
-                // Nobody has this name.
+                // No host has this name.
                 let builder = support::builder("http://server.invalid").unix_socket(&socket.0);
                 let client = talk(builder, transports).await;
                 let handshake = within(client.socket().emit_with_ack("handshake", ())).await;

@@ -1,4 +1,4 @@
-//! What servers of many makes say, and that this client gets the same of it as the official one.
+//! What servers of many makes send: this client must get the same from it as the official one.
 //!
 //! `tests/vectors/shapes.json` has the conversations and what the official clients got;
 //! `tests/vectors/shapes.mjs` says how to read it, and has run them.
@@ -28,10 +28,10 @@ use support::{
     scripted::{Peer, Received, Scripted},
 };
 
-/// The event behind all others.
+/// The event after all others.
 const END: &str = "the end of the shape";
 
-/// Where the official client ends, and this one goes on.
+/// Conversations in which the official client ends, and this one goes on.
 const BETTER: [(&str, &str); 2] = [
     ("string-interval3", "it adds the intervals as texts, which is more than its timers take"),
     ("only-sid3", "without intervals, it waits for no time at all"),
@@ -62,7 +62,7 @@ struct Emit {
     ack: bool,
 }
 
-/// What the client says, what is said to that, and to which `EIO` only.
+/// What the client sends, the answer to that, and the only `EIO` for which it is given.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Auto {
