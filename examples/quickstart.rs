@@ -116,7 +116,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The server: announces three flights to whoever subscribes, books seats, asks the board back.
+/// The server: announces three flights to each subscriber, books seats, asks the board a question.
 fn start_server() -> Result<SocketAddr, Box<dyn Error>> {
     let (layer, io) = SocketIo::new_layer();
     io.ns("/", async |socket: SocketRef| {

@@ -413,8 +413,8 @@ async fn what_cannot_be_answered_is_answered_with_an_error(server: &Target) {
     for (how, error) in [
         ("map", "the answer cannot be serialised: "),
         ("text", "a message of 10"),
-        ("stop", "whoever was to answer is gone"),
-        ("panic", "whoever was to answer is gone"),
+        ("stop", "the actor that should answer is gone"),
+        ("panic", "the actor that should answer is gone"),
     ] {
         let mut shop = Shop::of(server.builder().max_payload(1_000).start().unwrap()).await;
         shop.client.socket().answer::<Hard>(shop.desk.clone());

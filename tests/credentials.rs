@@ -533,7 +533,7 @@ async fn a_provider_that_fails_is_asked_again_and_at_last_no_more() {
     assert_eq!(within(question).await, Err(AckError::NeverSent(never)));
     assert_eq!(within(client.socket().ready()).await, Err(ReadyError::Ended(reason)));
 
-    // Whoever wants it can have it tried again, on the connection that there is.
+    // The application can have it tried again, on the existing connection.
     *sealed.lock().unwrap() = false;
     client.socket().connect();
     peer.expect_text(r#"40{"token":"new"}"#).await;

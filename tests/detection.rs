@@ -181,7 +181,7 @@ async fn hang_up_on_the_question(server: &Scripted) {
     peer.close(None).await;
 }
 
-/// A server that knows no question: whoever comes now must join at once.
+/// A server that must not be probed: a client that comes now must join at once.
 async fn join_at_once(server: &Scripted) -> Peer {
     let mut peer = server.accept().await;
     assert_eq!(peer.parameter("EIO"), Some("4"));

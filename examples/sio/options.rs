@@ -124,7 +124,7 @@ pub(crate) struct Connection {
     /// The key of --cert (PEM).
     #[arg(long, value_name = "FILE", requires = "cert")]
     key: Option<PathBuf>,
-    /// Trusts any certificate. Whoever is on the way can then read along.
+    /// Trusts any certificate. Anybody on the way can then read along.
     #[arg(long)]
     danger_accept_any_certificate: bool,
     /// Ends when the connection is lost or cannot be made.

@@ -201,7 +201,7 @@ impl Listener for Arc<Direction> {
     }
 }
 
-/// An event that waits for room on the other side. All events behind it wait too.
+/// An event that waits for room on the other side. All events after it wait, too.
 struct WaitForRoom {
     direction: Arc<Direction>,
     pending: Option<PendingEvent>,

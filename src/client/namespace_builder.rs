@@ -116,7 +116,7 @@ impl NamespaceBuilder {
         self
     }
 
-    /// What becomes of events that are emitted while this namespace is not joined; see
+    /// What happens to events that are emitted while this namespace is not joined; see
     /// [`ClientBuilder::offline`](crate::ClientBuilder::offline).
     pub fn offline(mut self, offline: Offline) -> Self {
         self.settings.offline = offline;

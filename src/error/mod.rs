@@ -35,7 +35,7 @@
 //! | [`SlowSubscriber`](Reason::SlowSubscriber) | – | this client left because a subscriber was too slow | never |
 //!
 //! Except for "never", [`Reconnect::retry`](crate::Reconnect::retry) decides. The page on
-//! [delivery](crate::guide::delivery#when-something-ends) says what becomes of events and answers.
+//! [delivery](crate::guide::delivery#when-something-ends) says what happens to events and answers.
 
 pub use crate::{
     actor::{command_queue::Busy, waiters::ReadyError},

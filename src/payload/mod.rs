@@ -252,7 +252,7 @@ impl Payload {
         self.with(json, arguments, self.attachments().to_vec())
     }
 
-    /// The same arguments behind the name of an event.
+    /// The same arguments after the name of an event.
     pub(crate) fn renamed(&self, name: &str) -> Self {
         let mut json = format!("[{}", serde_json::Value::from(name));
         if self.arguments() != "]" {

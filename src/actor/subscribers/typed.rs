@@ -125,7 +125,7 @@ where
 }
 
 /// What the server gets when the actor stops, or panics, before it has answered,
-const GONE: &str = "whoever was to answer is gone";
+const GONE: &str = "the actor that should answer is gone";
 
 /// and when the answer panics before it is sent.
 const PANICKED: &str = "the answer could not be made";

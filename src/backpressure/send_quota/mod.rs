@@ -228,7 +228,7 @@ impl Gauge {
 /// Why an event is given up, as an error of a module above this one.
 pub(crate) type Cause = Box<dyn Error + Send + Sync>;
 
-/// Is told the outcome of an event.
+/// An observer gets the outcome of an event.
 pub(crate) trait Observer: Debug + Send + Sync {
     /// It may come twice: a stranded event is written or given up later.
     fn settle(&self, settled: WriteOutcome);
@@ -280,7 +280,7 @@ impl SendPermit {
         write_status
     }
 
-    /// Sets the observer that is told the outcome of the event, in place of the last one.
+    /// Sets the observer that gets the outcome of the event, in place of the last one.
     pub(crate) fn set_observer(&mut self, observer: Arc<impl Observer + 'static>) {
         self.observer = Some(observer);
     }

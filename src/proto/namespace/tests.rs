@@ -949,7 +949,7 @@ fn a_refused_root_owes_no_answer() {
     socket.leave(Reason::ClientDisconnect);
     socket.handle_refused(now, Reason::ServerDisconnect);
     assert!(socket.join(now), "it takes another connection");
-    // Whoever has not ended ends with it.
+    // Namespaces that have not ended end with it.
     socket.handle_refused(now, Reason::ServerDisconnect);
     assert_eq!(events(&mut socket).last(), Some(&Event::ConnectError(Reason::ServerDisconnect)));
     assert_eq!(socket.ended(), Some(&Reason::ServerDisconnect));
@@ -1313,7 +1313,7 @@ mod operations {
         let expiry = buffer.expiry().into_iter().chain(retries.expiry()).min();
         let is_swept = |at: Instant| socket.sweep.is_some_and(|sweep| sweep <= at.max(now + SWEEP));
         prop_assert!(expiry.is_none_or(is_swept), "it would expire late");
-        // Whoever waits for an answer is in one table, and what is sent belongs to a session.
+        // Each waiter for an answer is in one table, and packets that were sent belong to a session.
         prop_assert_eq!(retries.len(), surely);
         prop_assert_eq!(acks.len(), asking + retries.in_flight());
         prop_assert!(socket.is_joined() || acks.sent_len() + retries.in_flight() == 0);
@@ -1373,7 +1373,7 @@ mod operations {
         let mut gone = 0;
         // Requests to join on this connection.
         let mut requests = 0;
-        // At the end, time runs out for whoever still waits.
+        // At the end, time runs out for all that still wait.
         let end = [Operation::Leave, Operation::Pass(100_000)];
         for operation in operations.into_iter().chain(end) {
             let packet = |body| Packet::new(root(), body);
