@@ -250,7 +250,7 @@ impl Settle for Asked {
                 self.asker = None;
             }
             Err(error) => {
-                say!(log::Level::Debug, asker.name(), "an answer was not taken back: {error}");
+                say!(log::Level::Debug, asker.name(), "an answer was not passed back: {error}");
             }
         }
     }

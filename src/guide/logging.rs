@@ -34,9 +34,10 @@
 //! | info | connections and sessions: begin, end, next attempt |
 //! | debug | further failures of the same kind, single events that were dropped on purpose, each dial |
 //!
-//! A line has at most 600 bytes, and no line breaks. Of lines that repeat, ten are written and then one in ten seconds, with the number of
-//! the others. No line has credentials, cookies, queries or session ids. Arguments of events are logged only by a
-//! [`Recording`](crate::tap::Recording::dump) with `dump`. Texts of the server are quoted and cut.
+//! A line has at most 600 bytes, and no line breaks. Of lines that repeat, ten are written and then one in
+//! ten seconds, with the number of the others. No line has credentials, cookies, queries or session ids.
+//! Arguments of events are logged only by a [`Recording`](crate::tap::Recording::dump) with `dump`. Texts of
+//! the server are quoted and cut.
 //!
 //! # Numbers
 //!

@@ -217,7 +217,7 @@
 //! | `… discarded that no subscriber wanted, the last one is …` | the same |
 //! | `no subscriber wants …; the event is discarded` | the same: there are subscribers, and none for this event |
 //! | `the event … does not fit …: …` | the type does not fit the arguments: [`Undecodable`](crate::Undecodable) has the event |
-//! | `… is too slow: those that come now are discarded, and … kept for it` | [`guide::actors`](crate::guide::actors) |
+//! | `… is too slow: new events are discarded, and … kept for it` | [`guide::actors`](crate::guide::actors) |
 //! | `… was too slow, and missed …` | the same; [`Lagged`](crate::Lagged) tells the subscriber |
 //! | `left, since a subscriber is too slow` | [`Overflow::Disconnect`](crate::Overflow::Disconnect) is set; [`connect`](crate::Socket::connect) joins again |
 //! | `session let go, since a subscriber is too slow` | nothing: [`Overflow::LetGo`](crate::Overflow::LetGo) is set, and the namespace is joined again |

@@ -32,7 +32,7 @@ impl<M, F: FnMut(M) + Send> Listener<M> for Function<F> {
         repeated!(
             log::Level::Warn,
             namespace,
-            "the function for {what} ({kind}) {panicked}; it is forgotten"
+            "the function for {what} ({kind}) {panicked}; it is not called again"
         );
         guard::dispose(function.take());
         Sent::Failed

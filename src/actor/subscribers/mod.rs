@@ -349,7 +349,7 @@ impl Subscribers {
                     repeated!(
                         log::Level::Warn,
                         namespace,
-                        "{} is too slow: those that come now are discarded, and {} kept for it",
+                        "{} is too slow: new events are discarded, and {} kept for it",
                         subscriber.interests(),
                         counted(kept, "event")
                     );

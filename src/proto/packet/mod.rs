@@ -4,17 +4,17 @@
 //! packet = type [ count "-" ] [ namespace "," ] [ id ] [ json ]
 //!
 //! type   0 connect      1 disconnect   2 event   3 ack   4 connect error
-//!        5 event and 6 ack with `count` attachments, each a message of its own right behind
+//!        5 event and 6 ack with `count` attachments, each a message of its own right after it
 //! ```
 //!
 //! The comma after a namespace may be missing at the end of a packet. Ids exist on types 2, 3, 5
 //! and 6 only. The JSON is checked here and kept as text.
 //!
 //! The decoder is stricter than the official one where that one lets nonsense through
-//! ([`ProtocolError`] has the list), and more lenient where servers in the field differ: any JSON is
-//! taken as the data of a connect error, anything at all behind a disconnect, and an event may have
-//! any name. The official client needs some names for what it tells of its own life cycle; here
-//! nothing but a packet's type can mean that.
+//! ([`ProtocolError`] has the list), and more lenient where servers in the field differ: any JSON
+//! is taken as the data of a connect error, anything at all after a disconnect, and an event may
+//! have any name. The official client reserves some names for its own life cycle; here only the
+//! type of a packet can mean that.
 
 use std::{fmt, ops::Range};
 
@@ -36,28 +36,28 @@ use crate::{
 /// The most attachments of one packet that the official parsers take.
 pub(crate) const MAX_ATTACHMENTS: usize = 10;
 
-/// What stands for an id that is no `u64`, or for that of an ack without one. Ours count up from 0
-/// and never get here; a question of the server under it is one that cannot be answered.
+/// Stands for an id that does not fit in a `u64`, or for that of an ack without one. Ours count up from 0
+/// and never reach it; an event of the server with it cannot be answered.
 pub(crate) const FOREIGN_ID: u64 = u64::MAX;
 
-/// How the peer broke the protocol. It ends the connection.
+/// How the server broke the protocol. This ends the connection.
 ///
 /// But servers 1.x and 2.x may send an event or an answer, in JSON and without attachments, that
-/// cannot be read ([`Json`](Self::Json), [`Payload`](Self::Payload)): it is left out with a warning
+/// cannot be read ([`Json`](Self::Json), [`Payload`](Self::Payload)): it is skipped with a warning
 /// in the log, and the connection goes on, as it does with their own client in a browser.
 ///
 /// # Stricter than the official client
 ///
-/// What the official clients take is taken, except for this, which no known server sends:
+/// What the official clients accept is accepted, except for this, which no known server sends:
 ///
 /// | what | the official client | why not here |
 /// |---|---|---|
 /// | `4` and nothing more | takes it for an answer to the request to join | it is a message without a type |
-/// | broken packets of other kinds from 1.x and 2.x | in a browser, goes on | they say who is joined, or attachments follow |
+/// | broken packets of other kinds from 1.x and 2.x | in a browser, goes on | they are about joining, or attachments follow |
 /// | an unknown packet type | 2.x ignores it | it is the only sign that the server has another [`Parser`] |
-/// | `42`, an event without JSON | calls nobody | an event without a name is none |
-/// | a count of attachments like `+1`, `1.0`, `0x1`, or of more than ten digits; spaces among the digits of an id; digits before the JSON of another packet than an event or an answer | whatever JavaScript takes for a number | only digits are |
-/// | a placeholder with a fraction as its number | puts `undefined` there | it is no attachment |
+/// | `42`, an event without JSON | calls no handler | there is no event without a name |
+/// | a count of attachments like `+1`, `1.0`, `0x1`, or of more than ten digits; spaces among the digits of an id; digits before the JSON of another packet than an event or an answer | accepts what JavaScript takes for a number | only digits are a number |
+/// | a placeholder with a fraction as its number | puts `undefined` there | there is no such attachment |
 /// | the key of a placeholder that is spelled with escapes, `"\u005fplaceholder"` | takes it for one | it is data: so an application can have a key of that name |
 /// | an array as the answer to a request to join | 2.x does not look at it | newer servers mean an object |
 /// | a second open packet | begins anew | the first one is in force |
@@ -75,7 +75,7 @@ pub enum ProtocolError {
     /// An attachment in base64 that is not base64.
     #[error("an attachment in broken base64")]
     Base64,
-    /// A handshake that is no JSON object, something else in its place, or a second one. The text
+    /// A handshake that is not a JSON object, something else in its place, or a second one. The text
     /// may quote the server.
     #[error("unusable handshake: {0}")]
     Handshake(String),
@@ -85,7 +85,7 @@ pub enum ProtocolError {
     /// Frames that no websocket may send.
     #[error("illegal websocket frames: {0}")]
     WebSocket(String),
-    /// An answer to a poll that is none: HTTP long-polling.
+    /// An invalid answer to a poll, with HTTP long-polling.
     #[error("a malformed answer to a poll: {0}")]
     Polling(&'static str),
     /// A packet of a type that does not exist.
@@ -259,7 +259,7 @@ impl Packet {
         Self { namespace, body }
     }
 
-    /// What it counts for in a queue, in bytes.
+    /// Its size in a queue, in bytes.
     pub(crate) fn size(&self) -> usize {
         match &self.body {
             Body::Event { payload, .. } | Body::Ack { payload, .. } => payload.held(),
@@ -279,7 +279,7 @@ impl Packet {
         parser.exceeds(protocol, &self.namespace, id, payload, limit)
     }
 
-    /// The same if binary messages go as base64, behind a `b`, and for these alone.
+    /// The same if binary messages are sent as base64, after a `b`; only for binary messages.
     pub(crate) fn exceeds_as_base64(&self, parser: Parser, limit: u64) -> Option<u64> {
         let fits = (limit.saturating_sub(1) / 4).saturating_mul(3);
         let data = match parser {
@@ -296,7 +296,7 @@ impl Packet {
         Some(data.div_ceil(3).saturating_mul(4).saturating_add(1))
     }
 
-    /// What is to be written of it.
+    /// Its parts, for writing.
     pub(super) fn parts(&self) -> Parts<'_> {
         let (kind, id, json, attachments) = match &self.body {
             Body::Connect(data) => (0, None, data.as_deref(), &[][..]),
@@ -418,7 +418,7 @@ struct Partial {
     bytes: usize,
 }
 
-/// Why a packet is not taken.
+/// Why a packet is not accepted.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Refused {
     Protocol(ProtocolError),
@@ -560,7 +560,7 @@ pub(crate) fn root() -> ByteString {
     ByteString::from_static("/")
 }
 
-/// A packet's text as it stands, for a look at it: nothing behind the id is checked.
+/// The parts of a packet's text, for observers: nothing after the id is checked.
 #[derive(Debug)]
 pub(crate) struct Head<'a> {
     /// The digit of its type.
@@ -597,7 +597,7 @@ impl<'a> Reader<'a> {
         Ok(kind)
     }
 
-    /// Digits up to whatever else there is.
+    /// Digits, up to the first other character.
     fn digits(&mut self) -> &'a str {
         let end = self.rest.bytes().position(|byte| !byte.is_ascii_digit());
         let (digits, rest) = self.rest.split_at(end.unwrap_or(self.rest.len()));
@@ -669,7 +669,7 @@ fn array(json: &str) -> Result<&str, ProtocolError> {
     Outline::of(json).map(|_| json.trim_start()).ok_or_else(|| complaint(json))
 }
 
-/// Why a text is no array.
+/// Why a text is not an array.
 fn complaint(json: &str) -> ProtocolError {
     checked(json).err().unwrap_or(ProtocolError::Payload)
 }

@@ -194,9 +194,9 @@ impl Tls {
         self
     }
 
-    /// Accepts any certificate of the server, and of a proxy with TLS, for any name: **anybody on the way to the server can
-    /// read and change everything.** Each client that starts so logs a warning. For a server with a
-    /// certificate of its own, use [`add_ca_pem`](Self::add_ca_pem) instead.
+    /// Accepts any certificate of the server, and of a proxy with TLS, for any name: **anybody on the way to
+    /// the server can read and change everything.** Each client that starts so logs a warning. For a server
+    /// with a certificate of its own, use [`add_ca_pem`](Self::add_ca_pem) instead.
     #[must_use]
     pub fn danger_accept_any_certificate(mut self) -> Self {
         self.accepts_any = true;
