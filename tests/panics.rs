@@ -298,8 +298,10 @@ async fn functions_that_panic_and_all_that_they_hold_are_forgotten(server: &Targ
     bench.say("a", 1).await;
     bench.say("a", 2).await;
     eventually("it is dropped", || drops.load(Ordering::SeqCst) == 1).await;
-    let parts =
-        ["/foo: the function for \"a\" (panics::functions_that", "panicked; it is not called again"];
+    let parts = [
+        "/foo: the function for \"a\" (panics::functions_that",
+        "panicked; it is not called again",
+    ];
     assert!(has_logged(&parts));
     // One that is cancelled, and one that nobody needs any more.
     let (bomb, cancelled) = Bomb::new();
