@@ -3,7 +3,7 @@
 use std::{
     future::Future,
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
     time::{Duration, Instant, SystemTime},
 };
 
@@ -74,6 +74,8 @@ pub(crate) struct Timer {
     sleep: Option<Pin<Box<Sleep>>>,
     /// What `sleep` is set to, while it runs.
     set: Option<Instant>,
+    /// Whom it wakes then, once it was polled.
+    waker: Option<Waker>,
 }
 
 impl Timer {
@@ -87,9 +89,15 @@ impl Timer {
                     Some(sleep) => sleep.as_mut().reset(deadline),
                     None => self.sleep = Some(Box::pin(sleep_until(deadline))),
                 }
-                self.set = Some(at);
+                (self.set, self.waker) = (Some(at), None);
             }
             if let Some(sleep) = &mut self.sleep {
+                // To poll it once more would change nothing.
+                let is_known = self.waker.as_ref().is_some_and(|known| known.will_wake(cx.waker()));
+                if is_known && !sleep.is_elapsed() {
+                    return Poll::Pending;
+                }
+                self.waker = Some(cx.waker().clone());
                 ready!(sleep.as_mut().poll(cx));
             }
             self.set = None;
