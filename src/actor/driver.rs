@@ -415,7 +415,7 @@ mod tests {
                 false,
                 url::Host::Ipv4(Ipv4Addr::LOCALHOST),
                 Some(server.local_addr().unwrap().port()),
-                "/".to_owned(),
+                "/",
             ),
             way: Way::default(),
             tls: None,

@@ -32,7 +32,7 @@ pub(crate) enum FromConnection {
     /// The connection has another transport.
     Upgraded { transport: Transport },
     /// The connection is lost, or could not be made.
-    Lost { reason: Reason, again: bool, suspect: Option<Suspect> },
+    Lost { reason: Reason, again: bool, suspect: Option<Box<Suspect>> },
     /// Packets that the connection has not written.
     Unwritten { batch: Vec<Outgoing> },
     /// Another attempt to connect will be made.

@@ -590,9 +590,9 @@ impl Namespace {
         self.publish();
     }
 
-    fn lose(&mut self, reason: Reason, again: bool, suspect: Option<Suspect>) {
+    fn lose(&mut self, reason: Reason, again: bool, suspect: Option<Box<Suspect>>) {
         if let Some(suspect) = suspect {
-            self.core.handle_suspect(suspect);
+            self.core.handle_suspect(*suspect);
         }
         self.core.handle_lost(clock::now(), reason, again);
         self.publish();

@@ -54,7 +54,7 @@ impl Address {
                 is_secure,
                 host.to_owned(),
                 url.port(),
-                path_of_request(request_path, trailing_slash)?,
+                &path_of_request(request_path, trailing_slash)?,
             ),
             namespace,
             query: query
@@ -70,7 +70,7 @@ impl Address {
 /// Errors do not quote it: a query in the wrong place may have a token in it.
 fn path_of_request(path: &str, slash: bool) -> Result<String, BuildError> {
     let bare = path.strip_suffix('/').unwrap_or(path);
-    let whole = format!("{bare}{}", if slash || bare.is_empty() { "/" } else { "" });
+    let whole = [bare, if slash || bare.is_empty() { "/" } else { "" }].concat();
     // What is not ASCII would have to be percent-encoded.
     let is_path = path.starts_with('/') && path.is_ascii() && !path.contains(['?', '#']);
     if !is_path || PathAndQuery::try_from(whole.as_str()).is_err() {
@@ -153,7 +153,7 @@ fn check_host(host: &Host<&str>, authority: &str) -> Result<(), &'static str> {
     }
     let name = authority.split(':').next().unwrap_or_default();
     match host {
-        Host::Ipv4(address) if address.to_string() != name => Err(IPV4),
+        Host::Ipv4(address) if name.parse() != Ok(*address) => Err(IPV4),
         _ => Ok(()),
     }
 }
@@ -165,7 +165,7 @@ fn check_host(host: &Host<&str>, authority: &str) -> Result<(), &'static str> {
 /// nor a `#`, because they take the name from a URL.
 pub(crate) fn namespace_name(name: &str) -> Result<ByteString, NamespaceError> {
     let slash = if name.starts_with('/') { "" } else { "/" };
-    let full = format!("{slash}{name}");
+    let full = [slash, name].concat();
     let illegal = |character: char| ",?#".contains(character) || character.is_control();
     if full.contains(illegal) || full.len() > MAX_NAMESPACE {
         return Err(NamespaceError::Name(name.to_owned()));

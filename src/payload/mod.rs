@@ -72,7 +72,7 @@ pub(crate) use placeholder::ESCAPED;
 pub(crate) use placeholder::{AMBIGUOUS, check_placeholders};
 #[cfg(test)]
 pub(crate) use plain::BLOCK;
-pub(crate) use plain::skip_plain;
+pub(crate) use plain::plain_end;
 pub(crate) use ser::{encode_event, encode_reply};
 use tokens::mended;
 pub(crate) use tokens::{Token, Tokens, read, unquoted};

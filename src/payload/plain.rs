@@ -4,18 +4,23 @@
 /// times as many.
 pub(crate) const BLOCK: usize = 16;
 
-/// Skips the plain part of a string: up to a quote, a backslash, a control character, or the last seven
-/// bytes of the text.
-#[inline]
-pub(crate) fn skip_plain(mut rest: &[u8]) -> &[u8] {
+/// Where the plain part of a string ends that begins here: at a quote, a backslash, a control character, or
+/// among the last seven bytes of the text.
+#[expect(clippy::inline_always, reason = "most strings end in the first word")]
+#[inline(always)]
+pub(crate) fn plain_end(text: &[u8], begin: usize) -> usize {
+    let Some((word, behind)) = text.get(begin..).and_then(<[u8]>::split_first_chunk) else {
+        return begin;
+    };
     // Most strings are short: names and keys.
-    let Some((word, behind)) = rest.split_first_chunk() else { return rest };
-    let plain = plain_bytes(u64::from_le_bytes(*word));
-    if plain < 8 {
-        return rest.get(plain..).unwrap_or_default();
+    match plain_bytes(u64::from_le_bytes(*word)) {
+        8 => text.len().saturating_sub(skip_plain(behind).len()),
+        plain => begin.saturating_add(plain),
     }
-    rest = behind;
-    // What has one plain block is long, most of the time.
+}
+
+/// Skips the plain part of a long string.
+fn skip_plain(mut rest: &[u8]) -> &[u8] {
     while let Some(behind) = skip_block::<BLOCK>(rest) {
         rest = behind;
         while let Some(behind) = skip_block::<{ 4 * BLOCK }>(rest) {

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use serde::de::DeserializeOwned;
 
-use super::plain::skip_plain;
+use super::plain::plain_end;
 
 /// What stands between two commas, colons or ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,13 +59,17 @@ impl<'a> Iterator for Tokens<'a> {
 
 /// The length of the string at the start of `text`, with its quotes.
 fn string(text: &str) -> usize {
-    let mut rest = text.as_bytes().get(1..).unwrap_or_default();
+    let bytes = text.as_bytes();
+    let mut at = 1;
     loop {
-        rest = match skip_plain(rest) {
+        at = plain_end(bytes, at);
+        let skipped = match bytes.get(at..).unwrap_or_default() {
             [] => return text.len(),
-            [b'"', behind @ ..] => return text.len().saturating_sub(behind.len()),
-            [b'\\', _, behind @ ..] | [_, behind @ ..] => behind,
+            [b'"', ..] => return at.saturating_add(1),
+            [b'\\', _, ..] => 2,
+            [_, ..] => 1,
         };
+        at = at.saturating_add(skipped);
     }
 }
 

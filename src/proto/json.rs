@@ -5,9 +5,11 @@
 //! at a time. What it finds is what serde would find; who wants to know what is wrong with a text
 //! that it does not take asks serde.
 
+#![expect(clippy::inline_always, reason = "without it, a text takes a third more instructions")]
+
 use std::ops::Range;
 
-use crate::payload::skip_plain;
+use crate::payload::plain_end;
 
 /// An array.
 #[derive(Debug, PartialEq, Eq)]
@@ -21,153 +23,145 @@ pub(super) struct Outline {
 impl Outline {
     /// `None` if `text` is not an array, or not JSON.
     pub(super) fn of(text: &str) -> Option<Self> {
-        let mut scan = Scan { rest: text.as_bytes() };
-        scan.space();
+        let mut scan = Scan { text: text.as_bytes(), at: 0 };
         scan.take(b'[')?;
-        scan.space();
-        let begin = scan.place_in(text);
-        if scan.take(b']').is_some() {
+        let byte = scan.token()?;
+        let begin = scan.last();
+        if byte == b']' {
             scan.end()?;
             return Some(Self { first: None, second: begin });
         }
-        scan.value()?;
-        let first = Some(begin..scan.place_in(text));
-        scan.space();
-        let mut second = scan.place_in(text);
-        let mut is_second = true;
-        while scan.take(b',').is_some() {
-            scan.space();
-            if std::mem::take(&mut is_second) {
-                second = scan.place_in(text);
-            }
-            scan.value()?;
-            scan.space();
+        scan.value(byte)?;
+        let first = Some(begin..scan.at);
+        let mut second = None;
+        while scan.goes_on(b']')? {
+            let byte = scan.token()?;
+            second.get_or_insert_with(|| scan.last());
+            scan.value(byte)?;
         }
-        scan.take(b']')?;
+        let second = second.unwrap_or_else(|| scan.last());
         scan.end()?;
         Some(Self { first, second })
     }
 }
 
+/// What goes through a text. What is large and no part of its caller takes the place and gives it back,
+/// so that it stays in a register meanwhile.
 struct Scan<'a> {
-    rest: &'a [u8],
+    text: &'a [u8],
+    /// At most the length of the text, so nothing wraps.
+    at: usize,
 }
 
 impl Scan<'_> {
-    fn place_in(&self, text: &str) -> usize {
-        text.len().saturating_sub(self.rest.len())
+    /// The place of the byte that was taken last.
+    fn last(&self) -> usize {
+        self.at.wrapping_sub(1)
     }
 
+    #[inline]
     fn next(&mut self) -> Option<u8> {
-        let (first, rest) = self.rest.split_first()?;
-        self.rest = rest;
-        Some(*first)
+        let byte = *self.text.get(self.at)?;
+        self.at = self.at.wrapping_add(1);
+        Some(byte)
     }
 
-    fn take(&mut self, byte: u8) -> Option<()> {
-        let (first, rest) = self.rest.split_first()?;
-        (*first == byte).then(|| self.rest = rest)
+    /// The next byte that is no space.
+    #[inline]
+    fn token(&mut self) -> Option<u8> {
+        let byte = self.next()?;
+        // Most texts have no spaces, which is seen by one comparison.
+        if byte > b' ' {
+            return Some(byte);
+        }
+        self.at = behind_spaces(self.text, self.last());
+        self.next()
     }
 
-    fn space(&mut self) {
-        // Most texts have none, which is seen by one comparison.
-        while let [byte @ ..=b' ', rest @ ..] = self.rest {
-            if !matches!(byte, b' ' | b'\t' | b'\r' | b'\n') {
-                return;
-            }
-            self.rest = rest;
+    /// Takes this token. If it is not the next one, the text is not taken.
+    #[inline]
+    fn take(&mut self, token: u8) -> Option<()> {
+        (self.token()? == token).then_some(())
+    }
+
+    /// Whether there is a comma, and not what ends an array or an object.
+    #[inline]
+    fn goes_on(&mut self, end: u8) -> Option<bool> {
+        match self.token()? {
+            b',' => Some(true),
+            token => (token == end).then_some(false),
         }
     }
 
-    fn end(&mut self) -> Option<()> {
-        self.space();
-        self.rest.is_empty().then_some(())
+    fn end(&self) -> Option<()> {
+        (behind_spaces(self.text, self.at) == self.text.len()).then_some(())
     }
 
-    fn value(&mut self) -> Option<()> {
-        let mut open = Open::default();
-        loop {
-            match self.next()? {
-                b'"' => self.string()?,
-                b'{' => {
-                    open.push(true);
-                    self.space();
-                    if self.take(b'}').is_none() {
-                        self.key()?;
-                        continue;
-                    }
-                    open.pop();
-                }
-                b'[' => {
-                    open.push(false);
-                    self.space();
-                    if self.take(b']').is_none() {
-                        continue;
-                    }
-                    open.pop();
-                }
-                b'-' => {
-                    let first = self.next()?;
-                    self.number(first)?;
-                }
-                b't' => self.word(b"rue")?,
-                b'f' => self.word(b"alse")?,
-                b'n' => self.word(b"ull")?,
-                digit => self.number(digit)?,
+    /// A value that begins with this byte.
+    #[inline(always)]
+    fn value(&mut self, byte: u8) -> Option<()> {
+        match byte {
+            b'{' | b'[' => {
+                self.at = behind_nested(self.text, self.at, byte)?;
+                Some(())
             }
-            // What is open now goes on or ends.
-            loop {
-                let Some(is_object) = open.last() else { return Some(()) };
-                self.space();
-                match (self.next()?, is_object) {
-                    (b',', true) => {
-                        self.space();
-                        self.key()?;
-                        break;
-                    }
-                    (b',', false) => {
-                        self.space();
-                        break;
-                    }
-                    (b'}', true) | (b']', false) => open.pop(),
-                    _ => return None,
-                }
-            }
+            other => self.simple(other),
         }
     }
 
-    fn key(&mut self) -> Option<()> {
-        self.take(b'"')?;
-        self.string()?;
-        self.space();
-        self.take(b':')?;
-        self.space();
-        Some(())
+    /// One that is no object and no array.
+    #[inline(always)]
+    fn simple(&mut self, byte: u8) -> Option<()> {
+        let rest = match byte {
+            b'"' => return self.string(),
+            b'-' | b'0'..=b'9' => {
+                self.at = behind_number(self.text, self.at, byte)?;
+                return Some(());
+            }
+            b't' => &b"rue"[..],
+            b'f' => b"alse",
+            b'n' => b"ull",
+            _ => return None,
+        };
+        self.word(rest)
     }
 
     fn word(&mut self, rest: &[u8]) -> Option<()> {
-        self.rest = self.rest.strip_prefix(rest)?;
+        let end = self.at.wrapping_add(rest.len());
+        (self.text.get(self.at..end)? == rest).then(|| self.at = end)
+    }
+
+    /// The rest of a key, behind its first quote. Gives the first byte of its value.
+    #[inline(always)]
+    fn key(&mut self) -> Option<u8> {
+        self.string()?;
+        self.take(b':')?;
+        self.token()
+    }
+
+    /// The rest of a string, behind its first quote.
+    #[inline(always)]
+    fn string(&mut self) -> Option<()> {
+        self.at = plain_end(self.text, self.at);
+        if self.text.get(self.at) == Some(&b'"') {
+            self.at = self.at.wrapping_add(1);
+        } else {
+            self.at = behind_string(self.text, self.at)?;
+        }
         Some(())
     }
 
-    /// The rest of a number, behind its sign and its first digit.
-    fn number(&mut self, first: u8) -> Option<()> {
-        match first {
-            b'0' => {}
-            b'1'..=b'9' => self.digits(),
-            _ => return None,
-        }
-        if self.take(b'.').is_some() {
-            self.digit()?;
-        }
-        if let [b'e' | b'E', rest @ ..] = self.rest {
-            self.rest = rest;
-            if let [b'+' | b'-', rest @ ..] = self.rest {
-                self.rest = rest;
+    fn escape(&mut self) -> Option<()> {
+        match self.next()? {
+            b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => Some(()),
+            b'u' => {
+                let end = self.at.wrapping_add(4);
+                let digits = self.text.get(self.at..end)?;
+                self.at = end;
+                digits.iter().all(u8::is_ascii_hexdigit).then_some(())
             }
-            self.digit()?;
+            _ => None,
         }
-        Some(())
     }
 
     /// At least one digit.
@@ -178,33 +172,99 @@ impl Scan<'_> {
     }
 
     fn digits(&mut self) {
-        while let [b'0'..=b'9', rest @ ..] = self.rest {
-            self.rest = rest;
+        while let Some(b'0'..=b'9') = self.text.get(self.at) {
+            self.at = self.at.wrapping_add(1);
         }
     }
+}
 
-    /// The rest of a string, behind its first quote.
-    fn string(&mut self) -> Option<()> {
+#[cold]
+fn behind_spaces(text: &[u8], mut at: usize) -> usize {
+    while let Some(b' ' | b'\t' | b'\r' | b'\n') = text.get(at) {
+        at = at.wrapping_add(1);
+    }
+    at
+}
+
+/// The end of a number that begins with this byte, from behind that.
+fn behind_number(text: &[u8], at: usize, mut first: u8) -> Option<usize> {
+    let mut scan = Scan { text, at };
+    if first == b'-' {
+        first = scan.next()?;
+    }
+    match first {
+        b'0' => {}
+        b'1'..=b'9' => scan.digits(),
+        _ => return None,
+    }
+    if text.get(scan.at) == Some(&b'.') {
+        scan.at = scan.at.wrapping_add(1);
+        scan.digit()?;
+    }
+    if let Some(b'e' | b'E') = text.get(scan.at) {
+        scan.at = scan.at.wrapping_add(1);
+        if let Some(b'+' | b'-') = text.get(scan.at) {
+            scan.at = scan.at.wrapping_add(1);
+        }
+        scan.digit()?;
+    }
+    Some(scan.at)
+}
+
+/// The end of a string that is not all plain, from somewhere inside of it.
+fn behind_string(text: &[u8], at: usize) -> Option<usize> {
+    let mut scan = Scan { text, at };
+    loop {
+        match scan.next()? {
+            b'"' => return Some(scan.at),
+            b'\\' => scan.escape()?,
+            0..0x20 => return None,
+            _ => {}
+        }
+        scan.at = plain_end(text, scan.at);
+    }
+}
+
+/// The end of an object or an array that begins with this byte, from behind that.
+#[inline(never)]
+fn behind_nested(text: &[u8], at: usize, mut byte: u8) -> Option<usize> {
+    let mut scan = Scan { text, at };
+    let mut open = Open::default();
+    loop {
+        match byte {
+            b'{' => {
+                open.push(true);
+                match scan.token()? {
+                    b'"' => {
+                        byte = scan.key()?;
+                        continue;
+                    }
+                    b'}' => open.pop(),
+                    _ => return None,
+                }
+            }
+            b'[' => {
+                open.push(false);
+                byte = scan.token()?;
+                if byte != b']' {
+                    continue;
+                }
+                open.pop();
+            }
+            other => scan.simple(other)?,
+        }
+        // What is open now goes on or ends.
         loop {
-            self.rest = skip_plain(self.rest);
-            match self.next()? {
-                b'"' => return Some(()),
-                b'\\' => self.escape()?,
-                0..0x20 => return None,
-                _ => {}
+            let Some(is_object) = open.last() else { return Some(scan.at) };
+            if scan.goes_on(if is_object { b'}' } else { b']' })? {
+                byte = scan.token()?;
+                if is_object {
+                    (byte == b'"').then_some(())?;
+                    byte = scan.key()?;
+                }
+                break;
             }
-        }
-    }
-
-    fn escape(&mut self) -> Option<()> {
-        match self.next()? {
-            b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => Some(()),
-            b'u' => {
-                let (digits, rest) = self.rest.split_first_chunk::<4>()?;
-                self.rest = rest;
-                digits.iter().all(u8::is_ascii_hexdigit).then_some(())
-            }
-            _ => None,
+            open.pop();
         }
     }
 }

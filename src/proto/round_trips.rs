@@ -31,11 +31,14 @@ impl RoundTrips {
         self.total = self.total.saturating_add(trip);
     }
 
-    pub(crate) fn add(&mut self, other: &Self) {
-        for (count, more) in self.counts.iter_mut().zip(other.counts) {
-            *count = count.saturating_add(more);
+    /// Moves the times of `other` here, which are few.
+    pub(crate) fn take(&mut self, other: &mut Self) {
+        for (count, more) in self.counts.iter_mut().zip(&mut other.counts) {
+            if *more > 0 {
+                *count = count.saturating_add(std::mem::take(more));
+            }
         }
-        self.total = self.total.saturating_add(other.total);
+        self.total = self.total.saturating_add(std::mem::take(&mut other.total));
     }
 
     /// The number of answers.

@@ -17,12 +17,19 @@ pub enum Transport {
     Polling,
 }
 
-impl fmt::Display for Transport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Transport {
+    /// Its name in the protocol.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
             Self::WebSocket => "websocket",
             Self::Polling => "polling",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 

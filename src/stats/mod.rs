@@ -204,7 +204,7 @@ impl Counters {
         self.unknown.take(unanswered);
         if *acked > 0 {
             self.acked.take(acked);
-            lock(&self.round_trips).add(&std::mem::take(round_trips));
+            lock(&self.round_trips).take(round_trips);
         }
     }
 }

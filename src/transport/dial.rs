@@ -198,8 +198,8 @@ impl Road {
 
     fn uri(&self, transport: Transport, sid: Option<&str>) -> Result<Uri, Reason> {
         let sid = sid.map(|sid| format!("&sid={}", escape(sid))).unwrap_or_default();
-        let Self { protocol, query, .. } = self;
-        let query = format!("EIO={}&transport={transport}{sid}{query}", protocol.number());
+        let (protocol, transport) = (self.protocol.number(), transport.name());
+        let query = ["EIO=", protocol, "&transport=", transport, &sid, &self.query];
         // Options were checked at the start, and values of providers are encoded: only the length is left.
         let too_long = |_| Reason::Provider("the query makes the URL too long".to_owned());
         self.target.endpoint.uri(&query).map_err(too_long)

@@ -14,22 +14,25 @@ pub(crate) struct Endpoint {
     /// `https` or `wss`.
     pub(crate) is_secure: bool,
     pub(crate) host: Host,
-    port: Option<u16>,
-    path: String,
+    port: u16,
     authority: ByteString,
     url: ByteString,
+    /// The URI for awc, up to its query.
+    request: ByteString,
 }
 
 impl Endpoint {
     /// A port that is not the default of the scheme, and the path of the request, as it is sent.
-    pub(crate) fn new(is_secure: bool, host: Host, port: Option<u16>, path: String) -> Self {
-        let authority = match port {
-            Some(port) => format!("{host}:{port}"),
-            None => host.to_string(),
-        };
-        let scheme = if is_secure { "https" } else { "http" };
-        let url = format!("{scheme}://{authority}{path}").into();
-        Self { is_secure, host, port, path, authority: authority.into(), url }
+    pub(crate) fn new(is_secure: bool, host: Host, port: Option<u16>, path: &str) -> Self {
+        let name = host.to_string();
+        let (scheme, default_port) = if is_secure { ("https://", 443) } else { ("http://", 80) };
+        let with_port = [&*name, ":", &port.unwrap_or(default_port).to_string()].concat();
+        // awc knows nothing of TLS, so its scheme is always `http`, and the port is always there.
+        let request = ["http://", &with_port, path, "?"].concat().into();
+        let authority = if port.is_some() { with_port } else { name };
+        let url = [scheme, &authority, path].concat().into();
+        let port = port.unwrap_or(default_port);
+        Self { is_secure, host, port, authority: authority.into(), url, request }
     }
 
     /// `host:port`, without the default port: the name of the connection in logs, and the `Host` header.
@@ -43,14 +46,12 @@ impl Endpoint {
     }
 
     pub(super) fn port(&self) -> u16 {
-        self.port.unwrap_or(if self.is_secure { 443 } else { 80 })
+        self.port
     }
 
-    /// The URI for awc, with these parameters of the query. awc knows nothing of TLS, so its scheme is
-    /// always `http`, and the port is always there.
-    pub(crate) fn uri(&self, query: &str) -> Result<Uri, InvalidUri> {
-        let Self { host, path, .. } = self;
-        Uri::try_from(format!("http://{host}:{}{path}?{query}", self.port()))
+    /// The URI for awc, with these parameters of the query.
+    pub(crate) fn uri(&self, query: &[&str]) -> Result<Uri, InvalidUri> {
+        Uri::try_from([&self.request, &*query.concat()].concat())
     }
 
     /// The value of the `Host` header.
@@ -66,7 +67,7 @@ mod tests {
     #[test]
     fn the_default_port_is_that_of_the_scheme_of_the_user() {
         let endpoint = |is_secure, host: &str, port| {
-            Endpoint::new(is_secure, Host::parse(host).unwrap(), port, "/a/".to_owned())
+            Endpoint::new(is_secure, Host::parse(host).unwrap(), port, "/a/")
         };
         for (endpoint, authority, url, uri) in [
             (endpoint(false, "h", None), "h", "http://h/a/", "http://h:80/a/?q=1"),
@@ -83,7 +84,7 @@ mod tests {
             assert_eq!(endpoint.authority(), authority);
             assert_eq!(endpoint.host_header().unwrap(), authority);
             assert_eq!(endpoint.url(), url);
-            assert_eq!(endpoint.uri("q=1").unwrap(), uri);
+            assert_eq!(endpoint.uri(&["q=", "1"]).unwrap(), uri);
         }
     }
 }

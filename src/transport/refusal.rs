@@ -192,6 +192,9 @@ where
                 ConnectResponse::Tunnel(mut head, mut framed) => {
                     let mut interim = 0..MAX_INTERIM;
                     let has_body = loop {
+                        if head.status == StatusCode::SWITCHING_PROTOCOLS {
+                            return Ok(ConnectResponse::Tunnel(head, framed));
+                        }
                         // The codec panics when it is asked for a body that is not there, or for a head
                         // while one is. It does not let its kinds of messages be named, but a new one
                         // has had none.
@@ -207,9 +210,6 @@ where
                         // Frames that come with the last one wait in `framed`.
                         head = framed.next().await.ok_or(ConnectError::Disconnected)??;
                     };
-                    if head.status == StatusCode::SWITCHING_PROTOCOLS {
-                        return Ok(ConnectResponse::Tunnel(head, framed));
-                    }
                     let retry_after = retry_after(head.headers());
                     // An interim response has no body, whatever follows.
                     let words = if has_body && !is_interim(head.status) {

@@ -128,6 +128,9 @@ async fn addresses(host: &Host, port: u16) -> io::Result<Vec<SocketAddr>> {
 
 /// The families take turns, beginning with that of the first address.
 fn in_turns(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    if addresses.len() < 2 {
+        return addresses;
+    }
     let first = addresses.first().is_some_and(SocketAddr::is_ipv4);
     let (these, others): (Vec<_>, Vec<_>) =
         addresses.into_iter().partition(|address| address.is_ipv4() == first);
@@ -148,6 +151,10 @@ async fn race<T, F: Future<Output = io::Result<T>>>(
     addresses: Vec<SocketAddr>,
     connect: impl Fn(SocketAddr) -> F,
 ) -> io::Result<T> {
+    // Most of the time there is one, and nothing to race with.
+    if let [address] = *addresses {
+        return connect(address).await;
+    }
     let mut waiting = addresses.into_iter();
     let mut running = FuturesUnordered::new();
     let mut last = io::ErrorKind::AddrNotAvailable.into();

@@ -109,15 +109,15 @@ impl Slots {
 
     /// Whether the one in this place hears an event. With `alive`, it is made sure that it lives.
     fn hears(&mut self, place: Place, event: &Event, alive: bool) -> bool {
-        let hears = self.all.get(place).is_some_and(|slot| slot.subscriber.wants_event(event));
-        if !hears || !alive {
-            return hears;
+        let Some(Slot { subscriber, .. }) = self.all.get(place) else { return false };
+        if !subscriber.wants_event(event) {
+            return false;
         }
-        let is_gone = self.with(place, |subscriber| {
-            subscriber.check();
-            subscriber.is_gone()
-        });
-        is_gone == Some(false)
+        let lives = !alive || subscriber.interests().are_connected();
+        if !lives {
+            self.with(place, Subscriber::check);
+        }
+        lives
     }
 
     /// What follows if that is one too many.

@@ -95,7 +95,7 @@ impl ClientBuilder {
         let quarter = self.connect_timeout.checked_div(4).unwrap_or_default();
         let limit = self.connect_timeout.saturating_sub(quarter);
         let target = |endpoint: Endpoint| -> Result<Target, BuildError> {
-            if endpoint.uri(&format!("EIO=4&transport=websocket{}", query.text())).is_err() {
+            if endpoint.uri(&["EIO=4&transport=websocket", &query.text()]).is_err() {
                 return Err(BuildError::Url("it is too long with the query".to_owned()));
             }
             #[cfg(feature = "rustls")]

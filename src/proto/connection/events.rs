@@ -37,7 +37,7 @@ pub(crate) enum Event {
     /// The connection was lost, or could not be made. `again`: the client tries again. What was not
     /// written to it is to be [taken](super::Connection::take_unwritten). `suspect`: the event over which the
     /// server may have ended it.
-    Lost { reason: Reason, again: bool, suspect: Option<Suspect> },
+    Lost { reason: Reason, again: bool, suspect: Option<Box<Suspect>> },
     /// The server at this place in the order could not be connected to, and the next one is dialled at once.
     Passed { endpoint: usize, reason: Reason },
     /// Attempt number `attempt` is made after `delay`, because of `reason`.

@@ -84,7 +84,7 @@ pub(crate) struct Connection {
     unconfirmed: Unconfirmed,
     suspects: Suspects,
     /// The one that the connection was lost over, until that is told.
-    suspect: Option<Suspect>,
+    suspect: Option<Box<Suspect>>,
     epoch: u64,
     /// Whether a namespace wants a connection.
     wanted: bool,
@@ -671,7 +671,7 @@ impl Connection {
             State::Open(open) => {
                 let is_limited = open.session.max_payload.is_some();
                 let (reason, suspect) = self.suspects.handle_lost(reason, is_limited);
-                self.suspect = suspect;
+                self.suspect = suspect.map(Box::new);
                 self.lost(now, reason);
             }
             State::Closing { .. } => self.end(Reason::Shutdown),
@@ -813,7 +813,7 @@ impl Connection {
 
     fn tell_lost(&mut self, reason: Reason, again: bool) {
         let suspect = self.suspect.take();
-        let is_cut = self.send_queue.end(suspect.as_ref());
+        let is_cut = self.send_queue.end(suspect.as_deref());
         let in_doubt = std::mem::take(&mut self.unconfirmed).in_doubt();
         let in_doubt = in_doubt.saturating_sub(u64::from(is_cut));
         self.tally.in_doubt = self.tally.in_doubt.saturating_add(in_doubt);

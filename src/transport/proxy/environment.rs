@@ -138,7 +138,7 @@ mod tests {
     fn proxy(variables: Variables<'_>, url: &str) -> Option<String> {
         let (scheme, host) = url.split_once("://").unwrap();
         let host = Host::parse(host).unwrap();
-        let endpoint = Endpoint::new(scheme == "https", host, None, "/".to_owned());
+        let endpoint = Endpoint::new(scheme == "https", host, None, "/");
         environment(variables).proxy(&endpoint).map(|(_, proxy)| proxy.to_owned())
     }
 
