@@ -3,7 +3,7 @@
 use std::{
     future::Future,
     pin::Pin,
-    task::{Context, Poll, Waker, ready},
+    task::{Context, Poll, ready},
     time::{Duration, Instant, SystemTime},
 };
 
@@ -78,8 +78,6 @@ pub(crate) struct Timer {
     sleep: Option<Pin<Box<Sleep>>>,
     /// What `sleep` is set to, while it is running.
     set: Option<Instant>,
-    /// Whom it wakes then, once it was polled.
-    waker: Option<Waker>,
 }
 
 impl Timer {
@@ -93,15 +91,9 @@ impl Timer {
                     Some(sleep) => sleep.as_mut().reset(deadline),
                     None => self.sleep = Some(Box::pin(sleep_until(deadline))),
                 }
-                (self.set, self.waker) = (Some(at), None);
+                self.set = Some(at);
             }
             if let Some(sleep) = &mut self.sleep {
-                // To poll it once more would change nothing.
-                let is_known = self.waker.as_ref().is_some_and(|known| known.will_wake(cx.waker()));
-                if is_known && !sleep.is_elapsed() {
-                    return Poll::Pending;
-                }
-                self.waker = Some(cx.waker().clone());
                 ready!(sleep.as_mut().poll(cx));
             }
             // If it was set for an earlier deadline, it is set again for this one, and is not ready by the clock alone.
