@@ -73,8 +73,9 @@ impl fmt::Debug for Key {
 
 /// How a worker takes an upstream over whose holder is gone without a word, such as with its whole machine.
 ///
-/// The server notices that only after its ping timeout (at most 45 seconds by default), and until then does not let anybody else
-/// continue the session. After an orderly hand-over, or if only the process has ended, there is no difference.
+/// The server notices that only when a ping is not answered: after its `pingInterval` and `pingTimeout` (25 and 20 seconds by default),
+/// as it says them when a client connects. Until then it does not let anybody else continue the session. The relay allows for two seconds
+/// more. After an orderly hand-over, or if only the process has ended, there is no difference.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Takeover {

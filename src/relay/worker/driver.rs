@@ -37,9 +37,8 @@ use crate::{
     runtime::clock,
 };
 
-/// After this time a server has noticed that a client is gone, with the default heartbeat: 25 and 20 seconds, and
-/// some for the way.
-const SILENCE: Duration = Duration::from_secs(47);
+/// What a server may need beyond its heartbeat to notice that a client is gone.
+const SLACK: Duration = Duration::from_secs(2);
 /// Before another try to join where the client has given up.
 const REJOIN: Duration = Duration::from_secs(5);
 /// Durable commands that are on their way at once.
@@ -236,7 +235,8 @@ impl Driver {
         match incoming {
             Some(Incoming::Ready(ready)) => {
                 (self.joined, self.wants_ticket, self.rejoin) = (true, true, None);
-                self.holder.handle_ready(now, ready.recovered(), SILENCE);
+                let silence = ready.max_silence.saturating_add(SLACK);
+                self.holder.handle_ready(now, ready.recovered(), silence);
             }
             Some(Incoming::Event(event)) => {
                 self.last_event = Some(now);
