@@ -5,11 +5,17 @@
 
 mod support;
 
-use std::{ops::Range, sync::mpsc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    ops::Range,
+    sync::mpsc,
+    time::{Duration, Instant},
+};
 
 use actix::Arbiter;
 use actix_socketio::relay::{
-    Begin, Engine, Gap, InProcessOptions, LogEntry, LogStream, MarkKind, Reader, Relay, Upstream,
+    Begin, Engine, Gap, InProcessOptions, LogEntry, LogStream, MarkKind, Reader, Relay, Takeover,
+    Upstream,
 };
 use futures::StreamExt;
 use serde_json::{Value, json};
@@ -17,7 +23,9 @@ use support::{
     eventually,
     every::within,
     node::{self, Config, Line, Server},
+    proxy::Proxy,
 };
+use tokio::time::timeout;
 
 const LONG: Duration = Duration::from_secs(30);
 
@@ -37,9 +45,12 @@ fn engine() -> Engine {
 
 /// A worker on an arbiter of its own.
 fn relay(engine: &Engine, worker: &'static str, server: &Server) -> (Arbiter, Relay) {
+    start(engine, worker, Upstream::new("shop", support::client(server.url())))
+}
+
+fn start(engine: &Engine, worker: &'static str, upstream: Upstream) -> (Arbiter, Relay) {
     let arbiter = Arbiter::new();
-    let shop = Upstream::new("shop", support::client(server.url()));
-    let builder = Relay::builder(engine.clone()).worker(worker).upstream(shop);
+    let builder = Relay::builder(engine.clone()).worker(worker).upstream(upstream);
     let (tell, told) = mpsc::channel();
     arbiter.spawn_fn(move || tell.send(builder.start().unwrap()).unwrap());
     (arbiter, told.recv().unwrap())
@@ -124,5 +135,100 @@ async fn without_recovery_the_gap_of_a_takeover_is_marked() {
     let (_other, second) = joined(&engine, "second", &server).await;
     server.publish("/", "n", 500..600);
     assert_eq!(numbers(&mut log, 500..600).await, [Gap::NewSession]);
+    within(second.shutdown(LONG)).await;
+}
+
+/// The server notices that a client is gone when its ping is not answered, as when its machine is lost.
+struct Lost {
+    server: Server,
+    engine: Engine,
+    log: LogStream,
+    second: Relay,
+}
+
+/// The first worker has stored 0..100 and is gone without a word to its server; the second takes over.
+async fn lost(takeover: Takeover) -> Lost {
+    let options = json!({
+        "pingInterval": 4_000,
+        "pingTimeout": 4_000,
+        "connectionStateRecovery": {},
+    });
+    let server = node::start(Line::V4, &Config { options, ..Config::default() });
+    let (proxy, engine) = (Proxy::start(server.port()), engine());
+    let mut log = log(&engine);
+    let shop = |url: String| Upstream::new("shop", support::client(url)).takeover(takeover);
+    let (arbiter, first) = start(&engine, "first", shop(proxy.url()));
+    eventually("it has joined", || first.state("shop").unwrap().joined).await;
+    server.publish("/", "n", 0..100);
+    assert_eq!(numbers(&mut log, 0..100).await, []);
+    proxy.stall();
+    arbiter.stop();
+    server.publish("/", "n", 100..200);
+    let (_other, second) = start(&engine, "second", shop(server.url()));
+    // It begins a new session, or finds that the old one is not free yet.
+    eventually("it has come", || server.connections("/") > 1).await;
+    std::mem::forget(proxy);
+    Lost { server, engine, log, second }
+}
+
+#[actix::test]
+async fn a_worker_that_is_lost_with_its_machine_is_taken_over_in_order_as_soon_as_the_server_knows()
+{
+    let Lost { server, mut log, second, .. } = lost(Takeover::Ordered).await;
+    let since = Instant::now();
+    server.publish("/", "n", 200..300);
+    assert_eq!(numbers(&mut log, 100..300).await, []);
+    // With the heartbeat that servers have by default, it would be 47 seconds.
+    assert!(since.elapsed() < Duration::from_secs(40));
+    within(second.shutdown(LONG)).await;
+}
+
+#[actix::test]
+async fn what_a_new_session_has_missed_comes_late_once_and_says_so() {
+    let Lost { server, engine, mut log, second } = lost(Takeover::Now).await;
+    eventually("it has joined", || second.state("shop").unwrap().joined).await;
+    server.publish("/", "n", 200..300);
+    assert_eq!(numbers(&mut log, 200..300).await, [Gap::NewSession]);
+    let (mut late, mut live) = (Vec::new(), 300);
+    let filled = loop {
+        // What comes while the old session is read.
+        server.publish("/", "n", live..live + 1);
+        live += 1;
+        let mut filled = None;
+        while let Ok(Some(entry)) = timeout(Duration::from_millis(100), log.next()).await {
+            match entry {
+                LogEntry::Event(event) => {
+                    event.ack().await.unwrap();
+                    let number = event.event().args::<u64>().unwrap();
+                    if event.is_late() {
+                        late.push(number);
+                    } else {
+                        assert!(number >= 300, "{number} is no late one");
+                    }
+                }
+                LogEntry::Mark(mark) => {
+                    if let MarkKind::Filled { events } = mark.kind() {
+                        filled = Some(*events);
+                    }
+                }
+            }
+        }
+        if let Some(filled) = filled {
+            break filled;
+        }
+    };
+    assert_eq!((late, filled), ((100..200).collect(), 100));
+    server.publish("/", "n", live..live + 100);
+    // All of the log: nothing twice.
+    let mut all = self::log(&engine);
+    let mut seen = BTreeSet::new();
+    let total = live + 100;
+    while seen.len() < usize::try_from(total).unwrap() {
+        if let LogEntry::Event(event) = within(all.next()).await.unwrap() {
+            let number = event.event().args::<u64>().unwrap();
+            assert!(seen.insert(number) && number < total, "{number} is there twice");
+            event.ack().await.unwrap();
+        }
+    }
     within(second.shutdown(LONG)).await;
 }

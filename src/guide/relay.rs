@@ -65,7 +65,7 @@
 //! |---|---|---|
 //! | a worker ends in order (SIGTERM, a new version) | a gap as long as joining takes, marked | nothing is lost |
 //! | a worker is killed, or dies | a gap until its lease is over, marked | nothing is lost: the next holder resumes behind the last *stored* event |
-//! | the machine of a worker is lost, or its network | a gap, marked | with [`Takeover::Ordered`](crate::relay::Takeover::Ordered), nothing is lost: the next holder waits until the server has noticed (its ping timeout, 45 s by default), and then resumes. With [`Takeover::Now`](crate::relay::Takeover::Now), new events come at once, and the gap is marked |
+//! | the machine of a worker is lost, or its network | a gap, marked | with [`Takeover::Ordered`](crate::relay::Takeover::Ordered), nothing is lost: the next holder waits until the server has noticed (its `pingInterval` and `pingTimeout`, 45 s by default), and then resumes. With [`Takeover::Now`](crate::relay::Takeover::Now), new events come at once, the gap is marked, and what is missing comes late |
 //! | a worker stalls for longer than its lease, and wakes up | a gap, marked; the log refuses what it still writes | nothing is lost, nothing comes twice; the log refuses what it still writes |
 //! | the connection to the server is lost | a gap until it is joined again, marked | nothing is lost |
 //! | the server is restarted | a gap, marked | a gap, marked: the new process knows no sessions |
@@ -97,8 +97,8 @@
 //! | `event` | the name, and the arguments as the server sent them. In a recoverable session, the server appends the offset to the arguments |
 //! | `attachments` | binary arguments in base64; `{"_placeholder":true,"num":n}` stands for the n-th of them, counted from 0 |
 //! | `offset` | the place of the event in a recoverable session; not in each event |
-//! | `late` | `true`: the server emitted it before events that are above it |
-//! | `mark` | no event. `holder`: this worker writes from here on. `gap`: events are missing here, `missed` is how many, or `null` if nobody knows |
+//! | `late` | `true`: the server emitted it before events that are above it. Only with [`Takeover::Now`](crate::relay::Takeover::Now) |
+//! | `mark` | no event. `holder`: this worker writes from here on. `left`: this one does not any more, and all that came to it is above. `gap`: events are missing here, `missed` is how many, or `null` if nobody knows. `filled`: so many have come late, all that were missing at the last `new-session` |
 //!
 //! | gap | reason |
 //! |---|---|

@@ -82,7 +82,13 @@ pub enum Takeover {
     /// Waits until the server has noticed, and then continues the session: complete, in order, late.
     #[default]
     Ordered,
-    /// Begins a new session at once. What was emitted meanwhile is missing, and the gap is marked.
+    /// Begins a new session at once, and marks the gap. When the server has noticed, a second connection fetches for a moment what is
+    /// missing from the old session. It stands in the log as [late](crate::relay::LogEvent::is_late) events, behind newer ones and in
+    /// order among themselves, each event once. [`MarkKind::Filled`](crate::relay::MarkKind::Filled) follows if the gap is closed.
+    ///
+    /// It is not closed if this worker goes before that, if the server does not have the session any more, or if more is missing
+    /// than the [`buffer`](Upstream::buffer) takes. With more than 262 144 new events meanwhile, what was emitted after these to the old
+    /// session alone is not fetched.
     Now,
 }
 
@@ -143,7 +149,7 @@ impl Upstream {
     }
 
     /// How many events may wait for the log, and how many bytes. Default: 65 536 and 64 MiB. Enough for ten
-    /// seconds of the busiest time lets a cluster of NATS lose a node.
+    /// seconds of the busiest time lets a cluster of NATS lose a node. What is fetched late, with [`Takeover::Now`], may take as much again.
     pub fn buffer(mut self, events: usize, bytes: usize) -> Self {
         (self.events, self.bytes) = (events, bytes);
         self

@@ -19,6 +19,7 @@ use std::{
 
 use super::{
     buffer::{Batch, Bounds, Buffer, Line, WhenFull},
+    late::{Late, Step},
     lease::Lifetime,
     placement::Rank,
     writer::{Ask, Progress, Writer},
@@ -43,7 +44,7 @@ pub(crate) struct Terms {
     pub(crate) bounds: Bounds,
     pub(crate) when_full: WhenFull,
     /// Where a session is not recovered at once, to wait until the server has noticed that the holder before
-    /// is gone, and try again.
+    /// is gone, and try again. Otherwise, what was missed is fetched then.
     pub(crate) is_ordered: bool,
 }
 
@@ -104,6 +105,10 @@ pub(crate) enum Output {
     /// Close the connection, without leaving the namespace. With `drain`, give all that has come, and then say that it is
     /// [closed](Holder::handle_closed); or else forget it.
     Close { drain: bool },
+    /// Make a second connection, to the old session, and give what comes as [old](Holder::handle_old_line).
+    Fetch { resume: Resume },
+    /// End that one.
+    EndFetch,
 }
 
 /// What a holder has done.
@@ -166,6 +171,8 @@ struct Term {
     /// Is kept, or is being kept.
     kept: Option<Pid>,
     keep_at: Instant,
+    /// What the session has missed that was begun.
+    late: Option<Late>,
     /// The engine was away when it was to be kept. Until it is, no events are stored: the next holder could not continue behind
     /// them.
     lacks_ticket: bool,
@@ -335,6 +342,7 @@ impl Holder {
                 }
                 Stage::Dialling { resume: None, .. } | Stage::Open => {
                     self.outputs.extend([Output::StopServing, Output::Close { drain: true }]);
+                    self.outputs.extend(term.late.take().map(|_| Output::EndFetch));
                     term.stage = Stage::Draining { until };
                 }
                 Stage::Draining { .. }
@@ -363,9 +371,15 @@ impl Holder {
                 term.stage = Stage::WaitingForServer { until, resume };
                 self.outputs.push_back(Output::Close { drain: false });
             }
-            Stage::Dialling { .. } => {
+            Stage::Dialling { resume, .. } => {
                 if !recovered && term.writer.predecessor().is_some() {
                     self.buffer.push_gap(Gap::NewSession, None);
+                    // After the wait of one that goes in order, the server does not have it.
+                    if !self.terms.is_ordered && !term.went_in_order() {
+                        let until = deadline_after(term.since, silence);
+                        let late = |resume| Late::new(resume, until, self.terms.bounds);
+                        term.late = resume.clone().map(late);
+                    }
                 }
                 term.stage = Stage::Open;
                 self.outputs.push_back(Output::Serve(term.lease.clone()));
@@ -380,9 +394,73 @@ impl Holder {
 
     /// An event came.
     pub(crate) fn handle_line(&mut self, now: Instant, line: Line) {
-        if self.takes_events() {
-            self.buffer.push(line);
+        if !self.takes_events() {
+            return;
+        }
+        if let Phase::Holding(term) = &mut self.phase
+            && let Some(late) = &mut term.late
+            && line.offset.as_deref().is_some_and(|offset| late.is_known(offset))
+        {
+            return;
+        }
+        self.buffer.push(line);
+        self.advance(now);
+    }
+
+    /// An event of the old session came.
+    pub(crate) fn handle_old_line(&mut self, line: Line) {
+        if let Some(late) = self.late() {
+            late.handle_line(line);
+        }
+    }
+
+    /// The old session is joined; or a new one, if it is not `recovered`.
+    pub(crate) fn handle_old_ready(&mut self, now: Instant, recovered: bool) {
+        if let Some(late) = self.late() {
+            let step = late.handle_ready(now, recovered);
+            if step == Step::Nothing {
+                self.outputs.push_back(Output::EndFetch);
+            }
+            self.take_step(step);
             self.advance(now);
+        }
+    }
+
+    fn late(&mut self) -> Option<&mut Late> {
+        let Phase::Holding(term) = &mut self.phase else { return None };
+        term.late.as_mut()
+    }
+
+    fn take_step(&mut self, step: Step) {
+        let Phase::Holding(term) = &mut self.phase else { return };
+        match step {
+            Step::Nothing => {}
+            Step::Fetch(resume) => self.outputs.push_back(Output::Fetch { resume }),
+            Step::GiveUp => {
+                term.late = None;
+                self.outputs.push_back(Output::EndFetch);
+            }
+        }
+    }
+
+    /// Gives what was missed to the log, as far as there is room.
+    fn give_late(&mut self, now: Instant) {
+        let at = self.at(now);
+        let Some(late) = self.late() else { return };
+        let step = late.handle_timeout(now);
+        self.take_step(step);
+        let Phase::Holding(term) = &mut self.phase else { return };
+        let Some(late) = &mut term.late else { return };
+        while self.buffer.has_room()
+            && let Some(line) = late.next()
+        {
+            self.buffer.push(line);
+        }
+        if let Some(events) = late.filled() {
+            self.buffer.push_mark(mark_line(at, &Mark::Filled { events }));
+        }
+        if late.is_over() {
+            term.late = None;
         }
     }
 
@@ -462,9 +540,10 @@ impl Holder {
         let phase = match &self.phase {
             Phase::Waiting(waiting) => {
                 let is_due = self.rank.is_some() && self.lease_call.is_none();
-                [is_due.then_some(waiting.next.max(self.not_before)), None, None, None, None]
+                let next = is_due.then_some(waiting.next.max(self.not_before));
+                [next, None, None, None, None, None]
             }
-            Phase::Stopped => [None; 5],
+            Phase::Stopped => [None; 6],
             Phase::Holding(term) => {
                 let stage = match term.stage {
                     Stage::Ticket(at) => self.log_call.is_none().then_some(at),
@@ -484,6 +563,7 @@ impl Holder {
                     self.lease_call.is_none().then(|| term.life.renew_at()),
                     term.writer.poll_timeout().filter(|_| is_free),
                     keep.then_some(term.keep_at),
+                    term.late.as_ref().and_then(Late::poll_timeout),
                 ]
             }
         };
@@ -639,6 +719,7 @@ impl Holder {
             pid: None,
             kept: None,
             keep_at: now,
+            late: None,
             lacks_ticket: false,
         }));
         self.log_call = None;
@@ -678,8 +759,7 @@ impl Holder {
         let Phase::Holding(term) = &mut self.phase else { return };
         let resume = pid.zip(term.writer.end().offset.clone());
         let resume = resume.map(|(pid, offset)| Resume { pid, offset });
-        let went_in_order = term.writer.predecessor().is_some_and(|head| head.id.ends_with(END));
-        let may_retry = self.terms.is_ordered && !went_in_order;
+        let may_retry = self.terms.is_ordered && !term.went_in_order();
         term.pid = resume.as_ref().map(|resume| resume.pid.clone());
         term.kept.clone_from(&term.pid);
         term.stage = Stage::Dialling { resume: resume.clone(), may_retry };
@@ -692,6 +772,7 @@ impl Holder {
         self.counts.lost = self.counts.lost.saturating_add(1);
         let lease = term.lease.clone();
         self.outputs.extend([Output::StopServing, Output::Close { drain: false }]);
+        self.outputs.extend(term.late.as_ref().map(|_| Output::EndFetch));
         self.leave(now);
         // Where it is still this one's, the others need not wait until it lapses.
         self.ask_aside(Question::Release(lease));
@@ -758,6 +839,7 @@ impl Holder {
 
     fn hold(&mut self, now: Instant) {
         self.pass_stages(now);
+        self.give_late(now);
         let Phase::Holding(term) = &mut self.phase else { return };
         if self.lease_call.is_none() {
             let (kind, question) = match term.stage {
@@ -857,6 +939,11 @@ impl Holder {
 }
 
 impl Term {
+    /// The holder before has let go of the session by itself, so the server knows that it is free.
+    fn went_in_order(&self) -> bool {
+        self.writer.predecessor().is_some_and(|head| head.id.ends_with(END))
+    }
+
     fn submit(&mut self, now: Instant, upstream: &str, batch: Batch) {
         let Batch { body, count, offset } = batch;
         let record = Record {

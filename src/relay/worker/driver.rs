@@ -22,6 +22,7 @@ use super::{
 use crate::{
     client::socket::Socket,
     logs::{repeated, say},
+    message::Event,
     proto::ticket::SessionTicket,
     relay::{
         command::{self, Durable},
@@ -39,6 +40,8 @@ use crate::{
 
 /// What a server may need beyond its heartbeat to notice that a client is gone.
 const SLACK: Duration = Duration::from_secs(2);
+/// How long it may take to leave a session.
+const LEAVING: Duration = Duration::from_secs(1);
 /// Before another try to join where the client has given up.
 const REJOIN: Duration = Duration::from_secs(5);
 /// Durable commands that are on their way at once.
@@ -68,6 +71,8 @@ pub(crate) struct Driver {
     controls: mpsc::UnboundedReceiver<Control>,
     calls: FuturesUnordered<Called>,
     session: Option<Session>,
+    /// The old session, of which what was missed is fetched.
+    old: Option<Session>,
     requests: Option<BoxStream<'static, Result<Request, EngineError>>>,
     durable: Option<BoxStream<'static, Result<DurableRequest, EngineError>>>,
     commands: FuturesUnordered<LocalBoxFuture<'static, ()>>,
@@ -90,6 +95,12 @@ pub(crate) struct Driver {
 fn wall() -> u64 {
     let since = clock::wall().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The line of an event, without a key.
+fn line(event: &Event, is_late: bool) -> Line {
+    let offset = event.offset().map(str::to_owned);
+    Line { text: event_line(wall(), event, is_late), offset, key: None }
 }
 
 impl Driver {
@@ -127,6 +138,7 @@ impl Driver {
             controls,
             calls: FuturesUnordered::new(),
             session: None,
+            old: None,
             requests: None,
             durable: None,
             commands: FuturesUnordered::new(),
@@ -212,6 +224,21 @@ impl Driver {
                 }
             }
             Output::Close { drain: false } => self.forget(),
+            Output::Fetch { resume } => {
+                say!(log::Level::Info, self.name, "fetching what was missed");
+                match Session::dial(&self.upstream, Some(resume)) {
+                    Ok(session) => self.old = Some(session),
+                    Err(error) => say!(log::Level::Error, self.name, "it cannot connect: {error}"),
+                }
+            }
+            Output::EndFetch => {
+                if let Some(Session { client, .. }) = self.old.take() {
+                    let left = async move {
+                        client.shutdown(LEAVING).await;
+                    };
+                    self.commands.push(left.boxed_local());
+                }
+            }
         }
     }
 
@@ -254,9 +281,7 @@ impl Driver {
                         WhenFull::Latest(key) => key.of(&event),
                         WhenFull::LetGo | WhenFull::DropNewest => None,
                     };
-                    let offset = event.offset().map(str::to_owned);
-                    let text = event_line(wall(), &event, false);
-                    let line = Line { text, offset, key };
+                    let line = Line { key, ..line(&event, false) };
                     if self.ticket.is_some() {
                         self.first = Some(line);
                     } else {
@@ -277,6 +302,23 @@ impl Driver {
                 self.joined = false;
                 self.holder.handle_closed(now);
             }
+        }
+    }
+
+    /// What comes of the old session.
+    fn old(&mut self, incoming: Option<Incoming>) {
+        match incoming {
+            Some(Incoming::Event(event)) => {
+                if self.upstream.route.takes(&event, &event.whose()) {
+                    self.holder.handle_old_line(line(&event, true));
+                }
+            }
+            Some(Incoming::Ready(ready)) => {
+                self.holder.handle_old_ready(clock::now(), ready.recovered());
+            }
+            // The client tries again, until the holder gives it up.
+            Some(Incoming::Lagged(_) | Incoming::Gone) => {}
+            None => self.old = None,
         }
     }
 
@@ -363,6 +405,12 @@ impl Driver {
             && let Poll::Ready(incoming) = session.incoming.poll_next_unpin(cx)
         {
             self.incoming(incoming);
+            return Some(());
+        }
+        if let Some(old) = &mut self.old
+            && let Poll::Ready(incoming) = old.incoming.poll_next_unpin(cx)
+        {
+            self.old(incoming);
             return Some(());
         }
         if let Some(requests) = &mut self.requests
