@@ -21,7 +21,7 @@ use tokio::time::{sleep, timeout};
 use self::servers::Nats;
 use super::{
     AppendError, Backend, Begin, Delivery, DurableRequest, Engine, EngineError, Head, Lease,
-    Record, RequestError, Subscription, in_process::InProcessOptions, nats::NatsOptions,
+    Presence, Record, RequestError, Subscription, in_process::InProcessOptions, nats::NatsOptions,
 };
 
 /// How long an engine may take for what it does at once.
@@ -277,22 +277,30 @@ async fn a_lease_is_given_back_by_its_holder_only(shared: &Shared) {
 
 async fn workers_are_there_as_long_as_they_say_so(shared: &Shared) {
     let (one, other) = (shared.one(), shared.other());
-    let there = async |engine: &dyn Backend| -> BTreeSet<String> {
-        engine.workers().await.unwrap().into_iter().collect()
+    let there = async |engine: &dyn Backend| {
+        let mut workers = engine.workers().await.unwrap();
+        workers.sort_unstable_by(|one, other| one.worker.cmp(&other.worker));
+        workers
     };
-    let set =
-        |names: &[&str]| -> BTreeSet<String> { names.iter().map(|&n| n.to_owned()).collect() };
-    assert_eq!(there(one).await, set(&[]));
-    one.announce("worker-1").await.unwrap();
-    one.announce("worker-1").await.unwrap();
-    other.announce("worker_2").await.unwrap();
-    assert_eq!(there(other).await, set(&["worker-1", "worker_2"]));
+    let long = (0..3_000).map(|number| format!("{number:0>128}")).collect();
+    let first = Presence { worker: "worker-1".to_owned(), upstreams: long };
+    let second =
+        Presence { worker: "worker_2".to_owned(), upstreams: vec!["shop".into(), "a-B_9".into()] };
+    let third = Presence { worker: "worker_3".to_owned(), upstreams: Vec::new() };
+    assert_eq!(there(one).await, []);
+    one.announce(&first).await.unwrap();
+    one.announce(&first).await.unwrap();
+    other.announce(&second).await.unwrap();
+    other.announce(&third).await.unwrap();
+    assert_eq!(there(other).await, [first.clone(), second.clone(), third.clone()]);
     other.withdraw("worker_2").await.unwrap();
-    other.withdraw("worker_3").await.unwrap();
-    assert_eq!(there(one).await, set(&["worker-1"]));
+    other.withdraw("worker_4").await.unwrap();
+    assert_eq!(there(one).await, [first.clone(), third]);
     eventually("nobody", async || there(one).await.is_empty().then_some(())).await;
-    one.announce("worker-1").await.unwrap();
-    assert_eq!(there(other).await, set(&["worker-1"]));
+    // The same worker with other upstreams.
+    let again = Presence { upstreams: second.upstreams, ..first };
+    one.announce(&again).await.unwrap();
+    assert_eq!(there(other).await, [again]);
 }
 
 async fn a_record_is_appended_behind_the_last_only(shared: &Shared) {

@@ -535,7 +535,8 @@ mod faulty {
 
     use super::*;
     use crate::relay::engine::{
-        Backend, Delivery, DurableRequest, EngineError, Head, Lease, Reply, Request, RequestError,
+        Backend, Delivery, DurableRequest, EngineError, Head, Lease, Presence, Reply, Request,
+        RequestError,
     };
 
     impl Backend for Faulty {
@@ -576,15 +577,15 @@ mod faulty {
             self.engine.0.holder(upstream)
         }
 
-        fn announce(&self, worker: &str) -> Reply<()> {
-            self.engine.0.announce(worker)
+        fn announce(&self, presence: &Presence) -> Reply<()> {
+            self.engine.0.announce(presence)
         }
 
         fn withdraw(&self, worker: &str) -> Reply<()> {
             self.engine.0.withdraw(worker)
         }
 
-        fn workers(&self) -> Reply<Vec<String>> {
+        fn workers(&self) -> Reply<Vec<Presence>> {
             self.engine.0.workers()
         }
 

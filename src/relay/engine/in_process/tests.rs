@@ -27,6 +27,10 @@ fn from_start(durable: Option<&str>) -> Subscription {
     }
 }
 
+fn worker(name: &str) -> Presence {
+    Presence { worker: name.to_owned(), upstreams: vec!["shop".to_owned()] }
+}
+
 /// What is there at once.
 fn now<T>(future: impl Future<Output = T>) -> T {
     future.now_or_never().expect("it is there at once")
@@ -65,14 +69,14 @@ async fn a_lease_is_held_by_one_until_it_is_released_or_lapses() {
 async fn workers_are_there_as_long_as_they_say_so() {
     tokio::time::pause();
     let engine = engine(InProcessOptions::default().lease_time(Duration::from_secs(3)));
-    now(engine.0.announce("one")).unwrap();
+    now(engine.0.announce(&worker("one"))).unwrap();
     tokio::time::advance(Duration::from_secs(2)).await;
-    now(engine.0.announce("two")).unwrap();
+    now(engine.0.announce(&worker("two"))).unwrap();
     let mut both = now(engine.0.workers()).unwrap();
-    both.sort();
-    assert_eq!(both, ["one", "two"]);
+    both.sort_unstable_by(|one, other| one.worker.cmp(&other.worker));
+    assert_eq!(both, ["one", "two"].map(worker));
     tokio::time::advance(Duration::from_secs(2)).await;
-    assert_eq!(now(engine.0.workers()).unwrap(), ["two"]);
+    assert_eq!(now(engine.0.workers()).unwrap(), [worker("two")]);
     now(engine.0.withdraw("two")).unwrap();
     assert!(now(engine.0.workers()).unwrap().is_empty());
 }
