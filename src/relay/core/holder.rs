@@ -239,7 +239,8 @@ pub(crate) struct Holder {
     number: u64,
     outputs: VecDeque<Output>,
     counts: Counts,
-    last_error: Option<EngineError>,
+    /// The last failure, and of which question, until such a question does not fail.
+    last_error: Option<(Kind, EngineError)>,
     /// A moment, and what the time of day was then, in milliseconds since 1970.
     wall: (Instant, u64),
     random: u64,
@@ -298,7 +299,7 @@ impl Holder {
     }
 
     pub(crate) fn last_error(&self) -> Option<&EngineError> {
-        self.last_error.as_ref()
+        self.last_error.as_ref().map(|(_, error)| error)
     }
 
     /// Sequence and offset of the last record that this holder has stored.
@@ -576,6 +577,7 @@ impl Holder {
     }
 
     fn lease_answer(&mut self, now: Instant, call: Call, answer: Answer) {
+        self.note(&answer);
         match (&mut self.phase, answer) {
             (Phase::Waiting(_), Answer::Holder(holder)) => self.seen(now, holder),
             (Phase::Waiting(_), Answer::Acquire(Ok(Some(lease)))) => self.begin(now, call, lease),
@@ -583,23 +585,14 @@ impl Holder {
                 waiting.free_since = None;
                 self.wait(now);
             }
-            (Phase::Waiting(_), Answer::Acquire(Err(error))) => {
-                self.failed(error);
-                self.wait(now);
-            }
+            (Phase::Waiting(_), Answer::Acquire(Err(_))) => self.wait(now),
             (Phase::Holding(term), Answer::Renew(Ok(Some(lease)))) => {
                 term.lease = lease;
                 term.life.renewed();
             }
             (Phase::Holding(_), Answer::Renew(Ok(None))) => self.lose(now),
-            (Phase::Holding(_), Answer::Renew(Err(error))) => self.failed(error),
-            (Phase::Holding(_), Answer::Release(released)) => {
-                if let Err(error) = released {
-                    // It lapses by itself.
-                    self.failed(error);
-                }
-                self.released(now);
-            }
+            // If the release has failed, it lapses by itself.
+            (Phase::Holding(_), Answer::Release(_)) => self.released(now),
             (_, Answer::Acquire(Ok(Some(lease)))) => {
                 self.ask_aside(Question::Release(lease));
             }
@@ -608,14 +601,8 @@ impl Holder {
     }
 
     fn log_answer(&mut self, now: Instant, answer: Answer) {
+        self.note(&answer);
         let Phase::Holding(term) = &mut self.phase else { return };
-        let failure = match &answer {
-            Answer::Head(Err(error))
-            | Answer::Ticket(Err(error))
-            | Answer::KeepTicket(Err(error))
-            | Answer::Append(Err(AppendError::Engine(error))) => Some(error.clone()),
-            _ => None,
-        };
         let pause = self.terms.lease_time / 15;
         let progress = match answer {
             Answer::Head(head) => term.writer.handle_head(now, head),
@@ -642,9 +629,6 @@ impl Holder {
                 return;
             }
         };
-        if let Some(error) = failure {
-            self.failed(error);
-        }
         match progress {
             Progress::Nothing => {}
             Progress::Stored => self.stored(now),
@@ -653,9 +637,17 @@ impl Holder {
         }
     }
 
-    fn failed(&mut self, error: EngineError) {
-        self.counts.failures = self.counts.failures.saturating_add(1);
-        self.last_error = Some(error);
+    fn note(&mut self, answer: &Answer) {
+        let (kind, failure) = answer.outcome();
+        if let Some(error) = failure {
+            self.counts.failures = self.counts.failures.saturating_add(1);
+            self.last_error = Some((kind, error.clone()));
+        } else if let Phase::Waiting(_) = self.phase {
+            // What failed in an earlier term is over.
+            self.last_error = None;
+        } else {
+            self.last_error.take_if(|(failed, _)| *failed == kind);
+        }
     }
 
     /// Somebody or nobody holds the upstream.
@@ -672,10 +664,7 @@ impl Holder {
                 waiting.free_since = None;
                 self.wait(now);
             }
-            Err(error) => {
-                self.failed(error);
-                self.wait(now);
-            }
+            Err(_) => self.wait(now),
         }
     }
 
@@ -956,6 +945,23 @@ impl Term {
         self.number = self.number.saturating_add(1);
         self.batch = Some(Batch { body: String::new(), count, offset });
         self.writer.submit(now, record);
+    }
+}
+
+impl Answer {
+    /// To which question it is, and the failure of the engine, if it is one.
+    fn outcome(&self) -> (Kind, Option<&EngineError>) {
+        match self {
+            Self::Holder(answer) => (Kind::Holder, answer.as_ref().err()),
+            Self::Acquire(answer) => (Kind::Acquire, answer.as_ref().err()),
+            Self::Renew(answer) => (Kind::Renew, answer.as_ref().err()),
+            Self::Release(answer) => (Kind::Release, answer.as_ref().err()),
+            Self::Head(answer) => (Kind::Head, answer.as_ref().err()),
+            Self::Append(Err(AppendError::Engine(error))) => (Kind::Append, Some(error)),
+            Self::Append(_) => (Kind::Append, None),
+            Self::Ticket(answer) => (Kind::Ticket, answer.as_ref().err()),
+            Self::KeepTicket(answer) => (Kind::KeepTicket, answer.as_ref().err()),
+        }
     }
 }
 

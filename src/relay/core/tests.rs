@@ -734,3 +734,67 @@ fn what_a_new_session_has_missed_comes_late_and_once() {
     }
     assert!(filled > 5 && late > 500, "{gaps} gaps, {filled} filled, {late} late");
 }
+
+/// A holder of the first rank, which asks at once.
+fn single() -> (Holder, Instant) {
+    let now = Instant::now();
+    let bounds = Bounds { events: 50, bytes: 1 << 20, record: 1 << 20 };
+    let terms = Terms {
+        upstream: "shop".into(),
+        worker: "w".into(),
+        lease_time: Duration::from_millis(LEASE),
+        bounds,
+        when_full: WhenFull::Hold,
+        is_ordered: true,
+    };
+    let mut holder = Holder::new(terms, now, 0, 1);
+    holder.set_rank(now, 0);
+    (holder, now)
+}
+
+fn asked(holder: &mut Holder) -> (u64, Question) {
+    loop {
+        match holder.poll_output() {
+            Some(Output::Ask { number, question }) => return (number, question),
+            Some(_) => {}
+            None => panic!("nothing is asked"),
+        }
+    }
+}
+
+#[test]
+fn a_failure_is_over_when_the_same_question_has_an_answer() {
+    let (mut holder, mut now) = single();
+    let away = |text: &str| EngineError::Away(text.into());
+    let (number, question) = asked(&mut holder);
+    assert_eq!(question, Question::Acquire);
+    holder.handle_answer(now, number, Answer::Acquire(Err(away("acquire"))));
+    assert_eq!(holder.last_error(), Some(&away("acquire")));
+    now = holder.poll_timeout().unwrap();
+    holder.handle_timeout(now);
+    let (number, _) = asked(&mut holder);
+    let lease = Lease { upstream: "shop".into(), worker: "w".into(), fence: 1, revision: 1 };
+    holder.handle_answer(now, number, Answer::Acquire(Ok(Some(lease.clone()))));
+    assert_eq!(holder.last_error(), None);
+
+    // The log fails, and the lease does not.
+    let (number, _) = asked(&mut holder);
+    holder.handle_answer(now, number, Answer::Head(Err(away("head"))));
+    let mut is_renewed = false;
+    while holder.last_error().is_some() {
+        now = holder.poll_timeout().unwrap();
+        holder.handle_timeout(now);
+        while let Some(Output::Ask { number, question }) = holder.poll_output() {
+            let head = || if is_renewed { Ok(None) } else { Err(away("head")) };
+            match question {
+                Question::Head => holder.handle_answer(now, number, Answer::Head(head())),
+                Question::Renew(_) => {
+                    holder.handle_answer(now, number, Answer::Renew(Ok(Some(lease.clone()))));
+                    assert_eq!(holder.last_error(), Some(&away("head")));
+                    is_renewed = true;
+                }
+                _ => {}
+            }
+        }
+    }
+}
