@@ -9,14 +9,15 @@ use std::{collections::BTreeSet, ops::Range, sync::mpsc, time::Duration};
 
 use actix::Arbiter;
 use actix_socketio::relay::{
-    Begin, Engine, Gap, InProcessOptions, LogEntry, LogStream, MarkKind, Reader, Relay,
-    RelayBuilder, Takeover, Upstream,
+    Begin, CallError, Caller, Engine, Gap, InProcessOptions, LogEntry, LogStream, MarkKind,
+    NatsOptions, Reader, Relay, RelayBuilder, Sent, Takeover, Upstream,
 };
 use futures::StreamExt;
 use serde_json::{Value, json};
 use support::{
     eventually,
     every::within,
+    nats::Nats,
     node::{self, Config, Line, Server},
     proxy::Proxy,
 };
@@ -298,5 +299,30 @@ async fn an_upstream_is_not_handed_over_to_a_worker_that_does_not_have_it() {
     assert!(handed_over(&workers[0], "shared") > 0);
     for (_, relay) in workers {
         within(relay.shutdown(LONG)).await;
+    }
+}
+
+#[actix::test]
+async fn a_call_under_way_is_told_when_its_holder_goes() {
+    let Some(nats) = Nats::one().await else { return };
+    let server = server(&json!({}));
+    let engine = async || Engine::nats(&nats.client().await, NatsOptions::new()).await.unwrap();
+    let (_arbiter, relay) = relay(&engine().await, "first", &server);
+    eventually("it has joined", || relay.state("shop").unwrap().joined).await;
+    let caller = Caller::new(engine().await);
+    let call = || {
+        let call = caller.emit_with_ack::<Value>("shop", "silent", ());
+        call.timeout(Duration::from_secs(3_600)).into_future()
+    };
+    let calls: Vec<_> = (0..50).map(|_| actix::spawn(call())).collect();
+    // They are under way when this one, behind them, has its answer.
+    let last = caller.emit_with_ack::<u64>("shop", "count", "calls");
+    assert_eq!(within(last.into_future()).await, Ok(1));
+    within(relay.shutdown(Duration::from_secs(4))).await;
+    assert_eq!(relay.stats().upstreams[0].1.handed_over, 1, "in order");
+    for call in calls {
+        let error = within(call).await.unwrap().unwrap_err();
+        assert_ne!(error, CallError::NoAnswer);
+        assert_ne!(error.sent(), Sent::Yes, "{error}");
     }
 }

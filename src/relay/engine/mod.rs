@@ -230,8 +230,13 @@ pub(crate) trait Backend: fmt::Debug + Send + Sync + 'static {
     fn read(&self, subscription: Subscription)
     -> BoxStream<'static, Result<Delivery, EngineError>>;
 
-    /// The commands for an upstream. Only its holder listens.
-    fn serve(&self, lease: &Lease) -> BoxStream<'static, Result<Request, EngineError>>;
+    /// The commands for an upstream. Only its holder listens, and no longer than `until` is ready. Then the stream ends, behind what has
+    /// come by then.
+    fn serve(
+        &self,
+        lease: &Lease,
+        until: BoxFuture<'static, ()>,
+    ) -> BoxStream<'static, Result<Request, EngineError>>;
 
     fn request(
         &self,

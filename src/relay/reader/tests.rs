@@ -610,8 +610,12 @@ mod faulty {
             self.engine.0.ticket(upstream)
         }
 
-        fn serve(&self, lease: &Lease) -> BoxStream<'static, Result<Request, EngineError>> {
-            self.engine.0.serve(lease)
+        fn serve(
+            &self,
+            lease: &Lease,
+            until: BoxFuture<'static, ()>,
+        ) -> BoxStream<'static, Result<Request, EngineError>> {
+            self.engine.0.serve(lease, until)
         }
 
         fn request(

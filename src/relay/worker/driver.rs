@@ -10,7 +10,7 @@ use std::{
 
 use futures::{
     FutureExt as _, StreamExt as _,
-    channel::mpsc,
+    channel::{mpsc, oneshot},
     future::{BoxFuture, LocalBoxFuture},
     stream::{BoxStream, FuturesUnordered},
 };
@@ -74,6 +74,8 @@ pub(crate) struct Driver {
     /// The old session, of which what was missed is fetched.
     old: Option<Session>,
     requests: Option<BoxStream<'static, Result<Request, EngineError>>>,
+    /// No more requests are taken when it is dropped.
+    serves: Option<oneshot::Sender<()>>,
     durable: Option<BoxStream<'static, Result<DurableRequest, EngineError>>>,
     commands: FuturesUnordered<LocalBoxFuture<'static, ()>>,
     /// The private id of the session, when the client knows it.
@@ -140,6 +142,7 @@ impl Driver {
             session: None,
             old: None,
             requests: None,
+            serves: None,
             durable: None,
             commands: FuturesUnordered::new(),
             ticket: None,
@@ -213,12 +216,13 @@ impl Driver {
             }
             Output::Serve(lease) => self.serve(&lease),
             Output::StopServing => {
-                self.requests = None;
+                self.serves = None;
                 self.durable = None;
             }
             Output::Close { drain: true } => {
                 if let Some(session) = &self.session {
-                    let (client, within) = (session.client.clone(), self.within);
+                    // It waits for answers of the server. What has come is to be stored afterwards, in order.
+                    let (client, within) = (session.client.clone(), self.within / 2);
                     self.commands
                         .push(async move { drop(client.hand_over(within).await) }.boxed_local());
                 }
@@ -243,7 +247,9 @@ impl Driver {
     }
 
     fn serve(&mut self, lease: &Lease) {
-        self.requests = Some(self.engine.0.serve(lease));
+        let (serves, stopped) = oneshot::channel::<()>();
+        self.serves = Some(serves);
+        self.requests = Some(self.engine.0.serve(lease, stopped.map(drop).boxed()));
         self.durable = Some(self.engine.0.take_durable(lease, WINDOW));
     }
 
@@ -331,10 +337,19 @@ impl Driver {
     }
 
     fn request(&mut self, request: Request) {
-        let Some((socket, limit)) = self.outlet() else { return };
-        let (name, Request { body, deadline, reply }) = (self.name.clone(), request);
+        let (outlet, name) = (self.outlet(), self.name.clone());
+        // One that is on its way out is still the holder, so nobody else sends it. A former holder does not know that, and is silent.
+        if outlet.is_none() && self.holder.standing() != Standing::Leaving {
+            return;
+        }
+        let Request { body, deadline, reply } = request;
         let done = async move {
-            let answer = command::execute(&socket, &body, None, deadline, limit).await.body;
+            let answer = match outlet {
+                Some((socket, limit)) => {
+                    command::execute(&socket, &body, None, deadline, limit).await.body
+                }
+                None => command::not_sent("the upstream is being handed over"),
+            };
             if let Err(error) = reply(answer).await {
                 repeated!(log::Level::Warn, name, "an answer got lost: {error}");
             }
@@ -414,11 +429,12 @@ impl Driver {
             return Some(());
         }
         if let Some(requests) = &mut self.requests
-            && let Poll::Ready(Some(request)) = requests.poll_next_unpin(cx)
+            && let Poll::Ready(request) = requests.poll_next_unpin(cx)
         {
             match request {
-                Ok(request) => self.request(request),
-                Err(error) => repeated!(log::Level::Warn, self.name, "no commands: {error}"),
+                None => self.requests = None,
+                Some(Ok(request)) => self.request(request),
+                Some(Err(error)) => repeated!(log::Level::Warn, self.name, "no commands: {error}"),
             }
             return Some(());
         }
@@ -506,7 +522,10 @@ impl Future for Driver {
         for _ in 0..STEPS {
             if self.step(cx).is_none() {
                 self.show();
-                let is_done = self.standing == Standing::Stopped && self.calls.is_empty();
+                // Callers are told what became of their commands.
+                let is_done = self.standing == Standing::Stopped
+                    && self.calls.is_empty()
+                    && self.commands.is_empty();
                 return if is_done { Poll::Ready(()) } else { Poll::Pending };
             }
         }

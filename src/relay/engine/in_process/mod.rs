@@ -371,7 +371,11 @@ impl Backend for InProcess {
         Reading { shared, key, consumer, timer: clock::Timer::default() }.boxed()
     }
 
-    fn serve(&self, lease: &Lease) -> BoxStream<'static, Result<Request, EngineError>> {
+    fn serve(
+        &self,
+        lease: &Lease,
+        until: BoxFuture<'static, ()>,
+    ) -> BoxStream<'static, Result<Request, EngineError>> {
         let shared = Arc::clone(&self.0);
         let key = {
             let mut state = shared.state();
@@ -379,7 +383,8 @@ impl Backend for InProcess {
             state.requests.open(&lease.upstream, key, lease.fence);
             key
         };
-        Serving { shared, key, upstream: lease.upstream.clone() }.boxed()
+        // Those that were not taken hear that nobody listens, when it is dropped.
+        Serving { shared, key, upstream: lease.upstream.clone() }.take_until(until).boxed()
     }
 
     fn request(

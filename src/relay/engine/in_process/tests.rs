@@ -1,4 +1,4 @@
-use futures::FutureExt;
+use futures::{FutureExt, future::pending};
 
 use super::*;
 use crate::relay::engine::Begin;
@@ -219,9 +219,9 @@ async fn a_request_is_answered_by_the_holder_that_came_last() {
     let (second, body) = (Duration::from_secs(1), Bytes::from_static(b"buy"));
     let ask = || engine.0.request("shop", body.clone(), second);
     assert_eq!(ask().await, Err(RequestError::Nobody));
-    let mut former = engine.0.serve(&lease(1));
-    let mut holder = engine.0.serve(&lease(2));
-    let late = engine.0.serve(&lease(1));
+    let mut former = engine.0.serve(&lease(1), pending().boxed());
+    let mut holder = engine.0.serve(&lease(2), pending().boxed());
+    let late = engine.0.serve(&lease(1), pending().boxed());
     let serve = async {
         let request = holder.next().await.unwrap().unwrap();
         assert!(request.deadline <= second);
@@ -243,7 +243,7 @@ async fn a_request_is_answered_by_the_holder_that_came_last() {
 async fn a_request_that_is_not_taken_in_time_is_not_taken_at_all() {
     tokio::time::pause();
     let engine = Engine::in_process();
-    let mut holder = engine.0.serve(&lease(1));
+    let mut holder = engine.0.serve(&lease(1), pending().boxed());
     let asked = engine.0.request("shop", Bytes::new(), Duration::from_secs(1)).await;
     assert_eq!(asked, Err(RequestError::NoAnswer));
     assert!(holder.next().now_or_never().is_none());

@@ -304,8 +304,12 @@ impl Backend for Nats {
         reader::read(Arc::clone(&self.0), subscription)
     }
 
-    fn serve(&self, lease: &Lease) -> BoxStream<'static, Result<Request, EngineError>> {
-        commands::serve(Arc::clone(&self.0), &lease.upstream)
+    fn serve(
+        &self,
+        lease: &Lease,
+        until: BoxFuture<'static, ()>,
+    ) -> BoxStream<'static, Result<Request, EngineError>> {
+        commands::serve(Arc::clone(&self.0), &lease.upstream, until)
     }
 
     fn request(
