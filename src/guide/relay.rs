@@ -52,7 +52,7 @@
 //! ```
 //!
 //! Run the same configuration on several machines, each with a `worker` of its own, or without one. They share the upstreams evenly,
-//! and move them when a worker comes or goes, one at a time.
+//! and move them when a worker comes or goes, one at a time. The workers may also have different upstreams: each is shared by those that have it.
 //!
 //! # What holds when something fails
 //!
@@ -72,7 +72,12 @@
 //! | NATS loses a node of three | events wait in the worker for some seconds | the same |
 //! | NATS is away | events wait up to the bound, then [`WhenFull`](crate::relay::WhenFull) decides | with [`WhenFull::LetGo`](crate::relay::WhenFull::LetGo), nothing is lost if NATS is back within the server's two minutes |
 //! | a reader dies | it gets again what it has not acknowledged | the same |
-//! | the holder dies while a command is on its way | the caller is told that the command may have arrived | the same |
+//! | the holder goes in order while a command is on its way | the caller is told: not sent, or no answer and it may have arrived | the same |
+//! | the holder dies while a command is on its way | nobody answers: after its timeout, the caller is told that the command may have arrived | the same |
+//!
+//! One thing is not marked: events *without an offset* in a recoverable session, which are volatile ones and those that ask for an answer. A server
+//! never sends them again. What of them had come to a worker that dies, and was not stored yet, is lost, and so is what was emitted while nobody
+//! was joined.
 //!
 //! So each event is in the log once, in the order of its server. A *reader* gets it at least once: again, if it ended before its ack
 //! was stored. Use the sequence and the place in the record to know an event that comes again.
@@ -137,7 +142,8 @@
 //! ```
 //!
 //! The engine remembers what a *durable* reader has acknowledged. Several with one name share the records, and none of them has all, nor in
-//! order. Without a name, a reader begins where it is told, and is forgotten with its process.
+//! order. Without a name, a reader begins where it is told, and is forgotten with its process. It has to acknowledge, too: nothing comes again, but when
+//! [`window`](crate::relay::ReaderBuilder::window) records wait for it, no more come.
 //!
 //! # Commands
 //!
@@ -194,7 +200,11 @@
 //!   take them within a second.
 //! * **Clocks** need not agree: a lease is measured by the holder's own clock, and by that of NATS.
 //! * **Secrets**: the bucket `sio_ticket` has the private ids of sessions. Whoever reads one can take over that session at the server. Only
-//!   workers should be allowed to; [`NatsOptions`](crate::relay::NatsOptions#permissions) has the permissions.
+//!   workers should be allowed to, nor may others read the answers to workers; [`NatsOptions`](crate::relay::NatsOptions#permissions) has the
+//!   permissions. `async_nats` writes the answers of NATS, with these ids, to the log of the program at the level `debug`, and passwords at
+//!   `trace`: keep it at `info` (`RUST_LOG=debug,async_nats=info`), as the daemon does.
+//! * **Logging in**: the client of `async_nats` is yours, with its options for tokens, passwords and TLS, and with its cargo feature `nkeys` for keys
+//!   and credentials files. The daemon has all of them in its file.
 //! * **Disk**: the log keeps records for [`max_age`](crate::relay::NatsOptions::max_age), a day by default, up to
 //!   [`max_bytes`](crate::relay::NatsOptions::max_bytes). A log that is full takes no more, and [`WhenFull`](crate::relay::WhenFull)
 //!   decides. Plan for the events of that time, times the replicas, and base64 for attachments.
