@@ -1,7 +1,8 @@
-//! Workers of a relay that end without handing over: another one takes over, and the log says so where events are missing.
+//! Workers of a relay that end, with and without handing over: another one takes over, and the log says so where events are missing. And
+//! how workers share upstreams.
 
 // A test fails by panicking.
-#![allow(clippy::indexing_slicing, clippy::unwrap_used)]
+#![allow(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::unwrap_used)]
 
 mod support;
 

@@ -33,7 +33,7 @@ pub(crate) struct Config {
 #[derive(Debug)]
 pub(crate) enum EngineConfig {
     InProcess,
-    Nats(NatsConfig),
+    Nats(Box<NatsConfig>),
 }
 
 #[derive(Debug)]
@@ -179,7 +179,7 @@ impl EngineConfig {
         }
         let config = NatsConfig::read(&mut section, problems, folder);
         section.end(problems);
-        is_nats.and(config).map(Self::Nats)
+        is_nats.and(config).map(Box::new).map(Self::Nats)
     }
 }
 

@@ -579,7 +579,7 @@ impl Holder {
     fn lease_answer(&mut self, now: Instant, call: Call, answer: Answer) {
         self.note(&answer);
         match (&mut self.phase, answer) {
-            (Phase::Waiting(_), Answer::Holder(holder)) => self.seen(now, holder),
+            (Phase::Waiting(_), Answer::Holder(holder)) => self.seen(now, &holder),
             (Phase::Waiting(_), Answer::Acquire(Ok(Some(lease)))) => self.begin(now, call, lease),
             (Phase::Waiting(waiting), Answer::Acquire(Ok(None))) => {
                 waiting.free_since = None;
@@ -637,6 +637,7 @@ impl Holder {
         }
     }
 
+    /// Keeps the failure for those who ask, or sees that there is none any more.
     fn note(&mut self, answer: &Answer) {
         let (kind, failure) = answer.outcome();
         if let Some(error) = failure {
@@ -651,7 +652,7 @@ impl Holder {
     }
 
     /// Somebody or nobody holds the upstream.
-    fn seen(&mut self, now: Instant, holder: Result<Option<String>, EngineError>) {
+    fn seen(&mut self, now: Instant, holder: &Result<Option<String>, EngineError>) {
         let Phase::Waiting(waiting) = &mut self.phase else { return };
         match holder {
             Ok(None) => {

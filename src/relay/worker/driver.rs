@@ -222,7 +222,7 @@ impl Driver {
             Output::Close { drain: true } => {
                 if let Some(session) = &self.session {
                     // It waits for answers of the server. What has come is to be stored afterwards, in order.
-                    let (client, within) = (session.client.clone(), self.within / 2);
+                    let (client, within) = (session.client.clone(), self.within.mul_f64(0.5));
                     self.commands
                         .push(async move { drop(client.hand_over(within).await) }.boxed_local());
                 }
