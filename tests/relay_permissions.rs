@@ -47,10 +47,10 @@ fn table() -> BTreeMap<String, [Vec<String>; 2]> {
 async fn server(table: &BTreeMap<String, [Vec<String>; 2]>) -> Option<Nats> {
     let mut users = String::new();
     for (name, [publish, subscribe]) in table {
-        write!(
+        writeln!(
             users,
             "{{ user: {name}, password: {name}, permissions: {{ publish: {publish:?}, \
-             subscribe: {subscribe:?} }} }}\n"
+             subscribe: {subscribe:?} }} }}"
         )
         .unwrap();
     }
