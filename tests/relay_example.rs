@@ -37,6 +37,7 @@ use support::{
     PATIENCE,
     example::{Example, program},
     nats::Nats,
+    nats_keys,
     node::{self, Config, Line},
 };
 
@@ -86,7 +87,8 @@ fn the_configuration_of_the_example_is_right_as_it_is_and_with_all_options() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/relay/relay.toml");
     assert_eq!(check(&path), (true, vec![" nothing is wrong, 2 upstreams".to_owned()]));
 
-    // What is commented out is right, too.
+    // What is commented out is right, too. Of the ways to log in, there is one.
+    let others = ["token", "credentials", "nkey"];
     let mut text = String::new();
     for line in fs::read_to_string(&path).unwrap().lines() {
         let option = line.strip_prefix("# ");
@@ -96,7 +98,9 @@ fn the_configuration_of_the_example_is_right_as_it_is_and_with_all_options() {
             })
         };
         match option.filter(is_option) {
-            Some(option) if !option.starts_with("token") => text.push_str(option),
+            Some(option) if !others.iter().any(|other| option.starts_with(other)) => {
+                text.push_str(option);
+            }
             _ => text.push_str(line),
         }
         text.push('\n');
@@ -111,7 +115,7 @@ fn the_configuration_of_the_example_is_right_as_it_is_and_with_all_options() {
     let path = folder.file("all.toml", &text);
     assert_eq!(check(&path), (true, vec![" nothing is wrong, 2 upstreams".to_owned()]), "{text}");
     let options = text.lines().filter(|line| line.contains(" = ") && !line.starts_with('#'));
-    assert_eq!(options.count(), 25, "{text}");
+    assert_eq!(options.count(), 28, "{text}");
 }
 
 #[test]
@@ -130,6 +134,9 @@ kind = "nats"
 servers = ["nats://user:a secret@host"]
 user = "me"
 token = { env = "RELAY_TEST_UNSET" }
+credentials = { env = "RELAY_TEST_SET" }
+nkey = { file = "nowhere" }
+key = "no.pem"
 replicas = 7
 lease = 0.5
 
@@ -167,26 +174,29 @@ headers = { "not a header" = "a secret" }
 3: hand_over: seconds, from 0 to 3600, belong here
 4: colour: is no option here: worker, http, hand_over, engine, upstream
 6: engine: user, password: one does not go without the other
+6: engine: login: credentials: a file that begins with BEGIN NATS USER JWT belongs here
+6: engine: certificate, key: one does not go without the other
 8: engine: servers: a password belongs into a variable or a file: user, password
 10: engine: token: the variable RELAY_TEST_UNSET is not set
-11: engine: replicas: a number from 1 to 5 belongs here
-12: engine: lease: seconds, from 2 to 3600, belong here
-16: upstream "shop": url: unusable URL: it has no scheme: write http:// before the host
-19: upstream: name: "shop" is there already
-20: upstream "shop": url: a text in quotes belongs here, not a number
-21: upstream "shop": namespace: a namespace such as "/orders" belongs here
-23: upstream: name: is missing
-25: upstream: auth: the variable RELAY_TEST_SET has no JSON object; with key = "token", it may have any text
-26: upstream: headers: a: {folder}/nowhere cannot be read: No such file or directory (os error 2)
-26: upstream: headers: b: a text or {{ env = … }} or {{ file = … }} belongs here
-26: upstream: headers: c: env, file: one of them belongs here
-27: upstream: transports: one of these belongs here: "websocket", "polling"
-28: upstream: route: except: a list of texts belongs here
-28: upstream: route: name: is no option here: names, except
-29: upstream: when_full: one of these belongs here: "let-go", "drop-newest", "latest"
-30: upstream: takeover: one of these belongs here: "ordered", "now"
-32: upstream "empty": client: header "not a header" cannot be sent: its name is empty or has characters that HTTP does not allow there
-35: upstream "empty": auth: the file {folder}/empty is empty"#
+12: engine: nkey: {folder}/nowhere cannot be read: No such file or directory (os error 2)
+14: engine: replicas: a number from 1 to 5 belongs here
+15: engine: lease: seconds, from 2 to 3600, belong here
+19: upstream "shop": url: unusable URL: it has no scheme: write http:// before the host
+22: upstream: name: "shop" is there already
+23: upstream "shop": url: a text in quotes belongs here, not a number
+24: upstream "shop": namespace: a namespace such as "/orders" belongs here
+26: upstream: name: is missing
+28: upstream: auth: the variable RELAY_TEST_SET has no JSON object; with key = "token", it may have any text
+29: upstream: headers: a: {folder}/nowhere cannot be read: No such file or directory (os error 2)
+29: upstream: headers: b: a text or {{ env = … }} or {{ file = … }} belongs here
+29: upstream: headers: c: env, file: one of them belongs here
+30: upstream: transports: one of these belongs here: "websocket", "polling"
+31: upstream: route: except: a list of texts belongs here
+31: upstream: route: name: is no option here: names, except
+32: upstream: when_full: one of these belongs here: "let-go", "drop-newest", "latest"
+33: upstream: takeover: one of these belongs here: "ordered", "now"
+35: upstream "empty": client: header "not a header" cannot be sent: its name is empty or has characters that HTTP does not allow there
+38: upstream "empty": auth: the file {folder}/empty is empty"#
     );
     assert_eq!(lines, expected.lines().collect::<Vec<_>>());
 }
@@ -464,4 +474,58 @@ async fn a_daemon_waits_for_its_engine_and_says_so() {
     assert!(health["engine"].is_null(), "{health}");
     daemon.signal("-INT");
     assert!(daemon.end().0.success());
+}
+
+/// A daemon that logs in with these lines joins, on a server with these.
+async fn logs_in(nats: &str, folder: &Folder, login: &str) {
+    let Some(nats) = Nats::one_with(nats).await else { return };
+    let server = recovering();
+    let config = engine(&nats) + login + &upstream(&server, "");
+    let daemon = Daemon::start_with(folder, "w1", &config, &[("RUST_LOG", "trace")]);
+    daemon.until(200, |shop| shop["joined"] == true).await;
+    daemon.signal("-TERM");
+    let (status, text) = daemon.end();
+    assert!(status.success() && text.contains("TRACE"), "{text}");
+    let secrets = [nats_keys::SEED, nats_keys::USER_TOKEN, "JetStream request response"];
+    let line = text.lines().find(|line| secrets.iter().any(|secret| line.contains(secret)));
+    assert_eq!(line, None);
+}
+
+#[actix::test]
+async fn a_daemon_logs_in_with_a_key_and_answers_come_where_it_says() {
+    let folder = Folder::new();
+    folder.file("seed", &format!("{}\n", nats_keys::SEED));
+    let allowed = "publish: \">\", subscribe: [\"sio.cmd.*\", \"own.>\"]";
+    let users = format!(
+        "authorization {{ users: [{{ nkey: {}, permissions: {{ {allowed} }} }}] }}",
+        nats_keys::USER
+    );
+    logs_in(&users, &folder, "nkey = { file = \"seed\" }\ninbox = \"own\"\n").await;
+}
+
+#[actix::test]
+async fn a_daemon_logs_in_with_a_credentials_file() {
+    let folder = Folder::new();
+    // As `nsc` writes it.
+    let text = format!(
+        "-----BEGIN NATS USER JWT-----\n{}\n------END NATS USER JWT------\n\n\
+         ************************* IMPORTANT *************************\n\
+         NKEY Seed printed below can be used to sign and prove identity.\n\
+         NKEYs are sensitive and should be treated as secrets.\n\n\
+         -----BEGIN USER NKEY SEED-----\n{}\n------END USER NKEY SEED------\n",
+        nats_keys::USER_TOKEN,
+        nats_keys::SEED
+    );
+    folder.file("relay.creds", &text);
+    let operator = format!(
+        "operator: {}\nsystem_account: {}\nresolver: MEMORY\n\
+         resolver_preload: {{ {}: \"{}\", {}: \"{}\" }}",
+        nats_keys::OPERATOR,
+        nats_keys::SYSTEM,
+        nats_keys::ACCOUNT,
+        nats_keys::ACCOUNT_TOKEN,
+        nats_keys::SYSTEM,
+        nats_keys::SYSTEM_TOKEN
+    );
+    logs_in(&operator, &folder, "credentials = { file = \"relay.creds\" }\n").await;
 }

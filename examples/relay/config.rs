@@ -10,7 +10,7 @@ use std::{
 };
 
 use actix_socketio::{BuildError, Client, ClientBuilder, Route, Transport};
-use async_nats::ServerAddr;
+use async_nats::{ConnectOptions, ServerAddr};
 
 use crate::{
     reading::{Problem, Problems, Section, one_of, text},
@@ -33,7 +33,7 @@ pub(crate) struct Config {
 #[derive(Debug)]
 pub(crate) enum EngineConfig {
     InProcess,
-    Nats(NatsConfig),
+    Nats(Box<NatsConfig>),
 }
 
 #[derive(Debug)]
@@ -42,6 +42,10 @@ pub(crate) struct NatsConfig {
     pub(crate) login: Login,
     /// Certificates to trust beside those of the system.
     pub(crate) ca: Option<PathBuf>,
+    /// The certificate of this program, and its key.
+    pub(crate) certificate: Option<(PathBuf, PathBuf)>,
+    /// Begins the subjects of answers to this program.
+    pub(crate) inbox: Option<String>,
     pub(crate) prefix: Option<String>,
     pub(crate) replicas: Option<usize>,
     pub(crate) lease: Option<Duration>,
@@ -53,7 +57,30 @@ pub(crate) struct NatsConfig {
 pub(crate) enum Login {
     None,
     Token(Secret),
-    Password { user: String, password: Secret },
+    Password {
+        user: String,
+        password: Secret,
+    },
+    /// The text of a credentials file: a token (JWT), and a key. The end of its last line belongs to it.
+    Credentials(Secret),
+    /// The seed of a key that the server knows.
+    Nkey(Secret),
+}
+
+impl Login {
+    /// Whether it can be used, as far as that can be seen here. The errors of the library could quote it.
+    fn check(&self) -> Result<(), &'static str> {
+        let options = ConnectOptions::new();
+        match self {
+            Self::Credentials(text) if options.credentials(text.reveal()).is_err() => {
+                Err("credentials: a file that begins with BEGIN NATS USER JWT belongs here")
+            }
+            Self::Nkey(seed) if !seed.reveal().starts_with("SU") => {
+                Err("nkey: the seed of a user, SU…, belongs here")
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -152,7 +179,7 @@ impl EngineConfig {
         }
         let config = NatsConfig::read(&mut section, problems, folder);
         section.end(problems);
-        is_nats.and(config).map(Self::Nats)
+        is_nats.and(config).map(Box::new).map(Self::Nats)
     }
 }
 
@@ -189,19 +216,38 @@ impl NatsConfig {
         if user.is_some() != has_password {
             section.wrong(problems, None, "user, password", "one does not go without the other");
         }
-        if user.is_some() && token.is_some() {
-            section.wrong(problems, None, "token, user", "only one of them can be used");
+        let credentials = secret(section, problems, "credentials", folder);
+        let nkey = secret(section, problems, "nkey", folder);
+        let user = user.zip(password);
+        let is_given = [token.is_some(), user.is_some(), credentials.is_some(), nkey.is_some()];
+        if is_given.into_iter().filter(|given| *given).count() > 1 {
+            let keys = "token, user, credentials, nkey";
+            section.wrong(problems, None, keys, "only one of them can be used");
         }
-        let login = match (token, user, password) {
+        let login = match (token, user, credentials, nkey) {
             (Some(token), ..) => Login::Token(token),
-            (_, Some(user), Some(password)) => Login::Password { user: user.value, password },
+            (_, Some((user, password)), ..) => Login::Password { user: user.value, password },
+            (.., Some(credentials), _) => {
+                Login::Credentials(Secret::new(credentials.reveal().to_owned() + "\n"))
+            }
+            (.., Some(nkey)) => Login::Nkey(nkey),
             _ => Login::None,
         };
-        let ca = section.text(problems, "ca").map(|ca| folder.join(ca.value));
+        if let Err(error) = login.check() {
+            section.wrong(problems, None, "login", error);
+        }
+        let mut path = |key| section.text(problems, key).map(|path| folder.join(path.value));
+        let (ca, certificate, key) = (path("ca"), path("certificate"), path("key"));
+        if certificate.is_some() != key.is_some() {
+            section.wrong(problems, None, "certificate, key", "one does not go without the other");
+        }
+        let inbox = section.value(problems, "inbox", |value| name(text(value)?));
         let prefix = section.value(problems, "prefix", |value| name(text(value)?));
         Some(Self {
             login,
             ca,
+            certificate: certificate.zip(key),
+            inbox: inbox.map(|inbox| inbox.value),
             prefix: prefix.map(|prefix| prefix.value),
             replicas: section.number(problems, "replicas", 1..=5),
             lease: section.seconds(problems, "lease", 2.0..=3_600.0),

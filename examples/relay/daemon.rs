@@ -159,7 +159,18 @@ async fn nats(config: &NatsConfig, lease: Duration, worker: &str) -> Result<Engi
         Login::Password { user, password } => {
             options.user_and_password(user.clone(), password.reveal().to_owned())
         }
+        Login::Credentials(text) => {
+            options.credentials(text.reveal()).map_err(|_| "unusable credentials")?
+        }
+        Login::Nkey(seed) => options.nkey(seed.reveal().to_owned()),
     };
+    if let Some(inbox) = &config.inbox {
+        options = options.custom_inbox_prefix(inbox);
+    }
+    if let Some((certificate, key)) = &config.certificate {
+        options = options.add_client_certificate(certificate.clone(), key.clone());
+        options = options.require_tls(true);
+    }
     if let Some(ca) = &config.ca {
         options = options.add_root_certificates(ca.clone()).require_tls(true);
     }

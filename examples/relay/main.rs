@@ -88,6 +88,8 @@ fn unique() -> String {
 fn log(worker: String, level: &str) {
     let filter = env_logger::Env::default().default_filter_or(level);
     let mut logger = env_logger::Builder::from_env(filter);
+    // At finer levels it writes passwords, and the answers of NATS with the ids of sessions.
+    logger.filter_module("async_nats", log::LevelFilter::Info);
     logger.format(move |line, record| {
         let (level, target) = (record.level(), record.target());
         writeln!(line, "{level:<5} {worker} {target}: {}", record.args())

@@ -80,6 +80,8 @@ pub(crate) struct Namespace {
     connection: Recipient<FromNamespace>,
     publisher: Publisher,
     protocol: Option<Protocol>,
+    /// How long the server bears it that this client says nothing.
+    max_silence: Option<Duration>,
     waiters: Waiters,
     /// The number of the last intent of a handle whose command has been reached.
     intent_seq: u64,
@@ -128,6 +130,7 @@ impl Namespace {
                 connection: inner_connection,
                 publisher,
                 protocol: None,
+                max_silence: None,
                 waiters: Waiters::new(patience),
                 intent_seq: 0,
                 failure: Failure::default(),
@@ -275,7 +278,7 @@ impl Namespace {
     }
 
     fn is_ready(&mut self, sid: ByteString, recovered: bool) {
-        let Some(protocol) = self.protocol else { return };
+        let (Some(protocol), Some(max_silence)) = (self.protocol, self.max_silence) else { return };
         repeated!(
             log::Level::Info,
             self.label(),
@@ -283,7 +286,8 @@ impl Namespace {
             if recovered { ", session recovered" } else { "" }
         );
         self.failure = Failure::default();
-        let ready = Ready { namespace: self.name().clone(), sid, protocol, recovered };
+        let namespace = self.name().clone();
+        let ready = Ready { namespace, sid, protocol, recovered, max_silence };
         self.waiters.resolve(&Ok(ready.clone()));
         self.publisher.joined(ready);
     }
@@ -576,7 +580,7 @@ impl Handler<FromConnection> for Namespace {
 /// The messages of the Connection.
 impl Namespace {
     fn open(&mut self, session: Session) {
-        self.protocol = Some(session.protocol);
+        (self.protocol, self.max_silence) = (Some(session.protocol), Some(session.max_silence));
         self.core.handle_open(clock::now(), session);
         self.publish();
     }

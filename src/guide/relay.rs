@@ -52,7 +52,7 @@
 //! ```
 //!
 //! Run the same configuration on several machines, each with a `worker` of its own, or without one. They share the upstreams evenly,
-//! and move them when a worker comes or goes, one at a time.
+//! and move them when a worker comes or goes, one at a time. The workers may also have different upstreams: each is shared by those that have it.
 //!
 //! # What holds when something fails
 //!
@@ -65,14 +65,19 @@
 //! |---|---|---|
 //! | a worker ends in order (SIGTERM, a new version) | a gap as long as joining takes, marked | nothing is lost |
 //! | a worker is killed, or dies | a gap until its lease is over, marked | nothing is lost: the next holder resumes behind the last *stored* event |
-//! | the machine of a worker is lost, or its network | a gap, marked | with [`Takeover::Ordered`](crate::relay::Takeover::Ordered), nothing is lost: the next holder waits until the server has noticed (its ping timeout, 45 s by default), and then resumes. With [`Takeover::Now`](crate::relay::Takeover::Now), new events come at once, and the gap is marked |
+//! | the machine of a worker is lost, or its network | a gap, marked | with [`Takeover::Ordered`](crate::relay::Takeover::Ordered), nothing is lost: the next holder waits until the server has noticed (its `pingInterval` and `pingTimeout`, 45 s by default), and then resumes. With [`Takeover::Now`](crate::relay::Takeover::Now), new events come at once, the gap is marked, and what is missing comes late |
 //! | a worker stalls for longer than its lease, and wakes up | a gap, marked; the log refuses what it still writes | nothing is lost, nothing comes twice; the log refuses what it still writes |
 //! | the connection to the server is lost | a gap until it is joined again, marked | nothing is lost |
 //! | the server is restarted | a gap, marked | a gap, marked: the new process knows no sessions |
 //! | NATS loses a node of three | events wait in the worker for some seconds | the same |
 //! | NATS is away | events wait up to the bound, then [`WhenFull`](crate::relay::WhenFull) decides | with [`WhenFull::LetGo`](crate::relay::WhenFull::LetGo), nothing is lost if NATS is back within the server's two minutes |
 //! | a reader dies | it gets again what it has not acknowledged | the same |
-//! | the holder dies while a command is on its way | the caller is told that the command may have arrived | the same |
+//! | the holder goes in order while a command is on its way | the caller is told: not sent, or no answer and it may have arrived | the same |
+//! | the holder dies while a command is on its way | nobody answers: after its timeout, the caller is told that the command may have arrived | the same |
+//!
+//! One thing is not marked: events *without an offset* in a recoverable session, which are volatile ones and those that ask for an answer. A server
+//! never sends them again. What of them had come to a worker that dies, and was not stored yet, is lost, and so is what was emitted while nobody
+//! was joined.
 //!
 //! So each event is in the log once, in the order of its server. A *reader* gets it at least once: again, if it ended before its ack
 //! was stored. Use the sequence and the place in the record to know an event that comes again.
@@ -97,8 +102,8 @@
 //! | `event` | the name, and the arguments as the server sent them. In a recoverable session, the server appends the offset to the arguments |
 //! | `attachments` | binary arguments in base64; `{"_placeholder":true,"num":n}` stands for the n-th of them, counted from 0 |
 //! | `offset` | the place of the event in a recoverable session; not in each event |
-//! | `late` | `true`: the server emitted it before events that are above it |
-//! | `mark` | no event. `holder`: this worker writes from here on. `gap`: events are missing here, `missed` is how many, or `null` if nobody knows |
+//! | `late` | `true`: the server emitted it before events that are above it. Only with [`Takeover::Now`](crate::relay::Takeover::Now) |
+//! | `mark` | no event. `holder`: this worker writes from here on. `left`: this one does not any more, and all that came to it is above. `gap`: events are missing here, `missed` is how many, or `null` if nobody knows. `filled`: so many have come late, all that were missing at the last `new-session` |
 //!
 //! | gap | reason |
 //! |---|---|
@@ -137,7 +142,8 @@
 //! ```
 //!
 //! The engine remembers what a *durable* reader has acknowledged. Several with one name share the records, and none of them has all, nor in
-//! order. Without a name, a reader begins where it is told, and is forgotten with its process.
+//! order. Without a name, a reader begins where it is told, and is forgotten with its process. It has to acknowledge, too: nothing comes again, but when
+//! [`window`](crate::relay::ReaderBuilder::window) records wait for it, no more come.
 //!
 //! # Commands
 //!
@@ -194,7 +200,11 @@
 //!   take them within a second.
 //! * **Clocks** need not agree: a lease is measured by the holder's own clock, and by that of NATS.
 //! * **Secrets**: the bucket `sio_ticket` has the private ids of sessions. Whoever reads one can take over that session at the server. Only
-//!   workers should be allowed to; [`NatsOptions`](crate::relay::NatsOptions#permissions) has the permissions.
+//!   workers should be allowed to, nor may others read the answers to workers; [`NatsOptions`](crate::relay::NatsOptions#permissions) has the
+//!   permissions. `async_nats` writes the answers of NATS, with these ids, to the log of the program at the level `debug`, and passwords at
+//!   `trace`: keep it at `info` (`RUST_LOG=debug,async_nats=info`), as the daemon does.
+//! * **Logging in**: the client of `async_nats` is yours, with its options for tokens, passwords and TLS, and with its cargo feature `nkeys` for keys
+//!   and credentials files. The daemon has all of them in its file.
 //! * **Disk**: the log keeps records for [`max_age`](crate::relay::NatsOptions::max_age), a day by default, up to
 //!   [`max_bytes`](crate::relay::NatsOptions::max_bytes). A log that is full takes no more, and [`WhenFull`](crate::relay::WhenFull)
 //!   decides. Plan for the events of that time, times the replicas, and base64 for attachments.

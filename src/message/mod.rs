@@ -41,6 +41,8 @@ pub struct Ready {
     pub(crate) sid: ByteString,
     pub(crate) protocol: Protocol,
     pub(crate) recovered: bool,
+    /// After this time without a word of this client, the server notices that it is gone.
+    pub(crate) max_silence: Duration,
 }
 
 impl Ready {
@@ -79,7 +81,7 @@ impl Ready {
 /// Without the id: on old servers it is the key to the session.
 impl fmt::Debug for Ready {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { namespace, sid: _, protocol, recovered } = self;
+        let Self { namespace, sid: _, protocol, recovered, max_silence: _ } = self;
         f.debug_struct("Ready")
             .field("namespace", namespace)
             .field("protocol", protocol)

@@ -273,7 +273,7 @@ impl<R: Reply + 'static> IntoFuture for DurableCall<R> {
 
 #[cfg(test)]
 mod tests {
-    use futures::{FutureExt, StreamExt};
+    use futures::{FutureExt, StreamExt, future::pending};
 
     use super::*;
     use crate::relay::{command::Sent, engine::Lease};
@@ -297,7 +297,7 @@ mod tests {
     async fn a_call_has_the_reply_of_its_contract() {
         let engine = Engine::in_process();
         let caller = Caller::new(engine.clone());
-        let mut commands = engine.0.serve(&lease());
+        let mut commands = engine.0.serve(&lease(), pending().boxed());
         let mut serve = async |answer: &'static str| {
             let request = commands.next().await.unwrap().unwrap();
             assert_eq!(request.body, r#"{"event":["buy","tea",3]}"#);
@@ -320,7 +320,7 @@ mod tests {
         let engine = Engine::in_process();
         let caller = Caller::new(engine.clone());
         assert_eq!(caller.call("shop", &Buy("tea", 3)).await, Err(CallError::Nobody));
-        let _deaf = engine.0.serve(&lease());
+        let _deaf = engine.0.serve(&lease(), pending().boxed());
         let timeout = Duration::from_secs(1);
         let asked = caller.call("shop", &Buy("tea", 3)).timeout(timeout).await;
         assert_eq!(asked, Err(CallError::NoAnswer));
@@ -371,7 +371,7 @@ mod tests {
     async fn an_emit_asks_for_no_answer() {
         let engine = Engine::in_process();
         let caller = Caller::new(engine.clone());
-        let mut commands = engine.0.serve(&lease());
+        let mut commands = engine.0.serve(&lease(), pending().boxed());
         let serve = async {
             let request = commands.next().await.unwrap().unwrap();
             assert_eq!(request.body, r#"{"event":["look"],"ack":false}"#);

@@ -283,6 +283,11 @@ fn answered(outcome: Result<Payload, AckError>, limit: usize) -> Executed {
     Executed { body: error_body(kind, &text, sent), is_final }
 }
 
+/// The answer to a command that is not sent.
+pub(crate) fn not_sent(text: &str) -> Bytes {
+    error_body("not-sent", text, Sent::No)
+}
+
 fn answer_body(payload: &Payload) -> Bytes {
     let mut line = "{".to_owned();
     push_payload(&mut line, "answer", payload);

@@ -18,7 +18,7 @@ use crate::{
     logs::repeated,
     relay::{
         core::{holder::Standing, placement::ranks},
-        engine::Engine,
+        engine::{Engine, Presence},
         options::{self, RelayError, Upstream},
         stats::{RelayStats, UpstreamState},
         worker::{self, Control, Driver, Shared, View, look},
@@ -46,7 +46,7 @@ impl RelayBuilder {
         self
     }
 
-    /// Adds an upstream. All workers of an engine should have the same ones.
+    /// Adds an upstream. The workers of an engine need not have the same ones: each upstream is shared by those that have it.
     pub fn upstream(mut self, upstream: Upstream) -> Self {
         self.upstreams.push(upstream);
         self
@@ -117,15 +117,16 @@ struct Inner {
 /// Says that this worker is there, and which upstreams it is to hold.
 async fn presence(inner: Arc<Inner>, mut stopped: oneshot::Receiver<()>) {
     let Inner { engine, worker, seats, .. } = &*inner;
-    let names: Vec<String> = seats.iter().map(|seat| seat.name.clone()).collect();
+    let upstreams = seats.iter().map(|seat| seat.name.clone()).collect();
+    let own = Presence { worker: worker.clone(), upstreams };
     let pause = engine.0.lease_time().mul_f64(0.2);
     loop {
         let asked = async {
-            engine.0.announce(worker).await?;
+            engine.0.announce(&own).await?;
             engine.0.workers().await
         };
         match clock::within(pause, asked).await {
-            Some(Ok(present)) => place(seats, &ranks(&names, worker, &present)),
+            Some(Ok(present)) => place(seats, &ranks(&own, &present)),
             Some(Err(error)) => repeated!(log::Level::Warn, worker, "presence: {error}"),
             None => repeated!(log::Level::Warn, worker, "presence: the engine does not answer"),
         }

@@ -73,15 +73,22 @@ impl fmt::Debug for Key {
 
 /// How a worker takes an upstream over whose holder is gone without a word, such as with its whole machine.
 ///
-/// The server notices that only after its ping timeout (at most 45 seconds by default), and until then does not let anybody else
-/// continue the session. After an orderly hand-over, or if only the process has ended, there is no difference.
+/// The server notices that only when a ping is not answered: after its `pingInterval` and `pingTimeout` (25 and 20 seconds by default),
+/// as it says them when a client connects. Until then it does not let anybody else continue the session. The relay allows for two seconds
+/// more. After an orderly hand-over, or if only the process has ended, there is no difference.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Takeover {
     /// Waits until the server has noticed, and then continues the session: complete, in order, late.
     #[default]
     Ordered,
-    /// Begins a new session at once. What was emitted meanwhile is missing, and the gap is marked.
+    /// Begins a new session at once, and marks the gap. When the server has noticed, a second connection fetches for a moment what is
+    /// missing from the old session. It stands in the log as [late](crate::relay::LogEvent::is_late) events, behind newer ones and in
+    /// order among themselves, each event once. [`MarkKind::Filled`](crate::relay::MarkKind::Filled) follows if the gap is closed.
+    ///
+    /// It is not closed if this worker goes before that, if the server does not have the session any more, or if more is missing
+    /// than the [`buffer`](Upstream::buffer) takes. With more than 262 144 new events meanwhile, what was emitted after these to the old
+    /// session alone is not fetched.
     Now,
 }
 
@@ -142,7 +149,7 @@ impl Upstream {
     }
 
     /// How many events may wait for the log, and how many bytes. Default: 65 536 and 64 MiB. Enough for ten
-    /// seconds of the busiest time lets a cluster of NATS lose a node.
+    /// seconds of the busiest time lets a cluster of NATS lose a node. What is fetched late, with [`Takeover::Now`], may take as much again.
     pub fn buffer(mut self, events: usize, bytes: usize) -> Self {
         (self.events, self.bytes) = (events, bytes);
         self

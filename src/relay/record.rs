@@ -6,6 +6,8 @@
 //! {"at":1764365796125,"mark":{"holder":"worker-1"}}
 //! {"at":1764365796126,"mark":{"gap":"new-session","missed":null}}
 //! {"at":1764365796127,"mark":{"left":"worker-1"}}
+//! {"at":1764365796128,"offset":"Q84HHam","late":true,"event":["price","milk",1,"Q84HHam"]}
+//! {"at":1764365796129,"mark":{"filled":1}}
 //! ```
 //!
 //! `at` is when the line was made, in milliseconds since 1970. `event` is the text of the event as it came. `namespace`
@@ -108,6 +110,8 @@ pub(crate) enum Mark {
     Holder { worker: String },
     /// This worker has handed the upstream over: all that came to it is stored.
     Left { worker: String },
+    /// All that was missing at the last [new session](Gap::NewSession) has come late: so many events.
+    Filled { events: u64 },
     /// Here events are missing; how many, if that is known.
     Gap { gap: Gap, missed: Option<u64> },
 }
@@ -176,6 +180,10 @@ pub(crate) fn mark_line(at: u64, mark: &Mark) -> String {
         Mark::Left { worker } => {
             line.push_str("\"left\":");
             push_text(&mut line, worker);
+        }
+        Mark::Filled { events } => {
+            line.push_str("\"filled\":");
+            line.push_str(&events.to_string());
         }
         Mark::Gap { gap, missed } => {
             line.push_str("\"gap\":");
@@ -271,12 +279,16 @@ struct MarkFields<'a> {
     #[serde(borrow)]
     gap: Option<Cow<'a, str>>,
     missed: Option<u64>,
+    filled: Option<u64>,
 }
 
 impl MarkFields<'_> {
     fn read(self) -> Option<Mark> {
         if let Some(gap) = self.gap {
             return Some(Mark::Gap { gap: Gap::read(&gap), missed: self.missed });
+        }
+        if let Some(events) = self.filled {
+            return Some(Mark::Filled { events });
         }
         if let Some(worker) = self.left {
             return Some(Mark::Left { worker: worker.into_owned() });
@@ -413,6 +425,7 @@ mod tests {
         let mut marks: Vec<_> = gaps.map(|(gap, missed)| Mark::Gap { gap, missed }).collect();
         marks.push(Mark::Holder { worker: "w".into() });
         marks.push(Mark::Left { worker: "w".into() });
+        marks.push(Mark::Filled { events: 7 });
         let body: String = marks.iter().map(|mark| mark_line(3, mark)).collect();
         let read: Vec<_> = read(body.as_bytes()).unwrap();
         let expected = marks.into_iter().map(|mark| Entry { at: 3, content: Content::Mark(mark) });

@@ -23,7 +23,7 @@ pub struct UpstreamState {
     pub sequence: Option<u64>,
     /// How long ago the last event came to this worker.
     pub last_event: Option<Duration>,
-    /// The last error of the engine, if there was one.
+    /// The last error of the engine, until what had failed succeeds again.
     pub error: Option<EngineError>,
 }
 

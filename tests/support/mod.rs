@@ -29,6 +29,7 @@ pub mod installed;
 pub mod logged;
 pub mod mutate;
 pub mod nats;
+pub mod nats_keys;
 pub mod node;
 pub mod oxide;
 pub mod proxy;

@@ -1,4 +1,7 @@
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use proptest::{collection, prelude::*};
 
@@ -131,7 +134,8 @@ proptest! {
                 Operation::Ready => {
                     let (namespace, sid) = ("/".into(), "S".into());
                     let protocol = Protocol::Eio4;
-                    let ready = Ready { namespace, sid, protocol, recovered: false };
+                    let (recovered, max_silence) = (false, Duration::from_secs(45));
+                    let ready = Ready { namespace, sid, protocol, recovered, max_silence };
                     subscribers.tell(&Notice::Ready(ready));
                     Box::new(|what| matches!(what, What::Ready))
                 }

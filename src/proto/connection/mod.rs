@@ -560,6 +560,7 @@ impl Connection {
             max_payload: handshake.max_payload,
             has_base64: protocol == Protocol::Eio4
                 && self.transports.current() == Transport::Polling,
+            max_silence: handshake.max_silence(),
         };
         let (heartbeat, root) = (Heartbeat::new(now, protocol, handshake), Root::new(protocol));
         self.events.push_back(match root {

@@ -170,7 +170,8 @@ fn packet(namespace: &str, body: Body) -> Packet {
 
 fn session(protocol: Protocol) -> Session {
     let max_payload = (protocol == Protocol::Eio4).then_some(1_000_000);
-    Session { epoch: 1, protocol, sid: "S".into(), max_payload, has_base64: false }
+    let max_silence = Duration::from_secs(45);
+    Session { epoch: 1, protocol, sid: "S".into(), max_payload, has_base64: false, max_silence }
 }
 
 /// What a server is asked that does not say what it is.

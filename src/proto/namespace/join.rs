@@ -478,7 +478,15 @@ mod tests {
     }
 
     fn session(epoch: u64, protocol: Protocol) -> Session {
-        Session { epoch, protocol, sid: "S".into(), max_payload: None, has_base64: false }
+        let max_silence = Duration::from_secs(45);
+        Session {
+            epoch,
+            protocol,
+            sid: "S".into(),
+            max_payload: None,
+            has_base64: false,
+            max_silence,
+        }
     }
 
     #[test]

@@ -22,7 +22,15 @@ fn send_quota(items: usize) -> Arc<SendQuota> {
 }
 
 fn session(protocol: Protocol) -> Session {
-    Session { epoch: 1, protocol, sid: "S".into(), max_payload: None, has_base64: false }
+    let max_silence = Duration::from_secs(45);
+    Session {
+        epoch: 1,
+        protocol,
+        sid: "S".into(),
+        max_payload: None,
+        has_base64: false,
+        max_silence,
+    }
 }
 
 fn config() -> Config {

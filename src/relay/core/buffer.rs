@@ -31,7 +31,13 @@ pub(crate) struct Line {
 #[derive(Debug)]
 enum Item {
     Event(Line),
-    Gap { gap: Gap, missed: Option<u64>, offset: Option<String> },
+    /// A mark that is none of a gap, as its line.
+    Mark(String),
+    Gap {
+        gap: Gap,
+        missed: Option<u64>,
+        offset: Option<String>,
+    },
 }
 
 impl Item {
@@ -43,6 +49,7 @@ impl Item {
                 let more = [offset, key].into_iter().flatten().map(String::len);
                 more.fold(text.len(), usize::saturating_add)
             }
+            Self::Mark(text) => text.len(),
             Self::Gap { .. } => MARK,
         }
     }
@@ -141,6 +148,11 @@ impl Buffer {
         self.add(Item::Event(line));
     }
 
+    /// Adds a mark that is none of a gap.
+    pub(crate) fn push_mark(&mut self, line: String) {
+        self.add(Item::Mark(line));
+    }
+
     /// Events are missing behind what was pushed last.
     pub(crate) fn push_gap(&mut self, gap: Gap, missed: Option<u64>) {
         self.push_gap_with(gap, missed, None);
@@ -157,7 +169,7 @@ impl Buffer {
                     return;
                 }
                 Item::Gap { .. } => {}
-                Item::Event(_) => break,
+                Item::Event(_) | Item::Mark(_) => break,
             }
         }
         self.gaps = self.gaps.saturating_add(1);
@@ -246,6 +258,7 @@ impl Buffer {
                     }
                     self.add(Item::Event(line));
                 }
+                Item::Mark(_) => self.add(item),
             }
         }
     }
@@ -260,6 +273,7 @@ impl Buffer {
             let mark;
             let text = match item {
                 Item::Event(line) => &line.text,
+                Item::Mark(text) => text,
                 Item::Gap { gap, missed, .. } => {
                     mark = mark_line(at, &Mark::Gap { gap: gap.clone(), missed: *missed });
                     &mark
@@ -281,6 +295,7 @@ impl Buffer {
                     batch.count = batch.count.saturating_add(1);
                     line.offset
                 }
+                Item::Mark(_) => None,
                 Item::Gap { offset, .. } => offset,
             };
             batch.offset = offset.or(batch.offset);
@@ -314,6 +329,7 @@ mod tests {
                 format!("{}:{}", gap.as_str(), missed.unwrap_or(0))
             }
             Content::Mark(Mark::Holder { worker } | Mark::Left { worker }) => worker.clone(),
+            Content::Mark(Mark::Filled { events }) => format!("filled {events}"),
         };
         entries.iter().map(name).collect()
     }

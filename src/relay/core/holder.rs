@@ -19,6 +19,7 @@ use std::{
 
 use super::{
     buffer::{Batch, Bounds, Buffer, Line, WhenFull},
+    late::{Late, Step},
     lease::Lifetime,
     placement::Rank,
     writer::{Ask, Progress, Writer},
@@ -43,7 +44,7 @@ pub(crate) struct Terms {
     pub(crate) bounds: Bounds,
     pub(crate) when_full: WhenFull,
     /// Where a session is not recovered at once, to wait until the server has noticed that the holder before
-    /// is gone, and try again.
+    /// is gone, and try again. Otherwise, what was missed is fetched then.
     pub(crate) is_ordered: bool,
 }
 
@@ -104,6 +105,10 @@ pub(crate) enum Output {
     /// Close the connection, without leaving the namespace. With `drain`, give all that has come, and then say that it is
     /// [closed](Holder::handle_closed); or else forget it.
     Close { drain: bool },
+    /// Make a second connection, to the old session, and give what comes as [old](Holder::handle_old_line).
+    Fetch { resume: Resume },
+    /// End that one.
+    EndFetch,
 }
 
 /// What a holder has done.
@@ -166,6 +171,8 @@ struct Term {
     /// Is kept, or is being kept.
     kept: Option<Pid>,
     keep_at: Instant,
+    /// What the session has missed that was begun.
+    late: Option<Late>,
     /// The engine was away when it was to be kept. Until it is, no events are stored: the next holder could not continue behind
     /// them.
     lacks_ticket: bool,
@@ -232,7 +239,8 @@ pub(crate) struct Holder {
     number: u64,
     outputs: VecDeque<Output>,
     counts: Counts,
-    last_error: Option<EngineError>,
+    /// The last failure, and of which question, until such a question does not fail.
+    last_error: Option<(Kind, EngineError)>,
     /// A moment, and what the time of day was then, in milliseconds since 1970.
     wall: (Instant, u64),
     random: u64,
@@ -291,7 +299,7 @@ impl Holder {
     }
 
     pub(crate) fn last_error(&self) -> Option<&EngineError> {
-        self.last_error.as_ref()
+        self.last_error.as_ref().map(|(_, error)| error)
     }
 
     /// Sequence and offset of the last record that this holder has stored.
@@ -335,6 +343,7 @@ impl Holder {
                 }
                 Stage::Dialling { resume: None, .. } | Stage::Open => {
                     self.outputs.extend([Output::StopServing, Output::Close { drain: true }]);
+                    self.outputs.extend(term.late.take().map(|_| Output::EndFetch));
                     term.stage = Stage::Draining { until };
                 }
                 Stage::Draining { .. }
@@ -363,9 +372,15 @@ impl Holder {
                 term.stage = Stage::WaitingForServer { until, resume };
                 self.outputs.push_back(Output::Close { drain: false });
             }
-            Stage::Dialling { .. } => {
+            Stage::Dialling { resume, .. } => {
                 if !recovered && term.writer.predecessor().is_some() {
                     self.buffer.push_gap(Gap::NewSession, None);
+                    // After the wait of one that goes in order, the server does not have it.
+                    if !self.terms.is_ordered && !term.went_in_order() {
+                        let until = deadline_after(term.since, silence);
+                        let late = |resume| Late::new(resume, until, self.terms.bounds);
+                        term.late = resume.clone().map(late);
+                    }
                 }
                 term.stage = Stage::Open;
                 self.outputs.push_back(Output::Serve(term.lease.clone()));
@@ -380,9 +395,73 @@ impl Holder {
 
     /// An event came.
     pub(crate) fn handle_line(&mut self, now: Instant, line: Line) {
-        if self.takes_events() {
-            self.buffer.push(line);
+        if !self.takes_events() {
+            return;
+        }
+        if let Phase::Holding(term) = &mut self.phase
+            && let Some(late) = &mut term.late
+            && line.offset.as_deref().is_some_and(|offset| late.is_known(offset))
+        {
+            return;
+        }
+        self.buffer.push(line);
+        self.advance(now);
+    }
+
+    /// An event of the old session came.
+    pub(crate) fn handle_old_line(&mut self, line: Line) {
+        if let Some(late) = self.late() {
+            late.handle_line(line);
+        }
+    }
+
+    /// The old session is joined; or a new one, if it is not `recovered`.
+    pub(crate) fn handle_old_ready(&mut self, now: Instant, recovered: bool) {
+        if let Some(late) = self.late() {
+            let step = late.handle_ready(now, recovered);
+            if step == Step::Nothing {
+                self.outputs.push_back(Output::EndFetch);
+            }
+            self.take_step(step);
             self.advance(now);
+        }
+    }
+
+    fn late(&mut self) -> Option<&mut Late> {
+        let Phase::Holding(term) = &mut self.phase else { return None };
+        term.late.as_mut()
+    }
+
+    fn take_step(&mut self, step: Step) {
+        let Phase::Holding(term) = &mut self.phase else { return };
+        match step {
+            Step::Nothing => {}
+            Step::Fetch(resume) => self.outputs.push_back(Output::Fetch { resume }),
+            Step::GiveUp => {
+                term.late = None;
+                self.outputs.push_back(Output::EndFetch);
+            }
+        }
+    }
+
+    /// Gives what was missed to the log, as far as there is room.
+    fn give_late(&mut self, now: Instant) {
+        let at = self.at(now);
+        let Some(late) = self.late() else { return };
+        let step = late.handle_timeout(now);
+        self.take_step(step);
+        let Phase::Holding(term) = &mut self.phase else { return };
+        let Some(late) = &mut term.late else { return };
+        while self.buffer.has_room()
+            && let Some(line) = late.next()
+        {
+            self.buffer.push(line);
+        }
+        if let Some(events) = late.filled() {
+            self.buffer.push_mark(mark_line(at, &Mark::Filled { events }));
+        }
+        if late.is_over() {
+            term.late = None;
         }
     }
 
@@ -462,9 +541,10 @@ impl Holder {
         let phase = match &self.phase {
             Phase::Waiting(waiting) => {
                 let is_due = self.rank.is_some() && self.lease_call.is_none();
-                [is_due.then_some(waiting.next.max(self.not_before)), None, None, None, None]
+                let next = is_due.then_some(waiting.next.max(self.not_before));
+                [next, None, None, None, None, None]
             }
-            Phase::Stopped => [None; 5],
+            Phase::Stopped => [None; 6],
             Phase::Holding(term) => {
                 let stage = match term.stage {
                     Stage::Ticket(at) => self.log_call.is_none().then_some(at),
@@ -484,6 +564,7 @@ impl Holder {
                     self.lease_call.is_none().then(|| term.life.renew_at()),
                     term.writer.poll_timeout().filter(|_| is_free),
                     keep.then_some(term.keep_at),
+                    term.late.as_ref().and_then(Late::poll_timeout),
                 ]
             }
         };
@@ -496,30 +577,22 @@ impl Holder {
     }
 
     fn lease_answer(&mut self, now: Instant, call: Call, answer: Answer) {
+        self.note(&answer);
         match (&mut self.phase, answer) {
-            (Phase::Waiting(_), Answer::Holder(holder)) => self.seen(now, holder),
+            (Phase::Waiting(_), Answer::Holder(holder)) => self.seen(now, &holder),
             (Phase::Waiting(_), Answer::Acquire(Ok(Some(lease)))) => self.begin(now, call, lease),
             (Phase::Waiting(waiting), Answer::Acquire(Ok(None))) => {
                 waiting.free_since = None;
                 self.wait(now);
             }
-            (Phase::Waiting(_), Answer::Acquire(Err(error))) => {
-                self.failed(error);
-                self.wait(now);
-            }
+            (Phase::Waiting(_), Answer::Acquire(Err(_))) => self.wait(now),
             (Phase::Holding(term), Answer::Renew(Ok(Some(lease)))) => {
                 term.lease = lease;
                 term.life.renewed();
             }
             (Phase::Holding(_), Answer::Renew(Ok(None))) => self.lose(now),
-            (Phase::Holding(_), Answer::Renew(Err(error))) => self.failed(error),
-            (Phase::Holding(_), Answer::Release(released)) => {
-                if let Err(error) = released {
-                    // It lapses by itself.
-                    self.failed(error);
-                }
-                self.released(now);
-            }
+            // If the release has failed, it lapses by itself.
+            (Phase::Holding(_), Answer::Release(_)) => self.released(now),
             (_, Answer::Acquire(Ok(Some(lease)))) => {
                 self.ask_aside(Question::Release(lease));
             }
@@ -528,14 +601,8 @@ impl Holder {
     }
 
     fn log_answer(&mut self, now: Instant, answer: Answer) {
+        self.note(&answer);
         let Phase::Holding(term) = &mut self.phase else { return };
-        let failure = match &answer {
-            Answer::Head(Err(error))
-            | Answer::Ticket(Err(error))
-            | Answer::KeepTicket(Err(error))
-            | Answer::Append(Err(AppendError::Engine(error))) => Some(error.clone()),
-            _ => None,
-        };
         let pause = self.terms.lease_time / 15;
         let progress = match answer {
             Answer::Head(head) => term.writer.handle_head(now, head),
@@ -562,9 +629,6 @@ impl Holder {
                 return;
             }
         };
-        if let Some(error) = failure {
-            self.failed(error);
-        }
         match progress {
             Progress::Nothing => {}
             Progress::Stored => self.stored(now),
@@ -573,13 +637,22 @@ impl Holder {
         }
     }
 
-    fn failed(&mut self, error: EngineError) {
-        self.counts.failures = self.counts.failures.saturating_add(1);
-        self.last_error = Some(error);
+    /// Keeps the failure for those who ask, or sees that there is none any more.
+    fn note(&mut self, answer: &Answer) {
+        let (kind, failure) = answer.outcome();
+        if let Some(error) = failure {
+            self.counts.failures = self.counts.failures.saturating_add(1);
+            self.last_error = Some((kind, error.clone()));
+        } else if let Phase::Waiting(_) = self.phase {
+            // What failed in an earlier term is over.
+            self.last_error = None;
+        } else {
+            self.last_error.take_if(|(failed, _)| *failed == kind);
+        }
     }
 
     /// Somebody or nobody holds the upstream.
-    fn seen(&mut self, now: Instant, holder: Result<Option<String>, EngineError>) {
+    fn seen(&mut self, now: Instant, holder: &Result<Option<String>, EngineError>) {
         let Phase::Waiting(waiting) = &mut self.phase else { return };
         match holder {
             Ok(None) => {
@@ -592,10 +665,7 @@ impl Holder {
                 waiting.free_since = None;
                 self.wait(now);
             }
-            Err(error) => {
-                self.failed(error);
-                self.wait(now);
-            }
+            Err(_) => self.wait(now),
         }
     }
 
@@ -639,6 +709,7 @@ impl Holder {
             pid: None,
             kept: None,
             keep_at: now,
+            late: None,
             lacks_ticket: false,
         }));
         self.log_call = None;
@@ -678,8 +749,7 @@ impl Holder {
         let Phase::Holding(term) = &mut self.phase else { return };
         let resume = pid.zip(term.writer.end().offset.clone());
         let resume = resume.map(|(pid, offset)| Resume { pid, offset });
-        let went_in_order = term.writer.predecessor().is_some_and(|head| head.id.ends_with(END));
-        let may_retry = self.terms.is_ordered && !went_in_order;
+        let may_retry = self.terms.is_ordered && !term.went_in_order();
         term.pid = resume.as_ref().map(|resume| resume.pid.clone());
         term.kept.clone_from(&term.pid);
         term.stage = Stage::Dialling { resume: resume.clone(), may_retry };
@@ -692,6 +762,7 @@ impl Holder {
         self.counts.lost = self.counts.lost.saturating_add(1);
         let lease = term.lease.clone();
         self.outputs.extend([Output::StopServing, Output::Close { drain: false }]);
+        self.outputs.extend(term.late.as_ref().map(|_| Output::EndFetch));
         self.leave(now);
         // Where it is still this one's, the others need not wait until it lapses.
         self.ask_aside(Question::Release(lease));
@@ -758,6 +829,7 @@ impl Holder {
 
     fn hold(&mut self, now: Instant) {
         self.pass_stages(now);
+        self.give_late(now);
         let Phase::Holding(term) = &mut self.phase else { return };
         if self.lease_call.is_none() {
             let (kind, question) = match term.stage {
@@ -857,6 +929,11 @@ impl Holder {
 }
 
 impl Term {
+    /// The holder before has let go of the session by itself, so the server knows that it is free.
+    fn went_in_order(&self) -> bool {
+        self.writer.predecessor().is_some_and(|head| head.id.ends_with(END))
+    }
+
     fn submit(&mut self, now: Instant, upstream: &str, batch: Batch) {
         let Batch { body, count, offset } = batch;
         let record = Record {
@@ -869,6 +946,23 @@ impl Term {
         self.number = self.number.saturating_add(1);
         self.batch = Some(Batch { body: String::new(), count, offset });
         self.writer.submit(now, record);
+    }
+}
+
+impl Answer {
+    /// To which question it is, and the failure of the engine, if it is one.
+    fn outcome(&self) -> (Kind, Option<&EngineError>) {
+        match self {
+            Self::Holder(answer) => (Kind::Holder, answer.as_ref().err()),
+            Self::Acquire(answer) => (Kind::Acquire, answer.as_ref().err()),
+            Self::Renew(answer) => (Kind::Renew, answer.as_ref().err()),
+            Self::Release(answer) => (Kind::Release, answer.as_ref().err()),
+            Self::Head(answer) => (Kind::Head, answer.as_ref().err()),
+            Self::Append(Err(AppendError::Engine(error))) => (Kind::Append, Some(error)),
+            Self::Append(_) => (Kind::Append, None),
+            Self::Ticket(answer) => (Kind::Ticket, answer.as_ref().err()),
+            Self::KeepTicket(answer) => (Kind::KeepTicket, answer.as_ref().err()),
+        }
     }
 }
 

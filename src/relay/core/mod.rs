@@ -3,7 +3,8 @@
 //!
 //! A [`holder`](holder::Holder) is one upstream in one worker: it waits for its turn, takes the [lease](lease::Lifetime), has the
 //! [writer](writer::Writer) put a mark into the log that shuts out the holder before, and only then dials.
-//! The events that come wait in a [buffer](buffer::Buffer) while the batch before is being stored. [`placement`] says whose turn it is.
+//! The events that come wait in a [buffer](buffer::Buffer) while the batch before is being stored. What a new session has missed is
+//! fetched [`late`]. [`placement`] says whose turn it is.
 
 #![allow(
     clippy::arithmetic_side_effects,
@@ -12,6 +13,7 @@
 
 pub(crate) mod buffer;
 pub(crate) mod holder;
+mod late;
 pub(crate) mod lease;
 pub(crate) mod placement;
 #[cfg(test)]

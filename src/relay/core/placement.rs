@@ -1,35 +1,44 @@
 //! Which worker is to hold which upstream.
 //!
 //! Each pair of a worker and an upstream has a weight, the same for all workers that compute it. An upstream goes to the
-//! worker with the greatest weight that has not its share already, so that a worker that comes or goes moves few of
-//! them. All workers of a relay are to have the same upstreams; where they have not, the outcome is worse
-//! balanced, and still safe.
+//! worker with the greatest weight that has it, and has not its share already, so that a worker that comes or goes moves few of
+//! them. The workers need not have the same upstreams: each says which it has, and all compute the same of what all say.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+
+use crate::relay::engine::Presence;
 
 /// The worker's place in the row of those that may take the upstream: 0 is the first choice.
 pub(crate) type Rank = usize;
 
-/// The rank of `worker` for each upstream, in their order. `present` are the workers that are there; this one
-/// counts as present in any case.
-pub(crate) fn ranks(upstreams: &[String], worker: &str, present: &[String]) -> Vec<Rank> {
-    let mut workers: Vec<&str> = present.iter().map(String::as_str).collect();
-    workers.push(worker);
-    workers.sort_unstable();
-    workers.dedup();
-    let choices = first_choices(upstreams, &workers);
+/// The rank of `own` for each of its upstreams, in their order. `present` are the workers that are there; this one counts as it is
+/// in any case.
+pub(crate) fn ranks(own: &Presence, present: &[Presence]) -> Vec<Rank> {
+    let others = present.iter().filter(|other| other.worker != own.worker);
+    // Who can take each upstream, the greatest weight first.
+    let mut rows: BTreeMap<&str, Vec<(u64, &str)>> = BTreeMap::new();
+    for Presence { worker, upstreams } in others.chain([own]) {
+        for upstream in upstreams {
+            rows.entry(upstream).or_default().push((weight(upstream, worker), worker));
+        }
+    }
+    for row in rows.values_mut() {
+        row.sort_unstable_by(|one, other| other.cmp(one));
+        // One that was started again may be there twice.
+        row.dedup();
+    }
+    let choices = first_choices(&rows);
     let rank = |upstream: &String| {
-        let Some(&first) = choices.get(upstream.as_str()).filter(|first| **first != worker) else {
+        let first = choices.get(upstream.as_str());
+        if first == Some(&&*own.worker) {
             return 0;
-        };
-        let mine = weight(upstream, worker);
-        let is_before = |other: &&&str| {
-            **other != worker && (weight(upstream, other), **other) > (mine, worker)
-        };
-        let before = workers.iter().filter(|other| **other != first).filter(is_before).count();
+        }
+        let row = rows.get(upstream.as_str()).into_iter().flatten();
+        let others = row.take_while(|(_, worker)| *worker != own.worker);
+        let before = others.filter(|(_, worker)| Some(worker) != first).count();
         before.saturating_add(1)
     };
-    upstreams.iter().map(rank).collect()
+    own.upstreams.iter().map(rank).collect()
 }
 
 /// The most upstreams of which one worker is the first choice: a fair share and a quarter of it.
@@ -37,22 +46,29 @@ fn share(upstreams: usize, workers: usize) -> usize {
     upstreams.saturating_mul(5).div_ceil(workers.saturating_mul(4).max(1)).max(1)
 }
 
-fn first_choices<'a>(upstreams: &'a [String], workers: &[&'a str]) -> HashMap<&'a str, &'a str> {
-    let mut pairs: Vec<_> = upstreams
-        .iter()
-        .flat_map(|upstream| {
-            workers.iter().map(move |worker| (weight(upstream, worker), &**upstream, *worker))
-        })
-        .collect();
+fn first_choices<'a>(rows: &BTreeMap<&'a str, Vec<(u64, &'a str)>>) -> HashMap<&'a str, &'a str> {
+    let mut pairs: Vec<(u64, &str, &str)> = Vec::new();
+    for (upstream, row) in rows {
+        pairs.extend(row.iter().map(|(weight, worker)| (*weight, *upstream, *worker)));
+    }
     pairs.sort_unstable_by(|one, other| other.cmp(one));
-    let most = share(upstreams.len(), workers.len());
-    let mut held: HashMap<&str, usize> = HashMap::new();
+    let mut held: HashMap<&str, usize> = pairs.iter().map(|(_, _, worker)| (*worker, 0)).collect();
+    let most = share(rows.len(), held.len());
     let mut choices = HashMap::new();
     for (_, upstream, worker) in pairs {
         let count = held.entry(worker).or_default();
         if *count < most && !choices.contains_key(upstream) {
             *count = count.saturating_add(1);
             choices.insert(upstream, worker);
+        }
+    }
+    // Those that only workers have that have their share: to the one of them that has the fewest.
+    for (upstream, row) in rows {
+        let fewest = row.iter().map(|(_, worker)| *worker).min_by_key(|worker| held.get(worker));
+        if let Some(worker) = fewest.filter(|_| !choices.contains_key(upstream)) {
+            let count = held.entry(worker).or_default();
+            *count = count.saturating_add(1);
+            choices.insert(*upstream, worker);
         }
     }
     choices
@@ -77,13 +93,24 @@ mod tests {
         (0..count).map(|number| format!("{prefix}{number}")).collect()
     }
 
+    /// Workers with the same upstreams.
+    fn equal(upstreams: &[String], workers: &[String]) -> Vec<Presence> {
+        let presence =
+            |worker: &String| Presence { worker: worker.clone(), upstreams: upstreams.to_vec() };
+        workers.iter().map(presence).collect()
+    }
+
     /// The upstreams of which each worker is the first choice.
-    fn held(upstreams: &[String], workers: &[String]) -> Vec<Vec<usize>> {
-        let firsts = |worker: &String| {
-            let ranks = ranks(upstreams, worker, workers);
-            (0..upstreams.len()).filter(|&upstream| ranks[upstream] == 0).collect()
+    fn firsts(present: &[Presence]) -> Vec<Vec<String>> {
+        let firsts = |own: &Presence| {
+            let all = own.upstreams.iter().zip(ranks(own, present));
+            all.filter(|(_, rank)| *rank == 0).map(|(upstream, _)| upstream.clone()).collect()
         };
-        workers.iter().map(firsts).collect()
+        present.iter().map(firsts).collect()
+    }
+
+    fn held(upstreams: &[String], workers: &[String]) -> Vec<Vec<String>> {
+        firsts(&equal(upstreams, workers))
     }
 
     #[test]
@@ -100,8 +127,8 @@ mod tests {
     #[test]
     fn each_upstream_has_each_worker_once_in_its_row() {
         let (upstreams, workers) = (names("u", 40), names("w", 5));
-        let all: Vec<_> =
-            workers.iter().map(|worker| ranks(&upstreams, worker, &workers)).collect();
+        let present = equal(&upstreams, &workers);
+        let all: Vec<_> = present.iter().map(|own| ranks(own, &present)).collect();
         for upstream in 0..upstreams.len() {
             let mut row: Vec<_> = all.iter().map(|ranks| ranks[upstream]).collect();
             row.sort_unstable();
@@ -124,7 +151,38 @@ mod tests {
     fn the_weights_are_the_same_everywhere() {
         assert_eq!(weight("shop", "worker-1"), weight("shop", "worker-1"));
         assert_ne!(weight("shop", "worker-1"), weight("shopw", "orker-1"));
-        assert_eq!(ranks(&names("u", 2), "w", &[]), [0, 0], "this worker is there in any case");
-        assert_eq!(ranks(&[], "w", &names("w", 3)), Vec::<Rank>::new());
+        let presence = |upstreams: &[String]| equal(upstreams, &names("w", 1)).remove(0);
+        let own = presence(&names("u", 2));
+        assert_eq!(ranks(&own, &[]), [0, 0], "this worker is there in any case");
+        assert_eq!(ranks(&own, &[presence(&[]), presence(&names("u", 1))]), [0, 0]);
+        assert_eq!(ranks(&presence(&[]), &[own]), Vec::<Rank>::new());
+    }
+
+    #[test]
+    fn an_upstream_has_a_first_choice_among_those_that_have_it() {
+        let presence = |worker: &str, lists: &[(&str, usize)]| Presence {
+            worker: worker.to_owned(),
+            upstreams: lists.iter().flat_map(|(prefix, count)| names(prefix, *count)).collect(),
+        };
+        let present = [
+            presence("one", &[("a", 20), ("c", 10)]),
+            presence("two", &[("b", 3), ("c", 10)]),
+            presence("three", &[]),
+            presence("four", &[("d", 1), ("a", 2)]),
+        ];
+        let firsts = firsts(&present);
+        let mut all: Vec<_> = firsts.iter().flatten().cloned().collect();
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!(all.len(), firsts.iter().map(Vec::len).sum::<usize>(), "one each");
+        assert_eq!(all.len(), 34, "and none without");
+        // One has more than its share in any case, so that it need not have any that others can take.
+        assert!(firsts[1].iter().filter(|name| name.starts_with('c')).count() >= 5, "{firsts:?}");
+        // And the ranks of those that share one are all there.
+        let [one, two] = [0, 1].map(|at| ranks(&present[at], &present));
+        for number in 0..10 {
+            let (one, two) = (one[20 + number], two[3 + number]);
+            assert_eq!(one + two, 1, "c{number}");
+        }
     }
 }

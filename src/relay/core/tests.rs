@@ -1,11 +1,12 @@
 //! Several holders of one upstream, an engine and a server, with random delays, losses, repetitions and stalls.
 //!
 //! At the end of each run the log is read: the fences only grow, each event is there once and in order, and where
-//! one is missing, a mark says so. Where the server recovers sessions and the holders wait for it, none is.
+//! one is missing, a mark says so. Where the server recovers sessions and the holders wait for it, none is; where they do not, what
+//! is missing comes late, or the mark that it has is not there.
 
 use std::{
     cmp::Reverse,
-    collections::{BinaryHeap, HashMap, VecDeque},
+    collections::{BTreeSet, BinaryHeap, HashMap, HashSet, VecDeque},
     time::{Duration, Instant},
 };
 
@@ -58,6 +59,11 @@ enum Happening {
         dial: u64,
         resume: Option<Resume>,
     },
+    /// The server gets a connection for the old session.
+    Fetched {
+        worker: usize,
+        resume: Resume,
+    },
     Closed {
         session: u64,
         dial: u64,
@@ -81,6 +87,11 @@ enum Came {
         recovered: bool,
     },
     Event(u64),
+    /// Of the old session.
+    OldReady {
+        recovered: bool,
+    },
+    OldEvent(u64),
     /// The client has been closed, and this is the last of it.
     Last,
 }
@@ -147,7 +158,11 @@ impl World {
                 upstream: "shop".into(),
                 worker: format!("w{number}"),
                 lease_time: Duration::from_millis(LEASE),
-                bounds: Bounds { events: 50, bytes: 1 << 20, record: 1 << 20 },
+                bounds: Bounds {
+                    events: if is_ordered { 50 } else { 500 },
+                    bytes: 1 << 20,
+                    record: 1 << 20,
+                },
                 when_full,
                 is_ordered,
             };
@@ -264,11 +279,14 @@ impl World {
             Happening::Answered { worker, .. } | Happening::Came { worker, .. } => {
                 self.workers[worker].inbox.push_back(happening);
             }
-            Happening::Dialled { worker, .. } if self.workers[worker].stalled > self.now => {
+            Happening::Dialled { worker, .. } | Happening::Fetched { worker, .. }
+                if self.workers[worker].stalled > self.now =>
+            {
                 // Who is stalled does not dial.
                 self.later(self.workers[worker].stalled - self.now, happening);
             }
             Happening::Dialled { worker, dial, resume } => self.dialled(worker, dial, resume),
+            Happening::Fetched { worker, resume } => self.fetched(worker, &resume),
             Happening::Closed { session, dial } => {
                 if let Some(known) = self.sessions.get_mut(&session)
                     && known.dial.is_some_and(|(_, current)| current == dial)
@@ -381,6 +399,20 @@ impl World {
         if let Some(client) = &mut self.workers[worker].client {
             client.session = Some(session);
         }
+    }
+
+    /// The events of the old session, if the server has it and nobody else.
+    fn fetched(&mut self, worker: usize, resume: &Resume) {
+        let session: u64 = resume.pid.0.parse().unwrap();
+        let known = self.sessions.get(&session).filter(|_| self.recovers);
+        let recovered = known.is_some_and(|known| known.dial.is_none());
+        if recovered {
+            let offset: u64 = resume.offset.parse().unwrap();
+            for event in offset + 1..=self.events {
+                self.send(worker, 0, Came::OldEvent(event));
+            }
+        }
+        self.send(worker, 0, Came::OldReady { recovered });
     }
 
     fn answer(&mut self, worker: usize, question: Question) -> Answer {
@@ -519,21 +551,31 @@ impl World {
     fn came(&mut self, number: usize, dial: u64, what: Came) {
         let now = self.instant();
         let worker = &mut self.workers[number];
+        let line = |event: u64, is_late: &str| {
+            let offset = Some(event.to_string());
+            Line { text: format!("{{{is_late}\"event\":[\"{event}\"]}}\n"), offset, key: None }
+        };
+        match what {
+            Came::OldReady { recovered } => return worker.holder.handle_old_ready(now, recovered),
+            Came::OldEvent(event) => {
+                return worker.holder.handle_old_line(line(event, "\"late\":true,"));
+            }
+            _ => {}
+        }
         let Some(client) = worker.client.as_mut().filter(|client| client.dial == dial) else {
             return;
         };
         match what {
+            Came::OldReady { .. } | Came::OldEvent(_) => {}
             Came::Ready { recovered } => {
                 worker.holder.handle_ready(now, recovered, Duration::from_millis(SILENCE));
             }
             Came::Event(event) => {
                 client.last = Some(event);
-                let text = format!("{{\"event\":[\"{event}\"]}}\n");
-                let line = Line { text, offset: Some(event.to_string()), key: None };
                 if let Some(session) = client.session {
                     worker.holder.handle_pid(now, Pid(session.to_string()));
                 }
-                worker.holder.handle_line(now, line);
+                worker.holder.handle_line(now, line(event, ""));
             }
             Came::Last => {
                 worker.client = None;
@@ -570,7 +612,11 @@ impl World {
                         self.workers[number].client = None;
                     }
                 }
-                Output::Serve(_) | Output::StopServing => {}
+                Output::Fetch { resume } => {
+                    let delay = self.random.below(1_000);
+                    self.later(delay, Happening::Fetched { worker: number, resume });
+                }
+                Output::Serve(_) | Output::StopServing | Output::EndFetch => {}
             }
         }
     }
@@ -587,9 +633,12 @@ impl World {
         self.later(delay, Happening::Asked { worker, number, question, is_repeated: false });
     }
 
-    /// Reads the log. Says how many gaps it has.
-    fn check(&self) -> usize {
-        let (mut fence, mut last, mut is_marked, mut gaps) = (0, 0, false, 0);
+    /// Reads the log.
+    fn check(&self) -> Found {
+        let (mut fence, mut last, mut is_marked) = (0, 0, false);
+        let mut found = Found::default();
+        // All events so far, and those that are missing at the last gap.
+        let (mut all, mut missing) = (HashSet::new(), BTreeSet::new());
         for record in &self.engine.log {
             assert!(record.fence >= fence, "a former holder has written");
             fence = record.fence;
@@ -599,15 +648,29 @@ impl World {
                     Content::Mark(Mark::Gap { .. }) => {
                         is_marked = true;
                         // Nothing can be recovered before the first event is stored.
-                        gaps += usize::from(last > 0);
+                        found.gaps += usize::from(last > 0);
+                    }
+                    Content::Mark(Mark::Filled { .. }) => {
+                        assert_eq!(missing, BTreeSet::new(), "it is not filled");
+                        found.filled += 1;
                     }
                     Content::Mark(Mark::Holder { .. } | Mark::Left { .. }) => {}
                     Content::Event(event) => {
                         count += 1;
+                        let is_late = event.is_late;
                         let event: u64 = event.into_event().name().parse().unwrap();
+                        assert!(all.insert(event), "{event} is there twice");
+                        if is_late && event <= last {
+                            found.late += 1;
+                            missing.remove(&event);
+                            continue;
+                        }
                         // The first holder begins where it comes.
                         let is_next = event == last + 1 || last == 0;
                         assert!(is_next || (is_marked && event > last), "{event} behind {last}");
+                        if is_marked && last > 0 {
+                            missing = (last + 1..event).collect();
+                        }
                         (last, is_marked) = (event, false);
                     }
                 }
@@ -615,8 +678,17 @@ impl World {
             assert_eq!(record.count, count);
         }
         assert_eq!(last, self.events);
-        gaps
+        found
     }
+}
+
+/// What the log has.
+#[derive(Default)]
+struct Found {
+    gaps: usize,
+    filled: usize,
+    /// Events.
+    late: usize,
 }
 
 fn takeovers(world: &World) -> u64 {
@@ -629,7 +701,7 @@ fn nothing_is_lost_doubled_or_out_of_order_where_sessions_are_recovered() {
     for seed in 0..150 {
         let mut world = World::new(seed, true, true, WhenFull::Hold);
         world.run();
-        assert_eq!(world.check(), 0, "seed {seed}");
+        assert_eq!(world.check().gaps, 0, "seed {seed}");
         all += takeovers(&world);
     }
     assert!(all > 600, "{all} takeovers");
@@ -642,11 +714,87 @@ fn each_gap_is_marked() {
         let is_ordered = seed % 2 == 0;
         let mut world = World::new(seed, seed % 3 == 0, is_ordered, WhenFull::Hold);
         world.run();
-        gaps += world.check();
+        gaps += world.check().gaps;
         all += takeovers(&world);
         let mut world = World::new(seed, seed % 3 == 0, is_ordered, WhenFull::DropNewest);
         world.run();
-        gaps += world.check();
+        gaps += world.check().gaps;
     }
     assert!(gaps > 600 && all > 600, "{gaps} gaps, {all} takeovers");
+}
+
+#[test]
+fn what_a_new_session_has_missed_comes_late_and_once() {
+    let (mut gaps, mut filled, mut late) = (0, 0, 0);
+    for seed in 0..100 {
+        let mut world = World::new(seed, true, false, WhenFull::Hold);
+        world.run();
+        let found = world.check();
+        (gaps, filled, late) = (gaps + found.gaps, filled + found.filled, late + found.late);
+    }
+    assert!(filled > 5 && late > 500, "{gaps} gaps, {filled} filled, {late} late");
+}
+
+/// A holder of the first rank, which asks at once.
+fn single() -> (Holder, Instant) {
+    let now = Instant::now();
+    let bounds = Bounds { events: 50, bytes: 1 << 20, record: 1 << 20 };
+    let terms = Terms {
+        upstream: "shop".into(),
+        worker: "w".into(),
+        lease_time: Duration::from_millis(LEASE),
+        bounds,
+        when_full: WhenFull::Hold,
+        is_ordered: true,
+    };
+    let mut holder = Holder::new(terms, now, 0, 1);
+    holder.set_rank(now, 0);
+    (holder, now)
+}
+
+fn asked(holder: &mut Holder) -> (u64, Question) {
+    loop {
+        match holder.poll_output() {
+            Some(Output::Ask { number, question }) => return (number, question),
+            Some(_) => {}
+            None => panic!("nothing is asked"),
+        }
+    }
+}
+
+#[test]
+fn a_failure_is_over_when_the_same_question_has_an_answer() {
+    let (mut holder, mut now) = single();
+    let away = |text: &str| EngineError::Away(text.into());
+    let (number, question) = asked(&mut holder);
+    assert_eq!(question, Question::Acquire);
+    holder.handle_answer(now, number, Answer::Acquire(Err(away("acquire"))));
+    assert_eq!(holder.last_error(), Some(&away("acquire")));
+    now = holder.poll_timeout().unwrap();
+    holder.handle_timeout(now);
+    let (number, _) = asked(&mut holder);
+    let lease = Lease { upstream: "shop".into(), worker: "w".into(), fence: 1, revision: 1 };
+    holder.handle_answer(now, number, Answer::Acquire(Ok(Some(lease.clone()))));
+    assert_eq!(holder.last_error(), None);
+
+    // The log fails, and the lease does not.
+    let (number, _) = asked(&mut holder);
+    holder.handle_answer(now, number, Answer::Head(Err(away("head"))));
+    let mut is_renewed = false;
+    while holder.last_error().is_some() {
+        now = holder.poll_timeout().unwrap();
+        holder.handle_timeout(now);
+        while let Some(Output::Ask { number, question }) = holder.poll_output() {
+            let head = || if is_renewed { Ok(None) } else { Err(away("head")) };
+            match question {
+                Question::Head => holder.handle_answer(now, number, Answer::Head(head())),
+                Question::Renew(_) => {
+                    holder.handle_answer(now, number, Answer::Renew(Ok(Some(lease.clone()))));
+                    assert_eq!(holder.last_error(), Some(&away("head")));
+                    is_renewed = true;
+                }
+                _ => {}
+            }
+        }
+    }
 }

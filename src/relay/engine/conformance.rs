@@ -12,8 +12,9 @@ use std::{
 
 use bytes::Bytes;
 use futures::{
-    StreamExt,
-    future::{self, join_all},
+    FutureExt, StreamExt,
+    channel::oneshot,
+    future::{self, join_all, pending},
     stream::BoxStream,
 };
 use tokio::time::{sleep, timeout};
@@ -21,7 +22,7 @@ use tokio::time::{sleep, timeout};
 use self::servers::Nats;
 use super::{
     AppendError, Backend, Begin, Delivery, DurableRequest, Engine, EngineError, Head, Lease,
-    Record, RequestError, Subscription, in_process::InProcessOptions, nats::NatsOptions,
+    Presence, Record, RequestError, Subscription, in_process::InProcessOptions, nats::NatsOptions,
 };
 
 /// How long an engine may take for what it does at once.
@@ -133,6 +134,7 @@ rules! {
     readers_with_the_same_name_share_the_records,
     a_request_is_answered_by_the_holder,
     a_request_that_nobody_answers_says_so,
+    a_holder_that_listens_no_more_leaves_no_caller_without_an_answer,
     a_durable_command_is_done_once_by_its_id,
     a_durable_command_goes_to_the_next_holder_until_it_is_done,
     the_answer_of_a_durable_command_is_waited_for,
@@ -277,22 +279,30 @@ async fn a_lease_is_given_back_by_its_holder_only(shared: &Shared) {
 
 async fn workers_are_there_as_long_as_they_say_so(shared: &Shared) {
     let (one, other) = (shared.one(), shared.other());
-    let there = async |engine: &dyn Backend| -> BTreeSet<String> {
-        engine.workers().await.unwrap().into_iter().collect()
+    let there = async |engine: &dyn Backend| {
+        let mut workers = engine.workers().await.unwrap();
+        workers.sort_unstable_by(|one, other| one.worker.cmp(&other.worker));
+        workers
     };
-    let set =
-        |names: &[&str]| -> BTreeSet<String> { names.iter().map(|&n| n.to_owned()).collect() };
-    assert_eq!(there(one).await, set(&[]));
-    one.announce("worker-1").await.unwrap();
-    one.announce("worker-1").await.unwrap();
-    other.announce("worker_2").await.unwrap();
-    assert_eq!(there(other).await, set(&["worker-1", "worker_2"]));
+    let long = (0..3_000).map(|number| format!("{number:0>128}")).collect();
+    let first = Presence { worker: "worker-1".to_owned(), upstreams: long };
+    let second =
+        Presence { worker: "worker_2".to_owned(), upstreams: vec!["shop".into(), "a-B_9".into()] };
+    let third = Presence { worker: "worker_3".to_owned(), upstreams: Vec::new() };
+    assert_eq!(there(one).await, []);
+    one.announce(&first).await.unwrap();
+    one.announce(&first).await.unwrap();
+    other.announce(&second).await.unwrap();
+    other.announce(&third).await.unwrap();
+    assert_eq!(there(other).await, [first.clone(), second.clone(), third.clone()]);
     other.withdraw("worker_2").await.unwrap();
-    other.withdraw("worker_3").await.unwrap();
-    assert_eq!(there(one).await, set(&["worker-1"]));
+    other.withdraw("worker_4").await.unwrap();
+    assert_eq!(there(one).await, [first.clone(), third]);
     eventually("nobody", async || there(one).await.is_empty().then_some(())).await;
-    one.announce("worker-1").await.unwrap();
-    assert_eq!(there(other).await, set(&["worker-1"]));
+    // The same worker with other upstreams.
+    let again = Presence { upstreams: second.upstreams, ..first };
+    one.announce(&again).await.unwrap();
+    assert_eq!(there(other).await, [again]);
 }
 
 async fn a_record_is_appended_behind_the_last_only(shared: &Shared) {
@@ -573,7 +583,7 @@ async fn readers_with_the_same_name_share_the_records(shared: &Shared) {
 async fn a_request_is_answered_by_the_holder(shared: &Shared) {
     let (one, other) = (shared.one(), shared.other());
     let lease = acquired(one, "shop", "first").await;
-    let mut requests = one.serve(&lease);
+    let mut requests = one.serve(&lease, pending().boxed());
     let serving = actix::spawn(async move {
         while let Some(request) = requests.next().await {
             let request = request.unwrap();
@@ -608,7 +618,7 @@ async fn a_request_that_nobody_answers_says_so(shared: &Shared) {
     let nobody = other.request("shop", Bytes::new(), PATIENCE).await;
     assert_eq!(nobody, Err(RequestError::Nobody));
     let lease = acquired(one, "shop", "first").await;
-    let mut requests = one.serve(&lease);
+    let mut requests = one.serve(&lease, pending().boxed());
     let ask = eventually("no answer", async || {
         match other.request("shop", Bytes::from_static(b"x"), A_WHILE).await {
             Err(RequestError::Nobody) => None,
@@ -625,6 +635,34 @@ async fn a_request_that_nobody_answers_says_so(shared: &Shared) {
     assert_eq!(outcome, Err(RequestError::NoAnswer));
     // Too late: nobody is there to be told.
     (request.reply)(Bytes::from_static(b"late")).await.ok();
+}
+
+async fn a_holder_that_listens_no_more_leaves_no_caller_without_an_answer(shared: &Shared) {
+    let (one, other) = (shared.one(), shared.other());
+    let lease = acquired(one, "shop", "first").await;
+    let (stop, stopped) = oneshot::channel::<()>();
+    let mut requests = one.serve(&lease, stopped.map(drop).boxed());
+    let ask = || other.request("shop", Bytes::from_static(b"x"), PATIENCE * 2);
+    // Until it listens.
+    let first = eventually("somebody there", async || match ask().await {
+        Err(RequestError::Nobody) => None,
+        answer => Some(answer),
+    });
+    let taken = async { within(requests.next()).await.unwrap().unwrap() };
+    let answered = async { (taken.await.reply)(Bytes::from_static(b"first")).await.unwrap() };
+    assert_eq!(future::join(first, answered).await.0, Ok(Bytes::from_static(b"first")));
+    let asked = actix::spawn(join_all((0..50).map(|_| ask())));
+    let next = within(requests.next()).await.unwrap().unwrap();
+    (next.reply)(Bytes::from_static(b"taken")).await.unwrap();
+    drop(stop);
+    while let Some(request) = within(requests.next()).await {
+        (request.unwrap().reply)(Bytes::from_static(b"taken")).await.unwrap();
+    }
+    drop(requests);
+    for answer in within(asked).await.unwrap() {
+        assert!(matches!(answer, Ok(_) | Err(RequestError::Nobody)), "{answer:?}");
+    }
+    assert_eq!(ask().await, Err(RequestError::Nobody));
 }
 
 type Commands = BoxStream<'static, Result<DurableRequest, EngineError>>;

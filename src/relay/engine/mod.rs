@@ -73,6 +73,13 @@ impl fmt::Debug for Record {
     }
 }
 
+/// A worker that is there, and the upstreams that it can hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Presence {
+    pub(crate) worker: String,
+    pub(crate) upstreams: Vec<String>,
+}
+
 /// The last record of an upstream, without its body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Head {
@@ -193,13 +200,13 @@ pub(crate) trait Backend: fmt::Debug + Send + Sync + 'static {
     fn holder(&self, upstream: &str) -> Reply<Option<String>>;
 
     /// This worker is there; to be repeated within the [`lease_time`](Self::lease_time).
-    fn announce(&self, worker: &str) -> Reply<()>;
+    fn announce(&self, presence: &Presence) -> Reply<()>;
 
     /// This worker goes.
     fn withdraw(&self, worker: &str) -> Reply<()>;
 
-    /// The workers that are there, in any order.
-    fn workers(&self) -> Reply<Vec<String>>;
+    /// The workers that are there, in any order. One that was started again with other upstreams may be there with both.
+    fn workers(&self) -> Reply<Vec<Presence>>;
 
     /// The last record of an upstream, from whoever decides what the last one is, not from a copy.
     fn head(&self, upstream: &str) -> Reply<Option<Head>>;
@@ -223,8 +230,13 @@ pub(crate) trait Backend: fmt::Debug + Send + Sync + 'static {
     fn read(&self, subscription: Subscription)
     -> BoxStream<'static, Result<Delivery, EngineError>>;
 
-    /// The commands for an upstream. Only its holder listens.
-    fn serve(&self, lease: &Lease) -> BoxStream<'static, Result<Request, EngineError>>;
+    /// The commands for an upstream. Only its holder listens, and no longer than `until` is ready. Then the stream ends, behind what has
+    /// come by then.
+    fn serve(
+        &self,
+        lease: &Lease,
+        until: BoxFuture<'static, ()>,
+    ) -> BoxStream<'static, Result<Request, EngineError>>;
 
     fn request(
         &self,

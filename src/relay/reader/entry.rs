@@ -204,6 +204,12 @@ pub enum MarkKind {
         /// How many, if that is known.
         missed: Option<u64>,
     },
+    /// All that was missing at the last gap for a [new session](Gap::NewSession) has come, as [late](LogEvent::is_late)
+    /// events.
+    Filled {
+        /// How many events they were; 0 if nothing was missing.
+        events: u64,
+    },
     /// Here is a record that this version cannot read. It is skipped.
     Unreadable(RecordError),
 }

@@ -235,6 +235,9 @@ impl Incoming {
                 mark(time(line.at), MarkKind::Holder { worker })
             }
             Content::Mark(Mark::Left { worker }) => mark(time(line.at), MarkKind::Left { worker }),
+            Content::Mark(Mark::Filled { events }) => {
+                mark(time(line.at), MarkKind::Filled { events })
+            }
             Content::Mark(Mark::Gap { gap, missed }) => {
                 mark(time(line.at), MarkKind::Gap { gap, missed })
             }

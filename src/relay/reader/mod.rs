@@ -114,8 +114,8 @@ impl ReaderBuilder {
         self
     }
 
-    /// How many records may wait for their acknowledgement, of all consumers with this name: 1 to 10 000. Then no more come, and
-    /// the log waits. A record has up to some dozens of events, and usually at most 1 MiB. Default: 64.
+    /// How many records may wait for their acknowledgement, of all consumers with this name, or of this one if it has none: 1 to 10 000.
+    /// Then no more come, and the log waits. A record has up to some dozens of events, and usually at most 1 MiB. Default: 64.
     ///
     /// With 1, the order is strict: a record that comes again comes before those behind it. With more, it may
     /// come after them.

@@ -535,7 +535,8 @@ mod faulty {
 
     use super::*;
     use crate::relay::engine::{
-        Backend, Delivery, DurableRequest, EngineError, Head, Lease, Reply, Request, RequestError,
+        Backend, Delivery, DurableRequest, EngineError, Head, Lease, Presence, Reply, Request,
+        RequestError,
     };
 
     impl Backend for Faulty {
@@ -576,15 +577,15 @@ mod faulty {
             self.engine.0.holder(upstream)
         }
 
-        fn announce(&self, worker: &str) -> Reply<()> {
-            self.engine.0.announce(worker)
+        fn announce(&self, presence: &Presence) -> Reply<()> {
+            self.engine.0.announce(presence)
         }
 
         fn withdraw(&self, worker: &str) -> Reply<()> {
             self.engine.0.withdraw(worker)
         }
 
-        fn workers(&self) -> Reply<Vec<String>> {
+        fn workers(&self) -> Reply<Vec<Presence>> {
             self.engine.0.workers()
         }
 
@@ -609,8 +610,12 @@ mod faulty {
             self.engine.0.ticket(upstream)
         }
 
-        fn serve(&self, lease: &Lease) -> BoxStream<'static, Result<Request, EngineError>> {
-            self.engine.0.serve(lease)
+        fn serve(
+            &self,
+            lease: &Lease,
+            until: BoxFuture<'static, ()>,
+        ) -> BoxStream<'static, Result<Request, EngineError>> {
+            self.engine.0.serve(lease, until)
         }
 
         fn request(

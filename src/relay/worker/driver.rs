@@ -10,7 +10,7 @@ use std::{
 
 use futures::{
     FutureExt as _, StreamExt as _,
-    channel::mpsc,
+    channel::{mpsc, oneshot},
     future::{BoxFuture, LocalBoxFuture},
     stream::{BoxStream, FuturesUnordered},
 };
@@ -22,6 +22,7 @@ use super::{
 use crate::{
     client::socket::Socket,
     logs::{repeated, say},
+    message::Event,
     proto::ticket::SessionTicket,
     relay::{
         command::{self, Durable},
@@ -37,9 +38,10 @@ use crate::{
     runtime::clock,
 };
 
-/// After this time a server has noticed that a client is gone, with the default heartbeat: 25 and 20 seconds, and
-/// some for the way.
-const SILENCE: Duration = Duration::from_secs(47);
+/// What a server may need beyond its heartbeat to notice that a client is gone.
+const SLACK: Duration = Duration::from_secs(2);
+/// How long it may take to leave a session.
+const LEAVING: Duration = Duration::from_secs(1);
 /// Before another try to join where the client has given up.
 const REJOIN: Duration = Duration::from_secs(5);
 /// Durable commands that are on their way at once.
@@ -69,7 +71,11 @@ pub(crate) struct Driver {
     controls: mpsc::UnboundedReceiver<Control>,
     calls: FuturesUnordered<Called>,
     session: Option<Session>,
+    /// The old session, of which what was missed is fetched.
+    old: Option<Session>,
     requests: Option<BoxStream<'static, Result<Request, EngineError>>>,
+    /// No more requests are taken when it is dropped.
+    serves: Option<oneshot::Sender<()>>,
     durable: Option<BoxStream<'static, Result<DurableRequest, EngineError>>>,
     commands: FuturesUnordered<LocalBoxFuture<'static, ()>>,
     /// The private id of the session, when the client knows it.
@@ -91,6 +97,12 @@ pub(crate) struct Driver {
 fn wall() -> u64 {
     let since = clock::wall().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The line of an event, without a key.
+fn line(event: &Event, is_late: bool) -> Line {
+    let offset = event.offset().map(str::to_owned);
+    Line { text: event_line(wall(), event, is_late), offset, key: None }
 }
 
 impl Driver {
@@ -128,7 +140,9 @@ impl Driver {
             controls,
             calls: FuturesUnordered::new(),
             session: None,
+            old: None,
             requests: None,
+            serves: None,
             durable: None,
             commands: FuturesUnordered::new(),
             ticket: None,
@@ -202,22 +216,40 @@ impl Driver {
             }
             Output::Serve(lease) => self.serve(&lease),
             Output::StopServing => {
-                self.requests = None;
+                self.serves = None;
                 self.durable = None;
             }
             Output::Close { drain: true } => {
                 if let Some(session) = &self.session {
-                    let (client, within) = (session.client.clone(), self.within);
+                    // It waits for answers of the server. What has come is to be stored afterwards, in order.
+                    let (client, within) = (session.client.clone(), self.within.mul_f64(0.5));
                     self.commands
                         .push(async move { drop(client.hand_over(within).await) }.boxed_local());
                 }
             }
             Output::Close { drain: false } => self.forget(),
+            Output::Fetch { resume } => {
+                say!(log::Level::Info, self.name, "fetching what was missed");
+                match Session::dial(&self.upstream, Some(resume)) {
+                    Ok(session) => self.old = Some(session),
+                    Err(error) => say!(log::Level::Error, self.name, "it cannot connect: {error}"),
+                }
+            }
+            Output::EndFetch => {
+                if let Some(Session { client, .. }) = self.old.take() {
+                    let left = async move {
+                        client.shutdown(LEAVING).await;
+                    };
+                    self.commands.push(left.boxed_local());
+                }
+            }
         }
     }
 
     fn serve(&mut self, lease: &Lease) {
-        self.requests = Some(self.engine.0.serve(lease));
+        let (serves, stopped) = oneshot::channel::<()>();
+        self.serves = Some(serves);
+        self.requests = Some(self.engine.0.serve(lease, stopped.map(drop).boxed()));
         self.durable = Some(self.engine.0.take_durable(lease, WINDOW));
     }
 
@@ -236,7 +268,8 @@ impl Driver {
         match incoming {
             Some(Incoming::Ready(ready)) => {
                 (self.joined, self.wants_ticket, self.rejoin) = (true, true, None);
-                self.holder.handle_ready(now, ready.recovered(), SILENCE);
+                let silence = ready.max_silence.saturating_add(SLACK);
+                self.holder.handle_ready(now, ready.recovered(), silence);
             }
             Some(Incoming::Event(event)) => {
                 self.last_event = Some(now);
@@ -254,9 +287,7 @@ impl Driver {
                         WhenFull::Latest(key) => key.of(&event),
                         WhenFull::LetGo | WhenFull::DropNewest => None,
                     };
-                    let offset = event.offset().map(str::to_owned);
-                    let text = event_line(wall(), &event, false);
-                    let line = Line { text, offset, key };
+                    let line = Line { key, ..line(&event, false) };
                     if self.ticket.is_some() {
                         self.first = Some(line);
                     } else {
@@ -280,6 +311,23 @@ impl Driver {
         }
     }
 
+    /// What comes of the old session.
+    fn old(&mut self, incoming: Option<Incoming>) {
+        match incoming {
+            Some(Incoming::Event(event)) => {
+                if self.upstream.route.takes(&event, &event.whose()) {
+                    self.holder.handle_old_line(line(&event, true));
+                }
+            }
+            Some(Incoming::Ready(ready)) => {
+                self.holder.handle_old_ready(clock::now(), ready.recovered());
+            }
+            // The client tries again, until the holder gives it up.
+            Some(Incoming::Lagged(_) | Incoming::Gone) => {}
+            None => self.old = None,
+        }
+    }
+
     /// Where to send a command, and how large the answer may be, if this is the holder.
     fn outlet(&mut self) -> Option<(Socket, usize)> {
         // A former holder hears of it, too, and would send it twice: whether it still holds the upstream is for its own clock to say.
@@ -289,10 +337,19 @@ impl Driver {
     }
 
     fn request(&mut self, request: Request) {
-        let Some((socket, limit)) = self.outlet() else { return };
-        let (name, Request { body, deadline, reply }) = (self.name.clone(), request);
+        let (outlet, name) = (self.outlet(), self.name.clone());
+        // One that is on its way out is still the holder, so nobody else sends it. A former holder does not know that, and is silent.
+        if outlet.is_none() && self.holder.standing() != Standing::Leaving {
+            return;
+        }
+        let Request { body, deadline, reply } = request;
         let done = async move {
-            let answer = command::execute(&socket, &body, None, deadline, limit).await.body;
+            let answer = match outlet {
+                Some((socket, limit)) => {
+                    command::execute(&socket, &body, None, deadline, limit).await.body
+                }
+                None => command::not_sent("the upstream is being handed over"),
+            };
             if let Err(error) = reply(answer).await {
                 repeated!(log::Level::Warn, name, "an answer got lost: {error}");
             }
@@ -365,12 +422,19 @@ impl Driver {
             self.incoming(incoming);
             return Some(());
         }
+        if let Some(old) = &mut self.old
+            && let Poll::Ready(incoming) = old.incoming.poll_next_unpin(cx)
+        {
+            self.old(incoming);
+            return Some(());
+        }
         if let Some(requests) = &mut self.requests
-            && let Poll::Ready(Some(request)) = requests.poll_next_unpin(cx)
+            && let Poll::Ready(request) = requests.poll_next_unpin(cx)
         {
             match request {
-                Ok(request) => self.request(request),
-                Err(error) => repeated!(log::Level::Warn, self.name, "no commands: {error}"),
+                None => self.requests = None,
+                Some(Ok(request)) => self.request(request),
+                Some(Err(error)) => repeated!(log::Level::Warn, self.name, "no commands: {error}"),
             }
             return Some(());
         }
@@ -458,7 +522,10 @@ impl Future for Driver {
         for _ in 0..STEPS {
             if self.step(cx).is_none() {
                 self.show();
-                let is_done = self.standing == Standing::Stopped && self.calls.is_empty();
+                // Callers are told what became of their commands.
+                let is_done = self.standing == Standing::Stopped
+                    && self.calls.is_empty()
+                    && self.commands.is_empty();
                 return if is_done { Poll::Ready(()) } else { Poll::Pending };
             }
         }

@@ -23,8 +23,8 @@ use crate::{
     guard,
     proto::deadline::deadline_after,
     relay::engine::{
-        AppendError, Backend, Delivery, DurableRequest, Engine, EngineError, Head, Lease, Record,
-        Reply, Request, RequestError, Subscription,
+        AppendError, Backend, Delivery, DurableRequest, Engine, EngineError, Head, Lease, Presence,
+        Record, Reply, Request, RequestError, Subscription,
         in_process::{
             commands::{Durable, Requests, Taken, Waiting},
             log::{Log, Next},
@@ -140,8 +140,8 @@ struct State {
     requests: Requests,
     durable: Durable,
     leases: HashMap<String, Held>,
-    /// Until when they are there.
-    workers: HashMap<String, Instant>,
+    /// Until when they are there, and with which upstreams.
+    workers: HashMap<String, (Instant, Vec<String>)>,
     tickets: HashMap<String, (u64, String)>,
     last_revision: u64,
     last_key: u64,
@@ -280,11 +280,11 @@ impl Backend for InProcess {
         })
     }
 
-    fn announce(&self, worker: &str) -> Reply<()> {
-        let worker = worker.to_owned();
+    fn announce(&self, presence: &Presence) -> Reply<()> {
+        let Presence { worker, upstreams } = presence.clone();
         reply(&self.0, move |shared| {
             let until = deadline_after(clock::now(), shared.options.lease_time);
-            shared.state().workers.insert(worker, until);
+            shared.state().workers.insert(worker, (until, upstreams));
             Ok(())
         })
     }
@@ -297,12 +297,15 @@ impl Backend for InProcess {
         })
     }
 
-    fn workers(&self) -> Reply<Vec<String>> {
+    fn workers(&self) -> Reply<Vec<Presence>> {
         reply(&self.0, move |shared| {
             let now = clock::now();
             let mut state = shared.state();
-            state.workers.retain(|_, until| *until > now);
-            Ok(state.workers.keys().cloned().collect())
+            state.workers.retain(|_, (until, _)| *until > now);
+            let presence = |(worker, (_, upstreams)): (&String, &(Instant, Vec<String>))| {
+                Presence { worker: worker.clone(), upstreams: upstreams.clone() }
+            };
+            Ok(state.workers.iter().map(presence).collect())
         })
     }
 
@@ -368,7 +371,11 @@ impl Backend for InProcess {
         Reading { shared, key, consumer, timer: clock::Timer::default() }.boxed()
     }
 
-    fn serve(&self, lease: &Lease) -> BoxStream<'static, Result<Request, EngineError>> {
+    fn serve(
+        &self,
+        lease: &Lease,
+        until: BoxFuture<'static, ()>,
+    ) -> BoxStream<'static, Result<Request, EngineError>> {
         let shared = Arc::clone(&self.0);
         let key = {
             let mut state = shared.state();
@@ -376,7 +383,8 @@ impl Backend for InProcess {
             state.requests.open(&lease.upstream, key, lease.fence);
             key
         };
-        Serving { shared, key, upstream: lease.upstream.clone() }.boxed()
+        // Those that were not taken hear that nobody listens, when it is dropped.
+        Serving { shared, key, upstream: lease.upstream.clone() }.take_until(until).boxed()
     }
 
     fn request(

@@ -1,4 +1,4 @@
-use futures::FutureExt;
+use futures::{FutureExt, future::pending};
 
 use super::*;
 use crate::relay::engine::Begin;
@@ -25,6 +25,10 @@ fn from_start(durable: Option<&str>) -> Subscription {
         ack_wait: Duration::from_secs(30),
         window: 8,
     }
+}
+
+fn worker(name: &str) -> Presence {
+    Presence { worker: name.to_owned(), upstreams: vec!["shop".to_owned()] }
 }
 
 /// What is there at once.
@@ -65,14 +69,14 @@ async fn a_lease_is_held_by_one_until_it_is_released_or_lapses() {
 async fn workers_are_there_as_long_as_they_say_so() {
     tokio::time::pause();
     let engine = engine(InProcessOptions::default().lease_time(Duration::from_secs(3)));
-    now(engine.0.announce("one")).unwrap();
+    now(engine.0.announce(&worker("one"))).unwrap();
     tokio::time::advance(Duration::from_secs(2)).await;
-    now(engine.0.announce("two")).unwrap();
+    now(engine.0.announce(&worker("two"))).unwrap();
     let mut both = now(engine.0.workers()).unwrap();
-    both.sort();
-    assert_eq!(both, ["one", "two"]);
+    both.sort_unstable_by(|one, other| one.worker.cmp(&other.worker));
+    assert_eq!(both, ["one", "two"].map(worker));
     tokio::time::advance(Duration::from_secs(2)).await;
-    assert_eq!(now(engine.0.workers()).unwrap(), ["two"]);
+    assert_eq!(now(engine.0.workers()).unwrap(), [worker("two")]);
     now(engine.0.withdraw("two")).unwrap();
     assert!(now(engine.0.workers()).unwrap().is_empty());
 }
@@ -215,9 +219,9 @@ async fn a_request_is_answered_by_the_holder_that_came_last() {
     let (second, body) = (Duration::from_secs(1), Bytes::from_static(b"buy"));
     let ask = || engine.0.request("shop", body.clone(), second);
     assert_eq!(ask().await, Err(RequestError::Nobody));
-    let mut former = engine.0.serve(&lease(1));
-    let mut holder = engine.0.serve(&lease(2));
-    let late = engine.0.serve(&lease(1));
+    let mut former = engine.0.serve(&lease(1), pending().boxed());
+    let mut holder = engine.0.serve(&lease(2), pending().boxed());
+    let late = engine.0.serve(&lease(1), pending().boxed());
     let serve = async {
         let request = holder.next().await.unwrap().unwrap();
         assert!(request.deadline <= second);
@@ -239,7 +243,7 @@ async fn a_request_is_answered_by_the_holder_that_came_last() {
 async fn a_request_that_is_not_taken_in_time_is_not_taken_at_all() {
     tokio::time::pause();
     let engine = Engine::in_process();
-    let mut holder = engine.0.serve(&lease(1));
+    let mut holder = engine.0.serve(&lease(1), pending().boxed());
     let asked = engine.0.request("shop", Bytes::new(), Duration::from_secs(1)).await;
     assert_eq!(asked, Err(RequestError::NoAnswer));
     assert!(holder.next().now_or_never().is_none());

@@ -16,7 +16,11 @@ use async_nats::{
 };
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use bytes::Bytes;
-use futures::{FutureExt, StreamExt, stream::BoxStream};
+use futures::{
+    FutureExt, StreamExt,
+    future::{self, BoxFuture, Either},
+    stream::BoxStream,
+};
 
 use super::{
     Shared, again, failure, get, number,
@@ -45,18 +49,30 @@ struct Serving {
     shared: Arc<Shared>,
     subject: String,
     requests: Option<Subscriber>,
+    /// Ready when nothing more is wanted; `None` when it was.
+    until: Option<BoxFuture<'static, ()>>,
 }
 
 pub(super) fn serve(
     shared: Arc<Shared>,
     upstream: &str,
+    until: BoxFuture<'static, ()>,
 ) -> BoxStream<'static, Result<Request, EngineError>> {
     let subject = shared.names.request(upstream);
-    again(Serving { shared, subject, requests: None }, |serving| serving.request().boxed())
+    let serving = Serving { shared, subject, requests: None, until: Some(until) };
+    let requests = again(serving, |serving| serving.request().boxed());
+    let last = |request: &Result<Option<Request>, _>| future::ready(!matches!(request, Ok(None)));
+    requests.take_while(last).filter_map(|request| future::ready(request.transpose())).boxed()
 }
 
 impl Serving {
-    async fn request(&mut self) -> Result<Request, EngineError> {
+    /// The next request; `None` behind the last.
+    async fn request(&mut self) -> Result<Option<Request>, EngineError> {
+        let Some(message) = self.message().await? else { return Ok(None) };
+        Ok(Some(self.asked(message)))
+    }
+
+    async fn message(&mut self) -> Result<Option<Message>, EngineError> {
         let requests = if let Some(requests) = &mut self.requests {
             requests
         } else {
@@ -64,10 +80,28 @@ impl Serving {
             let subscribed = self.shared.client.subscribe(self.subject.clone()).await;
             self.requests.insert(subscribed.map_err(|_| failure::closed())?)
         };
-        let Some(message) = requests.next().await else {
-            self.requests = None;
-            return Err(failure::closed());
+        let message = match &mut self.until {
+            None => requests.next().await,
+            Some(until) => match future::select(requests.next(), until).await {
+                Either::Left((message, _)) => message,
+                Either::Right(_) => {
+                    self.until = None;
+                    // What the server has sent by then still comes.
+                    requests.drain().await.map_err(|_| failure::closed())?;
+                    requests.next().await
+                }
+            },
         };
+        if message.is_none() {
+            self.requests = None;
+            if self.until.is_some() {
+                return Err(failure::closed());
+            }
+        }
+        Ok(message)
+    }
+
+    fn asked(&self, message: Message) -> Request {
         let Message { headers, payload: body, reply, .. } = message;
         let millis = headers.as_ref().and_then(|headers| number(headers, TIMEOUT));
         let client = self.shared.client.clone();
@@ -85,7 +119,7 @@ impl Serving {
             .boxed()
         };
         let deadline = millis.map_or(DEFAULT_TIMEOUT, Duration::from_millis);
-        Ok(Request { body, deadline, reply: Box::new(reply) })
+        Request { body, deadline, reply: Box::new(reply) }
     }
 }
 

@@ -1,9 +1,14 @@
 //! Leases, the presence of workers, and tickets of sessions: entries of key-value buckets.
 //!
 //! The entry of a lease has the worker as its value. The fence of a holder is the sequence at which its entry was
-//! made; when it is renewed, a header repeats it.
+//! made; when it is renewed, a header repeats it. The key of a worker has a hash of the list of its upstreams, which is the value:
+//! so who reads the keys has to read only lists that it does not know.
 
-use std::collections::HashMap;
+use std::{
+    collections::HashMap,
+    hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher},
+    sync::{Mutex, PoisonError},
+};
 
 use async_nats::{HeaderMap, jetstream::message::StreamMessage};
 use bytes::Bytes;
@@ -12,7 +17,7 @@ use serde_json::json;
 
 use super::{FENCE, Shared, TRIES, ask, get, number, refused, set};
 use crate::{
-    relay::engine::{AppendError, EngineError, Lease},
+    relay::engine::{AppendError, EngineError, Lease, Presence},
     runtime::clock,
 };
 
@@ -154,21 +159,45 @@ pub(super) async fn holder(shared: &Shared, upstream: &str) -> Result<Option<Str
     Ok(entry.filter(|entry| !entry.is_deleted).map(|entry| entry.worker))
 }
 
-pub(super) async fn announce(shared: &Shared, worker: String) -> Result<(), EngineError> {
-    let subject = shared.names.worker(&worker);
-    let stored = shared.put(subject, HeaderMap::new(), Bytes::from(worker), None).await;
+/// Lists of upstreams by the last part of the keys that they were under.
+#[derive(Default)]
+pub(super) struct Lists(Mutex<HashMap<String, Vec<String>>>);
+
+impl Lists {
+    /// Lists that are remembered. Beyond that, all are forgotten.
+    const MAX: usize = 1_024;
+
+    fn get(&self, key: &str) -> Option<Vec<String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+    }
+
+    fn add(&self, key: String, list: Vec<String>) {
+        let mut lists = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if lists.len() >= Self::MAX {
+            lists.clear();
+        }
+        lists.insert(key, list);
+    }
+}
+
+pub(super) async fn announce(shared: &Shared, presence: &Presence) -> Result<(), EngineError> {
+    let Presence { worker, upstreams } = presence;
+    let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(upstreams);
+    let subject = shared.names.worker(worker, &format!("{hash:016x}"));
+    let list = Bytes::from(upstreams.join("\n"));
+    let stored = shared.put(subject, HeaderMap::new(), list, None).await;
     stored.map(drop).map_err(refused)
 }
 
 pub(super) async fn withdraw(shared: &Shared, worker: &str) -> Result<(), EngineError> {
     // Without a mark, which would be one more entry to read until it has ended.
     let request = format!("STREAM.PURGE.{}", shared.names.workers);
-    let filter = json!({ "filter": shared.names.worker(worker) });
+    let filter = json!({ "filter": shared.names.worker(worker, "*") });
     let _: serde_json::Value = asked(shared, request, filter).await?;
     Ok(())
 }
 
-pub(super) async fn workers(shared: &Shared) -> Result<Vec<String>, EngineError> {
+pub(super) async fn workers(shared: &Shared) -> Result<Vec<Presence>, EngineError> {
     #[derive(Deserialize)]
     struct Info {
         state: State,
@@ -180,9 +209,27 @@ pub(super) async fn workers(shared: &Shared) -> Result<Vec<String>, EngineError>
     }
     let request = format!("STREAM.INFO.{}", shared.names.workers);
     let info: Info = asked(shared, request, json!({ "subjects_filter": ">" })).await?;
-    let names = info.state.subjects.into_keys();
-    let last = |subject: String| subject.rsplit('.').next().map(str::to_owned);
-    Ok(names.filter_map(last).collect())
+    let mut workers = Vec::new();
+    for subject in info.state.subjects.into_keys() {
+        let mut parts = subject.rsplit('.');
+        let (Some(key), Some(worker)) = (parts.next(), parts.next()) else { continue };
+        let known = shared.lists.get(key);
+        let upstreams = match known {
+            Some(upstreams) => upstreams,
+            None => match shared.last(&shared.names.workers, &subject).await? {
+                Some(entry) => {
+                    let text = String::from_utf8_lossy(&entry.payload);
+                    let upstreams: Vec<_> = text.lines().map(str::to_owned).collect();
+                    shared.lists.add(key.to_owned(), upstreams.clone());
+                    upstreams
+                }
+                // It has gone meanwhile.
+                None => continue,
+            },
+        };
+        workers.push(Presence { worker: worker.to_owned(), upstreams });
+    }
+    Ok(workers)
 }
 
 /// Asks about the workers.

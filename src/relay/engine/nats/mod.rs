@@ -36,8 +36,8 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use self::streams::Names;
 use super::{
-    AppendError, Backend, Delivery, DurableRequest, Engine, EngineError, Head, Lease, Record,
-    Reply, Request, RequestError, Subscription,
+    AppendError, Backend, Delivery, DurableRequest, Engine, EngineError, Head, Lease, Presence,
+    Record, Reply, Request, RequestError, Subscription,
 };
 use crate::runtime::clock;
 
@@ -77,7 +77,8 @@ impl Engine {
             .build(client.clone());
         let client = client.clone();
         let patient = streams::patient(&client);
-        let shared = Shared { client, context, patient, names, options };
+        let lists = leases::Lists::default();
+        let shared = Shared { client, context, patient, names, options, lists };
         Ok(Self(Arc::new(Nats(Arc::new(shared)))))
     }
 }
@@ -100,6 +101,8 @@ struct Shared {
     patient: Context,
     names: Names,
     options: NatsOptions,
+    /// The upstreams of workers, as they were read.
+    lists: leases::Lists,
 }
 
 impl Shared {
@@ -251,9 +254,9 @@ impl Backend for Nats {
         async move { leases::holder(&shared, &upstream).await }.boxed()
     }
 
-    fn announce(&self, worker: &str) -> Reply<()> {
-        let (shared, worker) = (Arc::clone(&self.0), worker.to_owned());
-        async move { leases::announce(&shared, worker).await }.boxed()
+    fn announce(&self, presence: &Presence) -> Reply<()> {
+        let (shared, presence) = (Arc::clone(&self.0), presence.clone());
+        async move { leases::announce(&shared, &presence).await }.boxed()
     }
 
     fn withdraw(&self, worker: &str) -> Reply<()> {
@@ -261,7 +264,7 @@ impl Backend for Nats {
         async move { leases::withdraw(&shared, &worker).await }.boxed()
     }
 
-    fn workers(&self) -> Reply<Vec<String>> {
+    fn workers(&self) -> Reply<Vec<Presence>> {
         let shared = Arc::clone(&self.0);
         async move { leases::workers(&shared).await }.boxed()
     }
@@ -301,8 +304,12 @@ impl Backend for Nats {
         reader::read(Arc::clone(&self.0), subscription)
     }
 
-    fn serve(&self, lease: &Lease) -> BoxStream<'static, Result<Request, EngineError>> {
-        commands::serve(Arc::clone(&self.0), &lease.upstream)
+    fn serve(
+        &self,
+        lease: &Lease,
+        until: BoxFuture<'static, ()>,
+    ) -> BoxStream<'static, Result<Request, EngineError>> {
+        commands::serve(Arc::clone(&self.0), &lease.upstream, until)
     }
 
     fn request(

@@ -41,17 +41,25 @@ const MAX_PREFIX: usize = 32;
 ///
 /// # Permissions
 ///
-/// NATS accounts can restrict what each program may do:
+/// NATS can restrict what each program may do. With these, and nothing else, it does all that it is for:
 ///
 /// | program | publish | subscribe |
 /// |---|---|---|
-/// | worker | `sio.ev.*`, `sio.res.*.*`, `$KV.sio_*.*`, `$JS.API.STREAM.*.sio_*`, `$JS.API.STREAM.*.KV_sio_*`, `$JS.API.STREAM.MSG.GET.*`, `$JS.API.CONSUMER.*.sio_do.>`, `$JS.API.CONSUMER.MSG.NEXT.sio_do.*`, `$JS.ACK.sio_do.>`, `_INBOX.>` | `sio.cmd.*`, `_INBOX.>` |
-/// | reader | `$JS.API.STREAM.INFO.sio_ev`, `$JS.API.CONSUMER.*.sio_ev.>`, `$JS.API.CONSUMER.MSG.NEXT.sio_ev.*`, `$JS.ACK.sio_ev.>` | `_INBOX.>` |
-/// | caller | `sio.cmd.*`, `sio.do.*.*`, `$JS.API.STREAM.MSG.GET.sio_res` | `sio.res.*.*`, `_INBOX.>` |
+/// | setup | `$JS.API.STREAM.INFO.*`, `$JS.API.STREAM.CREATE.*` | `_INBOX_setup.>` |
+/// | worker | `sio.ev.*`, `sio.res.*.*`, `$KV.sio_lease.*`, `$KV.sio_worker.*.*`, `$KV.sio_ticket.*`, `$JS.API.STREAM.INFO.*`, `$JS.API.STREAM.MSG.GET.sio_ev`, `$JS.API.STREAM.MSG.GET.sio_res`, `$JS.API.STREAM.MSG.GET.KV_sio_lease`, `$JS.API.STREAM.MSG.GET.KV_sio_worker`, `$JS.API.STREAM.MSG.GET.KV_sio_ticket`, `$JS.API.STREAM.PURGE.KV_sio_worker`, `$JS.API.CONSUMER.CREATE.sio_do.>`, `$JS.API.CONSUMER.MSG.NEXT.sio_do.*`, `$JS.ACK.sio_do.>`, `_INBOX_caller.>` | `sio.cmd.*`, `_INBOX_worker.>` |
+/// | reader | `$JS.API.STREAM.INFO.*`, `$JS.API.CONSUMER.CREATE.sio_ev`, `$JS.API.CONSUMER.CREATE.sio_ev.>`, `$JS.API.CONSUMER.INFO.sio_ev.*`, `$JS.API.CONSUMER.MSG.NEXT.sio_ev.*`, `$JS.ACK.sio_ev.>` | `_INBOX_reader.>` |
+/// | caller | `$JS.API.STREAM.INFO.*`, `sio.cmd.*`, `sio.do.*.*`, `$JS.API.STREAM.MSG.GET.sio_res` | `sio.res.*.*`, `_INBOX_caller.>` |
 ///
-/// Each of them also asks for the state of all streams at the start (`$JS.API.STREAM.INFO.*`). Only a worker has to see
-/// `KV_sio_ticket`: whoever reads a ticket can resume the session. A client that is not allowed something gets no
-/// answer from the server, so it is [`EngineError::Away`](crate::relay::EngineError::Away).
+/// *setup* is whoever calls [`Engine::nats`](crate::relay::Engine::nats) first, and makes the streams. A program of several kinds needs the rows of
+/// all.
+///
+/// Answers come to inboxes. By default all programs have theirs under `_INBOX`, and whoever may subscribe to `_INBOX.>` reads the
+/// answers to all. Those to a worker have the private ids of sessions, and whoever reads one can resume the session. So give each kind of
+/// program its own (`async_nats::ConnectOptions::custom_inbox_prefix`, `nats --inbox-prefix`), as here, or an account. For the same reason,
+/// only workers should be allowed anything about `KV_sio_ticket`.
+///
+/// A client that is not allowed something gets no answer from the server, so it is
+/// [`EngineError::Away`](crate::relay::EngineError::Away); the server logs what was violated, and so does `async_nats`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use]
 pub struct NatsOptions {

@@ -83,8 +83,9 @@ impl Names {
         format!("$KV.{}_lease.{upstream}", self.prefix)
     }
 
-    pub(super) fn worker(&self, worker: &str) -> String {
-        format!("$KV.{}_worker.{worker}", self.prefix)
+    /// A worker with these upstreams.
+    pub(super) fn worker(&self, worker: &str, list: &str) -> String {
+        format!("$KV.{}_worker.{worker}.{list}", self.prefix)
     }
 
     pub(super) fn ticket(&self, upstream: &str) -> String {
@@ -146,7 +147,7 @@ fn configs(names: &Names, options: &NatsOptions) -> [Config; 6] {
             ..stream(&names.answers, names.answer("*", "*"))
         },
         bucket(&names.leases, names.lease(">"), options.lease_time),
-        bucket(&names.workers, names.worker(">"), options.lease_time),
+        bucket(&names.workers, names.worker("*", "*"), options.lease_time),
         bucket(&names.tickets, names.ticket(">"), Duration::ZERO),
     ]
 }

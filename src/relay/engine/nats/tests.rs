@@ -59,12 +59,13 @@ async fn a_server_that_is_away_is_told_from_one_that_refuses_and_its_password_is
         body: Bytes::from_static(b"x"),
     };
     let lease = Lease { upstream: "a".to_owned(), worker: "a".to_owned(), fence: 1, revision: 1 };
+    let worker = Presence { worker: "worker".to_owned(), upstreams: Vec::new() };
     let failures = [
         backend.acquire("shop", "worker").await.unwrap_err(),
         backend.renew(&lease).await.unwrap_err(),
         backend.release(&lease).await.unwrap_err(),
         backend.holder("shop").await.unwrap_err(),
-        backend.announce("worker").await.unwrap_err(),
+        backend.announce(&worker).await.unwrap_err(),
         backend.withdraw("worker").await.unwrap_err(),
         backend.workers().await.unwrap_err(),
         backend.head("shop").await.unwrap_err(),
