@@ -333,7 +333,8 @@ impl Observer {
         name: Option<String>,
     ) -> Record {
         // Servers of revision 3 get the credentials as a query behind the namespace.
-        let namespace = namespace.split_once('?').map_or(namespace, |(name, _)| name);
+        // Credentials that no comma separates from the name look like a part of it.
+        let namespace = namespace.split(['?', '{']).next().unwrap_or_default();
         let namespace = cut(namespace, MAX_NAMESPACE);
         let mut record = self.record(kind, None);
         record.namespace = Some(namespace.to_owned());

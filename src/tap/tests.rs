@@ -350,6 +350,17 @@ fn a_writer_that_fails_is_written_to_no_more() {
     assert!(tapped.is_on());
 }
 
+#[test]
+fn credentials_are_not_taken_for_a_part_of_the_namespace() {
+    let mut wire = Wire::new(Parser::Json, usize::MAX);
+    for text in ["40/admin\0{\"token\":\"s3cret\"}", "40/admin?token=s3cret,"] {
+        let record = wire.text(text);
+        let namespace = record.namespace.as_deref().unwrap();
+        assert!(namespace.starts_with("/admin"), "{namespace:?}");
+        assert!(!serde_json::to_string(&record).unwrap().contains(SECRET), "{record:?}");
+    }
+}
+
 proptest! {
     #[test]
     fn a_secret_is_in_no_record_however_its_message_is_broken(
