@@ -104,7 +104,7 @@ macro_rules! rules {
                 let server = &server;
                 // Most of them wait most of the time.
                 futures::stream::iter([$(stringify!($rule)),*].into_iter().enumerate())
-                    .for_each_concurrent(4, async |(number, name)| {
+                    .for_each_concurrent(8, async |(number, name)| {
                         let options = nats_options().prefix(format!("rule-{number}")).replicas(3);
                         let engines = connected(server, &options).await;
                         let shared = Shared { engines, _server: None };
