@@ -42,16 +42,31 @@ pub struct Nats {
     nodes: Vec<Node>,
 }
 
-/// The server's program. `None`, with a word, where it is not installed; a failure, with `REQUIRE_NATS`.
+/// What is asked for is not there: says so, or fails, with `REQUIRE_NATS`.
+fn skip(why: &str) {
+    assert!(env::var_os("REQUIRE_NATS").is_none(), "{why}");
+    eprintln!("{why}: skipped");
+}
+
+/// The server's program: what `NATS_SERVER` names, or the first in the `PATH` and where Debian has it.
 fn program() -> Option<PathBuf> {
+    if let Some(program) = env::var_os("NATS_SERVER") {
+        return Some(program.into());
+    }
     let path = env::var_os("PATH").unwrap_or_default();
     let places = env::split_paths(&path).chain([PathBuf::from("/usr/sbin")]);
     let found = places.map(|place| place.join("nats-server")).find(|program| program.is_file());
     if found.is_none() {
-        assert!(env::var_os("REQUIRE_NATS").is_none(), "nats-server is not installed");
-        eprintln!("nats-server is not installed: skipped");
+        skip("nats-server is not installed, and NATS_SERVER names none");
     }
     found
+}
+
+/// Whether servers of this version, as they tell it, fence in a cluster: 2.10 and later do.
+fn fences(version: &str) -> bool {
+    let numbers = version.trim().rsplit('v').next().unwrap_or_default();
+    let mut numbers = numbers.split('.').map_while(|number| number.parse::<u32>().ok());
+    (numbers.next(), numbers.next()) >= (Some(2), Some(10))
 }
 
 fn spawn(program: &Path, config: &Path) -> Child {
@@ -78,11 +93,13 @@ impl Nats {
 
     /// Three servers in a cluster, of version 2.10 or later: what a relay demands.
     pub async fn cluster() -> Option<Self> {
-        let version = Command::new(program()?).arg("--version").output().unwrap().stdout;
-        let version = String::from_utf8_lossy(&version).into_owned();
-        let minor = version.split('.').nth(1).and_then(|minor| minor.parse::<u32>().ok());
-        if version.contains("v2.") && minor.is_none_or(|minor| minor < 10) {
-            eprintln!("{} is too old for a cluster: skipped", version.trim());
+        let program = program()?;
+        let version = Command::new(&program).arg("--version").output();
+        let version = version.unwrap_or_else(|error| panic!("{}: {error}", program.display()));
+        let version = String::from_utf8_lossy(&version.stdout);
+        if !fences(&version) {
+            let (program, version) = (program.display(), version.trim());
+            skip(&format!("{program} ({version}) is too old for a cluster, see CONTRIBUTING.md"));
             return None;
         }
         Self::start::<3>("").await
@@ -240,6 +257,8 @@ pub async fn client(urls: &[String]) -> async_nats::Client {
     let urls: Vec<async_nats::ServerAddr> = urls.iter().map(|url| url.parse().unwrap()).collect();
     async_nats::ConnectOptions::new()
         .retry_on_initial_connect()
+        // There may be a proxy before each, and they tell each other's addresses.
+        .ignore_discovered_servers()
         .connection_timeout(Duration::from_secs(2))
         .ping_interval(Duration::from_secs(1))
         .reconnect_delay_callback(|_| Duration::from_millis(100))

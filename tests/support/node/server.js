@@ -237,6 +237,11 @@ function serve(name) {
         ack(n);
       }
     });
+    // The answer takes a while.
+    socket.on("record_slowly", (stream, n, delay, ack) => {
+      (recorded[stream] ||= []).push(n);
+      setTimeout(() => ack(n), delay);
+    });
     // Says it back, and records the answers to that in a stream of their own.
     socket.on("respond", (stream, n) => {
       (recorded[stream] ||= []).push(n);
