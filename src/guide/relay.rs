@@ -12,7 +12,7 @@
 //! | situation | use |
 //! |---|---|
 //! | one program that needs the events itself | a [`Client`](crate::Client) |
-//! | two servers that are to hear each other | a [`Bridge`](crate::Bridge) |
+//! | two servers that pass their events to each other | a [`Bridge`](crate::Bridge) |
 //! | browsers that watch a server | an actor for each websocket: [`guide::bridges`](crate::guide::bridges) |
 //! | a restart must not lose events, and one process is enough | [`hand_over`](crate::Client::hand_over) and [`resume`](crate::ClientBuilder::resume) |
 //! | the machine may fail, or be replaced, and nobody wants to be woken up | a relay, with two workers or more |
@@ -54,33 +54,34 @@
 //! Run the same configuration on several machines, each with a `worker` of its own, or without one. They share the upstreams evenly,
 //! and move them when a worker comes or goes, one at a time. The workers may also have different upstreams: each is shared by those that have it.
 //!
-//! # What holds when something fails
+//! # Guarantees when something fails
 //!
 //! *Recovery* is [connection state recovery](crate::guide::reconnecting) of the Socket.IO server: 4.6 or later, switched on with
-//! `connectionStateRecovery`, with the built-in adapter or one that supports it. With it a server sends again what a client has missed
-//! for two minutes. Without it, what a server emits while nobody is joined is lost with any client, and the relay writes a
+//! `connectionStateRecovery`, with the built-in adapter or one that supports it. With it, a server sends a client again what it
+//! missed within two minutes. Without it, events that a server emits while no client is joined are lost, and the relay writes a
 //! *gap mark* to the log: no gap is silent.
 //!
 //! | event | without recovery | with recovery |
 //! |---|---|---|
 //! | a worker ends in order (SIGTERM, a new version) | a gap as long as joining takes, marked | nothing is lost |
-//! | a worker is killed, or dies | a gap until its lease is over, marked | nothing is lost: the next holder resumes behind the last *stored* event |
+//! | a worker is killed, or dies | a gap until its lease is over, marked | nothing is lost: the next holder resumes after the last *stored* event |
 //! | the machine of a worker is lost, or its network | a gap, marked | with [`Takeover::Ordered`](crate::relay::Takeover::Ordered), nothing is lost: the next holder waits until the server has noticed (its `pingInterval` and `pingTimeout`, 45 s by default), and then resumes. With [`Takeover::Now`](crate::relay::Takeover::Now), new events come at once, the gap is marked, and what is missing comes late |
 //! | a worker stalls for longer than its lease, and wakes up | a gap, marked; the log refuses what it still writes | nothing is lost, nothing comes twice; the log refuses what it still writes |
 //! | the connection to the server is lost | a gap until it is joined again, marked | nothing is lost |
+//! | the holder cannot reach the server for long, though other workers can | a gap, marked | the holder keeps the upstream and goes on trying; after the server's two minutes, a gap, marked. Stop that worker, and another one takes over |
 //! | the server is restarted | a gap, marked | a gap, marked: the new process knows no sessions |
 //! | NATS loses a node of three | events wait in the worker for some seconds | the same |
 //! | NATS is away | events wait up to the bound, then [`WhenFull`](crate::relay::WhenFull) decides | with [`WhenFull::LetGo`](crate::relay::WhenFull::LetGo), nothing is lost if NATS is back within the server's two minutes |
-//! | a reader dies | it gets again what it has not acknowledged | the same |
-//! | the holder goes in order while a command is on its way | the caller is told: not sent, or no answer and it may have arrived | the same |
-//! | the holder dies while a command is on its way | nobody answers: after its timeout, the caller is told that the command may have arrived | the same |
+//! | a reader dies | on its return it gets again what it has not acknowledged | the same |
+//! | the holder goes in order while a command is on its way | the caller gets an error: not sent, or no answer and it may have arrived | the same |
+//! | the holder dies while a command is on its way | after its timeout, the caller gets an error: no answer, and the command may have arrived | the same |
 //!
 //! One thing is not marked: events *without an offset* in a recoverable session, which are volatile ones and those that ask for an answer. A server
-//! never sends them again. What of them had come to a worker that dies, and was not stored yet, is lost, and so is what was emitted while nobody
-//! was joined.
+//! never sends them again. Such events are lost without a mark if they were emitted while nobody was joined, or if their worker dies before it
+//! has stored them.
 //!
-//! So each event is in the log once, in the order of its server. A *reader* gets it at least once: again, if it ended before its ack
-//! was stored. Use the sequence and the place in the record to know an event that comes again.
+//! So each event is in the log once, in the order of its server. A *reader* gets it at least once: twice, if the reader ended before its
+//! acknowledgement was stored. The sequence of the record and the place in it tell you whether you have seen an event before.
 //!
 //! # The format of the log
 //!
@@ -103,7 +104,7 @@
 //! | `attachments` | binary arguments in base64; `{"_placeholder":true,"num":n}` stands for the n-th of them, counted from 0 |
 //! | `offset` | the place of the event in a recoverable session; not in each event |
 //! | `late` | `true`: the server emitted it before events that are above it. Only with [`Takeover::Now`](crate::relay::Takeover::Now) |
-//! | `mark` | no event. `holder`: this worker writes from here on. `left`: this one does not any more, and all that came to it is above. `gap`: events are missing here, `missed` is how many, or `null` if nobody knows. `filled`: so many have come late, all that were missing at the last `new-session` |
+//! | `mark` | a mark instead of an event. `holder`: this worker writes from here on. `left`: this worker has stopped writing, and everything that it received is above. `gap`: events are missing here; `missed` is how many, or `null` if that is unknown. `filled`: this many events came late, which is all that were missing at the last `new-session` |
 //!
 //! | gap | reason |
 //! |---|---|
@@ -113,8 +114,8 @@
 //! | `lagged` | the worker could not keep up with the server |
 //! | `too-large` | an event did not fit into a record |
 //!
-//! Ignore keys that you do not know. The headers `Sio-Fence`, `Sio-Offset` and `Sio-Count` are for workers; records of one upstream with
-//! a lower `Sio-Fence` than one before are those of a former holder, and to be skipped.
+//! Ignore keys that you do not know. The headers `Sio-Fence`, `Sio-Offset` and `Sio-Count` are for workers; skip the records of an
+//! upstream whose `Sio-Fence` is lower than that of an earlier record: a former holder wrote them.
 //!
 //! # Reading it
 //!
@@ -141,20 +142,20 @@
 //! # }
 //! ```
 //!
-//! The engine remembers what a *durable* reader has acknowledged. Several with one name share the records, and none of them has all, nor in
-//! order. Without a name, a reader begins where it is told, and is forgotten with its process. It has to acknowledge, too: nothing comes again, but when
-//! [`window`](crate::relay::ReaderBuilder::window) records wait for it, no more come.
+//! The engine remembers what a *durable* reader has acknowledged. Several readers with one name share the records: none of them gets all,
+//! nor in order. A reader without a name begins where [`begin`](crate::relay::ReaderBuilder::begin) says, and is forgotten with its process. It has to
+//! acknowledge, too: nothing comes again, but no more records come while [`window`](crate::relay::ReaderBuilder::window) of them are not acknowledged.
 //!
 //! # Commands
 //!
-//! A [`Caller`](crate::relay::Caller) asks the server of an upstream, by way of its holder. It needs no worker in its process, and takes the same
+//! A [`Caller`](crate::relay::Caller) sends a command to the server of an upstream, through the upstream's holder. It needs no worker in its process, and takes the same
 //! [contracts](crate::guide::acknowledgements) as [`Socket::call`](crate::Socket::call):
 //!
 //! * **Plain**: at most once. If nobody holds the upstream, the error comes at once, and nothing was sent. Otherwise the error
 //!   says whether the command was sent: `no`, `maybe`, `yes`.
-//! * **Durable**, with an id: at least once. NATS keeps it until the server has answered, also while no worker is there. The same
-//!   id asked again gets the same answer. If a holder was lost at the wrong moment, the server gets it a second time, so it
-//!   should know the id.
+//! * **Durable**, with an id: at least once. NATS keeps it until the server has answered, even while no worker is running. The same
+//!   id asked again gets the same answer. If a holder is lost at the wrong moment, the server gets the command a second time, so the
+//!   server should know the id.
 //!
 //! ```no_run
 //! use std::time::Duration;

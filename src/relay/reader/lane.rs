@@ -197,7 +197,7 @@ impl Failed {
         repeated!(
             log::Level::Warn,
             NO_CLIENT; wanted,
-            "the event {} of the log is no {wanted}: {error}",
+            "the event {} of the log does not fit {wanted}: {error}",
             crate::display::Excerpt(name)
         );
         Ok(())
