@@ -77,7 +77,8 @@ impl Recovery {
     }
 }
 
-fn hash(offset: &str) -> u64 {
+/// An offset as it is remembered: eight bytes, however long it is.
+pub(crate) fn hash(offset: &str) -> u64 {
     BuildHasherDefault::<DefaultHasher>::default().hash_one(offset)
 }
 

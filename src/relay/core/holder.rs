@@ -398,9 +398,8 @@ impl Holder {
         if !self.takes_events() {
             return;
         }
-        if let Phase::Holding(term) = &mut self.phase
-            && let Some(late) = &mut term.late
-            && line.offset.as_deref().is_some_and(|offset| late.is_known(offset))
+        if let (Some(late), Some(offset)) = (self.late(), &line.offset)
+            && late.handle_live(offset)
         {
             return;
         }

@@ -11,7 +11,6 @@
 
 use std::{
     collections::{HashSet, VecDeque},
-    hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher},
     time::{Duration, Instant},
 };
 
@@ -19,7 +18,7 @@ use super::{
     buffer::{Bounds, Line},
     holder::Resume,
 };
-use crate::proto::deadline::deadline_after;
+use crate::proto::{deadline::deadline_after, recovery::hash};
 
 /// How long the server may take to give the old session.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -75,10 +74,6 @@ pub(super) struct Late {
     ahead: HashSet<u64>,
 }
 
-fn hash(offset: &str) -> u64 {
-    BuildHasherDefault::<DefaultHasher>::default().hash_one(offset)
-}
-
 impl Late {
     /// The old session can be had at `until`. No more of it is kept than the bounds allow.
     pub(super) fn new(resume: Resume, until: Instant, bounds: Bounds) -> Self {
@@ -106,7 +101,7 @@ impl Late {
     }
 
     /// An event comes live. Says whether it is to be left out, since it was given already.
-    pub(super) fn is_known(&mut self, offset: &str) -> bool {
+    pub(super) fn handle_live(&mut self, offset: &str) -> bool {
         let hash = hash(offset);
         match self.stage {
             Stage::Waiting { .. } | Stage::Fetching { .. } | Stage::Settling { .. } => {
@@ -253,14 +248,16 @@ mod tests {
         let now = Instant::now();
         let mut late = late(now, 100);
         for offset in ["c", "e"] {
-            assert!(!late.is_known(offset));
+            assert!(!late.handle_live(offset));
         }
         let missed = fetched(&mut late, now, &["a", "b", "c", "d", "e", "f", "g"]);
         assert_eq!(missed, ("abdfg".to_owned(), Some(5)));
         assert_eq!(late.filled(), None, "it is said once");
         // These were on their way for too long.
-        assert!(late.is_known("f") && !late.is_over() && late.is_known("g") && late.is_over());
-        assert!(!late.is_known("d"), "an argument that looks like an offset");
+        assert!(
+            late.handle_live("f") && !late.is_over() && late.handle_live("g") && late.is_over()
+        );
+        assert!(!late.handle_live("d"), "an argument that looks like an offset");
     }
 
     #[test]
@@ -268,7 +265,7 @@ mod tests {
         let now = Instant::now();
         let mut late = late(now, 100);
         assert_eq!(fetched(&mut late, now, &["a", "b"]).0, "ab");
-        assert!(late.is_known("b") && !late.is_known("c") && !late.is_known("a"));
+        assert!(late.handle_live("b") && !late.handle_live("c") && !late.handle_live("a"));
     }
 
     #[test]
@@ -278,7 +275,7 @@ mod tests {
         assert_eq!(fetched(&mut small, now, &["a", "b", "c"]), ("ab".to_owned(), None));
         let mut many = late(now, 100);
         for number in 0..=MAX_SEEN {
-            assert!(!many.is_known(&number.to_string()));
+            assert!(!many.handle_live(&number.to_string()));
         }
         let last = (MAX_SEEN - 1).to_string();
         assert_eq!(fetched(&mut many, now, &["a", &last, "z"]), ("a".to_owned(), None));

@@ -90,7 +90,7 @@ async fn round(nodes: usize, workers: usize, spec: Spec) -> Result<Round, String
     let server = Server::start(spec)?;
     let urls = servers.urls().join(",");
     let replicas = nodes.to_string();
-    let port = server.port().to_string();
+    let port = server.port.to_string();
     let children: Vec<Killed> = (0..workers)
         .map(|worker| start(&["relay-worker", &worker.to_string(), &urls, &replicas, &port]))
         .collect::<Result<_, _>>()?;

@@ -56,7 +56,7 @@ pub fn run(mut client: Command, spec: Spec) -> Result<Report, String> {
 }
 
 pub struct Server {
-    port: u16,
+    pub port: u16,
     certificate: Option<String>,
     _process: Killed,
 }
@@ -74,11 +74,6 @@ impl Server {
         let port =
             words.next().and_then(|port| port.parse().ok()).ok_or("the server has no port")?;
         Ok(Self { port, certificate: words.next().map(str::to_owned), _process: process })
-    }
-
-    #[cfg(feature = "relay")]
-    pub fn port(&self) -> u16 {
-        self.port
     }
 }
 
