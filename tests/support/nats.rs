@@ -161,7 +161,14 @@ impl Nats {
         }
         let state = self.monitor(number, "/jsz").await.unwrap_or_default();
         let meta = &state["meta_cluster"];
-        meta["leader"].is_string() && meta["cluster_size"] == self.nodes.len()
+        let is_led = meta["leader"].is_string() && meta["cluster_size"] == self.nodes.len();
+        // The leader places streams, and for a while after its election it takes others for offline.
+        if !is_led || meta["leader"] != format!("n{number}") {
+            return is_led;
+        }
+        let others = meta["replicas"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let is_there = |peer: &Value| peer["current"] == true && peer["offline"] != true;
+        others.len() == self.nodes.len() - 1 && others.iter().all(is_there)
     }
 
     /// What a server's monitor says; `None` if it says nothing.
