@@ -65,10 +65,11 @@ function tryEmit(socket, event, ...args) {
 }
 
 function cut(socket) {
-  // By polling, that of the poll which waits.
   const { socket: websocket, req: poll } = socket.conn.transport;
-  const stream = (websocket && websocket._socket) || (poll || socket.conn.request).socket;
-  stream.destroy();
+  if (websocket) return websocket._socket.destroy();
+  // By polling, that of the poll which waits. Between two polls the client has nothing that could break.
+  if (poll) return poll.socket.destroy();
+  if (socket.connected) setImmediate(cut, socket);
 }
 
 // Handles each message once and gives every copy of it the same answer: a message is told from
