@@ -4,8 +4,9 @@ use std::collections::{HashMap, VecDeque};
 
 use crate::relay::record::{Gap, Mark, mark_line};
 
-/// A batch has at most this many events.
-pub(crate) const BATCH_EVENTS: usize = 64;
+/// A batch has at most this many events. It has few unless the log is slower than the server; then larger ones catch up: with 64, a
+/// cluster of NATS takes a fifth as many events a second.
+pub(crate) const BATCH_EVENTS: usize = 1_024;
 /// A batch has at most this many bytes, or one event.
 pub(crate) const BATCH_BYTES: usize = 512 << 10;
 
@@ -263,6 +264,15 @@ impl Buffer {
         }
     }
 
+    /// Of the newest that has one.
+    pub(crate) fn last_offset(&self) -> Option<&String> {
+        self.items.iter().rev().find_map(|item| match item {
+            Item::Event(line) => line.offset.as_ref(),
+            Item::Gap { offset, .. } => offset.as_ref(),
+            Item::Mark(_) => None,
+        })
+    }
+
     /// The next batch, if anything waits. `at` is the time of day, in milliseconds since 1970.
     pub(crate) fn take(&mut self, at: u64) -> Option<Batch> {
         self.items.front()?;
@@ -346,17 +356,17 @@ mod tests {
 
     #[test]
     fn a_batch_has_the_last_offset_and_a_bound() {
-        let bounds = Bounds { events: 1_000, bytes: 1 << 20, record: 1 << 20 };
+        let bounds = Bounds { events: 2_000, bytes: 1 << 20, record: 1 << 20 };
         let mut buffer = Buffer::new(bounds, WhenFull::Hold);
         assert_eq!(buffer.take(0), None);
-        for number in 0..100 {
+        for number in 0..BATCH_EVENTS + 36 {
             let offset = (number % 10 != 3).then(|| number.to_string());
             buffer.push(line("e", offset.as_deref(), None));
         }
         let batch = buffer.take(0).unwrap();
-        assert_eq!((batch.count, batch.offset.as_deref()), (64, Some("62")));
+        assert_eq!((batch.count, batch.offset.as_deref()), (1_024, Some("1022")));
         let batch = buffer.take(0).unwrap();
-        assert_eq!((batch.count, batch.offset.as_deref()), (36, Some("99")));
+        assert_eq!((batch.count, batch.offset.as_deref()), (36, Some("1059")));
         for _ in 0..3 {
             buffer.push(line(&"x".repeat(300 << 10), None, None));
         }
