@@ -149,11 +149,11 @@ struct Lost {
     server: Server,
     engine: Engine,
     log: LogStream,
-    second: Relay,
+    holder: Relay,
 }
 
-/// The first worker has stored 0..100 and is gone without a word to its server; the second takes over.
-async fn lost(takeover: Takeover) -> Lost {
+/// A server, and a worker that reaches it through the proxy and has stored 0..100.
+async fn begun(takeover: Takeover) -> (Lost, Arbiter, Proxy) {
     let options = json!({
         "pingInterval": 4_000,
         "pingTimeout": 4_000,
@@ -162,35 +162,71 @@ async fn lost(takeover: Takeover) -> Lost {
     let server = node::start(Line::V4, &Config { options, ..Config::default() });
     let (proxy, engine) = (Proxy::start(server.port()), engine());
     let mut log = log(&engine);
-    let shop = |url: String| Upstream::new("shop", support::client(url)).takeover(takeover);
-    let (arbiter, first) = start(&engine, "first", shop(proxy.url()));
-    eventually("it has joined", || first.state("shop").unwrap().joined).await;
+    let upstream = Upstream::new("shop", support::client(proxy.url())).takeover(takeover);
+    let (arbiter, holder) = start(&engine, "first", upstream);
+    eventually("it has joined", || holder.state("shop").unwrap().joined).await;
     server.publish("/", "n", 0..100);
     assert_eq!(numbers(&mut log, 0..100).await, []);
+    (Lost { server, engine, log, holder }, arbiter, proxy)
+}
+
+/// The worker is gone without a word to its server, and another one takes over. 100..200 were emitted meanwhile.
+async fn worker_lost(takeover: Takeover) -> Lost {
+    let (mut lost, arbiter, proxy) = begun(takeover).await;
     proxy.stall();
     arbiter.stop();
-    server.publish("/", "n", 100..200);
-    let (_other, second) = start(&engine, "second", shop(server.url()));
+    lost.server.publish("/", "n", 100..200);
+    let shop = Upstream::new("shop", support::client(lost.server.url())).takeover(takeover);
+    let (_other, second) = start(&lost.engine, "second", shop);
+    lost.holder = second;
     // It begins a new session, or finds that the old one is not free yet.
-    eventually("it has come", || server.connections("/") > 1).await;
+    eventually("it has come", || lost.server.connections("/") > 1).await;
     std::mem::forget(proxy);
-    Lost { server, engine, log, second }
+    lost
+}
+
+/// The worker has lost its connection, and the server does not know. 100..200 were emitted meanwhile.
+async fn connection_lost(takeover: Takeover) -> Lost {
+    let (lost, _, proxy) = begun(takeover).await;
+    proxy.cut_from_clients();
+    lost.server.publish("/", "n", 100..200);
+    eventually("it has come again", || lost.server.connections("/") > 1).await;
+    std::mem::forget(proxy);
+    lost
+}
+
+async fn goes_on_in_order(lost: Lost) {
+    let Lost { server, mut log, holder, .. } = lost;
+    server.publish("/", "n", 200..300);
+    // With the heartbeat that servers have by default, the first would come after 47 seconds.
+    assert_eq!(numbers(&mut log, 100..300).await, []);
+    within(holder.shutdown(LONG)).await;
 }
 
 #[actix::test]
 async fn a_worker_that_is_lost_with_its_machine_is_taken_over_in_order_as_soon_as_the_server_knows()
 {
-    let Lost { server, mut log, second, .. } = lost(Takeover::Ordered).await;
-    server.publish("/", "n", 200..300);
-    // With the heartbeat that servers have by default, the first would come after 47 seconds.
-    assert_eq!(numbers(&mut log, 100..300).await, []);
-    within(second.shutdown(LONG)).await;
+    goes_on_in_order(worker_lost(Takeover::Ordered).await).await;
+}
+
+#[actix::test]
+async fn a_connection_whose_loss_the_server_does_not_know_is_gone_on_with_when_it_does() {
+    goes_on_in_order(connection_lost(Takeover::Ordered).await).await;
 }
 
 #[actix::test]
 async fn what_a_new_session_has_missed_comes_late_once_and_says_so() {
-    let Lost { server, engine, mut log, second } = lost(Takeover::Now).await;
-    eventually("it has joined", || second.state("shop").unwrap().joined).await;
+    comes_late(worker_lost(Takeover::Now).await).await;
+}
+
+#[actix::test]
+async fn what_a_connection_has_missed_whose_loss_the_server_does_not_know_comes_late() {
+    comes_late(connection_lost(Takeover::Now).await).await;
+}
+
+async fn comes_late(lost: Lost) {
+    let Lost { server, engine, mut log, holder } = lost;
+    eventually("it has joined", || holder.state("shop").unwrap().joined).await;
     server.publish("/", "n", 200..300);
     assert_eq!(numbers(&mut log, 200..300).await, [Gap::NewSession]);
     let (mut late, mut live) = (Vec::new(), 300);
@@ -234,7 +270,7 @@ async fn what_a_new_session_has_missed_comes_late_once_and_says_so() {
             event.ack().await.unwrap();
         }
     }
-    within(second.shutdown(LONG)).await;
+    within(holder.shutdown(LONG)).await;
 }
 
 /// Upstreams of one server with these names.
@@ -299,6 +335,30 @@ async fn an_upstream_is_not_handed_over_to_a_worker_that_does_not_have_it() {
     assert_eq!([handed_over(&workers[0], "a"), handed_over(&workers[1], "b")], [0, 0]);
     assert!(handed_over(&workers[0], "shared") > 0);
     for (_, relay) in workers {
+        within(relay.shutdown(LONG)).await;
+    }
+}
+
+#[actix::test]
+async fn a_server_that_one_worker_cannot_reach_any_more_is_left_to_another() {
+    let (server, engine) = (server(&json!({})), engine());
+    let mut log = log(&engine);
+    let road = Proxy::start(server.port());
+    let upstream = Upstream::new("shop", support::client(road.url()));
+    let first = start(&engine, "first", upstream);
+    let is_joined = || first.1.state("shop").unwrap().joined;
+    eventually("it has joined", is_joined).await;
+    server.publish("/", "n", 0..100);
+    assert_eq!(numbers(&mut log, 0..100).await, []);
+    road.refuse(true);
+    road.cut();
+    eventually("it is out of reach", || !is_joined()).await;
+    let second = relay(&engine, "second", &server);
+    server.publish("/", "n", 100..200);
+    assert_eq!(numbers(&mut log, 100..200).await, []);
+    assert!(second.1.state("shop").unwrap().joined);
+    assert_eq!((handed_over(&first, "shop"), handed_over(&second, "shop")), (1, 0));
+    for (_, relay) in [first, second] {
         within(relay.shutdown(LONG)).await;
     }
 }

@@ -67,8 +67,8 @@
 //! | a worker is killed, or dies | a gap until its lease is over, marked | nothing is lost: the next holder resumes after the last *stored* event |
 //! | the machine of a worker is lost, or its network | a gap, marked | with [`Takeover::Ordered`](crate::relay::Takeover::Ordered), nothing is lost: the next holder waits until the server has noticed (its `pingInterval` and `pingTimeout`, 45 s by default), and then resumes. With [`Takeover::Now`](crate::relay::Takeover::Now), new events come at once, the gap is marked, and what is missing comes late |
 //! | a worker stalls for longer than its lease, and wakes up | a gap, marked; the log refuses what it still writes | nothing is lost, nothing comes twice; the log refuses what it still writes |
-//! | the connection to the server is lost | a gap until it is joined again, marked | nothing is lost |
-//! | the holder cannot reach the server for long, though other workers can | a gap, marked | the holder keeps the upstream and goes on trying; after the server's two minutes, a gap, marked. Stop that worker, and another one takes over |
+//! | the connection to the server is lost | a gap until it is joined again, marked | nothing is lost. If the server has not noticed it, the same holds as for a machine that is lost |
+//! | the holder cannot reach the server, though other workers can | a gap, marked | nothing is lost: after three times the lease time, 45 s by default, another worker gets the upstream. This one leaves it to the others for 135 s, and twice as long each time that happens in a row, up to an hour |
 //! | the server is restarted | a gap, marked | a gap, marked: the new process knows no sessions |
 //! | NATS loses a node of three | events wait in the worker for some seconds | the same |
 //! | NATS is away | events wait up to the bound, then [`WhenFull`](crate::relay::WhenFull) decides | with [`WhenFull::LetGo`](crate::relay::WhenFull::LetGo), nothing is lost if NATS is back within the server's two minutes |

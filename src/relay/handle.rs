@@ -1,6 +1,7 @@
 //! A worker, as the application starts it and asks about it.
 
 use std::{
+    collections::HashMap,
     fmt,
     hash::{BuildHasher, RandomState},
     sync::{Arc, Mutex, PoisonError},
@@ -17,8 +18,11 @@ use futures::{
 use crate::{
     logs::repeated,
     relay::{
-        core::{holder::Standing, placement::ranks},
-        engine::{Engine, Presence},
+        core::{
+            holder::Standing,
+            placement::{self, Place},
+        },
+        engine::Engine,
         options::{self, RelayError, Upstream},
         stats::{RelayStats, UpstreamState},
         worker::{self, Control, Driver, Shared, View, look},
@@ -117,16 +121,22 @@ struct Inner {
 /// Says that this worker is there, and which upstreams it is to hold.
 async fn presence(inner: Arc<Inner>, mut stopped: oneshot::Receiver<()>) {
     let Inner { engine, worker, seats, .. } = &*inner;
-    let upstreams = seats.iter().map(|seat| seat.name.clone()).collect();
-    let own = Presence { worker: worker.clone(), upstreams };
+    let mut present = Vec::new();
     let pause = engine.0.lease_time().mul_f64(0.2);
     loop {
+        let now = clock::now();
+        let is_aside = |seat: &Seat| look(&seat.view).aside_until.is_some_and(|until| now < until);
+        let upstreams = seats.iter().map(|seat| (seat.name.clone(), is_aside(seat)));
+        let own = placement::offer(worker, upstreams, &present);
         let asked = async {
             engine.0.announce(&own).await?;
             engine.0.workers().await
         };
         match clock::within(pause, asked).await {
-            Some(Ok(present)) => place(seats, &ranks(&own, &present)),
+            Some(Ok(workers)) => {
+                place(seats, &placement::places(&own, &workers));
+                present = workers;
+            }
             Some(Err(error)) => repeated!(log::Level::Warn, worker, "presence: {error}"),
             None => repeated!(log::Level::Warn, worker, "presence: the engine does not answer"),
         }
@@ -140,15 +150,18 @@ async fn presence(inner: Arc<Inner>, mut stopped: oneshot::Receiver<()>) {
     }
 }
 
-/// Tells the holders their ranks. One at a time is handed over to a worker that is to have it.
-fn place(seats: &[Seat], ranks: &[usize]) {
+/// Tells the holders their places. One at a time is handed over to a worker that is to have it.
+fn place(seats: &[Seat], places: &HashMap<&str, Place>) {
+    let place = |seat: &Seat| places.get(seat.name.as_str()).copied();
     let standing = |seat: &Seat| look(&seat.view).standing;
     let is_moving = seats.iter().any(|seat| standing(seat) == Standing::Leaving);
-    for (seat, rank) in seats.iter().zip(ranks) {
-        seat.tell(Control::Rank(*rank));
+    for seat in seats {
+        seat.tell(Control::Place(place(seat)));
     }
-    let displaced = |(seat, rank): &(&Seat, &usize)| **rank > 0 && standing(seat) == Standing::Open;
-    if !is_moving && let Some((seat, _)) = seats.iter().zip(ranks).find(displaced) {
+    let is_displaced = |seat: &&Seat| {
+        place(seat).is_some_and(|place| place.rank > 0) && standing(seat) == Standing::Open
+    };
+    if !is_moving && let Some(seat) = seats.iter().find(is_displaced) {
         seat.tell(Control::HandOver(HAND_OVER));
     }
 }

@@ -75,7 +75,7 @@ impl fmt::Debug for Key {
 ///
 /// The server notices that only when a ping is not answered: after its `pingInterval` and `pingTimeout` (25 and 20 seconds by default),
 /// as it says them when a client connects. Until then it does not let anybody else continue the session. The relay allows for two seconds
-/// more. After an orderly hand-over, or if only the process has ended, there is no difference.
+/// more. The same holds for a holder that has lost its connection before the server knows. After an orderly hand-over, or if only the process has ended, there is no difference.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Takeover {

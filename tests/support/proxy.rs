@@ -61,6 +61,8 @@ struct Shared {
 struct State {
     upstream: u16,
     links: Vec<Link>,
+    /// Connections to the server whose clients are gone.
+    silent: Vec<TcpStream>,
     stalled: bool,
     refusing: bool,
     delay: Duration,
@@ -128,6 +130,15 @@ impl Proxy {
                 return outcome;
             }
         }
+    }
+
+    /// Closes all connections of clients at once. Those of the server stay open, and silent.
+    pub fn cut_from_clients(&self) {
+        self.tell(|state| {
+            for link in state.links.drain(..) {
+                state.silent.push(link.server);
+            }
+        });
     }
 
     /// Like [`cut`](Self::cut), but with a reset (RST) to both sides.

@@ -13,7 +13,6 @@
 
 use std::{
     collections::VecDeque,
-    fmt,
     time::{Duration, Instant},
 };
 
@@ -21,19 +20,19 @@ use super::{
     buffer::{Batch, Bounds, Buffer, Line, WhenFull},
     late::{Late, Step},
     lease::Lifetime,
-    placement::Rank,
-    writer::{Ask, Progress, Writer},
+    placement::Place,
+    question::{Answer, Call, Kind, Pid, Question, Resume},
+    reach::Reach,
+    term::{Stage, Term},
+    writer::{Ask, Progress},
 };
 use crate::{
     proto::deadline::deadline_after,
     relay::{
-        engine::{AppendError, EngineError, Head, Lease, Record},
+        engine::{EngineError, Lease},
         record::{Gap, Mark, mark_line},
     },
 };
-
-/// How the last record of a holder ends that went in order.
-const END: &str = "/end";
 
 /// What a holder goes by.
 #[derive(Debug, Clone)]
@@ -46,49 +45,6 @@ pub(crate) struct Terms {
     /// Where a session is not recovered at once, to wait until the server has noticed that the holder before
     /// is gone, and try again. Otherwise, what was missed is fetched then.
     pub(crate) is_ordered: bool,
-}
-
-/// The private id of a session: a secret.
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Pid(pub(crate) String);
-
-impl fmt::Debug for Pid {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Pid")
-    }
-}
-
-/// What is to be asked of the engine.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Question {
-    Holder,
-    Acquire,
-    Renew(Lease),
-    Release(Lease),
-    Head,
-    Append { behind: u64, record: Record },
-    Ticket,
-    KeepTicket { fence: u64, pid: Pid },
-}
-
-/// The engine's answer to the question of the same name.
-#[derive(Debug)]
-pub(crate) enum Answer {
-    Holder(Result<Option<String>, EngineError>),
-    Acquire(Result<Option<Lease>, EngineError>),
-    Renew(Result<Option<Lease>, EngineError>),
-    Release(Result<(), EngineError>),
-    Head(Result<Option<Head>, EngineError>),
-    Append(Result<u64, AppendError>),
-    Ticket(Result<Option<Pid>, EngineError>),
-    KeepTicket(Result<(), EngineError>),
-}
-
-/// Where a session is to be continued.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Resume {
-    pub(crate) pid: Pid,
-    pub(crate) offset: String,
 }
 
 /// What is to be done.
@@ -155,80 +111,11 @@ struct Waiting {
 }
 
 #[derive(Debug)]
-struct Term {
-    lease: Lease,
-    life: Lifetime,
-    writer: Writer,
-    /// When it began.
-    since: Instant,
-    /// Of the next record.
-    number: u64,
-    stage: Stage,
-    /// How many events the record has that is being stored, and its bound for the offset.
-    batch: Option<Batch>,
-    /// Is to be kept for the next holder.
-    pid: Option<Pid>,
-    /// Is kept, or is being kept.
-    kept: Option<Pid>,
-    keep_at: Instant,
-    /// What the session has missed that was begun.
-    late: Option<Late>,
-    /// The engine was away when it was to be kept. Until it is, no events are stored: the next holder could not continue behind
-    /// them.
-    lacks_ticket: bool,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Stage {
-    Fencing,
-    /// To be asked for the ticket when the time has come.
-    Ticket(Instant),
-    Dialling {
-        resume: Option<Resume>,
-        may_retry: bool,
-    },
-    WaitingForServer {
-        until: Instant,
-        resume: Resume,
-    },
-    Open,
-    Draining {
-        until: Instant,
-    },
-    Flushing {
-        until: Instant,
-    },
-    Ending {
-        until: Instant,
-    },
-    Releasing,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Holder,
-    Acquire,
-    Renew,
-    Release,
-    Head,
-    Append,
-    Ticket,
-    KeepTicket,
-}
-
-/// An open question.
-#[derive(Debug, Clone, Copy)]
-struct Call {
-    number: u64,
-    kind: Kind,
-    began: Instant,
-}
-
-#[derive(Debug)]
 pub(crate) struct Holder {
     terms: Terms,
     phase: Phase,
-    rank: Option<Rank>,
+    place: Option<Place>,
+    reach: Reach,
     /// Not to be taken before: it was handed over.
     not_before: Instant,
     /// There is to be no next term.
@@ -250,10 +137,12 @@ impl Holder {
     /// `at` is the time of day, in milliseconds since 1970.
     pub(crate) fn new(terms: Terms, now: Instant, at: u64, seed: u64) -> Self {
         let buffer = Buffer::new(terms.bounds, terms.when_full);
+        let reach = Reach::new(terms.lease_time);
         Self {
             terms,
             phase: Phase::Waiting(Waiting { next: now, free_since: None }),
-            rank: None,
+            place: None,
+            reach,
             not_before: now,
             is_stopping: false,
             buffer,
@@ -315,16 +204,22 @@ impl Holder {
         self.terms.when_full != WhenFull::Hold || self.buffer.has_room()
     }
 
-    /// The place of this worker among those that may take the upstream. Before the first call nothing happens.
-    pub(crate) fn set_rank(&mut self, now: Instant, rank: Rank) {
-        let before = self.rank.replace(rank);
+    /// The place of this worker among those that may take the upstream. Without one it does not.
+    pub(crate) fn set_place(&mut self, now: Instant, place: Option<Place>) {
+        let is_first = |place: Option<Place>| place.is_some_and(|place| place.rank == 0);
+        let before = std::mem::replace(&mut self.place, place);
         if let Phase::Waiting(waiting) = &mut self.phase
-            && rank == 0
-            && before != Some(0)
+            && is_first(place)
+            && !is_first(before)
         {
             waiting.next = now;
         }
         self.advance(now);
+    }
+
+    /// Until when others are to have it, if there are any: the server cannot be reached from here.
+    pub(crate) fn aside_until(&self) -> Option<Instant> {
+        self.reach.aside_until()
     }
 
     /// Lets another worker have it, in order, within this time.
@@ -363,34 +258,79 @@ impl Holder {
 
     /// The upstream is joined. `silence` is the time after which the server notices that a client is gone.
     pub(crate) fn handle_ready(&mut self, now: Instant, recovered: bool, silence: Duration) {
-        let Phase::Holding(term) = &mut self.phase else { return };
-        match &term.stage {
-            Stage::Dialling { resume: Some(resume), may_retry: true }
-                if !recovered && now < deadline_after(term.since, silence) =>
-            {
-                let (until, resume) = (deadline_after(term.since, silence), resume.clone());
-                term.stage = Stage::WaitingForServer { until, resume };
-                self.outputs.push_back(Output::Close { drain: false });
-            }
-            Stage::Dialling { resume, .. } => {
-                if !recovered && term.writer.predecessor().is_some() {
-                    self.buffer.push_gap(Gap::NewSession, None);
-                    // After the wait of one that goes in order, the server does not have it.
-                    if !self.terms.is_ordered && !term.went_in_order() {
-                        let until = deadline_after(term.since, silence);
-                        let late = |resume| Late::new(resume, until, self.terms.bounds);
-                        term.late = resume.clone().map(late);
-                    }
-                }
-                term.stage = Stage::Open;
-                self.outputs.push_back(Output::Serve(term.lease.clone()));
-            }
-            Stage::Open | Stage::Draining { .. } if !recovered => {
-                self.buffer.push_gap(Gap::NewSession, None);
-            }
-            _ => {}
+        let old = if recovered { None } else { self.old_session(now, silence) };
+        match old {
+            Some((until, resume)) if self.terms.is_ordered => self.wait_for_server(until, resume),
+            old => self.join(recovered, old),
         }
         self.advance(now);
+    }
+
+    fn wait_for_server(&mut self, until: Instant, resume: Resume) {
+        let Phase::Holding(term) = &mut self.phase else { return };
+        self.outputs.push_back(Output::Close { drain: false });
+        if let Stage::Draining { until } = term.stage {
+            // The next holder waits in place of this one.
+            term.stage = Stage::Flushing { until };
+        } else {
+            term.stage = Stage::WaitingForServer { until, resume };
+            self.reach.found();
+            self.outputs.push_back(Output::StopServing);
+        }
+    }
+
+    /// `old` is a session that may go on later.
+    fn join(&mut self, recovered: bool, old: Option<(Instant, Resume)>) {
+        let Phase::Holding(term) = &mut self.phase else { return };
+        let (is_joining, goes_on) = match &term.stage {
+            Stage::Dialling { resume, .. } => {
+                (true, resume.is_some() || term.writer.predecessor().is_some())
+            }
+            Stage::Open | Stage::Draining { .. } => (false, true),
+            _ => return,
+        };
+        if !recovered && goes_on {
+            self.buffer.push_gap(Gap::NewSession, None);
+            // A mark that it is filled speaks of the last gap.
+            self.outputs.extend(term.late.take().map(|_| Output::EndFetch));
+        }
+        if term.stage.is_connecting() {
+            self.reach.found();
+            if let Some((until, resume)) = old {
+                term.late = Some(Late::new(resume, until, self.terms.bounds));
+            }
+        }
+        if is_joining {
+            term.stage = Stage::Open;
+            self.outputs.push_back(Output::Serve(term.lease.clone()));
+        }
+    }
+
+    /// Until when the server may take the session for one that is connected, and where to go on with it then.
+    fn old_session(&self, now: Instant, silence: Duration) -> Option<(Instant, Resume)> {
+        let Phase::Holding(term) = &self.phase else { return None };
+        let pid = match &term.stage {
+            Stage::Dialling { resume: Some(resume), may_retry: true } => resume.pid.clone(),
+            // The connection broke, and only this end knows.
+            Stage::Open | Stage::Draining { .. } => term.pid.clone()?,
+            _ => return None,
+        };
+        // What came before the connection broke is not to come again.
+        let stored = || term.writer.end().offset.as_ref();
+        let batch = || term.batch.as_ref().and_then(|batch| batch.offset.as_ref());
+        let offset = self.buffer.last_offset().or_else(batch).or_else(stored)?.clone();
+        let resume = Resume { pid, offset };
+        let until = deadline_after(self.reach.gone_at()?, silence);
+        (now < until).then_some((until, resume))
+    }
+
+    /// The upstream is not joined any more, or could not be.
+    pub(crate) fn handle_gone(&mut self, now: Instant) {
+        if let Phase::Holding(term) = &self.phase
+            && term.stage.is_connecting()
+        {
+            self.reach.lost(now);
+        }
     }
 
     /// An event came.
@@ -539,11 +479,11 @@ impl Holder {
         let calls = calls.into_iter().flatten().map(|call| deadline_after(call.began, limit));
         let phase = match &self.phase {
             Phase::Waiting(waiting) => {
-                let is_due = self.rank.is_some() && self.lease_call.is_none();
+                let is_due = self.place.is_some() && self.lease_call.is_none();
                 let next = is_due.then_some(waiting.next.max(self.not_before));
-                [next, None, None, None, None, None]
+                [next, None, None, None, None, None, None]
             }
-            Phase::Stopped => [None; 6],
+            Phase::Stopped => [None; 7],
             Phase::Holding(term) => {
                 let stage = match term.stage {
                     Stage::Ticket(at) => self.log_call.is_none().then_some(at),
@@ -564,6 +504,7 @@ impl Holder {
                     term.writer.poll_timeout().filter(|_| is_free),
                     keep.then_some(term.keep_at),
                     term.late.as_ref().and_then(Late::poll_timeout),
+                    self.given_up_at(term),
                 ]
             }
         };
@@ -611,7 +552,7 @@ impl Holder {
                 if let Stage::Ticket(ask_at) = &mut term.stage {
                     *ask_at = deadline_after(now, pause);
                     if let Ok(pid) = ticket {
-                        self.dial(pid);
+                        self.dial(now, pid);
                     }
                 }
                 Progress::Nothing
@@ -656,7 +597,8 @@ impl Holder {
         match holder {
             Ok(None) => {
                 let since = *waiting.free_since.get_or_insert(now);
-                let rank = u32::try_from(self.rank.unwrap_or_default()).unwrap_or(u32::MAX);
+                let rank = self.place.map_or(0, |place| place.rank);
+                let rank = u32::try_from(rank).unwrap_or(u32::MAX);
                 waiting.next =
                     deadline_after(since, self.terms.lease_time.saturating_mul(4) / 15 * rank);
             }
@@ -689,28 +631,10 @@ impl Holder {
     fn begin(&mut self, now: Instant, call: Call, lease: Lease) {
         self.counts.takeovers = self.counts.takeovers.saturating_add(1);
         let life = Lifetime::new(self.terms.lease_time, call.began);
-        let mark = Mark::Holder { worker: self.terms.worker.clone() };
-        let mark = Record {
-            id: format!("{}/{}/0", self.terms.upstream, lease.fence),
-            fence: lease.fence,
-            offset: None,
-            count: 0,
-            body: mark_line(self.at(now), &mark).into(),
-        };
-        self.phase = Phase::Holding(Box::new(Term {
-            writer: Writer::new(now, mark, self.terms.lease_time / 15),
-            lease,
-            life,
-            since: now,
-            number: 1,
-            stage: Stage::Fencing,
-            batch: None,
-            pid: None,
-            kept: None,
-            keep_at: now,
-            late: None,
-            lacks_ticket: false,
-        }));
+        let mark = mark_line(self.at(now), &Mark::Holder { worker: self.terms.worker.clone() });
+        let term =
+            Term::new(now, &self.terms.upstream, lease, life, mark, self.terms.lease_time / 15);
+        self.phase = Phase::Holding(Box::new(term));
         self.log_call = None;
     }
 
@@ -744,11 +668,18 @@ impl Holder {
         term.submit(now, &self.terms.upstream, batch);
     }
 
-    fn dial(&mut self, pid: Option<Pid>) {
+    /// When others are to try in place of this one, if the server stays out of reach.
+    fn given_up_at(&self, term: &Term) -> Option<Instant> {
+        let others = self.place.is_none_or(|place| place.is_shared);
+        self.reach.limit().filter(|_| others && term.stage.is_connecting())
+    }
+
+    fn dial(&mut self, now: Instant, pid: Option<Pid>) {
+        self.reach.lost(now);
         let Phase::Holding(term) = &mut self.phase else { return };
         let resume = pid.zip(term.writer.end().offset.clone());
         let resume = resume.map(|(pid, offset)| Resume { pid, offset });
-        let may_retry = self.terms.is_ordered && !term.went_in_order();
+        let may_retry = !term.went_in_order();
         term.pid = resume.as_ref().map(|resume| resume.pid.clone());
         term.kept.clone_from(&term.pid);
         term.stage = Stage::Dialling { resume: resume.clone(), may_retry };
@@ -773,6 +704,7 @@ impl Holder {
     }
 
     fn leave(&mut self, now: Instant) {
+        self.reach.pause();
         self.buffer.clear();
         self.lease_call = None;
         self.log_call = None;
@@ -794,6 +726,10 @@ impl Holder {
                     self.phase = Phase::Stopped;
                 }
             }
+            Phase::Holding(term) if self.given_up_at(term).is_some_and(|at| at <= now) => {
+                self.reach.give_up(now);
+                self.hand_over(now, self.terms.lease_time);
+            }
             Phase::Holding(_) => self.hold(now),
             Phase::Stopped => {}
         }
@@ -801,7 +737,9 @@ impl Holder {
 
     fn ask_for_it(&mut self, now: Instant, waiting: Waiting) {
         let is_due = waiting.next.max(self.not_before) <= now;
-        let (Some(rank), true, None) = (self.rank, is_due, self.lease_call) else { return };
+        let (Some(Place { rank, .. }), true, None) = (self.place, is_due, self.lease_call) else {
+            return;
+        };
         let step = self.terms.lease_time.saturating_mul(4) / 15;
         let rank_time = step.saturating_mul(u32::try_from(rank).unwrap_or(u32::MAX));
         let is_turn =
@@ -851,6 +789,7 @@ impl Holder {
         match &term.stage {
             Stage::WaitingForServer { until, resume } if *until <= now => {
                 let resume = Some(resume.clone());
+                self.reach.lost(now);
                 term.stage = Stage::Dialling { resume: resume.clone(), may_retry: false };
                 self.outputs.push_back(Output::Dial { resume });
             }
@@ -870,14 +809,8 @@ impl Holder {
             {
                 term.stage = Stage::Ending { until: *until };
                 let mark = Mark::Left { worker: self.terms.worker.clone() };
-                let record = Record {
-                    id: format!("{}/{}{END}", self.terms.upstream, term.lease.fence),
-                    fence: term.lease.fence,
-                    offset: None,
-                    count: 0,
-                    body: mark_line(at, &mark).into(),
-                };
-                term.writer.submit(now, record);
+                let is_away = self.reach.gone_at().is_some();
+                term.end(now, &self.terms.upstream, mark_line(at, &mark), is_away);
             }
             _ => {}
         }
@@ -924,60 +857,5 @@ impl Holder {
         let (then, at) = self.wall;
         let since = now.saturating_duration_since(then).as_millis();
         at.saturating_add(u64::try_from(since).unwrap_or(u64::MAX))
-    }
-}
-
-impl Term {
-    /// The holder before has let go of the session by itself, so the server knows that it is free.
-    fn went_in_order(&self) -> bool {
-        self.writer.predecessor().is_some_and(|head| head.id.ends_with(END))
-    }
-
-    fn submit(&mut self, now: Instant, upstream: &str, batch: Batch) {
-        let Batch { body, count, offset } = batch;
-        let record = Record {
-            id: format!("{upstream}/{}/{}", self.lease.fence, self.number),
-            fence: self.lease.fence,
-            offset: offset.clone(),
-            count,
-            body: body.into(),
-        };
-        self.number = self.number.saturating_add(1);
-        self.batch = Some(Batch { body: String::new(), count, offset });
-        self.writer.submit(now, record);
-    }
-}
-
-impl Answer {
-    /// To which question it is, and the failure of the engine, if it is one.
-    fn outcome(&self) -> (Kind, Option<&EngineError>) {
-        match self {
-            Self::Holder(answer) => (Kind::Holder, answer.as_ref().err()),
-            Self::Acquire(answer) => (Kind::Acquire, answer.as_ref().err()),
-            Self::Renew(answer) => (Kind::Renew, answer.as_ref().err()),
-            Self::Release(answer) => (Kind::Release, answer.as_ref().err()),
-            Self::Head(answer) => (Kind::Head, answer.as_ref().err()),
-            Self::Append(Err(AppendError::Engine(error))) => (Kind::Append, Some(error)),
-            Self::Append(_) => (Kind::Append, None),
-            Self::Ticket(answer) => (Kind::Ticket, answer.as_ref().err()),
-            Self::KeepTicket(answer) => (Kind::KeepTicket, answer.as_ref().err()),
-        }
-    }
-}
-
-impl Kind {
-    /// The answer where none came in time.
-    fn unanswered(self) -> Answer {
-        let away = || EngineError::Away("it has not answered in time".to_owned());
-        match self {
-            Self::Holder => Answer::Holder(Err(away())),
-            Self::Acquire => Answer::Acquire(Err(away())),
-            Self::Renew => Answer::Renew(Err(away())),
-            Self::Release => Answer::Release(Err(away())),
-            Self::Head => Answer::Head(Err(away())),
-            Self::Append => Answer::Append(Err(away().into())),
-            Self::Ticket => Answer::Ticket(Err(away())),
-            Self::KeepTicket => Answer::KeepTicket(Err(away())),
-        }
     }
 }

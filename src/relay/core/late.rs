@@ -16,7 +16,7 @@ use std::{
 
 use super::{
     buffer::{Bounds, Line},
-    holder::Resume,
+    question::Resume,
 };
 use crate::proto::{deadline::deadline_after, recovery::hash};
 
@@ -213,7 +213,7 @@ impl Late {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::relay::core::holder::Pid;
+    use crate::relay::core::question::Pid;
 
     const SECOND: Duration = Duration::from_secs(1);
 

@@ -4,16 +4,34 @@
 //! worker with the greatest weight that has it, and has not its share already, so that a worker that comes or goes moves few of
 //! them. The workers need not have the same upstreams: each says which it has, and all compute the same of what all say.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::relay::engine::Presence;
 
-/// The worker's place in the row of those that may take the upstream: 0 is the first choice.
-pub(crate) type Rank = usize;
+/// A worker's place among those that may take an upstream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// In their row: 0 is the first choice.
+    pub(crate) rank: usize,
+    /// There are others.
+    pub(crate) is_shared: bool,
+}
 
-/// The rank of `own` for each of its upstreams, in their order. `present` are the workers that are there; this one counts as it is
+/// What a worker says that it has: its upstreams, but for those that it has set aside and another worker has.
+pub(crate) fn offer(
+    worker: &str,
+    upstreams: impl Iterator<Item = (String, bool)>,
+    present: &[Presence],
+) -> Presence {
+    let others = present.iter().filter(|other| other.worker != worker);
+    let others: HashSet<&String> = others.flat_map(|other| &other.upstreams).collect();
+    let offered = upstreams.filter(|(name, is_aside)| !is_aside || !others.contains(name));
+    Presence { worker: worker.to_owned(), upstreams: offered.map(|(name, _)| name).collect() }
+}
+
+/// The place of `own` for each of its upstreams. `present` are the workers that are there; this one counts as it is
 /// in any case.
-pub(crate) fn ranks(own: &Presence, present: &[Presence]) -> Vec<Rank> {
+pub(crate) fn places<'a>(own: &'a Presence, present: &[Presence]) -> HashMap<&'a str, Place> {
     let others = present.iter().filter(|other| other.worker != own.worker);
     // Who can take each upstream, the greatest weight first.
     let mut rows: BTreeMap<&str, Vec<(u64, &str)>> = BTreeMap::new();
@@ -28,17 +46,20 @@ pub(crate) fn ranks(own: &Presence, present: &[Presence]) -> Vec<Rank> {
         row.dedup();
     }
     let choices = first_choices(&rows);
-    let rank = |upstream: &String| {
+    let place = |upstream: &'a String| {
         let first = choices.get(upstream.as_str());
-        if first == Some(&&*own.worker) {
-            return 0;
-        }
-        let row = rows.get(upstream.as_str()).into_iter().flatten();
-        let others = row.take_while(|(_, worker)| *worker != own.worker);
-        let before = others.filter(|(_, worker)| Some(worker) != first).count();
-        before.saturating_add(1)
+        let row = || rows.get(upstream.as_str()).into_iter().flatten();
+        let is_shared = row().any(|(_, worker)| *worker != own.worker);
+        let rank = if first == Some(&&*own.worker) {
+            0
+        } else {
+            let others = row().take_while(|(_, worker)| *worker != own.worker);
+            let before = others.filter(|(_, worker)| Some(worker) != first).count();
+            before.saturating_add(1)
+        };
+        (upstream.as_str(), Place { rank, is_shared })
     };
-    own.upstreams.iter().map(rank).collect()
+    own.upstreams.iter().map(place).collect()
 }
 
 /// The most upstreams of which one worker is the first choice: a fair share and a quarter of it.
@@ -91,6 +112,11 @@ mod tests {
 
     fn names(prefix: &str, count: usize) -> Vec<String> {
         (0..count).map(|number| format!("{prefix}{number}")).collect()
+    }
+
+    fn ranks(own: &Presence, present: &[Presence]) -> Vec<usize> {
+        let places = places(own, present);
+        own.upstreams.iter().map(|upstream| places[upstream.as_str()].rank).collect()
     }
 
     /// Workers with the same upstreams.
@@ -155,7 +181,7 @@ mod tests {
         let own = presence(&names("u", 2));
         assert_eq!(ranks(&own, &[]), [0, 0], "this worker is there in any case");
         assert_eq!(ranks(&own, &[presence(&[]), presence(&names("u", 1))]), [0, 0]);
-        assert_eq!(ranks(&presence(&[]), &[own]), Vec::<Rank>::new());
+        assert_eq!(ranks(&presence(&[]), &[own]), Vec::<usize>::new());
     }
 
     #[test]
@@ -184,5 +210,27 @@ mod tests {
             let (one, two) = (one[20 + number], two[3 + number]);
             assert_eq!(one + two, 1, "c{number}");
         }
+    }
+
+    #[test]
+    fn what_is_set_aside_is_left_to_those_that_have_it() {
+        let other = presence_of("other", &["b", "c"]);
+        let all = || ["a", "b", "c"].map(|name| (name.to_owned(), name != "c")).into_iter();
+        let offered = offer("own", all(), std::slice::from_ref(&other));
+        assert_eq!(offered, presence_of("own", &["a", "c"]), "nobody else has a");
+        let before = presence_of("own", &["a", "b", "c"]);
+        assert_eq!(
+            offer("own", all(), std::slice::from_ref(&before)),
+            before,
+            "it is not another one"
+        );
+        let places = places(&offered, &[other, before]);
+        let shared = ["a", "c"].map(|name| places[name].is_shared);
+        assert_eq!((shared, places.len()), ([false, true], 2));
+    }
+
+    fn presence_of(worker: &str, upstreams: &[&str]) -> Presence {
+        let upstreams = upstreams.iter().map(|&name| name.to_owned()).collect();
+        Presence { worker: worker.to_owned(), upstreams }
     }
 }

@@ -12,7 +12,9 @@ use std::{
 
 use super::{
     buffer::{Bounds, Line, WhenFull},
-    holder::{Answer, Holder, Output, Pid, Question, Resume, Standing, Terms},
+    holder::{Holder, Output, Standing, Terms},
+    placement::Place,
+    question::{Answer, Pid, Question, Resume},
 };
 use crate::relay::{
     engine::{AppendError, EngineError, Head, Lease, Record},
@@ -77,6 +79,7 @@ enum Happening {
     Emit,
     Stall,
     Cut,
+    Bar,
     HandOver,
     Starve,
 }
@@ -87,6 +90,7 @@ enum Came {
         recovered: bool,
     },
     Event(u64),
+    Gone,
     /// Of the old session.
     OldReady {
         recovered: bool,
@@ -118,6 +122,8 @@ struct Worker {
     client: Option<Client>,
     /// It does nothing until then.
     stalled: u64,
+    /// It does not reach the server until then.
+    barred: u64,
     inbox: VecDeque<Happening>,
     /// What was sent to it comes in order.
     last_arrival: u64,
@@ -168,8 +174,15 @@ impl World {
             };
             let mut holder =
                 Holder::new(terms, start, 0, seed.wrapping_add(u64::try_from(number).unwrap()));
-            holder.set_rank(start, number);
-            Worker { holder, client: None, stalled: 0, inbox: VecDeque::new(), last_arrival: 0 }
+            holder.set_place(start, Some(Place { rank: number, is_shared: true }));
+            Worker {
+                holder,
+                client: None,
+                stalled: 0,
+                barred: 0,
+                inbox: VecDeque::new(),
+                last_arrival: 0,
+            }
         };
         Self {
             random: Random(seed),
@@ -215,6 +228,7 @@ impl World {
         self.later(1, Happening::Emit);
         self.later(20_000, Happening::Stall);
         self.later(30_000, Happening::Cut);
+        self.later(50_000, Happening::Bar);
         self.later(70_000, Happening::HandOver);
         self.later(40_000, Happening::Starve);
         let mut steps = 0_u64;
@@ -285,6 +299,12 @@ impl World {
                 // Who is stalled does not dial.
                 self.later(self.workers[worker].stalled - self.now, happening);
             }
+            Happening::Dialled { worker, .. } | Happening::Fetched { worker, .. }
+                if self.workers[worker].barred > self.now =>
+            {
+                // The client tries again.
+                self.later(1_000, happening);
+            }
             Happening::Dialled { worker, dial, resume } => self.dialled(worker, dial, resume),
             Happening::Fetched { worker, resume } => self.fetched(worker, &resume),
             Happening::Closed { session, dial } => {
@@ -329,6 +349,23 @@ impl World {
                 }
                 self.again(25_000, Happening::Cut);
             }
+            Happening::Bar => {
+                let worker = usize::try_from(self.random.below(3)).unwrap();
+                self.workers[worker].barred = self.now + self.random.below(6 * LEASE);
+                if let Some(client) = self.workers[worker].client
+                    && !client.is_draining
+                {
+                    if self.random.is(50) {
+                        self.lose_connection(worker, client);
+                    } else if let Some(session) = client.session {
+                        // The server takes it for connected until a ping is not answered.
+                        self.forget_inbox(worker, client.dial);
+                        self.later(SILENCE, Happening::Closed { session, dial: client.dial });
+                    }
+                    self.reconnect(worker);
+                }
+                self.again(100_000, Happening::Bar);
+            }
             Happening::HandOver => {
                 let worker = usize::try_from(self.random.below(3)).unwrap();
                 if self.workers[worker].stalled <= self.now {
@@ -360,8 +397,12 @@ impl World {
         if let Some(session) = client.session {
             self.happen(Happening::Closed { session, dial: client.dial });
         }
-        let is_old = |happening: &Happening| !matches!(happening, Happening::Came { dial, .. } if *dial == client.dial);
-        self.workers[worker].inbox.retain(is_old);
+        self.forget_inbox(worker, client.dial);
+    }
+
+    fn forget_inbox(&mut self, worker: usize, lost: u64) {
+        let is_other = |happening: &Happening| !matches!(happening, Happening::Came { dial, .. } if *dial == lost);
+        self.workers[worker].inbox.retain(is_other);
     }
 
     /// A client that has lost its connection dials again, and goes on behind the last event that came.
@@ -375,12 +416,14 @@ impl World {
             pid: Pid(session.to_string()),
             offset: last.to_string(),
         });
+        self.send(worker, dial, Came::Gone);
         let delay = self.random.below(1_000);
         self.later(delay, Happening::Dialled { worker, dial, resume });
     }
 
     fn dialled(&mut self, worker: usize, dial: u64, resume: Option<Resume>) {
-        if self.workers[worker].client.is_none_or(|client| client.dial != dial) {
+        let is_over = |client: Client| client.dial != dial || client.is_draining;
+        if self.workers[worker].client.is_none_or(is_over) {
             return;
         }
         let resumed = resume.filter(|_| self.recovers).and_then(|Resume { pid, offset }| {
@@ -570,6 +613,7 @@ impl World {
             Came::Ready { recovered } => {
                 worker.holder.handle_ready(now, recovered, Duration::from_millis(SILENCE));
             }
+            Came::Gone => worker.holder.handle_gone(now),
             Came::Event(event) => {
                 client.last = Some(event);
                 if let Some(session) = client.session {
@@ -748,7 +792,7 @@ fn single() -> (Holder, Instant) {
         is_ordered: true,
     };
     let mut holder = Holder::new(terms, now, 0, 1);
-    holder.set_rank(now, 0);
+    holder.set_place(now, Some(Place { rank: 0, is_shared: false }));
     (holder, now)
 }
 
@@ -796,5 +840,124 @@ fn a_failure_is_over_when_the_same_question_has_an_answer() {
                 _ => {}
             }
         }
+    }
+}
+
+/// A holder that has asked the server for the first time, and whose lease is renewed whenever it asks.
+fn dialling() -> (Holder, Instant) {
+    let (mut holder, now) = single();
+    answer_all(&mut holder, now);
+    assert_eq!(holder.standing(), Standing::Taking);
+    (holder, now)
+}
+
+/// Gives the answers of an engine that has everything. The outputs that are no questions.
+fn answer_all(holder: &mut Holder, now: Instant) -> Vec<Output> {
+    let lease = Lease { upstream: "shop".into(), worker: "w".into(), fence: 1, revision: 1 };
+    let mut others = Vec::new();
+    while let Some(output) = holder.poll_output() {
+        let Output::Ask { number, question } = output else {
+            others.push(output);
+            continue;
+        };
+        let answer = match question {
+            Question::Holder => Answer::Holder(Ok(Some("other".into()))),
+            Question::Acquire => Answer::Acquire(Ok(Some(lease.clone()))),
+            Question::Renew(_) => Answer::Renew(Ok(Some(lease.clone()))),
+            Question::Release(_) => Answer::Release(Ok(())),
+            Question::Head => Answer::Head(Ok(None)),
+            Question::Append { behind, .. } => Answer::Append(Ok(behind + 1)),
+            Question::Ticket => Answer::Ticket(Ok(None)),
+            Question::KeepTicket { .. } => Answer::KeepTicket(Ok(())),
+        };
+        holder.handle_answer(now, number, answer);
+    }
+    others
+}
+
+/// When the lease is given back, if it is within this time.
+fn left_within(holder: &mut Holder, since: Instant, time: Duration) -> Option<Duration> {
+    let mut now = since;
+    while now <= since + time {
+        holder.handle_timeout(now);
+        for output in answer_all(holder, now) {
+            if let Output::Close { drain: true } = output {
+                holder.handle_closed(now);
+            }
+        }
+        answer_all(holder, now);
+        if holder.standing() == Standing::Waiting {
+            return Some(now - since);
+        }
+        now = holder.poll_timeout().unwrap();
+    }
+    None
+}
+
+const SHARED: Option<Place> = Some(Place { rank: 0, is_shared: true });
+const HOUR: Duration = Duration::from_secs(3_600);
+
+#[test]
+fn a_server_that_cannot_be_reached_is_left_to_others_if_there_are_any() {
+    let patience = Duration::from_millis(3 * LEASE);
+    let (mut holder, now) = dialling();
+    assert_eq!(left_within(&mut holder, now, HOUR), None, "there is nobody else");
+    // It has been out of reach for long when another worker comes.
+    let later = now + HOUR;
+    holder.set_place(later, SHARED);
+    assert_eq!(left_within(&mut holder, later, HOUR), Some(Duration::ZERO));
+    assert_eq!(holder.aside_until(), Some(later + 3 * patience));
+
+    let (mut holder, now) = dialling();
+    holder.set_place(now, SHARED);
+    holder.handle_gone(now + patience / 2);
+    assert_eq!(left_within(&mut holder, now, HOUR), Some(patience), "from the first failure on");
+
+    let (mut holder, now) = dialling();
+    holder.set_place(now, SHARED);
+    holder.handle_ready(now, false, Duration::from_millis(SILENCE));
+    assert_eq!(left_within(&mut holder, now, HOUR), None, "it is joined");
+    holder.handle_gone(now + HOUR);
+    let left = left_within(&mut holder, now + HOUR, HOUR);
+    assert_eq!(left, Some(patience), "a connection that is lost later");
+    assert_eq!(holder.counts().handed_over, 1);
+    // Where others have it and this one does not offer it any more, too.
+    let (mut holder, now) = dialling();
+    holder.set_place(now, None);
+    assert_eq!(left_within(&mut holder, now, HOUR), Some(patience));
+}
+
+#[test]
+fn a_session_that_the_server_takes_for_connected_is_left_to_the_next_holder() {
+    let silence = Duration::from_millis(SILENCE);
+    for is_handed_over in [false, true] {
+        let (mut holder, now) = dialling();
+        holder.handle_ready(now, false, silence);
+        holder.handle_pid(now, Pid("1".into()));
+        let text = "{\"event\":[\"1\"]}\n".into();
+        holder.handle_line(now, Line { text, offset: Some("1".into()), key: None });
+        answer_all(&mut holder, now);
+        holder.handle_gone(now);
+        let later = now + Duration::from_secs(1);
+        if is_handed_over {
+            holder.hand_over(later, Duration::from_secs(10));
+            answer_all(&mut holder, later);
+        }
+        holder.handle_ready(later, false, silence);
+        let outputs = answer_all(&mut holder, later);
+        assert_eq!(outputs.first(), Some(&Output::Close { drain: false }));
+        assert_eq!(holder.buffer().gaps(), 0);
+        let standing = if is_handed_over { Standing::Waiting } else { Standing::Taking };
+        assert_eq!(holder.standing(), standing);
+        let resume = Resume { pid: Pid("1".into()), offset: "1".into() };
+        let mut dialled = None;
+        while let Some(now) = holder.poll_timeout().filter(|at| *at <= now + silence) {
+            holder.handle_timeout(now);
+            let mut outputs = answer_all(&mut holder, now).into_iter();
+            let dial = outputs.find(|output| matches!(output, Output::Dial { .. }));
+            dialled = dialled.or(dial);
+        }
+        let goes_on = dialled == Some(Output::Dial { resume: Some(resume) });
+        assert_eq!(goes_on, !is_handed_over);
     }
 }

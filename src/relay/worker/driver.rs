@@ -28,8 +28,9 @@ use crate::{
         command::{self, Durable},
         core::{
             buffer::{Bounds, Line, WhenFull as Full},
-            holder::{Answer, Holder, Output, Pid, Question, Standing, Terms},
-            placement::Rank,
+            holder::{Holder, Output, Standing, Terms},
+            placement::Place,
+            question::{Answer, Pid, Question},
         },
         engine::{DurableRequest, Engine, EngineError, Lease, Request},
         options::{Takeover, Upstream, WhenFull},
@@ -54,7 +55,7 @@ const STEPS: usize = 256;
 /// What a holder is told.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Control {
-    Rank(Rank),
+    Place(Option<Place>),
     HandOver(Duration),
     Stop(Duration),
 }
@@ -298,6 +299,7 @@ impl Driver {
             Some(Incoming::Lagged(missed)) => self.holder.handle_lagged(now, missed),
             Some(Incoming::Gone) => {
                 self.joined = false;
+                self.holder.handle_gone(now);
                 let ended = self.session.as_ref().map(|session| session.socket.state());
                 if ended.is_some_and(|state| state.reason().is_some()) {
                     self.rejoin = now.checked_add(REJOIN);
@@ -376,7 +378,7 @@ impl Driver {
     fn control(&mut self, control: Control) {
         let now = clock::now();
         match control {
-            Control::Rank(rank) => self.holder.set_rank(now, rank),
+            Control::Place(place) => self.holder.set_place(now, place),
             Control::HandOver(within) => {
                 self.within = within;
                 self.holder.hand_over(now, within);
@@ -486,6 +488,7 @@ impl Driver {
         view.standing = standing;
         view.joined = self.joined;
         view.last_event = self.last_event;
+        view.aside_until = self.holder.aside_until();
         // It is called each time that something happens, and these rarely change.
         if view.error.as_ref() != self.holder.last_error() {
             view.error = self.holder.last_error().cloned();

@@ -23,6 +23,8 @@ pub(super) struct View {
     pub(super) holder: Option<String>,
     pub(super) sequence: Option<u64>,
     pub(super) last_event: Option<Instant>,
+    /// Others are to have it until then.
+    pub(super) aside_until: Option<Instant>,
     pub(super) error: Option<EngineError>,
     pub(super) stats: UpstreamStats,
 }
@@ -35,6 +37,7 @@ impl View {
             holder: None,
             sequence: None,
             last_event: None,
+            aside_until: None,
             error: None,
             stats: UpstreamStats::default(),
         }

@@ -9,7 +9,7 @@ use crate::{
     client::error::BuildError,
     proto::ticket::SessionTicket,
     relay::{
-        core::holder::Resume,
+        core::question::Resume,
         options::{Upstream, WhenFull},
     },
 };
