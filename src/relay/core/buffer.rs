@@ -4,9 +4,10 @@ use std::collections::{HashMap, VecDeque};
 
 use crate::relay::record::{Gap, Mark, mark_line};
 
-/// A batch has at most this many events. It has few unless the log is slower than the server; then larger ones catch up: with 64, a
-/// cluster of NATS takes a fifth as many events a second.
-pub(crate) const BATCH_EVENTS: usize = 1_024;
+/// A batch has at most this many events. It has few unless the log is slower than the server; then larger ones catch up. With 64, a
+/// cluster of NATS takes a fourth as many events a second. With more than 256 it takes still more, but a consumer has to
+/// be done with all of a record within its `ack_wait`.
+pub(crate) const BATCH_EVENTS: usize = 256;
 /// A batch has at most this many bytes, or one event.
 pub(crate) const BATCH_BYTES: usize = 512 << 10;
 
@@ -364,9 +365,9 @@ mod tests {
             buffer.push(line("e", offset.as_deref(), None));
         }
         let batch = buffer.take(0).unwrap();
-        assert_eq!((batch.count, batch.offset.as_deref()), (1_024, Some("1022")));
+        assert_eq!((batch.count, batch.offset.as_deref()), (256, Some("255")));
         let batch = buffer.take(0).unwrap();
-        assert_eq!((batch.count, batch.offset.as_deref()), (36, Some("1059")));
+        assert_eq!((batch.count, batch.offset.as_deref()), (36, Some("291")));
         for _ in 0..3 {
             buffer.push(line(&"x".repeat(300 << 10), None, None));
         }

@@ -26,7 +26,7 @@ use crate::{
 
 /// An event of the log, which is acknowledged by hand.
 ///
-/// The engine keeps track of records, which have up to some dozens of events each. A record is acknowledged
+/// The engine keeps track of records, which have up to 256 events each. A record is acknowledged
 /// once all its events are. If one is not, a durable consumer gets all of the record again, after its
 /// [`ack_wait`](crate::relay::ReaderBuilder::ack_wait).
 #[derive(Clone, Message)]
