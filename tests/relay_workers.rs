@@ -195,8 +195,10 @@ async fn connection_lost(takeover: Takeover) -> Lost {
     lost
 }
 
-async fn goes_on_in_order(lost: Lost) {
-    let Lost { server, mut log, holder, .. } = lost;
+#[actix::test]
+async fn a_worker_that_is_lost_with_its_machine_is_taken_over_in_order_as_soon_as_the_server_knows()
+{
+    let Lost { server, mut log, holder, .. } = worker_lost(Takeover::Ordered).await;
     server.publish("/", "n", 200..300);
     // With the heartbeat that servers have by default, the first would come after 47 seconds.
     assert_eq!(numbers(&mut log, 100..300).await, []);
@@ -204,14 +206,11 @@ async fn goes_on_in_order(lost: Lost) {
 }
 
 #[actix::test]
-async fn a_worker_that_is_lost_with_its_machine_is_taken_over_in_order_as_soon_as_the_server_knows()
-{
-    goes_on_in_order(worker_lost(Takeover::Ordered).await).await;
-}
-
-#[actix::test]
-async fn a_connection_whose_loss_the_server_does_not_know_is_gone_on_with_when_it_does() {
-    goes_on_in_order(connection_lost(Takeover::Ordered).await).await;
+async fn a_connection_whose_loss_the_server_does_not_know_is_a_gap_in_order() {
+    let Lost { server, mut log, holder, .. } = connection_lost(Takeover::Ordered).await;
+    server.publish("/", "n", 200..300);
+    assert_eq!(numbers(&mut log, 200..300).await, [Gap::NewSession]);
+    within(holder.shutdown(LONG)).await;
 }
 
 #[actix::test]

@@ -124,8 +124,7 @@ async fn presence(inner: Arc<Inner>, mut stopped: oneshot::Receiver<()>) {
     let mut present = Vec::new();
     let pause = engine.0.lease_time().mul_f64(0.2);
     loop {
-        let now = clock::now();
-        let is_aside = |seat: &Seat| look(&seat.view).aside_until.is_some_and(|until| now < until);
+        let is_aside = |seat: &Seat| look(&seat.view).is_aside;
         let upstreams = seats.iter().map(|seat| (seat.name.clone(), is_aside(seat)));
         let own = placement::offer(worker, upstreams, &present);
         let asked = async {

@@ -71,18 +71,18 @@ impl fmt::Debug for Key {
     }
 }
 
-/// How a worker takes an upstream over whose holder is gone without a word, such as with its whole machine.
+/// How a worker takes over an upstream whose holder has vanished without a word, for example with its whole machine.
 ///
 /// The server notices that only when a ping is not answered: after its `pingInterval` and `pingTimeout` (25 and 20 seconds by default),
 /// as it says them when a client connects. Until then it does not let anybody else continue the session. The relay allows for two seconds
-/// more. The same holds for a holder that has lost its connection before the server knows. After an orderly hand-over, or if only the process has ended, there is no difference.
+/// more. After an orderly hand-over, or if only the process has ended, there is no difference.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Takeover {
     /// Waits until the server has noticed, and then continues the session: complete, in order, late.
     #[default]
     Ordered,
-    /// Begins a new session at once, and marks the gap. When the server has noticed, a second connection fetches for a moment what is
+    /// Begins a new session at once, and marks the gap. So does a holder that has lost its connection before the server knows. When the server has noticed, a second connection fetches for a moment what is
     /// missing from the old session. It stands in the log as [late](crate::relay::LogEvent::is_late) events, behind newer ones and in
     /// order among themselves, each event once. [`MarkKind::Filled`](crate::relay::MarkKind::Filled) follows if the gap is closed.
     ///

@@ -4,8 +4,8 @@ use std::collections::{HashMap, VecDeque};
 
 use crate::relay::record::{Gap, Mark, mark_line};
 
-/// A batch has at most this many events. It has few unless the log is slower than the server; then larger ones catch up. With 64, a
-/// cluster of NATS takes a fourth as many events a second. With more than 256 it takes still more, but a consumer has to
+/// A batch has at most this many events. Batches are small unless the log is slower than the server; then they grow to catch up. With 64, a
+/// cluster of NATS takes a quarter as many events a second. With more than 256 it takes still more, but a consumer has to
 /// be done with all of a record within its `ack_wait`.
 pub(crate) const BATCH_EVENTS: usize = 256;
 /// A batch has at most this many bytes, or one event.
@@ -265,7 +265,7 @@ impl Buffer {
         }
     }
 
-    /// Of the newest that has one.
+    /// The offset of the newest item that has one.
     pub(crate) fn last_offset(&self) -> Option<&String> {
         self.items.iter().rev().find_map(|item| match item {
             Item::Event(line) => line.offset.as_ref(),

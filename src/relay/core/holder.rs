@@ -65,6 +65,8 @@ pub(crate) enum Output {
     Fetch { resume: Resume },
     /// End that one.
     EndFetch,
+    /// See whether the server can be reached, and [say it](Holder::handle_probed).
+    Probe,
 }
 
 /// What a holder has done.
@@ -217,9 +219,15 @@ impl Holder {
         self.advance(now);
     }
 
-    /// Until when others are to have it, if there are any: the server cannot be reached from here.
-    pub(crate) fn aside_until(&self) -> Option<Instant> {
-        self.reach.aside_until()
+    /// Others are to hold it, if there are any: this worker cannot reach the server.
+    pub(crate) fn is_aside(&self) -> bool {
+        self.reach.is_aside()
+    }
+
+    /// Whether the server was reached, after [`Output::Probe`].
+    pub(crate) fn handle_probed(&mut self, now: Instant, is_reached: bool) {
+        self.reach.probed(now, is_reached);
+        self.advance(now);
     }
 
     /// Lets another worker have it, in order, within this time.
@@ -260,23 +268,15 @@ impl Holder {
     pub(crate) fn handle_ready(&mut self, now: Instant, recovered: bool, silence: Duration) {
         let old = if recovered { None } else { self.old_session(now, silence) };
         match old {
-            Some((until, resume)) if self.terms.is_ordered => self.wait_for_server(until, resume),
+            Some((until, resume)) if self.terms.is_ordered => {
+                let Phase::Holding(term) = &mut self.phase else { return };
+                term.stage = Stage::WaitingForServer { until, resume };
+                self.reach.found();
+                self.outputs.push_back(Output::Close { drain: false });
+            }
             old => self.join(recovered, old),
         }
         self.advance(now);
-    }
-
-    fn wait_for_server(&mut self, until: Instant, resume: Resume) {
-        let Phase::Holding(term) = &mut self.phase else { return };
-        self.outputs.push_back(Output::Close { drain: false });
-        if let Stage::Draining { until } = term.stage {
-            // The next holder waits in place of this one.
-            term.stage = Stage::Flushing { until };
-        } else {
-            term.stage = Stage::WaitingForServer { until, resume };
-            self.reach.found();
-            self.outputs.push_back(Output::StopServing);
-        }
     }
 
     /// `old` is a session that may go on later.
@@ -311,8 +311,8 @@ impl Holder {
         let Phase::Holding(term) = &self.phase else { return None };
         let pid = match &term.stage {
             Stage::Dialling { resume: Some(resume), may_retry: true } => resume.pid.clone(),
-            // The connection broke, and only this end knows.
-            Stage::Open | Stage::Draining { .. } => term.pid.clone()?,
+            // The connection broke, and perhaps only this end knows. A new session is there, so it is not waited for.
+            Stage::Open if !self.terms.is_ordered => term.pid.clone()?,
             _ => return None,
         };
         // What came before the connection broke is not to come again.
@@ -338,6 +338,7 @@ impl Holder {
         if !self.takes_events() {
             return;
         }
+        self.reach.heard(now);
         if let (Some(late), Some(offset)) = (self.late(), &line.offset)
             && late.handle_live(offset)
         {
@@ -481,7 +482,7 @@ impl Holder {
             Phase::Waiting(waiting) => {
                 let is_due = self.place.is_some() && self.lease_call.is_none();
                 let next = is_due.then_some(waiting.next.max(self.not_before));
-                [next, None, None, None, None, None, None]
+                [next, self.reach.probe_at(), None, None, None, None, None]
             }
             Phase::Stopped => [None; 7],
             Phase::Holding(term) => {
@@ -705,6 +706,9 @@ impl Holder {
 
     fn leave(&mut self, now: Instant) {
         self.reach.pause();
+        if self.reach.is_aside() {
+            self.not_before = deadline_after(now, self.terms.lease_time);
+        }
         self.buffer.clear();
         self.lease_call = None;
         self.log_call = None;
@@ -718,6 +722,10 @@ impl Holder {
             Phase::Waiting(_) if self.is_stopping => self.phase = Phase::Stopped,
             Phase::Waiting(waiting) => {
                 let waiting = *waiting;
+                if self.reach.probe_at().is_some_and(|at| at <= now) {
+                    self.reach.probe();
+                    self.outputs.push_back(Output::Probe);
+                }
                 self.ask_for_it(now, waiting);
             }
             Phase::Holding(term) if term.life.is_over(now) => {

@@ -17,7 +17,7 @@ pub(crate) struct Place {
     pub(crate) is_shared: bool,
 }
 
-/// What a worker says that it has: its upstreams, but for those that it has set aside and another worker has.
+/// What a worker says that it has: all its upstreams, except those that it has set aside and another worker has.
 pub(crate) fn offer(
     worker: &str,
     upstreams: impl Iterator<Item = (String, bool)>,

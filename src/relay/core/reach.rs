@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::proto::deadline::deadline_after;
 
-/// The longest time for which this worker leaves an upstream to the others.
+/// The longest time before it is tried again.
 const LONGEST: Duration = Duration::from_secs(3_600);
 
 #[derive(Debug)]
@@ -13,12 +13,20 @@ pub(super) struct Reach {
     patience: Duration,
     /// It is out of reach since then.
     lost_since: Option<Instant>,
-    /// The last attempt that has failed, or the loss: the server may have taken it for a success.
+    /// When the server last had a connection of this holder or of the one before. It may believe that it still has.
     gone_at: Option<Instant>,
+    /// Something has come since then.
+    has_heard: bool,
     /// How often it was given up in a row.
     given_up: u32,
-    /// Others are to try before this one does.
-    aside_until: Option<Instant>,
+    aside: Option<Aside>,
+}
+
+/// Others are to hold the upstream, until it can be reached from here.
+#[derive(Debug, Clone, Copy)]
+enum Aside {
+    Until(Instant),
+    Probing,
 }
 
 impl Reach {
@@ -27,29 +35,41 @@ impl Reach {
             patience: lease_time.saturating_mul(3),
             lost_since: None,
             gone_at: None,
+            has_heard: false,
             given_up: 0,
-            aside_until: None,
+            aside: None,
         }
     }
 
-    /// When the server was last spoken to, if it is out of reach.
+    /// See the field; `None` if it is joined.
     pub(super) fn gone_at(&self) -> Option<Instant> {
         self.gone_at
     }
 
     pub(super) fn found(&mut self) {
         self.pause();
-        (self.given_up, self.aside_until) = (0, None);
+        (self.given_up, self.aside) = (0, None);
     }
 
+    /// The server cannot be reached, or not any more.
     pub(super) fn lost(&mut self, now: Instant) {
         self.lost_since.get_or_insert(now);
-        self.gone_at = Some(now);
+        if std::mem::take(&mut self.has_heard) || self.gone_at.is_none() {
+            self.gone_at = Some(now);
+        }
     }
 
-    /// Nobody tries from here.
+    /// Something came, though it is not joined yet: the server can be reached.
+    pub(super) fn heard(&mut self, now: Instant) {
+        if self.lost_since.is_some() {
+            self.lost_since = Some(now);
+            self.has_heard = true;
+        }
+    }
+
+    /// This worker is not trying at present.
     pub(super) fn pause(&mut self) {
-        (self.lost_since, self.gone_at) = (None, None);
+        (self.lost_since, self.gone_at, self.has_heard) = (None, None, false);
     }
 
     /// When it is to be given up.
@@ -61,12 +81,33 @@ impl Reach {
     pub(super) fn give_up(&mut self, now: Instant) {
         let times = 3_u32.saturating_mul(2_u32.saturating_pow(self.given_up));
         self.given_up = self.given_up.saturating_add(1);
-        let aside = self.patience.saturating_mul(times).min(LONGEST);
-        self.aside_until = Some(deadline_after(now, aside));
+        let time = self.patience.saturating_mul(times).min(LONGEST);
+        self.aside = Some(Aside::Until(deadline_after(now, time)));
     }
 
-    pub(super) fn aside_until(&self) -> Option<Instant> {
-        self.aside_until
+    /// Others are to hold it, if there are any.
+    pub(super) fn is_aside(&self) -> bool {
+        self.aside.is_some()
+    }
+
+    /// When to see whether it can be reached.
+    pub(super) fn probe_at(&self) -> Option<Instant> {
+        match self.aside? {
+            Aside::Until(at) => Some(at),
+            Aside::Probing => None,
+        }
+    }
+
+    pub(super) fn probe(&mut self) {
+        self.aside = Some(Aside::Probing);
+    }
+
+    pub(super) fn probed(&mut self, now: Instant, is_reached: bool) {
+        match self.aside {
+            Some(Aside::Probing) if is_reached => self.found(),
+            Some(Aside::Probing) => self.give_up(now),
+            _ => {}
+        }
     }
 }
 
@@ -82,7 +123,7 @@ mod tests {
             for _ in 0..times {
                 reach.give_up(now);
             }
-            reach.aside_until().unwrap().duration_since(now).as_secs()
+            reach.probe_at().unwrap().duration_since(now).as_secs()
         };
         assert_eq!(
             [aside(1), aside(1), aside(1), aside(1), aside(1), aside(1)],
@@ -91,7 +132,7 @@ mod tests {
         assert_eq!(aside(100), 3_600);
         reach.found();
         reach.give_up(now);
-        assert_eq!(reach.aside_until().unwrap().duration_since(now).as_secs(), 135);
+        assert_eq!(reach.probe_at().unwrap().duration_since(now).as_secs(), 135);
     }
 
     #[test]
@@ -104,5 +145,36 @@ mod tests {
         assert_eq!(reach.limit(), Some(now + Duration::from_secs(45)));
         reach.found();
         assert_eq!(reach.limit(), None);
+    }
+
+    #[test]
+    fn what_comes_shows_that_it_can_be_reached_and_that_the_server_may_take_it_for_connected() {
+        let now = Instant::now();
+        let at = |seconds| now + Duration::from_secs(seconds);
+        let mut reach = Reach::new(Duration::from_secs(15));
+        reach.lost(now);
+        reach.lost(at(10));
+        assert_eq!(reach.gone_at(), Some(now), "the server has had no connection since");
+        reach.heard(at(20));
+        assert_eq!((reach.gone_at(), reach.limit()), (Some(now), Some(at(65))));
+        reach.lost(at(30));
+        assert_eq!(reach.gone_at(), Some(at(30)));
+        reach.found();
+        reach.heard(at(40));
+        assert_eq!((reach.gone_at(), reach.limit()), (None, None));
+    }
+
+    #[test]
+    fn it_is_aside_until_a_probe_reaches_it() {
+        let now = Instant::now();
+        let mut reach = Reach::new(Duration::from_secs(15));
+        reach.give_up(now);
+        reach.probe();
+        assert_eq!((reach.is_aside(), reach.probe_at()), (true, None));
+        reach.probed(now, false);
+        assert_eq!(reach.probe_at(), Some(now + Duration::from_secs(270)));
+        reach.probe();
+        reach.probed(now, true);
+        assert!(!reach.is_aside());
     }
 }

@@ -11,9 +11,9 @@ use super::{
 };
 use crate::relay::engine::{Lease, Record};
 
-/// How the id of the last record of a holder ends that has let go of its session itself, so that the server knows that it is free.
+/// The end of the id of a holder's last record, if it has closed its session itself: the server knows that it is free.
 const END: &str = "/end";
-/// The same, where the server was out of reach.
+/// The same, if the server was out of reach.
 const AWAY: &str = "/away";
 
 #[derive(Debug)]
@@ -31,7 +31,7 @@ pub(super) struct Term {
     /// Is kept, or is being kept.
     pub(super) kept: Option<Pid>,
     pub(super) keep_at: Instant,
-    /// What the session has missed that was begun.
+    /// What the session that this holder has begun has missed.
     pub(super) late: Option<Late>,
     /// The engine was away when it was to be kept. Until it is, no events are stored: the next holder could not continue behind
     /// them.

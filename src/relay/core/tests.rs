@@ -351,7 +351,8 @@ impl World {
             }
             Happening::Bar => {
                 let worker = usize::try_from(self.random.below(3)).unwrap();
-                self.workers[worker].barred = self.now + self.random.below(6 * LEASE);
+                // The server has noticed before it is reached again.
+                self.workers[worker].barred = self.now + SILENCE + self.random.below(6 * LEASE);
                 if let Some(client) = self.workers[worker].client
                     && !client.is_draining
                 {
@@ -660,6 +661,11 @@ impl World {
                     let delay = self.random.below(1_000);
                     self.later(delay, Happening::Fetched { worker: number, resume });
                 }
+                Output::Probe => {
+                    let is_reached = self.workers[number].barred <= self.now;
+                    let now = self.instant();
+                    self.workers[number].holder.handle_probed(now, is_reached);
+                }
                 Output::Serve(_) | Output::StopServing | Output::EndFetch => {}
             }
         }
@@ -906,7 +912,19 @@ fn a_server_that_cannot_be_reached_is_left_to_others_if_there_are_any() {
     let later = now + HOUR;
     holder.set_place(later, SHARED);
     assert_eq!(left_within(&mut holder, later, HOUR), Some(Duration::ZERO));
-    assert_eq!(holder.aside_until(), Some(later + 3 * patience));
+    assert!(holder.is_aside());
+    let mut at = later;
+    let mut probes = Vec::new();
+    while probes.len() < 3 {
+        holder.set_place(at, None);
+        at = holder.poll_timeout().unwrap();
+        holder.handle_timeout(at);
+        if answer_all(&mut holder, at).contains(&Output::Probe) {
+            probes.push((at - later).as_secs() / patience.as_secs());
+            holder.handle_probed(at, probes.len() == 3);
+        }
+    }
+    assert_eq!((probes, holder.is_aside()), (vec![3, 9, 21], false));
 
     let (mut holder, now) = dialling();
     holder.set_place(now, SHARED);
@@ -925,39 +943,4 @@ fn a_server_that_cannot_be_reached_is_left_to_others_if_there_are_any() {
     let (mut holder, now) = dialling();
     holder.set_place(now, None);
     assert_eq!(left_within(&mut holder, now, HOUR), Some(patience));
-}
-
-#[test]
-fn a_session_that_the_server_takes_for_connected_is_left_to_the_next_holder() {
-    let silence = Duration::from_millis(SILENCE);
-    for is_handed_over in [false, true] {
-        let (mut holder, now) = dialling();
-        holder.handle_ready(now, false, silence);
-        holder.handle_pid(now, Pid("1".into()));
-        let text = "{\"event\":[\"1\"]}\n".into();
-        holder.handle_line(now, Line { text, offset: Some("1".into()), key: None });
-        answer_all(&mut holder, now);
-        holder.handle_gone(now);
-        let later = now + Duration::from_secs(1);
-        if is_handed_over {
-            holder.hand_over(later, Duration::from_secs(10));
-            answer_all(&mut holder, later);
-        }
-        holder.handle_ready(later, false, silence);
-        let outputs = answer_all(&mut holder, later);
-        assert_eq!(outputs.first(), Some(&Output::Close { drain: false }));
-        assert_eq!(holder.buffer().gaps(), 0);
-        let standing = if is_handed_over { Standing::Waiting } else { Standing::Taking };
-        assert_eq!(holder.standing(), standing);
-        let resume = Resume { pid: Pid("1".into()), offset: "1".into() };
-        let mut dialled = None;
-        while let Some(now) = holder.poll_timeout().filter(|at| *at <= now + silence) {
-            holder.handle_timeout(now);
-            let mut outputs = answer_all(&mut holder, now).into_iter();
-            let dial = outputs.find(|output| matches!(output, Output::Dial { .. }));
-            dialled = dialled.or(dial);
-        }
-        let goes_on = dialled == Some(Output::Dial { resume: Some(resume) });
-        assert_eq!(goes_on, !is_handed_over);
-    }
 }

@@ -38,9 +38,9 @@ pub use entry::{LogAck, LogEntry, LogEvent, LogMark, MarkKind};
 pub use incoming::LogStream;
 
 /// Records that may wait for their acknowledgement.
-const WINDOW: usize = 16;
+const WINDOW: usize = 32;
 const MAX_WINDOW: usize = 10_000;
-const ACK_WAIT: Duration = Duration::from_secs(30);
+const ACK_WAIT: Duration = Duration::from_secs(60);
 const ACK_WAITS: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(86_400)];
 
 /// Why a consumer does not start.
@@ -105,18 +105,19 @@ impl ReaderBuilder {
         self
     }
 
-    /// A durable consumer gets a record again that is not acknowledged for this time: 100 milliseconds to one day. Default: 30
+    /// A durable consumer gets a record again that is not acknowledged for this time: 100 milliseconds to one day. Default: 60
     /// seconds.
     ///
-    /// The time begins when the record is delivered. Handlers must be done in it with all events of this record and of the others that are
-    /// in the [`window`](Self::window) before it, or they get them again while they work.
+    /// It runs from the delivery of a record. By then, handlers must have finished this record and those of the [`window`](Self::window)
+    /// before it, or they get it again while they work.
     pub fn ack_wait(mut self, time: Duration) -> Self {
         self.ack_wait = time;
         self
     }
 
     /// How many records may wait for their acknowledgement, of all consumers with this name, or of this one if it has none: 1 to 10 000.
-    /// Then no more come, and the log waits. A record has up to 256 events, and usually at most 1 MiB. Default: 16.
+    /// Then no more come, and the log waits. A record has up to 256 events, and usually at most 1 MiB. Default: 32. Many upstreams with few
+    /// events each want more.
     ///
     /// With 1, the order is strict: a record that comes again comes before those behind it. With more, it may
     /// come after them.

@@ -45,6 +45,8 @@ const SLACK: Duration = Duration::from_secs(2);
 const LEAVING: Duration = Duration::from_secs(1);
 /// Before another try to join where the client has given up.
 const REJOIN: Duration = Duration::from_secs(5);
+/// How long it may take to see whether a server can be reached.
+const PROBE: Duration = Duration::from_secs(20);
 /// Durable commands that are on their way at once.
 const WINDOW: usize = 64;
 /// How long the server has for a durable command.
@@ -79,6 +81,8 @@ pub(crate) struct Driver {
     serves: Option<oneshot::Sender<()>>,
     durable: Option<BoxStream<'static, Result<DurableRequest, EngineError>>>,
     commands: FuturesUnordered<LocalBoxFuture<'static, ()>>,
+    /// Whether the server can be reached.
+    probe: Option<LocalBoxFuture<'static, bool>>,
     /// The private id of the session, when the client knows it.
     ticket: Option<LocalBoxFuture<'static, Option<SessionTicket>>>,
     wants_ticket: bool,
@@ -146,6 +150,7 @@ impl Driver {
             serves: None,
             durable: None,
             commands: FuturesUnordered::new(),
+            probe: None,
             ticket: None,
             wants_ticket: false,
             first: None,
@@ -235,6 +240,17 @@ impl Driver {
                     Ok(session) => self.old = Some(session),
                     Err(error) => say!(log::Level::Error, self.name, "it cannot connect: {error}"),
                 }
+            }
+            Output::Probe => {
+                let connecting = self.upstream.client().connect();
+                let probe = async move {
+                    let Some(Ok(client)) = clock::within(PROBE, connecting).await else {
+                        return false;
+                    };
+                    client.shutdown(LEAVING).await;
+                    true
+                };
+                self.probe = Some(probe.boxed_local());
             }
             Output::EndFetch => {
                 if let Some(Session { client, .. }) = self.old.take() {
@@ -404,6 +420,13 @@ impl Driver {
             self.control(control);
             return Some(());
         }
+        if let Some(probe) = &mut self.probe
+            && let Poll::Ready(is_reached) = probe.poll_unpin(cx)
+        {
+            self.probe = None;
+            self.holder.handle_probed(clock::now(), is_reached);
+            return Some(());
+        }
         if let Some(ticket) = &mut self.ticket
             && let Poll::Ready(ticket) = ticket.poll_unpin(cx)
         {
@@ -488,7 +511,7 @@ impl Driver {
         view.standing = standing;
         view.joined = self.joined;
         view.last_event = self.last_event;
-        view.aside_until = self.holder.aside_until();
+        view.is_aside = self.holder.is_aside();
         // It is called each time that something happens, and these rarely change.
         if view.error.as_ref() != self.holder.last_error() {
             view.error = self.holder.last_error().cloned();

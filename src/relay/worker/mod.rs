@@ -23,8 +23,8 @@ pub(super) struct View {
     pub(super) holder: Option<String>,
     pub(super) sequence: Option<u64>,
     pub(super) last_event: Option<Instant>,
-    /// Others are to have it until then.
-    pub(super) aside_until: Option<Instant>,
+    /// Others are to hold it, if there are any.
+    pub(super) is_aside: bool,
     pub(super) error: Option<EngineError>,
     pub(super) stats: UpstreamStats,
 }
@@ -37,7 +37,7 @@ impl View {
             holder: None,
             sequence: None,
             last_event: None,
-            aside_until: None,
+            is_aside: false,
             error: None,
             stats: UpstreamStats::default(),
         }
