@@ -20,10 +20,8 @@
 //! If the service has several servers, [`Endpoints`] chooses among them.
 //!
 //! The parts: [`opening`] gets from the dial to a session; [`revision`] knows the protocol revision of the
-//! server; [`reader`] turns messages into packets; [`send_queue`] holds the packets to be written;
-//! [`leaving`] holds back packets that must wait for a pong; [`unconfirmed`] counts events that the server
-//! may not have read; and [`mod@root`] follows what a server of revision 3 does about `/`. All deadlines are
-//! in one table of [`timers`].
+//! server; [`reader`] turns messages into packets, and [`writer`] packets into messages; and [`mod@root`]
+//! follows what a server of revision 3 does about `/`. All deadlines are in one table of [`timers`].
 
 mod events;
 mod leaving;
@@ -34,6 +32,7 @@ mod root;
 mod send_queue;
 mod timers;
 mod unconfirmed;
+mod writer;
 
 use std::{
     collections::VecDeque,
@@ -43,14 +42,12 @@ use std::{
 
 pub(crate) use self::events::{Action, Admission, Event, Tally};
 use self::{
-    leaving::Leaving,
     opening::{Opening, Step},
     reader::{Input, Reader},
     revision::Revision,
     root::{Change, Root},
-    send_queue::{SendQueue, Written},
     timers::{Timer, Timers},
-    unconfirmed::Unconfirmed,
+    writer::Writer,
 };
 use super::{
     config::Config,
@@ -61,7 +58,6 @@ use super::{
     packet::{Body, Packet, Parser, ProtocolError, Refused, root},
     reconnect::Retry,
     session::Session,
-    suspect::{Suspect, Suspects},
     transports::{Allowed, Transport, Transports},
 };
 use crate::proto::reason::{ConnectFailure, Reason};
@@ -79,12 +75,7 @@ pub(crate) struct Connection {
     transports: Transports,
     endpoints: Endpoints,
     reader: Reader,
-    send_queue: SendQueue,
-    leaving: Leaving,
-    unconfirmed: Unconfirmed,
-    suspects: Suspects,
-    /// The one that the connection was lost over, until that is told.
-    suspect: Option<Box<Suspect>>,
+    writer: Writer,
     epoch: u64,
     /// Whether a namespace wants a connection.
     wanted: bool,
@@ -140,11 +131,7 @@ impl Connection {
             transports: Transports::new(*transports),
             endpoints: Endpoints::new(reconnect.clone(), seed, endpoints.len()),
             reader: Reader::new(*parser, *limits),
-            send_queue: SendQueue::default(),
-            leaving: Leaving::default(),
-            unconfirmed: Unconfirmed::default(),
-            suspects: Suspects::new(*parser),
-            suspect: None,
+            writer: Writer::new(*parser),
             epoch: 0,
             wanted: false,
             mute: 0,
@@ -247,7 +234,7 @@ impl Connection {
             Root::Pending if namespace == "/" => Admission::Now(session),
             Root::Pending => Admission::Later,
             Root::Gone => {
-                self.leaving.replace(now, &mut self.send_queue, &mut self.timers);
+                self.writer.replace(now, &mut self.timers);
                 Admission::Later
             }
         }
@@ -264,7 +251,7 @@ impl Connection {
 
     /// Replaces the connection at once, if that is due and somebody still wants one.
     fn try_replace(&mut self, now: Instant) {
-        if self.leaving.take_due_replacement() && self.wanted && !self.is_closing() {
+        if self.writer.take_due_replacement() && self.wanted && !self.is_closing() {
             self.endpoints.reset();
             self.tell_lost(Reason::Reconnect, true);
             self.dial(now);
@@ -294,18 +281,9 @@ impl Connection {
     /// [given back](Self::take_unwritten).
     pub(crate) fn send(&mut self, now: Instant, epoch: u64, outgoing: Outgoing) {
         if !self.is_current(epoch) {
-            return self.send_queue.give_back(outgoing);
+            return self.writer.give_back(outgoing);
         }
-        if matches!(outgoing.packet.body, Body::Connect(_)) {
-            return self.leaving.join(now, outgoing, &mut self.send_queue, &mut self.timers);
-        }
-        if outgoing.is_plain() || self.suspects.is_open() || self.suspects.is_suspicious(&outgoing)
-        {
-            self.unconfirmed.expect(now, &mut self.timers);
-        }
-        if self.send_queue.push(outgoing) {
-            self.tally.replaced = self.tally.replaced.saturating_add(1);
-        }
+        self.writer.send(now, outgoing, &mut self.timers, &mut self.tally);
     }
 
     /// Leaves a namespace that was joined: sends its disconnect when all before it has been read.
@@ -318,7 +296,7 @@ impl Connection {
                 self.timers.stop(Timer::Join);
                 self.timers.stop(Timer::Doubt);
             }
-            self.leaving.leave(now, packet, &mut self.send_queue, &mut self.timers);
+            self.writer.leave(now, packet, &mut self.timers);
         }
     }
 
@@ -336,7 +314,7 @@ impl Connection {
 
     fn try_close(&mut self) {
         if let State::Open(Open { is_closing: true, session, .. }) = &self.state
-            && !self.leaving.is_pending()
+            && !self.writer.is_leaving()
         {
             self.state = State::Closing { protocol: session.protocol };
             self.timers.stop_all_but(Timer::Close);
@@ -364,10 +342,7 @@ impl Connection {
     /// Dials the current server.
     fn dial(&mut self, now: Instant) {
         self.reader = Reader::new(self.config.parser, self.config.limits);
-        self.send_queue.clear();
-        self.leaving = Leaving::default();
-        self.unconfirmed = Unconfirmed::default();
-        self.suspects.begin();
+        self.writer.begin();
         self.transports.begin();
         let offer = self.revision.offer();
         self.actions.push_back(Action::Dial(offer.asked));
@@ -377,7 +352,7 @@ impl Connection {
 
     /// Events that were not written to the connection that they were meant for, and will not be.
     pub(crate) fn take_unwritten(&mut self) -> Vec<Outgoing> {
-        self.send_queue.take_unwritten()
+        self.writer.take_unwritten()
     }
 
     /// The counts, for the caller to take and reset.
@@ -454,7 +429,7 @@ impl Connection {
     fn step(&mut self, now: Instant, step: Step) {
         match step {
             Step::Wait => {}
-            Step::Pong => self.send_queue.pong(),
+            Step::Pong => self.writer.queue().pong(),
             Step::Redial => self.dial(now),
             Step::Cut(reason) => self.cut_short(now, reason),
             Step::Lost(reason) => self.lost(now, reason),
@@ -533,9 +508,9 @@ impl Connection {
                 // With polling, the ping may have come long ago, and the server may have given this side up
                 // since. Only an answer to a request shows that it has not.
                 if was_late && self.transport() == Transport::Polling {
-                    self.send_queue.pong_alone();
+                    self.writer.queue().pong_alone();
                 } else {
-                    self.send_queue.pong();
+                    self.writer.queue().pong();
                 }
             }
             Input::Pong | Input::Nothing => {}
@@ -596,10 +571,8 @@ impl Connection {
         let Some(packet) = packet else { return };
         open.is_heard = true;
         self.mute = 0;
-        if let Body::Ack { id, .. } = packet.body
-            && self.suspects.is_open()
-        {
-            self.suspects.handle_answer(&packet.namespace, id);
+        if let Body::Ack { id, .. } = packet.body {
+            self.writer.handle_answer(&packet.namespace, id);
         }
         let is_pending = open.root == Root::Pending;
         if is_pending {
@@ -647,14 +620,9 @@ impl Connection {
         if let State::Opening(opening) = &self.state {
             opening.handle_pong(now, ping, &mut self.timers);
         }
-        self.suspects.handle_pong(ping);
-        self.send_queue.handle_pong(ping);
-        let is_more = self.unconfirmed.handle_pong(ping);
-        if self.open().is_some() {
-            if is_more {
-                self.unconfirmed.expect(now, &mut self.timers);
-            }
-            self.leaving.handle_pong(ping, &mut self.send_queue, &mut self.timers);
+        let is_open = self.open().is_some();
+        self.writer.handle_pong(now, ping, is_open, &mut self.timers);
+        if is_open {
             self.try_close();
             self.try_replace(now);
         }
@@ -665,14 +633,13 @@ impl Connection {
         match &self.state {
             State::Idle | State::Waiting | State::Queued => {}
             State::Opening(opening) => {
-                let is_written = self.send_queue.is_empty();
+                let is_written = self.writer.queue().is_empty();
                 let step = opening.handle_lost(reason, is_written, &mut self.revision);
                 self.step(now, step);
             }
             State::Open(open) => {
                 let is_limited = open.session.max_payload.is_some();
-                let (reason, suspect) = self.suspects.handle_lost(reason, is_limited);
-                self.suspect = suspect.map(Box::new);
+                let reason = self.writer.handle_lost(reason, is_limited);
                 self.lost(now, reason);
             }
             State::Closing { .. } => self.end(Reason::Shutdown),
@@ -813,11 +780,7 @@ impl Connection {
     }
 
     fn tell_lost(&mut self, reason: Reason, again: bool) {
-        let suspect = self.suspect.take();
-        let is_cut = self.send_queue.end(suspect.as_deref());
-        let in_doubt = std::mem::take(&mut self.unconfirmed).in_doubt();
-        let in_doubt = in_doubt.saturating_sub(u64::from(is_cut));
-        self.tally.in_doubt = self.tally.in_doubt.saturating_add(in_doubt);
+        let suspect = self.writer.end(&mut self.tally);
         self.last_reason = Some(reason.clone());
         self.events.push_back(Event::Lost { reason, again, suspect });
     }
@@ -848,12 +811,8 @@ impl Connection {
                 }
                 Timer::Probe => self.probe(now),
                 Timer::Leave => {
-                    let (queue, timers) = (&mut self.send_queue, &mut self.timers);
-                    if self.transports.current() == Transport::Polling {
-                        self.leaving.wait_on(now, timers);
-                    } else {
-                        self.leaving.handle_timeout(now, queue, timers);
-                    }
+                    let is_polling = self.transport() == Transport::Polling;
+                    self.writer.handle_timeout(now, is_polling, &mut self.timers);
                     self.try_close();
                     self.try_replace(now);
                     if self.open().is_none() {
@@ -861,7 +820,7 @@ impl Connection {
                         return;
                     }
                 }
-                Timer::Confirm => self.unconfirmed.ask(self.send_queue.ping()),
+                Timer::Confirm => self.writer.ask(),
                 Timer::Heartbeat => self.beat(now),
                 Timer::Attachments => {
                     self.fail(now, Reason::Protocol(ProtocolError::AttachmentsMissing));
@@ -880,7 +839,7 @@ impl Connection {
 
     fn probe(&mut self, now: Instant) {
         if let State::Opening(opening) = &mut self.state {
-            let step = opening.handle_probe(now, &mut self.send_queue, &mut self.timers);
+            let step = opening.handle_probe(now, self.writer.queue(), &mut self.timers);
             self.step(now, step);
         }
     }
@@ -891,7 +850,7 @@ impl Connection {
         self.timers.set(Timer::Heartbeat, open.heartbeat.poll_timeout());
         match due {
             Due::Nothing => {}
-            Due::Ping => self.send_queue.heartbeat(),
+            Due::Ping => self.writer.queue().heartbeat(),
             Due::Dead => self.fail(now, Reason::PingTimeout),
         }
     }
@@ -914,33 +873,12 @@ impl Connection {
             State::Closing { protocol } => Some(*protocol),
             _ => None,
         };
-        let Tally { events, answers, bytes_out, .. } = &mut self.tally;
-        let write = |message: Message<'_>| {
-            *bytes_out = bytes_out.saturating_add(message.size());
-            write(message);
-        };
-        let note = |written: Written<'_>| match written {
-            Written::Ping(number) => self.unconfirmed.note_ping(number),
-            Written::Packet { outgoing, ping } => {
-                match &outgoing.packet.body {
-                    Body::Event { id, .. } => {
-                        *events = events.saturating_add(1);
-                        if id.is_none() {
-                            self.unconfirmed.note_written();
-                        }
-                    }
-                    Body::Ack { .. } => *answers = answers.saturating_add(1),
-                    Body::Connect(_) => {
-                        if let State::Open(open) = &mut self.state {
-                            open.is_asked = true;
-                        }
-                    }
-                    Body::Disconnect | Body::ConnectError(_) => {}
-                }
-                self.suspects.note_written(outgoing, ping);
+        let note_request = || {
+            if let State::Open(open) = &mut self.state {
+                open.is_asked = true;
             }
         };
-        self.send_queue.transmit(self.config.parser, protocol, write, note)
+        self.writer.transmit(protocol, &mut self.tally, write, note_request)
     }
 
     pub(crate) fn poll_event(&mut self) -> Option<Event> {

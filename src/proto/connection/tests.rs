@@ -1876,7 +1876,7 @@ mod operations {
                 closing = session.is_closing;
                 let heartbeat = Some(session.heartbeat.poll_timeout());
                 prop_assert_eq!(core.timers.at(Timer::Heartbeat), heartbeat);
-                prop_assert!(!closing || core.leaving.is_pending(), "it could be closed");
+                prop_assert!(!closing || core.writer.leaving().is_pending(), "it could be closed");
             }
             State::Closing { .. } => closing = true,
         }
@@ -1885,7 +1885,7 @@ mod operations {
             (Timer::Dial, dial),
             (Timer::Connect, connect),
             (Timer::Probe, probe),
-            (Timer::Leave, open && core.leaving.is_waiting()),
+            (Timer::Leave, open && core.writer.leaving().is_waiting()),
             (Timer::Heartbeat, open),
             (Timer::Attachments, attachments),
             (Timer::Close, closing),
@@ -1894,15 +1894,15 @@ mod operations {
             prop_assert_eq!(runs(timer), is_waited_for, "{:?} in {:?}", timer, core.state);
         }
         prop_assert!(!runs(Timer::Doubt) || root);
-        let is_asked = core.unconfirmed.is_asked();
+        let is_asked = core.writer.unconfirmed().is_asked();
         prop_assert!(!runs(Timer::Confirm) || open && !is_asked);
-        let is_unconfirmed = open && core.unconfirmed.in_doubt() > 0;
+        let is_unconfirmed = open && core.writer.unconfirmed().in_doubt() > 0;
         prop_assert!(!is_unconfirmed || is_asked || runs(Timer::Confirm), "nobody asks");
         prop_assert_eq!(core.poll_timeout().is_none(), core.is_idle());
-        prop_assert!(!core.leaving.is_replacement_due(), "it could be replaced");
+        prop_assert!(!core.writer.leaving().is_replacement_due(), "it could be replaced");
         prop_assert!(!core.is_idle() || core.attempt() == 0);
         let is_opening = matches!(core.state, State::Opening(_));
-        prop_assert!(!is_opening || !core.suspects.is_open(), "a suspect of another connection");
+        prop_assert!(!is_opening || !core.writer.suspects_one(), "a suspect of another connection");
         prop_assert_eq!(core.ping_timeout(), open.then_some(20 * SECOND));
         prop_assert_eq!(core.strain(0.5).is_some(), open);
         Ok(())
