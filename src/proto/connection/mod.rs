@@ -20,12 +20,15 @@
 //! If the service has several servers, [`Endpoints`] chooses among them.
 //!
 //! The parts: [`opening`] gets from the dial to a session; [`revision`] knows the protocol revision of the
-//! server; [`reader`] turns messages into packets, and [`writer`] packets into messages; and [`mod@root`]
-//! follows what a server of revision 3 does about `/`. All deadlines are in one table of [`timers`].
+//! server; [`reader`] turns messages into packets, and [`writer`] packets into messages; [`open`] is a
+//! session with its heartbeat; [`mod@root`] follows what a server of revision 3 does about `/`; and
+//! [`parser_mismatch`] sees that the server has another parser. All deadlines are in one table of [`timers`].
 
 mod events;
 mod leaving;
+mod open;
 mod opening;
+mod parser_mismatch;
 mod reader;
 mod revision;
 mod root;
@@ -42,7 +45,9 @@ use std::{
 
 pub(crate) use self::events::{Action, Admission, Event, Tally};
 use self::{
+    open::Open,
     opening::{Opening, Step},
+    parser_mismatch::ParserMismatch,
     reader::{Input, Reader},
     revision::Revision,
     root::{Change, Root},
@@ -53,9 +58,9 @@ use super::{
     config::Config,
     deadline::deadline_after,
     endpoints::{Endpoints, Next},
-    engine::{Due, Frame, Handshake, Heartbeat, Message, Protocol},
+    engine::{Due, Frame, Handshake, Message, Protocol},
     outgoing::Outgoing,
-    packet::{Body, Packet, Parser, ProtocolError, Refused, root},
+    packet::{Body, Packet, ProtocolError, Refused, root},
     reconnect::Retry,
     session::Session,
     transports::{Allowed, Transport, Transports},
@@ -79,8 +84,7 @@ pub(crate) struct Connection {
     epoch: u64,
     /// Whether a namespace wants a connection.
     wanted: bool,
-    /// Sessions in a row that the server closed without an answer to a request to join.
-    mute: u32,
+    parser_mismatch: ParserMismatch,
     /// Why the last connection ended, or could not be made.
     last_reason: Option<Reason>,
     actions: VecDeque<Action>,
@@ -106,20 +110,6 @@ enum State {
     },
 }
 
-#[derive(Debug)]
-struct Open {
-    session: Session,
-    since: Instant,
-    heartbeat: Heartbeat,
-    root: Root,
-    /// Whether packets have come.
-    is_heard: bool,
-    /// Whether a namespace has asked to join.
-    is_asked: bool,
-    /// Whether the application has ended the client: close when everything is sent.
-    is_closing: bool,
-}
-
 impl Connection {
     /// `seed` is for the jitter.
     pub(crate) fn new(config: Arc<Config>, seed: u64) -> Self {
@@ -134,7 +124,7 @@ impl Connection {
             writer: Writer::new(*parser),
             epoch: 0,
             wanted: false,
-            mute: 0,
+            parser_mismatch: ParserMismatch::new(*parser),
             last_reason: None,
             actions: VecDeque::new(),
             events: VecDeque::new(),
@@ -175,12 +165,12 @@ impl Connection {
 
     /// When this fraction of the heartbeat's time will have passed.
     pub(crate) fn strain(&self, part: f64) -> Option<Instant> {
-        self.open().map(|open| open.heartbeat.strain(part))
+        self.open().map(|open| open.strain(part))
     }
 
     /// How long the side that pings waits for the answer, while there is a connection.
     pub(crate) fn ping_timeout(&self) -> Option<Duration> {
-        self.open().map(|open| open.heartbeat.timeout())
+        self.open().map(Open::ping_timeout)
     }
 
     /// The number of the current connection, or of the last one.
@@ -226,18 +216,10 @@ impl Connection {
             State::Open(open) if !open.is_closing => open,
             _ => return Admission::Later,
         };
-        let session = open.session.clone();
-        match open.root {
-            Root::Joined if namespace == "/" => Admission::Joined(session),
-            Root::Free | Root::Joined => Admission::Now(session),
-            // Until the server's answer, packets are for this namespace.
-            Root::Pending if namespace == "/" => Admission::Now(session),
-            Root::Pending => Admission::Later,
-            Root::Gone => {
-                self.writer.replace(now, &mut self.timers);
-                Admission::Later
-            }
-        }
+        open.admit(namespace).unwrap_or_else(|| {
+            self.writer.replace(now, &mut self.timers);
+            Admission::Later
+        })
     }
 
     /// Replaces the connection with this number, for all namespaces, because the server has
@@ -291,11 +273,7 @@ impl Connection {
         if let State::Open(open) = &mut self.state
             && open.session.epoch == epoch
         {
-            open.root.handle_leave(&packet.namespace);
-            if open.root != Root::Pending {
-                self.timers.stop(Timer::Join);
-                self.timers.stop(Timer::Doubt);
-            }
+            open.leave(&packet.namespace, &mut self.timers);
             self.writer.leave(now, packet, &mut self.timers);
         }
     }
@@ -460,15 +438,7 @@ impl Connection {
             self.actions.push_back(Action::Drop);
             return self.cut_short(now, failure);
         }
-        let reason = match refused {
-            // This is how a server 2.x with the other parser says that it has joined this client.
-            Refused::Protocol(ProtocolError::UnknownType(b'{'))
-                if self.config.parser == Parser::Json =>
-            {
-                Reason::Connect(ConnectFailure::Parser(Parser::Json))
-            }
-            refused => refused.into(),
-        };
+        let reason = self.parser_mismatch.explain_message(refused);
         self.fail(now, reason);
     }
 
@@ -486,9 +456,7 @@ impl Connection {
                 input.map_or(Ok(()), |input| self.handle_input(now, input))
             }
             State::Open(open) => {
-                if open.heartbeat.handle_any(now) {
-                    self.timers.set(Timer::Heartbeat, open.heartbeat.poll_timeout());
-                }
+                open.handle_any(now, &mut self.timers);
                 let input = self.reader.read(open.session.protocol, frame)?;
                 self.handle_input(now, input)
             }
@@ -502,8 +470,7 @@ impl Connection {
             Input::Ping => {
                 let was_late = self.is_late();
                 if let State::Open(open) = &mut self.state {
-                    open.heartbeat.handle_ping(now);
-                    self.timers.set(Timer::Heartbeat, open.heartbeat.poll_timeout());
+                    open.handle_ping(now, &mut self.timers);
                 }
                 // With polling, the ping may have come long ago, and the server may have given this side up
                 // since. Only an answer to a request shows that it has not.
@@ -537,26 +504,17 @@ impl Connection {
                 && self.transports.current() == Transport::Polling,
             max_silence: handshake.max_silence(),
         };
-        let (heartbeat, root) = (Heartbeat::new(now, protocol, handshake), Root::new(protocol));
-        self.events.push_back(match root {
-            Root::Free => Event::Opened(session.clone()),
-            Root::Pending | Root::Joined | Root::Gone => Event::Greeted(session.clone()),
-        });
         self.timers.stop_all();
-        self.timers.set(Timer::Heartbeat, heartbeat.poll_timeout());
-        if root == Root::Pending {
+        let open = Open::new(now, session.clone(), handshake, &mut self.timers);
+        self.events.push_back(match open.root {
+            Root::Free => Event::Opened(session),
+            Root::Pending | Root::Joined | Root::Gone => Event::Greeted(session),
+        });
+        if open.root == Root::Pending {
             self.timers.set(Timer::Join, deadline_after(now, self.config.join_timeout));
         }
-        let (is_heard, is_asked, is_closing) = (false, false, false);
-        self.state = State::Open(Open {
-            session,
-            since: now,
-            heartbeat,
-            root,
-            is_heard,
-            is_asked,
-            is_closing,
-        });
+        self.parser_mismatch.begin();
+        self.state = State::Open(open);
     }
 
     /// A packet is complete, or (`None`) waits for attachments.
@@ -569,8 +527,7 @@ impl Connection {
             self.timers.stop(Timer::Attachments);
         }
         let Some(packet) = packet else { return };
-        open.is_heard = true;
-        self.mute = 0;
+        self.parser_mismatch.handle_packet();
         if let Body::Ack { id, .. } = packet.body {
             self.writer.handle_answer(&packet.namespace, id);
         }
@@ -649,16 +606,13 @@ impl Connection {
     /// The driver has woken up, or has read what there was. `is_more`: there may be more.
     pub(crate) fn note_lateness(&mut self, now: Instant, is_more: bool) {
         if let State::Open(open) = &mut self.state {
-            open.heartbeat.note_lateness(now, is_more);
-            if open.heartbeat.is_late() {
-                self.timers.set(Timer::Heartbeat, open.heartbeat.poll_timeout());
-            }
+            open.note_lateness(now, is_more, &mut self.timers);
         }
     }
 
     /// Whether nothing may be written until everything that has come is read: the heartbeat is overdue.
     pub(crate) fn is_late(&self) -> bool {
-        self.open().is_some_and(|open| open.heartbeat.is_late())
+        self.open().is_some_and(Open::is_late)
     }
 
     /// The machine was suspended for about `gap`, which is not in `now` and the deadlines. If
@@ -671,13 +625,7 @@ impl Connection {
                 Some(handshake) => (handshake.max_silence(), Reason::PingTimeout),
                 None => (self.config.connect_timeout, Reason::Connect(ConnectFailure::TimedOut)),
             },
-            State::Open(open) => {
-                if gap > open.heartbeat.max_silence() {
-                    open.heartbeat.handle_absence(now);
-                    self.timers.set(Timer::Heartbeat, open.heartbeat.poll_timeout());
-                }
-                return;
-            }
+            State::Open(open) => return open.handle_suspended(now, gap, &mut self.timers),
         };
         if gap > max_silence {
             self.fail(now, reason);
@@ -697,8 +645,11 @@ impl Connection {
 
     /// The same, with a wait of at least `pause`.
     fn lost_for(&mut self, now: Instant, reason: Reason, pause: Duration) {
-        let reason = self.explained(reason);
-        let since = self.open().map(|open| open.since);
+        let (mut reason, mut since) = (reason, None);
+        if let State::Open(open) = &self.state {
+            reason = self.parser_mismatch.explain_end(reason, open.is_closing);
+            since = Some(open.since());
+        }
         if let Some(since) = since {
             self.endpoints.note_session(since, now);
         }
@@ -751,25 +702,9 @@ impl Connection {
         if self.endpoints.current() != before {
             self.revision = Revision::new(self.config.pin);
             self.transports = Transports::new(self.config.transports);
-            self.mute = 0;
+            self.parser_mismatch = ParserMismatch::new(self.config.parser);
         }
         outcome
-    }
-
-    /// A server that does not understand the request to join closes the connection. Others may do so
-    /// once.
-    fn explained(&mut self, reason: Reason) -> Reason {
-        let State::Open(open) = &self.state else { return reason };
-        let is_mute = open.is_asked && !open.is_heard && !open.is_closing;
-        if !is_mute || !matches!(reason, Reason::TransportClose(None | Some(1_000 | 1_005))) {
-            self.mute = 0;
-            return reason;
-        }
-        self.mute = self.mute.saturating_add(1);
-        if self.mute < 2 {
-            return reason;
-        }
-        Reason::Connect(ConnectFailure::Parser(self.config.parser))
     }
 
     /// The connection is gone, and the client does not try again by itself.
@@ -846,9 +781,7 @@ impl Connection {
 
     fn beat(&mut self, now: Instant) {
         let State::Open(open) = &mut self.state else { return };
-        let due = open.heartbeat.handle_timeout(now);
-        self.timers.set(Timer::Heartbeat, open.heartbeat.poll_timeout());
-        match due {
+        match open.handle_timeout(now, &mut self.timers) {
             Due::Nothing => {}
             Due::Ping => self.writer.queue().heartbeat(),
             Due::Dead => self.fail(now, Reason::PingTimeout),
@@ -873,11 +806,7 @@ impl Connection {
             State::Closing { protocol } => Some(*protocol),
             _ => None,
         };
-        let note_request = || {
-            if let State::Open(open) = &mut self.state {
-                open.is_asked = true;
-            }
-        };
+        let note_request = || self.parser_mismatch.note_request();
         self.writer.transmit(protocol, &mut self.tally, write, note_request)
     }
 

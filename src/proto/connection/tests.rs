@@ -12,7 +12,7 @@ use crate::{
         dial_limiter::DialLimiter,
         emit::{Place, Terms},
         error::EmitError,
-        packet::Limits,
+        packet::{Limits, Parser},
         proxy_failure::ProxyFailure,
         reconnect::Reconnect,
         refusal::refusal,
@@ -1874,7 +1874,7 @@ mod operations {
                 attachments = core.reader.is_waiting();
                 root = session.root == Root::Pending;
                 closing = session.is_closing;
-                let heartbeat = Some(session.heartbeat.poll_timeout());
+                let heartbeat = Some(session.heartbeat().poll_timeout());
                 prop_assert_eq!(core.timers.at(Timer::Heartbeat), heartbeat);
                 prop_assert!(!closing || core.writer.leaving().is_pending(), "it could be closed");
             }
