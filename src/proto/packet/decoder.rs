@@ -52,6 +52,7 @@ impl Decoder {
     }
 
     /// Takes a packet in text. `None` if its attachments are still to come.
+    #[inline]
     pub(crate) fn text(&mut self, text: Text) -> Result<Option<Packet>, Refused> {
         match self.parser {
             Parser::Json => self.json(text),
@@ -61,6 +62,7 @@ impl Decoder {
     }
 
     /// Takes a binary message: an attachment, or all of a packet. `None` if more is to come.
+    #[inline]
     pub(crate) fn binary(&mut self, data: Bytes) -> Result<Option<Packet>, Refused> {
         match self.parser {
             Parser::Json => self.attachment(data),
@@ -69,6 +71,7 @@ impl Decoder {
         }
     }
 
+    #[inline]
     fn json(&mut self, text: Text) -> Result<Option<Packet>, Refused> {
         if self.partial.is_some() {
             return Err(ProtocolError::UnexpectedText.into());

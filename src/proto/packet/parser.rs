@@ -41,6 +41,7 @@ pub enum Parser {
 impl Parser {
     /// Writes the `n`th of the websocket messages that `packet` is sent as, with `head` as a buffer.
     /// `true` if there are more.
+    #[inline]
     pub(crate) fn write(
         self,
         packet: &Packet,
@@ -61,6 +62,7 @@ impl Parser {
 
     /// The size of the largest websocket message that an event or an answer is sent as, if that is
     /// beyond `limit`.
+    #[inline]
     pub(crate) fn exceeds(
         self,
         protocol: Protocol,

@@ -66,6 +66,7 @@ pub(super) fn write(
 }
 
 /// The size of the largest websocket message that an event or an answer is sent as.
+#[inline]
 pub(super) fn largest_message(
     protocol: Protocol,
     namespace: &str,
@@ -87,11 +88,13 @@ pub(super) fn largest_message(
     data.chain([text]).max().and_then(|size| u64::try_from(size).ok()).unwrap_or(u64::MAX)
 }
 
+#[inline]
 fn digits(number: u64) -> usize {
     std::iter::successors(Some(number), |rest| rest.checked_div(10).filter(|&rest| rest > 0))
         .count()
 }
 
+#[inline]
 fn push_number(text: &mut String, number: u64) {
     if number >= 10 {
         push_number(text, number / 10);
@@ -129,6 +132,7 @@ pub(super) struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
+    #[inline]
     pub(super) fn kind(&mut self) -> Result<u8, ProtocolError> {
         let kind = *self.rest.as_bytes().first().ok_or(ProtocolError::Empty)?;
         if !(b'0'..=b'6').contains(&kind) {
@@ -146,6 +150,7 @@ impl<'a> Reader<'a> {
         digits
     }
 
+    #[inline]
     pub(super) fn count(&mut self) -> Result<usize, ProtocolError> {
         let digits = self.digits();
         self.rest = self.rest.strip_prefix('-').ok_or(ProtocolError::Attachments)?;
@@ -155,6 +160,7 @@ impl<'a> Reader<'a> {
         digits.parse().map_err(|_| ProtocolError::Attachments)
     }
 
+    #[inline]
     pub(super) fn namespace(&mut self) -> Result<Option<&'a str>, ProtocolError> {
         if !self.rest.starts_with('/') {
             return Ok(None);
@@ -165,6 +171,7 @@ impl<'a> Reader<'a> {
         Ok(Some(name))
     }
 
+    #[inline]
     pub(super) fn id(&mut self) -> Option<u64> {
         let digits = self.digits();
         // Beyond the largest `u64`, it stays there.
@@ -206,6 +213,7 @@ pub(super) fn connect_payload(json: &str) -> Result<Option<&str>, ProtocolError>
 }
 
 /// `json` without space before it, if it is an array.
+#[inline]
 pub(super) fn array(json: &str) -> Result<&str, ProtocolError> {
     Outline::of(json).map(|_| json.trim_start()).ok_or_else(|| complaint(json))
 }
@@ -216,6 +224,7 @@ fn complaint(json: &str) -> ProtocolError {
 }
 
 /// The name of an event, and where its first argument starts.
+#[inline]
 pub(crate) fn event_name(json: &str) -> Result<(Name, usize), ProtocolError> {
     let Outline { first, second } = Outline::of(json).ok_or_else(|| complaint(json))?;
     let Range { start, end } = first.ok_or(ProtocolError::Payload)?;
