@@ -88,6 +88,7 @@ impl Open {
     }
 
     /// The driver has woken up, or has read what there was. `is_more`: there may be more.
+    #[inline]
     pub(super) fn note_lateness(&mut self, now: Instant, is_more: bool, timers: &mut Timers) {
         self.heartbeat.note_lateness(now, is_more);
         if self.heartbeat.is_late() {
@@ -96,6 +97,7 @@ impl Open {
     }
 
     /// Whether the heartbeat is overdue, and there may be more to read.
+    #[inline]
     pub(super) fn is_late(&self) -> bool {
         self.heartbeat.is_late()
     }

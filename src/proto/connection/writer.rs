@@ -58,6 +58,7 @@ impl Writer {
     }
 
     /// Sends a packet of the current session.
+    #[inline]
     pub(super) fn send(
         &mut self,
         now: Instant,
@@ -104,6 +105,7 @@ impl Writer {
     }
 
     /// The server has read everything before this ping. `is_open`: there is a session.
+    #[inline]
     pub(super) fn handle_pong(
         &mut self,
         now: Instant,
