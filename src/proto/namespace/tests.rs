@@ -1,12 +1,19 @@
+use std::time::Duration;
+
 use bytes::Bytes;
 use serde_json::json;
 
-use super::*;
+use super::{
+    outbox::{CONGESTED, SWEEP},
+    *,
+};
 use crate::{
     backpressure::send_quota::{Limits, SendQuota, WriteStatus},
     payload::{encode_event, encode_reply},
     proto::{
+        emit::Offline,
         engine::Frame,
+        error::AckError,
         packet::{self, Parser, root},
         reconnect::{Reconnect, Retry},
         refusal::Refusal,
@@ -1290,9 +1297,9 @@ mod operations {
                 (with_permit(plain, false)?, with_permit(asking, true)?);
             let held = plain.waiting() + asking.waiting();
             prop_assert_eq!(held, socket.buffered() + plain_sent + asking_sent, "room is lost");
-            prop_assert_eq!(surely.waiting(), socket.retries.len(), "room is lost");
+            prop_assert_eq!(surely.waiting(), socket.outbox.retries().len(), "room is lost");
             let asks = asking.waiting() - asking_sent;
-            let unsent = socket.acks.len() - socket.acks.sent_len();
+            let unsent = socket.outbox.acks().len() - socket.outbox.acks().sent_len();
             prop_assert_eq!(asks, unsent, "nobody waits for what is buffered, or in vain");
             // Each is counted once.
             let discarded = plain.discarded() + asking.discarded();
@@ -1312,14 +1319,16 @@ mod operations {
         now: Instant,
         (asking, surely): (usize, usize),
     ) -> TestCaseResult {
-        let Namespace { join, acks, buffer, retries, .. } = socket;
+        let Namespace { join, outbox, .. } = socket;
+        let (acks, buffer, retries) = (outbox.acks(), outbox.buffer(), outbox.retries());
         prop_assert_eq!(acks.poll_timeout().is_some(), !acks.is_empty());
         let is_resting = join.is_let_go() && join.session().is_none();
         let is_away = join.is_waiting() || is_resting || join.ended().is_some();
         let is_idle = join.is_joined() || is_away;
         prop_assert_eq!(join.poll_timeout().is_none(), is_idle);
         let expiry = buffer.expiry().into_iter().chain(retries.expiry()).min();
-        let is_swept = |at: Instant| socket.sweep.is_some_and(|sweep| sweep <= at.max(now + SWEEP));
+        let is_swept =
+            |at: Instant| outbox.sweep().is_some_and(|sweep| sweep <= at.max(now + SWEEP));
         prop_assert!(expiry.is_none_or(is_swept), "it would expire late");
         // Each waiter for an answer is in one table, and packets that were sent belong to a session.
         prop_assert_eq!(retries.len(), surely);
