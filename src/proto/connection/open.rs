@@ -118,6 +118,7 @@ impl Open {
         due
     }
 
+    #[inline]
     fn set_timer(&self, timers: &mut Timers) {
         timers.set(Timer::Heartbeat, self.heartbeat.poll_timeout());
     }

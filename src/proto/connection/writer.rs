@@ -58,7 +58,6 @@ impl Writer {
     }
 
     /// Sends a packet of the current session.
-    #[inline]
     pub(super) fn send(
         &mut self,
         now: Instant,
@@ -105,7 +104,6 @@ impl Writer {
     }
 
     /// The server has read everything before this ping. `is_open`: there is a session.
-    #[inline]
     pub(super) fn handle_pong(
         &mut self,
         now: Instant,
