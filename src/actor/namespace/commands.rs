@@ -73,6 +73,7 @@ impl Namespace {
         self.publish();
     }
 
+    #[inline]
     fn execute(&mut self, command: Command) -> Effort {
         match command {
             Command::Emit(submission) => self.submit(submission),
@@ -103,6 +104,7 @@ impl Namespace {
         Effort::Small
     }
 
+    #[inline]
     pub(super) fn emit(
         &mut self,
         emit: Emit,
@@ -122,6 +124,7 @@ impl Namespace {
         self.core.emit(namespace::Request { emit, permit, offline, expires, ack })
     }
 
+    #[inline]
     fn submit(&mut self, submission: Submission) {
         let Submission { emit, permit, offline, question } = submission;
         let waits = question.is_some();

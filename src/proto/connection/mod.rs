@@ -645,16 +645,16 @@ impl Connection {
 
     /// The same, with a wait of at least `pause`.
     fn lost_for(&mut self, now: Instant, reason: Reason, pause: Duration) {
-        let (mut reason, mut since) = (reason, None);
-        if let State::Open(open) = &self.state {
-            reason = self.parser_mismatch.explain_end(reason, open.is_closing);
-            since = Some(open.since());
-        }
+        let (reason, since) = if let State::Open(open) = &self.state {
+            let reason = self.parser_mismatch.explain_end(reason, open.is_closing);
+            (reason, Some(open.since()))
+        } else {
+            (self.transports.weightier(reason), None)
+        };
         if let Some(since) = since {
             self.endpoints.note_session(since, now);
         }
         let was_open = since.is_some();
-        let reason = if was_open { reason } else { self.transports.weightier(reason) };
         let failed = self.endpoints.current();
         // The next request has new credentials anyway, so `WithNewAuth` means nothing special here.
         if self.is_closing()

@@ -88,7 +88,6 @@ impl Open {
     }
 
     /// The driver has woken up, or has read what there was. `is_more`: there may be more.
-    #[inline]
     pub(super) fn note_lateness(&mut self, now: Instant, is_more: bool, timers: &mut Timers) {
         self.heartbeat.note_lateness(now, is_more);
         if self.heartbeat.is_late() {
@@ -97,7 +96,6 @@ impl Open {
     }
 
     /// Whether the heartbeat is overdue, and there may be more to read.
-    #[inline]
     pub(super) fn is_late(&self) -> bool {
         self.heartbeat.is_late()
     }

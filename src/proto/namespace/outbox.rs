@@ -165,6 +165,7 @@ impl<W> Outbox<W> {
         Packet::new(self.namespace.clone(), body)
     }
 
+    #[inline]
     fn push(&mut self, mut outgoing: Outgoing, join: &Join, reports: &mut Reports<W>) {
         self.emitted = self.emitted.wrapping_add(1);
         outgoing.number = self.emitted;
@@ -192,6 +193,7 @@ impl<W> Outbox<W> {
     }
 
     /// Hands an event to the connection, unless the server would close the connection over it.
+    #[inline]
     fn hand_over(&mut self, outgoing: Outgoing, join: &Join, reports: &mut Reports<W>) {
         match self.too_large(&outgoing.packet, join, reports) {
             None => self.transmit.push_back(outgoing),
@@ -199,6 +201,7 @@ impl<W> Outbox<W> {
         }
     }
 
+    #[inline]
     fn too_large(
         &self,
         packet: &Packet,
@@ -469,6 +472,7 @@ impl<W> Outbox<W> {
 }
 
 /// Why an event is not accepted, if so.
+#[inline]
 fn refusal<W>(request: &Request<W>, join: &Join) -> Option<EmitError> {
     let Request { emit, permit, offline, .. } = request;
     if let Some(reason) = join.ended() {
