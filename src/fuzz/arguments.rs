@@ -1,4 +1,4 @@
-//! Arguments in types of an application: an error or a value, and a value can be sent on.
+//! Random arguments in types of an application: decoding gives an error, or a value that can be sent.
 
 use std::collections::BTreeMap;
 
@@ -42,7 +42,7 @@ where
     T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug,
 {
     let Ok(value) = payload.decode::<T>() else { return Ok(()) };
-    // Refused: an object that looks like the place of an attachment.
+    // An object that looks like a placeholder is refused.
     if let Ok(again) = encode_event("e", &value) {
         let again = again.decode::<T>();
         prop_assert_eq!(again.ok(), Some(value), "{}", payload.json());

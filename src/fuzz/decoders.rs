@@ -1,4 +1,4 @@
-//! Whatever a server sends: it is refused, or it is a packet that can be sent on.
+//! Random messages to the decoders: each is refused, or is a packet that can be sent.
 
 use proptest::{prelude::*, test_runner::TestCaseResult};
 
@@ -54,7 +54,7 @@ fn check_packet(packet: &Packet, length: usize) -> TestCaseResult {
             prop_assert!(is_event || payload.name().is_empty());
         }
     }
-    // It tells its size without being written.
+    // The size of its largest message is known without writing it.
     for protocol in PROTOCOLS {
         let largest = |message: &Message| match message {
             Message::Text(text) => text.len(),
@@ -69,7 +69,7 @@ fn check_packet(packet: &Packet, length: usize) -> TestCaseResult {
     Ok(())
 }
 
-/// What is read is written, and read again: the same.
+/// A packet that is written and read again is the same.
 fn there_and_back(parser: Parser, protocol: Protocol, packet: &Packet) -> TestCaseResult {
     let written = write(parser, protocol, packet);
     let (back, refused) = read_all(protocol, parser, &written);
@@ -110,7 +110,7 @@ fn check(messages: &[Message]) -> TestCaseResult {
             arguments::check(&packet)?;
             let is_text = protocol == Protocol::Eio3
                 && !matches!(packet.body, Body::Event { .. } | Body::Ack { .. });
-            // Numbers in text that are none in msgpack become null: the second time, nothing changes.
+            // Numbers that msgpack does not have become null, so the packet may change once, but not twice.
             let written = write(Parser::Msgpack, Protocol::Eio4, &packet);
             let (once, refused) = read_all(Protocol::Eio4, Parser::Msgpack, &written);
             prop_assert!(refused.is_none() || is_text, "{written:?}: {refused:?}");

@@ -31,7 +31,7 @@ struct Official {
 struct Outcome {
     packet: Option<Theirs>,
     refused: Option<String>,
-    /// It is nested so deep that it cannot be compared.
+    /// Whether it is nested too deeply to be compared.
     #[serde(default)]
     deep: bool,
 }
@@ -82,7 +82,7 @@ impl Drop for Official {
     }
 }
 
-/// JavaScript has one type of numbers.
+/// Whether two values are the same in JavaScript, which has one type of numbers.
 fn same_value(ours: &Value, theirs: &Json) -> bool {
     match (ours, theirs) {
         (Value::Null, Json::Null) => true,
@@ -104,7 +104,8 @@ fn same_value(ours: &Value, theirs: &Json) -> bool {
     }
 }
 
-/// `None` if it cannot be told: nested too deep, or a number that no type holds.
+/// Whether two packets are the same; `None` if they cannot be compared: because they are nested too deeply, or
+/// have a number that fits in no type.
 fn same_packet(ours: &Packet, theirs: &Theirs) -> Option<bool> {
     let text = |json: &Option<Box<str>>| match json {
         None => Some(None),
@@ -119,7 +120,7 @@ fn same_packet(ours: &Packet, theirs: &Theirs) -> Option<bool> {
         Body::Event { id, payload } => {
             let Args(arguments) = payload.decode().ok()?;
             let name = match (theirs.data.as_ref()?.get(0)?, payload.name()) {
-                // A number is its text.
+                // Our name for a number is its text.
                 (Json::Number(number), name) => Value::Number(
                     (name.parse::<f64>().ok() == number.as_f64()).then(|| number.clone())?,
                 ),
@@ -129,7 +130,7 @@ fn same_packet(ours: &Packet, theirs: &Theirs) -> Option<bool> {
         }
         Body::Ack { id, payload } => {
             let Args(arguments) = payload.decode().ok()?;
-            // It may have none.
+            // An answer may have no arguments.
             let data =
                 (theirs.data.is_some() || !arguments.is_empty()).then(|| Value::Array(arguments));
             (3, Some(*id), data)
@@ -157,12 +158,12 @@ fn same_packet(ours: &Packet, theirs: &Theirs) -> Option<bool> {
     Some(kind == their_kind && ours.namespace == theirs.nsp && same_id && same_data)
 }
 
-/// What JavaScript takes for the number 0.
+/// Whether JavaScript reads this character as the number 0.
 fn is_space(c: char) -> bool {
     c.is_whitespace() || c == '\u{feff}'
 }
 
-/// What is between the type of a packet and its JSON: count, namespace and id.
+/// The part of a packet before its JSON: count, namespace and id.
 fn header(message: &Message) -> &str {
     let Message::Text(text) = message else { return "" };
     let is_count = |c: char| c.is_ascii_digit() || c == '-';
@@ -172,12 +173,13 @@ fn header(message: &Message) -> &str {
     &text[..end]
 }
 
-/// Why ours may refuse what the official parser takes. The table of `ProtocolError` has the reasons.
+/// Whether our decoder may refuse a message that the official one accepts. The table of `ProtocolError` has the
+/// reasons.
 fn may_refuse(error: &Refused, message: &Message, theirs: Option<&Theirs>) -> bool {
     let Refused::Protocol(error) = error else { return false };
     match error {
         ProtocolError::Base64 | ProtocolError::Namespace | ProtocolError::Placeholder => true,
-        // Whatever JavaScript takes for a number: a space is 0.
+        // JavaScript takes a space for the number 0.
         ProtocolError::UnknownType(_) => {
             matches!(message, Message::Text(text) if text.chars().nth(1).is_some_and(is_space))
         }
@@ -204,18 +206,19 @@ fn may_refuse(error: &Refused, message: &Message, theirs: Option<&Theirs>) -> bo
     }
 }
 
-/// The names that the official client needs for itself.
+/// The names that the official client reserves.
 const RESERVED: [&str; 6] =
     ["connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"];
 
-/// Why ours may take what the official parser refuses: the module of the packets says so.
+/// Whether our decoder may accept a message that the official one refuses. The documentation of the text form
+/// has the reasons.
 fn may_take(protocol: Protocol, packet: Option<&Packet>, message: &Message) -> bool {
     match packet.map(|packet| &packet.body) {
-        // Any JSON, and anything at all.
+        // Any JSON is data of an error, and anything may follow a disconnect.
         Some(Body::ConnectError(_) | Body::Disconnect) => true,
-        // Null is none; and credentials exist since revision 4.
+        // Null is no data; and credentials exist since revision 4.
         Some(Body::Connect(data)) => data.is_none() || protocol == Protocol::Eio3,
-        // No attachments after all; any name.
+        // A count of no attachments; any name.
         Some(Body::Event { payload, .. }) => {
             header(message).contains('-') || RESERVED.contains(&payload.name())
         }
@@ -232,7 +235,7 @@ fn check(protocol: Protocol, official: &mut Official, messages: &[Message]) -> T
     let is_escaped = messages
         .iter()
         .any(|message| matches!(message, Message::Text(text) if text.contains("\\u")));
-    // What a message is part of: attachments complete the packet of the text before them.
+    // The text that began the packet: attachments complete it.
     let mut opening = None;
     for (theirs, message) in official.read(messages).into_iter().zip(messages) {
         if matches!(message, Message::Text(_)) {
@@ -251,14 +254,14 @@ fn check(protocol: Protocol, official: &mut Official, messages: &[Message]) -> T
                 (Some(ours), Some(theirs)) => match same_packet(ours, theirs) {
                     Some(true) | None => continue,
                     Some(false) => {
-                        // Spaces count as digits of an id, and other packets may have one.
+                        // In the official decoder, a space is a digit of an id, and any packet may have an id.
                         opening.is_some_and(|text| header(text).contains(is_space))
                             || matches!(theirs.r#type, 0 | 1 | 4) && theirs.id.is_some()
                             // The key of a placeholder is spelled with escapes: no encoder writes it like that.
                             || matches!(message, Message::Binary(_)) && is_escaped
                     }
                 },
-                // No attachments after all.
+                // A count of no attachments.
                 _ => header(message).contains("0-"),
             },
         };

@@ -1,4 +1,4 @@
-//! Random inputs for the parts that read what a server sends. CONTRIBUTING.md says how to go on for longer.
+//! Random inputs for the parts that read messages of a server. CONTRIBUTING.md says how to run it for longer.
 
 mod arguments;
 mod decoders;
@@ -44,7 +44,7 @@ fn read(
     }
 }
 
-/// The packets of these messages, up to the first that is refused, and the reason for that.
+/// The packets of these messages, up to the first message that is refused, and why it is refused.
 fn read_all(
     protocol: Protocol,
     parser: Parser,

@@ -20,20 +20,22 @@
 //! If the service has several servers, [`Endpoints`] chooses among them.
 //!
 //! The parts: [`opening`] gets from the dial to a session; [`revision`] knows the protocol revision of the
-//! server; [`reader`] turns messages into packets; [`send_queue`] holds the packets to be written;
-//! [`leaving`] holds back packets that must wait for a pong; [`unconfirmed`] counts events that the server
-//! may not have read; and [`mod@root`] follows what a server of revision 3 does about `/`. All deadlines are
-//! in one table of [`timers`].
+//! server; [`reader`] turns messages into packets, and [`writer`] packets into messages; [`open`] is a
+//! session with its heartbeat; [`mod@root`] follows what a server of revision 3 does about `/`; and
+//! [`parser_mismatch`] sees that the server has another parser. All deadlines are in one table of [`timers`].
 
 mod events;
 mod leaving;
+mod open;
 mod opening;
+mod parser_mismatch;
 mod reader;
 mod revision;
 mod root;
 mod send_queue;
 mod timers;
 mod unconfirmed;
+mod writer;
 
 use std::{
     collections::VecDeque,
@@ -43,25 +45,24 @@ use std::{
 
 pub(crate) use self::events::{Action, Admission, Event, Tally};
 use self::{
-    leaving::Leaving,
+    open::Open,
     opening::{Opening, Step},
+    parser_mismatch::ParserMismatch,
     reader::{Input, Reader},
     revision::Revision,
     root::{Change, Root},
-    send_queue::{SendQueue, Written},
     timers::{Timer, Timers},
-    unconfirmed::Unconfirmed,
+    writer::Writer,
 };
 use super::{
     config::Config,
     deadline::deadline_after,
     endpoints::{Endpoints, Next},
-    engine::{Due, Frame, Handshake, Heartbeat, Message, Protocol},
+    engine::{Due, Frame, Handshake, Message, Protocol},
     outgoing::Outgoing,
-    packet::{Body, Packet, Parser, ProtocolError, Refused, root},
+    packet::{Body, Packet, ProtocolError, Refused, root},
     reconnect::Retry,
     session::Session,
-    suspect::{Suspect, Suspects},
     transports::{Allowed, Transport, Transports},
 };
 use crate::proto::reason::{ConnectFailure, Reason};
@@ -79,17 +80,11 @@ pub(crate) struct Connection {
     transports: Transports,
     endpoints: Endpoints,
     reader: Reader,
-    send_queue: SendQueue,
-    leaving: Leaving,
-    unconfirmed: Unconfirmed,
-    suspects: Suspects,
-    /// The one that the connection was lost over, until that is told.
-    suspect: Option<Box<Suspect>>,
+    writer: Writer,
     epoch: u64,
     /// Whether a namespace wants a connection.
     wanted: bool,
-    /// Sessions in a row that the server closed without an answer to a request to join.
-    mute: u32,
+    parser_mismatch: ParserMismatch,
     /// Why the last connection ended, or could not be made.
     last_reason: Option<Reason>,
     actions: VecDeque<Action>,
@@ -115,20 +110,6 @@ enum State {
     },
 }
 
-#[derive(Debug)]
-struct Open {
-    session: Session,
-    since: Instant,
-    heartbeat: Heartbeat,
-    root: Root,
-    /// Whether packets have come.
-    is_heard: bool,
-    /// Whether a namespace has asked to join.
-    is_asked: bool,
-    /// Whether the application has ended the client: close when everything is sent.
-    is_closing: bool,
-}
-
 impl Connection {
     /// `seed` is for the jitter.
     pub(crate) fn new(config: Arc<Config>, seed: u64) -> Self {
@@ -140,14 +121,10 @@ impl Connection {
             transports: Transports::new(*transports),
             endpoints: Endpoints::new(reconnect.clone(), seed, endpoints.len()),
             reader: Reader::new(*parser, *limits),
-            send_queue: SendQueue::default(),
-            leaving: Leaving::default(),
-            unconfirmed: Unconfirmed::default(),
-            suspects: Suspects::new(*parser),
-            suspect: None,
+            writer: Writer::new(*parser),
             epoch: 0,
             wanted: false,
-            mute: 0,
+            parser_mismatch: ParserMismatch::new(*parser),
             last_reason: None,
             actions: VecDeque::new(),
             events: VecDeque::new(),
@@ -188,12 +165,12 @@ impl Connection {
 
     /// When this fraction of the heartbeat's time will have passed.
     pub(crate) fn strain(&self, part: f64) -> Option<Instant> {
-        self.open().map(|open| open.heartbeat.strain(part))
+        self.open().map(|open| open.strain(part))
     }
 
     /// How long the side that pings waits for the answer, while there is a connection.
     pub(crate) fn ping_timeout(&self) -> Option<Duration> {
-        self.open().map(|open| open.heartbeat.timeout())
+        self.open().map(Open::ping_timeout)
     }
 
     /// The number of the current connection, or of the last one.
@@ -239,18 +216,10 @@ impl Connection {
             State::Open(open) if !open.is_closing => open,
             _ => return Admission::Later,
         };
-        let session = open.session.clone();
-        match open.root {
-            Root::Joined if namespace == "/" => Admission::Joined(session),
-            Root::Free | Root::Joined => Admission::Now(session),
-            // Until the server's answer, packets are for this namespace.
-            Root::Pending if namespace == "/" => Admission::Now(session),
-            Root::Pending => Admission::Later,
-            Root::Gone => {
-                self.leaving.replace(now, &mut self.send_queue, &mut self.timers);
-                Admission::Later
-            }
-        }
+        open.admit(namespace).unwrap_or_else(|| {
+            self.writer.replace(now, &mut self.timers);
+            Admission::Later
+        })
     }
 
     /// Replaces the connection with this number, for all namespaces, because the server has
@@ -264,7 +233,7 @@ impl Connection {
 
     /// Replaces the connection at once, if that is due and somebody still wants one.
     fn try_replace(&mut self, now: Instant) {
-        if self.leaving.take_due_replacement() && self.wanted && !self.is_closing() {
+        if self.writer.take_due_replacement() && self.wanted && !self.is_closing() {
             self.endpoints.reset();
             self.tell_lost(Reason::Reconnect, true);
             self.dial(now);
@@ -294,18 +263,9 @@ impl Connection {
     /// [given back](Self::take_unwritten).
     pub(crate) fn send(&mut self, now: Instant, epoch: u64, outgoing: Outgoing) {
         if !self.is_current(epoch) {
-            return self.send_queue.give_back(outgoing);
+            return self.writer.give_back(outgoing);
         }
-        if matches!(outgoing.packet.body, Body::Connect(_)) {
-            return self.leaving.join(now, outgoing, &mut self.send_queue, &mut self.timers);
-        }
-        if outgoing.is_plain() || self.suspects.is_open() || self.suspects.is_suspicious(&outgoing)
-        {
-            self.unconfirmed.expect(now, &mut self.timers);
-        }
-        if self.send_queue.push(outgoing) {
-            self.tally.replaced = self.tally.replaced.saturating_add(1);
-        }
+        self.writer.send(now, outgoing, &mut self.timers, &mut self.tally);
     }
 
     /// Leaves a namespace that was joined: sends its disconnect when all before it has been read.
@@ -313,12 +273,8 @@ impl Connection {
         if let State::Open(open) = &mut self.state
             && open.session.epoch == epoch
         {
-            open.root.handle_leave(&packet.namespace);
-            if open.root != Root::Pending {
-                self.timers.stop(Timer::Join);
-                self.timers.stop(Timer::Doubt);
-            }
-            self.leaving.leave(now, packet, &mut self.send_queue, &mut self.timers);
+            open.leave(&packet.namespace, &mut self.timers);
+            self.writer.leave(now, packet, &mut self.timers);
         }
     }
 
@@ -336,7 +292,7 @@ impl Connection {
 
     fn try_close(&mut self) {
         if let State::Open(Open { is_closing: true, session, .. }) = &self.state
-            && !self.leaving.is_pending()
+            && !self.writer.is_leaving()
         {
             self.state = State::Closing { protocol: session.protocol };
             self.timers.stop_all_but(Timer::Close);
@@ -364,10 +320,7 @@ impl Connection {
     /// Dials the current server.
     fn dial(&mut self, now: Instant) {
         self.reader = Reader::new(self.config.parser, self.config.limits);
-        self.send_queue.clear();
-        self.leaving = Leaving::default();
-        self.unconfirmed = Unconfirmed::default();
-        self.suspects.begin();
+        self.writer.begin();
         self.transports.begin();
         let offer = self.revision.offer();
         self.actions.push_back(Action::Dial(offer.asked));
@@ -377,7 +330,7 @@ impl Connection {
 
     /// Events that were not written to the connection that they were meant for, and will not be.
     pub(crate) fn take_unwritten(&mut self) -> Vec<Outgoing> {
-        self.send_queue.take_unwritten()
+        self.writer.take_unwritten()
     }
 
     /// The counts, for the caller to take and reset.
@@ -454,7 +407,7 @@ impl Connection {
     fn step(&mut self, now: Instant, step: Step) {
         match step {
             Step::Wait => {}
-            Step::Pong => self.send_queue.pong(),
+            Step::Pong => self.writer.queue().pong(),
             Step::Redial => self.dial(now),
             Step::Cut(reason) => self.cut_short(now, reason),
             Step::Lost(reason) => self.lost(now, reason),
@@ -485,15 +438,7 @@ impl Connection {
             self.actions.push_back(Action::Drop);
             return self.cut_short(now, failure);
         }
-        let reason = match refused {
-            // This is how a server 2.x with the other parser says that it has joined this client.
-            Refused::Protocol(ProtocolError::UnknownType(b'{'))
-                if self.config.parser == Parser::Json =>
-            {
-                Reason::Connect(ConnectFailure::Parser(Parser::Json))
-            }
-            refused => refused.into(),
-        };
+        let reason = self.parser_mismatch.explain_message(refused);
         self.fail(now, reason);
     }
 
@@ -511,9 +456,7 @@ impl Connection {
                 input.map_or(Ok(()), |input| self.handle_input(now, input))
             }
             State::Open(open) => {
-                if open.heartbeat.handle_any(now) {
-                    self.timers.set(Timer::Heartbeat, open.heartbeat.poll_timeout());
-                }
+                open.handle_any(now, &mut self.timers);
                 let input = self.reader.read(open.session.protocol, frame)?;
                 self.handle_input(now, input)
             }
@@ -527,15 +470,14 @@ impl Connection {
             Input::Ping => {
                 let was_late = self.is_late();
                 if let State::Open(open) = &mut self.state {
-                    open.heartbeat.handle_ping(now);
-                    self.timers.set(Timer::Heartbeat, open.heartbeat.poll_timeout());
+                    open.handle_ping(now, &mut self.timers);
                 }
                 // With polling, the ping may have come long ago, and the server may have given this side up
                 // since. Only an answer to a request shows that it has not.
                 if was_late && self.transport() == Transport::Polling {
-                    self.send_queue.pong_alone();
+                    self.writer.queue().pong_alone();
                 } else {
-                    self.send_queue.pong();
+                    self.writer.queue().pong();
                 }
             }
             Input::Pong | Input::Nothing => {}
@@ -562,26 +504,17 @@ impl Connection {
                 && self.transports.current() == Transport::Polling,
             max_silence: handshake.max_silence(),
         };
-        let (heartbeat, root) = (Heartbeat::new(now, protocol, handshake), Root::new(protocol));
-        self.events.push_back(match root {
-            Root::Free => Event::Opened(session.clone()),
-            Root::Pending | Root::Joined | Root::Gone => Event::Greeted(session.clone()),
-        });
         self.timers.stop_all();
-        self.timers.set(Timer::Heartbeat, heartbeat.poll_timeout());
-        if root == Root::Pending {
+        let open = Open::new(now, session.clone(), handshake, &mut self.timers);
+        self.events.push_back(match open.root {
+            Root::Free => Event::Opened(session),
+            Root::Pending | Root::Joined | Root::Gone => Event::Greeted(session),
+        });
+        if open.root == Root::Pending {
             self.timers.set(Timer::Join, deadline_after(now, self.config.join_timeout));
         }
-        let (is_heard, is_asked, is_closing) = (false, false, false);
-        self.state = State::Open(Open {
-            session,
-            since: now,
-            heartbeat,
-            root,
-            is_heard,
-            is_asked,
-            is_closing,
-        });
+        self.parser_mismatch.begin();
+        self.state = State::Open(open);
     }
 
     /// A packet is complete, or (`None`) waits for attachments.
@@ -594,12 +527,9 @@ impl Connection {
             self.timers.stop(Timer::Attachments);
         }
         let Some(packet) = packet else { return };
-        open.is_heard = true;
-        self.mute = 0;
-        if let Body::Ack { id, .. } = packet.body
-            && self.suspects.is_open()
-        {
-            self.suspects.handle_answer(&packet.namespace, id);
+        self.parser_mismatch.handle_packet();
+        if let Body::Ack { id, .. } = packet.body {
+            self.writer.handle_answer(&packet.namespace, id);
         }
         let is_pending = open.root == Root::Pending;
         if is_pending {
@@ -647,14 +577,9 @@ impl Connection {
         if let State::Opening(opening) = &self.state {
             opening.handle_pong(now, ping, &mut self.timers);
         }
-        self.suspects.handle_pong(ping);
-        self.send_queue.handle_pong(ping);
-        let is_more = self.unconfirmed.handle_pong(ping);
-        if self.open().is_some() {
-            if is_more {
-                self.unconfirmed.expect(now, &mut self.timers);
-            }
-            self.leaving.handle_pong(ping, &mut self.send_queue, &mut self.timers);
+        let is_open = self.open().is_some();
+        self.writer.handle_pong(now, ping, is_open, &mut self.timers);
+        if is_open {
             self.try_close();
             self.try_replace(now);
         }
@@ -665,14 +590,13 @@ impl Connection {
         match &self.state {
             State::Idle | State::Waiting | State::Queued => {}
             State::Opening(opening) => {
-                let is_written = self.send_queue.is_empty();
+                let is_written = self.writer.queue().is_empty();
                 let step = opening.handle_lost(reason, is_written, &mut self.revision);
                 self.step(now, step);
             }
             State::Open(open) => {
                 let is_limited = open.session.max_payload.is_some();
-                let (reason, suspect) = self.suspects.handle_lost(reason, is_limited);
-                self.suspect = suspect.map(Box::new);
+                let reason = self.writer.handle_lost(reason, is_limited);
                 self.lost(now, reason);
             }
             State::Closing { .. } => self.end(Reason::Shutdown),
@@ -682,16 +606,13 @@ impl Connection {
     /// The driver has woken up, or has read what there was. `is_more`: there may be more.
     pub(crate) fn note_lateness(&mut self, now: Instant, is_more: bool) {
         if let State::Open(open) = &mut self.state {
-            open.heartbeat.note_lateness(now, is_more);
-            if open.heartbeat.is_late() {
-                self.timers.set(Timer::Heartbeat, open.heartbeat.poll_timeout());
-            }
+            open.note_lateness(now, is_more, &mut self.timers);
         }
     }
 
     /// Whether nothing may be written until everything that has come is read: the heartbeat is overdue.
     pub(crate) fn is_late(&self) -> bool {
-        self.open().is_some_and(|open| open.heartbeat.is_late())
+        self.open().is_some_and(Open::is_late)
     }
 
     /// The machine was suspended for about `gap`, which is not in `now` and the deadlines. If
@@ -704,13 +625,7 @@ impl Connection {
                 Some(handshake) => (handshake.max_silence(), Reason::PingTimeout),
                 None => (self.config.connect_timeout, Reason::Connect(ConnectFailure::TimedOut)),
             },
-            State::Open(open) => {
-                if gap > open.heartbeat.max_silence() {
-                    open.heartbeat.handle_absence(now);
-                    self.timers.set(Timer::Heartbeat, open.heartbeat.poll_timeout());
-                }
-                return;
-            }
+            State::Open(open) => return open.handle_suspended(now, gap, &mut self.timers),
         };
         if gap > max_silence {
             self.fail(now, reason);
@@ -730,13 +645,16 @@ impl Connection {
 
     /// The same, with a wait of at least `pause`.
     fn lost_for(&mut self, now: Instant, reason: Reason, pause: Duration) {
-        let reason = self.explained(reason);
-        let since = self.open().map(|open| open.since);
+        let (reason, since) = if let State::Open(open) = &self.state {
+            let reason = self.parser_mismatch.explain_end(reason, open.is_closing);
+            (reason, Some(open.since()))
+        } else {
+            (self.transports.weightier(reason), None)
+        };
         if let Some(since) = since {
             self.endpoints.note_session(since, now);
         }
         let was_open = since.is_some();
-        let reason = if was_open { reason } else { self.transports.weightier(reason) };
         let failed = self.endpoints.current();
         // The next request has new credentials anyway, so `WithNewAuth` means nothing special here.
         if self.is_closing()
@@ -784,25 +702,9 @@ impl Connection {
         if self.endpoints.current() != before {
             self.revision = Revision::new(self.config.pin);
             self.transports = Transports::new(self.config.transports);
-            self.mute = 0;
+            self.parser_mismatch = ParserMismatch::new(self.config.parser);
         }
         outcome
-    }
-
-    /// A server that does not understand the request to join closes the connection. Others may do so
-    /// once.
-    fn explained(&mut self, reason: Reason) -> Reason {
-        let State::Open(open) = &self.state else { return reason };
-        let is_mute = open.is_asked && !open.is_heard && !open.is_closing;
-        if !is_mute || !matches!(reason, Reason::TransportClose(None | Some(1_000 | 1_005))) {
-            self.mute = 0;
-            return reason;
-        }
-        self.mute = self.mute.saturating_add(1);
-        if self.mute < 2 {
-            return reason;
-        }
-        Reason::Connect(ConnectFailure::Parser(self.config.parser))
     }
 
     /// The connection is gone, and the client does not try again by itself.
@@ -813,11 +715,7 @@ impl Connection {
     }
 
     fn tell_lost(&mut self, reason: Reason, again: bool) {
-        let suspect = self.suspect.take();
-        let is_cut = self.send_queue.end(suspect.as_deref());
-        let in_doubt = std::mem::take(&mut self.unconfirmed).in_doubt();
-        let in_doubt = in_doubt.saturating_sub(u64::from(is_cut));
-        self.tally.in_doubt = self.tally.in_doubt.saturating_add(in_doubt);
+        let suspect = self.writer.end(&mut self.tally);
         self.last_reason = Some(reason.clone());
         self.events.push_back(Event::Lost { reason, again, suspect });
     }
@@ -848,12 +746,8 @@ impl Connection {
                 }
                 Timer::Probe => self.probe(now),
                 Timer::Leave => {
-                    let (queue, timers) = (&mut self.send_queue, &mut self.timers);
-                    if self.transports.current() == Transport::Polling {
-                        self.leaving.wait_on(now, timers);
-                    } else {
-                        self.leaving.handle_timeout(now, queue, timers);
-                    }
+                    let is_polling = self.transport() == Transport::Polling;
+                    self.writer.handle_timeout(now, is_polling, &mut self.timers);
                     self.try_close();
                     self.try_replace(now);
                     if self.open().is_none() {
@@ -861,7 +755,7 @@ impl Connection {
                         return;
                     }
                 }
-                Timer::Confirm => self.unconfirmed.ask(self.send_queue.ping()),
+                Timer::Confirm => self.writer.ask(),
                 Timer::Heartbeat => self.beat(now),
                 Timer::Attachments => {
                     self.fail(now, Reason::Protocol(ProtocolError::AttachmentsMissing));
@@ -880,18 +774,16 @@ impl Connection {
 
     fn probe(&mut self, now: Instant) {
         if let State::Opening(opening) = &mut self.state {
-            let step = opening.handle_probe(now, &mut self.send_queue, &mut self.timers);
+            let step = opening.handle_probe(now, self.writer.queue(), &mut self.timers);
             self.step(now, step);
         }
     }
 
     fn beat(&mut self, now: Instant) {
         let State::Open(open) = &mut self.state else { return };
-        let due = open.heartbeat.handle_timeout(now);
-        self.timers.set(Timer::Heartbeat, open.heartbeat.poll_timeout());
-        match due {
+        match open.handle_timeout(now, &mut self.timers) {
             Due::Nothing => {}
-            Due::Ping => self.send_queue.heartbeat(),
+            Due::Ping => self.writer.queue().heartbeat(),
             Due::Dead => self.fail(now, Reason::PingTimeout),
         }
     }
@@ -914,33 +806,8 @@ impl Connection {
             State::Closing { protocol } => Some(*protocol),
             _ => None,
         };
-        let Tally { events, answers, bytes_out, .. } = &mut self.tally;
-        let write = |message: Message<'_>| {
-            *bytes_out = bytes_out.saturating_add(message.size());
-            write(message);
-        };
-        let note = |written: Written<'_>| match written {
-            Written::Ping(number) => self.unconfirmed.note_ping(number),
-            Written::Packet { outgoing, ping } => {
-                match &outgoing.packet.body {
-                    Body::Event { id, .. } => {
-                        *events = events.saturating_add(1);
-                        if id.is_none() {
-                            self.unconfirmed.note_written();
-                        }
-                    }
-                    Body::Ack { .. } => *answers = answers.saturating_add(1),
-                    Body::Connect(_) => {
-                        if let State::Open(open) = &mut self.state {
-                            open.is_asked = true;
-                        }
-                    }
-                    Body::Disconnect | Body::ConnectError(_) => {}
-                }
-                self.suspects.note_written(outgoing, ping);
-            }
-        };
-        self.send_queue.transmit(self.config.parser, protocol, write, note)
+        let note_request = || self.parser_mismatch.note_request();
+        self.writer.transmit(protocol, &mut self.tally, write, note_request)
     }
 
     pub(crate) fn poll_event(&mut self) -> Option<Event> {

@@ -12,7 +12,7 @@ use crate::{
         dial_limiter::DialLimiter,
         emit::{Place, Terms},
         error::EmitError,
-        packet::Limits,
+        packet::{Limits, Parser},
         proxy_failure::ProxyFailure,
         reconnect::Reconnect,
         refusal::refusal,
@@ -65,7 +65,7 @@ impl Bench {
         }
     }
 
-    /// Dials, and has the websocket.
+    /// Dials, and gets a websocket.
     fn dialled(pin: Option<Protocol>) -> Self {
         Self::dialled_with(Parser::Json, pin)
     }
@@ -116,12 +116,12 @@ impl Bench {
         self.core.handle_dial_failed(self.now, reason, None);
     }
 
-    /// What is to be written, as text.
+    /// Takes the messages that are to be written, as text.
     fn written(&mut self) -> Vec<String> {
         self.written_up_to(usize::MAX)
     }
 
-    /// The same, of no more messages than this.
+    /// The same for at most `count` messages.
     fn written_up_to(&mut self, count: usize) -> Vec<String> {
         let mut written = Vec::new();
         let is_more = |written: &Vec<String>| written.len() < count;
@@ -159,7 +159,7 @@ impl Bench {
     }
 }
 
-/// The default policy, apart from the clients of other tests.
+/// The default policy, with a limiter that is not shared with other tests.
 fn policy() -> Reconnect {
     Reconnect::default().limiter(DialLimiter::unlimited())
 }
@@ -174,7 +174,7 @@ fn session(protocol: Protocol) -> Session {
     Session { epoch: 1, protocol, sid: "S".into(), max_payload, has_base64: false, max_silence }
 }
 
-/// What a server is asked that does not say what it is.
+/// What is written to a server whose handshake does not tell its revision.
 const ASKED: [&str; 2] = ["2", "ping 1"];
 
 /// The session of [`PLAIN`].
@@ -203,7 +203,7 @@ fn a_server_that_speaks_first_is_an_old_one() {
     }
 }
 
-/// An event named `e` with three bytes, and the greeting of a server 2.x, as msgpack has them.
+/// In msgpack: an event named `e` with an attachment of three bytes, and the greeting of a server 2.x.
 const EVENT: &[u8] = b"\x83\xa4type\x02\xa4data\x92\xa1e\xc4\x03abc\xa3nsp\xa1/";
 const ROOT: &str = r#"4{"type":0,"nsp":"/"}"#;
 
@@ -234,14 +234,14 @@ fn a_server_with_another_parser_is_told_by_its_first_packet() {
     let mut bench = Bench::open(Protocol::Eio3);
     bench.text(ROOT);
     bench.expect_lost(Reason::Connect(ConnectFailure::Parser(Parser::Json)));
-    // In msgpack, that is the number of a type like any other.
+    // With msgpack, it is an unknown packet type like any other.
     let mut bench = Bench::dialled_with(Parser::Msgpack, None);
     bench.text(MODERN);
     bench.core.poll_event();
     bench.binary(b"\x82\xa4type\x7b\xa3nsp\xa1/");
     bench.expect_lost(Reason::Protocol(ProtocolError::UnknownType(b'{')));
 
-    // Nor is it one of an old server if it is none at all.
+    // A message that is not a packet does not show the revision.
     for parser in [Parser::Json, Parser::Msgpack] {
         let mut bench = Bench::dialled_with(parser, None);
         bench.text(PLAIN);
@@ -280,7 +280,7 @@ fn an_event_that_cannot_be_read_ends_the_connection_with_new_servers_only() {
         bench.text(text);
         bench.expect_lost(Reason::Protocol(error));
     }
-    // What follows it, or what it says, would be lost with it.
+    // These cannot be skipped: attachments would follow, or they are about joining.
     for text in ["451-[{}]", "40[]", "44denied", "49"] {
         let mut bench = Bench::dialled(None);
         bench.text(PLAIN);
@@ -352,7 +352,7 @@ fn a_server_that_answers_a_ping_and_then_says_nothing_is_a_new_one() {
     bench.text(PLAIN);
     assert_eq!(bench.core.poll_event(), Some(Event::Opened(Session { epoch: 2, ..plain() })));
 
-    // Anything but that, and it is an old one that thinks for long.
+    // Any other packet shows that it is an old server, which takes its time.
     let mut bench = Bench::dialled(None);
     bench.text(PLAIN);
     bench.pass(PROBE_AFTER);
@@ -385,7 +385,7 @@ fn a_server_that_seems_to_be_both_is_not_dialled_without_end() {
     bench.text(PLAIN);
     bench.pass(PROBE_AFTER);
     bench.text("3");
-    // Each time it answers as one of the other revision does.
+    // Each time, it answers like a server of the other revision.
     for (answer, again) in [(r#"40{"sid":"id"}"#, true), ("40", true), (r#"40{"sid":"id"}"#, false)]
     {
         while bench.core.poll_event().is_some() {}
@@ -557,7 +557,7 @@ fn what_a_server_says_to_the_revision_that_it_speaks_counts_more() {
     bench.core.handle_dial_failed(bench.now, none.clone(), None);
     bench.expect_lost(none);
 
-    // It says nothing, and that is not the last word either.
+    // If the second dial gets no answer, the first refusal is reported.
     for silence in [Reason::TransportClose(None), Reason::TransportError("reset".to_owned())] {
         let mut bench = Bench::new(None);
         bench.core.join(bench.now, "/");
@@ -597,7 +597,7 @@ fn a_connection_that_ends_before_the_handshake_is_answered_with_the_other_revisi
         assert!(reason.to_string().contains(&protocol.to_string()), "{reason}");
     }
 
-    // One that takes both was cut off by chance.
+    // A server that takes both revisions: the first connection was lost by chance.
     let mut bench = Bench::dialled(None);
     bench.core.handle_lost(bench.now, cut());
     assert_eq!(actions(&mut bench), [Action::Dial(Protocol::Eio3)]);
@@ -605,7 +605,7 @@ fn a_connection_that_ends_before_the_handshake_is_answered_with_the_other_revisi
     bench.text(MODERN);
     assert_eq!(actions(&mut bench), [Action::Dial(Protocol::Eio4)]);
 
-    // Who insists on a revision gets no other.
+    // With a fixed revision, the other one is not tried.
     let mut bench = Bench::dialled(Some(Protocol::Eio4));
     bench.core.handle_lost(bench.now, cut());
     bench.expect_lost(cut());
@@ -621,7 +621,7 @@ fn one_handshake_that_is_cut_short_does_not_change_what_a_server_is() {
         bench.core.handle_lost(bench.now, Reason::TransportClose(None));
         assert_eq!(bench.core.protocol(), known);
     }
-    // Nor do refusals of what is before it.
+    // Nor does a refusal by a proxy in front of it.
     let mut bench = Bench::open(Protocol::Eio4);
     bench.core.handle_lost(bench.now, Reason::TransportClose(None));
     bench.core.join(bench.now, "/");
@@ -655,7 +655,7 @@ fn a_server_that_does_not_understand_any_more_is_asked_anew() {
     assert!(matches!(bench.core.poll_event(), Some(Event::Lost { .. })));
     bench.core.join(bench.now, "/");
     assert_eq!(bench.core.poll_action(), Some(Action::Dial(Protocol::Eio4)));
-    // That nobody is there says nothing of what it is.
+    // A timeout does not show the revision.
     bench.core.handle_dial_failed(bench.now, Reason::Connect(ConnectFailure::TimedOut), None);
 
     let mut bench = Bench::open(Protocol::Eio4);
@@ -873,7 +873,7 @@ fn pings_are_answered_once_however_many_there_are() {
     }
     assert_eq!(bench.written(), ["3"]);
     assert_eq!(bench.core.poll_timeout(), Some(bench.now + 45 * SECOND));
-    // Each one gives the server as much time again.
+    // Each ping gives the server the same time again.
     bench.pass(25 * SECOND);
     bench.text("2");
     assert_eq!(bench.core.poll_timeout(), Some(bench.now + 45 * SECOND));
@@ -906,11 +906,11 @@ fn by_polling_a_client_that_is_late_writes_nothing_before_the_server_has_taken_t
     assert!(matches!(bench.core.poll_event(), Some(Event::Opened(_))));
     let send = |bench: &mut Bench, name| bench.send(event(name, None, Place::Last).packet);
     bench.written();
-    // In time, both go together.
+    // If the client is in time, the pong and the event go together.
     bench.text("2");
     send(&mut bench, "a");
     assert_eq!(bench.written(), ["3", r#"42["a"]"#]);
-    // The ping may be as old as what made this side late.
+    // If it is late, the ping may have come long ago.
     bench.now += 100 * SECOND;
     bench.core.note_lateness(bench.now, false);
     bench.text("2");
@@ -967,7 +967,7 @@ fn a_large_event_is_a_suspect_until_it_is_known_to_be_read() {
         bench.core.handle_lost(bench.now, Reason::TransportClose(None));
         let Some(Event::Lost { suspect, .. }) = bench.core.poll_event() else { panic!() };
         assert_eq!(suspect.is_some(), is_suspect, "{answer:?}");
-        // It says nothing of the next connection.
+        // It is no suspect on the next connection.
         bench.core.join(bench.now, "/");
         bench.core.handle_dialled(bench.now);
         bench.text(MODERN);
@@ -990,7 +990,7 @@ fn an_event_over_which_two_connections_were_lost_is_not_given_back() {
         let mut bench = Bench::open(Protocol::Eio4);
         for is_convicted in [false, true] {
             bench.core.send(bench.now, bench.core.epoch(), outgoing);
-            // Its attachment is on the way when the server has seen enough.
+            // The server closes the connection before the attachment is written.
             assert!(bench.core.poll_transmit(|_| ()));
             bench.core.handle_lost(bench.now, Reason::TransportClose(None));
             let Some(Event::Lost { suspect: Some(suspect), .. }) = bench.core.poll_event() else {
@@ -1009,7 +1009,7 @@ fn an_event_over_which_two_connections_were_lost_is_not_given_back() {
             bench.text(MODERN);
             bench.core.poll_event();
         }
-        // One that asks for an answer is counted where that is waited for.
+        // An event that asks for an answer is counted by the namespace, which waits for the answer.
         assert_eq!(send_quota.discarded(), u64::from(id.is_none()));
         let cause = status.cause::<EmitError>();
         assert_eq!(matches!(cause, Some(EmitError::Unsendable(_))), id.is_none(), "{cause:?}");
@@ -1021,7 +1021,7 @@ fn nothing_of_a_connection_that_has_ended_goes_on_in_the_next_one() {
     let mut bench = Bench::open(Protocol::Eio4);
     bench.send(large(80));
     assert_eq!(bench.written().len(), 1);
-    // It is given up from this side.
+    // This side gives the connection up.
     bench.pass(45 * SECOND);
     bench.expect_lost(Reason::PingTimeout);
     bench.core.join(bench.now, "/");
@@ -1049,7 +1049,7 @@ fn behind_a_suspect_all_that_is_sent_is_to_be_confirmed() {
     bench.written();
     bench.pass(SECOND);
     bench.written();
-    // A pong to a ping that was written before it says nothing of it.
+    // A pong to an earlier ping does not confirm it.
     bench.core.handle_pong(bench.now, 0);
     bench.send(question(3));
     assert_eq!(bench.core.poll_timeout(), Some(bench.now + 44 * SECOND), "one ping at a time");
@@ -1071,7 +1071,7 @@ fn a_transport_that_gets_through_is_kept_until_it_fails_too() {
     assert_eq!(bench.core.poll_action(), Some(Action::Dial(Protocol::Eio4)));
     assert_eq!(bench.core.transport(), Transport::Polling);
     assert_eq!(bench.core.poll_timeout(), Some(bench.now + 20 * SECOND));
-    // The form of the answer shows which revision it is of.
+    // The form of the answer to a poll shows the revision.
     bench.core.handle_dialled(bench.now);
     bench.core.handle_revision(bench.now, Protocol::Eio3);
     assert_eq!(bench.core.protocol(), Some(Protocol::Eio3));
@@ -1083,7 +1083,7 @@ fn a_transport_that_gets_through_is_kept_until_it_fails_too() {
     let delay = retrying(&mut bench, 1);
     bench.pass(delay);
     assert_eq!(bench.core.transport(), Transport::Polling);
-    // It does not get there in time, nor does a websocket.
+    // Polling gets no answer in time, nor does a websocket.
     for (attempt, next) in [(2, Transport::WebSocket), (3, Transport::Polling)] {
         assert!(matches!(bench.core.poll_action(), Some(Action::Dial(_))));
         bench.pass(20 * SECOND);
@@ -1106,7 +1106,7 @@ fn a_server_that_cannot_be_reached_is_passed_within_the_same_attempt() {
     let timed_out = || Reason::Connect(ConnectFailure::TimedOut);
     bench.core.join(bench.now, "/");
     assert_eq!((bench.core.poll_action(), bench.core.endpoint()), (dial, 0));
-    // By polling, too.
+    // The same server is tried by polling, too.
     bench.core.handle_dial_failed(bench.now, timed_out(), None);
     assert_eq!((bench.core.poll_action(), bench.core.endpoint()), (dial, 0));
     bench.pass(20 * SECOND);
@@ -1117,7 +1117,7 @@ fn a_server_that_cannot_be_reached_is_passed_within_the_same_attempt() {
     assert_eq!(bench.core.last_reason(), Some(&timed_out()));
     let passed = Event::Passed { endpoint: 0, reason: timed_out() };
     assert_eq!(bench.core.poll_event(), Some(passed));
-    // It is an old one, which the first one need not be.
+    // This server is an old one; the first one need not be.
     bench.core.handle_dialled(bench.now);
     bench.text(PLAIN);
     bench.text("40");
@@ -1140,10 +1140,10 @@ fn a_server_that_cannot_be_reached_is_passed_within_the_same_attempt() {
     let reason = Reason::Connect(ConnectFailure::Endpoints(told));
     let lost = Event::Lost { reason: reason.clone(), again: true, suspect: None };
     assert_eq!(bench.core.poll_event(), Some(lost));
-    // Each has its own count. That of the first one has begun anew with the session.
+    // Each server has its own count. That of the first one began anew with the session.
     let retrying = Event::Retrying { attempt: 1, delay: SECOND, reason };
     assert_eq!(bench.core.poll_event(), Some(retrying));
-    // If nobody wants a connection any more, the next one begins with the first.
+    // When nobody wants a connection any more, the next dial begins with the first server.
     bench.core.set_wanted(false);
     bench.core.join(bench.now, "/");
     assert_eq!(bench.core.endpoint(), 0);
@@ -1257,7 +1257,7 @@ fn what_was_sent_is_read_before_another_connection_takes_the_place_of_this_one()
     bench.core.handle_pong(bench.now, 2);
     assert_eq!(bench.core.poll_action(), Some(Action::Dial(Protocol::Eio3)));
     assert_eq!(bench.core.tally().in_doubt, 0);
-    // Nobody wants it any more.
+    // It is not replaced if nobody wants it any more.
     let mut bench = Bench::open(Protocol::Eio3);
     bench.leave("/");
     assert_eq!(bench.core.join(bench.now, "/"), Admission::Later);
@@ -1298,7 +1298,7 @@ fn goodbye_is_said_when_what_was_said_before_has_been_heard() {
     assert_eq!(bench.written(), ["ping 1", "ping 2"]);
     bench.core.handle_pong(bench.now, 1);
     assert_eq!(bench.written(), ["41/foo,"]);
-    // No pong: after a while it is said all the same.
+    // Without a pong, the disconnect is sent after a while.
     bench.pass(PONG_TIMEOUT);
     assert_eq!(bench.written(), ["41/bar,"]);
 }
@@ -1327,7 +1327,7 @@ fn whoever_comes_back_waits_until_the_goodbye_has_been_heard() {
     bench.send(packet("/foo?a=1", Body::Connect(None)));
     bench.send(packet("/bar", Body::Connect(None)));
     assert_eq!(bench.written(), ["ping 2", "40/bar,"]);
-    // No pong: after a while it is asked all the same.
+    // Without a pong, the request is sent after a while.
     bench.pass(PONG_TIMEOUT);
     assert_eq!(bench.written(), ["40/foo?a=1,"]);
 }
@@ -1359,18 +1359,18 @@ fn a_server_that_closes_without_a_word_on_a_request_to_join_has_another_parser()
     bench.core.join(bench.now, "/");
     let close = Reason::TransportClose(None);
     let parser = Reason::Connect(ConnectFailure::Parser(Parser::Json));
-    // What happens in each session, the reason that the driver has, and the one that is told.
+    // For each session: what happens, the reason of the driver, and the reason that is reported.
     for (asks, answer, reason, told) in [
         (true, None, &close, &close),
         (true, None, &close, &parser),
         (true, None, &Reason::TransportClose(Some(1005)), &parser),
-        // It has understood.
+        // The server has understood the request.
         (true, Some(r#"40{"sid":"x"}"#), &close, &close),
         (true, None, &close, &close),
-        // There was nothing to be understood.
+        // There was no request.
         (false, None, &close, &close),
         (true, None, &close, &close),
-        // It is something else.
+        // The connection ended for another reason.
         (true, None, &Reason::PingTimeout, &Reason::PingTimeout),
         (true, None, &close, &close),
         (true, None, &close, &parser),
@@ -1414,7 +1414,7 @@ fn an_old_server_gets_attachments_in_its_own_form() {
     assert_eq!(bench.written(), [r#"451-["e",{"_placeholder":true,"num":0}]"#, r#"b"\x04x""#]);
 }
 
-/// Takes what a loss tells, and gives the delay until the next attempt.
+/// Takes the events of a loss, and returns the delay until the next attempt.
 fn retrying(bench: &mut Bench, number: u32) -> Duration {
     assert!(matches!(bench.core.poll_event(), Some(Event::Lost { again: true, .. })));
     let Some(Event::Retrying { attempt, delay, .. }) = bench.core.poll_event() else {
@@ -1429,7 +1429,7 @@ fn unreachable() -> Reason {
     Reason::Connect(ConnectFailure::Unreachable("nobody there".to_owned()))
 }
 
-/// Dials in vain, from the first try on.
+/// The dial fails. Returns the delay until the next attempt.
 fn fail(bench: &mut Bench, number: u32) -> Duration {
     assert!(matches!(bench.core.poll_action(), Some(Action::Dial(_))));
     bench.core.handle_dial_failed(bench.now, unreachable(), None);
@@ -1590,14 +1590,14 @@ fn whoever_has_slept_longer_than_the_server_waits_connects_again() {
         bench.core.handle_suspended(bench.now, patience);
         assert_eq!(bench.core.poll_event(), None, "{reason:?}");
         bench.core.handle_suspended(bench.now, patience + SECOND);
-        // What came before is read first.
+        // Everything that came before is read first.
         bench.pass(Duration::from_millis(1));
         assert_eq!(bench.core.poll_action(), Some(Action::Drop));
         let lost = Event::Lost { reason, again: true, suspect: None };
         assert_eq!(bench.core.poll_event(), Some(lost));
         let retrying = bench.core.poll_event();
         assert!(matches!(retrying, Some(Event::Retrying { .. })), "{retrying:?}");
-        // What waits anyway goes on waiting.
+        // A delay that runs anyway goes on.
         bench.core.handle_suspended(bench.now, 3_600 * SECOND);
         assert_eq!((bench.core.poll_action(), bench.core.poll_event()), (None, None));
     }
@@ -1647,7 +1647,7 @@ fn clients_that_share_a_limiter_never_come_back_faster_than_its_rate() {
     for bench in &mut benches {
         bench.now = start;
         bench.core.join(start, "/");
-        // The first time, nobody queues.
+        // The first dial of each client does not queue.
         assert_eq!(fail(bench, 1), SECOND);
     }
     let mut dials = Vec::new();
@@ -1680,7 +1680,7 @@ fn whoever_does_not_want_to_queue_any_more_is_out_at_once() {
         bench.pass(delay);
         assert_eq!(bench.core.poll_action(), None);
         assert_eq!(bench.core.poll_timeout(), Some(bench.now + SECOND));
-        // Nothing that comes late puts it off.
+        // Late input does not put it off.
         bench.core.handle_lost(bench.now, Reason::TransportClose(None));
         bench.text(MODERN);
         assert_eq!(bench.core.poll_timeout(), Some(bench.now + SECOND));
@@ -1707,7 +1707,7 @@ fn when_nobody_wants_a_connection_nothing_waits_or_dials() {
     bench.pass(60 * SECOND);
     assert_eq!(bench.core.poll_action(), Some(Action::Drop));
     assert_eq!(bench.core.poll_action(), None);
-    // Whoever wants one again gets it at once.
+    // A new request for a connection is met at once.
     bench.core.join(bench.now, "/");
     assert!(matches!(bench.core.poll_action(), Some(Action::Dial(_))));
     bench.core.set_wanted(false);
@@ -1782,9 +1782,9 @@ mod operations {
         Leave(&'static str),
         Wanted(bool),
         Emit,
-        /// With this key, and an attachment.
+        /// Emits an event with this key and an attachment.
         EmitLatest(&'static str),
-        /// Of the current connection, or of the one before.
+        /// Replaces the current connection, or the one before it.
         Replace {
             is_current: bool,
         },
@@ -1798,13 +1798,13 @@ mod operations {
         Shown(Protocol),
         Upgraded,
         Pong(u64),
-        /// To the last ping that was written.
+        /// The pong to the last ping that was written.
         PongToAll,
         Late(bool),
         /// Nothing is written for a while.
         Block(bool),
         Pass(u64),
-        /// Time goes by, and nobody looks.
+        /// Time passes without a call of `handle_timeout`.
         Sleep(u64),
         Suspended(u64),
     }
@@ -1839,7 +1839,7 @@ mod operations {
             Just(Operation::Dialled),
             Just(Operation::DialFailed),
             Just(Operation::Lost),
-            // Most of what happens is that something comes.
+            // Most operations are incoming messages.
             text.clone().prop_map(Operation::Text),
             text.clone().prop_map(Operation::Text),
             text.prop_map(Operation::Text),
@@ -1874,9 +1874,9 @@ mod operations {
                 attachments = core.reader.is_waiting();
                 root = session.root == Root::Pending;
                 closing = session.is_closing;
-                let heartbeat = Some(session.heartbeat.poll_timeout());
+                let heartbeat = Some(session.heartbeat().poll_timeout());
                 prop_assert_eq!(core.timers.at(Timer::Heartbeat), heartbeat);
-                prop_assert!(!closing || core.leaving.is_pending(), "it could be closed");
+                prop_assert!(!closing || core.writer.leaving().is_pending(), "it could be closed");
             }
             State::Closing { .. } => closing = true,
         }
@@ -1885,7 +1885,7 @@ mod operations {
             (Timer::Dial, dial),
             (Timer::Connect, connect),
             (Timer::Probe, probe),
-            (Timer::Leave, open && core.leaving.is_waiting()),
+            (Timer::Leave, open && core.writer.leaving().is_waiting()),
             (Timer::Heartbeat, open),
             (Timer::Attachments, attachments),
             (Timer::Close, closing),
@@ -1894,21 +1894,21 @@ mod operations {
             prop_assert_eq!(runs(timer), is_waited_for, "{:?} in {:?}", timer, core.state);
         }
         prop_assert!(!runs(Timer::Doubt) || root);
-        let is_asked = core.unconfirmed.is_asked();
+        let is_asked = core.writer.unconfirmed().is_asked();
         prop_assert!(!runs(Timer::Confirm) || open && !is_asked);
-        let is_unconfirmed = open && core.unconfirmed.in_doubt() > 0;
+        let is_unconfirmed = open && core.writer.unconfirmed().in_doubt() > 0;
         prop_assert!(!is_unconfirmed || is_asked || runs(Timer::Confirm), "nobody asks");
         prop_assert_eq!(core.poll_timeout().is_none(), core.is_idle());
-        prop_assert!(!core.leaving.is_replacement_due(), "it could be replaced");
+        prop_assert!(!core.writer.leaving().is_replacement_due(), "it could be replaced");
         prop_assert!(!core.is_idle() || core.attempt() == 0);
         let is_opening = matches!(core.state, State::Opening(_));
-        prop_assert!(!is_opening || !core.suspects.is_open(), "a suspect of another connection");
+        prop_assert!(!is_opening || !core.writer.suspects_one(), "a suspect of another connection");
         prop_assert_eq!(core.ping_timeout(), open.then_some(20 * SECOND));
         prop_assert_eq!(core.strain(0.5).is_some(), open);
         Ok(())
     }
 
-    /// What a namespace that wants to join is to be told.
+    /// The expected answer to a namespace that wants to join.
     fn admission(core: &Connection, namespace: &str) -> Admission {
         let Some(Open { session, root, is_closing: false, .. }) = core.open() else {
             return Admission::Later;
@@ -1922,7 +1922,7 @@ mod operations {
         }
     }
 
-    /// What came in and went out, by a count of our own.
+    /// The traffic, counted by the test itself.
     #[derive(Debug, Default)]
     struct Traffic {
         emitted: u64,
@@ -1956,7 +1956,7 @@ mod operations {
 
     #[expect(clippy::too_many_lines, reason = "an arm for each operation and event")]
     fn check(operations: Vec<Operation>, pin: Option<Protocol>, servers: usize) -> TestCaseResult {
-        // So few that some are queued.
+        // Few enough turns that some dials are queued.
         let limiter = DialLimiter::per_second(1);
         let now = Instant::now();
         for _ in 0..3 {
@@ -1969,7 +1969,7 @@ mod operations {
         let mut epoch = 0;
         let mut traffic = Traffic::default();
         let mut is_blocked = false;
-        // There is a transport, or it is dialled.
+        // Whether there is a transport, or it is being dialled.
         let mut has_link = false;
         for operation in operations {
             let is_dialling =
@@ -2001,7 +2001,7 @@ mod operations {
                     bench.core.send(bench.now, bench.core.epoch(), outgoing);
                     traffic.emitted += 1;
                 }
-                // Only a namespace that is joined asks for that.
+                // Only a namespace that is joined asks to replace the connection.
                 Operation::Replace { is_current: true } if !anybody => {}
                 Operation::Replace { is_current } => {
                     let is_due = bench.core.open().is_some_and(|open| !open.is_closing);
@@ -2009,7 +2009,7 @@ mod operations {
                     bench.core.replace(bench.now, bench.core.epoch().wrapping_sub(old));
                     let is_open = matches!(bench.core.state, State::Open(_));
                     prop_assert!(is_open != is_current || !is_due);
-                    // After a while, if there may be another attempt.
+                    // The next attempt, if there is one, comes after a delay.
                     prop_assert!(!matches!(bench.core.state, State::Opening(_)) || !is_due);
                 }
                 Operation::Close => bench.core.close(bench.now + SECOND),
@@ -2130,7 +2130,7 @@ mod operations {
     fn run() -> impl Strategy<Value = (Vec<Operation>, Option<Protocol>, usize)> {
         use Operation::{Dialled, Join, Pass, Text};
         let pins = vec![None, Some(Protocol::Eio3), Some(Protocol::Eio4)];
-        // Most begin with a session, which does not come about by chance very often.
+        // Most runs begin with a session: random operations rarely make one.
         let begin = prop::sample::select(vec![
             vec![],
             vec![Join("/"), Dialled, Text(MODERN)],

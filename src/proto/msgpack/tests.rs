@@ -17,7 +17,7 @@ fn read(message: &str) -> Result<Packet, Refused> {
     decode(&bytes(message), LIMITS)
 }
 
-/// What a packet is in the default parser: text, and attachments in hex.
+/// The messages of a packet with the default parser: text, and attachments in hex.
 fn shown(packet: Packet) -> Vec<String> {
     let mut messages = Vec::new();
     packet.encode(Protocol::Eio4, |frame| {
@@ -29,7 +29,7 @@ fn shown(packet: Packet) -> Vec<String> {
     messages
 }
 
-/// The packet that the default parser has as these messages.
+/// The packet that the default parser reads from these messages.
 fn packet_of(messages: &[&str]) -> Packet {
     let mut decoder = Decoder::new(Parser::Json, LIMITS);
     let mut packet = decoder.text(messages[0][1..].into()).unwrap();
@@ -39,7 +39,7 @@ fn packet_of(messages: &[&str]) -> Packet {
     packet.unwrap()
 }
 
-/// The value that is read from msgpack by itself, as JSON.
+/// The JSON of a value in msgpack.
 fn value(message: &str) -> Result<String, Refused> {
     let packet = read(&format!("83a47479706504a36e7370a12fa464617461{message}"))?;
     let Body::ConnectError(data) = packet.body else { panic!("not an error") };
@@ -87,36 +87,36 @@ fn what_servers_in_the_field_send_is_understood() {
             "83a47479706500a46461746182a3736964a26964a3706964d40000a36e7370a12f",
             &[r#"40{"sid":"id","pid":null}"#][..],
         ),
-        // Another order, and an option.
+        // The fields in another order, with one of `options`.
         (
             "85a47479706502a46461746192a3666f6f81a16193c3c2c0a76f7074696f6e7381a8636f6d7072657373\
              c3a2696407a36e7370a62f61646d696e",
             &[r#"42/admin,7["foo",{"a":[true,false,null]}]"#],
         ),
-        // python-socketio: nil for what is not there.
+        // python-socketio writes nil for a missing field.
         ("84a47479706501a464617461c0a36e7370a12fa26964c0", &["41"]),
         ("84a47479706500a464617461c0a36e7370a12fa26964c0", &["40"]),
-        // No data of an error is undefined.
+        // An error without data has `undefined`.
         ("83a47479706504a464617461d40000a36e7370a12f", &["44"]),
-        // Servers 2.x: the types with attachments, which are inside.
+        // Servers 2.x use the types with attachments, which are inside.
         (
             "84a47479706505a46461746193a46261636b01c4020102a36e7370a12fa2696400",
             &[r#"451-0["back",1,{"_placeholder":true,"num":0}]"#, "0102"],
         ),
         ("84a47479706506a46461746190a36e7370a12fa2696405", &["435[]"]),
-        // An id that the official parser writes as a float, one below zero, and none.
+        // An id that the official parser writes as a float, a negative id, and no id.
         (
             "84a47479706502a46461746191a165a36e7370a12fa26964cb43f0000000000000",
             &[r#"4218446744073709551615["e"]"#],
         ),
         ("84a47479706503a46461746190a36e7370a12fa26964ff", &["4318446744073709551615[]"]),
         ("83a47479706503a46461746190a36e7370a12f", &["4318446744073709551615[]"]),
-        // One of 2^53.
+        // The id 2^53.
         (
             "84a47479706503a46461746190a36e7370a12fa26964cf0020000000000000",
             &["439007199254740992[]"],
         ),
-        // Numbers as names, and lengths in more bytes than they need.
+        // A number as a name, and lengths in more bytes than they need.
         ("83a47479706502a464617461dd0000000107a36e7370da00012f", &["42[7]"]),
     ] {
         assert_eq!(shown(read(message).unwrap()), messages, "{message}");
@@ -171,7 +171,7 @@ fn values_beyond_json_become_what_json_has_for_them() {
 
 #[test]
 fn binary_in_an_extension_is_an_attachment_and_one_that_nobody_knows_is_not_lost() {
-    // An ArrayBuffer, one of a single byte, a timestamp of msgpack, one of the application.
+    // An ArrayBuffer, an ArrayBuffer of one byte, a timestamp of msgpack, an extension of the application.
     let data = "94c702000102c7010009d6ff00000001d505aabb";
     let packet = read(&format!("84a47479706503a2696400a36e7370a12fa464617461{data}"));
     let messages = shown(packet.unwrap());
@@ -188,8 +188,8 @@ fn binary_in_an_extension_is_an_attachment_and_one_that_nobody_knows_is_not_lost
     );
 }
 
-/// The official decoder takes such text, and the official encoder writes it: of half a character
-/// in a text that is not very short it counts a byte too much, and leaves it as it is.
+/// The official decoder accepts text that is not UTF-8, and the official encoder writes it. In a text that is
+/// not very short, it counts one byte too many for half a surrogate pair, and leaves that byte as it is.
 #[test]
 fn text_that_is_no_unicode_is_replaced_where_it_is_none() {
     for (message, json) in [
@@ -199,7 +199,7 @@ fn text_that_is_no_unicode_is_replaced_where_it_is_none() {
     ] {
         assert_eq!(value(message).unwrap(), json, "{message}");
     }
-    // It may grow, and is bounded all the same.
+    // The text may grow by that, up to the limit.
     let message = format!("84a47479706503a2696400a46461746191d9c8{}a36e7370a12f", "ff".repeat(200));
     let limits = |bytes| Limits { attachments: 1, bytes };
     assert_eq!(decode(&bytes(&message), limits(700)).map(drop), Ok(()));
@@ -209,7 +209,7 @@ fn text_that_is_no_unicode_is_replaced_where_it_is_none() {
 
 #[test]
 fn what_looks_like_the_place_of_an_attachment_stays_data() {
-    // {"_placeholder": true, "num": …}, with the number of the attachment beside it or none.
+    // {"_placeholder": true, "num": …}, with the number of an attachment that is there, or is not.
     for number in ["00", "05"] {
         let looks = format!("82ac5f706c616365686f6c646572c3a36e756d{number}");
         let message = format!("83a47479706502a46461746193a165c40178{looks}a36e7370a12f");
@@ -220,7 +220,7 @@ fn what_looks_like_the_place_of_an_attachment_stays_data() {
         assert_eq!(value, json!({ "_placeholder": true, "num": number }));
         assert_eq!(data, &b"x"[..]);
         assert_eq!(payload.attachments().len(), 1);
-        // And so it goes on.
+        // It is written like that again.
         assert_eq!(hex(&encode(&packet.parts())), message);
     }
 }
@@ -316,7 +316,7 @@ fn only_what_names_an_attachment_is_its_place() {
 #[test]
 fn depth_is_refused_in_what_comes_and_no_matter_in_what_goes_out() {
     let nested = |depth: usize| format!("{}c0", "91".repeat(depth));
-    // One is the packet itself.
+    // The packet itself is one level.
     assert!(value(&nested(127)).is_ok());
     let deep = Err(ProtocolError::Msgpack("it is nested deeper than 128 maps and arrays".into()));
     assert_eq!(value(&nested(128)), deep.map_err(Refused::Protocol));
@@ -352,7 +352,7 @@ fn the_limits_hold_for_what_a_message_becomes() {
     let control = format!("91d9c8{}", "00".repeat(200));
     assert_eq!(read(&control, limit(1, 1_000)), large);
     assert_eq!(read(&control, limit(1, 2_000)), Ok(()));
-    // What is too large is not written first.
+    // Nothing is allocated for text that is too large.
     let control = bytes(&format!("da8000{}", "00".repeat(0x8000)));
     let used = allocation_counter::measure(|| drop(decode(&control, limit(1, 1_000))));
     assert!(used.bytes_max < 1_000, "{used:?}");

@@ -1,15 +1,19 @@
 //! What the application asks of a namespace, and what the namespace reports.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
 
 use bytestring::ByteString;
 
+use super::retries::Message;
 use crate::{
     backpressure::send_quota::SendPermit,
     payload::Payload,
     proto::{
         emit::{Emit, Offline},
-        error::{AckError, Unsendable},
+        error::{AckError, EmitError, Unsendable},
         reason::Reason,
         refusal::Refusal,
         round_trips::RoundTrips,
@@ -91,4 +95,47 @@ pub(crate) struct Tally {
     pub(crate) acked: u64,
     /// and how long they took.
     pub(crate) round_trips: RoundTrips,
+}
+
+/// What a namespace reports, in order.
+#[derive(Debug)]
+pub(super) struct Reports<W> {
+    pub(super) events: VecDeque<Event<W>>,
+    pub(super) tally: Tally,
+}
+
+impl<W> Reports<W> {
+    pub(super) fn new() -> Self {
+        Self { events: VecDeque::new(), tally: Tally::default() }
+    }
+
+    #[inline]
+    pub(super) fn tell(&mut self, event: Event<W>) {
+        self.events.push_back(event);
+    }
+
+    /// An emit fails: either it was sent and not answered (`Ok`), or it was not sent (`Err`).
+    pub(super) fn fail(&mut self, waiter: W, error: Result<AckError, EmitError>) {
+        let error = match error {
+            Ok(error) => {
+                self.tally.unanswered = self.tally.unanswered.saturating_add(1);
+                error
+            }
+            Err(error) => AckError::NeverSent(error),
+        };
+        self.tell(Event::Answered(waiter, Err(error)));
+    }
+
+    /// The same for an emit with retries.
+    pub(super) fn fail_message(&mut self, message: Message<W>, sent: AckError, unsent: EmitError) {
+        let was_sent = message.was_sent();
+        let Message { waiter, permit, .. } = message;
+        match permit {
+            // It is counted as unanswered, not as discarded.
+            Some(permit) if was_sent => permit.settled(),
+            Some(permit) => permit.refuse(&unsent),
+            None => {}
+        }
+        self.fail(waiter, if was_sent { Ok(sent) } else { Err(unsent) });
+    }
 }

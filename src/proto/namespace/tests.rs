@@ -1,12 +1,19 @@
+use std::time::Duration;
+
 use bytes::Bytes;
 use serde_json::json;
 
-use super::*;
+use super::{
+    outbox::{CONGESTED, SWEEP},
+    *,
+};
 use crate::{
     backpressure::send_quota::{Limits, SendQuota, WriteStatus},
     payload::{encode_event, encode_reply},
     proto::{
+        emit::Offline,
         engine::Frame,
+        error::AckError,
         packet::{self, Parser, root},
         reconnect::{Reconnect, Retry},
         refusal::Refusal,
@@ -96,7 +103,7 @@ fn emit(
     socket.emit(Request { ack: ask, ..request(name) })
 }
 
-/// Somebody waits for a second.
+/// Asks for an answer within a second.
 #[expect(clippy::unnecessary_wraps, reason = "it is given to what takes an option")]
 fn ask<W>(waiter: W, since: Instant) -> Option<PendingAck<W>> {
     Some(PendingAck { waiter, since, timeout: SECOND, retries: 0, id: None })
@@ -136,7 +143,7 @@ fn who_is_not_to_wait_waits_for_the_answer_where_events_come_before_it() {
     receive(&mut socket, Body::Connect(Some(r#"{"sid":"id"}"#.into())));
     assert_eq!(written(&mut socket), [r#"42["b"]"#, r#"420["c"]"#]);
 
-    // It does not wait for the next session, nor for another attempt.
+    // Such an event does not wait for the next session, nor for another attempt.
     for ends in [false, true] {
         let mut socket = self::socket("/");
         socket.handle_open(now, session(Protocol::Eio4));
@@ -290,7 +297,7 @@ fn an_event_that_asks_for_an_answer_and_is_not_written_tells_why() {
     socket.end(Reason::Shutdown);
     assert_eq!(why(&ended), Some(EmitError::Closed(Reason::Shutdown)));
 
-    // The connection had it, and did not write it before the time for the answer was over.
+    // The connection had the event, but did not write it before the time for the answer was over.
     let mut socket = joined();
     let given_back = emit(&mut socket, "given back", "key");
     let unwritten = socket.take_transmit();
@@ -323,7 +330,7 @@ fn a_lost_session_fails_what_was_sent_and_keeps_what_was_not() {
     assert!(matches!(events(&mut socket)[..], [Event::Answered("late", Err(_))]));
 }
 
-/// Joins again, over connection number `epoch`, and gives what is sent then.
+/// Joins again on connection number `epoch`, and returns what is sent.
 fn rejoin(socket: &mut Namespace<&'static str>, now: Instant, epoch: u64) -> Vec<String> {
     socket.handle_open(now, Session { epoch, ..session(Protocol::Eio4) });
     let reply = Body::Connect(Some(r#"{"sid":"x"}"#.into()));
@@ -437,7 +444,7 @@ fn what_waits_for_too_long_is_not_sent() {
     assert_eq!(events(&mut socket), [Event::Answered("b", Err(expired))]);
     assert_eq!((send_quota.waiting(), send_quota.discarded()), (0, 1));
     assert_eq!(socket.poll_timeout(), Some(now + 9 * SECOND));
-    // Whether or not anybody has looked in time.
+    // The expired event is not sent, even if `handle_timeout` was not called in time.
     assert_eq!(rejoin(&mut socket, now + 9 * SECOND, 1), [r#"42["d"]"#]);
 }
 
@@ -497,7 +504,7 @@ fn what_was_not_sent_can_be_taken_back() {
     assert!(rejoin(&mut socket, now, 1).is_empty());
 }
 
-/// Emits with two retries.
+/// Emits an event with two retries.
 fn emit_surely(socket: &mut Namespace<&'static str>, name: &'static str, now: Instant) {
     let ask = PendingAck { waiter: name, since: now, timeout: SECOND, retries: 2, id: None };
     emit(socket, name, Some(ask)).unwrap();
@@ -519,13 +526,13 @@ fn what_must_arrive_is_sent_until_it_is_answered() {
     answer(&mut socket, 1);
     assert_eq!(written(&mut socket), [r#"422["c"]"#]);
     assert!(matches!(events(&mut socket)[..], [Event::Answered("b", Ok(_))]));
-    // The time for a try is over: again, under the same id, so that a late answer counts.
+    // When the time for a try is over, the event is sent again with the same id, so a late answer counts.
     socket.handle_timeout(now + SECOND);
     assert_eq!(written(&mut socket)[0], r#"420["a"]"#);
     answer(&mut socket, 0);
     assert!(matches!(events(&mut socket)[..], [Event::Answered("a", Ok(_))]));
     assert_eq!(socket.tally().late, 0);
-    // A lost session takes no retry, and goes in the order of the emits.
+    // A lost session uses up no retry. The events are sent again in the order of the emits.
     for epoch in 2..10 {
         socket.handle_lost(now, Reason::PingTimeout, true);
         events(&mut socket);
@@ -584,7 +591,7 @@ fn what_was_sent_is_never_said_to_be_never_sent() {
     assert_eq!(written(&mut socket).len(), 1);
     socket.handle_lost(now, Reason::PingTimeout, true);
     events(&mut socket);
-    // The next server takes less.
+    // The next session accepts smaller messages only.
     socket.handle_open(now, Session { max_payload: Some(3), ..session(Protocol::Eio4) });
     receive(&mut socket, Body::Connect(Some(r#"{"sid":"id"}"#.into())));
     let failed = Event::Answered("a", Err(AckError::TimedOut));
@@ -599,7 +606,7 @@ fn a_try_that_comes_back_unwritten_was_never_sent() {
     emit_surely(&mut socket, "a", now);
     emit_surely(&mut socket, "b", now);
     let mut on_the_way = socket.take_transmit();
-    // Of both, the connection has written the first.
+    // The connection has written the first of the two.
     on_the_way.pop_front();
     socket.handle_lost(now, Reason::PingTimeout, true);
     socket.take_back(on_the_way);
@@ -667,7 +674,7 @@ fn what_was_said_to_the_visit_before_does_not_end_the_next() {
     assert!(socket.join(now));
     socket.handle_open(now, session(Protocol::Eio4));
     events(&mut socket);
-    // The server's own disconnect has crossed ours.
+    // The server's disconnect has crossed that of the client.
     receive(&mut socket, Body::Disconnect);
     receive(&mut socket, Body::Connect(Some(r#"{"sid":"id"}"#.into())));
     assert_eq!(events(&mut socket), [ready("id")]);
@@ -711,14 +718,14 @@ fn a_session_is_gone_on_with_behind_the_last_event() {
     assert_eq!(request, r#"40{"offset":"o2","pid":"P"}"#);
     assert_eq!((came, recovered), (2, true), "o2 came before");
     assert_eq!(socket.tally().repeated, 1);
-    // A new session: what came in the old one says nothing.
+    // In a new session, the offsets of the old one mean nothing.
     let (request, came, recovered, epoch) = reconnect(&mut socket, &["o5"], "Q");
     assert_eq!(request, r#"40{"offset":"o4","pid":"P"}"#);
     assert_eq!((came, recovered), (1, false));
     assert_eq!(socket.recovery().unwrap().point(), None);
     socket.handle_packet(now, epoch, Packet::new(root(), event("p1", None)));
     assert_eq!(socket.recovery().unwrap().point(), Some(("Q", "p1")));
-    // No server goes on with a session that was left, or that it has ended.
+    // No server continues a session that the client has left.
     let mut left = socket;
     left.leave(Reason::ClientDisconnect);
     assert_eq!(left.recovery(), None);
@@ -733,7 +740,7 @@ fn credentials_come_before_those_that_recover_a_session() {
     assert_eq!(written(&mut socket), [connect]);
 }
 
-/// A namespace whose application gives the credentials, and that tries again when refused.
+/// A namespace with a provider of credentials, which tries again after a refusal.
 fn provided() -> Namespace<&'static str> {
     let retry = |reason: &Reason| match reason {
         Reason::Refused(_) => Retry::WithNewAuth,
@@ -759,7 +766,7 @@ fn the_application_is_asked_for_credentials_before_each_request() {
     socket.handle_open(now, session(Protocol::Eio4));
     assert_eq!(socket.wants_auth(), Some(1));
     assert!(written(&mut socket).is_empty());
-    // The connection is gone before there is an answer: the question is another one then.
+    // The connection is lost before the provider answers, so it is asked anew.
     socket.handle_lost(now, Reason::PingTimeout, true);
     assert_eq!(socket.wants_auth(), None);
     socket.handle_auth(now, Ok(Some(Auth("{}".into()))));
@@ -767,7 +774,7 @@ fn the_application_is_asked_for_credentials_before_each_request() {
     assert_eq!(socket.wants_auth(), Some(2));
     socket.handle_auth(now, Ok(Some(Auth(r#"{"a":1}"#.into()))));
     assert_eq!(written(&mut socket), [r#"40{"a":1}"#]);
-    // An old server takes none for `/`.
+    // An old server takes no credentials for `/`.
     let mut socket = provided();
     socket.handle_open(now, session(Protocol::Eio3));
     assert_eq!(socket.wants_auth(), None);
@@ -785,7 +792,7 @@ fn a_refused_namespace_is_tried_again_if_the_policy_says_so() {
         assert_eq!(written(&mut socket), ["40{}"]);
         socket.handle_packet(now, 1, Packet::new(root(), Body::ConnectError(None)));
         let reason = Reason::Refused(refusal(None));
-        // The first one at once, as the credentials are new.
+        // The first of these attempts is made at once, as there will be new credentials.
         let delay = (number - 1) * SECOND;
         assert_eq!(
             events(&mut socket),
@@ -795,7 +802,7 @@ fn a_refused_namespace_is_tried_again_if_the_policy_says_so() {
             ]
         );
         assert_eq!(socket.ended(), None);
-        // It joins when its time has come, and not with the connection.
+        // It joins after the delay, even if there is a connection before.
         socket.handle_open(now, session(Protocol::Eio4));
         assert_eq!(socket.poll_timeout(), Some(now + delay));
         now += delay;
@@ -875,7 +882,7 @@ fn a_server_may_put_out_whom_it_has_not_let_in() {
     assert_eq!(events(&mut socket), [Event::ConnectError(Reason::ServerDisconnect)]);
 }
 
-/// The connection is lost behind this event, and that once more for each loss above one.
+/// The suspect after the connection was lost right after this event, `losses` times in a row.
 fn suspect(outgoing: &Outgoing, losses: u32) -> Suspect {
     let mut suspects = Suspects::new(Parser::Json);
     let mut suspect = None;
@@ -909,7 +916,7 @@ fn an_event_behind_which_the_connection_is_lost_each_time_fails() {
         if retries > 0 {
             socket.handle_lost(now, Reason::PingTimeout, true);
             events(&mut socket);
-            // Now they go one by one, each with its attachment.
+            // Now they are sent one by one.
             assert_eq!(rejoin(&mut socket, now, 2).len(), 1);
             events(&mut socket);
         }
@@ -917,7 +924,7 @@ fn an_event_behind_which_the_connection_is_lost_each_time_fails() {
         assert_eq!(events(&mut socket), told);
         assert_eq!((socket.tally().unanswered, send_quota.discarded()), (1, 0));
         drop(on_the_way);
-        // It is over with it, and with nothing else.
+        // Nobody waits for its answer any more.
         let reply = Body::Ack { id: 0, payload: encode_reply(&()).unwrap() };
         let epoch = socket.epoch().unwrap();
         socket.handle_packet(now, epoch, Packet::new(root(), reply));
@@ -957,7 +964,7 @@ fn a_refused_root_owes_no_answer() {
     socket.leave(Reason::ClientDisconnect);
     socket.handle_refused(now, Reason::ServerDisconnect);
     assert!(socket.join(now), "it takes another connection");
-    // Namespaces that have not ended end with it.
+    // A namespace that has not ended ends with the refusal.
     socket.handle_refused(now, Reason::ServerDisconnect);
     assert_eq!(events(&mut socket).last(), Some(&Event::ConnectError(Reason::ServerDisconnect)));
     assert_eq!(socket.ended(), Some(&Reason::ServerDisconnect));
@@ -1083,7 +1090,7 @@ fn who_comes_back_before_the_answer_takes_it_for_its_own() {
     receive(&mut socket, Body::Connect(Some(r#"{"sid":"id"}"#.into())));
     assert_eq!(socket.poll_event(), Some(ready("id")));
 
-    // And after the time for the answer was over, too.
+    // The same after the time for the answer is over.
     let mut socket =
         Namespace::<&'static str>::new(setup("/", Config { join_timeout: SECOND, ..config() }));
     socket.handle_open(now, session(Protocol::Eio4));
@@ -1126,7 +1133,7 @@ fn a_request_that_is_never_answered_is_made_again() {
     assert_eq!(written(&mut socket).len(), 1);
     receive(&mut socket, Body::Connect(Some(r#"{"sid":"first"}"#.into())));
     assert_eq!(events(&mut socket), [ready("first")]);
-    // It was slow, and answers the second request, too.
+    // The server was slow, and answers the second request, too.
     receive(&mut socket, Body::Connect(Some(r#"{"sid":"second"}"#.into())));
     assert_eq!(events(&mut socket), [Event::JoinedTwice { epoch: 1 }]);
 }
@@ -1146,7 +1153,7 @@ mod operations {
 
     #[derive(Debug, Clone)]
     enum Operation {
-        /// It may wait for this time.
+        /// Emits an event, which expires after this time.
         Emit {
             place: Place,
             millis: Option<u64>,
@@ -1163,7 +1170,7 @@ mod operations {
         Disconnect,
         Ack(u64),
         Event,
-        /// What is on the way to the connection comes back, or not.
+        /// `unwritten`: the packets on the way to the connection come back.
         Lost {
             again: bool,
             unwritten: bool,
@@ -1212,11 +1219,11 @@ mod operations {
         ]
     }
 
-    /// What becomes of the events, as their permits tell.
+    /// The outcomes of the events, according to their permits.
     struct Fates {
         plain: Arc<SendQuota>,
         asking: Arc<SendQuota>,
-        /// Of the emits with retries.
+        /// The quota of the emits with retries.
         surely: Arc<SendQuota>,
         of_plain: Vec<Arc<WriteStatus>>,
         of_asking: HashMap<usize, Arc<WriteStatus>>,
@@ -1249,7 +1256,7 @@ mod operations {
             }
         }
 
-        /// How many were given up that go only once. Each of them says why.
+        /// How many events without retries were given up. Each of them says why.
         fn given_up(&self, surely: &HashSet<usize>) -> Result<u64, TestCaseError> {
             let once = self.of_asking.iter().filter(|(waiter, _)| !surely.contains(waiter));
             let statuses = self.of_plain.iter().chain(once.map(|(_, status)| status));
@@ -1264,7 +1271,7 @@ mod operations {
             Ok(count)
         }
 
-        /// How many wait, or are with the connection, and nobody who awaits them has heard.
+        /// How many plain events have no outcome yet.
         fn open(&self) -> usize {
             self.of_plain.iter().filter(|status| Self::outcome(status).is_none()).count()
         }
@@ -1279,7 +1286,7 @@ mod operations {
             let with_permit = |quota: &Arc<SendQuota>, asks: bool| {
                 let is_one = |one: &&Outgoing| one.permit.is_some() && one.is_plain() != asks;
                 let count = on_the_way.iter().filter(is_one).count();
-                // The connection has those, and no others.
+                // These are with the connection, and no others.
                 let probe = quota.reserve(0).unwrap();
                 let handed = probe.handed();
                 probe.settled();
@@ -1290,11 +1297,11 @@ mod operations {
                 (with_permit(plain, false)?, with_permit(asking, true)?);
             let held = plain.waiting() + asking.waiting();
             prop_assert_eq!(held, socket.buffered() + plain_sent + asking_sent, "room is lost");
-            prop_assert_eq!(surely.waiting(), socket.retries.len(), "room is lost");
+            prop_assert_eq!(surely.waiting(), socket.outbox.retries().len(), "room is lost");
             let asks = asking.waiting() - asking_sent;
-            let unsent = socket.acks.len() - socket.acks.sent_len();
+            let unsent = socket.outbox.acks().len() - socket.outbox.acks().sent_len();
             prop_assert_eq!(asks, unsent, "nobody waits for what is buffered, or in vain");
-            // Each is counted once.
+            // Each event that is given up is counted once.
             let discarded = plain.discarded() + asking.discarded();
             let replaced = socket.tally().replaced;
             prop_assert_eq!(discarded + replaced, self.given_up(surely_asking)?);
@@ -1312,14 +1319,16 @@ mod operations {
         now: Instant,
         (asking, surely): (usize, usize),
     ) -> TestCaseResult {
-        let Namespace { join, acks, buffer, retries, .. } = socket;
+        let Namespace { join, outbox, .. } = socket;
+        let (acks, buffer, retries) = (outbox.acks(), outbox.buffer(), outbox.retries());
         prop_assert_eq!(acks.poll_timeout().is_some(), !acks.is_empty());
         let is_resting = join.is_let_go() && join.session().is_none();
         let is_away = join.is_waiting() || is_resting || join.ended().is_some();
         let is_idle = join.is_joined() || is_away;
         prop_assert_eq!(join.poll_timeout().is_none(), is_idle);
         let expiry = buffer.expiry().into_iter().chain(retries.expiry()).min();
-        let is_swept = |at: Instant| socket.sweep.is_some_and(|sweep| sweep <= at.max(now + SWEEP));
+        let is_swept =
+            |at: Instant| outbox.sweep().is_some_and(|sweep| sweep <= at.max(now + SWEEP));
         prop_assert!(expiry.is_none_or(is_swept), "it would expire late");
         // Each waiter for an answer is in one table, and packets that were sent belong to a session.
         prop_assert_eq!(retries.len(), surely);
@@ -1342,7 +1351,7 @@ mod operations {
         }
     }
 
-    /// The connection writes what it has.
+    /// The connection writes all packets that it has.
     fn write(on_the_way: &mut Vec<Outgoing>) {
         on_the_way.drain(..).filter_map(|one| one.permit).for_each(SendPermit::written);
     }
@@ -1370,7 +1379,7 @@ mod operations {
             of_plain: Vec::new(),
             of_asking: HashMap::new(),
         };
-        // Those with retries.
+        // The emits with retries.
         let mut surely = HashSet::new();
         let mut never_sent = 0;
         let mut on_the_way: Vec<Outgoing> = Vec::new();
@@ -1381,7 +1390,7 @@ mod operations {
         let mut gone = 0;
         // Requests to join on this connection.
         let mut requests = 0;
-        // At the end, time runs out for all that still wait.
+        // At the end, everything that still waits expires.
         let end = [Operation::Leave, Operation::Pass(100_000)];
         for operation in operations.into_iter().chain(end) {
             let packet = |body| Packet::new(root(), body);
@@ -1571,8 +1580,8 @@ mod operations {
             check(operations, provided, patient)?;
         }
 
-        /// Whatever has happened, and then the server says nothing: attempts that are announced go
-        /// out, apart from those for which it may answer what went out before.
+        /// Each attempt that is announced is made, even if the server says nothing any more. The exception is an
+        /// attempt in whose place the answer to an earlier request may still come.
         #[test]
         fn what_is_announced_goes_out(
             operations in prop::collection::vec(operation(), 0..60),

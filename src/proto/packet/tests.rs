@@ -1,7 +1,10 @@
 use proptest::prelude::*;
 
-use super::{super::engine::Frame, *};
-use crate::payload::event_e;
+use super::*;
+use crate::{
+    payload::event_e,
+    proto::engine::{Frame, Message},
+};
 
 impl Packet {
     /// The messages that it is sent as.

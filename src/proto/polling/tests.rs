@@ -10,7 +10,7 @@ struct Bench {
 }
 
 impl Bench {
-    /// The open packet was read, in this form, and no request is open.
+    /// A session that has begun with this open packet, with no open request.
     fn opened(open: &str, wants_websocket: bool) -> Self {
         let mut bench = Self { polling: Polling::new(1_000, wants_websocket) };
         assert!(!bench.polling.has_room(), "there is no session yet");

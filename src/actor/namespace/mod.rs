@@ -6,8 +6,11 @@
 //!
 //! Its mailbox is [bounded](MAX_MESSAGES) for events that come as messages of the application; packets from
 //! the Connection are bounded by the window. The commands of the handles wait in a bounded
-//! [queue](crate::actor::command_queue), from which each turn takes [a few](MAX_TURN): then everything else
-//! on the arbiter gets its turn.
+//! [queue](crate::actor::command_queue), from which each turn takes [a few](commands): then everything else
+//! on the arbiter gets its turn. The [`journal`] writes the lines of the log.
+
+mod commands;
+mod journal;
 
 use std::{
     collections::VecDeque,
@@ -20,33 +23,30 @@ use std::{
 use actix::{Actor, ActorContext, ActorFuture, AsyncContext, Context, Handler, Recipient};
 use bytestring::ByteString;
 
+use self::journal::Journal;
 use crate::{
     actor::{
-        command_queue::{Answer, Command, Submission},
+        command_queue::Command,
         credentials::Credentials,
         failure::Failure,
         held::Held,
-        journal::counted,
         messages::{FromConnection, FromNamespace},
         namespace_ref::{Admitted, NamespaceRef},
         publisher::Publisher,
-        question::{Asker, Question},
+        question::Asker,
         responder::Responder,
         settings::Settings,
         shutdown::{Ending, ShutdownLatch, Stage},
         subscribers::policy::Overrun,
-        waiters::{ReadyError, ReadySender, Waiters},
+        waiters::{ReadyError, Waiters},
     },
     backpressure::{
         receive_window::{Load, ReceiveWindow},
         send_quota::SendPermit,
     },
-    display::{Excerpt, Name},
-    logs::{repeated, say},
     message::{Event, Ready, answer::Respond},
     payload::Payload,
     proto::{
-        deadline::deadline_after,
         emit::{Emit, Offline},
         engine::Protocol,
         error::EmitError,
@@ -60,13 +60,10 @@ use crate::{
     runtime::{
         clock::{self, Timer},
         provider::JoinContext,
-        task::{Teller, poll_again},
+        task::poll_again,
     },
     stats::Counters,
 };
-
-/// The most events of the handles that are handled in one turn. Other commands count for more.
-const MAX_TURN: usize = 512;
 
 /// The messages in the mailbox beyond which `send` waits and `try_send` fails.
 const MAX_MESSAGES: usize = 1_024;
@@ -79,6 +76,7 @@ pub(crate) struct Namespace {
     commands: VecDeque<Command>,
     connection: Recipient<FromNamespace>,
     publisher: Publisher,
+    journal: Journal,
     protocol: Option<Protocol>,
     /// How long the server bears it that this client says nothing.
     max_silence: Option<Duration>,
@@ -123,12 +121,14 @@ impl Namespace {
             };
             let publisher =
                 Publisher::new(namespace_ref.name.clone(), Arc::clone(&counters), overflow);
+            let journal = Journal::new(namespace_ref.name.clone());
             Self {
                 core: namespace::Namespace::new(core),
                 reference: Arc::new(namespace_ref),
                 commands: VecDeque::new(),
                 connection: inner_connection,
                 publisher,
+                journal,
                 protocol: None,
                 max_silence: None,
                 waiters: Waiters::new(patience),
@@ -146,11 +146,6 @@ impl Namespace {
         let namespace_ref = reference(addr);
         namespace_ref.join(connection);
         namespace_ref
-    }
-
-    /// Its name in logs.
-    fn label(&self) -> &Name {
-        &self.reference.name
     }
 
     fn name(&self) -> &ByteString {
@@ -179,95 +174,42 @@ impl Namespace {
                 namespace::Event::Answered(waiter, outcome) => waiter.settle(outcome),
                 namespace::Event::Ready { sid, recovered } => self.is_ready(sid, recovered),
                 namespace::Event::ConnectError(reason) => {
-                    if matches!(reason, Reason::ClientDisconnect | Reason::Shutdown) {
-                        say!(log::Level::Debug, self.label(), "left before it was joined");
-                    } else {
-                        let next = self.outlook();
-                        repeated!(log::Level::Warn, self.label(), "not joined: {reason}{next}");
-                    }
+                    self.journal.not_joined(&reason, self.core.ended());
                     self.note_failure(&reason);
                     self.publisher.not_joined(reason, self.core.ended().is_some());
                 }
                 namespace::Event::Disconnected(reason) => {
-                    let next = self.outlook();
-                    let level = if next.is_empty() { log::Level::Info } else { log::Level::Warn };
-                    repeated!(level, self.label(), "disconnected: {reason}{next}");
+                    self.journal.disconnected(&reason, self.core.ended());
                     self.note_failure(&reason);
                     self.publisher.disconnected(reason, self.core.ended().is_none());
                 }
                 namespace::Event::Retrying { attempt, delay, reason } => {
-                    repeated!(
-                        log::Level::Info,
-                        self.label(),
-                        "attempt {attempt} to join in {delay:?}"
-                    );
+                    self.journal.retrying(attempt, delay);
                     self.tell_retrying(attempt, delay, reason);
                 }
                 namespace::Event::GaveUp { attempts, reason } => {
-                    repeated!(
-                        log::Level::Warn,
-                        self.label(),
-                        "gave up after {}: {reason}",
-                        counted(attempts, "attempt")
-                    );
+                    self.journal.gave_up(attempts, &reason);
                     self.publisher.gave_up(attempts, reason);
                 }
                 namespace::Event::Rejoin => self.ask_to_join(),
-                namespace::Event::AuthUnused => self.warn_of_auth(),
+                namespace::Event::AuthUnused => {
+                    // The core asks for credentials even if there are none, if there is a middleware.
+                    if self.credentials.are_known() || self.reference.chain.is_empty() {
+                        self.journal.auth_unused();
+                    }
+                }
                 namespace::Event::JoinedTwice { epoch } => {
-                    repeated!(log::Level::Warn, self.label(), "the server has joined it twice");
+                    self.journal.joined_twice();
                     self.connection.do_send(FromNamespace::Replace { epoch });
                 }
                 namespace::Event::ServerError(error) => {
-                    repeated!(
-                        log::Level::Warn,
-                        self.label(),
-                        "the server reports an error: {error}"
-                    );
+                    self.journal.server_error(&error);
                     self.publisher.server_error(error);
                 }
-                namespace::Event::Suspected(event) => {
-                    let (name, event) = (self.label(), Excerpt(&event.event));
-                    repeated!(
-                        log::Level::Warn,
-                        name,
-                        "lost right after the event {event}, which is large: the server may not take that much (maxHttpBufferSize)"
-                    );
-                }
-                namespace::Event::Unsendable(event) => {
-                    repeated!(log::Level::Warn, self.label(), "{event}");
-                }
-                namespace::Event::TooLarge { size, limit } => {
-                    let name = self.label();
-                    repeated!(
-                        log::Level::Warn,
-                        name,
-                        "{size} bytes were not sent: the server takes {limit} (its maxHttpBufferSize, or option max_payload)"
-                    );
-                }
+                namespace::Event::Suspected(event) => self.journal.suspected(&event),
+                namespace::Event::Unsendable(event) => self.journal.unsendable(&event),
+                namespace::Event::TooLarge { size, limit } => self.journal.too_large(size, limit),
             }
-        }
-    }
-
-    /// What the log says when the other side has ended the namespace for good.
-    fn outlook(&self) -> &'static str {
-        match self.core.ended() {
-            None | Some(Reason::ClientDisconnect | Reason::SlowSubscriber) => "",
-            Some(reason) if reason.is_final() => "",
-            Some(_) => {
-                "; no further attempt (Reconnect::retry decides, Socket::connect joins again)"
-            }
-        }
-    }
-
-    /// The core asks for credentials even if there are none, if there is a middleware.
-    fn warn_of_auth(&self) {
-        if self.credentials.are_known() || self.reference.chain.is_empty() {
-            repeated!(
-                log::Level::Warn,
-                self.label(),
-                "auth is not sent: servers 1.x and 2.x take none for /; use `query` or `header` (or `query_with`, `headers_with`)"
-            );
         }
     }
 
@@ -279,12 +221,7 @@ impl Namespace {
 
     fn is_ready(&mut self, sid: ByteString, recovered: bool) {
         let (Some(protocol), Some(max_silence)) = (self.protocol, self.max_silence) else { return };
-        repeated!(
-            log::Level::Info,
-            self.label(),
-            "joined{}",
-            if recovered { ", session recovered" } else { "" }
-        );
+        self.journal.joined(recovered);
         self.failure = Failure::default();
         let namespace = self.name().clone();
         let ready = Ready { namespace, sid, protocol, recovered, max_silence };
@@ -328,7 +265,7 @@ impl Namespace {
     /// not left.
     fn let_go(&mut self) {
         let Some(epoch) = self.core.let_go() else { return };
-        repeated!(log::Level::Warn, self.label(), "session let go, since a subscriber is too slow");
+        self.journal.let_go();
         self.publish();
         // In this order, so that the Connection does not reconnect for this namespace.
         self.connection.do_send(FromNamespace::Replace { epoch });
@@ -346,7 +283,7 @@ impl Namespace {
     /// been read before still come.
     fn leave_overrun(&mut self) {
         if self.core.ended().is_none() {
-            repeated!(log::Level::Warn, self.label(), "left, since a subscriber is too slow");
+            self.journal.left();
             self.leave(Reason::SlowSubscriber);
         }
     }
@@ -404,8 +341,7 @@ impl Namespace {
         self.publisher.discard_early_events();
         self.counters.add_namespace(self.core.tally());
         if lost > 0 {
-            let lost = counted(lost, "buffered event");
-            repeated!(log::Level::Warn, self.label(), "{lost} never sent: {ended}");
+            self.journal.discarded(lost, &ended);
         }
     }
 
@@ -489,27 +425,6 @@ impl Actor for Namespace {
 
     fn stopped(&mut self, _: &mut Self::Context) {
         self.discard_rest();
-    }
-}
-
-/// How much work a command was: its share of [`MAX_TURN`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Effort {
-    /// The work of an event, which does not depend on how many there are.
-    Small,
-    /// The work of a subscription, which has more parts; it does not depend on how many there are.
-    Medium,
-    /// As much work as there is in the buffer: enough for one turn.
-    Large,
-}
-
-impl Effort {
-    fn part(self) -> usize {
-        match self {
-            Self::Small => 1,
-            Self::Medium => 8,
-            Self::Large => MAX_TURN,
-        }
     }
 }
 
@@ -651,142 +566,5 @@ impl Handler<Emit> for Namespace {
         let taken = self.emit(emit, permit, self.offline, None);
         self.publish();
         taken
-    }
-}
-
-/// The commands of the handles.
-impl Namespace {
-    /// Executes commands of the handles, as many as fit in one turn. `true` if there are more, here or
-    /// in the queue: a command that came while some were left here has used up its wake-up.
-    fn obey(&mut self) -> bool {
-        if self.commands.is_empty() {
-            self.reference.command_queue.take(&mut self.commands);
-            if self.commands.is_empty() {
-                return false;
-            }
-        }
-        let mut done: usize = 0;
-        while done < MAX_TURN
-            && let Some(command) = self.commands.pop_front()
-        {
-            done = done.saturating_add(self.execute(command).part());
-        }
-        self.publish();
-        !self.commands.is_empty() || self.reference.command_queue.has_some()
-    }
-
-    /// Executes all commands that have come so far.
-    fn obey_all(&mut self) {
-        self.reference.command_queue.take(&mut self.commands);
-        while let Some(command) = self.commands.pop_front() {
-            self.execute(command);
-        }
-        self.publish();
-    }
-
-    fn execute(&mut self, command: Command) -> Effort {
-        match command {
-            Command::Emit(submission) => self.submit(submission),
-            Command::Answer(answer) => self.answer(answer),
-            Command::Subscribe(subscription) => {
-                self.publisher.subscribe(*subscription);
-                return Effort::Medium;
-            }
-            Command::Cancel(number) => {
-                self.publisher.cancel(number);
-                return Effort::Medium;
-            }
-            Command::AwaitReady { waiter, timeout } => self.await_ready(waiter, timeout),
-            Command::GiveTicket(waiter) => waiter.tell(self.ticket()),
-            Command::TakeUnsent(waiter) => {
-                self.take_unsent(waiter);
-                return Effort::Large;
-            }
-            Command::Rejoin { intent_seq } => {
-                self.rejoin(intent_seq);
-                return Effort::Large;
-            }
-            Command::Disconnect { intent_seq } => {
-                self.disconnect(intent_seq);
-                return Effort::Large;
-            }
-        }
-        Effort::Small
-    }
-
-    fn emit(
-        &mut self,
-        emit: Emit,
-        permit: SendPermit,
-        offline: Offline,
-        question: Option<Box<Question>>,
-    ) -> Result<(), EmitError> {
-        let terms = emit.terms.as_deref();
-        let lifetime = terms.and_then(|terms| terms.lifetime).or_else(|| offline.lifetime());
-        let expires = lifetime.map(|lifetime| deadline_after(clock::now(), lifetime));
-        let ack = question.map(|question| {
-            let Question { waiter, timeout, retries, id } = *question;
-            let since = clock::now();
-            namespace::PendingAck { waiter, since, timeout, retries, id }
-        });
-        let permit = Some(permit);
-        self.core.emit(namespace::Request { emit, permit, offline, expires, ack })
-    }
-
-    fn submit(&mut self, submission: Submission) {
-        let Submission { emit, permit, offline, question } = submission;
-        let waits = question.is_some();
-        if let Err(error) = self.emit(emit, permit, offline, question)
-            && !waits
-        {
-            // The namespace ended, or lost its connection, while the event was on its way here.
-            say!(log::Level::Debug, self.label(), "an event was not sent: {error}");
-        }
-    }
-
-    fn take_unsent(&mut self, waiter: Teller<Vec<Emit>>) {
-        waiter.tell(self.core.take_unsent(&EmitError::Discarded));
-        self.publish();
-    }
-
-    fn answer(&mut self, answer: Answer) {
-        let Answer { join_id, id, payload, permit } = answer;
-        if !self.core.answer(join_id, id, payload, Some(permit)) {
-            say!(log::Level::Debug, self.label(), "an answer came too late for its session");
-        }
-    }
-
-    fn await_ready(&mut self, waiter: ReadySender, timeout: Duration) {
-        let outcome = match (self.publisher.ready(), self.core.ended()) {
-            (Some(ready), _) => Ok(ready.clone()),
-            (None, Some(reason)) => Err(ReadyError::Ended(reason.clone())),
-            (None, None) => {
-                let deadline = deadline_after(clock::now(), timeout);
-                return self.waiters.add(deadline, waiter, self.failure.in_the_way());
-            }
-        };
-        waiter.tell(outcome);
-    }
-
-    fn rejoin(&mut self, intent_seq: u64) {
-        self.intent_seq = self.intent_seq.max(intent_seq);
-        if self.core.ended().is_some() {
-            self.failure.forgive();
-        }
-        let unconnected = self.core.join(clock::now());
-        self.publish();
-        if unconnected {
-            self.ask_to_join();
-        }
-    }
-
-    fn disconnect(&mut self, intent_seq: u64) {
-        self.intent_seq = self.intent_seq.max(intent_seq);
-        let had_ended = self.core.ended().is_some();
-        self.leave(Reason::ClientDisconnect);
-        if had_ended {
-            // It was joined again and left again before anything happened: tells the callers that wait for it.
-            self.core.strand();
-        }
     }
 }
