@@ -219,8 +219,9 @@
 //! | [`OutOfRange`](crate::relay::NatsError::OutOfRange) | `an option is out of range: …` | the value |
 //! | [`Differs`](crate::relay::NatsError::Differs) | `the stream … has other settings: …` | all programs need the same [`NatsOptions`](crate::relay::NatsOptions); to change them, `nats stream edit` first, or another prefix |
 //! | [`TooOld`](crate::relay::NatsError::TooOld) | `nats-server … is too old for more than one replica` | nats-server 2.10 or later; or one replica |
-//! | [`Away`](crate::relay::NatsError::Away) | `NATS is away: …` | does it run, with `JetStream`? Or this program is not allowed to ask: [permissions](crate::relay::NatsOptions#permissions). Try again |
-//! | [`Refused`](crate::relay::NatsError::Refused) | `NATS refused: …` | the text is that of NATS: fewer nodes than replicas, or no room for `max_bytes` |
+//! | [`Away`](crate::relay::NatsError::Away) | `NATS is away: …` | does it run, with `JetStream` (`nats-server -js`)? Or this program is not allowed to ask: [permissions](crate::relay::NatsOptions#permissions). Try again |
+//! | [`NoPlace`](crate::relay::NatsError::NoPlace) | `NATS has not found … nodes for the stream …: …` | for 30 s, fewer nodes were online, or had room for `max_bytes`, than there are replicas: start the missing ones (`nats server report jetstream`). Try again |
+//! | [`Refused`](crate::relay::NatsError::Refused) | `NATS refused: …` | the text is that of NATS: no room for `max_bytes`, or more than one replica without a cluster |
 //! | [`Away`](crate::relay::EngineError::Away) | `the engine is away: …` | does NATS run, and has its stream a leader (`nats stream report`)? The relay tries again |
 //! | [`Refused`](crate::relay::EngineError::Refused) | `the engine refused: …` | the text is that of NATS: permissions, a disk or an account that is full |
 //!
