@@ -78,7 +78,7 @@ async fn too_few_nodes_for_the_replicas_are_told() {
     let client = servers.client().await;
     let options = NatsOptions::new().replicas(3);
     let names = Names::new("sio");
-    let set_up = streams::set_up(&client, &names, &options, Duration::from_secs(1));
+    let set_up = streams::set_up(&client, &names, &options, Duration::from_secs(1)).boxed();
     let error = clock::within(servers::PATIENCE, set_up).await.unwrap().unwrap_err();
     let NatsError::NoPlace { stream, replicas: 3, text } = &error else { panic!("{error}") };
     assert_eq!(stream, "sio_ev");
