@@ -26,9 +26,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use actix_socketio::relay::{CallError, Caller, Engine, Sent};
+use actix_socketio::relay::{CallError, CallRequest, Caller, Engine, EngineError, Sent};
 use futures::future::join_all;
-use house::{House, LEASE_TIME, UPSTREAMS, Worker, options, work};
+use house::{House, LEASE_TIME, PATIENCE, UPSTREAMS, Worker, options, work};
 use support::proxy::Proxy;
 use tokio::time::sleep;
 
@@ -82,10 +82,14 @@ impl House {
     }
 
     async fn the_leader_of_the_log_is_killed(&mut self) {
+        self.a_leader_is_killed("sio_ev").await;
+    }
+
+    async fn a_leader_is_killed(&mut self, stream: &str) {
         self.settle().await;
-        let leader = self.nats.leader("sio_ev").await;
+        let leader = self.nats.leader(stream).await;
         self.nats.kill(leader);
-        self.until("another one leads", async |house| house.nats.leader("sio_ev").await != leader)
+        self.until("another one leads", async |house| house.nats.leader(stream).await != leader)
             .await;
         self.check().await;
         self.nats.restart(leader);
@@ -252,6 +256,86 @@ async fn a_command_has_reached_its_server_as_its_caller_is_told() {
     }
     eprintln!("{} commands, with how often they arrived: {counts:#?}", called.get());
     assert!(counts.contains_key(&("answered".to_owned(), 1)) && counts.len() > 1);
+}
+
+/// Durable commands while workers are killed, stalled and replaced, and leaders killed: `RELAY_COMMANDS` of them, or a few more.
+/// Every third is given to the engine twice.
+#[actix::test]
+async fn a_durable_command_is_done_and_a_repeat_says_that_it_is_one() {
+    let Some(mut house) = House::new().await else { return };
+    let nats = house.nats.client().await;
+    let caller = Caller::new(Engine::nats(&nats, options()).await.unwrap());
+    let count = number("RELAY_COMMANDS", 0);
+    let (submitted, is_over) = (Cell::new(0), Cell::new(false));
+    let place = |number: u64| usize::try_from(number).unwrap() % UPSTREAMS;
+    let submit = async || {
+        while !is_over.get() {
+            let number: u64 = submitted.replace(submitted.get() + 1);
+            let upstream = format!("up-{}", place(number));
+            for _ in 0..=u64::from(number.is_multiple_of(3)) {
+                loop {
+                    let call: CallRequest<u64> =
+                        caller.emit_with_ack(&upstream, "record_durably", ("calls", number));
+                    match call.durable(number.to_string()).submit().await {
+                        Ok(()) => break,
+                        Err(CallError::Engine(EngineError::Away(_))) => {}
+                        Err(error) => panic!("{number}: {error}"),
+                    }
+                }
+            }
+            sleep(Duration::from_millis(100)).await;
+        }
+    };
+    let faults = async {
+        loop {
+            house.a_worker_is_killed().await;
+            house.a_worker_is_replaced().await;
+            house.a_worker_stalls().await;
+            house.a_leader_is_killed("sio_do").await;
+            if submitted.get() >= count {
+                break;
+            }
+            house.a_leader_is_killed("sio_res").await;
+            house.a_worker_hears_nobody().await;
+        }
+        is_over.set(true);
+    };
+    tokio::join!(join_all((0..4).map(|_| submit())), faults);
+    // Each has its answer, and none is left.
+    for number in 0..submitted.get() {
+        let upstream = format!("up-{}", place(number));
+        let result = again(async || caller.result(&upstream, &number.to_string(), PATIENCE).await);
+        assert_eq!(result.await, number);
+    }
+    let jetstream = async_nats::jetstream::new(nats);
+    let left = async || jetstream.get_stream("sio_do").await.unwrap().cached_info().state.messages;
+    house.until("no command is left", async |_| left().await == 0).await;
+    // Nothing arrives after that.
+    for worker in house.workers.drain(..) {
+        worker.end().await;
+    }
+    let arrived: Vec<_> = house.servers.iter().map(|server| server.recorded("calls")).collect();
+    let mut counts = BTreeMap::<_, u64>::new();
+    for number in 0..submitted.get() {
+        let times = |what| arrived[place(number)].iter().filter(|it| **it == what).count();
+        let (firsts, repeats) = (times(2 * number), times(2 * number + 1));
+        assert!(firsts + repeats >= 1, "{number} did not arrive");
+        assert!(firsts <= 1, "{number} came {firsts} times as if it were new");
+        *counts.entry((firsts, repeats)).or_default() += 1;
+    }
+    eprintln!("{} commands; how often they came first, and again: {counts:?}", submitted.get());
+    assert!(counts.keys().any(|(_, repeats)| *repeats > 0), "no fault hit a command");
+}
+
+/// Asks again while NATS has no leader.
+async fn again(ask: impl AsyncFn() -> Result<u64, CallError>) -> u64 {
+    loop {
+        match ask().await {
+            Ok(answer) => return answer,
+            Err(CallError::Engine(EngineError::Away(_))) => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
 }
 
 /// One fault after the other, for as long as `RELAY_SOAK_SECONDS` says.

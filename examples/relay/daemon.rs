@@ -174,8 +174,10 @@ async fn nats(config: &NatsConfig, lease: Duration, worker: &str) -> Result<Engi
     if let Some(ca) = &config.ca {
         options = options.add_root_certificates(ca.clone()).require_tls(true);
     }
-    let client =
-        options.connect(config.servers.as_slice()).await.map_err(|error| error.to_string())?;
+    let client = options
+        .connect(config.servers.as_slice())
+        .await
+        .map_err(|error| format!("no connection to NATS: {error}"))?;
     let mut options =
         NatsOptions::new().lease_time(lease).ack_timeout(ACK_TIMEOUT.min(lease.div_f64(4.0)));
     if let Some(prefix) = &config.prefix {

@@ -51,6 +51,21 @@
 //! cargo run --example relay -- --config relay.toml
 //! ```
 //!
+//! With NATS on one machine, for development: `nats-server -js -sd /tmp/nats`, this `relay.toml`, and the last command twice. Each worker
+//! prints where its pages are. End the one that holds the upstream with Ctrl-C, and the other takes over.
+//!
+//! ```toml
+//! http = "127.0.0.1:0"                        # any free port, as there are two workers
+//!
+//! [engine]
+//! kind = "nats"
+//! servers = ["nats://localhost:4222"]         # and on three nodes: all of them, with replicas = 3
+//!
+//! [[upstream]]
+//! name = "shop"
+//! url = "http://localhost:3000"
+//! ```
+//!
 //! Run the same configuration on several machines, each with a `worker` of its own, or without one. They share the upstreams evenly,
 //! and move them when a worker comes or goes, one at a time. The workers may also have different upstreams: each is shared by those that have it.
 //!
@@ -171,6 +186,9 @@
 //! # }
 //! ```
 //!
+//! The options are those of the workers: if their file has `replicas = 3`, it is `NatsOptions::new().replicas(3)` here. Otherwise the
+//! error is [`Differs`](crate::relay::NatsError::Differs).
+//!
 //! In other languages, a plain command is a request on the subject `sio.cmd.<upstream>`. The header `Sio-Timeout` says in
 //! milliseconds how long the caller waits; without it, the server has ten seconds.
 //!
@@ -178,10 +196,13 @@
 //! $ nats request sio.cmd.shop '{"event":["buy","tea",3]}'
 //! {"answer":[17]}
 //! $ nats request sio.cmd.shop '{"event":["hello"],"ack":false}'
+//! {"answer":[]}
+//! $ nats request sio.cmd.shop '{"event":["hello"],"ack":false}'      # while the server is away
 //! {"error":{"kind":"not-sent","text":"the namespace is not joined","sent":"no"}}
 //! ```
 //!
-//! With `"ack":false` the answer comes when the event is written. `attachments` is as in the log.
+//! With `"ack":false` the answer comes when the event is written. If nobody holds the upstream, or its name is wrong, NATS says at once that
+//! there are no responders. `attachments` is as in the log.
 //!
 //! # Operating it
 //!
@@ -219,8 +240,9 @@
 //! | [`OutOfRange`](crate::relay::NatsError::OutOfRange) | `an option is out of range: …` | the value |
 //! | [`Differs`](crate::relay::NatsError::Differs) | `the stream … has other settings: …` | all programs need the same [`NatsOptions`](crate::relay::NatsOptions); to change them, `nats stream edit` first, or another prefix |
 //! | [`TooOld`](crate::relay::NatsError::TooOld) | `nats-server … is too old for more than one replica` | nats-server 2.10 or later; or one replica |
-//! | [`Away`](crate::relay::NatsError::Away) | `NATS is away: …` | does it run, with `JetStream`? Or this program is not allowed to ask: [permissions](crate::relay::NatsOptions#permissions). Try again |
-//! | [`Refused`](crate::relay::NatsError::Refused) | `NATS refused: …` | the text is that of NATS: fewer nodes than replicas, or no room for `max_bytes` |
+//! | [`Away`](crate::relay::NatsError::Away) | `NATS is away: …` | does it run, with `JetStream` (`nats-server -js`)? Or this program is not allowed to ask: [permissions](crate::relay::NatsOptions#permissions). Try again |
+//! | [`NoPlace`](crate::relay::NatsError::NoPlace) | `NATS has not found … nodes for the stream …: …` | for 30 s, fewer nodes were online, or had room for `max_bytes`, than there are replicas: start the missing ones (`nats server report jetstream`). Try again |
+//! | [`Refused`](crate::relay::NatsError::Refused) | `NATS refused: …` | the text is that of NATS: no room for `max_bytes`, or more than one replica without a cluster |
 //! | [`Away`](crate::relay::EngineError::Away) | `the engine is away: …` | does NATS run, and has its stream a leader (`nats stream report`)? The relay tries again |
 //! | [`Refused`](crate::relay::EngineError::Refused) | `the engine refused: …` | the text is that of NATS: permissions, a disk or an account that is full |
 //!

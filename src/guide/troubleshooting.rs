@@ -328,7 +328,7 @@ mod tests {
         }
         BridgeError { SameNamespace ReservedName Option }
         relay::EngineError { Away Refused }
-        relay::NatsError { OutOfRange Differs TooOld Away Refused }
+        relay::NatsError { OutOfRange Differs TooOld NoPlace Away Refused }
         relay::RelayError { Name Doubled Option Client NoArbiter }
         relay::ReaderError { Name OutOfRange NoActor NoArbiter }
         relay::CallError {
@@ -503,6 +503,7 @@ mod tests {
                 NatsError::OutOfRange(text()),
                 NatsError::Differs { stream: text(), differences: text() },
                 NatsError::TooOld(text()),
+                NatsError::NoPlace { stream: text(), replicas: 3, text: text() },
                 NatsError::Away(text()),
                 NatsError::Refused(text()),
             ]),

@@ -38,7 +38,7 @@ const SHARE: usize = 2;
 /// Shorter than an election in a cluster may take: leases lapse then, too.
 pub const LEASE_TIME: Duration = Duration::from_secs(3);
 /// How long all may take to come to rest.
-const PATIENCE: Duration = Duration::from_secs(120);
+pub const PATIENCE: Duration = Duration::from_secs(120);
 /// Of a worker's report on its standard output.
 const REPORT: &str = "report: ";
 

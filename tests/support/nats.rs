@@ -26,7 +26,7 @@ use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
 /// How long servers may take to be ready, or to agree on something.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 struct Node {
     config: PathBuf,
@@ -89,6 +89,11 @@ impl Nats {
     /// One server with more lines in its configuration.
     pub async fn one_with(lines: &str) -> Option<Self> {
         Self::start::<1>(lines).await
+    }
+
+    /// One server that keeps nothing.
+    pub async fn one_without_jetstream() -> Option<Self> {
+        Self::start::<1>("jetstream: false").await
     }
 
     /// Three servers in a cluster, of version 2.10 or later: what a relay demands.
@@ -230,6 +235,24 @@ impl Nats {
         let child = &mut self.nodes[number].child;
         child.kill().ok();
         child.wait().unwrap();
+    }
+
+    /// Starts all servers of a cluster again but the first, and waits for a leader: one that has never heard of the first.
+    pub async fn restart_without_first(&mut self) {
+        let all = 0..self.nodes.len();
+        all.clone().for_each(|number| self.kill(number));
+        all.clone().skip(1).for_each(|number| self.restart(number));
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            for number in all.clone().skip(1) {
+                let state = self.monitor(number, "/jsz").await.unwrap_or_default();
+                if state["meta_cluster"]["leader"] == format!("n{number}") {
+                    return;
+                }
+            }
+            assert!(Instant::now() < deadline, "nobody leads the cluster");
+            sleep(Duration::from_millis(50)).await;
+        }
     }
 
     /// Starts a server again that was killed, with its files.

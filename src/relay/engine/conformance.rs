@@ -143,6 +143,7 @@ rules! {
     a_holder_that_listens_no_more_leaves_no_caller_without_an_answer,
     a_durable_command_is_done_once_by_its_id,
     a_durable_command_goes_to_the_next_holder_until_it_is_done,
+    the_first_answer_of_a_durable_command_counts,
     the_answer_of_a_durable_command_is_waited_for,
 }
 
@@ -737,6 +738,23 @@ async fn a_durable_command_goes_to_the_next_holder_until_it_is_done(shared: &Sha
     }
     assert_eq!(again, ["order-1", "order-3"].map(str::to_owned).into());
     assert!(timeout(A_WHILE, commands.next()).await.is_err());
+}
+
+async fn the_first_answer_of_a_durable_command_counts(shared: &Shared) {
+    let (one, other) = (shared.one(), shared.other());
+    one.enqueue("shop", "order-1", Bytes::from_static(b"tea")).await.unwrap();
+    let lease = acquired(one, "shop", "first").await;
+    let mut commands = one.take_durable(&lease, 1);
+    let late = command(&mut commands).await;
+    drop(commands);
+    one.release(&lease).await.unwrap();
+    let lease = acquired(other, "shop", "second").await;
+    let again = command(&mut other.take_durable(&lease, 1)).await;
+    (again.done)(Bytes::from_static(b"first")).await.unwrap();
+    // The former holder did not know.
+    (late.done)(Bytes::from_static(b"second")).await.unwrap();
+    let answer = one.result("shop", "order-1", Duration::ZERO).await;
+    assert_eq!(answer, Ok(Some(Bytes::from_static(b"first"))));
 }
 
 async fn the_answer_of_a_durable_command_is_waited_for(shared: &Shared) {

@@ -243,6 +243,11 @@ function serve(name) {
       (recorded[stream] ||= []).push(n);
       setTimeout(() => ack(n), delay);
     });
+    // Twice the number, and one more if the event says that it may have come before.
+    socket.on("record_durably", (stream, n, { redelivered = false }, ack) => {
+      (recorded[stream] ||= []).push(2 * n + (redelivered ? 1 : 0));
+      setTimeout(() => ack(n), 100);
+    });
     // Says it back, and records the answers to that in a stream of their own.
     socket.on("respond", (stream, n) => {
       (recorded[stream] ||= []).push(n);

@@ -312,7 +312,11 @@ impl Taking {
             async move {
                 let hold = hold;
                 let subject = shared.names.answer(&upstream, &token);
-                shared.put(subject, HeaderMap::new(), answer, None).await.map_err(refused)?;
+                match shared.put(subject, HeaderMap::new(), answer, Some(0)).await {
+                    // Another holder was first, or this answer is stored already.
+                    Ok(_) | Err(AppendError::OutOfDate) => {}
+                    Err(error) => return Err(refused(error)),
+                }
                 acker.ack().await.map_err(|_| failure::closed())?;
                 drop(hold);
                 Ok(())

@@ -45,7 +45,7 @@ pub use self::options::{NatsError, NatsOptions};
 
 /// What the headers of a record may take of a message.
 const HEADERS: usize = 2048;
-/// How long to wait before another try of a stream of records or commands.
+/// How long to wait before another try of a stream of records or commands, or of making one.
 const PAUSE: Duration = Duration::from_millis(500);
 /// How often the entry of a lease or a ticket is read again if others write it meanwhile.
 const TRIES: u32 = 4;
@@ -64,13 +64,17 @@ impl Engine {
     /// that are at it at the same moment both be the first. The client may be shared with other code, and should reconnect for
     /// ever, as it does by default.
     ///
+    /// A cluster that has too few nodes online for the [`replicas`](NatsOptions::replicas), such as while one of them starts, is
+    /// asked again for 30 seconds.
+    ///
     /// # Errors
     ///
-    /// [`NatsError`]: an option is out of range, a stream is there with other settings, or NATS is away or refuses.
+    /// [`NatsError`]: an option is out of range, a stream is there with other settings, the cluster has no place for one, or NATS is
+    /// away or refuses.
     pub async fn nats(client: &Client, options: NatsOptions) -> Result<Self, NatsError> {
         options.check()?;
         let names = Names::new(&options.prefix);
-        streams::set_up(client, &names, &options).await?;
+        streams::set_up(client, &names, &options, streams::PLACEMENT_TIME).await?;
         let context = ContextBuilder::new()
             .timeout(options.ack_timeout)
             .ack_timeout(options.ack_timeout)
@@ -199,6 +203,12 @@ fn number<T: std::str::FromStr>(headers: &HeaderMap, name: &str) -> Option<T> {
     headers.get(name)?.as_str().parse().ok()
 }
 
+/// Waits before another try.
+async fn pause() {
+    // Nothing else ends it.
+    clock::within(PAUSE, future::pending::<()>()).await;
+}
+
 /// Items of a source that is made anew when it fails, with a pause if it fails right away.
 fn again<S, T, F>(source: S, next: F) -> BoxStream<'static, Result<T, EngineError>>
 where
@@ -214,8 +224,7 @@ where
     let state = State { source, next, failed: false };
     stream::unfold(state, async |mut state| {
         if state.failed {
-            // Nothing else ends it.
-            clock::within(PAUSE, future::pending::<()>()).await;
+            pause().await;
         }
         let item = (state.next)(&mut state.source).await;
         state.failed = item.is_err();

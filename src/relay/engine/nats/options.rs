@@ -224,8 +224,19 @@ pub enum NatsError {
     /// No server answered in time. Some of the streams may be there now; another try goes on from there.
     #[error("NATS is away: {0}")]
     Away(String),
-    /// The server refused to make a stream: for example for want of space, or because there are fewer servers than
-    /// replicas.
+    /// For 30 seconds, the cluster has had fewer nodes that are online and have room for a stream than there are replicas. Some of
+    /// the streams may be there now; another try goes on from there.
+    #[error("NATS has not found {replicas} nodes for the stream {stream}: {text}")]
+    NoPlace {
+        /// Name of the stream.
+        stream: String,
+        /// How many nodes were asked for.
+        replicas: usize,
+        /// What NATS said: which nodes are offline, or what they lack.
+        text: String,
+    },
+    /// The server refused to make a stream: for example for want of space, or because it is not in a cluster and there is
+    /// more than one replica.
     #[error("NATS refused: {0}")]
     Refused(String),
 }

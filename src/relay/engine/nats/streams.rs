@@ -1,11 +1,15 @@
 //! The streams of an engine: their names and settings, and how they are made.
 
-use std::{fmt::Debug, time::Duration};
+use std::{
+    fmt::Debug,
+    time::{Duration, Instant},
+};
 
 use async_nats::{
     Client,
     jetstream::{
         Context, ContextBuilder, ErrorCode,
+        context::RequestErrorKind,
         response::Response,
         stream::{Config, DiscardPolicy, Info, RetentionPolicy},
     },
@@ -15,11 +19,17 @@ use serde::Serialize;
 use super::{
     failure,
     options::{NatsError, NatsOptions},
+    pause,
 };
-use crate::relay::engine::EngineError;
+use crate::{logs::repeated, relay::engine::EngineError, runtime::clock};
 
 /// How long a stream or a consumer may take to be made: in a cluster its servers elect a leader first.
 const SETUP_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long all streams together are tried again while the cluster has no place for one of them. To its leader, a node of
+/// which it has not heard since it started is offline.
+pub(super) const PLACEMENT_TIME: Duration = Duration::from_secs(30);
+/// "No suitable peers for placement", or the like: too few nodes are online, or have room.
+const NO_PLACE: ErrorCode = ErrorCode(10005);
 /// The most of a server's version that is repeated.
 const MAX_VERSION: usize = 32;
 /// How long a server remembers the ids of records.
@@ -190,13 +200,16 @@ pub(super) fn patient(client: &Client) -> Context {
     ContextBuilder::new().timeout(SETUP_TIMEOUT).build(client.clone())
 }
 
-/// Makes the streams that are not there, and compares those that are.
+/// Makes the streams that are not there, and compares those that are. It waits this long for places in the cluster, and no
+/// longer.
 pub(super) async fn set_up(
     client: &Client,
     names: &Names,
     options: &NatsOptions,
+    placement_time: Duration,
 ) -> Result<(), NatsError> {
     let context = patient(client);
+    let placed_by = clock::now().checked_add(placement_time);
     for config in configs(names, options) {
         let found = state(&context, &config.name).await?;
         // Which is known now that it has answered.
@@ -206,7 +219,7 @@ pub(super) async fn set_up(
         }
         let found = match found {
             Some(found) => found,
-            None => match made(&context, &config).await? {
+            None => match made(&context, &config, placed_by).await? {
                 Some(made) => made,
                 // Somebody else was faster.
                 None => state(&context, &config.name).await?.unwrap_or_else(|| config.clone()),
@@ -229,12 +242,35 @@ async fn state(context: &Context, name: &str) -> Result<Option<Config>, NatsErro
     }
 }
 
-/// The settings that the server has given a new stream; `None` if there is one of that name by now.
-async fn made(context: &Context, config: &Config) -> Result<Option<Config>, NatsError> {
-    match ask(context, format!("STREAM.CREATE.{}", config.name), config).await? {
-        Response::Ok(Info { config, .. }) => Ok(Some(config)),
-        Response::Err { error } if error.error_code() == ErrorCode::STREAM_NAME_EXIST => Ok(None),
-        Response::Err { error } => Err(failure::answered(&error).into()),
+/// The settings that the server has given a new stream; `None` if there is one of that name by now. It is tried again until
+/// there is a place for it.
+async fn made(
+    context: &Context,
+    config: &Config,
+    placed_by: Option<Instant>,
+) -> Result<Option<Config>, NatsError> {
+    loop {
+        let subject = format!("STREAM.CREATE.{}", config.name);
+        let error = match ask(context, subject, config).await? {
+            Response::Ok(Info { config, .. }) => return Ok(Some(config)),
+            Response::Err { error } => error,
+        };
+        match error.error_code() {
+            ErrorCode::STREAM_NAME_EXIST => return Ok(None),
+            NO_PLACE if placed_by.is_some_and(|placed_by| clock::now() < placed_by) => {
+                let (name, text) = (&config.name, failure::text(&error));
+                repeated!(log::Level::Warn, *name, "no place in the cluster yet: {text}");
+                pause().await;
+            }
+            NO_PLACE => {
+                return Err(NatsError::NoPlace {
+                    stream: config.name.clone(),
+                    replicas: config.num_replicas,
+                    text: failure::text(&error),
+                });
+            }
+            _ => return Err(failure::answered(&error).into()),
+        }
     }
 }
 
@@ -243,8 +279,12 @@ async fn ask<T: Serialize + ?Sized>(
     subject: String,
     body: &T,
 ) -> Result<Response<Info>, NatsError> {
-    let failed = |error| failure::failed(&error, "the state of a stream");
-    context.request(subject, body).await.map_err(|error| failed(error).into())
+    context.request(subject, body).await.map_err(|error| match error.kind() {
+        RequestErrorKind::NoResponders => {
+            NatsError::Away("no JetStream: it is switched off, or starts".to_owned())
+        }
+        _ => failure::failed(&error, "the state of a stream").into(),
+    })
 }
 
 impl From<EngineError> for NatsError {

@@ -43,6 +43,51 @@ async fn what_a_server_cannot_do_is_refused() {
 }
 
 #[actix::test]
+async fn a_server_without_jetstream_is_told() {
+    let Some(server) = Servers::one_without_jetstream().await else { return };
+    let error = Engine::nats(&server.client().await, NatsOptions::new()).await.unwrap_err();
+    let told = "no JetStream: it is switched off, or starts";
+    assert_eq!(error, NatsError::Away(told.to_owned()));
+}
+
+/// A cluster whose leader takes the first node for offline.
+async fn cluster_without_first() -> Option<Servers> {
+    let mut servers = Servers::cluster().await?;
+    servers.restart_without_first().await;
+    Some(servers)
+}
+
+#[actix::test]
+async fn streams_wait_for_a_node_that_is_offline() {
+    let Some(mut servers) = cluster_without_first().await else { return };
+    let mut asked = servers.client().await.subscribe("$JS.API.STREAM.CREATE.sio_ev").await.unwrap();
+    let client = servers.client().await;
+    let starts = async {
+        // The second request says that the first was refused.
+        asked.next().await.unwrap();
+        asked.next().await.unwrap();
+        servers.restart(0);
+    };
+    let (engine, ()) = tokio::join!(Engine::nats(&client, NatsOptions::new().replicas(3)), starts);
+    engine.unwrap();
+}
+
+#[actix::test]
+async fn too_few_nodes_for_the_replicas_are_told() {
+    let Some(servers) = cluster_without_first().await else { return };
+    let client = servers.client().await;
+    let options = NatsOptions::new().replicas(3);
+    let names = Names::new("sio");
+    let set_up = streams::set_up(&client, &names, &options, Duration::from_secs(1)).boxed();
+    let error = clock::within(servers::PATIENCE, set_up).await.unwrap().unwrap_err();
+    let NatsError::NoPlace { stream, replicas: 3, text } = &error else { panic!("{error}") };
+    assert_eq!(stream, "sio_ev");
+    assert!(text.contains("no suitable peers"), "{text}");
+    // What needs fewer can be made.
+    Engine::nats(&client, NatsOptions::new().replicas(1)).await.unwrap();
+}
+
+#[actix::test]
 async fn a_server_that_is_away_is_told_from_one_that_refuses_and_its_password_is_not() {
     let Some(mut server) = Servers::one().await else { return };
     let url = format!("nats://user:secret@127.0.0.1:{}", server.ports()[0]);
