@@ -363,6 +363,10 @@ impl Subscribers {
 
     /// Does everything that must be done for the busy subscribers.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>, namespace: &Name, counters: &Counters) {
+        let Slots { all: _, busy, undecodable, misfits } = &self.slots;
+        if busy.is_empty() && undecodable.is_empty() && *misfits == 0 {
+            return;
+        }
         loop {
             let Slots { all, busy, undecodable, .. } = &mut self.slots;
             let (mut done, mut lagged) = (Vec::new(), Vec::new());
