@@ -22,6 +22,19 @@
 //! A relay has a price: a cluster to run, some milliseconds for each event, and at-least-once delivery to readers. Do not take it
 //! for a single connection that a [`Client`](crate::Client) holds well.
 //!
+//! What it can carry, on a machine with two cores that has everything on it (the Socket.IO servers, NATS, workers, a reader), events of
+//! 64 bytes, from server to reader:
+//!
+//! | NATS servers | workers | events/s | NATS alone, with records of that size |
+//! |--:|--:|--:|--:|
+//! | 1 | 1 | 560 000 | 2 060 000 |
+//! | 1 | 3 | 620 000 | 2 010 000 |
+//! | 3 | 1 | 376 000 | 570 000 |
+//! | 3 | 3 | 374 000 | 524 000 |
+//!
+//! These are rates while the log is behind, with 256 events in each record. With `sync_interval: always`, a disk's time for each record is added. A worker
+//! with six upstreams takes about 20 MiB of memory, and more while events wait.
+//!
 //! # How to run it
 //!
 //! The workers meet in an [`Engine`](crate::relay::Engine). The one in the process needs nothing, and ends with the process: it is for tests, and
