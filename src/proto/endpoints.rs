@@ -72,12 +72,15 @@ impl Endpoints {
     pub(crate) fn new(policy: Reconnect, seed: u64, count: usize) -> Self {
         // Each server has its own jitter.
         let seeds = iter::successors(Some(seed), |seed| Some(seed.wrapping_add(1)));
-        let all = seeds.take(count.max(1)).map(|seed| Endpoint {
+        let endpoints = seeds.take(count.max(1)).map(|seed| Endpoint {
             health: Health::Good,
             attempts: Attempts::new(policy.clone(), seed),
             failure: None,
         });
-        Self { all: all.collect(), policy, current: 0 }
+        // The iterator does not know how many they are, and there would be room for four.
+        let mut all = Vec::with_capacity(count.max(1));
+        all.extend(endpoints);
+        Self { all, policy, current: 0 }
     }
 
     /// The server that is being dialled or open, or else the next one, by its place in the order.
