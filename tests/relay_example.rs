@@ -442,6 +442,26 @@ async fn another_daemon_takes_over_what_a_terminated_one_hands_over() {
 }
 
 #[actix::test]
+async fn the_log_of_a_daemon_is_printed() {
+    let Some(nats) = Nats::one().await else { return };
+    let (folder, server) = (Folder::new(), recovering());
+    let config = engine(&nats).replace("lease = 2\n", "") + &upstream(&server, "");
+    let daemon = Daemon::start(&folder, "w1", &config);
+    daemon.until(200, |shop| shop["joined"] == true).await;
+    server.publish("/", "n", 0..2);
+    let url = nats.urls().remove(0);
+    let log = Example::start("relay_log", [url.as_str(), "shop"]);
+    assert_eq!(log.line(), r#"shop 1: Holder { worker: "w1" }"#);
+    // In one record or two.
+    for number in 0..2 {
+        let line = log.line();
+        assert!(line.contains(&format!(": n [{number},")), "{line}");
+    }
+    daemon.signal("-TERM");
+    assert!(daemon.end().0.success());
+}
+
+#[actix::test]
 async fn a_second_signal_ends_a_daemon_that_cannot_hand_over() {
     let Some(nats) = Nats::one().await else { return };
     let (folder, server) = (Folder::new(), recovering());

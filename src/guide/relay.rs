@@ -66,6 +66,7 @@
 //!
 //! With NATS on one machine, for development: `nats-server -js -sd /tmp/nats`, this `relay.toml`, and the last command twice. Each worker
 //! prints where its pages are. End the one that holds the upstream with Ctrl-C, and the other takes over.
+//! `cargo run --example relay_log --features relay -- nats://localhost:4222` prints the log.
 //!
 //! ```toml
 //! http = "127.0.0.1:0"                        # any free port, as there are two workers
