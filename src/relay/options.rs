@@ -82,8 +82,8 @@ pub enum Takeover {
     /// Waits until the server has noticed, and then continues the session: complete, in order, late.
     #[default]
     Ordered,
-    /// Begins a new session at once, and marks the gap. So does a holder that has lost its connection before the server knows. When the server has noticed, a second connection fetches for a moment what is
-    /// missing from the old session. It stands in the log as [late](crate::relay::LogEvent::is_late) events, behind newer ones and in
+    /// Begins a new session at once, and marks the gap. So does a holder that has lost its connection before the server knows. When
+    /// the server has noticed, a second connection fetches for a moment what is missing from the old session. It stands in the log as [late](crate::relay::LogEvent::is_late) events, behind newer ones and in
     /// order among themselves, each event once. [`MarkKind::Filled`](crate::relay::MarkKind::Filled) follows if the gap is closed.
     ///
     /// It is not closed if this worker goes before that, if the server does not have the session any more, or if more is missing

@@ -134,11 +134,7 @@ impl Proxy {
 
     /// Closes all connections of clients at once. Those of the server stay open, and silent.
     pub fn cut_from_clients(&self) {
-        self.tell(|state| {
-            for link in state.links.drain(..) {
-                state.silent.push(link.server);
-            }
-        });
+        self.tell(|state| state.silent.extend(state.links.drain(..).map(|link| link.server)));
     }
 
     /// Like [`cut`](Self::cut), but with a reset (RST) to both sides.

@@ -553,7 +553,7 @@ impl Holder {
                 if let Stage::Ticket(ask_at) = &mut term.stage {
                     *ask_at = deadline_after(now, pause);
                     if let Ok(pid) = ticket {
-                        self.dial(now, pid);
+                        self.begin_session(now, pid);
                     }
                 }
                 Progress::Nothing
@@ -675,14 +675,20 @@ impl Holder {
         self.reach.limit().filter(|_| others && term.stage.is_connecting())
     }
 
-    fn dial(&mut self, now: Instant, pid: Option<Pid>) {
-        self.reach.lost(now);
+    /// Dials for the first time in this term.
+    fn begin_session(&mut self, now: Instant, pid: Option<Pid>) {
         let Phase::Holding(term) = &mut self.phase else { return };
         let resume = pid.zip(term.writer.end().offset.clone());
         let resume = resume.map(|(pid, offset)| Resume { pid, offset });
         let may_retry = !term.went_in_order();
         term.pid = resume.as_ref().map(|resume| resume.pid.clone());
         term.kept.clone_from(&term.pid);
+        self.dial(now, resume, may_retry);
+    }
+
+    fn dial(&mut self, now: Instant, resume: Option<Resume>, may_retry: bool) {
+        let Phase::Holding(term) = &mut self.phase else { return };
+        self.reach.lost(now);
         term.stage = Stage::Dialling { resume: resume.clone(), may_retry };
         self.outputs.push_back(Output::Dial { resume });
     }
@@ -797,9 +803,7 @@ impl Holder {
         match &term.stage {
             Stage::WaitingForServer { until, resume } if *until <= now => {
                 let resume = Some(resume.clone());
-                self.reach.lost(now);
-                term.stage = Stage::Dialling { resume: resume.clone(), may_retry: false };
-                self.outputs.push_back(Output::Dial { resume });
+                self.dial(now, resume, false);
             }
             Stage::Draining { until } if *until <= now => {
                 self.outputs.push_back(Output::Close { drain: false });
