@@ -265,6 +265,7 @@ pub use message::{
 };
 pub use payload::{
     Payload, Reply,
+    attachment::Attachment,
     value::{Args, Value},
 };
 pub use proto::{

@@ -84,6 +84,9 @@
 //! The other way round, `Bytes` reads an attachment, and also an array of numbers and the bytes of a text; a `Vec<u8>` reads an
 //! array only. A `Value` shows which of them came.
 //!
+//! serde can only copy `Bytes`. For attachments that are large or many, there is [`Attachment`](crate::Attachment): it reads and
+//! writes the same, and shares the memory. In the benchmarks, receiving 64 KiB as `Bytes` takes more than twice as long.
+//!
 //! # Limits
 //!
 //! * Attachments cannot be read inside `#[serde(flatten)]`, `#[serde(tag = …)]` and `#[serde(untagged)]`: see

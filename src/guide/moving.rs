@@ -121,7 +121,7 @@
 //! | handlers of several events run at the same time | in the order of the events; [spawn](crate::guide::actors) what may overlap |
 //! | `emit` raises while there is no connection | it waits; with [`Offline::Fail`](crate::Offline::Fail) it fails |
 //! | `sio.call(…, timeout=60)` | `emit_with_ack(…).timeout(…)` |
-//! | a tuple for several arguments, `bytes` | the same, and [`Bytes`](bytes::Bytes) |
+//! | a tuple for several arguments, `bytes` | the same, and [`Bytes`](bytes::Bytes) or [`Attachment`](crate::Attachment) |
 //! | `await sio.wait()` | `actix_rt::signal::ctrl_c().await`, or [until it ends](crate#how-long-it-runs) |
 //!
 //! # From Go (henvic/socketio)

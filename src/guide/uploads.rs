@@ -10,7 +10,7 @@
 //! ```no_run
 //! use std::time::Duration;
 //!
-//! use actix_socketio::{AckError, Client, Socket};
+//! use actix_socketio::{AckError, Attachment, Client, Socket};
 //! use bytes::Bytes;
 //! use futures::{StreamExt, TryStreamExt, stream};
 //!
@@ -28,7 +28,7 @@
 //!     let pieces = stream::iter((0..data.len()).step_by(PIECE)).map(|begin| {
 //!         let end = data.len().min(begin + PIECE);
 //!         // No copy: the piece shares the memory of the file.
-//!         let piece = data.slice(begin..end);
+//!         let piece = Attachment(data.slice(begin..end));
 //!         let sent = socket.emit_with_ack::<()>("piece", (name, begin, piece));
 //!         async move { sent.timeout(Duration::from_secs(30)).await.map(|()| end) }
 //!     });

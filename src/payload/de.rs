@@ -6,8 +6,8 @@ use bytes::Bytes;
 use serde::{
     Deserialize, Deserializer,
     de::{
-        DeserializeOwned, DeserializeSeed, EnumAccess, Error as _, IgnoredAny, MapAccess,
-        SeqAccess, VariantAccess, Visitor,
+        DeserializeOwned, DeserializeSeed, EnumAccess, Error as _, IgnoredAny, IntoDeserializer,
+        MapAccess, SeqAccess, VariantAccess, Visitor, value::SeqAccessDeserializer,
     },
     forward_to_deserialize_any,
 };
@@ -15,6 +15,7 @@ use serde_json::{Error, de::StrRead};
 
 use super::{
     Payload,
+    attachment::{self, ATTACHMENT},
     value::{ARGS, Build, VALUE, hand_over},
 };
 
@@ -206,7 +207,9 @@ impl<'a> Deserializer<'a> for Arguments<'a> {
     ) -> Result<V::Value, Error> {
         match name {
             ARGS => visitor.visit_newtype_struct(All(self)),
-            VALUE => self.first(|argument| argument.deserialize_newtype_struct(name, visitor)),
+            VALUE | ATTACHMENT => {
+                self.first(|argument| argument.deserialize_newtype_struct(name, visitor))
+            }
             _ => visitor.visit_newtype_struct(self),
         }
     }
@@ -390,6 +393,8 @@ impl<'a, D: Deserializer<'a>> Deserializer<'a> for Argument<'a, D> {
             inner.deserialize_newtype_struct(name, visitor)
         } else if name == VALUE {
             hand_over(inner.deserialize_any(Build { attachments: attachments.list })?, visitor)
+        } else if name == ATTACHMENT {
+            inner.deserialize_any(Shared { inner: visitor, attachments: attachments.list })
         } else {
             inner.deserialize_newtype_struct(name, Inside { inner: visitor, attachments })
         }
@@ -421,6 +426,15 @@ struct Placeholder {
     num: usize,
 }
 
+/// The number of an attachment.
+fn number<'a, M: MapAccess<'a>>(map: M) -> Result<usize, M::Error> {
+    let place = Placeholder::deserialize(serde::de::value::MapAccessDeserializer::new(map))?;
+    if !place.is_placeholder {
+        return Err(M::Error::custom("no such attachment"));
+    }
+    Ok(place.num)
+}
+
 impl<'a, V: Visitor<'a>> Visitor<'a> for Binary<'a, V> {
     type Value = V::Value;
 
@@ -429,11 +443,7 @@ impl<'a, V: Visitor<'a>> Visitor<'a> for Binary<'a, V> {
     }
 
     fn visit_map<M: MapAccess<'a>>(self, map: M) -> Result<V::Value, M::Error> {
-        let place = Placeholder::deserialize(serde::de::value::MapAccessDeserializer::new(map))?;
-        if !place.is_placeholder {
-            return Err(M::Error::custom("no such attachment"));
-        }
-        self.inner.visit_byte_buf(self.attachments.copy(place.num)?)
+        self.inner.visit_byte_buf(self.attachments.copy(number(map)?)?)
     }
 
     fn visit_seq<S: SeqAccess<'a>>(self, seq: S) -> Result<V::Value, S::Error> {
@@ -446,6 +456,36 @@ impl<'a, V: Visitor<'a>> Visitor<'a> for Binary<'a, V> {
 
     fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<V::Value, E> {
         self.inner.visit_bytes(text.as_bytes())
+    }
+}
+
+/// A visitor of an [`Attachment`](crate::Attachment).
+struct Shared<'a, V> {
+    inner: V,
+    attachments: &'a [Bytes],
+}
+
+impl<'a, V: Visitor<'a>> Visitor<'a> for Shared<'a, V> {
+    type Value = V::Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inner.expecting(f)
+    }
+
+    fn visit_map<M: MapAccess<'a>>(self, map: M) -> Result<V::Value, M::Error> {
+        let data = self.attachments.get(number(map)?).cloned();
+        let data = data.ok_or_else(|| M::Error::custom("no such attachment"))?;
+        attachment::hand_over(data, self.inner)
+    }
+
+    // Anything else is read as `Bytes` are.
+
+    fn visit_seq<S: SeqAccess<'a>>(self, seq: S) -> Result<V::Value, S::Error> {
+        self.inner.visit_newtype_struct(SeqAccessDeserializer::new(seq))
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<V::Value, E> {
+        self.inner.visit_newtype_struct(text.into_deserializer())
     }
 }
 

@@ -13,7 +13,7 @@
 //! | a tuple, an array `[T; N]`, a tuple struct | one for each element |
 //! | [`Args`](crate::Args) | as many as there are in the list |
 //! | anything else (a struct, a `Vec`, a `String`, a [`Value`](crate::Value) …) | one |
-//! | [`Bytes`] anywhere inside | an attachment |
+//! | [`Bytes`] or [`Attachment`](crate::Attachment) anywhere inside | an attachment |
 //!
 //! This is what each type reads from the arguments of an event or an answer:
 //!
@@ -47,10 +47,11 @@
 //! available ([`Payload::to_json`]) and can be passed on ([`Event::to_emit`](crate::Event::to_emit)). With
 //! msgpack, it is replaced on arrival.
 //!
-//! When decoding, `Bytes` cannot be read behind `#[serde(flatten)]`, `#[serde(tag = …)]` and
+//! When decoding, `Bytes` and `Attachment` cannot be read behind `#[serde(flatten)]`, `#[serde(tag = …)]` and
 //! `#[serde(untagged)]`: there, serde reads into a buffer of its own first, which has no place for
-//! attachments. `Bytes` is an error there; a [`Value`](crate::Value) is the placeholder. Encoding works.
+//! attachments. They are an error there; a [`Value`](crate::Value) is the placeholder. Encoding works.
 
+pub(crate) mod attachment;
 mod de;
 pub(crate) mod error;
 mod placeholder;
@@ -148,8 +149,9 @@ impl Payload {
     /// Arguments beyond those that the type asks for are ignored, as a JavaScript function ignores
     /// them; ones that are missing are `None` where the type says `Option`.
     ///
-    /// An attachment can be decoded into [`Bytes`], into a `Vec<u8>` with `serde_bytes`, into
-    /// any other type that asks serde for bytes, or into a [`Value`](crate::Value). Another type that takes
+    /// An attachment can be decoded into an [`Attachment`](crate::Attachment) or a [`Value`](crate::Value), which share
+    /// its memory, and with a copy into [`Bytes`], into a `Vec<u8>` with `serde_bytes`, and into any other type that
+    /// asks serde for bytes. Another type that takes
     /// anything, such as [`serde_json::Value`], gets the placeholder of the attachment:
     /// `{"_placeholder":true,"num":N}`, for [`attachments`](Self::attachments)`()[N]`.
     ///
@@ -157,8 +159,7 @@ impl Payload {
     ///
     /// The arguments have another shape; or there is an attachment in what `T` has behind
     /// `#[serde(flatten)]`, `#[serde(tag = …)]` or `#[serde(untagged)]`, where it is not found; or the text
-    /// names attachments so often that they would be copied more than once. A [`Value`](crate::Value) shares
-    /// them.
+    /// names attachments so often that they would be copied more than once.
     pub fn decode<T: DeserializeOwned>(&self) -> Result<T, DecodeError> {
         let decoded = de::decode(self).or_else(|error| {
             // The text is looked through only where it may be the reason.

@@ -14,6 +14,7 @@ use serde_json::{
 
 use super::{
     Name, Payload,
+    attachment::taken,
     placeholder::{AMBIGUOUS, count_placeholders},
     value::ARGS,
 };
@@ -92,7 +93,7 @@ impl Formatter for Extract<'_> {
         value: &[u8],
     ) -> io::Result<()> {
         write!(writer, r#"{{"_placeholder":true,"num":{}}}"#, self.attachments.len())?;
-        self.attachments.push(Bytes::copy_from_slice(value));
+        self.attachments.push(taken(value));
         Ok(())
     }
 

@@ -9,7 +9,7 @@ use serde::{
 };
 use serde_json::Number;
 
-use super::encode_reply;
+use super::{attachment, encode_reply};
 use crate::payload::error::DecodeError;
 
 /// An argument of any kind: a JSON value, or an attachment in the place of one.
@@ -130,7 +130,7 @@ impl Serialize for Value {
             Self::String(text) => serializer.serialize_str(text),
             Self::Array(list) => list.serialize(serializer),
             Self::Object(object) => object.serialize(serializer),
-            Self::Bytes(data) => serializer.serialize_bytes(data),
+            Self::Bytes(data) => attachment::serialize(data, serializer),
         }
     }
 }

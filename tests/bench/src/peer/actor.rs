@@ -86,7 +86,7 @@ impl StreamHandler<Result<ws::Frame, WsProtocolError>> for Owner {
             }
             ws::Frame::Binary(data) => {
                 assert!(std::mem::take(&mut self.waits), "an event came before");
-                self.tell(Blob(data), ctx);
+                self.tell(Blob(data.into()), ctx);
             }
             other => panic!("the stub server sends no {other:?}"),
         }

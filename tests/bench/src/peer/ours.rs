@@ -4,8 +4,7 @@
 use std::{collections::VecDeque, future, time::Instant};
 
 use actix::prelude::*;
-use actix_socketio::{Ack, Client, NamedEvent, Socket, Transport, tls::Tls};
-use bytes::Bytes;
+use actix_socketio::{Ack, Attachment, Client, NamedEvent, Socket, Transport, tls::Tls};
 use futures::channel::oneshot;
 use serde::{Deserialize, Serialize};
 
@@ -27,7 +26,7 @@ impl NamedEvent for Msg {
 
 #[derive(Serialize, Deserialize, Message)]
 #[rtype(result = "()")]
-pub struct Blob(pub Bytes);
+pub struct Blob(pub Attachment);
 
 impl NamedEvent for Blob {
     const NAME: &'static str = "bin";
@@ -116,7 +115,7 @@ impl Session for Ours {
                 return Some(self.ack().await);
             }
             Workload::Pipe => self.pipe().await,
-            Workload::BinOut => self.emit(|spec, n| Blob(spec.attachment(n))).await,
+            Workload::BinOut => self.emit(|spec, n| Blob(spec.attachment(n).into())).await,
             Workload::Mix => self.mix().await,
             Workload::Conns => future::pending().await,
         }
