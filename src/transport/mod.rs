@@ -9,6 +9,7 @@ mod frame;
 mod link;
 mod polling;
 mod proxy;
+mod recycler;
 mod refusal;
 mod request;
 mod stream;

@@ -4,7 +4,8 @@
 //!
 //! Each message has memory of its own, at most twice its size, so keeping a part of it keeps nothing else that
 //! was read with it. Only small texts share memory, in blocks of 2 KiB. So the length of a message shows how
-//! much memory it holds, and the [window](crate::backpressure::receive_window) can count that.
+//! much memory it holds, and the [window](crate::backpressure::receive_window) can count that. The memory of
+//! large messages is [used again](super::recycler).
 
 use std::{
     cell::RefCell,
@@ -18,7 +19,10 @@ use awc::{BoxedSocket, ws::Codec};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use bytestring::ByteString;
 
-use super::frame::{self, Header, Kind, Masks};
+use super::{
+    frame::{self, Header, Kind, Masks},
+    recycler::Recycler,
+};
 use crate::proto::{
     ProtocolError,
     engine::{Frame, Incoming, Message},
@@ -100,12 +104,16 @@ struct Input {
     room: usize,
     /// A large frame that is read into memory of its own. Nothing else is read into it.
     large: Option<Large>,
+    /// Memory for large frames. `None` if none has come lately: an idle connection holds no buffer.
+    recycler: Option<Recycler>,
+    /// Whether one has come since there was nothing left to read.
+    had_large: bool,
 }
 
 #[derive(Debug)]
 struct Large {
     header: Header,
-    data: BytesMut,
+    data: Vec<u8>,
     missing: usize,
 }
 
@@ -119,7 +127,8 @@ enum Broken {
 
 impl Input {
     fn new(buffer: BytesMut) -> Self {
-        Self { buffer, at: 0, block: BytesMut::new(), room: MOST, large: None }
+        let block = BytesMut::new();
+        Self { buffer, at: 0, block, room: MOST, large: None, recycler: None, had_large: false }
     }
 
     fn is_empty(&self) -> bool {
@@ -133,7 +142,8 @@ impl Input {
     /// Takes out the next frame of at most `limit` bytes, once it is complete.
     fn take(&mut self, limit: usize) -> Result<Option<(Header, Bytes)>, Broken> {
         if let Some(Large { header, data, .. }) = self.large.take_if(|large| large.missing == 0) {
-            return Ok(Some((header, exact(data))));
+            let recycler = self.recycler.get_or_insert_default();
+            return Ok(Some((header, recycler.message(data))));
         }
         if self.large.is_some() {
             return Ok(None);
@@ -171,13 +181,13 @@ impl Input {
             return Ok(Some((header, data.freeze())));
         }
         if length >= LARGE {
-            let mut data = BytesMut::with_capacity(length.min(AHEAD));
+            let mut data = self.recycler.get_or_insert_default().buffer(length.min(AHEAD));
             data.extend_from_slice(behind);
             let missing = length.saturating_sub(data.len());
             self.large = Some(Large { header, data, missing });
             // So that less of the next large frame is read into this buffer, and copied.
             (self.buffer, self.at) = (BytesMut::new(), 0);
-            self.room = LEAST;
+            (self.room, self.had_large) = (LEAST, true);
         }
         Ok(None)
     }
@@ -193,7 +203,13 @@ impl Input {
         }
         SCRATCH.with_borrow_mut(|scratch| {
             let mut read = ReadBuf::new(scratch.get_mut(..self.room).unwrap_or_default());
-            ready!(Pin::new(io).poll_read(cx, &mut read))?;
+            let Poll::Ready(outcome) = Pin::new(io).poll_read(cx, &mut read) else {
+                if !std::mem::take(&mut self.had_large) {
+                    self.recycler = None;
+                }
+                return Poll::Pending;
+            };
+            outcome?;
             if read.remaining() == 0 {
                 self.room = MOST;
             }
@@ -409,7 +425,48 @@ fn closed(payload: &[u8]) -> Reason {
 
 #[cfg(test)]
 mod tests {
+    use std::task::Waker;
+
+    use tokio::io::{AsyncWriteExt, duplex};
+
     use super::*;
+
+    /// A whole frame of a server.
+    fn frame(first: u8, length: u16) -> Vec<u8> {
+        let mut frame = vec![first, 126];
+        frame.extend(length.to_be_bytes());
+        frame.resize(4 + usize::from(length), b'x');
+        frame
+    }
+
+    #[tokio::test]
+    async fn memory_of_large_messages_is_kept_only_while_they_come() {
+        const TEXT: u8 = 0x81;
+        const BINARY: u8 = 0x82;
+        let (here, mut there) = duplex(1 << 20);
+        let framed = Framed::new(Box::new(here) as BoxedSocket, Codec::new().client_mode());
+        let mut socket = WebSocket::new(framed, 1 << 20, None);
+        let cx = &mut Context::from_waker(Waker::noop());
+        let mut places = Vec::new();
+        for _ in 0..3 {
+            there.write_all(&frame(TEXT, 200)).await.unwrap();
+            there.write_all(&frame(BINARY, 65_535)).await.unwrap();
+            let mut read = 0;
+            while let Poll::Ready(next) = socket.poll_next(cx) {
+                let Ok(Incoming::Frame(next)) = next else { panic!("{next:?}") };
+                if let Frame::Binary(data) = next {
+                    places.push(data.as_ptr());
+                    assert_eq!(data, [b'x'; 65_535][..]);
+                }
+                read += 1;
+            }
+            assert_eq!((read, socket.input.recycler.is_some()), (2, true));
+        }
+        assert_eq!(places, [places[0]; 3]);
+        there.write_all(&frame(TEXT, 200)).await.unwrap();
+        assert!(socket.poll_next(cx).is_ready() && socket.poll_next(cx).is_pending());
+        assert!(socket.input.recycler.is_none());
+    }
 
     #[test]
     fn a_close_frame_has_a_code_that_may_be_sent_and_text_or_nothing() {
