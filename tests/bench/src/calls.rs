@@ -66,7 +66,7 @@ impl Call {
             Self::Subscriptions => {
                 let mut subscriptions = Vec::new();
                 for n in 0..number {
-                    subscriptions.push(never.listen(&n.to_string()).call(|_| ()));
+                    subscriptions.push(never.listen(n.to_string()).call(|_| ()));
                     if subscriptions.len() % STEP == 0 {
                         catch_up(never).await;
                     }

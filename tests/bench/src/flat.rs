@@ -79,7 +79,7 @@ impl Crowd {
                 Box::new(joined)
             }
             Self::Subscribers => {
-                let subscribe = |n| socket.listen(&format!("other {n}")).actor(Deaf.start());
+                let subscribe = |n| socket.listen(format!("other {n}")).actor(Deaf.start());
                 Box::new((0..number).map(subscribe).collect::<Vec<_>>())
             }
             Self::Connections => {
