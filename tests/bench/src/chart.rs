@@ -12,8 +12,8 @@ use plotters::{
 
 use crate::{
     peer::Peer,
-    spec::{Road, Workload},
-    table::{Cells, Row, figure, size_text},
+    spec::Workload,
+    table::{Cells, Row, figure},
 };
 
 const WIDTH: u32 = 900;
@@ -101,13 +101,7 @@ fn try_draw(
     for (index, &(row, ours)) in rows.iter().enumerate() {
         let top = TOP + group * index as i32;
         let middle = top + (group - GAP) / 2;
-        let mut name = row.workload.what().to_owned();
-        if row.workload != Workload::Conns {
-            name = format!("{name}, {}", size_text(row.size));
-        }
-        if row.road != Road::WebSocket {
-            name = format!("{name}, {}", row.road.name());
-        }
+        let name = row.titled(row.workload.what(), ", ");
         let at = (LEFT - 8, middle - 7);
         root.draw(&Text::new(name, at, text(11, HPos::Right, VPos::Center)))?;
         let at = (LEFT - 8, middle + 8);
@@ -150,11 +144,11 @@ fn try_draw(
 /// The color of a client that is drawn.
 fn color(peer: Peer) -> Option<RGBColor> {
     match peer {
-        Peer::Ours | Peer::Awc | Peer::Actor | Peer::Tungstenite => None,
         Peer::RustSocketio => Some(RGBColor(0x2F, 0x6D, 0xA8)),
         Peer::TfRustSocketio => Some(RGBColor(0x7F, 0xB2, 0xDC)),
         Peer::Js => Some(RGBColor(0xE0, 0xA8, 0x30)),
         Peer::Python => Some(RGBColor(0x4C, 0x9A, 0x5B)),
+        _ => None,
     }
 }
 

@@ -29,6 +29,8 @@ options:
                       peers that cannot go there are left out)
   --peers P,...       of ours,awc,actor,tungstenite,rust_socketio,
                       tf_rust_socketio,js,python (all)
+  --chunks N,...      events between two turns of the arbiter, in `emit` (500; only
+                      in `table`, where other clients know only that number)
   --sizes N,...       bytes of text in an event (64)
   --rounds N          runs of each, of which the median counts (5)
   --slow-rounds N     the same for peers that are no websocket loop (3)
@@ -46,6 +48,8 @@ pub struct Options {
     pub workloads: Option<Vec<Workload>>,
     pub roads: Vec<Road>,
     pub peers: Vec<Peer>,
+    /// `None`: the usual one.
+    pub chunks: Option<Vec<u64>>,
     pub sizes: Vec<usize>,
     pub rounds: usize,
     pub slow_rounds: usize,
@@ -74,6 +78,7 @@ impl Options {
             workloads: None,
             roads: vec![Road::WebSocket],
             peers: Peer::ALL.into(),
+            chunks: None,
             sizes: vec![64],
             rounds: 5,
             slow_rounds: 3,
@@ -89,6 +94,7 @@ impl Options {
                 Long("workloads") => options.workloads = Some(list(&mut parser, Workload::named)?),
                 Long("roads") => options.roads = list(&mut parser, Road::named)?,
                 Long("peers") => options.peers = list(&mut parser, Peer::named)?,
+                Long("chunks") => options.chunks = Some(list(&mut parser, positive)?),
                 Long("sizes") => options.sizes = list(&mut parser, |size| size.parse().ok())?,
                 Long("rounds") => options.rounds = at_least_one(&mut parser)?,
                 Long("slow-rounds") => options.slow_rounds = at_least_one(&mut parser)?,
@@ -113,6 +119,10 @@ impl Options {
 
 fn at_least_one(parser: &mut lexopt::Parser) -> Result<usize, lexopt::Error> {
     Ok(parser.value()?.parse::<usize>()?.max(1))
+}
+
+fn positive(number: &str) -> Option<u64> {
+    number.parse().ok().filter(|&number| number > 0)
 }
 
 fn list<T>(

@@ -90,8 +90,7 @@ impl Peer {
     pub fn slowness(self, workload: Workload) -> u64 {
         let round_trip = matches!(workload, Workload::Ack | Workload::Busy);
         match self {
-            Self::Ours | Self::Awc | Self::Actor | Self::Tungstenite => 1,
-            _ if workload == Workload::Conns => 1,
+            _ if !self.is_slow() || workload == Workload::Conns => 1,
             Self::RustSocketio | Self::TfRustSocketio => {
                 if round_trip {
                     2
@@ -106,7 +105,7 @@ impl Peer {
                     10
                 }
             }
-            Self::Python => {
+            _ => {
                 if round_trip {
                     20
                 } else {
@@ -116,24 +115,31 @@ impl Peer {
         }
     }
 
-    /// Whether it can be measured with this workload on this road.
-    pub fn can(self, workload: Workload, road: Road) -> bool {
-        // Clients in other languages are busy with the events alone.
-        if workload == Workload::Busy && matches!(self, Self::Js | Self::Python) {
-            return false;
-        }
-        match road {
-            // With polling, the stub server cannot send at a pace.
-            Road::Polling if workload == Workload::Busy => false,
+    /// Whether it can be measured with this.
+    pub fn can(self, Spec { workload, road, size, chunk, .. }: Spec) -> bool {
+        let can_do = match self {
+            // Clients in other languages are busy with the events alone.
+            Self::Js | Self::Python => workload != Workload::Busy,
+            _ => true,
+        };
+        let can_go = match road {
             Road::WebSocket => true,
-            Road::Tls => matches!(self, Self::Ours | Self::Awc | Self::Actor),
-            Road::Polling => matches!(self, Self::Ours | Self::Awc),
-        }
+            Road::Tls => !self.is_slow() && self != Self::Tungstenite,
+            // With polling, the stub server cannot send at a pace.
+            Road::Polling => {
+                !self.is_slow()
+                    && !matches!(self, Self::Actor | Self::Tungstenite)
+                    && workload != Workload::Busy
+            }
+        };
+        // The others know only the usual number, or await each event.
+        let can_wait = !self.is_slow() || chunk == Spec::usual_chunk(size);
+        can_do && can_go && can_wait
     }
 
-    /// Whether it runs only every other round or so, see the options.
+    /// Whether it is another client, which runs only every other round or so, see the options.
     pub fn is_slow(self) -> bool {
-        !matches!(self, Self::Ours | Self::Awc | Self::Actor | Self::Tungstenite)
+        matches!(self, Self::RustSocketio | Self::TfRustSocketio | Self::Js | Self::Python)
     }
 
     /// Fetches what it needs, and returns its version, or why it cannot run.

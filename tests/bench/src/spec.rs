@@ -126,6 +126,8 @@ pub struct Spec {
     pub count: u64,
     pub size: usize,
     pub road: Road,
+    /// After how many emits the client waits until they are written.
+    pub chunk: u64,
 }
 
 impl Spec {
@@ -140,32 +142,34 @@ impl Spec {
 
     /// At least `count` messages, over a websocket.
     pub fn new(workload: Workload, count: u64, size: usize) -> Self {
-        let mut spec = Self { workload, count: count.max(1), size, road: Road::WebSocket };
+        let chunk = Self::usual_chunk(size);
+        let mut spec = Self { workload, count: count.max(1), size, road: Road::WebSocket, chunk };
         if workload != Workload::Conns {
             spec.count = spec.count.next_multiple_of(spec.batch());
         }
         spec
     }
 
-    /// The same on another road.
-    pub fn by(self, road: Road) -> Self {
-        Self { road, ..self }
-    }
-
     /// The arguments of a process that runs this; [`parse`](Self::parse) reads them.
-    pub fn arguments(&self) -> [String; 4] {
-        let road = self.road.name().to_owned();
-        [self.workload.to_string(), self.count.to_string(), self.size.to_string(), road]
+    pub fn arguments(&self) -> [String; 5] {
+        let Self { workload, count, size, road, chunk } = self;
+        let road = road.name().to_owned();
+        [workload.to_string(), count.to_string(), size.to_string(), road, chunk.to_string()]
     }
 
-    /// Panics if the arguments are wrong: only this program calls itself with them.
+    /// Panics if the arguments are wrong: only this program calls itself with them. Whoever calls it
+    /// by hand may leave out the last one.
     pub fn parse(arguments: &[&str]) -> Self {
-        let [workload, count, size, road] = arguments else { panic!("a spec is four words") };
+        let [workload, count, size, road, chunk @ ..] = arguments else {
+            panic!("a spec is four words, or five")
+        };
+        let size = size.parse().expect("a size");
         Self {
             workload: Workload::named(workload).expect("a workload"),
             count: count.parse().expect("a count"),
-            size: size.parse().expect("a size"),
+            size,
             road: Road::named(road).expect("a road"),
+            chunk: chunk.first().map_or(Self::usual_chunk(size), |n| n.parse().expect("a number")),
         }
     }
 
@@ -175,9 +179,14 @@ impl Spec {
         if self.size > 1024 { 100 } else { 1000 }
     }
 
-    /// After how many emits the client waits until they are written.
-    pub fn chunk(&self) -> u64 {
-        (4 * 1024 * 1024 / (self.size as u64 + 64)).clamp(1, 500)
+    /// [`chunk`](Self::chunk), unless the command line says something else.
+    pub fn usual_chunk(size: usize) -> u64 {
+        Self::most_in_chunk(size).min(500)
+    }
+
+    /// More of them at a time would be a test of bounds.
+    pub fn most_in_chunk(size: usize) -> u64 {
+        (4 * 1024 * 1024 / (size as u64 + 64)).max(1)
     }
 
     /// The `n`th message.

@@ -21,19 +21,28 @@ pub struct Row {
     pub road: Road,
     pub workload: Workload,
     pub size: usize,
+    pub chunk: u64,
 }
 
 impl Row {
     /// For people.
     pub fn title(self) -> String {
-        let mut title = self.workload.to_string();
+        self.titled(self.workload.name(), " ")
+    }
+
+    /// For people: this name of the workload, and what is special.
+    pub fn titled(self, name: &str, separator: &str) -> String {
+        let mut words = vec![name.to_owned()];
         if self.workload != Workload::Conns {
-            write!(title, " {}", size_text(self.size)).expect("a string takes all");
+            words.push(size_text(self.size));
+        }
+        if self.chunk != Spec::usual_chunk(self.size) {
+            words.push(format!("{} at a time", self.chunk));
         }
         if self.road != Road::WebSocket {
-            write!(title, " {}", self.road.name()).expect("a string takes all");
+            words.push(self.road.name().to_owned());
         }
-        title
+        words.join(separator)
     }
 }
 
@@ -62,21 +71,25 @@ pub fn run(options: &Options) -> Result<(), String> {
     for round in 0..options.rounds.max(options.slow_rounds) {
         eprintln!("round {}", round + 1);
         for &row in &rows {
-            for &peer in peers.iter().filter(|peer| peer.can(row.workload, row.road)) {
+            for &peer in &peers {
+                let spec = spec(options, row, peer);
+                if !peer.can(spec) {
+                    continue;
+                }
                 let rounds = if peer.is_slow() { options.slow_rounds } else { options.rounds };
                 let runs = runs.entry((row, peer)).or_default();
                 // A peer that fails once is not run again.
                 if round >= rounds || runs.iter().any(Result::is_err) {
                     continue;
                 }
-                let outcome = run::run(peer.command(), spec(options, row, peer));
+                let outcome = run::run(peer.command(), spec);
                 match &outcome {
                     Ok(report) => {
                         let report = serde_json::to_string(report).expect("plain data");
-                        let Row { road, workload, size } = row;
+                        let Row { road, workload, size, chunk } = row;
                         writeln!(
                             log,
-                            r#"{{"peer":"{}","road":"{}","workload":"{workload}","size":{size},"report":{report}}}"#,
+                            r#"{{"peer":"{}","road":"{}","workload":"{workload}","size":{size},"chunk":{chunk},"report":{report}}}"#,
                             peer.name(),
                             road.name()
                         )
@@ -110,18 +123,31 @@ fn rows(options: &Options) -> Vec<Row> {
         _ if workload.is_sized() => options.sizes.clone(),
         _ => vec![Spec::ATTACHMENT],
     };
-    let workloads = options.workloads.as_deref().unwrap_or(&Workload::ALL);
-    let of = |&workload| sizes(workload).into_iter().map(move |size| (workload, size));
-    let sized: Vec<(Workload, usize)> = workloads.iter().flat_map(of).collect();
-    let by =
-        |&(workload, size)| options.roads.iter().map(move |&road| Row { road, workload, size });
-    sized.iter().flat_map(by).collect()
+    let chunks = |workload: Workload, size| match &options.chunks {
+        Some(chunks) if workload == Workload::Emit => {
+            let most = Spec::most_in_chunk(size);
+            let mut chunks: Vec<u64> = chunks.iter().map(|&chunk| chunk.min(most)).collect();
+            chunks.dedup();
+            chunks
+        }
+        _ => vec![Spec::usual_chunk(size)],
+    };
+    let mut rows = Vec::new();
+    for &workload in options.workloads.as_deref().unwrap_or(&Workload::ALL) {
+        for size in sizes(workload) {
+            for chunk in chunks(workload, size) {
+                rows.extend(options.roads.iter().map(|&road| Row { road, workload, size, chunk }));
+            }
+        }
+    }
+    rows
 }
 
 /// About a second's worth of messages for those that are quick.
-fn spec(options: &Options, Row { road, workload, size }: Row, peer: Peer) -> Spec {
+fn spec(options: &Options, Row { road, workload, size, chunk }: Row, peer: Peer) -> Spec {
+    let new = |count| Spec { road, chunk, ..Spec::new(workload, count, size) };
     if workload == Workload::Conns {
-        return Spec::new(workload, options.conns, size).by(road);
+        return new(options.conns);
     }
     let usual = match workload {
         Workload::Recv => 1_000_000,
@@ -134,7 +160,7 @@ fn spec(options: &Options, Row { road, workload, size }: Row, peer: Peer) -> Spe
     // A gigabyte is enough.
     let most = 1024 * 1024 * 1024 / (size as u64 + 1);
     let count = options.count.unwrap_or(usual.min(most));
-    Spec::new(workload, count / peer.slowness(workload), size).by(road)
+    new(count / peer.slowness(workload))
 }
 
 /// The run with the median CPU time; of two, the cheaper one.

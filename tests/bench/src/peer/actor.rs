@@ -195,7 +195,7 @@ impl Hand {
     async fn emit_all(&self, event: impl Fn(&Spec, u64) -> Emit) {
         for n in 0..self.spec.count {
             let event = event(&self.spec, n);
-            if n % self.spec.chunk() == 0 {
+            if n % self.spec.chunk == 0 {
                 self.owner.send(event).await.expect("the owner lives");
             } else {
                 self.owner.do_send(event);

@@ -72,7 +72,7 @@ impl<W: Wire> Bare<W> {
         for n in 0..self.spec.count {
             let message = self.spec.message(n);
             self.wire.feed(Frame::Text(emitted("42", &message))).await;
-            if n % self.spec.chunk() == 0 {
+            if n % self.spec.chunk == 0 {
                 self.wire.flush().await;
             }
         }
@@ -133,7 +133,7 @@ impl<W: Wire> Bare<W> {
             let text = r#"451-["bin",{"_placeholder":true,"num":0}]"#;
             self.wire.feed(Frame::Text(text.into())).await;
             self.wire.feed(Frame::Binary(data)).await;
-            if n % self.spec.chunk() == 0 {
+            if n % self.spec.chunk == 0 {
                 self.wire.flush().await;
             }
         }

@@ -155,7 +155,7 @@ impl Ours {
         for n in 0..self.spec.count {
             let event = event(&self.spec, n);
             let written = self.socket.emit_event(&event).expect("there is room");
-            if n % self.spec.chunk() == 0 {
+            if n % self.spec.chunk == 0 {
                 written.await.expect("it is written");
             }
         }
