@@ -27,8 +27,9 @@ options:
                       (all; in the other modes recv,emit,pipe)
   --roads R,...       of websocket,tls,polling (websocket; only in `table`, where
                       peers that cannot go there are left out)
-  --peers P,...       of ours,awc,actor,tungstenite,rust_socketio,
-                      tf_rust_socketio,js,python (all)
+  --peers P,...       of ours,function,stream,awc,actor,tungstenite,rust_socketio,
+                      tf_rust_socketio,js,python (all; function and stream are
+                      ours, with another listener than an actor, in `recv` only)
   --chunks N,...      events between two turns of the arbiter, in `emit` (500; only
                       in `table`, where other clients know only that number)
   --sizes N,...       bytes of text in an event (64)

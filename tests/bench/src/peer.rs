@@ -3,6 +3,7 @@
 mod actor;
 mod awc;
 mod bare;
+mod hearing;
 pub mod ours;
 mod polling;
 #[cfg(feature = "peers")]
@@ -27,6 +28,10 @@ use crate::{
 pub enum Peer {
     /// actix-socketio.
     Ours,
+    /// The same, with a function that gets the events.
+    Function,
+    /// The same, with a stream of them.
+    Stream,
     /// A minimal loop written by hand on awc's websocket.
     Awc,
     /// Minimal actors: one owns awc's websocket, and sends events to another one.
@@ -43,8 +48,10 @@ pub enum Peer {
 }
 
 impl Peer {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Ours,
+        Self::Function,
+        Self::Stream,
         Self::Awc,
         Self::Actor,
         Self::Tungstenite,
@@ -57,6 +64,8 @@ impl Peer {
     pub fn name(self) -> &'static str {
         match self {
             Self::Ours => "ours",
+            Self::Function => "function",
+            Self::Stream => "stream",
             Self::Awc => "awc",
             Self::Actor => "actor",
             Self::Tungstenite => "tungstenite",
@@ -76,6 +85,8 @@ impl Peer {
     pub fn title(self) -> &'static str {
         match self {
             Self::Ours => "actix-socketio",
+            Self::Function => "actix-socketio, a function",
+            Self::Stream => "actix-socketio, a stream",
             Self::Awc => "bare awc loop",
             Self::Actor => "awc in an actor, by hand",
             Self::Tungstenite => "bare tokio-tungstenite loop",
@@ -118,6 +129,7 @@ impl Peer {
     /// Whether it can be measured with this.
     pub fn can(self, Spec { workload, road, size, chunk, .. }: Spec) -> bool {
         let can_do = match self {
+            Self::Function | Self::Stream => workload == Workload::Recv,
             // Clients in other languages are busy with the events alone.
             Self::Js | Self::Python => workload != Workload::Busy,
             _ => true,
@@ -167,6 +179,8 @@ impl Peer {
     pub fn run(self, port: u16, spec: Spec) -> Report {
         match self {
             Self::Ours => on_actix(drive::<ours::Ours>(port, spec)),
+            Self::Function => on_actix(drive::<hearing::Function>(port, spec)),
+            Self::Stream => on_actix(drive::<hearing::Stream>(port, spec)),
             Self::Awc if spec.road == Road::Polling => {
                 on_actix(drive::<bare::Bare<polling::Socket>>(port, spec))
             }

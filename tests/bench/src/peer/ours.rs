@@ -132,6 +132,11 @@ impl Ours {
         &self.client
     }
 
+    /// Lets the server send all that it has.
+    pub fn ask_for_all(&self) {
+        self.socket.emit("start", ()).expect("there is room");
+    }
+
     /// Subscribes. The receiver resolves when all events have come.
     fn listen(&self) -> oneshot::Receiver<()> {
         let (desk, all) = Desk::start(self.spec);
@@ -142,7 +147,7 @@ impl Ours {
 
     fn start(&self) -> oneshot::Receiver<()> {
         let all = self.listen();
-        self.socket.emit("start", ()).expect("there is room");
+        self.ask_for_all();
         all
     }
 
