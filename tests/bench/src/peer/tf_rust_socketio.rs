@@ -2,6 +2,7 @@
 
 use tf_rust_socketio as client;
 
+#[allow(clippy::duplicate_mod)] // The fork is used in the same way, as another crate.
 #[path = "rust_socketio_session.rs"]
 mod session;
 
