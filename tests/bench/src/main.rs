@@ -11,6 +11,7 @@ mod flat;
 mod machine;
 mod measure;
 mod options;
+mod packets;
 mod peer;
 #[cfg(feature = "relay")]
 mod relay;

@@ -25,8 +25,8 @@ modes:
 options:
   --workloads W,...   of recv,emit,ack,busy,pipe,bin,binout,mix,conns
                       (all; in the other modes recv,emit,pipe)
-  --roads R,...       of websocket,tls,polling (websocket; only in `table`, where
-                      peers that cannot go there are left out)
+  --roads R,...       of websocket,tls,polling,msgpack (websocket; only in `table`,
+                      where peers that cannot go there are left out)
   --peers P,...       of ours,function,stream,awc,actor,tungstenite,rust_socketio,
                       tf_rust_socketio,js,python (all; function and stream are
                       ours, with another listener than an actor, in `recv` only)

@@ -143,6 +143,7 @@ impl Peer {
                     && !matches!(self, Self::Actor | Self::Tungstenite)
                     && workload != Workload::Busy
             }
+            Road::Msgpack => !self.is_slow(),
         };
         // The others know only the usual number, or await each event.
         let can_wait = !self.is_slow() || chunk == Spec::usual_chunk(size);

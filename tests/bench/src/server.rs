@@ -4,10 +4,10 @@
 //! it reads the beginning of each frame, and answers everything of one read with one write. It
 //! checks that it counts what it should, and ends with an error if not.
 
+mod msgpack;
 mod polling;
 
 use std::{
-    fmt::Write as _,
     io::{self, Write as _},
     pin::pin,
     process,
@@ -29,6 +29,7 @@ use tokio::{
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::{
+    packets::{self, Frame},
     spec::{Road, Spec, Workload},
     tls,
 };
@@ -97,8 +98,7 @@ impl Prepared {
             if matches!(spec.workload, Workload::Bin) {
                 batch.attachment(&spec, n);
             } else {
-                let message = serde_json::to_string(&("msg", spec.message(n))).expect("plain data");
-                batch.frame(TEXT, format!("42{message}").as_bytes());
+                batch.put(packets::event(spec.road, None, "msg", spec.message(n)));
             }
             ends.push(batch.bytes.len());
         }
@@ -171,26 +171,25 @@ impl Session {
 
     /// Handles a frame. `true` if the stream of the workload must begin.
     fn handle(&mut self, came: &Came, output: &mut Output) -> io::Result<bool> {
-        let head = match came.opcode {
-            1 => came.head(),
+        let head = came.head();
+        let packet = match came.opcode {
+            1 => Packet::parse(head),
+            2 if self.spec.road == Road::Msgpack => msgpack::parse(head),
             2 => {
-                let number = Spec::attachment_number(came.head());
-                let number = number.ok_or_else(|| wrong("an attachment without a number"))?;
-                expect(number, self.blobs, "the number of an attachment")?;
-                if came.length != self.spec.size {
-                    return Err(wrong("an attachment of another size"));
-                }
-                self.blobs += 1;
-                return Ok(false);
+                self.take_attachment(head, came.length)?;
+                None
             }
             8 => return Err(io::ErrorKind::ConnectionAborted.into()),
-            _ => return Ok(false),
+            _ => None,
         };
-        if let Some(rest) = head.strip_prefix(b"40") {
-            join(rest, output);
-            return Ok(false);
-        }
-        let Some(event) = Event::parse(head) else { return Ok(false) };
+        let event = match packet {
+            Some(Packet::Event(event)) => event,
+            Some(Packet::Join(namespace)) => {
+                join(namespace, output);
+                return Ok(false);
+            }
+            None => return Ok(false),
+        };
         match event.name {
             b"start" => return Ok(true),
             b"msg" | b"bin" => {
@@ -203,6 +202,9 @@ impl Session {
                         return Err(wrong("a message is too short"));
                     }
                 }
+                if let Some((data, length)) = event.attachment {
+                    self.take_attachment(data, length)?;
+                }
                 if self.spec.workload == Workload::Mix {
                     let index = (n % self.spec.batch()) as usize;
                     output.bytes.put_slice(&self.prepared.frames[index]);
@@ -211,20 +213,31 @@ impl Session {
                     }
                 }
                 if let Some(id) = event.id {
-                    answer(output, id, n);
+                    output.put(packets::answer(self.spec.road, id, n));
                 }
             }
             b"end" => {
                 let id = event.id.ok_or_else(|| wrong("an end that asks for no answer"))?;
-                if self.blobs > 0 {
+                if self.spec.workload == Workload::BinOut {
                     expect(self.blobs, self.events, "the number of attachments")?;
                 }
-                answer(output, id, self.events);
+                output.put(packets::answer(self.spec.road, id, self.events));
             }
             // Such as `hold`: an event that asks for an answer and gets none.
             _ => {}
         }
         Ok(false)
+    }
+
+    fn take_attachment(&mut self, head: &[u8], length: usize) -> io::Result<()> {
+        let number = Spec::attachment_number(head);
+        let number = number.ok_or_else(|| wrong("an attachment without a number"))?;
+        expect(number, self.blobs, "the number of an attachment")?;
+        if length != self.spec.size {
+            return Err(wrong("an attachment of another size"));
+        }
+        self.blobs += 1;
+        Ok(())
     }
 }
 
@@ -236,14 +249,13 @@ fn wrong(what: impl Into<String>) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what.into())
 }
 
-/// Joins the client to the namespace that it names, unless that is `/never`.
-fn join(rest: &[u8], output: &mut Output) {
-    let namespace = match rest.split(|byte| *byte == b',').next() {
-        Some(namespace) if namespace.starts_with(b"/") => namespace,
-        _ => b"/",
-    };
+/// Joins the client to the namespace, unless that is `/never`.
+fn join(namespace: &[u8], output: &mut Output) {
     if namespace == b"/never" {
         return;
+    }
+    if output.road == Road::Msgpack {
+        return output.frame(BINARY, msgpack::JOINED);
     }
     let mut text = b"40".to_vec();
     if namespace != b"/" {
@@ -254,12 +266,6 @@ fn join(rest: &[u8], output: &mut Output) {
     output.frame(TEXT, &text);
 }
 
-fn answer(output: &mut Output, id: u64, n: u64) {
-    let mut text = String::with_capacity(32);
-    write!(text, "43{id}[{n}]").expect("a string takes all");
-    output.frame(TEXT, text.as_bytes());
-}
-
 /// What is to be written.
 struct Output {
     bytes: BytesMut,
@@ -267,10 +273,20 @@ struct Output {
 }
 
 impl Output {
-    /// The two frames of an event with an attachment.
+    /// An event with an attachment.
     fn attachment(&mut self, spec: &Spec, n: u64) {
-        self.frame(TEXT, br#"451-["bin",{"_placeholder":true,"num":0}]"#);
-        self.frame(BINARY, &spec.attachment(n));
+        let (event, data) = packets::blob(self.road, spec.attachment(n));
+        self.put(event);
+        if let Some(data) = data {
+            self.frame(BINARY, &data);
+        }
+    }
+
+    fn put(&mut self, frame: Frame<String>) {
+        match frame {
+            Frame::Text(text) => self.frame(TEXT, text.as_bytes()),
+            Frame::Binary(data) => self.frame(BINARY, &data),
+        }
     }
 
     /// A frame without a mask, as servers send them; with polling, a packet.
@@ -326,15 +342,31 @@ impl Came {
     }
 }
 
-/// `42`, or `451-` with an attachment; an id; `["name",{"n":7,…`
+/// A packet of the client, as far as it is looked at.
+enum Packet<'a> {
+    /// The request to join this namespace.
+    Join(&'a [u8]),
+    Event(Event<'a>),
+}
+
 struct Event<'a> {
     id: Option<u64>,
     name: &'a [u8],
     number: Option<u64>,
+    /// The beginning and the length of an attachment, unless that is a frame of its own.
+    attachment: Option<(&'a [u8], usize)>,
 }
 
-impl<'a> Event<'a> {
+impl<'a> Packet<'a> {
+    /// `40`, and maybe `/namespace,`; or `42`, or `451-` with an attachment; an id;
+    /// `["name",{"n":7,…`
     fn parse(head: &'a [u8]) -> Option<Self> {
+        if let Some(rest) = head.strip_prefix(b"40") {
+            let namespace = rest.split(|byte| *byte == b',').next();
+            return Some(Self::Join(
+                namespace.filter(|name| name.starts_with(b"/")).unwrap_or(b"/"),
+            ));
+        }
         let rest = head.strip_prefix(b"42").or_else(|| head.strip_prefix(b"451-"))?;
         // Some clients name the default namespace.
         let rest = rest.strip_prefix(b"/,").unwrap_or(rest);
@@ -345,7 +377,7 @@ impl<'a> Event<'a> {
         let key = b"\"n\":";
         let number = rest.windows(key.len()).position(|window| window == key);
         let number = number.and_then(|at| digits(&rest[at + key.len()..]).0);
-        Some(Self { id, name, number })
+        Some(Self::Event(Event { id, name, number, attachment: None }))
     }
 }
 

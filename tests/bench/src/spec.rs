@@ -99,16 +99,19 @@ pub enum Road {
     Tls,
     /// HTTP long-polling.
     Polling,
+    /// A websocket, with packets in msgpack instead of JSON.
+    Msgpack,
 }
 
 impl Road {
-    const ALL: [Self; 3] = [Self::WebSocket, Self::Tls, Self::Polling];
+    const ALL: [Self; 4] = [Self::WebSocket, Self::Tls, Self::Polling, Self::Msgpack];
 
     pub fn name(self) -> &'static str {
         match self {
             Self::WebSocket => "websocket",
             Self::Tls => "tls",
             Self::Polling => "polling",
+            Self::Msgpack => "msgpack",
         }
     }
 

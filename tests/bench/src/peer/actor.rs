@@ -16,7 +16,7 @@ use actix::{
 use awc::{BoxedSocket, error::WsProtocolError, ws};
 use bytes::Bytes;
 use futures::{StreamExt, channel::oneshot, stream::SplitSink};
-use serde::{Serialize, de::IgnoredAny};
+use serde::Serialize;
 
 use super::{
     Session, awc as socket, bare,
@@ -24,6 +24,7 @@ use super::{
 };
 use crate::{
     measure::{self, Latencies},
+    packets::{self, Frame, Packet},
     spec::{Spec, Workload},
 };
 
@@ -35,8 +36,6 @@ struct Owner {
     desk: Addr<Desk>,
     questions: HashMap<u64, oneshot::Sender<u64>>,
     next: u64,
-    /// Whether the attachment of an event is still to come.
-    waits: bool,
 }
 
 impl Actor for Owner {
@@ -46,8 +45,12 @@ impl Actor for Owner {
 impl WriteHandler<WsProtocolError> for Owner {}
 
 impl Owner {
-    fn write(&mut self, text: String) {
-        assert!(self.sink.write(ws::Message::Text(text.into())).is_ok(), "it is open");
+    fn write(&mut self, frame: Frame<String>) {
+        let message = match frame {
+            Frame::Text(text) => ws::Message::Text(text.into()),
+            Frame::Binary(data) => ws::Message::Binary(data),
+        };
+        assert!(self.sink.write(message).is_ok(), "it is open");
     }
 
     /// Sends the subscriber a message. While its mailbox is full, nothing is read.
@@ -69,26 +72,20 @@ impl Owner {
 
 impl StreamHandler<Result<ws::Frame, WsProtocolError>> for Owner {
     fn handle(&mut self, frame: Result<ws::Frame, WsProtocolError>, ctx: &mut Context<Self>) {
-        match frame.expect("a frame") {
-            ws::Frame::Text(text) if text.starts_with(b"42") => {
-                self.tell(Msg(bare::event(&text)), ctx);
-            }
-            ws::Frame::Text(text) if text.starts_with(b"43") => {
-                let (id, number) = bare::answer(&text);
+        let frame = match frame.expect("a frame") {
+            ws::Frame::Text(text) => Frame::Text(text),
+            ws::Frame::Binary(data) => Frame::Binary(data),
+            other => panic!("the stub server sends no {other:?}"),
+        };
+        match packets::read(frame) {
+            Packet::Event(message) => self.tell(Msg(message), ctx),
+            Packet::Answer(id, number) => {
                 let question = self.questions.remove(&id).expect("somebody asked");
                 question.send(number).expect("somebody waits");
             }
-            ws::Frame::Text(text) => {
-                let event = text.strip_prefix(b"451-").expect("an event with an attachment");
-                let (name, _): (&str, IgnoredAny) = serde_json::from_slice(event).expect("JSON");
-                assert_eq!(name, "bin", "the event");
-                self.waits = true;
-            }
-            ws::Frame::Binary(data) => {
-                assert!(std::mem::take(&mut self.waits), "an event came before");
-                self.tell(Blob(data.into()), ctx);
-            }
-            other => panic!("the stub server sends no {other:?}"),
+            Packet::Blob(data) => self.tell(Blob(data.into()), ctx),
+            Packet::Announced => {}
+            Packet::Joined => panic!("it has been joined before"),
         }
     }
 }
@@ -96,20 +93,20 @@ impl StreamHandler<Result<ws::Frame, WsProtocolError>> for Owner {
 /// An event, with its attachment.
 #[derive(Message)]
 #[rtype(result = "()")]
-struct Emit(String, Option<Bytes>);
+struct Emit(Frame<String>, Option<Bytes>);
 
-/// An event that asks for an answer: the text after its id.
+/// The arguments of an event that asks for an answer.
 #[derive(Message)]
 #[rtype(result = "()")]
-struct Ask(String, oneshot::Sender<u64>);
+struct Ask(Frame<String>, oneshot::Sender<u64>);
 
 impl Handler<Emit> for Owner {
     type Result = ();
 
-    fn handle(&mut self, Emit(text, data): Emit, _: &mut Context<Self>) {
-        self.write(text);
+    fn handle(&mut self, Emit(frame, data): Emit, _: &mut Context<Self>) {
+        self.write(frame);
         if let Some(data) = data {
-            assert!(self.sink.write(ws::Message::Binary(data)).is_ok(), "it is open");
+            self.write(Frame::Binary(data));
         }
     }
 }
@@ -117,11 +114,11 @@ impl Handler<Emit> for Owner {
 impl Handler<Ask> for Owner {
     type Result = ();
 
-    fn handle(&mut self, Ask(event, waiter): Ask, _: &mut Context<Self>) {
+    fn handle(&mut self, Ask(arguments, waiter): Ask, _: &mut Context<Self>) {
         let id = self.next;
         self.next += 1;
         self.questions.insert(id, waiter);
-        self.write(format!("42{id}{event}"));
+        self.write(packets::numbered(id, &arguments));
     }
 }
 
@@ -139,7 +136,7 @@ impl Session for Hand {
         let owner = Owner::create(|ctx| {
             ctx.add_stream(stream);
             let sink = SinkWrite::new(sink, ctx);
-            Owner { sink, desk, questions: HashMap::new(), next: 0, waits: false }
+            Owner { sink, desk, questions: HashMap::new(), next: 0 }
         });
         Self { owner, all: Some(all), spec }
     }
@@ -147,19 +144,20 @@ impl Session for Hand {
     async fn run(&mut self) -> Option<Latencies> {
         match self.spec.workload {
             Workload::Recv | Workload::Bin => {
-                self.emit(r#"42["start"]"#.into());
+                self.start();
                 self.all().await;
             }
-            Workload::Emit => {
-                self.emit_all(|spec, n| Emit(bare::emitted("42", &spec.message(n)), None)).await;
-            }
+            Workload::Emit => self.emit_all(message).await,
             Workload::BinOut => {
-                let text = r#"451-["bin",{"_placeholder":true,"num":0}]"#;
-                self.emit_all(|spec, n| Emit(text.into(), Some(spec.attachment(n)))).await;
+                self.emit_all(|spec, n| {
+                    let (event, data) = packets::blob(spec.road, spec.attachment(n));
+                    Emit(event, data)
+                })
+                .await;
             }
             Workload::Ack => return Some(self.ack().await),
             Workload::Busy => {
-                self.emit(r#"42["start"]"#.into());
+                self.start();
                 return Some(self.ack().await);
             }
             Workload::Pipe => self.pipe().await,
@@ -174,15 +172,18 @@ impl Session for Hand {
     }
 }
 
+fn message(spec: &Spec, n: u64) -> Emit {
+    Emit(packets::event(spec.road, None, "msg", spec.message(n)), None)
+}
+
 impl Hand {
-    fn emit(&self, text: String) {
-        self.owner.do_send(Emit(text, None));
+    fn start(&self) {
+        self.owner.do_send(Emit(packets::event(self.spec.road, None, "start", ()), None));
     }
 
-    fn ask(&self, name: &str, arguments: impl Serialize) -> oneshot::Receiver<u64> {
+    fn ask(&self, name: &str, argument: impl Serialize) -> oneshot::Receiver<u64> {
         let (waiter, answer) = oneshot::channel();
-        let event = serde_json::to_string(&(name, arguments)).expect("plain data");
-        self.owner.do_send(Ask(event, waiter));
+        self.owner.do_send(Ask(packets::arguments(self.spec.road, name, argument), waiter));
         answer
     }
 
@@ -234,7 +235,7 @@ impl Hand {
     async fn mix(&mut self) {
         for (block, first, last) in self.spec.blocks() {
             for n in first..last {
-                self.emit(bare::emitted("42", &self.spec.message(n)));
+                self.owner.do_send(message(&self.spec, n));
             }
             let answer = self.ask("msg", self.spec.message(last)).await;
             assert_eq!(answer, Ok(last), "the answer to block {block}");
@@ -245,8 +246,6 @@ impl Hand {
 
     /// Asks the server how much it got.
     async fn end(&self) {
-        let (waiter, answer) = oneshot::channel();
-        self.owner.do_send(Ask(r#"["end"]"#.into(), waiter));
-        assert_eq!(answer.await, Ok(self.spec.count), "all arrived");
+        assert_eq!(self.ask("end", ()).await, Ok(self.spec.count), "all arrived");
     }
 }

@@ -5,8 +5,8 @@ use bytes::Bytes;
 use futures::{SinkExt, StreamExt};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::bare::{Frame, Wire};
-use crate::{spec::Road, tls};
+use super::bare::Wire;
+use crate::{packets::Frame, spec::Road, tls};
 
 thread_local! {
     /// One for all connections, since otherwise each would pay for a connector of its own; without the limit on

@@ -4,12 +4,12 @@
 use std::{future, time::Instant};
 
 use bytes::Bytes;
-use serde::Deserialize;
 
 use super::Session;
 use crate::{
     measure::{self, Latencies},
-    spec::{Msg, Road, Spec, Workload},
+    packets::{self, Frame, Packet},
+    spec::{Road, Spec, Workload},
 };
 
 /// What a websocket crate must provide.
@@ -19,11 +19,6 @@ pub trait Wire: Sized + 'static {
     async fn feed(&mut self, frame: Frame<String>);
     async fn flush(&mut self);
     async fn next(&mut self) -> Frame<Bytes>;
-}
-
-pub enum Frame<T> {
-    Text(T),
-    Binary(Bytes),
 }
 
 pub struct Bare<W> {
@@ -61,17 +56,16 @@ impl<W: Wire> Session for Bare<W> {
 
 impl<W: Wire> Bare<W> {
     async fn recv(&mut self) {
-        self.send(r#"42["start"]"#.into()).await;
+        self.start().await;
         for n in 0..self.spec.count {
-            let text = self.text().await;
-            self.spec.check(n, &event(&text));
+            let packet = self.next().await;
+            self.check(n, packet);
         }
     }
 
     async fn emit(&mut self) {
         for n in 0..self.spec.count {
-            let message = self.spec.message(n);
-            self.wire.feed(Frame::Text(emitted("42", &message))).await;
+            self.feed(None, n).await;
             if n % self.spec.chunk == 0 {
                 self.wire.flush().await;
             }
@@ -81,22 +75,21 @@ impl<W: Wire> Bare<W> {
 
     async fn ack(&mut self) -> Latencies {
         if self.spec.workload == Workload::Busy {
-            self.send(r#"42["start"]"#.into()).await;
+            self.start().await;
         }
         let (mut latencies, mut came) = (measure::latencies(), 0);
         for n in 0..self.spec.count {
             let begin = Instant::now();
-            let message = self.spec.message(n);
-            self.send(emitted(&format!("42{n}"), &message)).await;
-            let text = loop {
-                let text = self.text().await;
-                if !text.starts_with(b"42") {
-                    break text;
+            self.feed(Some(n), n).await;
+            self.wire.flush().await;
+            let answer = loop {
+                match self.next().await {
+                    Packet::Answer(id, number) => break (id, number),
+                    event => self.check(came, event),
                 }
-                self.spec.check(came, &event(&text));
                 came += 1;
             };
-            assert_eq!(answer(&text), (n, n), "the answer to event {n}");
+            assert_eq!(answer, (n, n), "the answer to event {n}");
             measure::note(&mut latencies, begin.elapsed());
         }
         latencies
@@ -109,30 +102,29 @@ impl<W: Wire> Bare<W> {
             // Half of the window at a time, so that several events are written together.
             if sent < wanted && (sent - n < Spec::WINDOW as u64 / 2 || sent == 0) {
                 for sent in sent..wanted {
-                    let message = self.spec.message(sent);
-                    self.wire.feed(Frame::Text(emitted(&format!("42{sent}"), &message))).await;
+                    self.feed(Some(sent), sent).await;
                 }
                 self.wire.flush().await;
                 sent = wanted;
             }
-            assert_eq!(answer(&self.text().await), (n, n), "the answer to event {n}");
+            self.answer(n, n).await;
         }
     }
 
     async fn bin(&mut self) {
-        self.send(r#"42["start"]"#.into()).await;
+        self.start().await;
         for n in 0..self.spec.count {
-            let text = self.text().await;
-            self.attachment(n, &text).await;
+            self.attachment(n).await;
         }
     }
 
     async fn bin_out(&mut self) {
         for n in 0..self.spec.count {
-            let data = self.spec.attachment(n);
-            let text = r#"451-["bin",{"_placeholder":true,"num":0}]"#;
-            self.wire.feed(Frame::Text(text.into())).await;
-            self.wire.feed(Frame::Binary(data)).await;
+            let (event, data) = packets::blob(self.spec.road, self.spec.attachment(n));
+            self.wire.feed(event).await;
+            if let Some(data) = data {
+                self.wire.feed(Frame::Binary(data)).await;
+            }
             if n % self.spec.chunk == 0 {
                 self.wire.flush().await;
             }
@@ -143,88 +135,71 @@ impl<W: Wire> Bare<W> {
     async fn mix(&mut self) {
         for (block, first, last) in self.spec.blocks() {
             for n in first..last {
-                let message = self.spec.message(n);
-                self.wire.feed(Frame::Text(emitted("42", &message))).await;
+                self.feed(None, n).await;
             }
-            let message = self.spec.message(last);
-            self.send(emitted(&format!("42{block}"), &message)).await;
+            self.feed(Some(block), last).await;
+            self.wire.flush().await;
             for n in first..=last {
-                let text = self.text().await;
-                self.spec.check(n, &event(&text));
+                let packet = self.next().await;
+                self.check(n, packet);
             }
-            let text = self.text().await;
-            self.attachment(block, &text).await;
-            assert_eq!(answer(&self.text().await), (block, last), "the answer to block {block}");
+            self.attachment(block).await;
+            self.answer(block, last).await;
         }
         self.end().await;
     }
 
-    /// Asks the server how much it got.
-    async fn end(&mut self) {
-        self.send(r#"420["end"]"#.into()).await;
-        assert_eq!(answer(&self.text().await), (0, self.spec.count), "all arrived");
-    }
-
-    /// The rest of an event with an attachment.
-    async fn attachment(&mut self, n: u64, text: &[u8]) {
-        #[derive(Deserialize)]
-        struct Placeholder {
-            num: usize,
-        }
-        let event = text.strip_prefix(b"451-").expect("an event with an attachment");
-        let (name, data): (&str, Placeholder) = serde_json::from_slice(event).expect("JSON");
-        assert_eq!((name, data.num), ("bin", 0), "the event");
-        match self.wire.next().await {
-            Frame::Binary(data) => self.spec.check_attachment(n, &data),
-            Frame::Text(_) => panic!("the attachment was to come"),
-        }
-    }
-
-    async fn send(&mut self, text: String) {
-        self.wire.feed(Frame::Text(text)).await;
+    async fn start(&mut self) {
+        self.wire.feed(packets::event(self.spec.road, None, "start", ())).await;
         self.wire.flush().await;
     }
 
-    async fn text(&mut self) -> Bytes {
-        text(&mut self.wire).await
+    /// Asks the server how much it got.
+    async fn end(&mut self) {
+        self.wire.feed(packets::event(self.spec.road, Some(0), "end", ())).await;
+        self.wire.flush().await;
+        self.answer(0, self.spec.count).await;
+    }
+
+    /// The `n`th event, which asks for an answer if it has an id.
+    async fn feed(&mut self, id: Option<u64>, n: u64) {
+        let message = self.spec.message(n);
+        self.wire.feed(packets::event(self.spec.road, id, "msg", message)).await;
+    }
+
+    async fn next(&mut self) -> Packet {
+        packets::read(self.wire.next().await)
+    }
+
+    fn check(&self, n: u64, packet: Packet) {
+        let Packet::Event(message) = packet else { panic!("{packet:?} in place of event {n}") };
+        self.spec.check(n, &message);
+    }
+
+    async fn answer(&mut self, id: u64, number: u64) {
+        let packet = self.next().await;
+        let Packet::Answer(came, with) = packet else { panic!("{packet:?} answers {id}") };
+        assert_eq!((came, with), (id, number), "the answer to event {number}");
+    }
+
+    /// An event with an attachment.
+    async fn attachment(&mut self, n: u64) {
+        let mut packet = self.next().await;
+        if let Packet::Announced = packet {
+            packet = self.next().await;
+        }
+        let Packet::Blob(data) = packet else { panic!("{packet:?} in place of attachment {n}") };
+        self.spec.check_attachment(n, &data);
     }
 }
 
 /// A connection whose namespace is joined.
 pub async fn joined<W: Wire>(port: u16, road: Road) -> W {
     let mut wire = W::dial(port, road).await;
-    assert!(text(&mut wire).await.starts_with(b"0{"), "the open packet");
-    wire.feed(Frame::Text("40".into())).await;
+    let open = matches!(wire.next().await, Frame::Text(text) if text.starts_with(b"0{"));
+    assert!(open, "the open packet");
+    wire.feed(packets::join(road)).await;
     wire.flush().await;
-    assert!(text(&mut wire).await.starts_with(b"40{"), "the namespace is joined");
+    assert!(matches!(packets::read(wire.next().await), Packet::Joined), "the namespace is joined");
     wire
-}
-
-async fn text(wire: &mut impl Wire) -> Bytes {
-    match wire.next().await {
-        Frame::Text(text) => text,
-        Frame::Binary(_) => panic!("an attachment came, and no event before it"),
-    }
-}
-
-pub fn emitted(prefix: &str, message: &Msg) -> String {
-    let mut text = prefix.as_bytes().to_vec();
-    serde_json::to_writer(&mut text, &("msg", message)).expect("plain data");
-    String::from_utf8(text).expect("JSON is text")
-}
-
-pub fn event(text: &[u8]) -> Msg {
-    let event = text.strip_prefix(b"42").expect("an event");
-    let (name, message): (&str, Msg) = serde_json::from_slice(event).expect("an event");
-    assert_eq!(name, "msg", "the event");
-    message
-}
-
-/// The id and the number of an answer.
-pub fn answer(text: &[u8]) -> (u64, u64) {
-    let rest = text.strip_prefix(b"43").expect("an answer");
-    let at = rest.iter().position(|byte| *byte == b'[').expect("arguments");
-    let id = str::from_utf8(&rest[..at]).expect("digits").parse().expect("a number");
-    let (number,) = serde_json::from_slice(&rest[at..]).expect("a number");
-    (id, number)
 }

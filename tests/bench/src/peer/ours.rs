@@ -4,7 +4,7 @@
 use std::{collections::VecDeque, future, time::Instant};
 
 use actix::prelude::*;
-use actix_socketio::{Ack, Attachment, Client, NamedEvent, Socket, Transport, tls::Tls};
+use actix_socketio::{Ack, Attachment, Client, NamedEvent, Parser, Socket, Transport, tls::Tls};
 use futures::channel::oneshot;
 use serde::{Deserialize, Serialize};
 
@@ -92,13 +92,13 @@ pub struct Ours {
 
 impl Session for Ours {
     async fn connect(port: u16, spec: Spec) -> Self {
+        let builder = || Client::builder(format!("http://127.0.0.1:{port}"));
         let builder = match spec.road {
-            Road::WebSocket => Client::builder(format!("http://127.0.0.1:{port}")),
+            Road::WebSocket => builder(),
             Road::Tls => Client::builder(format!("https://localhost:{port}"))
                 .tls(Tls::from_config(tls::client_config())),
-            Road::Polling => {
-                Client::builder(format!("http://127.0.0.1:{port}")).transports([Transport::Polling])
-            }
+            Road::Polling => builder().transports([Transport::Polling]),
+            Road::Msgpack => builder().parser(Parser::Msgpack),
         };
         let client = builder.connect().await.expect("the stub server takes all");
         Self { socket: client.socket().clone(), client, spec }

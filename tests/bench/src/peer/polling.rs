@@ -6,8 +6,8 @@ use awc::Client;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::{Buf, Bytes};
 
-use super::bare::{Frame, Wire};
-use crate::spec::Road;
+use super::bare::Wire;
+use crate::{packets::Frame, spec::Road};
 
 /// The separator between the packets of a body.
 const SEPARATOR: u8 = 0x1E;

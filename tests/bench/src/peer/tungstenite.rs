@@ -5,8 +5,8 @@ use futures::{SinkExt, StreamExt};
 use tokio::net::TcpStream;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async, tungstenite::Message};
 
-use super::bare::{Frame, Wire};
-use crate::spec::Road;
+use super::bare::Wire;
+use crate::{packets::Frame, spec::Road};
 
 pub struct Socket(WebSocketStream<MaybeTlsStream<TcpStream>>);
 
