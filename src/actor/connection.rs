@@ -320,8 +320,12 @@ impl Connection {
 
     /// Gives the namespaces their unwritten packets back, for the next session.
     fn give_back(&mut self) {
+        let all = self.core.take_unwritten();
+        if all.is_empty() {
+            return;
+        }
         let mut unwritten: HashMap<ByteString, Vec<Outgoing>> = HashMap::new();
-        for outgoing in self.core.take_unwritten() {
+        for outgoing in all {
             unwritten.entry(outgoing.packet.namespace.clone()).or_default().push(outgoing);
         }
         for (namespace, batch) in unwritten {
