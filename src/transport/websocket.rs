@@ -506,7 +506,8 @@ mod tests {
     #[actix::test]
     async fn an_idle_connection_holds_no_buffer_and_the_thread_keeps_no_large_one() {
         let (mut theirs, ours) = duplex(1 << 20);
-        let framed = Framed::new(Box::new(ours) as BoxedSocket, Codec::new());
+        let ours: BoxedSocket = Box::new(ours);
+        let framed = Framed::new(ours, Codec::new());
         let mut websocket = WebSocket::new(framed, 1 << 20, None);
         let texts = ["one", "two"];
         theirs.write_all(b"\x81\x03one\x81\x03two").await.unwrap();
