@@ -315,7 +315,10 @@ impl ActorFuture<Connection> for Driver {
         cx: &mut TaskContext<'_>,
     ) -> Poll<()> {
         let mut now = clock::now();
-        connection.core.handle_suspended(now, self.clock.gap(now));
+        let gap = self.clock.gap(now);
+        if !gap.is_zero() {
+            connection.core.handle_suspended(now, gap);
+        }
         // This comes before the connection is found to be lost because of it.
         if let Some(late) = self.watch.handle_timeout(now, connection.core.ping_timeout()) {
             repeated!(

@@ -1,6 +1,6 @@
 //! How long the server took to answer.
 
-use std::{fmt, time::Duration};
+use std::{fmt, ops::Range, time::Duration};
 
 /// One bucket for each power of two, in microseconds, up to half an hour.
 const BUCKETS: usize = 32;
@@ -23,6 +23,28 @@ pub struct RoundTrips {
     total: Duration,
 }
 
+/// The times of one turn, which are few.
+#[derive(Debug, Default)]
+pub(crate) struct NewTrips {
+    trips: RoundTrips,
+    /// The buckets that have some.
+    buckets: Range<usize>,
+}
+
+impl NewTrips {
+    pub(crate) fn note(&mut self, trip: Duration) {
+        self.trips.note(trip);
+        let (bucket, Range { start, end }) = (bucket(trip), self.buckets.clone());
+        let start = if self.buckets.is_empty() { bucket } else { start.min(bucket) };
+        self.buckets = start..end.max(bucket.saturating_add(1));
+    }
+
+    #[cfg(test)]
+    pub(crate) fn count(&self) -> u64 {
+        self.trips.count()
+    }
+}
+
 impl RoundTrips {
     pub(crate) fn note(&mut self, trip: Duration) {
         if let Some(count) = self.counts.get_mut(bucket(trip)) {
@@ -31,14 +53,15 @@ impl RoundTrips {
         self.total = self.total.saturating_add(trip);
     }
 
-    /// Moves the times of `other` here, which are few.
-    pub(crate) fn take(&mut self, other: &mut Self) {
-        for (count, more) in self.counts.iter_mut().zip(&mut other.counts) {
-            if *more > 0 {
-                *count = count.saturating_add(std::mem::take(more));
-            }
+    /// Moves new times here.
+    pub(crate) fn take(&mut self, new: &mut NewTrips) {
+        let buckets = std::mem::take(&mut new.buckets);
+        let more = new.trips.counts.get_mut(buckets.clone()).into_iter().flatten();
+        let counts = self.counts.get_mut(buckets).into_iter().flatten();
+        for (count, more) in counts.zip(more) {
+            *count = count.saturating_add(std::mem::take(more));
         }
-        self.total = self.total.saturating_add(std::mem::take(&mut other.total));
+        self.total = self.total.saturating_add(std::mem::take(&mut new.trips.total));
     }
 
     /// The number of answers.
