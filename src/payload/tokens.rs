@@ -38,20 +38,26 @@ impl<'a> Iterator for Tokens<'a> {
     type Item = Token<'a>;
 
     fn next(&mut self) -> Option<Token<'a>> {
-        let text = self.rest.trim_start_matches([' ', '\t', '\r', '\n', ',', ':']);
-        let length = match text.bytes().next()? {
+        let is_between = |byte| matches!(byte, b' ' | b'\t' | b'\r' | b'\n' | b',' | b':');
+        let begin = self.rest.bytes().position(|byte| !is_between(byte))?;
+        let text = self.rest.get(begin..).unwrap_or_default();
+        let first = text.bytes().next()?;
+        let length = match first {
             b'{' | b'[' | b'}' | b']' => 1,
             b'"' => string(text),
-            _ => text.find([',', '}', ']', ' ', '\t', '\r', '\n']).unwrap_or(text.len()),
+            _ => {
+                let ends = |byte| matches!(byte, b',' | b'}' | b']' | b' ' | b'\t' | b'\r' | b'\n');
+                text.bytes().position(ends).unwrap_or(text.len())
+            }
         };
         // Never inside a character: what is taken is ASCII, a whole string, or up to ASCII.
         let (token, rest) = text.split_at_checked(length).unwrap_or((text, ""));
         self.rest = rest;
-        Some(match token.as_bytes() {
-            b"{" => Token::Object,
-            b"[" => Token::Array,
-            b"}" | b"]" => Token::End,
-            [b'"', ..] => Token::Text(token),
+        Some(match first {
+            b'{' => Token::Object,
+            b'[' => Token::Array,
+            b'}' | b']' => Token::End,
+            b'"' => Token::Text(token),
             _ => Token::Plain(token),
         })
     }
