@@ -141,7 +141,7 @@ mod tests {
     struct Photo {
         name: String,
         data: Attachment,
-        more: Option<Box<Photo>>,
+        more: Option<Box<Self>>,
     }
 
     #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
