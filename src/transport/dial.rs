@@ -120,8 +120,7 @@ impl fmt::Debug for LinkDialer {
 
 impl LinkDialer {
     pub(crate) fn new(target: Arc<Target>) -> Self {
-        let Target { endpoint, way, tls, .. } = &*target;
-        let connector = Connector::new(endpoint.clone(), way.clone(), tls.clone());
+        let connector = Connector(Arc::clone(&target));
         let connector =
             awc::Connector::new().timeout(FOREVER).conn_keep_alive(KEEP_IDLE).connector(connector);
         // The connection's core has the only deadline.
