@@ -19,13 +19,15 @@ fn bound(bucket: u32) -> Duration {
 /// How long the server took to answer: a histogram with a bucket for each power of two.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct RoundTrips {
-    counts: [u64; BUCKETS],
+    /// `None` before the first answer: most connections of a program with many get none.
+    counts: Option<Box<[u64; BUCKETS]>>,
     total: Duration,
 }
 
 impl RoundTrips {
     pub(crate) fn note(&mut self, trip: Duration) {
-        if let Some(count) = self.counts.get_mut(bucket(trip)) {
+        let counts = self.counts.get_or_insert_default();
+        if let Some(count) = counts.get_mut(bucket(trip)) {
             *count = count.saturating_add(1);
         }
         self.total = self.total.saturating_add(trip);
@@ -33,17 +35,25 @@ impl RoundTrips {
 
     /// Moves the times of `other` here, which are few.
     pub(crate) fn take(&mut self, other: &mut Self) {
-        for (count, more) in self.counts.iter_mut().zip(&mut other.counts) {
-            if *more > 0 {
-                *count = count.saturating_add(std::mem::take(more));
+        if let Some(others) = &mut other.counts {
+            let counts = self.counts.get_or_insert_default();
+            for (count, more) in counts.iter_mut().zip(others.iter_mut()) {
+                if *more > 0 {
+                    *count = count.saturating_add(std::mem::take(more));
+                }
             }
         }
         self.total = self.total.saturating_add(std::mem::take(&mut other.total));
     }
 
+    fn counts(&self) -> &[u64; BUCKETS] {
+        const NONE: &[u64; BUCKETS] = &[0; BUCKETS];
+        self.counts.as_deref().unwrap_or(NONE)
+    }
+
     /// The number of answers.
     pub fn count(&self) -> u64 {
-        self.counts.iter().fold(0, |sum, &count| sum.saturating_add(count))
+        self.counts().iter().fold(0, |sum, &count| sum.saturating_add(count))
     }
 
     /// The sum of all times.
@@ -55,7 +65,7 @@ impl RoundTrips {
     pub(crate) fn cumulated(&self) -> impl Iterator<Item = (Duration, u64)> {
         let mut shorter = 0_u64;
         let last = BUCKETS.saturating_sub(1);
-        self.counts.iter().take(last).zip(0_u32..).map(move |(&count, bucket)| {
+        self.counts().iter().take(last).zip(0_u32..).map(move |(&count, bucket)| {
             shorter = shorter.saturating_add(count);
             (bound(bucket), shorter)
         })
@@ -68,7 +78,7 @@ impl RoundTrips {
     pub fn quantile(&self, part: f64) -> Option<Duration> {
         let total = self.count();
         let mut seen = 0_u64;
-        self.counts.iter().zip(0_u32..).find_map(|(&count, bucket)| {
+        self.counts().iter().zip(0_u32..).find_map(|(&count, bucket)| {
             seen = seen.saturating_add(count);
             let reached = count > 0 && share(seen, total) >= part.clamp(0.0, 1.0);
             reached.then(|| bound(bucket))
