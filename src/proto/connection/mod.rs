@@ -86,7 +86,7 @@ pub(crate) struct Connection {
     wanted: bool,
     parser_mismatch: ParserMismatch,
     /// Why the last connection ended, or could not be made.
-    last_reason: Option<Reason>,
+    last_reason: Option<Box<Reason>>,
     actions: VecDeque<Action>,
     events: VecDeque<Event>,
     tally: Tally,
@@ -160,7 +160,7 @@ impl Connection {
 
     /// Why the last connection ended, or could not be made.
     pub(crate) fn last_reason(&self) -> Option<&Reason> {
-        self.last_reason.as_ref()
+        self.last_reason.as_deref()
     }
 
     /// When this fraction of the heartbeat's time will have passed.
@@ -668,7 +668,7 @@ impl Connection {
             self.at_endpoint(|endpoints| endpoints.handle_failure(now, &reason, pause, was_open));
         match next {
             Next::Dial => {
-                self.last_reason = Some(reason.clone());
+                self.last_reason = Some(Box::new(reason.clone()));
                 self.events.push_back(Event::Passed { endpoint: failed, reason });
                 self.dial(now);
             }
@@ -716,7 +716,7 @@ impl Connection {
 
     fn tell_lost(&mut self, reason: Reason, again: bool) {
         let suspect = self.writer.end(&mut self.tally);
-        self.last_reason = Some(reason.clone());
+        self.last_reason = Some(Box::new(reason.clone()));
         self.events.push_back(Event::Lost { reason, again, suspect });
     }
 

@@ -28,7 +28,7 @@ pub(super) struct SendQueue {
     copies: HashSet<(ByteString, u64)>,
     /// The packet of which only some messages are written yet, and how many. The server has the packet
     /// only when it has all of them.
-    writing: Option<(Outgoing, usize)>,
+    writing: Option<Box<(Outgoing, usize)>>,
     /// A buffer for the beginning of messages.
     head: String,
     /// The number of the last ping of the websocket layer, over all connections,
@@ -214,7 +214,7 @@ impl SendQueue {
             return true;
         }
         let (outgoing, n) = match self.writing.take() {
-            Some(writing) => writing,
+            Some(writing) => *writing,
             None => match self.waiting.pop_front() {
                 None => return false,
                 Some(Waiting::Packet(outgoing)) => {
@@ -245,7 +245,7 @@ impl SendQueue {
             note(Written::Packet { outgoing: &outgoing, ping: self.written_ping });
         }
         if is_more {
-            self.writing = Some((outgoing, n.saturating_add(1)));
+            self.writing = Some(Box::new((outgoing, n.saturating_add(1))));
         } else if let Some(permit) = outgoing.permit {
             permit.written();
         }
@@ -261,7 +261,7 @@ impl SendQueue {
     /// which the server has ended connections. `true` if an event that asks for no answer was
     /// only partly written: the server ignores that.
     pub(super) fn end(&mut self, suspect: Option<&Suspect>) -> bool {
-        let writing = self.writing.take().map(|(outgoing, _)| outgoing);
+        let writing = self.writing.take().map(|writing| writing.0);
         let is_cut = writing.as_ref().is_some_and(Outgoing::is_plain);
         if let Some(outgoing) = writing {
             match suspect.filter(|suspect| suspect.has_ended(&outgoing)) {

@@ -143,7 +143,7 @@ impl Writer {
     /// probable cause. `is_limited`: the server has announced its limit.
     pub(super) fn handle_lost(&mut self, reason: Reason, is_limited: bool) -> Reason {
         let (reason, suspect) = self.suspects.handle_lost(reason, is_limited);
-        self.suspect = suspect.map(Box::new);
+        self.suspect = suspect;
         reason
     }
 

@@ -57,7 +57,7 @@ pub(crate) struct Setup {
     pub(crate) config: Arc<Config>,
     pub(crate) namespace: ByteString,
     pub(crate) credentials: Credentials,
-    pub(crate) recovery: Option<Recovery>,
+    pub(crate) recovery: Option<Box<Recovery>>,
     /// The seed of the jitter.
     pub(crate) seed: u64,
 }
@@ -66,7 +66,7 @@ pub(crate) struct Setup {
 pub(crate) struct Namespace<W> {
     setup: Setup,
     join: Join,
-    recovery: Option<Recovery>,
+    recovery: Option<Box<Recovery>>,
     outbox: Outbox<W>,
     leaves: VecDeque<(u64, Packet)>,
     reports: Reports<W>,
@@ -74,11 +74,11 @@ pub(crate) struct Namespace<W> {
 
 impl<W> Namespace<W> {
     /// A new namespace, which waits for a connection.
-    pub(crate) fn new(setup: Setup) -> Self {
+    pub(crate) fn new(mut setup: Setup) -> Self {
         let is_root = setup.namespace == *"/";
         Self {
             join: Join::new(Arc::clone(&setup.config), is_root, setup.seed),
-            recovery: setup.recovery.clone(),
+            recovery: setup.recovery.take(),
             outbox: Outbox::new(Arc::clone(&setup.config), setup.namespace.clone()),
             leaves: VecDeque::new(),
             reports: Reports::new(),
@@ -140,7 +140,7 @@ impl<W> Namespace<W> {
 
     /// How to continue this session, if the server recovers sessions.
     pub(crate) fn recovery(&self) -> Option<&Recovery> {
-        self.recovery.as_ref()
+        self.recovery.as_deref()
     }
 
     /// The counts, for the caller to take and reset.
@@ -289,7 +289,7 @@ impl<W> Namespace<W> {
 
     /// Asks the server to let this namespace in.
     fn request(&mut self, now: Instant, session: Session, auth: Option<&Auth>) {
-        let (protocol, recovery) = (session.protocol, self.recovery.as_ref());
+        let (protocol, recovery) = (session.protocol, self.recovery.as_deref());
         let packet = request::request(protocol, &self.setup.namespace, auth, recovery);
         self.outbox.request(packet);
         self.join.request(now, session);
@@ -386,7 +386,7 @@ impl<W> Namespace<W> {
                 self.recovery = same.or_else(|| {
                     // Without an offset, there is no recovery.
                     let pid = peer_text::Kind::PrivateId.keep(pid.as_str()?).ok()?;
-                    Some(Recovery::new(pid, String::new()))
+                    Some(Box::new(Recovery::new(pid, String::new())))
                 });
                 sid.into_inner()
             }

@@ -734,7 +734,7 @@ fn a_session_is_gone_on_with_behind_the_last_event() {
 #[test]
 fn credentials_come_before_those_that_recover_a_session() {
     let mut socket = socket("/");
-    socket.recovery = Some(Recovery::new("P".into(), "o\"1".into()));
+    socket.recovery = Some(Box::new(Recovery::new("P".into(), "o\"1".into())));
     socket.handle_open(Instant::now(), session(Protocol::Eio4));
     let connect = r#"40{"offset":"o\"1","pid":"P","n":1,"token":"a b"}"#;
     assert_eq!(written(&mut socket), [connect]);
@@ -890,7 +890,7 @@ fn suspect(outgoing: &Outgoing, losses: u32) -> Suspect {
         suspects.note_written(outgoing, 0);
         suspect = suspects.handle_lost(Reason::TransportError("reset".to_owned()), false).1;
     }
-    suspect.unwrap()
+    *suspect.unwrap()
 }
 
 #[test]
