@@ -43,7 +43,7 @@ use crate::{
         config::Config,
         connection::{self as proto, Admission, Event},
         deadline::deadline_after,
-        fast_map::FastMap,
+        name_map::NameMap,
         outgoing::Outgoing,
         packet::{Packet, Parser},
     },
@@ -83,7 +83,7 @@ pub(crate) struct Connection {
     pub(crate) tap: Tapped,
     status: Arc<ConnectionStatus>,
     counters: Arc<Counters>,
-    children: FastMap<ByteString, Child>,
+    children: NameMap<Child>,
     window: Arc<ReceiveWindow>,
     /// Packets that have been read and not been sent to the Namespaces yet.
     read: Load,
@@ -91,7 +91,7 @@ pub(crate) struct Connection {
     /// there was no room for something, and the connection has not been read to the end since.
     behind: Option<Instant>,
     shutdown_inbox: ShutdownInbox,
-    shutdown: Option<Shutdown>,
+    shutdown: Option<Box<Shutdown>>,
 }
 
 /// A namespace, as its Connection sees it.
@@ -126,7 +126,7 @@ impl Connection {
             targets,
             status,
             counters,
-            children: FastMap::default(),
+            children: NameMap::default(),
             window,
             read: Load::default(),
             behind: None,
@@ -246,7 +246,7 @@ impl Connection {
                     self.counters.ended(&reason);
                     self.dispatch();
                     self.give_back();
-                    for (namespace, child) in &self.children {
+                    for (namespace, child) in self.children.iter() {
                         // A namespace that has ended is not affected; it may be about to join again.
                         let again = again || !child.wanted;
                         let suspect = suspect.clone().filter(|one| one.is_of(namespace));
@@ -365,7 +365,7 @@ impl Connection {
         } else {
             let mut latch = ShutdownLatch::default();
             latch.add(waiters);
-            self.shutdown = Some(Shutdown { until, ending, latch });
+            self.shutdown = Some(Box::new(Shutdown { until, ending, latch }));
             self.tell(|| FromConnection::Finish { ending });
         }
     }
@@ -381,8 +381,8 @@ impl Connection {
             return false;
         }
         self.account();
-        if let Some(Shutdown { latch, .. }) = self.shutdown.take() {
-            let latch = Arc::new(latch);
+        if let Some(shutdown) = self.shutdown.take() {
+            let latch = Arc::new(shutdown.latch);
             self.tell(|| FromConnection::End { latch: Arc::clone(&latch) });
         }
         true
@@ -422,16 +422,19 @@ impl Handler<FromNamespace> for Connection {
 /// The messages of the Namespaces.
 impl Connection {
     fn join(&mut self, namespace: &ByteString, addr: &Recipient<FromConnection>) {
-        self.children.entry(namespace.clone()).or_insert_with(|| Child {
-            addr: addr.clone(),
-            wanted: true,
-            batch: Vec::new(),
-            last: 0,
-            batch_load: Load::default(),
-            finished: false,
-        });
+        if self.children.get(namespace).is_none() {
+            let child = Child {
+                addr: addr.clone(),
+                wanted: true,
+                batch: Vec::new(),
+                last: 0,
+                batch_load: Load::default(),
+                finished: false,
+            };
+            self.children.insert(namespace.clone(), child);
+        }
         self.note_wanted(namespace, true);
-        if let Some(Shutdown { ending, .. }) = self.shutdown {
+        if let Some(ending) = self.shutdown.as_ref().map(|shutdown| shutdown.ending) {
             // The namespace is joined all the same: events may wait for it.
             addr.do_send(FromConnection::Finish { ending });
         }

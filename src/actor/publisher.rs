@@ -25,7 +25,7 @@ use crate::{
 /// are kept for it.
 #[derive(Debug)]
 pub(crate) struct Publisher {
-    name: Name,
+    name: Arc<Name>,
     counters: Arc<Counters>,
     subscribers: Subscribers,
     early_events: EarlyEvents,
@@ -36,7 +36,7 @@ pub(crate) struct Publisher {
 }
 
 impl Publisher {
-    pub(crate) fn new(name: Name, counters: Arc<Counters>, overflow: Overflow) -> Self {
+    pub(crate) fn new(name: Arc<Name>, counters: Arc<Counters>, overflow: Overflow) -> Self {
         Self {
             name,
             counters,

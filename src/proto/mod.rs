@@ -32,6 +32,7 @@ pub(crate) mod fast_map;
 mod json;
 #[cfg(feature = "msgpack")]
 mod msgpack;
+pub(crate) mod name_map;
 pub(crate) mod namespace;
 pub(crate) mod outgoing;
 pub(crate) mod packet;

@@ -105,7 +105,7 @@ impl Namespace {
         arbiter: &actix::ArbiterHandle,
         connection: &Recipient<FromNamespace>,
         settings: Settings,
-    ) -> NamespaceRef {
+    ) -> Arc<NamespaceRef> {
         let reference = NamespaceRef::of(&settings);
         let inner_reference = reference.clone();
         let inner_connection = connection.clone();
@@ -120,11 +120,11 @@ impl Namespace {
                 None
             };
             let publisher =
-                Publisher::new(namespace_ref.name.clone(), Arc::clone(&counters), overflow);
-            let journal = Journal::new(namespace_ref.name.clone());
+                Publisher::new(Arc::clone(&namespace_ref.name), Arc::clone(&counters), overflow);
+            let journal = Journal::new(Arc::clone(&namespace_ref.name));
             Self {
                 core: namespace::Namespace::new(core),
-                reference: Arc::new(namespace_ref),
+                reference: namespace_ref,
                 commands: VecDeque::new(),
                 connection: inner_connection,
                 publisher,
