@@ -45,7 +45,7 @@ use crate::{
         deadline::deadline_after,
         name_map::NameMap,
         outgoing::Outgoing,
-        packet::{Packet, Parser},
+        packet::{Body, Packet, Parser},
     },
     runtime::clock,
     stats::Counters,
@@ -87,6 +87,8 @@ pub(crate) struct Connection {
     window: Arc<ReceiveWindow>,
     /// Packets that have been read and not been sent to the Namespaces yet.
     read: Load,
+    /// Whether the answer to a request to join is among them.
+    has_joined: bool,
     /// The earliest time at which slow subscribers may be made to miss events: set as long as
     /// there was no room for something, and the connection has not been read to the end since.
     behind: Option<Instant>,
@@ -107,6 +109,26 @@ struct Child {
     batch_load: Load,
     /// Whether it has nothing left to send.
     finished: bool,
+    activity: Activity,
+}
+
+/// When packets of a namespace have come or gone, by the looks of the driver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Activity {
+    /// Since the last look.
+    Now,
+    /// Before it.
+    Before,
+    /// Longer ago.
+    Past,
+}
+
+impl Activity {
+    /// The driver looks. `true` if it is the first look after one without activity.
+    fn age(&mut self) -> bool {
+        let next = if *self == Self::Now { Self::Before } else { Self::Past };
+        std::mem::replace(self, next) == Self::Before
+    }
 }
 
 impl Connection {
@@ -129,6 +151,7 @@ impl Connection {
             children: NameMap::default(),
             window,
             read: Load::default(),
+            has_joined: false,
             behind: None,
             shutdown_inbox,
             shutdown: None,
@@ -292,6 +315,8 @@ impl Connection {
         };
         let load = Load { items: 1, bytes: packet.size() };
         child.batch_load = child.batch_load.plus(load);
+        child.activity = Activity::Now;
+        self.has_joined |= matches!(packet.body, Body::Connect(_));
         self.read = self.read.plus(load);
         if child.batch.capacity() == 0 {
             child.batch.reserve_exact(child.last.max(1));
@@ -315,6 +340,20 @@ impl Connection {
             child.last = packets.len();
             let held = Held::added(&self.window, std::mem::take(&mut child.batch_load));
             child.addr.do_send(FromConnection::Routed { epoch, packets, held });
+        }
+        if std::mem::take(&mut self.has_joined) {
+            // Many connections do nothing for a long time after this.
+            self.core.rest();
+        }
+    }
+
+    /// Gives room back that a burst has left. Called a few times in the time that a ping may take.
+    pub(crate) fn rest(&mut self) {
+        self.core.rest();
+        for child in self.children.values_mut() {
+            if child.activity.age() {
+                child.addr.do_send(FromConnection::Rest);
+            }
         }
     }
 
@@ -430,6 +469,7 @@ impl Connection {
                 last: 0,
                 batch_load: Load::default(),
                 finished: false,
+                activity: Activity::Past,
             };
             self.children.insert(namespace.clone(), child);
         }
@@ -461,6 +501,10 @@ impl Connection {
 
     fn transmit(&mut self, epoch: u64, batch: VecDeque<Outgoing>) {
         let now = clock::now();
+        let namespace = batch.front().map(|outgoing| &outgoing.packet.namespace);
+        if let Some(child) = namespace.and_then(|namespace| self.children.get_mut(namespace)) {
+            child.activity = Activity::Now;
+        }
         for outgoing in batch {
             self.core.send(now, epoch, outgoing);
         }
@@ -482,6 +526,21 @@ impl Handler<FromClient> for Connection {
                 let until = deadline_after(clock::now(), FAREWELL);
                 self.begin_shutdown(until, Ending::Leave, ShutdownWaiters::default());
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_namespace_is_told_once_that_nothing_has_come_or_gone_for_a_while() {
+        let mut activity = Activity::Past;
+        assert!(!activity.age());
+        for _ in 0..2 {
+            activity = Activity::Now;
+            assert_eq!([(); 4].map(|()| activity.age()), [false, true, false, false]);
         }
     }
 }

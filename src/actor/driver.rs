@@ -74,6 +74,11 @@ impl Watch {
         Some(*self.at.get_or_insert_with(next))
     }
 
+    /// Whether it is time for the next look.
+    fn is_due(&self, now: Instant) -> bool {
+        self.at.is_some_and(|at| at <= now)
+    }
+
     /// The least time for which the arbiter has been blocked, if that was too long.
     fn handle_timeout(&mut self, now: Instant, ping_timeout: Option<Duration>) -> Option<Duration> {
         let at = self.at.take_if(|at| *at <= now)?;
@@ -316,6 +321,9 @@ impl ActorFuture<Connection> for Driver {
     ) -> Poll<()> {
         let mut now = clock::now();
         connection.core.handle_suspended(now, self.clock.gap(now));
+        if self.watch.is_due(now) {
+            connection.rest();
+        }
         // This comes before the connection is found to be lost because of it.
         if let Some(late) = self.watch.handle_timeout(now, connection.core.ping_timeout()) {
             repeated!(

@@ -43,6 +43,7 @@ pub(crate) mod reason;
 pub(crate) mod reconnect;
 pub(crate) mod recovery;
 pub(crate) mod refusal;
+pub(crate) mod room;
 pub(crate) mod round_trips;
 pub(crate) mod session;
 pub(crate) mod suspect;

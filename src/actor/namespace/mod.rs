@@ -53,6 +53,7 @@ use crate::{
         namespace,
         packet::{FOREIGN_ID, Packet},
         reason::Reason,
+        room::give_back,
         session::Session,
         suspect::Suspect,
         ticket::SessionTicket,
@@ -227,6 +228,15 @@ impl Namespace {
         let ready = Ready { namespace, sid, protocol, recovered, max_silence };
         self.waiters.resolve(&Ok(ready.clone()));
         self.publisher.joined(ready);
+        // Many namespaces do nothing for a long time after this.
+        self.rest();
+    }
+
+    /// Gives back the room of queues that are empty.
+    fn rest(&mut self) {
+        self.core.rest();
+        give_back(&mut self.commands);
+        self.reference.command_queue.rest();
     }
 
     /// The namespace is not joined. Callers keep waiting if the client tries again.
@@ -486,6 +496,7 @@ impl Handler<FromConnection> for Namespace {
             }
             FromConnection::Refused { reason } => self.refuse(reason),
             FromConnection::Shed { all, share } => self.shed(all, share),
+            FromConnection::Rest => self.rest(),
             FromConnection::Finish { ending } => self.begin_finish(ending),
             FromConnection::End { latch } => self.end(latch),
         }

@@ -62,6 +62,7 @@ use super::{
     outgoing::Outgoing,
     packet::{Body, Packet, ProtocolError, Refused, root},
     reconnect::Retry,
+    room::give_back,
     session::Session,
     transports::{Allowed, Transport, Transports},
 };
@@ -331,6 +332,13 @@ impl Connection {
     /// Events that were not written to the connection that they were meant for, and will not be.
     pub(crate) fn take_unwritten(&mut self) -> Vec<Outgoing> {
         self.writer.take_unwritten()
+    }
+
+    /// Gives back the room of queues that are empty. To be called now and then.
+    pub(crate) fn rest(&mut self) {
+        give_back(&mut self.actions);
+        give_back(&mut self.events);
+        self.writer.queue().rest();
     }
 
     /// The counts, for the caller to take and reset.

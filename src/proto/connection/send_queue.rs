@@ -13,6 +13,7 @@ use crate::{
         error::EmitError,
         outgoing::Outgoing,
         packet::Parser,
+        room::give_back,
         suspect::Suspect,
     },
 };
@@ -181,6 +182,15 @@ impl SendQueue {
             if !*pong {
                 self.first = None;
             }
+        }
+    }
+
+    /// Gives back the room, if nothing waits.
+    pub(super) fn rest(&mut self) {
+        if self.is_empty() {
+            give_back(&mut self.waiting);
+            self.replaceable.shrink_to_fit();
+            self.copies.shrink_to_fit();
         }
     }
 

@@ -38,6 +38,7 @@ use super::{
     peer_text,
     recovery::Recovery,
     refusal::refusal,
+    room::give_back,
     session::Session,
     suspect::Suspect,
 };
@@ -141,6 +142,13 @@ impl<W> Namespace<W> {
     /// How to continue this session, if the server recovers sessions.
     pub(crate) fn recovery(&self) -> Option<&Recovery> {
         self.recovery.as_deref()
+    }
+
+    /// Gives back the room of queues that are empty. To be called now and then.
+    pub(crate) fn rest(&mut self) {
+        give_back(&mut self.leaves);
+        give_back(&mut self.reports.events);
+        self.outbox.rest();
     }
 
     /// The counts, for the caller to take and reset.
