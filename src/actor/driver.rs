@@ -192,6 +192,9 @@ impl Driver {
             match outcome {
                 Ok(transport) => {
                     connection.handle_dialled(now, transport.subprotocol());
+                    if matches!(transport, transport::Link::WebSocket(_)) {
+                        self.dialer.rest();
+                    }
                     self.link = Link::Up(transport);
                 }
                 Err(DialFailure { reason, retry_after, says }) => {
@@ -268,6 +271,7 @@ impl Driver {
                 }
                 Poll::Ready(Ok(Incoming::Upgraded)) => {
                     connection.handle_upgraded(transport.subprotocol());
+                    self.dialer.rest();
                 }
             }
         }
