@@ -40,10 +40,7 @@ use crate::{
         subscribers::policy::Overrun,
         waiters::{ReadyError, Waiters},
     },
-    backpressure::{
-        receive_window::{Load, ReceiveWindow},
-        send_quota::SendPermit,
-    },
+    backpressure::{receive_window::Load, send_quota::SendPermit},
     message::{Event, Ready, answer::Respond},
     payload::Payload,
     proto::{
@@ -91,7 +88,6 @@ pub(crate) struct Namespace {
     /// What the Connection was last told: whether this namespace is joined or will be.
     is_wanted: bool,
     stage: Stage,
-    window: Arc<ReceiveWindow>,
     /// Its share of the window: the packets that came since the last report, and what waited for
     /// the subscribers then.
     held: Held,
@@ -140,8 +136,7 @@ impl Namespace {
                 counters,
                 is_wanted: true,
                 stage: Stage::Open,
-                held: Held::new(Arc::clone(&window)),
-                window,
+                held: Held::new(window),
             }
         });
         let namespace_ref = reference(addr);
@@ -540,7 +535,7 @@ impl Namespace {
     }
 
     fn shed(&mut self, all: bool, share: Load) {
-        if let Some(overrun) = self.publisher.shed(all, share, self.window.room_beside()) {
+        if let Some(overrun) = self.publisher.shed(all, share, self.held.room_beside()) {
             self.overrun(overrun);
         }
     }

@@ -65,7 +65,9 @@ pub(crate) struct Setup {
 
 #[derive(Debug)]
 pub(crate) struct Namespace<W> {
-    setup: Setup,
+    config: Arc<Config>,
+    name: ByteString,
+    credentials: Credentials,
     join: Join,
     recovery: Option<Box<Recovery>>,
     outbox: Outbox<W>,
@@ -75,15 +77,18 @@ pub(crate) struct Namespace<W> {
 
 impl<W> Namespace<W> {
     /// A new namespace, which waits for a connection.
-    pub(crate) fn new(mut setup: Setup) -> Self {
-        let is_root = setup.namespace == *"/";
+    pub(crate) fn new(setup: Setup) -> Self {
+        let Setup { config, namespace: name, credentials, recovery, seed } = setup;
+        let is_root = name == *"/";
         Self {
-            join: Join::new(Arc::clone(&setup.config), is_root, setup.seed),
-            recovery: setup.recovery.take(),
-            outbox: Outbox::new(Arc::clone(&setup.config), setup.namespace.clone()),
+            join: Join::new(Arc::clone(&config), is_root, seed),
+            recovery,
+            outbox: Outbox::new(Arc::clone(&config), name.clone()),
             leaves: VecDeque::new(),
             reports: Reports::new(),
-            setup,
+            config,
+            name,
+            credentials,
         }
     }
 
@@ -114,7 +119,7 @@ impl<W> Namespace<W> {
     /// The largest message that the server accepts, if known.
     pub(crate) fn max_payload(&self) -> Option<u64> {
         let session = self.join.session()?;
-        self.setup.config.max_payload.or(session.max_payload)
+        self.config.max_payload.or(session.max_payload)
     }
 
     /// The number of attempts to join this namespace, successful or not. There may be several of them on one
@@ -198,7 +203,7 @@ impl<W> Namespace<W> {
     }
 
     fn say_goodbye(&mut self, epoch: u64) {
-        let packet = Packet::new(self.setup.namespace.clone(), Body::Disconnect);
+        let packet = Packet::new(self.name.clone(), Body::Disconnect);
         self.leaves.push_back((epoch, packet));
         self.join.leave(epoch);
     }
@@ -266,10 +271,10 @@ impl<W> Namespace<W> {
             return;
         }
         let needs_none = self.join.is_implicit(&session);
-        if needs_none && !matches!(self.setup.credentials, Credentials::Fixed(None)) {
+        if needs_none && !matches!(self.credentials, Credentials::Fixed(None)) {
             self.reports.tell(Event::AuthUnused);
         }
-        match self.setup.credentials.clone() {
+        match self.credentials.clone() {
             Credentials::Provided if !needs_none => self.join.ask(now, session),
             Credentials::Provided => self.request(now, session, None),
             Credentials::Fixed(auth) => self.request(now, session, auth.as_ref()),
@@ -298,7 +303,7 @@ impl<W> Namespace<W> {
     /// Asks the server to let this namespace in.
     fn request(&mut self, now: Instant, session: Session, auth: Option<&Auth>) {
         let (protocol, recovery) = (session.protocol, self.recovery.as_deref());
-        let packet = request::request(protocol, &self.setup.namespace, auth, recovery);
+        let packet = request::request(protocol, &self.name, auth, recovery);
         self.outbox.request(packet);
         self.join.request(now, session);
     }
@@ -399,7 +404,7 @@ impl<W> Namespace<W> {
                 sid.into_inner()
             }
             Protocol::Eio3 if self.join.is_implicit(&session) => session.sid.into_inner(),
-            Protocol::Eio3 => format!("{}#{}", self.setup.namespace, &*session.sid).into(),
+            Protocol::Eio3 => format!("{}#{}", self.name, &*session.sid).into(),
         };
         self.join.handle_reply(now);
         self.outbox.flush(now, &self.join, &mut self.reports);
@@ -450,7 +455,7 @@ impl<W> Namespace<W> {
     /// policy says so.
     fn stop(&mut self, now: Instant, reason: Reason) {
         let is_asked = self.is_asked();
-        let can_renew = matches!(self.setup.credentials, Credentials::Provided);
+        let can_renew = matches!(self.credentials, Credentials::Provided);
         match self.join.decide(now, &reason, is_asked, can_renew) {
             Next::Attempt { attempt, delay } => {
                 self.outbox.interrupt(&reason, &mut self.reports);

@@ -126,6 +126,22 @@ fn events(socket: &mut Namespace<&'static str>) -> Vec<Event<&'static str>> {
 }
 
 #[test]
+fn the_room_that_a_burst_has_taken_is_given_back() {
+    let mut socket = joined();
+    let room = |socket: &Namespace<&'static str>| socket.reports.events.capacity();
+    for id in 0..100 {
+        emit(&mut socket, "e", ask("waiter", Instant::now())).unwrap();
+        receive(&mut socket, Body::Ack { id, payload: encode_reply(&()).unwrap() });
+    }
+    socket.rest();
+    assert!(room(&socket) >= 100, "it is still used");
+    assert_eq!(events(&mut socket).len(), 100);
+    assert!(room(&socket) >= 100);
+    socket.rest();
+    assert_eq!(room(&socket), 0);
+}
+
+#[test]
 fn who_is_not_to_wait_waits_for_the_answer_where_events_come_before_it() {
     let now = Instant::now();
     let request = |name, ask| Request { offline: Offline::Fail, ack: ask, ..request(name) };
