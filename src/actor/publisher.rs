@@ -47,6 +47,10 @@ impl Publisher {
         }
     }
 
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
     /// The message for new subscribers, while the namespace is joined.
     pub(crate) fn ready(&self) -> Option<&Ready> {
         self.ready.as_ref()

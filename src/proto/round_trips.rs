@@ -20,35 +20,39 @@ fn bound(bucket: u32) -> Duration {
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct RoundTrips {
     /// `None` before the first answer: most connections of a program with many get none.
-    counts: Option<Box<[u64; BUCKETS]>>,
+    kept: Option<Box<Kept>>,
+}
+
+#[derive(Clone, Default, PartialEq, Eq)]
+struct Kept {
+    counts: [u64; BUCKETS],
     total: Duration,
 }
 
 impl RoundTrips {
     pub(crate) fn note(&mut self, trip: Duration) {
-        let counts = self.counts.get_or_insert_default();
+        let Kept { counts, total } = &mut **self.kept.get_or_insert_default();
         if let Some(count) = counts.get_mut(bucket(trip)) {
             *count = count.saturating_add(1);
         }
-        self.total = self.total.saturating_add(trip);
+        *total = total.saturating_add(trip);
     }
 
     /// Moves the times of `other` here, which are few.
     pub(crate) fn take(&mut self, other: &mut Self) {
-        if let Some(others) = &mut other.counts {
-            let counts = self.counts.get_or_insert_default();
-            for (count, more) in counts.iter_mut().zip(others.iter_mut()) {
-                if *more > 0 {
-                    *count = count.saturating_add(std::mem::take(more));
-                }
+        let Some(other) = &mut other.kept else { return };
+        let Kept { counts, total } = &mut **self.kept.get_or_insert_default();
+        for (count, more) in counts.iter_mut().zip(&mut other.counts) {
+            if *more > 0 {
+                *count = count.saturating_add(std::mem::take(more));
             }
         }
-        self.total = self.total.saturating_add(std::mem::take(&mut other.total));
+        *total = total.saturating_add(std::mem::take(&mut other.total));
     }
 
     fn counts(&self) -> &[u64; BUCKETS] {
         const NONE: &[u64; BUCKETS] = &[0; BUCKETS];
-        self.counts.as_deref().unwrap_or(NONE)
+        self.kept.as_ref().map_or(NONE, |kept| &kept.counts)
     }
 
     /// The number of answers.
@@ -58,7 +62,7 @@ impl RoundTrips {
 
     /// The sum of all times.
     pub fn total(&self) -> Duration {
-        self.total
+        self.kept.as_ref().map_or(Duration::ZERO, |kept| kept.total)
     }
 
     /// The bounds of the buckets, each with the number of times below it; without the last bucket, which has no bound.

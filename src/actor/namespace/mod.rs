@@ -60,7 +60,6 @@ use crate::{
         provider::JoinContext,
         task::poll_again,
     },
-    stats::Counters,
 };
 
 /// The messages in the mailbox beyond which `send` waits and `try_send` fails.
@@ -84,7 +83,6 @@ pub(crate) struct Namespace {
     failure: Failure,
     credentials: Credentials,
     offline: Offline,
-    counters: Arc<Counters>,
     /// What the Connection was last told: whether this namespace is joined or will be.
     is_wanted: bool,
     stage: Stage,
@@ -116,8 +114,7 @@ impl Namespace {
             } else {
                 None
             };
-            let publisher =
-                Publisher::new(Arc::clone(&namespace_ref.name), Arc::clone(&counters), overflow);
+            let publisher = Publisher::new(Arc::clone(&namespace_ref.name), counters, overflow);
             let journal = Journal::new(Arc::clone(&namespace_ref.name));
             Self {
                 core: namespace::Namespace::new(core),
@@ -133,7 +130,6 @@ impl Namespace {
                 failure: Failure::default(),
                 credentials: Credentials::new(provider, fixed),
                 offline,
-                counters,
                 is_wanted: true,
                 stage: Stage::Open,
                 held: Held::new(window),
@@ -344,7 +340,7 @@ impl Namespace {
         let lost = self.core.take_unsent(&EmitError::Closed(ended.clone())).len();
         self.publish();
         self.publisher.discard_early_events();
-        self.counters.add_namespace(self.core.tally());
+        self.publisher.counters().add_namespace(self.core.tally());
         if lost > 0 {
             self.journal.discarded(lost, &ended);
         }
@@ -397,7 +393,7 @@ impl Namespace {
             self.finish(ending);
         }
         self.transmit();
-        self.counters.add_namespace(self.core.tally());
+        self.publisher.counters().add_namespace(self.core.tally());
         self.publisher.poll(cx);
         self.try_wake();
         self.report();
