@@ -32,7 +32,7 @@ use crate::{
         driver::Driver,
         held::Held,
         journal::Journal,
-        messages::{FromClient, FromConnection, FromNamespace},
+        messages::{FromClient, FromConnection, FromNamespace, lend_packets, take_back_batch},
         shutdown::{Ending, Shutdown, ShutdownInbox, ShutdownLatch, ShutdownWaiters},
         status::ConnectionStatus,
     },
@@ -319,6 +319,7 @@ impl Connection {
         self.has_joined |= matches!(packet.body, Body::Connect(_));
         self.read = self.read.plus(load);
         if child.batch.capacity() == 0 {
+            child.batch = lend_packets();
             child.batch.reserve_exact(child.last.max(1));
         }
         child.batch.push(packet);
@@ -359,8 +360,12 @@ impl Connection {
 
     /// Gives the namespaces their unwritten packets back, for the next session.
     fn give_back(&mut self) {
+        let all = self.core.take_unwritten();
+        if all.is_empty() {
+            return;
+        }
         let mut unwritten: HashMap<ByteString, Vec<Outgoing>> = HashMap::new();
-        for outgoing in self.core.take_unwritten() {
+        for outgoing in all {
             unwritten.entry(outgoing.packet.namespace.clone()).or_default().push(outgoing);
         }
         for (namespace, batch) in unwritten {
@@ -499,15 +504,16 @@ impl Connection {
         }
     }
 
-    fn transmit(&mut self, epoch: u64, batch: VecDeque<Outgoing>) {
+    fn transmit(&mut self, epoch: u64, mut batch: VecDeque<Outgoing>) {
         let now = clock::now();
         let namespace = batch.front().map(|outgoing| &outgoing.packet.namespace);
         if let Some(child) = namespace.and_then(|namespace| self.children.get_mut(namespace)) {
             child.activity = Activity::Now;
         }
-        for outgoing in batch {
+        while let Some(outgoing) = batch.pop_front() {
             self.core.send(now, epoch, outgoing);
         }
+        take_back_batch(batch);
         self.give_back();
     }
 }

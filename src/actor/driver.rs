@@ -324,7 +324,10 @@ impl ActorFuture<Connection> for Driver {
         cx: &mut TaskContext<'_>,
     ) -> Poll<()> {
         let mut now = clock::now();
-        connection.core.handle_suspended(now, self.clock.gap(now));
+        let gap = self.clock.gap(now);
+        if !gap.is_zero() {
+            connection.core.handle_suspended(now, gap);
+        }
         if self.watch.is_due(now) {
             connection.rest();
         }

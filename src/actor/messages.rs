@@ -4,7 +4,7 @@
 //! result. What handles ask of a namespace is not a message: it waits in the
 //! [`command_queue`](crate::actor::command_queue).
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{cell::Cell, collections::VecDeque, sync::Arc, time::Duration};
 
 use actix::{Message, Recipient};
 use bytestring::ByteString;
@@ -19,7 +19,40 @@ use crate::{
         outgoing::Outgoing, packet::Packet, reason::Reason, session::Session, suspect::Suspect,
         transports::Transport,
     },
+    runtime::spare,
 };
+
+thread_local! {
+    static PACKETS: Cell<Vec<Packet>> = const { Cell::new(Vec::new()) };
+    static BATCH: Cell<VecDeque<Outgoing>> = const { Cell::new(VecDeque::new()) };
+}
+
+/// The most items for which a buffer is kept: some 64 kB.
+const SPARE: usize = 512;
+
+/// A buffer for [packets](FromConnection::Routed).
+pub(crate) fn lend_packets() -> Vec<Packet> {
+    spare::lend(&PACKETS)
+}
+
+/// Takes the buffer back when it is empty.
+pub(crate) fn take_back_packets(packets: Vec<Packet>) {
+    if packets.capacity() <= SPARE {
+        spare::take_back(&PACKETS, packets);
+    }
+}
+
+/// A buffer for packets to be [sent](FromNamespace::Transmit).
+pub(crate) fn lend_batch() -> VecDeque<Outgoing> {
+    spare::lend(&BATCH)
+}
+
+/// Takes the buffer back when it is empty.
+pub(crate) fn take_back_batch(batch: VecDeque<Outgoing>) {
+    if batch.capacity() <= SPARE {
+        spare::take_back(&BATCH, batch);
+    }
+}
 
 /// Messages of the Connection to a Namespace.
 #[derive(Debug, Message)]

@@ -1,6 +1,6 @@
 //! How long the server took to answer.
 
-use std::{fmt, time::Duration};
+use std::{fmt, ops::Range, time::Duration};
 
 /// One bucket for each power of two, in microseconds, up to half an hour.
 const BUCKETS: usize = 32;
@@ -29,6 +29,28 @@ struct Kept {
     total: Duration,
 }
 
+/// The times of one turn, which are few.
+#[derive(Debug, Default)]
+pub(crate) struct NewTrips {
+    trips: RoundTrips,
+    /// The buckets that have some.
+    buckets: Range<usize>,
+}
+
+impl NewTrips {
+    pub(crate) fn note(&mut self, trip: Duration) {
+        self.trips.note(trip);
+        let (bucket, Range { start, end }) = (bucket(trip), self.buckets.clone());
+        let start = if self.buckets.is_empty() { bucket } else { start.min(bucket) };
+        self.buckets = start..end.max(bucket.saturating_add(1));
+    }
+
+    #[cfg(test)]
+    pub(crate) fn count(&self) -> u64 {
+        self.trips.count()
+    }
+}
+
 impl RoundTrips {
     pub(crate) fn note(&mut self, trip: Duration) {
         let Kept { counts, total } = &mut **self.kept.get_or_insert_default();
@@ -38,16 +60,16 @@ impl RoundTrips {
         *total = total.saturating_add(trip);
     }
 
-    /// Moves the times of `other` here, which are few.
-    pub(crate) fn take(&mut self, other: &mut Self) {
-        let Some(other) = &mut other.kept else { return };
+    /// Moves new times here.
+    pub(crate) fn take(&mut self, new: &mut NewTrips) {
+        let buckets = std::mem::take(&mut new.buckets);
+        let Some(more) = &mut new.trips.kept else { return };
         let Kept { counts, total } = &mut **self.kept.get_or_insert_default();
-        for (count, more) in counts.iter_mut().zip(&mut other.counts) {
-            if *more > 0 {
-                *count = count.saturating_add(std::mem::take(more));
-            }
+        *total = total.saturating_add(std::mem::take(&mut more.total));
+        let more = more.counts.get_mut(buckets.clone()).into_iter().flatten();
+        for (count, more) in counts.get_mut(buckets).into_iter().flatten().zip(more) {
+            *count = count.saturating_add(std::mem::take(more));
         }
-        *total = total.saturating_add(std::mem::take(&mut other.total));
     }
 
     fn counts(&self) -> &[u64; BUCKETS] {

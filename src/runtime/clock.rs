@@ -37,6 +37,10 @@ pub(crate) struct SuspendWatch {
     wall: SystemTime,
 }
 
+/// A machine takes longer than this to stop its programs, then itself, and to start again, all of which the
+/// monotonic clock shows. So within this time after a reading, there is nothing new.
+const AWAKE: Duration = Duration::from_millis(1);
+
 impl SuspendWatch {
     pub(crate) fn new() -> Self {
         Self { now: now(), wall: wall() }
@@ -44,6 +48,9 @@ impl SuspendWatch {
 
     /// How much time has passed since the last reading that `now` does not show.
     pub(crate) fn gap(&mut self, now: Instant) -> Duration {
+        if now.saturating_duration_since(self.now) < AWAKE {
+            return Duration::ZERO;
+        }
         self.gap_at(now, wall())
     }
 
@@ -57,7 +64,8 @@ impl SuspendWatch {
     /// Acts as if the machine had been suspended for this time.
     #[cfg(test)]
     pub(crate) fn suspend(&mut self, time: Duration) {
-        self.wall -= time;
+        self.now -= AWAKE;
+        self.wall -= AWAKE + time;
     }
 }
 
@@ -148,6 +156,16 @@ mod tests {
             assert!(poll.is_pending());
             assert_eq!(timer.sleep.is_some(), has_next);
         }
+    }
+
+    #[test]
+    fn a_gap_is_looked_for_when_a_machine_can_have_been_suspended_since_the_last_look() {
+        let mut clock = SuspendWatch::new();
+        let before = clock.now;
+        clock.wall -= Duration::from_secs(60);
+        assert_eq!(clock.gap(before + AWAKE / 2), Duration::ZERO);
+        let gap = clock.gap(before + AWAKE);
+        assert!(gap >= Duration::from_secs(59), "{gap:?}");
     }
 
     #[test]

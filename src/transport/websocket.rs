@@ -3,12 +3,12 @@
 //! awc makes the connection; from then on the frames are [ours](super::frame).
 //!
 //! Each message has memory of its own, at most twice its size, so keeping a part of it keeps nothing else that
-//! was read with it. Only small texts share memory, in blocks of 2 KiB. So the length of a message shows how
+//! was read with it. Only small texts share memory, in blocks of 1 KiB. So the length of a message shows how
 //! much memory it holds, and the [window](crate::backpressure::receive_window) can count that. The memory of
 //! large messages is [used again](super::recycler).
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     fmt, io,
     pin::Pin,
     task::{Context, Poll, ready},
@@ -23,10 +23,13 @@ use super::{
     frame::{self, Header, Kind, Masks},
     recycler::Recycler,
 };
-use crate::proto::{
-    ProtocolError,
-    engine::{Frame, Incoming, Message},
-    reason::Reason,
+use crate::{
+    proto::{
+        ProtocolError,
+        engine::{Frame, Incoming, Message},
+        reason::Reason,
+    },
+    runtime::spare,
 };
 
 /// The most fragments of a message. Fragments may be empty, so a limit on bytes is not enough.
@@ -41,20 +44,29 @@ const LEAST: usize = 4 << 10;
 const LARGE: usize = MOST / 2;
 
 /// The size of a block that small texts share, and so the most memory that one of them holds,
-const BLOCK: usize = 2 << 10;
+const BLOCK: usize = 1 << 10;
 /// and the longest such text.
 const SMALL: usize = BLOCK / 2;
 
 /// The most memory that is reserved for a frame when only its header has come: the limit may be huge.
 const AHEAD: usize = 16 << 20;
 
-/// The size of the write buffer. Further messages wait in the core.
+/// The size of the write buffer, beyond which messages wait in the core,
 const WRITE: usize = 64 << 10;
+/// and the size from which on it is not kept for the next messages.
+const SPARE: usize = 2 * WRITE;
 
 thread_local! {
     /// The buffer for reads. The bytes are then copied into a buffer of just the right size, so that an idle
     /// connection holds no buffer.
     static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; MOST].into());
+
+    /// The buffer for a read of less than [`LEAST`] bytes, and for what comes before all of its frames are
+    /// taken out.
+    static INPUT: Cell<BytesMut> = Cell::default();
+
+    /// The buffer for frames to be written.
+    static OUTPUT: Cell<BytesMut> = Cell::default();
 }
 
 pub(crate) struct WebSocket {
@@ -139,6 +151,16 @@ impl Input {
         self.buffer.get(self.at..).unwrap_or_default()
     }
 
+    /// Nothing is left in the buffer.
+    fn release(&mut self) {
+        self.at = 0;
+        let mut buffer = std::mem::take(&mut self.buffer);
+        if buffer.capacity() <= LEAST {
+            buffer.clear();
+            spare::take_back(&INPUT, buffer);
+        }
+    }
+
     /// Takes out the next frame of at most `limit` bytes, once it is complete.
     fn take(&mut self, limit: usize) -> Result<Option<(Header, Bytes)>, Broken> {
         if let Some(Large { header, data, .. }) = self.large.take_if(|large| large.missing == 0) {
@@ -157,7 +179,8 @@ impl Input {
         if let Some((data, rest)) = behind.split_at_checked(length) {
             let begin = self.at.saturating_add(header.size);
             if length < self.buffer.capacity() / 2 {
-                let data = if header.kind == Kind::Text && length <= SMALL {
+                let is_alone = rest.is_empty() && self.block.is_empty();
+                let data = if header.kind == Kind::Text && length <= SMALL && !is_alone {
                     if self.block.capacity() < length {
                         self.block = BytesMut::with_capacity(unread.len().min(BLOCK));
                     }
@@ -168,8 +191,8 @@ impl Input {
                 };
                 self.at = begin.saturating_add(length);
                 if rest.is_empty() {
-                    (self.buffer, self.at) = (BytesMut::new(), 0);
                     self.block = BytesMut::new();
+                    self.release();
                 }
                 return Ok(Some((header, data)));
             }
@@ -186,7 +209,7 @@ impl Input {
             let missing = length.saturating_sub(data.len());
             self.large = Some(Large { header, data, missing });
             // So that less of the next large frame is read into this buffer, and copied.
-            (self.buffer, self.at) = (BytesMut::new(), 0);
+            self.release();
             (self.room, self.had_large) = (LEAST, true);
         }
         Ok(None)
@@ -221,9 +244,13 @@ impl Input {
                 buffer.extend_from_slice(self.unread());
                 (self.buffer, self.at) = (buffer, 0);
             }
-            if self.buffer.is_empty() {
+            if self.buffer.is_empty() && read.len() >= LEAST {
                 self.buffer = BytesMut::from(read);
             } else {
+                if self.buffer.is_empty() {
+                    self.buffer = spare::lend(&INPUT);
+                    self.buffer.reserve(LEAST);
+                }
                 self.buffer.extend_from_slice(read);
             }
             Poll::Ready(Ok(read.len()))
@@ -353,6 +380,9 @@ impl WebSocket {
     }
 
     fn put(&mut self, kind: Kind, parts: &[&[u8]]) {
+        if self.output.is_empty() {
+            self.output = spare::lend(&OUTPUT);
+        }
         frame::put(&mut self.output, kind, parts, self.masks.next());
     }
 
@@ -364,10 +394,6 @@ impl WebSocket {
         {
             self.put(Kind::Pong, &[&payload]);
         }
-        if self.output.is_empty() {
-            // An idle connection holds no buffer.
-            self.output = BytesMut::new();
-        }
         self.poll_write(cx)
     }
 
@@ -375,7 +401,15 @@ impl WebSocket {
         while !self.output.is_empty() {
             match ready!(Pin::new(&mut self.io).poll_write(cx, &self.output)).map_err(lost)? {
                 0 => return Poll::Ready(Err(lost(io::ErrorKind::WriteZero.into()))),
-                count => self.output.advance(count),
+                count if count < self.output.len() => self.output.advance(count),
+                _ => {
+                    // An idle connection holds no buffer.
+                    let mut output = std::mem::take(&mut self.output);
+                    output.clear();
+                    if !output.try_reclaim(SPARE) {
+                        spare::take_back(&OUTPUT, output);
+                    }
+                }
             }
         }
         Pin::new(&mut self.io).poll_flush(cx).map_err(lost)
@@ -425,8 +459,9 @@ fn closed(payload: &[u8]) -> Reason {
 
 #[cfg(test)]
 mod tests {
-    use std::task::Waker;
+    use std::{future::poll_fn, task::Waker};
 
+    use futures::FutureExt;
     use tokio::io::{AsyncWriteExt, duplex};
 
     use super::*;
@@ -466,6 +501,33 @@ mod tests {
         there.write_all(&frame(TEXT, 200)).await.unwrap();
         assert!(socket.poll_next(cx).is_ready() && socket.poll_next(cx).is_pending());
         assert!(socket.input.recycler.is_none());
+    }
+
+    #[actix::test]
+    async fn an_idle_connection_holds_no_buffer_and_the_thread_keeps_no_large_one() {
+        let (mut theirs, ours) = duplex(1 << 20);
+        let ours: BoxedSocket = Box::new(ours);
+        let framed = Framed::new(ours, Codec::new());
+        let mut websocket = WebSocket::new(framed, 1 << 20, None);
+        let texts = ["one", "two"];
+        theirs.write_all(b"\x81\x03one\x81\x03two").await.unwrap();
+        for text in texts {
+            let incoming = poll_fn(|cx| websocket.poll_next(cx)).await;
+            assert_eq!(incoming, Ok(Incoming::Frame(Frame::Text(text.into()))));
+        }
+        assert!(poll_fn(|cx| websocket.poll_next(cx)).now_or_never().is_none());
+        let capacities = |websocket: &WebSocket| {
+            let held = websocket.input.buffer.capacity().max(websocket.output.capacity());
+            (held, spare::lend(&INPUT).capacity(), spare::lend(&OUTPUT).capacity())
+        };
+        assert_eq!(capacities(&websocket), (0, LEAST, 0));
+        websocket.start_send(Message::Text("4", "2[]"));
+        poll_fn(|cx| websocket.poll_flush(cx)).await.unwrap();
+        let (held, input, output) = capacities(&websocket);
+        assert_eq!((held, input, 0 < output && output < SPARE), (0, 0, true));
+        websocket.start_send(Message::Text("4", &"x".repeat(SPARE)));
+        poll_fn(|cx| websocket.poll_flush(cx)).await.unwrap();
+        assert_eq!(capacities(&websocket), (0, 0, 0), "it is too large to be kept");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use super::Namespace;
 use crate::{
     actor::{
         command_queue::{Answer, Command, Submission},
+        messages::lend_batch,
         question::Question,
         waiters::{ReadyError, ReadySender},
     },
@@ -53,6 +54,9 @@ impl Namespace {
             if self.commands.is_empty() {
                 return false;
             }
+        }
+        if self.core.is_joined() {
+            self.core.transmit_into(lend_batch);
         }
         let mut done: usize = 0;
         while done < MAX_TURN

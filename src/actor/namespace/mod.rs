@@ -30,7 +30,7 @@ use crate::{
         credentials::Credentials,
         failure::Failure,
         held::Held,
-        messages::{FromConnection, FromNamespace},
+        messages::{FromConnection, FromNamespace, take_back_batch, take_back_packets},
         namespace_ref::{Admitted, NamespaceRef},
         publisher::Publisher,
         question::Asker,
@@ -297,6 +297,8 @@ impl Namespace {
             if !batch.is_empty() {
                 self.publisher.emitted(&batch);
                 self.connection.do_send(FromNamespace::Transmit { epoch, batch });
+            } else if batch.capacity() > 0 {
+                take_back_batch(batch);
             }
         }
         while let Some((epoch, packet)) = self.core.poll_leave() {
@@ -502,12 +504,13 @@ impl Namespace {
         self.publish();
     }
 
-    fn take_packets(&mut self, epoch: u64, packets: Vec<Packet>, held: Held) {
+    fn take_packets(&mut self, epoch: u64, mut packets: Vec<Packet>, held: Held) {
         self.held.take(held);
         let now = clock::now();
-        for packet in packets {
+        for packet in packets.drain(..) {
             self.core.handle_packet(now, epoch, packet);
         }
+        take_back_packets(packets);
         self.publish();
     }
 

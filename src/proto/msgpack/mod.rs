@@ -23,26 +23,28 @@
 //!
 //! The meanings of ext 0 are those of notepack 2.2, which the official parser uses.
 
-use std::borrow::Cow;
+use std::{
+    borrow::Cow,
+    fmt::{self, Write as _},
+};
 
 use bytes::Bytes;
-use bytestring::ByteString;
 use rmp::{
     Marker, decode,
     encode::{self, ByteBuf},
 };
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Number, value::RawValue};
 
 use super::{
     packet::{
-        Body, FOREIGN_ID, Limits, Packet, Parts, ProtocolError, Refused, event_name, refusal,
+        Body, FOREIGN_ID, Limits, Packet, Parts, ProtocolError, Refused, event_name, refusal, root,
     },
     peer_text,
 };
 use crate::{
     display::brief,
-    payload::{ESCAPED, Payload, Token, Tokens, text::Text, unquoted},
+    payload::{ESCAPED, Payload, Token, Tokens, plain_end, text::Text, unquoted},
 };
 
 /// How deeply incoming values may be nested: deeper ones could not be decoded anyway.
@@ -189,12 +191,12 @@ pub(super) fn decode(message: &Bytes, limits: Limits) -> Result<Packet, Refused>
     let mut reader = Reader {
         message,
         input: decode::Bytes::new(message),
-        json: Vec::new(),
+        json: String::with_capacity(message.len().min(limits.bytes)),
         attachments: Vec::new(),
         attached: 0,
         limits,
     };
-    reader.value(MAX_DEPTH)?;
+    let Fields { kind, nsp, id, data } = reader.fields()?;
     let Reader { input, mut json, mut attachments, attached, .. } = reader;
     if attached < message.len() / 2 {
         // As slices, they would keep the whole message in memory.
@@ -202,63 +204,77 @@ pub(super) fn decode(message: &Bytes, limits: Limits) -> Result<Packet, Refused>
             *data = Bytes::copy_from_slice(data);
         }
     }
-    json.shrink_to_fit();
+    if json.len() < json.capacity() / 2 {
+        json.shrink_to_fit();
+    }
     if !input.remaining_slice().is_empty() {
         return Err(broken("there is more behind it").into());
     }
-    let json = ByteString::try_from(json).map_err(|_| ProtocolError::Utf8)?;
-    Ok(packet(&json.into(), attachments)?)
+    let kind = kind.ok_or_else(|| broken("it has no type"))?;
+    let nsp = nsp.ok_or_else(|| broken("it has no namespace"))?;
+    Ok(packet(kind, &nsp, id, data.then(|| json.into()), attachments)?)
 }
 
 /// Reads a packet in a text message, as servers 2.x send some.
 pub(super) fn decode_text(text: &Text) -> Result<Packet, Refused> {
-    if text.starts_with('{') {
-        Ok(packet(text, Vec::new())?)
-    } else {
-        Err(broken("it is one of the default parser").into())
+    /// The map of a packet. Unknown fields are ignored.
+    #[derive(Deserialize)]
+    struct Fields<'a> {
+        r#type: u8,
+        nsp: String,
+        id: Option<Number>,
+        #[serde(borrow)]
+        data: Option<&'a RawValue>,
     }
-}
-
-/// The map of a packet. Unknown fields are ignored.
-#[derive(Deserialize)]
-struct Fields<'a> {
-    r#type: u8,
-    nsp: String,
-    id: Option<Number>,
-    #[serde(borrow)]
-    data: Option<&'a RawValue>,
-}
-
-fn packet(source: &Text, attachments: Vec<Bytes>) -> Result<Packet, ProtocolError> {
+    if !text.starts_with('{') {
+        return Err(broken("it is one of the default parser").into());
+    }
     let Fields { r#type, nsp, id, data } =
-        serde_json::from_str(source).map_err(|error| broken(brief(&error)))?;
-    peer_text::Kind::Namespace.check(&nsp)?;
-    let id = id.map(|id| id.as_u64().unwrap_or(FOREIGN_ID));
-    let data = data.map(RawValue::get);
-    let of_shape = |first| data.filter(|data| data.starts_with(first));
-    let body = match r#type {
+        serde_json::from_str(text).map_err(|error| broken(brief(&error)))?;
+    let data = data.map(|data| text.slice_ref(data.get()).into());
+    Ok(packet(r#type, &nsp, id.map(|id| number(&id)), data, Vec::new())?)
+}
+
+/// An id as it is kept.
+fn number(id: &Number) -> u64 {
+    id.as_u64().unwrap_or(FOREIGN_ID)
+}
+
+/// A packet of the fields of its map.
+fn packet(
+    kind: u8,
+    nsp: &str,
+    id: Option<u64>,
+    data: Option<Text>,
+    attachments: Vec<Bytes>,
+) -> Result<Packet, ProtocolError> {
+    peer_text::Kind::Namespace.check(nsp)?;
+    let of_shape = |data: Option<Text>, first| {
+        data.filter(|data| data.starts_with(first)).ok_or(ProtocolError::Payload)
+    };
+    let body = match kind {
         0 if data.is_some() => {
-            let reply = of_shape('{').ok_or(ProtocolError::Payload)?;
-            peer_text::Kind::Reply.check(reply)?;
-            Body::Connect(Some(reply.into()))
+            let reply = of_shape(data, '{')?;
+            peer_text::Kind::Reply.check(&reply)?;
+            Body::Connect(Some((*reply).into()))
         }
         0 => Body::Connect(None),
         1 => Body::Disconnect,
         2 | 5 => {
-            let json = of_shape('[').ok_or(ProtocolError::Payload)?;
-            let (name, arguments) = event_name(json)?;
-            let json = source.slice_ref(json);
+            let json = of_shape(data, '[')?;
+            let (name, arguments) = event_name(&json)?;
             Body::Event { id, payload: Payload::event(json, name, arguments, attachments) }
         }
         3 | 6 => {
-            let json = of_shape('[').ok_or(ProtocolError::Payload)?;
+            let json = of_shape(data, '[')?;
             let id = id.unwrap_or(FOREIGN_ID);
-            Body::Ack { id, payload: Payload::answer(source.slice_ref(json), attachments) }
+            Body::Ack { id, payload: Payload::answer(json, attachments) }
         }
-        4 => Body::ConnectError(refusal(data)),
+        4 => Body::ConnectError(refusal(data.as_deref())),
         other => return Err(ProtocolError::UnknownType(other)),
     };
-    Ok(Packet::new(nsp.into(), body))
+    let namespace = if nsp == "/" { root() } else { nsp.into() };
+    Ok(Packet { namespace, body })
 }
 
 fn broken(why: impl Into<String>) -> ProtocolError {
@@ -274,14 +290,85 @@ fn cut(_: impl Sized) -> Refused {
 struct Reader<'a> {
     message: &'a Bytes,
     input: decode::Bytes<'a>,
-    json: Vec<u8>,
+    json: String,
     attachments: Vec<Bytes>,
     /// The bytes of all attachments.
     attached: usize,
     limits: Limits,
 }
 
+/// The map of a packet.
+#[derive(Default)]
+struct Fields<'a> {
+    kind: Option<u8>,
+    nsp: Option<Cow<'a, str>>,
+    id: Option<u64>,
+    /// Whether there is data, which the reader has.
+    data: bool,
+}
+
 impl<'a> Reader<'a> {
+    /// Reads the map of a packet. Unknown fields are ignored; of two with one name, the last one counts.
+    fn fields(&mut self) -> Result<Fields<'a>, Refused> {
+        let (Marker::FixMap(_) | Marker::Map16 | Marker::Map32) = self.marker()? else {
+            return Err(broken("it is no map").into());
+        };
+        let length = decode::read_map_len(&mut self.input).map_err(cut)?;
+        let mut fields = Fields::default();
+        for _ in 0..length {
+            let key = if self.is_text()? {
+                Some(self.text()?)
+            } else {
+                self.aside(Self::key)?;
+                None
+            };
+            match key.as_deref() {
+                Some("type") => fields.kind = Some(self.read()?),
+                Some("id") => fields.id = self.read::<Option<Number>>()?.as_ref().map(number),
+                Some("nsp") if self.is_text()? => fields.nsp = Some(self.text()?),
+                Some("nsp") => return Err(broken("its namespace is no text").into()),
+                Some("data") => {
+                    self.json.clear();
+                    self.attachments.clear();
+                    self.attached = 0;
+                    self.value(MAX_DEPTH - 1)?;
+                    fields.data = self.json != "null";
+                }
+                _ => self.aside(|reader| reader.value(MAX_DEPTH - 1))?,
+            }
+        }
+        Ok(fields)
+    }
+
+    /// Whether the next value is a text.
+    fn is_text(&self) -> Result<bool, Refused> {
+        let marker = self.marker()?;
+        Ok(matches!(marker, Marker::FixStr(_) | Marker::Str8 | Marker::Str16 | Marker::Str32))
+    }
+
+    /// Reads something, and forgets what it is.
+    fn aside(
+        &mut self,
+        read: impl FnOnce(&mut Self) -> Result<(), Refused>,
+    ) -> Result<(), Refused> {
+        let (json, count, attached) = (self.json.len(), self.attachments.len(), self.attached);
+        read(self)?;
+        self.json.truncate(json);
+        self.attachments.truncate(count);
+        self.attached = attached;
+        Ok(())
+    }
+
+    /// Reads a value of a type.
+    fn read<T: DeserializeOwned>(&mut self) -> Result<T, Refused> {
+        let begin = self.json.len();
+        self.value(0)?;
+        let json = self.json.get(begin..).unwrap_or_default();
+        let value = serde_json::from_str(json).map_err(|error| broken(brief(&error)))?;
+        self.json.truncate(begin);
+        Ok(value)
+    }
+
     /// `depth`: how many levels of maps and arrays may follow.
     fn value(&mut self, depth: u8) -> Result<(), Refused> {
         let marker = self.marker()?;
@@ -304,11 +391,11 @@ impl<'a> Reader<'a> {
             }
             Marker::FixPos(_) | Marker::U8 | Marker::U16 | Marker::U32 | Marker::U64 => {
                 let value: u64 = decode::read_int(&mut self.input).map_err(cut)?;
-                self.write(&value)
+                self.number(value)
             }
             Marker::FixNeg(_) | Marker::I8 | Marker::I16 | Marker::I32 | Marker::I64 => {
                 let value: i64 = decode::read_int(&mut self.input).map_err(cut)?;
-                self.write(&value)
+                self.number(value)
             }
             Marker::FixStr(_) | Marker::Str8 | Marker::Str16 | Marker::Str32 => {
                 let text = self.text()?;
@@ -341,10 +428,20 @@ impl<'a> Reader<'a> {
 
     fn text(&mut self) -> Result<Cow<'a, str>, Refused> {
         let length = decode::read_str_len(&mut self.input).map_err(cut)?;
-        Ok(String::from_utf8_lossy(self.take(length)?))
+        let text = self.take(length)?;
+        Ok(str::from_utf8(text).map_or_else(|_| String::from_utf8_lossy(text), Cow::Borrowed))
     }
 
     fn write_text(&mut self, text: &str) -> Result<(), Refused> {
+        let plain = plain_end(text.as_bytes(), 0);
+        let rest = text.as_bytes().get(plain..).unwrap_or_default();
+        if rest.iter().all(|&byte| byte >= b' ' && byte != b'"' && byte != b'\\') {
+            self.room(text.len().saturating_add(2))?;
+            self.json.push('"');
+            self.json.push_str(text);
+            self.json.push('"');
+            return Ok(());
+        }
         // With its quotes, and six characters for each escape such as `\u0000`.
         let escapes = text.bytes().filter(|byte| *byte < b' ').count();
         self.room(text.len().saturating_add(escapes.saturating_mul(5)).saturating_add(2))?;
@@ -444,14 +541,19 @@ impl<'a> Reader<'a> {
 
     fn push(&mut self, json: &str) -> Result<(), Refused> {
         self.room(json.len())?;
-        self.json.extend_from_slice(json.as_bytes());
+        self.json.push_str(json);
         Ok(())
+    }
+
+    fn number(&mut self, number: impl fmt::Display) -> Result<(), Refused> {
+        write!(self.json, "{number}").map_err(|error| broken(brief(&error)))?;
+        self.room(0)
     }
 
     /// Writes a value that is short, or for which room was checked.
     fn write<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Refused> {
-        serde_json::to_writer(&mut self.json, value).map_err(|error| broken(brief(&error)))?;
-        self.room(0)
+        let json = serde_json::to_string(value).map_err(|error| broken(brief(&error)))?;
+        self.push(&json)
     }
 
     /// Checks that this much text fits within the limit.

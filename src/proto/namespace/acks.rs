@@ -16,9 +16,8 @@ use crate::proto::fast_map::FastMap;
 pub(crate) struct Acks<W> {
     next: u64,
     waiting: FastMap<u64, Waiting<W>>,
-    /// Deadlines, the earliest first. The first one belongs to a waiter in the table. Others may be left over
-    /// from answered events: most are answered in order, so it is cheap to remove a deadline only when
-    /// it comes first.
+    /// Deadlines, the earliest first. Some may be left over from events that were answered: it is cheaper to
+    /// remove many of them at once, or each when it is over.
     deadlines: BinaryHeap<Reverse<(Instant, u64)>>,
 }
 
@@ -124,31 +123,32 @@ impl<W> Acks<W> {
         Some(Left { id, waiter, sent })
     }
 
-    /// Removes left-over deadlines: those at the front, or all if there are too many.
+    /// Removes the left-over deadlines if there are too many.
     fn tidy(&mut self) {
         let Self { waiting, deadlines, .. } = self;
-        while let Some(Reverse((_, id))) = deadlines.peek()
-            && !waiting.contains_key(id)
-        {
-            deadlines.pop();
-        }
-        if deadlines.len() > waiting.len().saturating_mul(2).saturating_add(SPARE) {
+        if waiting.is_empty() {
+            deadlines.clear();
+        } else if deadlines.len() > waiting.len().saturating_mul(2).saturating_add(SPARE) {
             deadlines.retain(|Reverse((_, id))| waiting.contains_key(id));
         }
     }
 
-    /// The earliest deadline.
+    /// The earliest deadline, or one before it.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         self.deadlines.peek().map(|&Reverse((deadline, _))| deadline)
     }
 
     /// Takes out a waiter whose deadline is over.
     pub(crate) fn expired(&mut self, now: Instant) -> Option<Left<W>> {
-        let &Reverse((deadline, id)) = self.deadlines.peek()?;
-        if deadline > now {
-            return None;
+        while let Some(&Reverse((deadline, id))) = self.deadlines.peek()
+            && deadline <= now
+        {
+            self.deadlines.pop();
+            if let Some(left) = self.remove(id) {
+                return Some(left);
+            }
         }
-        self.remove(id)
+        None
     }
 
     /// Takes out every waiter whose event was sent, in the order of the emits.
@@ -223,6 +223,22 @@ mod tests {
             expired += 1;
         }
         assert_eq!((expired, acks.poll_timeout(), acks.deadlines.len()), (100, None, 0));
+    }
+
+    #[test]
+    fn a_left_over_deadline_goes_when_it_is_over_and_takes_nobody_with_it() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut acks = Acks::default();
+        for id in 0..4 {
+            acks.insert_sent(id, id, at(id), start);
+        }
+        assert!(acks.answered(0).is_some() && acks.answered(1).is_some());
+        assert_eq!(acks.expired(at(1)), None);
+        assert_eq!((acks.deadlines.len(), acks.poll_timeout()), (2, Some(at(2))));
+        assert_eq!(acks.expired(at(2)).map(|left| left.id), Some(2));
+        assert!(acks.answered(3).is_some());
+        assert_eq!((acks.deadlines.len(), acks.poll_timeout()), (0, None), "nobody is left");
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::{
         error::{AckError, EmitError, Unsendable},
         reason::Reason,
         refusal::Refusal,
-        round_trips::RoundTrips,
+        round_trips::NewTrips,
     },
 };
 
@@ -94,7 +94,7 @@ pub(crate) struct Tally {
     /// Answers,
     pub(crate) acked: u64,
     /// and how long they took.
-    pub(crate) round_trips: RoundTrips,
+    pub(crate) round_trips: NewTrips,
 }
 
 /// What a namespace reports, in order.

@@ -249,6 +249,11 @@ impl<W> Namespace<W> {
         self.outbox.strand();
     }
 
+    /// Gives a buffer for the next packets, if there is none.
+    pub(crate) fn transmit_into(&mut self, buffer: impl FnOnce() -> VecDeque<Outgoing>) {
+        self.outbox.transmit_into(buffer);
+    }
+
     /// The packets for the connection.
     pub(crate) fn take_transmit(&mut self) -> VecDeque<Outgoing> {
         self.outbox.take_transmit()

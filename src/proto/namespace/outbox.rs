@@ -282,6 +282,13 @@ impl<W> Outbox<W> {
         unsent
     }
 
+    /// Gives a buffer for the next packets, if there is none.
+    pub(super) fn transmit_into(&mut self, buffer: impl FnOnce() -> VecDeque<Outgoing>) {
+        if self.transmit.capacity() == 0 {
+            self.transmit = buffer();
+        }
+    }
+
     /// The packets for the connection.
     pub(super) fn take_transmit(&mut self) -> VecDeque<Outgoing> {
         std::mem::take(&mut self.transmit)
