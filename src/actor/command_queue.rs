@@ -34,6 +34,7 @@ use crate::{
     payload::Payload,
     proto::{
         emit::{Emit, Offline},
+        room::give_back,
         ticket::SessionTicket,
     },
     runtime::task::Teller,
@@ -219,6 +220,11 @@ impl CommandQueue {
         }
     }
 
+    /// Gives the room for commands back, if none waits.
+    pub(crate) fn rest(&self) {
+        give_back(&mut self.state().waiting);
+    }
+
     /// The actor takes no more. What waits is dropped, and callers that wait for it are told.
     pub(crate) fn close(&self) {
         let mut state = self.state();
@@ -299,6 +305,22 @@ mod tests {
         assert_eq!((send_quota.waiting(), send_quota.discarded()), (0, 5));
         assert_eq!(emit("f"), Err(Refused::Gone));
         assert_eq!((count(), send_quota.waiting()), (2, 0));
+    }
+
+    #[test]
+    fn room_for_commands_is_given_back_if_none_waits() {
+        let (queue, mut commands) = (CommandQueue::default(), VecDeque::new());
+        let room = || queue.state().waiting.capacity();
+        queue.push(ticket()).unwrap();
+        queue.rest();
+        assert!(room() > 0, "one waits");
+        queue.take(&mut commands);
+        commands.clear();
+        queue.push(ticket()).unwrap();
+        queue.take(&mut commands);
+        assert!(room() > 0);
+        queue.rest();
+        assert_eq!(room(), 0);
     }
 
     #[test]

@@ -43,9 +43,9 @@ use crate::{
         config::Config,
         connection::{self as proto, Admission, Event},
         deadline::deadline_after,
-        fast_map::FastMap,
+        name_map::NameMap,
         outgoing::Outgoing,
-        packet::{Packet, Parser},
+        packet::{Body, Packet, Parser},
     },
     runtime::clock,
     stats::Counters,
@@ -83,15 +83,17 @@ pub(crate) struct Connection {
     pub(crate) tap: Tapped,
     status: Arc<ConnectionStatus>,
     counters: Arc<Counters>,
-    children: FastMap<ByteString, Child>,
+    children: NameMap<Child>,
     window: Arc<ReceiveWindow>,
     /// Packets that have been read and not been sent to the Namespaces yet.
     read: Load,
+    /// Whether the answer to a request to join is among them.
+    has_joined: bool,
     /// The earliest time at which slow subscribers may be made to miss events: set as long as
     /// there was no room for something, and the connection has not been read to the end since.
     behind: Option<Instant>,
     shutdown_inbox: ShutdownInbox,
-    shutdown: Option<Shutdown>,
+    shutdown: Option<Box<Shutdown>>,
 }
 
 /// A namespace, as its Connection sees it.
@@ -107,6 +109,26 @@ struct Child {
     batch_load: Load,
     /// Whether it has nothing left to send.
     finished: bool,
+    activity: Activity,
+}
+
+/// When packets of a namespace have come or gone, by the looks of the driver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Activity {
+    /// Since the last look.
+    Now,
+    /// Before it.
+    Before,
+    /// Longer ago.
+    Past,
+}
+
+impl Activity {
+    /// The driver looks. `true` if it is the first look after one without activity.
+    fn age(&mut self) -> bool {
+        let next = if *self == Self::Now { Self::Before } else { Self::Past };
+        std::mem::replace(self, next) == Self::Before
+    }
 }
 
 impl Connection {
@@ -126,9 +148,10 @@ impl Connection {
             targets,
             status,
             counters,
-            children: FastMap::default(),
+            children: NameMap::default(),
             window,
             read: Load::default(),
+            has_joined: false,
             behind: None,
             shutdown_inbox,
             shutdown: None,
@@ -246,7 +269,7 @@ impl Connection {
                     self.counters.ended(&reason);
                     self.dispatch();
                     self.give_back();
-                    for (namespace, child) in &self.children {
+                    for (namespace, child) in self.children.iter() {
                         // A namespace that has ended is not affected; it may be about to join again.
                         let again = again || !child.wanted;
                         let suspect = suspect.clone().filter(|one| one.is_of(namespace));
@@ -292,6 +315,8 @@ impl Connection {
         };
         let load = Load { items: 1, bytes: packet.size() };
         child.batch_load = child.batch_load.plus(load);
+        child.activity = Activity::Now;
+        self.has_joined |= matches!(packet.body, Body::Connect(_));
         self.read = self.read.plus(load);
         if child.batch.capacity() == 0 {
             child.batch = lend_packets();
@@ -316,6 +341,20 @@ impl Connection {
             child.last = packets.len();
             let held = Held::added(&self.window, std::mem::take(&mut child.batch_load));
             child.addr.do_send(FromConnection::Routed { epoch, packets, held });
+        }
+        if std::mem::take(&mut self.has_joined) {
+            // Many connections do nothing for a long time after this.
+            self.core.rest();
+        }
+    }
+
+    /// Gives room back that a burst has left. Called a few times in the time that a ping may take.
+    pub(crate) fn rest(&mut self) {
+        self.core.rest();
+        for child in self.children.values_mut() {
+            if child.activity.age() {
+                child.addr.do_send(FromConnection::Rest);
+            }
         }
     }
 
@@ -370,7 +409,7 @@ impl Connection {
         } else {
             let mut latch = ShutdownLatch::default();
             latch.add(waiters);
-            self.shutdown = Some(Shutdown { until, ending, latch });
+            self.shutdown = Some(Box::new(Shutdown { until, ending, latch }));
             self.tell(|| FromConnection::Finish { ending });
         }
     }
@@ -386,8 +425,8 @@ impl Connection {
             return false;
         }
         self.account();
-        if let Some(Shutdown { latch, .. }) = self.shutdown.take() {
-            let latch = Arc::new(latch);
+        if let Some(shutdown) = self.shutdown.take() {
+            let latch = Arc::new(shutdown.latch);
             self.tell(|| FromConnection::End { latch: Arc::clone(&latch) });
         }
         true
@@ -427,16 +466,20 @@ impl Handler<FromNamespace> for Connection {
 /// The messages of the Namespaces.
 impl Connection {
     fn join(&mut self, namespace: &ByteString, addr: &Recipient<FromConnection>) {
-        self.children.entry(namespace.clone()).or_insert_with(|| Child {
-            addr: addr.clone(),
-            wanted: true,
-            batch: Vec::new(),
-            last: 0,
-            batch_load: Load::default(),
-            finished: false,
-        });
+        if self.children.get(namespace).is_none() {
+            let child = Child {
+                addr: addr.clone(),
+                wanted: true,
+                batch: Vec::new(),
+                last: 0,
+                batch_load: Load::default(),
+                finished: false,
+                activity: Activity::Past,
+            };
+            self.children.insert(namespace.clone(), child);
+        }
         self.note_wanted(namespace, true);
-        if let Some(Shutdown { ending, .. }) = self.shutdown {
+        if let Some(ending) = self.shutdown.as_ref().map(|shutdown| shutdown.ending) {
             // The namespace is joined all the same: events may wait for it.
             addr.do_send(FromConnection::Finish { ending });
         }
@@ -463,6 +506,10 @@ impl Connection {
 
     fn transmit(&mut self, epoch: u64, mut batch: VecDeque<Outgoing>) {
         let now = clock::now();
+        let namespace = batch.front().map(|outgoing| &outgoing.packet.namespace);
+        if let Some(child) = namespace.and_then(|namespace| self.children.get_mut(namespace)) {
+            child.activity = Activity::Now;
+        }
         while let Some(outgoing) = batch.pop_front() {
             self.core.send(now, epoch, outgoing);
         }
@@ -485,6 +532,21 @@ impl Handler<FromClient> for Connection {
                 let until = deadline_after(clock::now(), FAREWELL);
                 self.begin_shutdown(until, Ending::Leave, ShutdownWaiters::default());
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_namespace_is_told_once_that_nothing_has_come_or_gone_for_a_while() {
+        let mut activity = Activity::Past;
+        assert!(!activity.age());
+        for _ in 0..2 {
+            activity = Activity::Now;
+            assert_eq!([(); 4].map(|()| activity.age()), [false, true, false, false]);
         }
     }
 }

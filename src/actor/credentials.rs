@@ -23,7 +23,7 @@ pub(crate) struct Credentials {
     /// Credentials that never change, if there is no provider, but a middleware that must see
     /// them.
     fixed: Option<Auth>,
-    asking: Option<Asking>,
+    asking: Option<Box<Asking>>,
 }
 
 /// The application is asked for the credentials.
@@ -67,14 +67,14 @@ impl Credentials {
                 Some(provider) => Box::pin(provider.ask(join.clone()).map_ok(Some)),
                 None => Box::pin(future::ready(Ok(fixed.clone()))),
             };
-            Asking { number, join, answer }
+            Box::new(Asking { number, join, answer })
         };
         // The answer to an older question is dropped.
         let asking = match asking.take().filter(|asking| asking.number == number) {
             Some(same) => asking.insert(same),
             None => asking.insert(ask()),
         };
-        let Asking { join, answer, .. } = asking;
+        let Asking { join, answer, .. } = &mut **asking;
         let auth = ready!(answer.as_mut().poll(cx)).map_err(Reason::Provider)?;
         if chain.is_empty() {
             return Poll::Ready(Ok(auth));

@@ -74,6 +74,11 @@ impl Watch {
         Some(*self.at.get_or_insert_with(next))
     }
 
+    /// Whether it is time for the next look.
+    fn is_due(&self, now: Instant) -> bool {
+        self.at.is_some_and(|at| at <= now)
+    }
+
     /// The least time for which the arbiter has been blocked, if that was too long.
     fn handle_timeout(&mut self, now: Instant, ping_timeout: Option<Duration>) -> Option<Duration> {
         let at = self.at.take_if(|at| *at <= now)?;
@@ -187,6 +192,9 @@ impl Driver {
             match outcome {
                 Ok(transport) => {
                     connection.handle_dialled(now, transport.subprotocol());
+                    if matches!(transport, transport::Link::WebSocket(_)) {
+                        self.dialer.rest();
+                    }
                     self.link = Link::Up(transport);
                 }
                 Err(DialFailure { reason, retry_after, says }) => {
@@ -263,6 +271,7 @@ impl Driver {
                 }
                 Poll::Ready(Ok(Incoming::Upgraded)) => {
                     connection.handle_upgraded(transport.subprotocol());
+                    self.dialer.rest();
                 }
             }
         }
@@ -318,6 +327,9 @@ impl ActorFuture<Connection> for Driver {
         let gap = self.clock.gap(now);
         if !gap.is_zero() {
             connection.core.handle_suspended(now, gap);
+        }
+        if self.watch.is_due(now) {
+            connection.rest();
         }
         // This comes before the connection is found to be lost because of it.
         if let Some(late) = self.watch.handle_timeout(now, connection.core.ping_timeout()) {

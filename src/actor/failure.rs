@@ -5,14 +5,14 @@ use crate::proto::reason::Reason;
 /// The last failure of a namespace that is not joined.
 #[derive(Debug, Default)]
 pub(crate) struct Failure {
-    last: Option<Reason>,
+    last: Option<Box<Reason>>,
     /// Whether the application has asked to join again since: callers that wait from then on ignore the failure.
     is_forgiven: bool,
 }
 
 impl Failure {
     pub(crate) fn note(&mut self, reason: &Reason) {
-        *self = Self { last: Some(reason.clone()), is_forgiven: false };
+        *self = Self { last: Some(Box::new(reason.clone())), is_forgiven: false };
     }
 
     /// The application has asked to join again.
@@ -21,7 +21,7 @@ impl Failure {
     }
 
     pub(crate) fn last(&self) -> Option<&Reason> {
-        self.last.as_ref()
+        self.last.as_deref()
     }
 
     /// The failure, unless the application has asked to join again since.

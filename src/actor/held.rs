@@ -18,6 +18,11 @@ impl Held {
         Self { window, backlog: Backlog::default() }
     }
 
+    /// How much more may be kept beside the window.
+    pub(crate) fn room_beside(&self) -> Load {
+        self.window.room_beside()
+    }
+
     /// The load that was added to the window.
     pub(crate) fn added(window: &Arc<ReceiveWindow>, load: Load) -> Self {
         let backlog = Backlog { holding: load, ..Backlog::default() };

@@ -43,7 +43,7 @@ pub(crate) struct Journal {
     /// Whether the attempt that has just ended got no handshake.
     has_failed: bool,
     /// The failed attempts in a row, and why the last one failed.
-    failing: Option<(u64, Reason)>,
+    failing: Option<Box<(u64, Reason)>>,
     /// The texts with which the server refused in this attempt, one for each revision of the protocol that
     /// it was asked for; cut and escaped.
     said: Vec<String>,
@@ -89,8 +89,8 @@ impl Journal {
             Transport::Polling => ", by polling",
         };
         match self.failing.take() {
-            Some((count, _)) => {
-                let attempts = counted(count, "failed attempt");
+            Some(failing) => {
+                let attempts = counted(failing.0, "failed attempt");
                 say!(
                     log::Level::Info,
                     self.client,
@@ -151,14 +151,14 @@ impl Journal {
 
     fn failed(&mut self, reason: &Reason, next: fmt::Arguments<'_>) {
         let says = self.says(reason);
-        let (count, level) = match &self.failing {
+        let (count, level) = match self.failing.as_deref() {
             None => (1, log::Level::Warn),
             Some((count, last)) => {
                 let level = if last == reason { log::Level::Debug } else { log::Level::Info };
                 (count.saturating_add(1), level)
             }
         };
-        self.failing = Some((count, reason.clone()));
+        self.failing = Some(Box::new((count, reason.clone())));
         say!(level, self.client, "{}{says}; {next}", no_connection(&self.url, reason));
     }
 

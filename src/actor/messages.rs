@@ -76,6 +76,8 @@ pub(crate) enum FromConnection {
     Refused { reason: Reason },
     /// Stuck subscribers, or `all` slow ones, must no longer hold the connection back.
     Shed { all: bool, share: Load },
+    /// Nothing has come or gone for a while: room that is not used can be given back.
+    Rest,
     /// Send the waiting events, wait for the answers, end, and report.
     Finish { ending: Ending },
     /// Everything has ended.

@@ -1,6 +1,6 @@
 //! A reference to a namespace: its address, its quota for outgoing events, its status.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use actix::{Addr, Recipient};
 
@@ -29,9 +29,9 @@ use crate::{
 };
 
 /// A reference to a namespace, for handles and responders on any thread.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct NamespaceRef {
-    pub(crate) name: Name,
+    pub(crate) name: Arc<Name>,
     pub(crate) parser: Parser,
     pub(crate) max_attachments: usize,
     pub(crate) send_quota: Arc<SendQuota>,
@@ -79,25 +79,31 @@ impl NamespaceRef {
     /// Returns a function that makes the reference from the actor's address, once: later calls return the same one.
     pub(crate) fn of(
         settings: &Settings,
-    ) -> impl Fn(Addr<Namespace>) -> Self + Clone + Send + use<> {
+    ) -> impl Fn(Addr<Namespace>) -> Arc<Self> + Clone + Send + use<> {
         let namespace = settings.core.namespace.clone();
         let client = settings.core.config.name.clone();
-        let (name, parser) = (Name { client, namespace }, settings.core.config.parser);
+        let (name, parser) = (Arc::new(Name { client, namespace }), settings.core.config.parser);
         let max_attachments = settings.core.config.limits.attachments;
         let (list, counters) = (settings.middleware.clone(), Arc::clone(&settings.counters));
         let send_quota = SendQuota::new(settings.outgoing);
         let status = Arc::new(NamespaceStatus::default());
-        let chain = Arc::new(Chain::new(list, name.clone(), counters));
+        let chain = Arc::new(Chain::new(list, Arc::clone(&name), counters));
         let command_queue = Arc::new(CommandQueue::default());
-        move |addr| Self {
-            name: name.clone(),
-            parser,
-            max_attachments,
-            send_quota: Arc::clone(&send_quota),
-            status: Arc::clone(&status),
-            chain: Arc::clone(&chain),
-            command_queue: Arc::clone(&command_queue),
-            addr,
+        let reference = Arc::new(OnceLock::new());
+        move |addr| {
+            let make = || {
+                Arc::new(Self {
+                    name: Arc::clone(&name),
+                    parser,
+                    max_attachments,
+                    send_quota: Arc::clone(&send_quota),
+                    status: Arc::clone(&status),
+                    chain: Arc::clone(&chain),
+                    command_queue: Arc::clone(&command_queue),
+                    addr,
+                })
+            };
+            Arc::clone(reference.get_or_init(make))
         }
     }
 

@@ -25,7 +25,7 @@ use crate::{
 /// are kept for it.
 #[derive(Debug)]
 pub(crate) struct Publisher {
-    name: Name,
+    name: Arc<Name>,
     counters: Arc<Counters>,
     subscribers: Subscribers,
     early_events: EarlyEvents,
@@ -36,7 +36,7 @@ pub(crate) struct Publisher {
 }
 
 impl Publisher {
-    pub(crate) fn new(name: Name, counters: Arc<Counters>, overflow: Overflow) -> Self {
+    pub(crate) fn new(name: Arc<Name>, counters: Arc<Counters>, overflow: Overflow) -> Self {
         Self {
             name,
             counters,
@@ -45,6 +45,10 @@ impl Publisher {
             ready: None,
             comes_back: false,
         }
+    }
+
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.counters
     }
 
     /// The message for new subscribers, while the namespace is joined.

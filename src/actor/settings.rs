@@ -32,7 +32,7 @@ pub(crate) struct Settings {
 impl Settings {
     /// The settings for another namespace, which may continue a session.
     pub(crate) fn of(&self, namespace: &ByteString, ticket: Option<&SessionTicket>) -> Self {
-        let recovery = ticket.and_then(SessionTicket::recovery);
+        let recovery = ticket.and_then(SessionTicket::recovery).map(Box::new);
         let core = namespace::Setup { namespace: namespace.clone(), recovery, ..self.core.clone() };
         Self { core, ..self.clone() }
     }

@@ -96,7 +96,7 @@ pub(crate) struct NamespaceStatus {
 
 #[derive(Debug, Default)]
 struct Told {
-    reason: Option<Reason>,
+    reason: Option<Box<Reason>>,
     /// The number of the last change that a handle has noted in advance, by
     /// [`note_intent`](NamespaceStatus::note_intent). The actor leaves the state alone until it has reached
     /// the command for it.
@@ -112,15 +112,15 @@ impl NamespaceStatus {
         if !self.has_ended.load(Ordering::Acquire) {
             return None;
         }
-        self.told().reason.clone()
+        self.told().reason.as_deref().cloned()
     }
 
     /// Notes what a handle has asked for, before the actor gets to the command. After a shutdown, nothing changes.
     pub(crate) fn note_intent(&self, reason: Option<&Reason>) -> u64 {
         let mut told = self.told();
         told.intent_seq = told.intent_seq.wrapping_add(1);
-        if told.reason != Some(Reason::Shutdown) {
-            told.reason = reason.cloned();
+        if told.reason.as_deref() != Some(&Reason::Shutdown) {
+            told.reason = reason.cloned().map(Box::new);
             self.has_ended.store(reason.is_some(), Ordering::Release);
         }
         told.intent_seq
@@ -144,10 +144,10 @@ impl NamespaceStatus {
         }
         let mut told = self.told();
         let changes = told.intent_seq == seen
-            && told.reason != Some(Reason::Shutdown)
-            && told.reason.as_ref() != reason;
+            && told.reason.as_deref() != Some(&Reason::Shutdown)
+            && told.reason.as_deref() != reason;
         if changes {
-            told.reason = reason.cloned();
+            told.reason = reason.cloned().map(Box::new);
             self.has_ended.store(reason.is_some(), Ordering::Release);
         }
         changes

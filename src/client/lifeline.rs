@@ -9,7 +9,7 @@ use crate::actor::{connection::Connection, messages::FromClient};
 /// Shared by all handles. When the last one is dropped, the connection ends.
 #[derive(Debug)]
 pub(crate) struct Lifeline {
-    connection: Addr<Connection>,
+    pub(super) connection: Addr<Connection>,
     ids: Option<MessageIds>,
 }
 

@@ -131,7 +131,7 @@ impl<M: Listenable> Listen<M> {
         F: FnMut(M) + Send + 'static,
     {
         let what = M::what(&self.filter);
-        let function = Function::new(function, self.namespace_ref.name.clone(), what);
+        let function = Function::new(function, Arc::clone(&self.namespace_ref.name), what);
         self.alone(function)
     }
 

@@ -21,12 +21,11 @@ use std::{
     time::Duration,
 };
 
-use actix::{Addr, ArbiterHandle};
+use actix::ArbiterHandle;
 use bytestring::ByteString;
 
 use crate::{
     actor::{
-        connection::Connection,
         messages::FromClient,
         namespace::Namespace,
         namespace_ref::NamespaceRef,
@@ -44,8 +43,8 @@ use crate::{
         socket::{Defaults, Socket},
     },
     proto::{
-        deadline::deadline_after, engine::Protocol, reason::Reason, ticket::SessionTicket,
-        transports::Transport,
+        deadline::deadline_after, engine::Protocol, name_map::NameMap, reason::Reason,
+        ticket::SessionTicket, transports::Transport,
     },
     runtime::{clock, task},
     stats::Stats,
@@ -66,7 +65,6 @@ pub struct Client {
 }
 
 struct Inner {
-    connection: Addr<Connection>,
     shutdown_requests: Arc<ShutdownRequests>,
     arbiter: ArbiterHandle,
     status: Arc<ConnectionStatus>,
@@ -79,7 +77,7 @@ struct Inner {
 }
 
 struct Namespaces {
-    by_name: HashMap<ByteString, Known>,
+    by_name: NameMap<Known>,
     /// Tickets for namespaces that have not been created yet.
     tickets: HashMap<String, SessionTicket>,
     closed: bool,
@@ -224,7 +222,7 @@ impl Client {
         let (waiter, done) = task::channel();
         let until = deadline_after(clock::now(), deadline);
         if self.inner.shutdown_requests.push(until, ending, waiter) {
-            self.inner.connection.do_send(FromClient::Shutdown);
+            self.lifeline.connection.do_send(FromClient::Shutdown);
         }
         // If the client has ended before, there is nothing left to do.
         let tickets = done.await.unwrap_or_default();
@@ -289,7 +287,7 @@ impl Inner {
         lifeline: &Arc<Lifeline>,
     ) -> Result<Socket, NamespaceError> {
         let mut namespaces = self.open_namespaces()?;
-        if namespaces.by_name.contains_key(&name) {
+        if namespaces.by_name.get(&name).is_some() {
             return Err(NamespaceError::Exists(name.to_string()));
         }
         namespaces.admit()?;
@@ -315,11 +313,8 @@ impl Inner {
         lifeline: &Arc<Lifeline>,
     ) -> Socket {
         let settings = settings.of(&name, namespaces.tickets.remove(&*name).as_ref());
-        let namespace_ref = Arc::new(Namespace::start_on(
-            &self.arbiter,
-            &self.connection.clone().recipient(),
-            settings,
-        ));
+        let namespace_ref =
+            Namespace::start_on(&self.arbiter, &lifeline.connection.clone().recipient(), settings);
         namespaces
             .by_name
             .insert(name, Known { namespace_ref: Arc::clone(&namespace_ref), defaults });

@@ -46,12 +46,12 @@ impl fmt::Debug for List {
 pub(crate) struct Chain {
     list: List,
     /// The namespace, for logs.
-    name: Name,
+    name: Arc<Name>,
     counters: Arc<Counters>,
 }
 
 impl Chain {
-    pub(crate) fn new(list: List, name: Name, counters: Arc<Counters>) -> Self {
+    pub(crate) fn new(list: List, name: Arc<Name>, counters: Arc<Counters>) -> Self {
         Self { list, name, counters }
     }
 
@@ -62,7 +62,7 @@ impl Chain {
     /// Passes an incoming event through the chain. `None` if a middleware stopped it.
     pub(crate) fn incoming(&self, event: Event) -> Option<Event> {
         let (payload, asked) = (event.payload.clone(), event.answer.clone());
-        let about = (&self.name, payload.name());
+        let about = (&*self.name, payload.name());
         let flow = pass(self.list.0.iter(), about, event, Middleware::incoming);
         match flow {
             Flow::Next(event) => return Some(event),
@@ -83,7 +83,7 @@ impl Chain {
     /// Passes an outgoing event through the chain.
     pub(crate) fn outgoing(&self, namespace: &str, emit: Emit) -> Flow<Emit> {
         let payload = emit.payload.clone();
-        let about = (&self.name, payload.name());
+        let about = (&*self.name, payload.name());
         let ask = |one: &dyn Middleware, emit| one.outgoing(namespace, emit);
         let flow = pass(self.list.0.iter().rev(), about, emit, ask);
         if let Flow::Drop(reason) = &flow {
@@ -162,7 +162,7 @@ mod tests {
 
     #[test]
     fn what_goes_out_passes_the_last_one_first_and_what_stops_it_stops_it() {
-        let chain = |list: &List| Chain::new(list.clone(), Name::default(), Arc::default());
+        let chain = |list: &List| Chain::new(list.clone(), Arc::default(), Arc::default());
         let mut list = List::default();
         assert!(chain(&list).is_empty());
         for letter in ["a", "b"] {

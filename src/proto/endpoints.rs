@@ -33,7 +33,7 @@ struct Endpoint {
     health: Health,
     attempts: Attempts,
     /// Why it failed in this round.
-    failure: Option<Reason>,
+    failure: Option<Box<Reason>>,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -167,7 +167,7 @@ impl Endpoints {
 
     fn note_failure(&mut self, now: Instant, reason: &Reason, pause: Duration) {
         let Some(endpoint) = self.all.get_mut(self.current) else { return };
-        endpoint.failure = Some(reason.clone());
+        endpoint.failure = Some(Box::new(reason.clone()));
         let attempts = &mut endpoint.attempts;
         endpoint.health = match attempts.next() {
             Err(_) => Health::GivenUp,
@@ -190,7 +190,7 @@ impl Endpoints {
         }
         let tried = self.all.iter().zip(names).enumerate();
         let failures = tried.filter_map(|(place, (endpoint, name))| {
-            let failure = if place == failed { Some(&reason) } else { endpoint.failure.as_ref() };
+            let failure = if place == failed { Some(&reason) } else { endpoint.failure.as_deref() };
             Some((name.to_string(), failure?.clone()))
         });
         Reason::Connect(ConnectFailure::Endpoints(failures.collect()))

@@ -32,6 +32,7 @@ pub(crate) mod fast_map;
 mod json;
 #[cfg(feature = "msgpack")]
 mod msgpack;
+pub(crate) mod name_map;
 pub(crate) mod namespace;
 pub(crate) mod outgoing;
 pub(crate) mod packet;
@@ -42,6 +43,7 @@ pub(crate) mod reason;
 pub(crate) mod reconnect;
 pub(crate) mod recovery;
 pub(crate) mod refusal;
+pub(crate) mod room;
 pub(crate) mod round_trips;
 pub(crate) mod session;
 pub(crate) mod suspect;

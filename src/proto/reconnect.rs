@@ -96,7 +96,11 @@ impl Range {
 /// let once = Client::builder("http://localhost:3000").reconnect(Reconnect::never());
 /// ```
 #[derive(Clone)]
-pub struct Reconnect {
+pub struct Reconnect(Arc<Options>);
+
+/// The options, which all parts of a client share.
+#[derive(Clone)]
+struct Options {
     attempts: Option<u32>,
     min: Duration,
     max: Duration,
@@ -111,7 +115,7 @@ type Policy = dyn Fn(&Reason) -> Retry + Send + Sync;
 /// Does not show the function that chooses by the reason.
 impl fmt::Debug for Reconnect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { attempts, min, max, jitter, limiter, patient, retry: _ } = self;
+        let Options { attempts, min, max, jitter, limiter, patient, retry: _ } = &*self.0;
         f.debug_struct("Reconnect")
             .field("attempts", attempts)
             .field("min", min)
@@ -125,7 +129,7 @@ impl fmt::Debug for Reconnect {
 
 impl Default for Reconnect {
     fn default() -> Self {
-        Self {
+        Self(Arc::new(Options {
             attempts: None,
             min: Duration::from_secs(1),
             max: Duration::from_secs(5),
@@ -133,11 +137,15 @@ impl Default for Reconnect {
             limiter: DialLimiter::shared(),
             patient: false,
             retry: Arc::new(Kept::new(Box::new(Retry::default_for))),
-        }
+        }))
     }
 }
 
 impl Reconnect {
+    fn options(&mut self) -> &mut Options {
+        Arc::make_mut(&mut self.0)
+    }
+
     /// Never tries again.
     pub fn never() -> Self {
         Self::default().attempts(0)
@@ -146,7 +154,7 @@ impl Reconnect {
     /// Gives up after this many attempts in a row; 0 makes none. Default: never gives up.
     #[must_use]
     pub fn attempts(mut self, attempts: u32) -> Self {
-        self.attempts = Some(attempts);
+        self.options().attempts = Some(attempts);
         self
     }
 
@@ -155,8 +163,7 @@ impl Reconnect {
     /// seconds.
     #[must_use]
     pub fn delay(mut self, min: Duration, max: Duration) -> Self {
-        self.min = min;
-        self.max = max;
+        (self.options().min, self.options().max) = (min, max);
         self
     }
 
@@ -164,7 +171,7 @@ impl Reconnect {
     /// 1.0. Default: 0.5.
     #[must_use]
     pub fn jitter(mut self, jitter: f64) -> Self {
-        self.jitter = jitter;
+        self.options().jitter = jitter;
         self
     }
 
@@ -173,7 +180,7 @@ impl Reconnect {
     /// for the whole process, with 100 attempts per second.
     #[must_use]
     pub fn limiter(mut self, limiter: DialLimiter) -> Self {
-        self.limiter = limiter;
+        self.options().limiter = limiter;
         self
     }
 
@@ -199,12 +206,12 @@ impl Reconnect {
     /// ```
     #[must_use]
     pub fn patient(mut self) -> Self {
-        self.patient = true;
+        self.options().patient = true;
         self
     }
 
     pub(crate) fn is_patient(&self) -> bool {
-        self.patient
+        self.0.patient
     }
 
     /// Chooses what to do by the reason. Default: [`Retry::default_for`]. Call that for all reasons
@@ -226,14 +233,14 @@ impl Reconnect {
     /// ```
     #[must_use]
     pub fn retry(mut self, retry: impl Fn(&Reason) -> Retry + Send + Sync + 'static) -> Self {
-        self.retry = Arc::new(Kept::new(Box::new(retry)));
+        self.options().retry = Arc::new(Kept::new(Box::new(retry)));
         self
     }
 
     /// The range of each option. All fields are listed, so that a new one is not forgotten.
     pub(crate) fn ranges(&self) -> [Range; 2] {
         // The others take any value.
-        let Self { attempts: _, min, max, jitter, limiter: _, patient: _, retry: _ } = self;
+        let Options { attempts: _, min, max, jitter, limiter: _, patient: _, retry: _ } = &*self.0;
         [
             Range {
                 name: "delay",
@@ -251,7 +258,7 @@ impl Reconnect {
             // Not an end: the next connection is on its way.
             Reason::Reconnect => Retry::Again,
             reason => {
-                let policy = || self.retry.get().map(|retry| retry(reason));
+                let policy = || self.0.retry.get().map(|retry| retry(reason));
                 let chosen = guard::run(policy).unwrap_or_else(|panicked| {
                     repeated!(
                         log::Level::Warn,
@@ -267,7 +274,7 @@ impl Reconnect {
 
     /// Whether attempt number `attempt`, counted from 1, is allowed.
     pub(crate) fn allows(&self, attempt: u32) -> bool {
-        self.attempts.is_none_or(|attempts| attempt <= attempts)
+        self.0.attempts.is_none_or(|attempts| attempt <= attempts)
     }
 
     /// The delay before attempt number `attempt`, counted from 1. `draw` is uniform in 0.0 to 1.0.
@@ -275,20 +282,21 @@ impl Reconnect {
     /// Unlike in socket.io-client 4.8, the jitter is applied after the cap. There, all clients
     /// end up waiting for exactly the cap, and return at the same instant.
     pub(crate) fn wait(&self, attempt: u32, draw: f64) -> Duration {
-        let doubled = self.min.saturating_mul(2_u32.saturating_pow(attempt.saturating_sub(1)));
-        let swing = 1.0 + self.jitter * (2.0 * draw - 1.0);
-        Duration::try_from_secs_f64(doubled.min(self.max).as_secs_f64() * swing).unwrap_or(self.max)
+        let Options { min, max, jitter, .. } = *self.0;
+        let doubled = min.saturating_mul(2_u32.saturating_pow(attempt.saturating_sub(1)));
+        let swing = 1.0 + jitter * (2.0 * draw - 1.0);
+        Duration::try_from_secs_f64(doubled.min(max).as_secs_f64() * swing).unwrap_or(max)
     }
 
     /// The time at which a client whose delay is over at `now` may dial.
     pub(crate) fn reserve(&self, now: Instant) -> Instant {
-        self.limiter.reserve(now)
+        self.0.limiter.reserve(now)
     }
 
     /// How long a session must have lasted to count as a success, so that the next loss begins
     /// with the shortest delay again: a server that accepts and drops at once is no success.
     pub(crate) fn stable_after(&self) -> Duration {
-        self.max
+        self.0.max
     }
 }
 
@@ -400,7 +408,7 @@ mod tests {
 
     #[test]
     fn policies_share_the_limiter_of_the_process() {
-        assert!(Reconnect::default().limiter.is_same(&Reconnect::never().limiter));
+        assert!(Reconnect::default().0.limiter.is_same(&Reconnect::never().0.limiter));
     }
 
     #[test]

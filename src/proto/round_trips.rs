@@ -19,6 +19,12 @@ fn bound(bucket: u32) -> Duration {
 /// How long the server took to answer: a histogram with a bucket for each power of two.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct RoundTrips {
+    /// `None` before the first answer: most connections of a program with many get none.
+    kept: Option<Box<Kept>>,
+}
+
+#[derive(Clone, Default, PartialEq, Eq)]
+struct Kept {
     counts: [u64; BUCKETS],
     total: Duration,
 }
@@ -47,38 +53,45 @@ impl NewTrips {
 
 impl RoundTrips {
     pub(crate) fn note(&mut self, trip: Duration) {
-        if let Some(count) = self.counts.get_mut(bucket(trip)) {
+        let Kept { counts, total } = &mut **self.kept.get_or_insert_default();
+        if let Some(count) = counts.get_mut(bucket(trip)) {
             *count = count.saturating_add(1);
         }
-        self.total = self.total.saturating_add(trip);
+        *total = total.saturating_add(trip);
     }
 
     /// Moves new times here.
     pub(crate) fn take(&mut self, new: &mut NewTrips) {
         let buckets = std::mem::take(&mut new.buckets);
-        let more = new.trips.counts.get_mut(buckets.clone()).into_iter().flatten();
-        let counts = self.counts.get_mut(buckets).into_iter().flatten();
-        for (count, more) in counts.zip(more) {
+        let Some(more) = &mut new.trips.kept else { return };
+        let Kept { counts, total } = &mut **self.kept.get_or_insert_default();
+        *total = total.saturating_add(std::mem::take(&mut more.total));
+        let more = more.counts.get_mut(buckets.clone()).into_iter().flatten();
+        for (count, more) in counts.get_mut(buckets).into_iter().flatten().zip(more) {
             *count = count.saturating_add(std::mem::take(more));
         }
-        self.total = self.total.saturating_add(std::mem::take(&mut new.trips.total));
+    }
+
+    fn counts(&self) -> &[u64; BUCKETS] {
+        const NONE: &[u64; BUCKETS] = &[0; BUCKETS];
+        self.kept.as_ref().map_or(NONE, |kept| &kept.counts)
     }
 
     /// The number of answers.
     pub fn count(&self) -> u64 {
-        self.counts.iter().fold(0, |sum, &count| sum.saturating_add(count))
+        self.counts().iter().fold(0, |sum, &count| sum.saturating_add(count))
     }
 
     /// The sum of all times.
     pub fn total(&self) -> Duration {
-        self.total
+        self.kept.as_ref().map_or(Duration::ZERO, |kept| kept.total)
     }
 
     /// The bounds of the buckets, each with the number of times below it; without the last bucket, which has no bound.
     pub(crate) fn cumulated(&self) -> impl Iterator<Item = (Duration, u64)> {
         let mut shorter = 0_u64;
         let last = BUCKETS.saturating_sub(1);
-        self.counts.iter().take(last).zip(0_u32..).map(move |(&count, bucket)| {
+        self.counts().iter().take(last).zip(0_u32..).map(move |(&count, bucket)| {
             shorter = shorter.saturating_add(count);
             (bound(bucket), shorter)
         })
@@ -91,7 +104,7 @@ impl RoundTrips {
     pub fn quantile(&self, part: f64) -> Option<Duration> {
         let total = self.count();
         let mut seen = 0_u64;
-        self.counts.iter().zip(0_u32..).find_map(|(&count, bucket)| {
+        self.counts().iter().zip(0_u32..).find_map(|(&count, bucket)| {
             seen = seen.saturating_add(count);
             let reached = count > 0 && share(seen, total) >= part.clamp(0.0, 1.0);
             reached.then(|| bound(bucket))

@@ -90,8 +90,8 @@ pub(crate) struct Suspects {
     parser: Parser,
     /// The first large event that was written to this connection and is not known to be read, and the
     /// last ping before it.
-    written: Option<(Suspect, u64)>,
-    last: Option<Suspect>,
+    written: Option<Box<(Suspect, u64)>>,
+    last: Option<Box<Suspect>>,
 }
 
 impl Suspects {
@@ -109,13 +109,13 @@ impl Suspects {
     /// An event is written, after this ping.
     pub(crate) fn note_written(&mut self, outgoing: &Outgoing, ping: u64) {
         if self.written.is_none() && self.is_suspicious(outgoing) {
-            self.written = Suspect::of(outgoing).map(|suspect| (suspect, ping));
+            self.written = Suspect::of(outgoing).map(|suspect| Box::new((suspect, ping)));
         }
     }
 
     /// The server has read everything before this ping.
     pub(crate) fn handle_pong(&mut self, ping: u64) {
-        if self.written.take_if(|(_, before)| *before < ping).is_some() {
+        if self.written.take_if(|written| written.1 < ping).is_some() {
             self.last = None;
         }
     }
@@ -123,7 +123,7 @@ impl Suspects {
     /// The server has answered an event.
     pub(crate) fn handle_answer(&mut self, namespace: &str, id: u64) {
         let is_it = |suspect: &Suspect| suspect.id == Some(id) && suspect.is_of(namespace);
-        if self.written.take_if(|(suspect, _)| is_it(suspect)).is_some() {
+        if self.written.take_if(|written| is_it(&written.0)).is_some() {
             self.last = None;
         }
     }
@@ -144,15 +144,16 @@ impl Suspects {
         &mut self,
         reason: Reason,
         is_limited: bool,
-    ) -> (Reason, Option<Suspect>) {
+    ) -> (Reason, Option<Box<Suspect>>) {
         let before = self.last.take();
         let is_sudden = matches!(
             reason,
             Reason::TransportClose(_) | Reason::TransportError(_) | Reason::TooLargeForServer
         );
-        let Some((mut suspect, _)) = self.written.take().filter(|_| is_sudden) else {
+        let Some(written) = self.written.take().filter(|_| is_sudden) else {
             return (reason, None);
         };
+        let mut suspect = Box::new(written.0);
         let before = before.filter(|last| last.is_same(&suspect));
         suspect.losses = before.map_or(0, |last| last.losses).saturating_add(1);
         self.last = Some(suspect.clone());

@@ -76,7 +76,7 @@ pub(crate) struct Transports {
     /// Whether an upgrade from polling to a websocket has worked.
     has_upgraded: bool,
     /// Why no websocket could be opened before polling was tried, in this attempt.
-    first: Option<Reason>,
+    first: Option<Box<Reason>>,
 }
 
 impl Transports {
@@ -121,7 +121,7 @@ impl Transports {
         let other = is_open_to_polling && has_polling;
         if other {
             self.current = Transport::Polling;
-            self.first = Some(reason.clone());
+            self.first = Some(Box::new(reason.clone()));
         }
         other
     }
@@ -144,7 +144,8 @@ impl Transports {
                     | ConnectFailure::Handshake(_)
             )
         };
-        self.first.take().filter(|first| is_silent && is_told(first)).unwrap_or(reason)
+        let first = self.first.take().filter(|first| is_silent && is_told(first));
+        first.map_or(reason, |first| *first)
     }
 
     /// A websocket has taken the place of polling.

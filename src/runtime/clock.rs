@@ -91,7 +91,11 @@ pub(crate) struct Timer {
 impl Timer {
     /// Ready at `at`, with the current time. `None` means never.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>, at: Option<Instant>) -> Poll<Instant> {
-        let Some(at) = at else { return Poll::Pending };
+        let Some(at) = at else {
+            // It has gone off, and there may be no deadline for a long time.
+            self.sleep.take_if(|_| self.set.is_none());
+            return Poll::Pending;
+        };
         loop {
             if self.set.is_none_or(|set| set > at) {
                 let deadline = actix_rt::time::Instant::from_std(at);
@@ -137,6 +141,21 @@ mod tests {
         .await;
         assert_eq!(polls, 3);
         assert!(then >= second.unwrap());
+    }
+
+    #[actix::test]
+    async fn a_timer_that_has_gone_off_is_kept_for_the_next_deadline_only() {
+        let mut timer = Timer::default();
+        let soon = || now() + Duration::from_millis(1);
+        for has_next in [true, false] {
+            let at = soon();
+            std::future::poll_fn(|cx| timer.poll(cx, Some(at))).await;
+            assert!(timer.sleep.is_some());
+            let next = has_next.then(|| now() + Duration::from_secs(1_000));
+            let poll = std::future::poll_fn(|cx| Poll::Ready(timer.poll(cx, next))).await;
+            assert!(poll.is_pending());
+            assert_eq!(timer.sleep.is_some(), has_next);
+        }
     }
 
     #[test]

@@ -1,29 +1,17 @@
 //! The connector for awc: the way to the server, with TLS if the URL asks for it.
 
-use std::{io, rc::Rc};
+use std::{io, sync::Arc};
 
 use actix_service::Service;
 use actix_tls::connect::{ConnectError, ConnectInfo, Connection};
 use awc::http::Uri;
 use futures::future::LocalBoxFuture;
 
-use super::{Endpoint, Session, stream::Stream, way::Way};
+use super::{dial::Target, stream::Stream};
 use crate::proto::reason::ConnectFailure;
 
 #[derive(Clone)]
-pub(super) struct Connector(Rc<Inner>);
-
-struct Inner {
-    endpoint: Endpoint,
-    way: Way,
-    tls: Option<Session>,
-}
-
-impl Connector {
-    pub(super) fn new(endpoint: Endpoint, way: Way, tls: Option<Session>) -> Self {
-        Self(Rc::new(Inner { endpoint, way, tls }))
-    }
-}
+pub(super) struct Connector(pub(super) Arc<Target>);
 
 impl Service<ConnectInfo<Uri>> for Connector {
     type Response = Connection<Uri, Stream>;
@@ -34,9 +22,9 @@ impl Service<ConnectInfo<Uri>> for Connector {
 
     /// The request says nothing that the endpoint does not.
     fn call(&self, request: ConnectInfo<Uri>) -> Self::Future {
-        let inner = Rc::clone(&self.0);
+        let target = Arc::clone(&self.0);
         Box::pin(async move {
-            let Inner { endpoint, way, tls } = &*inner;
+            let Target { endpoint, way, tls, .. } = &*target;
             let wire = way.open(endpoint).await.map_err(wrapped)?;
             let stream = match tls {
                 None => Stream::Plain(wire),

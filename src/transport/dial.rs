@@ -108,7 +108,8 @@ const KEEP_IDLE: Duration = Duration::from_secs(4);
 /// anything else, such as TLS, must not share them.
 pub(crate) struct LinkDialer {
     target: Arc<Target>,
-    client: Client,
+    /// `None` until it is needed.
+    client: Option<Client>,
 }
 
 impl fmt::Debug for LinkDialer {
@@ -120,18 +121,30 @@ impl fmt::Debug for LinkDialer {
 
 impl LinkDialer {
     pub(crate) fn new(target: Arc<Target>) -> Self {
-        let Target { endpoint, way, tls, .. } = &*target;
-        let connector = Connector::new(endpoint.clone(), way.clone(), tls.clone());
-        let connector =
-            awc::Connector::new().timeout(FOREVER).conn_keep_alive(KEEP_IDLE).connector(connector);
-        // The connection's core has the only deadline.
-        let client = Client::builder()
-            .connector(connector)
-            .wrap(ReadRefusals)
-            .disable_timeout()
-            .disable_redirects()
-            .finish();
-        Self { target, client }
+        Self { target, client: None }
+    }
+
+    fn client(&mut self) -> Client {
+        let make = || {
+            let connector = Connector(Arc::clone(&self.target));
+            let connector = awc::Connector::new()
+                .timeout(FOREVER)
+                .conn_keep_alive(KEEP_IDLE)
+                .connector(connector);
+            // The connection's core has the only deadline.
+            Client::builder()
+                .connector(connector)
+                .wrap(ReadRefusals)
+                .disable_timeout()
+                .disable_redirects()
+                .finish()
+        };
+        self.client.get_or_insert_with(make).clone()
+    }
+
+    /// There is a websocket, for which awc's client has nothing left to do.
+    pub(crate) fn rest(&mut self) {
+        self.client = None;
     }
 
     pub(crate) fn target(&self) -> &Target {
@@ -140,13 +153,13 @@ impl LinkDialer {
 
     /// Opens this transport. `is_alone`: polling must not become a websocket.
     pub(crate) fn dial(
-        &self,
+        &mut self,
         protocol: Protocol,
         transport: Transport,
         is_alone: bool,
         dial: DialContext,
     ) -> impl Future<Output = Result<Link, DialFailure>> + use<> {
-        let (client, target) = (self.client.clone(), Arc::clone(&self.target));
+        let (client, target) = (self.client(), Arc::clone(&self.target));
         async move {
             let road = Road::new(client, target, protocol, dial).await?;
             match transport {

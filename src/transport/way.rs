@@ -74,7 +74,7 @@ pub(crate) struct Way {
 enum Hop {
     #[default]
     Server,
-    Proxy(Tunnel),
+    Proxy(Box<Tunnel>),
     #[cfg(unix)]
     Unix(PathBuf),
     Dialer(AnyDialer),
@@ -93,9 +93,9 @@ impl Way {
     ) -> Result<Self, E> {
         let hop = match through {
             Through::Nothing => Hop::Server,
-            Through::Proxy(proxy) => {
-                proxy.of(endpoint, patience, tls)?.map_or(Hop::Server, Hop::Proxy)
-            }
+            Through::Proxy(proxy) => proxy
+                .of(endpoint, patience, tls)?
+                .map_or(Hop::Server, |tunnel| Hop::Proxy(Box::new(tunnel))),
             #[cfg(unix)]
             Through::Unix(path) => Hop::Unix(path),
             Through::Dialer(dialer) => Hop::Dialer(dialer),

@@ -2,7 +2,7 @@
 //!
 //! A server can cause most of these lines again and again, so they are [limited](crate::logs).
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use crate::{
     actor::journal::counted,
@@ -18,11 +18,11 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Journal {
     /// The name of the namespace in the log.
-    name: Name,
+    name: Arc<Name>,
 }
 
 impl Journal {
-    pub(super) fn new(name: Name) -> Self {
+    pub(super) fn new(name: Arc<Name>) -> Self {
         Self { name }
     }
 

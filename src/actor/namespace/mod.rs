@@ -40,10 +40,7 @@ use crate::{
         subscribers::policy::Overrun,
         waiters::{ReadyError, Waiters},
     },
-    backpressure::{
-        receive_window::{Load, ReceiveWindow},
-        send_quota::SendPermit,
-    },
+    backpressure::{receive_window::Load, send_quota::SendPermit},
     message::{Event, Ready, answer::Respond},
     payload::Payload,
     proto::{
@@ -53,6 +50,7 @@ use crate::{
         namespace,
         packet::{FOREIGN_ID, Packet},
         reason::Reason,
+        room::give_back,
         session::Session,
         suspect::Suspect,
         ticket::SessionTicket,
@@ -62,7 +60,6 @@ use crate::{
         provider::JoinContext,
         task::poll_again,
     },
-    stats::Counters,
 };
 
 /// The messages in the mailbox beyond which `send` waits and `try_send` fails.
@@ -86,11 +83,9 @@ pub(crate) struct Namespace {
     failure: Failure,
     credentials: Credentials,
     offline: Offline,
-    counters: Arc<Counters>,
     /// What the Connection was last told: whether this namespace is joined or will be.
     is_wanted: bool,
     stage: Stage,
-    window: Arc<ReceiveWindow>,
     /// Its share of the window: the packets that came since the last report, and what waited for
     /// the subscribers then.
     held: Held,
@@ -105,7 +100,7 @@ impl Namespace {
         arbiter: &actix::ArbiterHandle,
         connection: &Recipient<FromNamespace>,
         settings: Settings,
-    ) -> NamespaceRef {
+    ) -> Arc<NamespaceRef> {
         let reference = NamespaceRef::of(&settings);
         let inner_reference = reference.clone();
         let inner_connection = connection.clone();
@@ -119,12 +114,11 @@ impl Namespace {
             } else {
                 None
             };
-            let publisher =
-                Publisher::new(namespace_ref.name.clone(), Arc::clone(&counters), overflow);
-            let journal = Journal::new(namespace_ref.name.clone());
+            let publisher = Publisher::new(Arc::clone(&namespace_ref.name), counters, overflow);
+            let journal = Journal::new(Arc::clone(&namespace_ref.name));
             Self {
                 core: namespace::Namespace::new(core),
-                reference: Arc::new(namespace_ref),
+                reference: namespace_ref,
                 commands: VecDeque::new(),
                 connection: inner_connection,
                 publisher,
@@ -136,11 +130,9 @@ impl Namespace {
                 failure: Failure::default(),
                 credentials: Credentials::new(provider, fixed),
                 offline,
-                counters,
                 is_wanted: true,
                 stage: Stage::Open,
-                held: Held::new(Arc::clone(&window)),
-                window,
+                held: Held::new(window),
             }
         });
         let namespace_ref = reference(addr);
@@ -227,6 +219,15 @@ impl Namespace {
         let ready = Ready { namespace, sid, protocol, recovered, max_silence };
         self.waiters.resolve(&Ok(ready.clone()));
         self.publisher.joined(ready);
+        // Many namespaces do nothing for a long time after this.
+        self.rest();
+    }
+
+    /// Gives back the room of queues that are empty.
+    fn rest(&mut self) {
+        self.core.rest();
+        give_back(&mut self.commands);
+        self.reference.command_queue.rest();
     }
 
     /// The namespace is not joined. Callers keep waiting if the client tries again.
@@ -341,7 +342,7 @@ impl Namespace {
         let lost = self.core.take_unsent(&EmitError::Closed(ended.clone())).len();
         self.publish();
         self.publisher.discard_early_events();
-        self.counters.add_namespace(self.core.tally());
+        self.publisher.counters().add_namespace(self.core.tally());
         if lost > 0 {
             self.journal.discarded(lost, &ended);
         }
@@ -394,7 +395,7 @@ impl Namespace {
             self.finish(ending);
         }
         self.transmit();
-        self.counters.add_namespace(self.core.tally());
+        self.publisher.counters().add_namespace(self.core.tally());
         self.publisher.poll(cx);
         self.try_wake();
         self.report();
@@ -488,6 +489,7 @@ impl Handler<FromConnection> for Namespace {
             }
             FromConnection::Refused { reason } => self.refuse(reason),
             FromConnection::Shed { all, share } => self.shed(all, share),
+            FromConnection::Rest => self.rest(),
             FromConnection::Finish { ending } => self.begin_finish(ending),
             FromConnection::End { latch } => self.end(latch),
         }
@@ -532,7 +534,7 @@ impl Namespace {
     }
 
     fn shed(&mut self, all: bool, share: Load) {
-        if let Some(overrun) = self.publisher.shed(all, share, self.window.room_beside()) {
+        if let Some(overrun) = self.publisher.shed(all, share, self.held.room_beside()) {
             self.overrun(overrun);
         }
     }

@@ -1,6 +1,6 @@
 //! A function of the application that gets messages.
 
-use std::{any::type_name, cell::RefCell};
+use std::{any::type_name, cell::RefCell, sync::Arc};
 
 use crate::{
     actor::subscribers::{listener::Listener, sent::Sent},
@@ -12,13 +12,13 @@ use crate::{
 /// A function. It is not called again once it has panicked.
 pub(crate) struct Function<F> {
     call: RefCell<Option<F>>,
-    namespace: Name,
+    namespace: Arc<Name>,
     /// What it is for, for the log.
     what: String,
 }
 
 impl<F> Function<F> {
-    pub(crate) fn new(function: F, namespace: Name, what: String) -> Self {
+    pub(crate) fn new(function: F, namespace: Arc<Name>, what: String) -> Self {
         Self { call: RefCell::new(Some(function)), namespace, what }
     }
 }

@@ -7,7 +7,6 @@ mod parts;
 mod tests;
 
 use std::{
-    collections::HashMap,
     fmt,
     sync::{Arc, Mutex},
     time::Duration,
@@ -38,6 +37,7 @@ use crate::{
     proto::{
         emit::Offline,
         engine::Protocol,
+        name_map::NameMap,
         packet::{MAX_ATTACHMENTS, Parser},
         reconnect::Reconnect,
         ticket::SessionTicket,
@@ -285,13 +285,12 @@ impl ClientBuilder {
             Connection::new(config, seed(), targets, window, known, counters, inbox)
                 .tapped(tap, parser)
         });
-        let lifeline = Arc::new(Lifeline::new(connection.clone(), ids));
+        let lifeline = Arc::new(Lifeline::new(connection, ids));
         let namespace = settings.core.namespace.clone();
         let tickets = tickets.into_iter().map(|ticket| (ticket.namespace.clone(), ticket));
         let namespaces =
-            Namespaces { by_name: HashMap::new(), tickets: tickets.collect(), closed: false };
+            Namespaces { by_name: NameMap::default(), tickets: tickets.collect(), closed: false };
         let inner = Arc::new(Inner {
-            connection,
             shutdown_requests,
             arbiter: arbiter.clone(),
             status,

@@ -62,6 +62,7 @@ use super::{
     outgoing::Outgoing,
     packet::{Body, Packet, ProtocolError, Refused, root},
     reconnect::Retry,
+    room::give_back,
     session::Session,
     transports::{Allowed, Transport, Transports},
 };
@@ -86,7 +87,7 @@ pub(crate) struct Connection {
     wanted: bool,
     parser_mismatch: ParserMismatch,
     /// Why the last connection ended, or could not be made.
-    last_reason: Option<Reason>,
+    last_reason: Option<Box<Reason>>,
     actions: VecDeque<Action>,
     events: VecDeque<Event>,
     tally: Tally,
@@ -160,7 +161,7 @@ impl Connection {
 
     /// Why the last connection ended, or could not be made.
     pub(crate) fn last_reason(&self) -> Option<&Reason> {
-        self.last_reason.as_ref()
+        self.last_reason.as_deref()
     }
 
     /// When this fraction of the heartbeat's time will have passed.
@@ -331,6 +332,13 @@ impl Connection {
     /// Events that were not written to the connection that they were meant for, and will not be.
     pub(crate) fn take_unwritten(&mut self) -> Vec<Outgoing> {
         self.writer.take_unwritten()
+    }
+
+    /// Gives back the room of queues that are empty. To be called now and then.
+    pub(crate) fn rest(&mut self) {
+        give_back(&mut self.actions);
+        give_back(&mut self.events);
+        self.writer.queue().rest();
     }
 
     /// The counts, for the caller to take and reset.
@@ -668,7 +676,7 @@ impl Connection {
             self.at_endpoint(|endpoints| endpoints.handle_failure(now, &reason, pause, was_open));
         match next {
             Next::Dial => {
-                self.last_reason = Some(reason.clone());
+                self.last_reason = Some(Box::new(reason.clone()));
                 self.events.push_back(Event::Passed { endpoint: failed, reason });
                 self.dial(now);
             }
@@ -716,7 +724,7 @@ impl Connection {
 
     fn tell_lost(&mut self, reason: Reason, again: bool) {
         let suspect = self.writer.end(&mut self.tally);
-        self.last_reason = Some(reason.clone());
+        self.last_reason = Some(Box::new(reason.clone()));
         self.events.push_back(Event::Lost { reason, again, suspect });
     }
 

@@ -13,6 +13,7 @@ use crate::{
         error::EmitError,
         outgoing::Outgoing,
         packet::Parser,
+        room::give_back,
         suspect::Suspect,
     },
 };
@@ -22,13 +23,11 @@ pub(super) struct SendQueue {
     waiting: VecDeque<Waiting>,
     /// How many packets have left the front, so that each keeps its number while it waits.
     left: u64,
-    /// The numbers of the events that a later one with the same key may replace, by namespace and key.
-    replaceable: HashMap<(ByteString, ByteString), u64>,
-    /// The waiting copies of messages that are sent until they are answered, by namespace and ack id.
-    copies: HashSet<(ByteString, u64)>,
+    /// `None` until a packet is in one of them.
+    indexes: Option<Box<Indexes>>,
     /// The packet of which only some messages are written yet, and how many. The server has the packet
     /// only when it has all of them.
-    writing: Option<(Outgoing, usize)>,
+    writing: Option<Box<(Outgoing, usize)>>,
     /// A buffer for the beginning of messages.
     head: String,
     /// The number of the last ping of the websocket layer, over all connections,
@@ -38,6 +37,14 @@ pub(super) struct SendQueue {
     /// What is written before everything else.
     first: Option<First>,
     unwritten: Vec<Outgoing>,
+}
+
+#[derive(Debug, Default)]
+struct Indexes {
+    /// The numbers of the events that a later one with the same key may replace, by namespace and key.
+    replaceable: HashMap<(ByteString, ByteString), u64>,
+    /// The waiting copies of messages that are sent until they are answered, by namespace and ack id.
+    copies: HashSet<(ByteString, u64)>,
 }
 
 #[derive(Debug)]
@@ -87,7 +94,7 @@ impl SendQueue {
 
     fn push_indexed(&mut self, outgoing: Outgoing) -> bool {
         if let Some(copy) = copy(&outgoing)
-            && !self.copies.insert(copy)
+            && !self.indexes.get_or_insert_default().copies.insert(copy)
         {
             return false;
         }
@@ -102,11 +109,12 @@ impl SendQueue {
     fn push_latest(&mut self, outgoing: Outgoing) -> bool {
         let Some(key) = key(&outgoing) else { return false };
         let next = self.left.wrapping_add(u64::try_from(self.waiting.len()).unwrap_or(u64::MAX));
-        let known = self.replaceable.get(&key).copied();
+        let replaceable = &mut self.indexes.get_or_insert_default().replaceable;
+        let known = replaceable.get(&key).copied();
         if outgoing.is_plain() {
-            self.replaceable.insert(key, known.unwrap_or(next));
+            replaceable.insert(key, known.unwrap_or(next));
         } else {
-            self.replaceable.remove(&key);
+            replaceable.remove(&key);
         }
         let Some(place) = known.and_then(|number| self.place(number)) else {
             self.waiting.push_back(Waiting::Packet(outgoing));
@@ -131,20 +139,20 @@ impl SendQueue {
 
     /// Removes a packet that has left the queue from the indexes.
     fn note_left(&mut self, outgoing: &Outgoing) {
+        let Some(indexes) = &mut self.indexes else { return };
         if let Some(copy) = copy(outgoing) {
-            self.copies.remove(&copy);
+            indexes.copies.remove(&copy);
         }
         if outgoing.is_plain()
             && let Some(key) = key(outgoing)
         {
-            self.replaceable.remove(&key);
+            indexes.replaceable.remove(&key);
         }
     }
 
     /// Takes out everything that waits.
     fn drain(&mut self) -> impl Iterator<Item = Waiting> {
-        self.replaceable.clear();
-        self.copies.clear();
+        self.indexes = None;
         self.waiting.drain(..)
     }
 
@@ -184,6 +192,14 @@ impl SendQueue {
         }
     }
 
+    /// Gives back the room, if nothing waits.
+    pub(super) fn rest(&mut self) {
+        if self.is_empty() {
+            give_back(&mut self.waiting);
+            self.indexes = None;
+        }
+    }
+
     /// Whether everything that was queued is written.
     pub(super) fn is_empty(&self) -> bool {
         self.waiting.is_empty()
@@ -214,7 +230,7 @@ impl SendQueue {
             return true;
         }
         let (outgoing, n) = match self.writing.take() {
-            Some(writing) => writing,
+            Some(writing) => *writing,
             None => match self.waiting.pop_front() {
                 None => return false,
                 Some(Waiting::Packet(outgoing)) => {
@@ -245,7 +261,7 @@ impl SendQueue {
             note(Written::Packet { outgoing: &outgoing, ping: self.written_ping });
         }
         if is_more {
-            self.writing = Some((outgoing, n.saturating_add(1)));
+            self.writing = Some(Box::new((outgoing, n.saturating_add(1))));
         } else if let Some(permit) = outgoing.permit {
             permit.written();
         }
@@ -261,7 +277,7 @@ impl SendQueue {
     /// which the server has ended connections. `true` if an event that asks for no answer was
     /// only partly written: the server ignores that.
     pub(super) fn end(&mut self, suspect: Option<&Suspect>) -> bool {
-        let writing = self.writing.take().map(|(outgoing, _)| outgoing);
+        let writing = self.writing.take().map(|writing| writing.0);
         let is_cut = writing.as_ref().is_some_and(Outgoing::is_plain);
         if let Some(outgoing) = writing {
             match suspect.filter(|suspect| suspect.has_ended(&outgoing)) {
@@ -363,6 +379,23 @@ mod tests {
     fn latest(name: &str, key: &'static str, number: u64) -> Outgoing {
         let terms = Some(Box::new(Terms { place: Place::Latest(key.into()), lifetime: None }));
         Outgoing { terms, number, ..event(name, None) }
+    }
+
+    #[test]
+    fn the_room_that_a_burst_has_taken_is_given_back_when_nothing_waits() {
+        let mut queue = SendQueue::default();
+        for number in 0..100 {
+            queue.push(latest("e", "key", number));
+            queue.push(event("e", None));
+        }
+        queue.rest();
+        assert!(queue.waiting.capacity() > 100 && queue.indexes.is_some());
+        while next(&mut queue).is_some() {}
+        assert!(queue.waiting.capacity() > 100);
+        queue.rest();
+        assert!(queue.waiting.capacity() == 0 && queue.indexes.is_none());
+        queue.push(event("e", None));
+        assert!(next(&mut queue).is_some());
     }
 
     /// Writes one message. Returns its text, and what was noted.
@@ -549,7 +582,9 @@ mod tests {
                 let events = || model.iter().filter_map(|(_, event)| *event);
                 let plain = events().filter(|(_, key, id)| key.is_some() && id.is_none()).count();
                 let copies = events().filter(|(_, _, id)| id.is_some_and(|id| id >= 10)).count();
-                prop_assert_eq!((queue.replaceable.len(), queue.copies.len()), (plain, copies));
+                let indexes = queue.indexes.as_ref();
+                let lengths = indexes.map(|all| (all.replaceable.len(), all.copies.len()));
+                prop_assert_eq!(lengths.unwrap_or_default(), (plain, copies));
             }
         }
     }

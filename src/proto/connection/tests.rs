@@ -2,7 +2,7 @@ use bytes::Bytes;
 use bytestring::ByteString;
 
 use super::{
-    leaving::PONG_TIMEOUT,
+    leaving::{Leaving, PONG_TIMEOUT},
     revision::{PONG_SLACK, PROBE_AFTER, PROBE_TIMEOUT, SECOND_TIMEOUT},
     *,
 };
@@ -1876,7 +1876,7 @@ mod operations {
                 closing = session.is_closing;
                 let heartbeat = Some(session.heartbeat().poll_timeout());
                 prop_assert_eq!(core.timers.at(Timer::Heartbeat), heartbeat);
-                prop_assert!(!closing || core.writer.leaving().is_pending(), "it could be closed");
+                prop_assert!(!closing || core.writer.is_leaving(), "it could be closed");
             }
             State::Closing { .. } => closing = true,
         }
@@ -1885,7 +1885,7 @@ mod operations {
             (Timer::Dial, dial),
             (Timer::Connect, connect),
             (Timer::Probe, probe),
-            (Timer::Leave, open && core.writer.leaving().is_waiting()),
+            (Timer::Leave, open && core.writer.leaving().is_some_and(Leaving::is_waiting)),
             (Timer::Heartbeat, open),
             (Timer::Attachments, attachments),
             (Timer::Close, closing),
@@ -1899,7 +1899,10 @@ mod operations {
         let is_unconfirmed = open && core.writer.unconfirmed().in_doubt() > 0;
         prop_assert!(!is_unconfirmed || is_asked || runs(Timer::Confirm), "nobody asks");
         prop_assert_eq!(core.poll_timeout().is_none(), core.is_idle());
-        prop_assert!(!core.writer.leaving().is_replacement_due(), "it could be replaced");
+        prop_assert!(
+            !core.writer.leaving().is_some_and(Leaving::is_replacement_due),
+            "it could be replaced"
+        );
         prop_assert!(!core.is_idle() || core.attempt() == 0);
         let is_opening = matches!(core.state, State::Opening(_));
         prop_assert!(!is_opening || !core.writer.suspects_one(), "a suspect of another connection");

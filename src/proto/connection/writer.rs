@@ -25,7 +25,8 @@ use crate::proto::{
 pub(super) struct Writer {
     parser: Parser,
     queue: SendQueue,
-    leaving: Leaving,
+    /// `None` until a namespace is left.
+    leaving: Option<Box<Leaving>>,
     unconfirmed: Unconfirmed,
     suspects: Suspects,
     /// The one that the connection was lost over, until that is told.
@@ -37,7 +38,7 @@ impl Writer {
         Self {
             parser,
             queue: SendQueue::default(),
-            leaving: Leaving::default(),
+            leaving: None,
             unconfirmed: Unconfirmed::default(),
             suspects: Suspects::new(parser),
             suspect: None,
@@ -47,7 +48,7 @@ impl Writer {
     /// There will be another connection, on which nothing has been sent.
     pub(super) fn begin(&mut self) {
         self.queue.clear();
-        self.leaving = Leaving::default();
+        self.leaving = None;
         self.unconfirmed = Unconfirmed::default();
         self.suspects.begin();
     }
@@ -66,7 +67,11 @@ impl Writer {
         tally: &mut Tally,
     ) {
         if matches!(outgoing.packet.body, Body::Connect(_)) {
-            return self.leaving.join(now, outgoing, &mut self.queue, timers);
+            if let Some(leaving) = &mut self.leaving {
+                return leaving.join(now, outgoing, &mut self.queue, timers);
+            }
+            self.queue.push(outgoing);
+            return;
         }
         if outgoing.is_plain() || self.suspects.is_open() || self.suspects.is_suspicious(&outgoing)
         {
@@ -79,23 +84,25 @@ impl Writer {
 
     /// Sends the disconnect of a namespace when everything before it has been read.
     pub(super) fn leave(&mut self, now: Instant, packet: Packet, timers: &mut Timers) {
-        self.leaving.leave(now, packet, &mut self.queue, timers);
+        let leaving = self.leaving.get_or_insert_default();
+        leaving.leave(now, packet, &mut self.queue, timers);
     }
 
     /// Replaces the connection when everything before has been read: see
     /// [`take_due_replacement`](Self::take_due_replacement).
     pub(super) fn replace(&mut self, now: Instant, timers: &mut Timers) {
-        self.leaving.replace(now, &mut self.queue, timers);
+        let leaving = self.leaving.get_or_insert_default();
+        leaving.replace(now, &mut self.queue, timers);
     }
 
     /// Whether the connection is to be replaced now.
     pub(super) fn take_due_replacement(&mut self) -> bool {
-        self.leaving.take_due_replacement()
+        self.leaving.as_mut().is_some_and(|leaving| leaving.take_due_replacement())
     }
 
     /// Whether a disconnect is held back.
     pub(super) fn is_leaving(&self) -> bool {
-        self.leaving.is_pending()
+        self.leaving.as_ref().is_some_and(|leaving| leaving.is_pending())
     }
 
     /// The server is pinged, to confirm what was written.
@@ -118,7 +125,9 @@ impl Writer {
             if is_more {
                 self.unconfirmed.expect(now, timers);
             }
-            self.leaving.handle_pong(ping, &mut self.queue, timers);
+            if let Some(leaving) = &mut self.leaving {
+                leaving.handle_pong(ping, &mut self.queue, timers);
+            }
         }
     }
 
@@ -132,10 +141,11 @@ impl Writer {
 
     /// The time is over for what is held back. `is_polling`: it goes on waiting.
     pub(super) fn handle_timeout(&mut self, now: Instant, is_polling: bool, timers: &mut Timers) {
+        let Some(leaving) = &mut self.leaving else { return };
         if is_polling {
-            self.leaving.wait_on(now, timers);
+            leaving.wait_on(now, timers);
         } else {
-            self.leaving.handle_timeout(now, &mut self.queue, timers);
+            leaving.handle_timeout(now, &mut self.queue, timers);
         }
     }
 
@@ -143,7 +153,7 @@ impl Writer {
     /// probable cause. `is_limited`: the server has announced its limit.
     pub(super) fn handle_lost(&mut self, reason: Reason, is_limited: bool) -> Reason {
         let (reason, suspect) = self.suspects.handle_lost(reason, is_limited);
-        self.suspect = suspect.map(Box::new);
+        self.suspect = suspect;
         reason
     }
 
@@ -204,8 +214,8 @@ impl Writer {
 
 #[cfg(test)]
 impl Writer {
-    pub(super) fn leaving(&self) -> &Leaving {
-        &self.leaving
+    pub(super) fn leaving(&self) -> Option<&Leaving> {
+        self.leaving.as_deref()
     }
 
     pub(super) fn unconfirmed(&self) -> &Unconfirmed {

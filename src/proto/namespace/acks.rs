@@ -83,6 +83,14 @@ impl<W> Acks<W> {
         })
     }
 
+    /// Gives back the room, if nobody waits.
+    pub(crate) fn rest(&mut self) {
+        if self.is_empty() {
+            self.waiting.shrink_to_fit();
+            self.deadlines.shrink_to_fit();
+        }
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }

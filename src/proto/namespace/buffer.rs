@@ -36,6 +36,14 @@ impl Buffer {
         self.waiting.is_empty()
     }
 
+    /// Gives back the room, if nothing waits.
+    pub(super) fn rest(&mut self) {
+        if self.is_empty() {
+            self.keys.shrink_to_fit();
+            self.asking.shrink_to_fit();
+        }
+    }
+
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.waiting.len()

@@ -32,7 +32,7 @@ pub(super) struct Join {
     is_root: bool,
     state: State,
     /// `Some` if the namespace was given up while the server still owes the answer to the request to join.
-    unanswered: Option<Owed>,
+    unanswered: Option<Box<Owed>>,
     /// The connection on which the server was asked a second time, because it did not answer the first
     /// one.
     repeated: Option<u64>,
@@ -226,9 +226,9 @@ impl Join {
             return false;
         }
         self.state = State::Waiting;
-        let is_due = |owed: &mut Owed| deadline_after(owed.since, time_to_answer) > now;
-        if let Some(Owed { session, since }) = self.unanswered.take_if(is_due) {
-            self.enter(now, session, since);
+        let is_due = |owed: &mut Box<Owed>| deadline_after(owed.since, time_to_answer) > now;
+        if let Some(owed) = self.unanswered.take_if(is_due) {
+            self.enter(now, owed.session, owed.since);
             return false;
         }
         true
@@ -296,7 +296,7 @@ impl Join {
     /// Notes that the server was asked, and still owes the answer.
     pub(super) fn note_owed(&mut self) {
         if let State::Joining { session, since, .. } = &self.state {
-            self.unanswered = Some(Owed { session: session.clone(), since: *since });
+            self.unanswered = Some(Box::new(Owed { session: session.clone(), since: *since }));
         }
     }
 
@@ -406,7 +406,7 @@ impl Join {
     /// whether this client was let in.
     #[inline]
     pub(super) fn handle_late(&mut self, now: Instant, epoch: u64, settles: bool) -> Late {
-        let is_owed = |owed: &mut Owed| owed.session.epoch == epoch;
+        let is_owed = |owed: &mut Box<Owed>| owed.session.epoch == epoch;
         let Some(owed) = self.unanswered.take_if(is_owed) else { return Late::No };
         if self.ended().is_some() {
             if !settles {

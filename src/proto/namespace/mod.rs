@@ -38,6 +38,7 @@ use super::{
     peer_text,
     recovery::Recovery,
     refusal::refusal,
+    room::give_back,
     session::Session,
     suspect::Suspect,
 };
@@ -57,16 +58,18 @@ pub(crate) struct Setup {
     pub(crate) config: Arc<Config>,
     pub(crate) namespace: ByteString,
     pub(crate) credentials: Credentials,
-    pub(crate) recovery: Option<Recovery>,
+    pub(crate) recovery: Option<Box<Recovery>>,
     /// The seed of the jitter.
     pub(crate) seed: u64,
 }
 
 #[derive(Debug)]
 pub(crate) struct Namespace<W> {
-    setup: Setup,
+    config: Arc<Config>,
+    name: ByteString,
+    credentials: Credentials,
     join: Join,
-    recovery: Option<Recovery>,
+    recovery: Option<Box<Recovery>>,
     outbox: Outbox<W>,
     leaves: VecDeque<(u64, Packet)>,
     reports: Reports<W>,
@@ -75,14 +78,17 @@ pub(crate) struct Namespace<W> {
 impl<W> Namespace<W> {
     /// A new namespace, which waits for a connection.
     pub(crate) fn new(setup: Setup) -> Self {
-        let is_root = setup.namespace == *"/";
+        let Setup { config, namespace: name, credentials, recovery, seed } = setup;
+        let is_root = name == *"/";
         Self {
-            join: Join::new(Arc::clone(&setup.config), is_root, setup.seed),
-            recovery: setup.recovery.clone(),
-            outbox: Outbox::new(Arc::clone(&setup.config), setup.namespace.clone()),
+            join: Join::new(Arc::clone(&config), is_root, seed),
+            recovery,
+            outbox: Outbox::new(Arc::clone(&config), name.clone()),
             leaves: VecDeque::new(),
             reports: Reports::new(),
-            setup,
+            config,
+            name,
+            credentials,
         }
     }
 
@@ -113,7 +119,7 @@ impl<W> Namespace<W> {
     /// The largest message that the server accepts, if known.
     pub(crate) fn max_payload(&self) -> Option<u64> {
         let session = self.join.session()?;
-        self.setup.config.max_payload.or(session.max_payload)
+        self.config.max_payload.or(session.max_payload)
     }
 
     /// The number of attempts to join this namespace, successful or not. There may be several of them on one
@@ -140,7 +146,14 @@ impl<W> Namespace<W> {
 
     /// How to continue this session, if the server recovers sessions.
     pub(crate) fn recovery(&self) -> Option<&Recovery> {
-        self.recovery.as_ref()
+        self.recovery.as_deref()
+    }
+
+    /// Gives back the room of queues that are empty. To be called now and then.
+    pub(crate) fn rest(&mut self) {
+        give_back(&mut self.leaves);
+        give_back(&mut self.reports.events);
+        self.outbox.rest();
     }
 
     /// The counts, for the caller to take and reset.
@@ -190,7 +203,7 @@ impl<W> Namespace<W> {
     }
 
     fn say_goodbye(&mut self, epoch: u64) {
-        let packet = Packet::new(self.setup.namespace.clone(), Body::Disconnect);
+        let packet = Packet::new(self.name.clone(), Body::Disconnect);
         self.leaves.push_back((epoch, packet));
         self.join.leave(epoch);
     }
@@ -263,10 +276,10 @@ impl<W> Namespace<W> {
             return;
         }
         let needs_none = self.join.is_implicit(&session);
-        if needs_none && !matches!(self.setup.credentials, Credentials::Fixed(None)) {
+        if needs_none && !matches!(self.credentials, Credentials::Fixed(None)) {
             self.reports.tell(Event::AuthUnused);
         }
-        match self.setup.credentials.clone() {
+        match self.credentials.clone() {
             Credentials::Provided if !needs_none => self.join.ask(now, session),
             Credentials::Provided => self.request(now, session, None),
             Credentials::Fixed(auth) => self.request(now, session, auth.as_ref()),
@@ -294,8 +307,8 @@ impl<W> Namespace<W> {
 
     /// Asks the server to let this namespace in.
     fn request(&mut self, now: Instant, session: Session, auth: Option<&Auth>) {
-        let (protocol, recovery) = (session.protocol, self.recovery.as_ref());
-        let packet = request::request(protocol, &self.setup.namespace, auth, recovery);
+        let (protocol, recovery) = (session.protocol, self.recovery.as_deref());
+        let packet = request::request(protocol, &self.name, auth, recovery);
         self.outbox.request(packet);
         self.join.request(now, session);
     }
@@ -391,12 +404,12 @@ impl<W> Namespace<W> {
                 self.recovery = same.or_else(|| {
                     // Without an offset, there is no recovery.
                     let pid = peer_text::Kind::PrivateId.keep(pid.as_str()?).ok()?;
-                    Some(Recovery::new(pid, String::new()))
+                    Some(Box::new(Recovery::new(pid, String::new())))
                 });
                 sid.into_inner()
             }
             Protocol::Eio3 if self.join.is_implicit(&session) => session.sid.into_inner(),
-            Protocol::Eio3 => format!("{}#{}", self.setup.namespace, &*session.sid).into(),
+            Protocol::Eio3 => format!("{}#{}", self.name, &*session.sid).into(),
         };
         self.join.handle_reply(now);
         self.outbox.flush(now, &self.join, &mut self.reports);
@@ -447,7 +460,7 @@ impl<W> Namespace<W> {
     /// policy says so.
     fn stop(&mut self, now: Instant, reason: Reason) {
         let is_asked = self.is_asked();
-        let can_renew = matches!(self.setup.credentials, Credentials::Provided);
+        let can_renew = matches!(self.credentials, Credentials::Provided);
         match self.join.decide(now, &reason, is_asked, can_renew) {
             Next::Attempt { attempt, delay } => {
                 self.outbox.interrupt(&reason, &mut self.reports);

@@ -88,6 +88,12 @@ impl<W> Outbox<W> {
         self.buffer.is_empty() && self.retries.is_empty() && self.acks.is_empty()
     }
 
+    /// Gives back the room for what is not there.
+    pub(super) fn rest(&mut self) {
+        self.buffer.rest();
+        self.acks.rest();
+    }
+
     /// Whether a request to join waits to be transmitted.
     pub(super) fn has_request(&self) -> bool {
         self.transmit.iter().any(|one| matches!(one.packet.body, Body::Connect(_)))

@@ -126,6 +126,22 @@ fn events(socket: &mut Namespace<&'static str>) -> Vec<Event<&'static str>> {
 }
 
 #[test]
+fn the_room_that_a_burst_has_taken_is_given_back() {
+    let mut socket = joined();
+    let room = |socket: &Namespace<&'static str>| socket.reports.events.capacity();
+    for id in 0..100 {
+        emit(&mut socket, "e", ask("waiter", Instant::now())).unwrap();
+        receive(&mut socket, Body::Ack { id, payload: encode_reply(&()).unwrap() });
+    }
+    socket.rest();
+    assert!(room(&socket) >= 100, "it is still used");
+    assert_eq!(events(&mut socket).len(), 100);
+    assert!(room(&socket) >= 100);
+    socket.rest();
+    assert_eq!(room(&socket), 0);
+}
+
+#[test]
 fn who_is_not_to_wait_waits_for_the_answer_where_events_come_before_it() {
     let now = Instant::now();
     let request = |name, ask| Request { offline: Offline::Fail, ack: ask, ..request(name) };
@@ -734,7 +750,7 @@ fn a_session_is_gone_on_with_behind_the_last_event() {
 #[test]
 fn credentials_come_before_those_that_recover_a_session() {
     let mut socket = socket("/");
-    socket.recovery = Some(Recovery::new("P".into(), "o\"1".into()));
+    socket.recovery = Some(Box::new(Recovery::new("P".into(), "o\"1".into())));
     socket.handle_open(Instant::now(), session(Protocol::Eio4));
     let connect = r#"40{"offset":"o\"1","pid":"P","n":1,"token":"a b"}"#;
     assert_eq!(written(&mut socket), [connect]);
@@ -890,7 +906,7 @@ fn suspect(outgoing: &Outgoing, losses: u32) -> Suspect {
         suspects.note_written(outgoing, 0);
         suspect = suspects.handle_lost(Reason::TransportError("reset".to_owned()), false).1;
     }
-    suspect.unwrap()
+    *suspect.unwrap()
 }
 
 #[test]

@@ -24,7 +24,7 @@ pub(crate) struct Limits {
 pub(crate) struct Decoder {
     parser: Parser,
     limits: Limits,
-    partial: Option<Partial>,
+    partial: Option<Box<Partial>>,
 }
 
 /// A packet whose attachments are still coming.
@@ -136,8 +136,8 @@ impl Decoder {
         }
         let bytes = json.len();
         let attachments = Vec::new();
-        self.partial =
-            Some(Partial { namespace, id, name, json, arguments, attachments, missing, bytes });
+        let partial = Partial { namespace, id, name, json, arguments, attachments, missing, bytes };
+        self.partial = Some(Box::new(partial));
         Ok(None)
     }
 
@@ -155,7 +155,7 @@ impl Decoder {
             self.partial = Some(partial);
             return Ok(None);
         }
-        let Partial { namespace, id, name, json, arguments, attachments, .. } = partial;
+        let Partial { namespace, id, name, json, arguments, attachments, .. } = *partial;
         let body = match name {
             Some(name) => {
                 Body::Event { id, payload: Payload::event(json, name, arguments, attachments) }
