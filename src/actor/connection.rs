@@ -437,7 +437,6 @@ impl Actor for Connection {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        ctx.set_mailbox_capacity(0);
         ctx.spawn(Driver::new(self.targets.clone()));
     }
 }
@@ -447,7 +446,7 @@ impl Handler<FromNamespace> for Connection {
 
     fn handle(&mut self, message: FromNamespace, _: &mut Self::Context) {
         match message {
-            FromNamespace::Join { namespace, addr } => self.join(&namespace, &addr),
+            FromNamespace::Join { namespace, addr } => self.join(namespace, addr),
             FromNamespace::Wanted { namespace, wanted } => self.want(&namespace, wanted),
             FromNamespace::Transmit { epoch, batch } => self.transmit(epoch, batch),
             FromNamespace::Leave { epoch, packet } => self.core.leave(clock::now(), epoch, packet),
@@ -465,8 +464,12 @@ impl Handler<FromNamespace> for Connection {
 
 /// The messages of the Namespaces.
 impl Connection {
-    fn join(&mut self, namespace: &ByteString, addr: &Recipient<FromConnection>) {
-        if self.children.get(namespace).is_none() {
+    fn join(&mut self, namespace: ByteString, addr: Recipient<FromConnection>) {
+        self.core.set_wanted(true);
+        let admission = self.core.join(clock::now(), &namespace);
+        if let Some(child) = self.children.get_mut(&namespace) {
+            child.wanted = true;
+        } else {
             let child = Child {
                 addr: addr.clone(),
                 wanted: true,
@@ -476,14 +479,13 @@ impl Connection {
                 finished: false,
                 activity: Activity::Past,
             };
-            self.children.insert(namespace.clone(), child);
+            self.children.insert(namespace, child);
         }
-        self.note_wanted(namespace, true);
         if let Some(ending) = self.shutdown.as_ref().map(|shutdown| shutdown.ending) {
             // The namespace is joined all the same: events may wait for it.
             addr.do_send(FromConnection::Finish { ending });
         }
-        match self.core.join(clock::now(), namespace) {
+        match admission {
             Admission::Later => {}
             Admission::Now(session) => addr.do_send(FromConnection::Opened { session }),
             Admission::Joined(session) => {

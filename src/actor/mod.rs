@@ -23,3 +23,16 @@ pub(crate) mod shutdown;
 pub(crate) mod status;
 pub(crate) mod subscribers;
 pub(crate) mod waiters;
+
+use actix::{Actor, Context, dev::channel::AddressReceiver};
+
+/// Starts an actor, whose mailbox was made before, on the current arbiter.
+///
+/// [`Actor::start_in_arbiter`] would pay for a task that starts only one actor, and the actor and its handles could not
+/// share what has its address in it.
+pub(crate) fn start<A>(mailbox: AddressReceiver<A>, actor: A)
+where
+    A: Actor<Context = Context<A>>,
+{
+    actix_rt::spawn(Context::with_receiver(mailbox).into_future(actor));
+}

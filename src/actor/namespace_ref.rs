@@ -1,6 +1,6 @@
 //! A reference to a namespace: its address, its quota for outgoing events, its status.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use actix::{Addr, Recipient};
 
@@ -35,9 +35,9 @@ pub(crate) struct NamespaceRef {
     pub(crate) parser: Parser,
     pub(crate) max_attachments: usize,
     pub(crate) send_quota: Arc<SendQuota>,
-    pub(crate) status: Arc<NamespaceStatus>,
-    pub(crate) chain: Arc<Chain>,
-    pub(crate) command_queue: Arc<CommandQueue>,
+    pub(crate) status: NamespaceStatus,
+    pub(crate) chain: Chain,
+    pub(crate) command_queue: CommandQueue,
     pub(crate) addr: Addr<Namespace>,
 }
 
@@ -76,35 +76,17 @@ impl From<Unfit> for EmitError {
 }
 
 impl NamespaceRef {
-    /// Returns a function that makes the reference from the actor's address, once: later calls return the same one.
-    pub(crate) fn of(
-        settings: &Settings,
-    ) -> impl Fn(Addr<Namespace>) -> Arc<Self> + Clone + Send + use<> {
+    /// The reference to the actor at this address, which has these settings.
+    pub(crate) fn new(settings: &Settings, addr: Addr<Namespace>) -> Self {
         let namespace = settings.core.namespace.clone();
         let client = settings.core.config.name.clone();
         let (name, parser) = (Arc::new(Name { client, namespace }), settings.core.config.parser);
         let max_attachments = settings.core.config.limits.attachments;
         let (list, counters) = (settings.middleware.clone(), Arc::clone(&settings.counters));
         let send_quota = SendQuota::new(settings.outgoing);
-        let status = Arc::new(NamespaceStatus::default());
-        let chain = Arc::new(Chain::new(list, Arc::clone(&name), counters));
-        let command_queue = Arc::new(CommandQueue::default());
-        let reference = Arc::new(OnceLock::new());
-        move |addr| {
-            let make = || {
-                Arc::new(Self {
-                    name: Arc::clone(&name),
-                    parser,
-                    max_attachments,
-                    send_quota: Arc::clone(&send_quota),
-                    status: Arc::clone(&status),
-                    chain: Arc::clone(&chain),
-                    command_queue: Arc::clone(&command_queue),
-                    addr,
-                })
-            };
-            Arc::clone(reference.get_or_init(make))
-        }
+        let (status, command_queue) = (NamespaceStatus::default(), CommandQueue::default());
+        let chain = Chain::new(list, Arc::clone(&name), counters);
+        Self { name, parser, max_attachments, send_quota, status, chain, command_queue, addr }
     }
 
     /// Asks the actor to do something, after everything that was asked for before.
@@ -217,10 +199,9 @@ impl NamespaceRef {
         self.addr.clone().recipient()
     }
 
-    /// Asks the Connection to join the namespace.
-    pub(crate) fn join(&self, connection: &Recipient<FromNamespace>) {
+    /// The message that asks the Connection to join the namespace.
+    pub(crate) fn join(&self) -> FromNamespace {
         let namespace = self.name.namespace.clone();
-        let addr = self.addr.clone().recipient();
-        connection.do_send(FromNamespace::Join { namespace, addr });
+        FromNamespace::Join { namespace, addr: self.addr.clone().recipient() }
     }
 }

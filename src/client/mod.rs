@@ -48,7 +48,7 @@ use crate::{
     },
     runtime::{clock, task},
     stats::Stats,
-    transport::Subprotocols,
+    transport::Targets,
 };
 
 /// A connection to a Socket.IO server, and all namespaces on it.
@@ -69,9 +69,7 @@ struct Inner {
     arbiter: ArbiterHandle,
     status: Arc<ConnectionStatus>,
     settings: Settings,
-    /// `http://host:port/path/` of each server.
-    urls: Vec<ByteString>,
-    subprotocols: Subprotocols,
+    targets: Targets,
     defaults: Defaults,
     namespaces: Mutex<Namespaces>,
 }
@@ -176,14 +174,16 @@ impl Client {
     /// there is none: one of those that were [offered](ClientBuilder::subprotocols). `None` if it has chosen
     /// none, and as long as the transport is polling.
     pub fn subprotocol(&self) -> Option<&str> {
-        self.inner.subprotocols.at(self.inner.status.subprotocol()?)
+        // They are the same for all servers.
+        let target = self.inner.targets.at(0);
+        target.subprotocols.at(self.inner.status.subprotocol()?)
     }
 
     /// The server of the connection, or of the last one if there is none, as `http://host:port/path/`: of the
     /// URL of the client, or of one of its [fallbacks](ClientBuilder::fallback). `None` before the first.
     pub fn endpoint(&self) -> Option<&str> {
         let place = self.inner.status.endpoint()?;
-        self.inner.urls.get(place).map(|url| &**url)
+        Some(self.inner.targets.at(place).endpoint.url())
     }
 
     /// Ends the connection cleanly. It sends the emitted events (and waits for a namespace that is
@@ -275,7 +275,7 @@ impl Inner {
             return Ok(Socket::new(Arc::clone(namespace_ref), Arc::clone(lifeline), *defaults));
         }
         namespaces.admit()?;
-        Ok(self.start(&mut namespaces, name, &self.settings, self.defaults, lifeline))
+        Ok(self.start(&mut namespaces, name, &self.settings, self.defaults, lifeline, || {}))
     }
 
     /// A new namespace; an error if it exists already.
@@ -291,7 +291,7 @@ impl Inner {
             return Err(NamespaceError::Exists(name.to_string()));
         }
         namespaces.admit()?;
-        Ok(self.start(&mut namespaces, name, settings, defaults, lifeline))
+        Ok(self.start(&mut namespaces, name, settings, defaults, lifeline, || {}))
     }
 
     /// The namespaces, or an error if the client has been shut down.
@@ -304,6 +304,10 @@ impl Inner {
         }
     }
 
+    /// Starts a namespace, on its arbiter after `first`.
+    ///
+    /// This function tells the Connection, not the actor: a shutdown that comes next must find the
+    /// namespace, even if its actor has not run yet.
     fn start(
         &self,
         namespaces: &mut Namespaces,
@@ -311,10 +315,16 @@ impl Inner {
         settings: &Settings,
         defaults: Defaults,
         lifeline: &Arc<Lifeline>,
+        first: impl FnOnce() + Send + 'static,
     ) -> Socket {
         let settings = settings.of(&name, namespaces.tickets.remove(&*name).as_ref());
-        let namespace_ref =
-            Namespace::start_on(&self.arbiter, &lifeline.connection.clone().recipient(), settings);
+        let (namespace_ref, start) =
+            Namespace::prepare(lifeline.connection.clone().recipient(), settings);
+        self.arbiter.spawn_fn(move || {
+            first();
+            start();
+        });
+        lifeline.connection.do_send(namespace_ref.join());
         namespaces
             .by_name
             .insert(name, Known { namespace_ref: Arc::clone(&namespace_ref), defaults });

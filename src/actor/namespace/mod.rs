@@ -20,7 +20,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use actix::{Actor, ActorContext, ActorFuture, AsyncContext, Context, Handler, Recipient};
+use actix::{
+    Actor, ActorContext, ActorFuture, Addr, AsyncContext, Context, Handler, Recipient,
+    dev::channel::channel,
+};
 use bytestring::ByteString;
 
 use self::journal::Journal;
@@ -37,6 +40,7 @@ use crate::{
         responder::Responder,
         settings::Settings,
         shutdown::{Ending, ShutdownLatch, Stage},
+        start,
         subscribers::policy::Overrun,
         waiters::{ReadyError, Waiters},
     },
@@ -92,52 +96,52 @@ pub(crate) struct Namespace {
 }
 
 impl Namespace {
-    /// Starts the actor in `arbiter`, from any thread, and joins the namespace.
-    ///
-    /// This function tells the Connection, not the actor: a shutdown that comes next must find the
-    /// namespace, even if its actor has not run yet.
-    pub(crate) fn start_on(
-        arbiter: &actix::ArbiterHandle,
-        connection: &Recipient<FromNamespace>,
+    /// A new namespace: the reference to it, and the function that starts its actor, for the thread of its
+    /// arbiter.
+    pub(crate) fn prepare(
+        connection: Recipient<FromNamespace>,
         settings: Settings,
-    ) -> Arc<NamespaceRef> {
-        let reference = NamespaceRef::of(&settings);
-        let inner_reference = reference.clone();
-        let inner_connection = connection.clone();
-        let addr = Self::start_in_arbiter(arbiter, move |ctx| {
-            let Settings { mut core, provider, offline, overflow, patience, .. } = settings;
-            let Settings { counters, window, .. } = settings;
-            let namespace_ref = inner_reference(ctx.address());
-            // A middleware must see the credentials, so the core asks for them even if they are fixed.
-            let fixed = if provider.is_none() && !namespace_ref.chain.is_empty() {
-                core.credentials.take_fixed()
-            } else {
-                None
-            };
-            let publisher = Publisher::new(Arc::clone(&namespace_ref.name), counters, overflow);
-            let journal = Journal::new(Arc::clone(&namespace_ref.name));
-            Self {
-                core: namespace::Namespace::new(core),
-                reference: namespace_ref,
-                commands: VecDeque::new(),
-                connection: inner_connection,
-                publisher,
-                journal,
-                protocol: None,
-                max_silence: None,
-                waiters: Waiters::new(patience),
-                intent_seq: 0,
-                failure: Failure::default(),
-                credentials: Credentials::new(provider, fixed),
-                offline,
-                is_wanted: true,
-                stage: Stage::Open,
-                held: Held::new(window),
-            }
-        });
-        let namespace_ref = reference(addr);
-        namespace_ref.join(connection);
-        namespace_ref
+    ) -> (Arc<NamespaceRef>, impl FnOnce() + Send + use<>) {
+        let (sender, mailbox) = channel(MAX_MESSAGES);
+        let reference = Arc::new(NamespaceRef::new(&settings, Addr::new(sender)));
+        let namespace_ref = Arc::clone(&reference);
+        let start = move || start(mailbox, Self::of(namespace_ref, connection, settings));
+        (reference, start)
+    }
+
+    fn of(
+        reference: Arc<NamespaceRef>,
+        connection: Recipient<FromNamespace>,
+        settings: Settings,
+    ) -> Self {
+        let Settings { mut core, provider, offline, overflow, patience, .. } = settings;
+        let Settings { counters, window, .. } = settings;
+        // A middleware must see the credentials, so the core asks for them even if they are fixed.
+        let fixed = if provider.is_none() && !reference.chain.is_empty() {
+            core.credentials.take_fixed()
+        } else {
+            None
+        };
+        let publisher = Publisher::new(Arc::clone(&reference.name), counters, overflow);
+        let journal = Journal::new(Arc::clone(&reference.name));
+        Self {
+            core: namespace::Namespace::new(core),
+            reference,
+            commands: VecDeque::new(),
+            connection,
+            publisher,
+            journal,
+            protocol: None,
+            max_silence: None,
+            waiters: Waiters::new(patience),
+            intent_seq: 0,
+            failure: Failure::default(),
+            credentials: Credentials::new(provider, fixed),
+            offline,
+            is_wanted: true,
+            stage: Stage::Open,
+            held: Held::new(window),
+        }
     }
 
     fn name(&self) -> &ByteString {
@@ -310,7 +314,7 @@ impl Namespace {
     /// joins `/` only once on each connection.
     fn ask_to_join(&mut self) {
         self.transmit();
-        self.reference.join(&self.connection);
+        self.connection.do_send(self.reference.join());
     }
 
     /// Leaves the namespace, after everything that waits to be sent.
@@ -422,7 +426,6 @@ impl Actor for Namespace {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        ctx.set_mailbox_capacity(MAX_MESSAGES);
         ctx.spawn(Pump::default());
     }
 

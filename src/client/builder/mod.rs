@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use actix::{Actor, Arbiter, ArbiterHandle};
+use actix::{Addr, Arbiter, ArbiterHandle, dev::channel::channel};
 
 #[cfg(feature = "rustls")]
 use crate::tls::Tls;
@@ -20,6 +20,7 @@ use crate::{
     actor::{
         connection::Connection,
         shutdown::{ShutdownInbox, ShutdownRequests},
+        start,
         status::ConnectionStatus,
         subscribers::policy::Overflow,
     },
@@ -271,20 +272,22 @@ impl ClientBuilder {
     ///
     /// An option is invalid.
     pub fn start_in(self, arbiter: &ArbiterHandle) -> Result<Client, BuildError> {
-        let subprotocols = self.subprotocols.clone();
         let Parts { config, targets, settings, defaults, ids, tap, tickets } = self.build()?;
         logs::set_clock(clock::now);
         let status = Arc::new(ConnectionStatus::default());
         let known = Arc::clone(&status);
-        let urls = targets.iter().map(|target| target.endpoint.url().clone()).collect();
+        let known_targets = targets.clone();
         let (counters, window) = (Arc::clone(&settings.counters), Arc::clone(&settings.window));
         let shutdown_requests = Arc::<ShutdownRequests>::default();
         let inbox = ShutdownInbox(Arc::clone(&shutdown_requests));
-        let connection = Connection::start_in_arbiter(arbiter, move |_| {
+        let (sender, mailbox) = channel(0);
+        let connection = Addr::new(sender);
+        let begin = move || {
             let parser = config.parser;
-            Connection::new(config, seed(), targets, window, known, counters, inbox)
-                .tapped(tap, parser)
-        });
+            let connection =
+                Connection::new(config, seed(), targets, window, known, counters, inbox);
+            start(mailbox, connection.tapped(tap, parser));
+        };
         let lifeline = Arc::new(Lifeline::new(connection, ids));
         let namespace = settings.core.namespace.clone();
         let tickets = tickets.into_iter().map(|ticket| (ticket.namespace.clone(), ticket));
@@ -295,14 +298,13 @@ impl ClientBuilder {
             arbiter: arbiter.clone(),
             status,
             settings,
-            urls,
-            subprotocols,
+            targets: known_targets,
             defaults,
             namespaces: Mutex::new(namespaces),
         });
         let settings = &inner.settings;
         let default =
-            inner.start(&mut inner.namespaces(), namespace, settings, defaults, &lifeline);
+            inner.start(&mut inner.namespaces(), namespace, settings, defaults, &lifeline, begin);
         Ok(Client { inner, lifeline, default })
     }
 
@@ -318,7 +320,7 @@ impl ClientBuilder {
         let client = self.start()?;
         let socket = client.socket();
         socket.ready().await.map_err(|error| {
-            let server = client.inner.urls.first().cloned().unwrap_or_default();
+            let server = client.inner.targets.at(0).endpoint.url().clone();
             let namespace = socket.namespace().to_owned();
             StartError::Ready { server: server.into(), namespace, error }
         })?;
