@@ -446,7 +446,7 @@ impl Handler<FromNamespace> for Connection {
 
     fn handle(&mut self, message: FromNamespace, _: &mut Self::Context) {
         match message {
-            FromNamespace::Join { namespace, addr } => self.join(namespace, addr),
+            FromNamespace::Join { namespace, addr } => self.join(namespace, &addr),
             FromNamespace::Wanted { namespace, wanted } => self.want(&namespace, wanted),
             FromNamespace::Transmit { epoch, batch } => self.transmit(epoch, batch),
             FromNamespace::Leave { epoch, packet } => self.core.leave(clock::now(), epoch, packet),
@@ -464,7 +464,7 @@ impl Handler<FromNamespace> for Connection {
 
 /// The messages of the Namespaces.
 impl Connection {
-    fn join(&mut self, namespace: ByteString, addr: Recipient<FromConnection>) {
+    fn join(&mut self, namespace: ByteString, addr: &Recipient<FromConnection>) {
         self.core.set_wanted(true);
         let admission = self.core.join(clock::now(), &namespace);
         if let Some(child) = self.children.get_mut(&namespace) {
