@@ -776,7 +776,7 @@ fn each_gap_is_marked() {
 #[test]
 fn what_a_new_session_has_missed_comes_late_and_once() {
     let (mut gaps, mut filled, mut late) = (0, 0, 0);
-    for seed in 0..100 {
+    for seed in 0..300 {
         let mut world = World::new(seed, true, false, WhenFull::Hold);
         world.run();
         let found = world.check();
