@@ -379,15 +379,15 @@ impl<'a> Reader<'a> {
             }
             Marker::True | Marker::False => {
                 let value = decode::read_bool(&mut self.input).map_err(cut)?;
-                self.write(&value)
+                self.push(if value { "true" } else { "false" })
             }
             Marker::F32 => {
                 let value = decode::read_f32(&mut self.input).map_err(cut)?;
-                self.write(&f64::from(value))
+                self.float(value.into())
             }
             Marker::F64 => {
                 let value = decode::read_f64(&mut self.input).map_err(cut)?;
-                self.write(&value)
+                self.float(value)
             }
             Marker::FixPos(_) | Marker::U8 | Marker::U16 | Marker::U32 | Marker::U64 => {
                 let value: u64 = decode::read_int(&mut self.input).map_err(cut)?;
@@ -512,7 +512,7 @@ impl<'a> Reader<'a> {
             (Marker::Ext8 | Marker::Ext16 | Marker::Ext32, 0) => self.attach(data),
             (_, kind) => {
                 self.push("[")?;
-                self.write(&kind)?;
+                self.number(kind)?;
                 self.push(",")?;
                 self.attach(data)?;
                 self.push("]")
@@ -543,6 +543,14 @@ impl<'a> Reader<'a> {
         self.room(json.len())?;
         self.json.push_str(json);
         Ok(())
+    }
+
+    /// Null if JSON has no such number.
+    fn float(&mut self, value: f64) -> Result<(), Refused> {
+        match Number::from_f64(value) {
+            Some(number) => self.number(number),
+            None => self.push("null"),
+        }
     }
 
     fn number(&mut self, number: impl fmt::Display) -> Result<(), Refused> {
