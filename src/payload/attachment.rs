@@ -8,6 +8,8 @@ use serde::{
     de::{self, Visitor},
 };
 
+use super::value::hand_over_in;
+
 /// An attachment that is received and sent without a copy. For large ones, and for many.
 ///
 /// [`Bytes`] alone works as well, everywhere, but serde can only copy it. This type is a [`Bytes`] that shares
@@ -49,10 +51,7 @@ pub(super) fn hand_over<'de, V: Visitor<'de>, E: de::Error>(
     data: Bytes,
     visitor: V,
 ) -> Result<V::Value, E> {
-    HANDED.set(Some(data));
-    let outcome = visitor.visit_unit();
-    HANDED.take();
-    outcome
+    hand_over_in(&HANDED, data, visitor)
 }
 
 /// Serialises bytes, which the serialiser of arguments can [take](taken).

@@ -1,6 +1,6 @@
 //! Arguments without a type of their own.
 
-use std::{cell::Cell, collections::BTreeMap, fmt};
+use std::{cell::Cell, collections::BTreeMap, fmt, thread::LocalKey};
 
 use bytes::Bytes;
 use serde::{
@@ -153,9 +153,18 @@ pub(super) fn hand_over<'de, V: Visitor<'de>, E: de::Error>(
     value: Value,
     visitor: V,
 ) -> Result<V::Value, E> {
-    HANDED.set(Some(value));
+    hand_over_in(&HANDED, value, visitor)
+}
+
+/// Gives a value to a visitor that takes it from this place.
+pub(super) fn hand_over_in<'de, T, V: Visitor<'de>, E: de::Error>(
+    place: &'static LocalKey<Cell<Option<T>>>,
+    value: T,
+    visitor: V,
+) -> Result<V::Value, E> {
+    place.set(Some(value));
     let outcome = visitor.visit_unit();
-    HANDED.take();
+    place.take();
     outcome
 }
 
