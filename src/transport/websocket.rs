@@ -406,6 +406,7 @@ impl WebSocket {
                     // An idle connection holds no buffer.
                     let mut output = std::mem::take(&mut self.output);
                     output.clear();
+                    // Its capacity does not count what was taken from the front.
                     if !output.try_reclaim(SPARE) {
                         spare::take_back(&OUTPUT, output);
                     }
