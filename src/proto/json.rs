@@ -24,25 +24,27 @@ impl Outline {
     /// `None` if `text` is not an array, or not JSON.
     pub(super) fn of(text: &str) -> Option<Self> {
         let mut scan = Scan { text: text.as_bytes(), at: 0 };
-        scan.take(b'[')?;
-        let byte = scan.token()?;
-        let begin = scan.last();
-        if byte == b']' {
-            scan.end()?;
-            return Some(Self { first: None, second: begin });
-        }
-        scan.value(byte)?;
-        let first = Some(begin..scan.at);
-        let mut second = None;
-        while scan.goes_on(b']')? {
-            let byte = scan.token()?;
-            second.get_or_insert_with(|| scan.last());
+        let (outline, mut next) = scan.outline()?;
+        while let Next::Element(byte) = next {
             scan.value(byte)?;
+            next = scan.behind_element()?;
         }
-        let second = second.unwrap_or_else(|| scan.last());
-        scan.end()?;
-        Some(Self { first, second })
+        (behind_spaces(scan.text, scan.at) == text.len()).then_some(outline)
     }
+
+    /// The same for a text that is known to be JSON. It is read no farther than it must be.
+    #[cfg(feature = "msgpack")]
+    pub(super) fn of_json(json: &str) -> Option<Self> {
+        let mut scan = Scan { text: json.as_bytes(), at: 0 };
+        scan.outline().map(|(outline, _)| outline)
+    }
+}
+
+/// What comes in an array, behind an element.
+enum Next {
+    /// Another one, which begins with this byte.
+    Element(u8),
+    End,
 }
 
 /// What goes through a text. What is large and no part of its caller takes the place and gives it back,
@@ -93,8 +95,24 @@ impl Scan<'_> {
         }
     }
 
-    fn end(&self) -> Option<()> {
-        (behind_spaces(self.text, self.at) == self.text.len()).then_some(())
+    #[inline(always)]
+    fn behind_element(&mut self) -> Option<Next> {
+        Some(if self.goes_on(b']')? { Next::Element(self.token()?) } else { Next::End })
+    }
+
+    /// The array that begins here, up to its second element.
+    #[inline(always)]
+    fn outline(&mut self) -> Option<(Outline, Next)> {
+        self.take(b'[')?;
+        let byte = self.token()?;
+        let begin = self.last();
+        if byte == b']' {
+            return Some((Outline { first: None, second: begin }, Next::End));
+        }
+        self.value(byte)?;
+        let first = Some(begin..self.at);
+        let next = self.behind_element()?;
+        Some((Outline { first, second: self.last() }, next))
     }
 
     /// A value that begins with this byte.

@@ -38,7 +38,8 @@ use serde_json::{Number, value::RawValue};
 
 use super::{
     packet::{
-        Body, FOREIGN_ID, Limits, Packet, Parts, ProtocolError, Refused, event_name, refusal, root,
+        Body, FOREIGN_ID, Limits, Packet, Parts, ProtocolError, Refused, event_name_of_json,
+        refusal, root,
     },
     peer_text,
 };
@@ -88,27 +89,77 @@ pub(super) fn encode(&Parts { namespace, kind, id, json, attachments }: &Parts<'
     out.into_vec().into()
 }
 
+/// How many levels of arrays and objects begin with the shortest head. If one gets more values than that has room
+/// for, all that is in it is moved: so each byte is moved as often at most.
+const SHORT_LEVELS: usize = 16;
+
+/// An array or an object that is being written. Its length stands in its head, and is known at its end.
+struct Open {
+    is_map: bool,
+    /// The place of its head.
+    at: usize,
+    /// The bytes that are kept free for its head: one, or as many as the longest takes.
+    room: usize,
+    /// How many values it has so far. A key is one, too.
+    length: u32,
+}
+
+impl Open {
+    fn begin(out: &mut ByteBuf, is_map: bool, level: usize) -> Self {
+        let out = out.as_mut_vec();
+        let at = out.len();
+        let room = if level < SHORT_LEVELS { 1 } else { 5 };
+        out.resize(at.saturating_add(room), 0);
+        Self { is_map, at, room, length: 0 }
+    }
+
+    fn end(self, out: &mut ByteBuf) {
+        let Self { is_map, at, room, length } = self;
+        let of = |map, array| Marker::to_u8(&if is_map { map } else { array });
+        let count = if is_map { length / 2 } else { length };
+        let bytes @ [.., high, low] = count.to_be_bytes();
+        let head = at..at.saturating_add(room);
+        let out = out.as_mut_vec();
+        match (room, count) {
+            (1, 0..=15) => {
+                if let Some(head) = out.get_mut(at) {
+                    *head = of(Marker::FixMap(low), Marker::FixArray(low));
+                }
+            }
+            (1, 0..=0xFFFF) => {
+                out.splice(head, [of(Marker::Map16, Marker::Array16), high, low]);
+            }
+            _ => {
+                let marker = of(Marker::Map32, Marker::Array32);
+                out.splice(head, [marker].into_iter().chain(bytes));
+            }
+        }
+    }
+}
+
 /// Writes the values of the text, with the attachments in their places. The text is scanned token by
 /// token, so its depth does not matter.
 fn write(out: &mut ByteBuf, json: &str, attachments: &[Bytes]) {
-    let mut lengths = lengths(json).into_iter();
+    let mut open = Vec::<Open>::with_capacity(4);
     let mut tokens = Tokens::of(json);
     while let Some(token) = tokens.next() {
+        if token == Token::End {
+            if let Some(ended) = open.pop() {
+                ended.end(out);
+            }
+            continue;
+        }
+        if let Some(around) = open.last_mut() {
+            around.length = around.length.saturating_add(1);
+        }
         match token {
-            Token::Object => {
-                let length = lengths.next().unwrap_or_default();
-                match attachment(&mut tokens, attachments) {
-                    Some(data) => {
-                        let Ok(()) = encode::write_bin(out, data);
-                    }
-                    None => {
-                        let Ok(_) = encode::write_map_len(out, length / 2);
-                    }
+            Token::Object => match attachment(&mut tokens, attachments) {
+                Some(data) => {
+                    let Ok(()) = encode::write_bin(out, data);
                 }
-            }
-            Token::Array => {
-                let Ok(_) = encode::write_array_len(out, lengths.next().unwrap_or_default());
-            }
+                None => open.push(Open::begin(out, true, open.len())),
+            },
+            Token::Array => open.push(Open::begin(out, false, open.len())),
             Token::End => {}
             Token::Text(quoted) => {
                 let Ok(()) = encode::write_str(out, &unquoted(quoted));
@@ -118,33 +169,15 @@ fn write(out: &mut ByteBuf, json: &str, attachments: &[Bytes]) {
     }
 }
 
-/// How many tokens are directly in each object and array, in the order in which these begin:
-/// msgpack writes the length first.
-fn lengths(json: &str) -> Vec<u32> {
-    let mut lengths = Vec::<u32>::new();
-    let mut open = Vec::new();
-    for token in Tokens::of(json) {
-        if token == Token::End {
-            open.pop();
-            continue;
-        }
-        if let Some(length) = open.last().and_then(|&at: &usize| lengths.get_mut(at)) {
-            *length = length.saturating_add(1);
-        }
-        if matches!(token, Token::Object | Token::Array) {
-            open.push(lengths.len());
-            lengths.push(0);
-        }
-    }
-    lengths
-}
-
 /// The attachment, if the object that has just begun is a placeholder. Its tokens are then
 /// skipped.
 fn attachment<'a>(tokens: &mut Tokens<'_>, attachments: &'a [Bytes]) -> Option<&'a Bytes> {
     const MARK: Token<'_> = Token::Text(r#""_placeholder""#);
     const YES: Token<'_> = Token::Plain("true");
     const NUMBER: Token<'_> = Token::Text(r#""num""#);
+    if attachments.is_empty() {
+        return None;
+    }
     let mut ahead = tokens.clone();
     let mut next = || ahead.next();
     let data = match [next()?, next()?, next()?, next()?, next()?] {
@@ -262,7 +295,7 @@ fn packet(
         1 => Body::Disconnect,
         2 | 5 => {
             let json = of_shape(data, '[')?;
-            let (name, arguments) = event_name(&json)?;
+            let (name, arguments) = event_name_of_json(&json)?;
             Body::Event { id, payload: Payload::event(json, name, arguments, attachments) }
         }
         3 | 6 => {

@@ -322,6 +322,38 @@ fn numbers_and_texts_are_written_in_the_shortest_way() {
 }
 
 #[test]
+fn arrays_and_objects_of_every_length_are_written_at_every_level() {
+    for level in [0, 1, 2, SHORT_LEVELS - 2, SHORT_LEVELS - 1, SHORT_LEVELS, SHORT_LEVELS + 1, 100]
+    {
+        for count in [0, 1, 15, 16, 17, 65_535, 65_536] {
+            let entries: Vec<_> = (0..count).map(|number| format!("\"{number}\":[1]")).collect();
+            for inner in [
+                format!("[{}]", ["{}"].repeat(count).join(",")),
+                format!("{{{}}}", entries.join(",")),
+            ] {
+                // What is around it gets a longer head, too.
+                let (open, close) =
+                    ("[".repeat(level), format!("{}]", ",0".repeat(16)).repeat(level));
+                let json = format!("[{open}{inner}{close}]");
+                let packet = Packet {
+                    namespace: root(),
+                    body: Body::Ack {
+                        id: 0,
+                        payload: Payload::answer(Text::from(json.clone()), Vec::new()),
+                    },
+                };
+                let message = encode(&packet.parts());
+                assert!(u64::try_from(message.len()).unwrap() <= at_most(&packet.parts()));
+                let Body::Ack { payload, .. } = decode(&message, LIMITS).unwrap().body else {
+                    panic!("no ack")
+                };
+                assert!(payload.json() == json, "{count} at level {level}");
+            }
+        }
+    }
+}
+
+#[test]
 fn only_what_names_an_attachment_is_its_place() {
     let data = [Bytes::from_static(b"x")];
     for (json, message) in [

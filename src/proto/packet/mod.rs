@@ -15,7 +15,10 @@ use bytes::Bytes;
 use bytestring::ByteString;
 
 #[cfg(any(feature = "msgpack", feature = "relay"))]
+#[cfg(feature = "relay")]
 pub(crate) use self::text::event_name;
+#[cfg(feature = "msgpack")]
+pub(crate) use self::text::event_name_of_json;
 #[cfg(feature = "msgpack")]
 pub(super) use self::text::refusal;
 pub(crate) use self::{

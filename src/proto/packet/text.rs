@@ -226,7 +226,18 @@ fn complaint(json: &str) -> ProtocolError {
 /// The name of an event, and where its first argument starts.
 #[inline]
 pub(crate) fn event_name(json: &str) -> Result<(Name, usize), ProtocolError> {
-    let Outline { first, second } = Outline::of(json).ok_or_else(|| complaint(json))?;
+    name_in(json, Outline::of(json).ok_or_else(|| complaint(json))?)
+}
+
+/// The same for a text that is known to be JSON.
+#[cfg(feature = "msgpack")]
+pub(crate) fn event_name_of_json(json: &str) -> Result<(Name, usize), ProtocolError> {
+    name_in(json, Outline::of_json(json).ok_or(ProtocolError::Payload)?)
+}
+
+#[inline]
+fn name_in(json: &str, outline: Outline) -> Result<(Name, usize), ProtocolError> {
+    let Outline { first, second } = outline;
     let Range { start, end } = first.ok_or(ProtocolError::Payload)?;
     let quoted = json.get(start..end).unwrap_or_default();
     let place = match quoted.as_bytes() {
