@@ -14,7 +14,6 @@ use std::fmt;
 use bytes::Bytes;
 use bytestring::ByteString;
 
-#[cfg(any(feature = "msgpack", feature = "relay"))]
 #[cfg(feature = "relay")]
 pub(crate) use self::text::event_name;
 #[cfg(feature = "msgpack")]
