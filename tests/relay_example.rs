@@ -39,6 +39,7 @@ use support::{
     nats::Nats,
     nats_keys,
     node::{self, Config, Line},
+    reserved::Port,
 };
 
 /// A folder of its own, deleted when dropped.
@@ -317,7 +318,9 @@ fn recovering() -> node::Server {
 
 #[actix::test]
 async fn the_pages_say_how_the_daemon_is_doing() {
-    let (folder, server) = (Folder::new(), recovering());
+    let (folder, port) = (Folder::new(), Port::reserve());
+    let config = Config { port: port.number(), ..Config::default() };
+    let server = node::start(Line::V4, &config);
     let daemon = Daemon::start(&folder, "w1", &upstream(&server, ""));
     daemon.until(200, |shop| shop["joined"] == true).await;
     server.publish("/", "n", 0..10);
@@ -334,7 +337,6 @@ async fn the_pages_say_how_the_daemon_is_doing() {
     // The server goes, and comes back.
     server.kill();
     daemon.until(503, |shop| shop["joined"] == false).await;
-    let config = Config { port: server.port(), ..Config::default() };
     let _server = node::start(Line::V4, &config);
     daemon.until(200, |shop| shop["joined"] == true).await;
 

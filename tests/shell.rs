@@ -21,7 +21,6 @@ mod support;
 use std::{
     fs,
     io::{BufRead, BufReader, Read, Write},
-    net::TcpListener,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, Stdio},
@@ -39,6 +38,7 @@ use support::{
     example::program,
     node,
     proxy::{Direction, Proxy},
+    reserved::Port,
 };
 
 const TOKEN: &str = "correct horse battery staple";
@@ -605,8 +605,8 @@ async fn missing_output_is_told() {
 
 #[test]
 fn what_goes_wrong_is_told_in_one_line() {
-    let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
-    let dead = format!("http://127.0.0.1:{port}");
+    let port = Port::reserve();
+    let dead = port.url();
     for (token, arguments, expected) in [
         (TOKEN, &[dead.as_str()][..], "Connection refused"),
         (TOKEN, &["localhost:3000"], "it has no scheme"),
