@@ -1303,8 +1303,25 @@ async fn of_two_shutdowns_at_once_the_shorter_deadline_counts() {
         let since = Instant::now();
         let (first, second) = if swapped { (deadline, HOUR) } else { (HOUR, deadline) };
         let other = client.clone();
-        let from_a_thread = on_a_thread(async move { other.shutdown(second).await });
-        let told = within(client.shutdown(first)).await;
+        // The longer one is there before the shorter one begins, or it could come after the end.
+        let (begin, is_begun) = oneshot::channel();
+        let (go, may_go) = oneshot::channel();
+        let from_a_thread = on_a_thread(async move {
+            if !swapped {
+                may_go.await.unwrap();
+            }
+            let mut shutdown = Box::pin(other.shutdown(second));
+            assert_eq!((&mut shutdown).now_or_never(), None);
+            begin.send(()).unwrap();
+            shutdown.await
+        });
+        if swapped {
+            within(is_begun).await.unwrap();
+        }
+        let mut shutdown = Box::pin(client.shutdown(first));
+        assert_eq!((&mut shutdown).now_or_never(), None);
+        go.send(()).ok();
+        let told = within(shutdown).await;
         assert!(since.elapsed() >= deadline);
         assert_eq!(report(told), [1, 0, 1, 0]);
         // The outcome depends on when it asked.
