@@ -476,7 +476,9 @@ async fn the_log_of_a_daemon_is_printed() {
 async fn a_second_signal_ends_a_daemon_that_cannot_hand_over() {
     let Some(nats) = Nats::one().await else { return };
     let (folder, server) = (Folder::new(), recovering());
-    let config = format!("hand_over = 3_600\n{}{}", engine(&nats), upstream(&server, ""));
+    // As soon as its lease has lapsed, there is nothing left to hand over.
+    let engine = engine(&nats).replace("lease = 2\n", "lease = 600\n");
+    let config = format!("hand_over = 3_600\n{engine}{}", upstream(&server, ""));
     let daemon = Daemon::start(&folder, "w1", &config);
     daemon.until(200, |shop| shop["joined"] == true).await;
     nats.pause(0);
