@@ -343,7 +343,7 @@ async fn a_server_whose_process_is_killed_is_told_of() {
 #[actix::test]
 async fn a_server_that_never_answers_the_request_to_join_is_not_waited_for() {
     let server = Scripted::start();
-    let builder = support::builder(server.url()).join_timeout(Duration::from_millis(1_000));
+    let builder = support::builder(server.url()).join_timeout(Duration::from_secs(1));
     let (client, mut watch) = start(builder);
     let foo = client.of("/foo").unwrap();
     let mut foo_watch = Watch::on(&foo);

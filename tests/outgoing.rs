@@ -1323,10 +1323,11 @@ async fn of_two_shutdowns_at_once_the_shorter_deadline_counts() {
         go.send(()).ok();
         let told = within(shutdown).await;
         assert!(since.elapsed() >= deadline);
-        assert_eq!(report(told), [1, 0, 1, 0]);
-        // The outcome depends on when it asked.
-        let told = finished(from_a_thread).await;
-        assert_eq!((told.unknown, told.dropped), (1, 0));
+        // What is sent before a call is not in its report.
+        assert!(swapped || told.sent == 1, "{told:?}");
+        for told in [told, finished(from_a_thread).await] {
+            assert_eq!((told.acked, told.unknown, told.dropped), (0, 1, 0));
+        }
         let unknown = AckError::Disconnected(Reason::Shutdown);
         assert_eq!(within(asked).await, Err(unknown));
         assert_eq!(report(within(client.shutdown(HOUR)).await), [0; 4]);

@@ -1,6 +1,6 @@
 //! NATS servers with JetStream: one, or three in a cluster, each a process of its own.
 //!
-//! Stands alone, because unit tests of the library include it, too.
+//! Needs nothing but `reserved`, because unit tests of the library include it, too.
 
 // Not all that include it use all of it.
 #![allow(dead_code, unreachable_pub)]
@@ -13,10 +13,7 @@
     clippy::unwrap_used
 )]
 
-#[path = "reserved.rs"]
-mod reserved;
-
-use reserved::Port;
+use super::reserved::Port;
 use serde_json::Value;
 use std::env;
 use std::fs;
