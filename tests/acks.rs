@@ -18,14 +18,11 @@ use actix_socketio::{
 use bytes::Bytes;
 use futures::{StreamExt, stream::FuturesUnordered};
 use serde::{Deserialize, Serialize};
-use std::{
-    net::{Ipv4Addr, TcpListener},
-    thread,
-    time::Duration,
-};
+use std::{thread, time::Duration};
 use support::{
     every::{Target, on_every_server, on_official_servers, unique, within},
     recorder::Recorder,
+    reserved::Port,
     scripted,
 };
 use tokio::sync::oneshot;
@@ -441,10 +438,8 @@ async fn an_answer_for_an_earlier_visit_of_the_namespace_is_closed(server: &Targ
 
 #[actix::test]
 async fn a_question_to_a_server_that_is_not_there_was_never_sent() {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let port = listener.local_addr().unwrap().port();
-    drop(listener);
-    let client = support::builder(format!("http://127.0.0.1:{port}")).start().unwrap();
+    let port = Port::reserve();
+    let client = support::builder(port.url()).start().unwrap();
     let answer = within(client.socket().emit_with_ack::<u8>("number", ())).await;
     let Err(AckError::NeverSent(EmitError::Closed(Reason::Connect(ConnectFailure::Unreachable(
         _,

@@ -532,17 +532,13 @@ fn check(
     let gaps = u64::try_from(gaps.count()).unwrap();
     assert_eq!((counts.missed, counts.discarded, refused), (0, 0, 0), "{stream}: {counts:?}");
     assert!(gaps <= endings, "{stream}: {gaps} gaps, {endings} connections ended");
-    // And most of it arrives. By polling, what is held back waits in the memory of the server, and is lost
-    // with the session: of what is held back all the time, that may be much.
-    let most = if support::begins_with_polling() { emitted / 4 } else { emitted / 4 * 3 };
-    assert!(arrived >= most, "{stream}: {arrived} of {emitted}");
-    // Answers are lost on both sides, and how many are under way at each cut is up to the machine.
-    let asked = emitted / 10;
-    let some = if support::begins_with_polling() { 1 } else { asked / 4 };
-    assert!(u64::try_from(answers.len()).unwrap() >= some, "{stream}: {}", answers.len());
+    // And most of it arrives, since not more than 200 events, 20 of them questions, are ahead of the answers.
+    assert!(arrived >= emitted / 2, "{stream}: {arrived} of {emitted}");
+    let answered = u64::try_from(answers.len()).unwrap();
+    assert!(answered >= emitted / 10 / 2, "{stream}: {answered}");
     assert!(answers.iter().all(|(number, answer)| number == answer), "{stream}");
     assert!(answers.iter().all(|(number, _)| recorded.binary_search(number).is_ok()), "{stream}");
-    assert!(u64::try_from(answers.len()).unwrap() <= counts.answered, "{stream}: {counts:?}");
+    assert!(answered <= counts.answered, "{stream}: {counts:?}");
 }
 
 #[actix::test]

@@ -332,9 +332,9 @@ async fn a_namespace_that_the_server_ends_is_joined_again_on_the_same_connection
     on_foo.next_ready().await;
     let connections = proxy.counts().connections;
     for attempt in 1..=3 {
+        let since = Instant::now();
         foo.emit("leave", ()).unwrap();
         assert_eq!(on_foo.next_disconnected().await, Reason::ServerDisconnect);
-        let gone = Instant::now();
         let next = on_foo.next_reconnecting().await;
         assert_eq!((next.attempt(), next.reason()), (attempt, &Reason::ServerDisconnect));
         assert_eq!(next.delay(), delay * 2_u32.pow(attempt - 1));
@@ -343,8 +343,7 @@ async fn a_namespace_that_the_server_ends_is_joined_again_on_the_same_connection
             foo.emit("echo", number).unwrap();
         }
         on_foo.next_ready().await;
-        // The recorder may have heard of the end a little later than the namespace.
-        assert!(gone.elapsed() > next.delay() / 2, "{:?}", gone.elapsed());
+        assert!(since.elapsed() >= next.delay(), "{:?}", since.elapsed());
         for number in 0..50 {
             assert_eq!(on_foo.next_event("echo").await.args::<u32>().unwrap(), number);
         }
@@ -604,14 +603,14 @@ async fn a_provider_that_never_answers_has_as_long_as_joining_may_take() {
     let (asked, alive) = <(Asked, Arc<AtomicUsize>)>::default();
     let (server, client) = scripted(|builder| never(builder, &asked, &alive).join_timeout(time));
     let mut recorder = Recorder::of(client.socket());
+    let since = Instant::now();
     let mut peer = opened(&server).await;
     for attempt in 1..=2 {
-        eventually("it is asked", || asked.count() == attempt).await;
-        let since = Instant::now();
+        eventually("it is asked", || asked.count() >= attempt).await;
         let reason = recorder.next_connect_error().await;
         assert_eq!(reason, Reason::Provider("no credentials in time".to_owned()));
-        // It may have been asked a little before that was seen.
-        assert!(since.elapsed() > time / 2, "{:?}", since.elapsed());
+        let all = time * u32::try_from(attempt).unwrap();
+        assert!(since.elapsed() >= all, "{:?}", since.elapsed());
         assert_eq!(recorder.next_reconnecting().await.reason(), &reason);
         eventually("nobody waits for it", || {
             alive.load(Ordering::SeqCst) == asked.count() - attempt

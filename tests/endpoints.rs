@@ -13,7 +13,6 @@
 mod support;
 
 use std::{
-    net::TcpListener,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -31,6 +30,7 @@ use support::{
     node::{self, Config, Line},
     proxy::Proxy,
     recorder::Recorder,
+    reserved::Port,
     scripted::Scripted,
 };
 
@@ -41,12 +41,6 @@ const TRANSPORTS: [&[Transport]; 3] =
 /// Short delays, so that the tests are quick.
 fn quick() -> Reconnect {
     Reconnect::default().delay(Duration::from_millis(50), Duration::from_millis(200))
-}
-
-/// Where nothing listens.
-fn nowhere() -> String {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-    format!("http://{}", listener.local_addr().unwrap())
 }
 
 fn of(urls: &[&str]) -> ClientBuilder {
@@ -65,8 +59,9 @@ async fn the_first_server_that_can_be_reached_is_used() {
     for line in OFFICIAL {
         for transports in TRANSPORTS {
             let server = node::server(line);
-            let (first, last) = (nowhere(), nowhere());
-            let builder = of(&[&first, &server.url(), &last]).reconnect(Reconnect::never());
+            let (first, last) = (Port::reserve(), Port::reserve());
+            let builder =
+                of(&[&first.url(), &server.url(), &last.url()]).reconnect(Reconnect::never());
             let client = builder.transports(transports.iter().copied()).start().unwrap();
             assert_eq!(client.endpoint(), None);
             within(client.socket().ready()).await.unwrap();
@@ -111,7 +106,8 @@ async fn a_server_that_refuses_is_passed_with_a_line_in_the_log() {
 
 #[actix::test]
 async fn servers_that_cannot_be_reached_are_all_named() {
-    let (first, second) = (nowhere(), nowhere());
+    let ports = [Port::reserve(), Port::reserve()];
+    let [first, second] = ports.each_ref().map(Port::url);
     let client = of(&[&first, &second]).start().unwrap();
     let mut recorder = Recorder::of(client.socket());
     let next = recorder.next_reconnecting().await;
@@ -136,8 +132,8 @@ async fn servers_that_cannot_be_reached_are_all_named() {
     };
     assert!(matches!(reason, Reason::Connect(ConnectFailure::Endpoints(_))), "{reason:?}");
     // One of them comes up.
-    let port = second.rsplit(':').next().unwrap().parse().unwrap();
-    let late = node::start(Line::V4, &Config { port, ..Config::default() });
+    let config = Config { port: ports[1].number(), ..Config::default() };
+    let late = node::start(Line::V4, &config);
     recorder.ready_after_attempts().await;
     assert_eq!(endpoint(&client), late.url());
 }
@@ -145,7 +141,9 @@ async fn servers_that_cannot_be_reached_are_all_named() {
 #[actix::test]
 async fn a_server_that_is_killed_is_replaced_by_the_next_and_used_again_when_that_one_fails() {
     for line in OFFICIAL {
-        let first = node::start(line, &Config::default());
+        let port = Port::reserve();
+        let config = Config { port: port.number(), ..Config::default() };
+        let first = node::start(line, &config);
         let second = node::start(line, &Config::default());
         let client = of(&[&first.url(), &second.url()]).start().unwrap();
         let mut recorder = Recorder::of(client.socket());
@@ -156,7 +154,7 @@ async fn a_server_that_is_killed_is_replaced_by_the_next_and_used_again_when_tha
         recorder.ready_after_attempts().await;
         assert_eq!(endpoint(&client), second.url());
         // The preferred server is back, but the connection works, and is kept.
-        let first = node::start(line, &Config { port: first.port(), ..Config::default() });
+        let first = node::start(line, &config);
         second.close_engines();
         recorder.next_disconnected().await;
         recorder.ready_after_attempts().await;
@@ -263,13 +261,13 @@ async fn a_session_is_recovered_by_its_own_server_and_begins_anew_at_another() {
 #[actix::test]
 async fn the_host_header_is_that_of_the_server_unless_it_is_set() {
     let server = Scripted::start();
-    let busy = nowhere();
-    let client = of(&[&busy, &server.url()]).start().unwrap();
+    let busy = Port::reserve();
+    let client = of(&[&busy.url(), &server.url()]).start().unwrap();
     let peer = within(server.accept()).await;
     assert_eq!(peer.header("host"), server.url().strip_prefix("http://"));
     drop(client);
     let server = Scripted::start();
-    let client = of(&[&busy, &server.url()]).header("host", "a.test").start().unwrap();
+    let client = of(&[&busy.url(), &server.url()]).header("host", "a.test").start().unwrap();
     let peer = within(server.accept()).await;
     assert_eq!(peer.header("host"), Some("a.test"));
     drop(client);

@@ -21,7 +21,6 @@ mod support;
 use std::{
     env,
     io::Write,
-    net::TcpListener,
     process::{Command, ExitStatus, Stdio},
 };
 
@@ -31,6 +30,7 @@ use support::{
     browser::{Browser, Page},
     example::{Example, program},
     node::{self, Config, How, Line, Middleware},
+    reserved::Port,
 };
 
 /// Waits until a condition holds for what the page of the bridge shows: `state`, its heading, and
@@ -53,7 +53,9 @@ fn until_shown(browser: &mut Browser, page: &Page, state: &str, events: &[&str])
 #[test]
 fn bridge_shows_browsers_what_the_server_emits() {
     let Some(mut browser) = Browser::start() else { return };
-    let server = node::start(Line::V4, &Config::default());
+    let port = Port::reserve();
+    let config = Config { port: port.number(), ..Config::default() };
+    let server = node::start(Line::V4, &config);
     let bridge = Example::start("bridge", [server.url()]);
     let url = bridge.line();
 
@@ -81,7 +83,6 @@ fn bridge_shows_browsers_what_the_server_emits() {
     // The server goes and comes back, and with it what it emits.
     server.kill();
     until(&mut browser, &first, "state !== 'connected to /'");
-    let config = Config { port: server.port(), ..Config::default() };
     let server = node::start(Line::V4, &config);
     until(&mut browser, &first, "state === 'connected to /'");
     server.emit("/", How::Plain, &json!(["again"]));
@@ -101,14 +102,14 @@ fn bridge_shows_browsers_what_the_server_emits() {
 fn bridge_shows_browsers_why_the_server_refuses() {
     let Some(mut browser) = Browser::start() else { return };
     // It is not there yet when the first page is opened.
-    let config = Config { middleware: Middleware::Refuse, ..Config::default() };
-    let server = node::start(Line::V4, &config);
-    server.kill();
-    let bridge = Example::start("bridge", [server.url()]);
+    let port = Port::reserve();
+    let bridge = Example::start("bridge", [port.url()]);
     let url = bridge.line();
     let early = browser.open(&url);
     until_shown(&mut browser, &early, "not connected", &[]);
-    let _server = node::start(Line::V4, &Config { port: server.port(), ..config });
+    let middleware = Middleware::Refuse;
+    let config = Config { middleware, port: port.number(), ..Config::default() };
+    let _server = node::start(Line::V4, &config);
     until_shown(&mut browser, &early, r#"the server refused: "denied""#, &[]);
     let late = browser.open(&url);
     until_shown(&mut browser, &late, r#"the server refused: "denied""#, &[]);
@@ -170,7 +171,9 @@ fn bridge_runs_alone() {
 #[actix::test]
 async fn bridge_two_joins_servers_of_different_versions() {
     let first = node::start(Line::V2_5_1, &Config::default());
-    let second = node::start(Line::V4, &Config::default());
+    let port = Port::reserve();
+    let config = Config { port: port.number(), ..Config::default() };
+    let second = node::start(Line::V4, &config);
     let bridge = Example::start("bridge_two", [first.url(), second.url()]);
     let joined = [
         "first: joined /, Engine.IO 3 (servers 1.x and 2.x)",
@@ -198,7 +201,7 @@ async fn bridge_two_joins_servers_of_different_versions() {
     second.kill();
     bridge.until(["second: the connection was closed"]);
     first.emit("/", How::Plain, &json!(["record", "late", 1]));
-    let second = node::start(Line::V4, &Config { port: second.port(), ..Config::default() });
+    let second = node::start(Line::V4, &config);
     bridge.until([joined[1]]);
     support::eventually("it has come", || second.recorded("late") == [1]).await;
 
@@ -558,8 +561,8 @@ fn middleware_and_bridge_two_run_alone_until_they_are_told_to_end() {
 
 #[test]
 fn what_goes_wrong_is_printed_as_people_read_it() {
-    let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
-    let dead = format!("http://127.0.0.1:{port}");
+    let port = Port::reserve();
+    let dead = port.url();
     let scheme = "unusable URL: it has no scheme: write http:// before the host\n";
     let refused = "Connection refused";
     for (name, url, expected) in [

@@ -171,7 +171,8 @@ heartbeats! {
 
 #[actix::test]
 async fn a_server_that_stops_pinging_is_given_up_and_who_waits_is_told() {
-    let (interval, timeout) = (Duration::from_millis(100), Duration::from_millis(400));
+    let (interval, timeout) =
+        (Duration::from_millis(INTERVAL_MILLIS), Duration::from_millis(TIMEOUT_MILLIS));
     let (_server, mut peer, client, mut watch) = joined(interval, timeout).await;
     let socket = client.socket();
     let ack = socket.emit_with_ack::<()>("question", ()).timeout(PATIENCE).send();
@@ -191,7 +192,8 @@ async fn a_server_that_stops_pinging_is_given_up_and_who_waits_is_told() {
 
 #[actix::test]
 async fn only_pings_count_as_the_heartbeat_of_a_new_server() {
-    let (interval, timeout) = (Duration::from_millis(100), Duration::from_millis(400));
+    let (interval, timeout) =
+        (Duration::from_millis(INTERVAL_MILLIS), Duration::from_millis(TIMEOUT_MILLIS));
     let (_server, mut peer, _client, mut watch) = joined(interval, timeout).await;
     let chatter = actix::spawn(async move {
         let pong = Received::Pong(Bytes::from_static(b"there?"));
@@ -239,7 +241,7 @@ async fn old(interval: u64, timeout: u64) -> (Scripted, Peer, Client, Watch) {
 
 #[actix::test]
 async fn an_old_server_is_pinged_on_schedule_and_given_up_when_it_does_not_answer() {
-    let (_server, mut peer, client, mut watch) = old(100, 400).await;
+    let (_server, mut peer, client, mut watch) = old(INTERVAL_MILLIS, TIMEOUT_MILLIS).await;
     for _ in 0..3 {
         peer.expect_text("2").await;
         peer.send_text("3").await;
@@ -341,7 +343,7 @@ async fn a_server_whose_process_is_killed_is_told_of() {
 #[actix::test]
 async fn a_server_that_never_answers_the_request_to_join_is_not_waited_for() {
     let server = Scripted::start();
-    let builder = support::builder(server.url()).join_timeout(Duration::from_millis(200));
+    let builder = support::builder(server.url()).join_timeout(Duration::from_secs(1));
     let (client, mut watch) = start(builder);
     let foo = client.of("/foo").unwrap();
     let mut foo_watch = Watch::on(&foo);
@@ -363,10 +365,9 @@ async fn a_server_that_never_answers_the_request_to_join_is_not_waited_for() {
     peer.expect_text(r#"42/foo,["hello"]"#).await;
 }
 
-/// What becomes of a client for this URL.
-async fn fails(url: String) -> Reason {
-    let (_client, mut watch) =
-        start(support::builder(url).connect_timeout(Duration::from_millis(300)));
+/// What becomes of this client.
+async fn fails(builder: ClientBuilder) -> Reason {
+    let (_client, mut watch) = start(builder);
     watch.connect_error().await
 }
 
@@ -384,13 +385,14 @@ async fn a_websocket_without_a_handshake_times_out() {
 #[actix::test]
 async fn a_server_that_never_says_a_word_times_out() {
     let stall = scripted::stall();
-    assert_eq!(fails(stall.url()).await, Reason::Connect(ConnectFailure::TimedOut));
+    let builder = support::builder(stall.url()).connect_timeout(Duration::from_millis(300));
+    assert_eq!(fails(builder).await, Reason::Connect(ConnectFailure::TimedOut));
 }
 
 #[actix::test]
 async fn where_nothing_listens_the_server_is_unreachable() {
     // Nobody has spoken tcpmux for a long time.
-    let reason = fails("http://127.0.0.1:1".to_owned()).await;
+    let reason = fails(support::builder("http://127.0.0.1:1")).await;
     assert!(matches!(&reason, Reason::Connect(ConnectFailure::Unreachable(_))), "{reason:?}");
     assert_eq!(reason.initiator(), Initiator::Remote);
 }
@@ -402,7 +404,7 @@ async fn an_http_status_is_told() {
         server.refuse_next(status, "no");
         let before = server.requests();
         let expected = Reason::Connect(support::answered(status, "no"));
-        assert_eq!(fails(server.url()).await, expected);
+        assert_eq!(fails(support::builder(server.url())).await, expected);
         assert_eq!(server.requests(), before + 1, "once is enough");
     }
 }

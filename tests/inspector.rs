@@ -28,6 +28,7 @@ use support::{
     browser::{Browser, Page},
     example::Example,
     node::{self, Config, How, Line},
+    reserved::Port,
 };
 
 /// It runs until this is dropped.
@@ -211,14 +212,15 @@ fn events_are_emitted_and_their_answers_shown() {
 #[test]
 fn a_loss_and_the_way_back_are_on_the_time_line() {
     let Some(mut browser) = Browser::start() else { return };
-    let server = node::start(Line::V4, &Config::default());
+    let port = Port::reserve();
+    let config = Config { port: port.number(), ..Config::default() };
+    let server = node::start(Line::V4, &config);
     let inspector = Inspector::start([&server.url()]);
     let page = joined(&mut browser, &inspector);
-    let port = server.port();
     server.kill();
     until(&mut browser, &page, r#"$("state").dataset.state !== "open""#);
     until(&mut browser, &page, r#"$("timeline").querySelector("[data-state=wait]")"#);
-    let _server = node::start(Line::V4, &Config { port, ..Config::default() });
+    let _server = node::start(Line::V4, &config);
     until(&mut browser, &page, JOINED);
     until(
         &mut browser,

@@ -149,7 +149,8 @@ async fn other_namespaces_go_on_without_the_one_that_is_let_go_of() {
 
 #[actix::test]
 async fn what_would_be_missed_for_the_heartbeat_is_let_go_of() {
-    let options = json!({ "pingInterval": 500, "pingTimeout": 500, "connectionStateRecovery": {} });
+    let options =
+        json!({ "pingInterval": 500, "pingTimeout": 1_500, "connectionStateRecovery": {} });
     let server = server(options);
     let client = builder(&server).receive_window(100, 1 << 20).start().unwrap();
     let waiting = usize::MAX;

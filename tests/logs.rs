@@ -4,7 +4,7 @@
 
 mod support;
 
-use std::{collections::BTreeSet, fs, net::TcpListener, path::Path, time::Duration};
+use std::{collections::BTreeSet, fs, path::Path, time::Duration};
 
 use actix_socketio::{
     Bridge, Client, NamedEvent, Reconnect, Route, Transport,
@@ -19,6 +19,7 @@ use support::{
     node::{self, Line},
     proxy::Proxy,
     recorder::Recorder,
+    reserved::Port,
     scripted::Scripted,
 };
 
@@ -32,11 +33,6 @@ impl NamedEvent for Wrong {
 
 fn quick() -> Reconnect {
     Reconnect::default().delay(Duration::from_millis(20), Duration::from_millis(40))
-}
-
-fn nowhere() -> String {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-    format!("http://{}", listener.local_addr().unwrap())
 }
 
 /// The code of the library, without its pages: each piece of text in one line.
@@ -131,7 +127,8 @@ async fn lived(url: &str, name: Option<&str>) -> (String, BTreeSet<String>) {
 #[actix::test]
 async fn each_line_begins_with_the_name_of_its_client_and_namespace() {
     logged::start();
-    let dead = nowhere();
+    let port = Port::reserve();
+    let dead = port.url();
     for name in [None, Some("upstream-7")] {
         let (lines, namespaces) = lived(&dead, name).await;
         let expected = ["", "/", "/foo", "/unknown"].map(str::to_owned);

@@ -26,6 +26,7 @@ use support::{
     every::{self, Target, on_every_server_in_msgpack, within},
     node::{self, Config, Line},
     recorder::Recorder,
+    reserved::Port,
 };
 
 on_every_server_in_msgpack!(
@@ -207,8 +208,8 @@ async fn a_large_event_arrives_whole(server: &Target) {
 }
 
 async fn a_server_that_is_restarted_finds_us_again(server: &Target) {
-    let mortal = server.fresh();
-    let port = mortal.port();
+    let port = Port::reserve();
+    let mortal = server.fresh_on(port.number());
     let quick = Reconnect::default().delay(Duration::from_millis(50), Duration::from_millis(200));
     let client = mortal.builder().reconnect(quick).start().unwrap();
     let foo = client.of("/foo").unwrap();
@@ -224,7 +225,7 @@ async fn a_server_that_is_restarted_finds_us_again(server: &Target) {
     assert_eq!(within(open).await, Err(AckError::Disconnected(reason)));
     foo.emit("echo", Bytes::from_static(b"meanwhile")).unwrap();
 
-    let _reborn = server.fresh_on(port);
+    let _reborn = server.fresh_on(port.number());
     recorder.ready_after_attempts().await;
     let event = recorder.next_event("echo").await;
     assert_eq!(event.args::<Bytes>().unwrap(), &b"meanwhile"[..]);

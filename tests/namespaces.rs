@@ -28,6 +28,7 @@ use support::{
     logged,
     node::{self, Config, Line, Middleware},
     recorder::{Fact, Recorder},
+    reserved::Port,
     scripted::{self, Scripted},
 };
 
@@ -760,8 +761,8 @@ async fn a_client_runs_on_another_arbiter(server: &Target) {
 }
 
 async fn a_server_that_dies_is_told_to_every_namespace_and_may_come_back(server: &Target) {
-    let mortal = server.fresh();
-    let port = mortal.port();
+    let port = Port::reserve();
+    let mortal = server.fresh_on(port.number());
     let client = mortal.client();
     let (root, mut on_root) = joined(&client, "/").await;
     let (foo, mut on_foo) = joined(&client, "/foo").await;
@@ -786,7 +787,7 @@ async fn a_server_that_dies_is_told_to_every_namespace_and_may_come_back(server:
     let reason = on_root.next_connect_error().await;
     assert!(matches!(reason, Reason::Connect(ConnectFailure::Unreachable(_))), "{reason:?}");
 
-    let reborn = server.fresh_on(port);
+    let reborn = server.fresh_on(port.number());
     root.connect();
     foo.connect();
     foo.emit("echo", "again").unwrap();

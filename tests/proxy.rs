@@ -36,6 +36,7 @@ use support::{
     proxy::Proxy as Network,
     raw::{self, Answer, Raw},
     recorder::Recorder,
+    reserved::Port,
     tls::{Authority, Certificate, Front},
     tunnel::{Kind, LOGIN, LOGIN_IN_URL, Tunnel},
 };
@@ -373,9 +374,8 @@ async fn a_wrong_password_is_refused_and_never_shown() {
 
 #[actix::test]
 async fn a_proxy_that_is_not_there_is_told_from_a_server_that_is_not_there() {
-    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let closed = free.local_addr().unwrap().port();
-    drop(free);
+    let port = Port::reserve();
+    let closed = port.number();
     for kind in [Kind::Http, Kind::Socks] {
         let tunnel = Tunnel::start(kind, false);
         let dead = format!("{}://127.0.0.1:{closed}", tunnel.scheme());

@@ -17,14 +17,12 @@ use actix_socketio::{
     StartError,
 };
 use futures::FutureExt;
-use std::{
-    net::TcpListener,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 use support::{
     eventually,
     every::{Target, on_every_server, on_official_servers, socketioxide, within},
     recorder::{Fact, Recorder},
+    reserved::Port,
     scripted::Scripted,
 };
 
@@ -40,13 +38,9 @@ fn quick() -> Reconnect {
     Reconnect::default().delay(Duration::from_millis(50), Duration::from_millis(200))
 }
 
-fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
-}
-
 async fn a_server_that_is_restarted_finds_us_again(server: &Target) {
-    let mortal = server.fresh();
-    let port = mortal.port();
+    let port = Port::reserve();
+    let mortal = server.fresh_on(port.number());
     let client = mortal.builder().reconnect(quick()).start().unwrap();
     let foo = client.of("/foo").unwrap();
     let mut on_root = Recorder::of(client.socket());
@@ -72,7 +66,7 @@ async fn a_server_that_is_restarted_finds_us_again(server: &Target) {
     }
     let asked = client.socket().emit_with_ack::<u8>("number", ()).send();
 
-    let reborn = server.fresh_on(port);
+    let reborn = server.fresh_on(port.number());
     let second = on_root.ready_after_attempts().await;
     assert_ne!(first.sid(), second.sid());
     on_foo.ready_after_attempts().await;
@@ -85,9 +79,8 @@ async fn a_server_that_is_restarted_finds_us_again(server: &Target) {
 }
 
 async fn a_server_that_comes_later_is_found(server: &Target) {
-    let port = free_port();
-    let client =
-        support::client(format!("http://127.0.0.1:{port}")).reconnect(quick()).start().unwrap();
+    let port = Port::reserve();
+    let client = support::client(port.url()).reconnect(quick()).start().unwrap();
     let mut recorder = Recorder::of(client.socket());
     client.socket().emit("echo", "early").unwrap();
     let next = recorder.next_reconnecting().await;
@@ -100,21 +93,21 @@ async fn a_server_that_comes_later_is_found(server: &Target) {
     let Err(ReadyError::TimedOut { last: Some(last) }) = soon else { panic!("{soon:?}") };
     assert_eq!(&last, next.reason());
 
-    let _late = server.fresh_on(port);
+    let _late = server.fresh_on(port.number());
     recorder.ready_after_attempts().await;
     assert_eq!(recorder.next_event("echo").await.args::<String>().unwrap(), "early");
 }
 
 async fn who_is_patient_waits_for_a_server_that_comes_later(server: &Target) {
-    let port = free_port();
-    let builder = support::client(format!("http://127.0.0.1:{port}"));
+    let port = Port::reserve();
+    let builder = support::client(port.url());
     let client = builder.reconnect(quick().patient()).start().unwrap();
     let mut recorder = Recorder::of(client.socket());
     let ready = tokio::task::spawn_local(client.socket().ready());
     for number in 1..=5 {
         assert_eq!(recorder.next_reconnecting().await.attempt(), number);
     }
-    let _late = server.fresh_on(port);
+    let _late = server.fresh_on(port.number());
     assert_eq!(recorder.ready_after_attempts().await, within(ready).await.unwrap().unwrap());
 }
 
@@ -157,8 +150,8 @@ async fn what_the_server_has_ended_stays_ended(server: &Target) {
 
 #[actix::test]
 async fn it_gives_up_when_all_attempts_have_failed() {
-    let url = format!("http://127.0.0.1:{}", free_port());
-    let client = support::client(url).reconnect(quick().attempts(3)).start().unwrap();
+    let port = Port::reserve();
+    let client = support::client(port.url()).reconnect(quick().attempts(3)).start().unwrap();
     let mut recorder = Recorder::of(client.socket());
     for number in 1..=3 {
         assert_eq!(recorder.next_reconnecting().await.attempt(), number);
@@ -234,8 +227,9 @@ async fn a_host_that_nobody_knows_ends_the_wait_at_once() {
 
 #[actix::test]
 async fn a_dead_port_ends_the_wait_after_a_few_attempts_but_not_the_client() {
-    let link = format!("127.0.0.1:{}", free_port());
-    let builder = || support::client(format!("http://{link}"));
+    let port = Port::reserve();
+    let link = format!("127.0.0.1:{}", port.number());
+    let builder = || support::client(port.url());
     let reason = failing(within(builder().reconnect(quick()).connect()).await);
     let Reason::Connect(ConnectFailure::Unreachable(error)) = &reason else { panic!("{reason:?}") };
     assert!(error.starts_with(&format!("{link}: Connection refused")), "{error}");
@@ -275,8 +269,8 @@ async fn a_disconnect_ends_the_waiting() {
 
 #[actix::test]
 async fn a_shutdown_ends_the_waiting() {
-    let url = format!("http://127.0.0.1:{}", free_port());
-    let client = support::client(url).reconnect(quick()).start().unwrap();
+    let port = Port::reserve();
+    let client = support::client(port.url()).reconnect(quick()).start().unwrap();
     let mut recorder = Recorder::of(client.socket());
     recorder.next_reconnecting().await;
     client.socket().emit("never", ()).unwrap();
@@ -299,7 +293,8 @@ async fn the_clients_of_one_process_come_back_one_by_one() {
     const RATE: u32 = 250;
     let clients = multitude();
     let policy = quick().limiter(DialLimiter::per_second(RATE));
-    let server = socketioxide();
+    let port = Port::reserve();
+    let server = socketioxide().fresh_on(port.number());
     let mut all = Vec::new();
     for _ in 0..clients {
         let client = server.builder().reconnect(policy.clone()).start().unwrap();
@@ -310,10 +305,9 @@ async fn the_clients_of_one_process_come_back_one_by_one() {
         recorder.next_ready().await;
     }
 
-    let port = server.port();
     let cut = Instant::now();
     drop(server);
-    let reborn = socketioxide().fresh_on(port);
+    let reborn = socketioxide().fresh_on(port.number());
     for (_, recorder) in &mut all {
         recorder.next_disconnected().await;
         recorder.ready_after_attempts().await;

@@ -21,7 +21,6 @@ mod support;
 use std::{
     fs,
     io::{BufRead, BufReader, Read, Write},
-    net::TcpListener,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, Stdio},
@@ -39,6 +38,7 @@ use support::{
     example::program,
     node,
     proxy::{Direction, Proxy},
+    reserved::Port,
 };
 
 const TOKEN: &str = "correct horse battery staple";
@@ -428,12 +428,16 @@ async fn binary_input_is_intact(server: Server) {
 async fn output_is_complete_after_lost_connections(server: Server) {
     let proxy = server.proxy();
     proxy.cut_after(200_000, Direction::ToClient);
-    let piped = Piped::start(&proxy.url(), "stty -opost; seq 1 300000; exit 3");
-    let told = piped.told.clone();
+    // More than passes before each cut, and it goes on when the next cut is prepared.
+    let command = "stty -opost -echo; seq 1 75000
+        for last in 150000 225000 300000; do read line; seq $((last - 74999)) $last; done; exit 3";
+    let mut piped = Piped::start(&proxy.url(), command);
+    let (told, mut input) = (piped.told.clone(), piped.input.take().unwrap());
     let reading = thread::spawn(|| piped.end());
     for bytes in [1, 70_000, 400_000] {
         told.until("connected again");
         proxy.cut_after(bytes, Direction::ToClient);
+        input.write_all(b"\n").unwrap();
     }
     told.until("connected again");
     let (output, code) = reading.join().unwrap();
@@ -454,22 +458,17 @@ async fn input_is_complete_after_lost_connections(server: Server) {
     let mut line = String::new();
     output.read_line(&mut line).unwrap();
     assert_eq!(line, "ready\n");
-    proxy.cut_after(50_000, Direction::ToServer);
-    let mut input = piped.input.take().unwrap();
-    let bytes = sample.1.clone();
-    let writing = thread::spawn(move || {
-        input.write_all(&bytes).unwrap();
-        input
-    });
-    for (direction, count) in [(Direction::ToClient, 40), (Direction::ToServer, 50_000)] {
-        piped.told.until("connected again");
+    let cuts =
+        [(Direction::ToServer, 50_000), (Direction::ToClient, 40), (Direction::ToServer, 50_000)];
+    for ((direction, count), part) in cuts.into_iter().zip(sample.1.chunks(100_000)) {
         proxy.cut_after(count, direction);
+        piped.input.as_mut().unwrap().write_all(part).unwrap();
+        piped.told.until("connected again");
     }
     line.clear();
     output.read_line(&mut line).unwrap();
     assert_eq!(line, "end 0\n");
     assert_eq!(wait(&mut piped.child), 0);
-    drop(writing.join().unwrap());
 }
 
 async fn a_slow_reader_holds_the_shell_back(server: Server) {
@@ -605,8 +604,8 @@ async fn missing_output_is_told() {
 
 #[test]
 fn what_goes_wrong_is_told_in_one_line() {
-    let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
-    let dead = format!("http://127.0.0.1:{port}");
+    let port = Port::reserve();
+    let dead = port.url();
     for (token, arguments, expected) in [
         (TOKEN, &[dead.as_str()][..], "Connection refused"),
         (TOKEN, &["localhost:3000"], "it has no scheme"),

@@ -1,16 +1,17 @@
 //! Proxies and balancers from packages of the system.
 
 use super::eventually;
+use super::reserved::Port;
 use std::env;
 use std::fs;
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 /// A running program; it is killed when dropped.
 pub struct Installed {
     child: Child,
-    port: u16,
+    port: Port,
     directory: PathBuf,
 }
 
@@ -29,9 +30,8 @@ impl Installed {
             eprintln!("{program} is not installed: skipped");
             return None;
         };
-        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let port = free.local_addr().unwrap().port();
-        drop(free);
+        let reserved = Port::reserve();
+        let port = reserved.number();
         // Another user must be able to read the directory: squid changes its user if root starts it.
         let directory = env::temp_dir().join(format!("actix-socketio-{program}-{port}"));
         fs::create_dir_all(&directory).unwrap();
@@ -42,7 +42,7 @@ impl Installed {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let mut installed = Self { child, port, directory };
+        let mut installed = Self { child, port: reserved, directory };
         let is_up = || {
             let ended = installed.child.try_wait().unwrap();
             assert!(ended.is_none(), "{program} does not run: {ended:?}");
@@ -53,15 +53,15 @@ impl Installed {
     }
 
     pub fn port(&self) -> u16 {
-        self.port
+        self.port.number()
     }
 
     pub fn url(&self, scheme: &str, login: &str) -> String {
-        format!("{scheme}://{login}127.0.0.1:{}", self.port)
+        format!("{scheme}://{login}127.0.0.1:{}", self.port())
     }
 
     pub fn authority(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+        format!("127.0.0.1:{}", self.port())
     }
 }
 

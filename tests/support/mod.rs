@@ -4,8 +4,8 @@
 //! subscriber that passes what it gets to the test ([`recorder`]), the lines of the log
 //! ([`logged`]), and a way to a server that fails on demand ([`proxy`]) or at random ([`faults`],
 //! and [`storm`] with traffic); proxies that clients ask to connect for them ([`tunnel`]), or that
-//! are installed on the machine ([`installed`]); and NATS servers ([`nats`]). Pages of an example
-//! are shown by [`browser`].
+//! are installed on the machine ([`installed`]); and NATS servers ([`nats`]). Ports for servers that
+//! come later are [`reserved`]. Pages of an example are shown by [`browser`].
 
 // Every integration test is a crate of its own and uses only the part of this it needs.
 #![allow(dead_code, unreachable_pub)]
@@ -35,6 +35,7 @@ pub mod oxide;
 pub mod proxy;
 pub mod raw;
 pub mod recorder;
+pub mod reserved;
 pub mod scripted;
 pub mod storm;
 pub mod tls;

@@ -1,6 +1,6 @@
 //! NATS servers with JetStream: one, or three in a cluster, each a process of its own.
 //!
-//! Stands alone, because unit tests of the library include it, too.
+//! Needs nothing but `reserved`, because unit tests of the library include it, too.
 
 // Not all that include it use all of it.
 #![allow(dead_code, unreachable_pub)]
@@ -13,10 +13,11 @@
     clippy::unwrap_used
 )]
 
+use super::reserved::Port;
 use serde_json::Value;
 use std::env;
 use std::fs;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio, id};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -40,6 +41,8 @@ pub struct Nats {
     program: PathBuf,
     directory: PathBuf,
     nodes: Vec<Node>,
+    /// Of all of them, for clients, for each other and for their monitors.
+    _ports: [Vec<Port>; 3],
 }
 
 /// What is asked for is not there: says so, or fails, with `REQUIRE_NATS`.
@@ -116,16 +119,12 @@ impl Nats {
         let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
         let directory = env::temp_dir().join(format!("actix-socketio-nats-{}-{serial}", id()));
         fs::create_dir_all(&directory).unwrap();
-        let [clients, routes, monitors] = {
-            // At once, so that no two are the same.
-            let all = [(); 3].map(|()| [(); N]);
-            let listeners =
-                all.map(|row| row.map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap()));
-            listeners.map(|row| row.map(|listener| listener.local_addr().unwrap().port()))
-        };
+        let ports = [(); 3].map(|()| (0..N).map(|_| Port::reserve()).collect::<Vec<_>>());
+        let [clients, routes, monitors] =
+            ports.each_ref().map(|row| row.iter().map(Port::number).collect::<Vec<_>>());
         let others: Vec<String> =
             routes.iter().map(|port| format!("nats-route://127.0.0.1:{port}")).collect();
-        let mut nats = Self { program, directory, nodes: Vec::new() };
+        let mut nats = Self { program, directory, nodes: Vec::new(), _ports: ports };
         for number in 0..N {
             let (port, route, monitor) = (clients[number], routes[number], monitors[number]);
             let store = nats.directory.join(format!("store-{number}")).display().to_string();
@@ -297,8 +296,15 @@ pub async fn client(urls: &[String]) -> async_nats::Client {
         .unwrap()
 }
 
-/// Sends a signal to a process, by its name without `SIG`.
+/// Sends a signal to a process, by its name without `SIG`. After `STOP`, waits until the process has stopped: the thread
+/// that gets the signal stops the others, and on a busy machine they may do a lot before it has its turn.
 pub fn signal(name: &str, pid: u32) {
-    let status = Command::new("kill").arg(format!("-{name}")).arg(pid.to_string()).status();
+    let pid = pid.to_string();
+    let status = Command::new("kill").arg(format!("-{name}")).arg(&pid).status();
     assert!(status.unwrap().success(), "no signal {name} for {pid}");
+    let is_stopped = || {
+        let output = Command::new("ps").args(["-o", "stat=", "-p", &pid]).output().unwrap();
+        output.stdout.starts_with(b"T")
+    };
+    while name == "STOP" && !is_stopped() {}
 }

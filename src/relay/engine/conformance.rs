@@ -2,6 +2,8 @@
 //!
 //! With NATS there is a server, or for the last test a cluster, and each worker has a connection of its own.
 
+#[path = "../../../tests/support/reserved.rs"]
+mod reserved;
 #[path = "../../../tests/support/nats.rs"]
 pub(super) mod servers;
 

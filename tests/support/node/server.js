@@ -95,8 +95,13 @@ function dedupe() {
 function pump(socket, stream) {
   const numbers = pumps[stream];
   let asked = 0;
+  let settled = 0;
+  // Answers come in order: behind one, none comes to the questions before it.
+  const settle = (question) => {
+    settled = Math.max(settled, question);
+  };
   const step = () => {
-    for (let i = 0; i < 50 && asked < 50; i += 1) {
+    for (let i = 0; i < 50 && asked - settled < 20; i += 1) {
       const n = numbers.next;
       if (!socket.connected || n === numbers.count) {
         return;
@@ -105,16 +110,11 @@ function pump(socket, stream) {
       if (n % 10) {
         socket.emit("record", stream, n);
       } else {
-        asked += 1;
-        // Some never get an answer.
-        let waits = true;
-        const settle = () => {
-          asked -= Number(waits);
-          waits = false;
-        };
-        setTimeout(settle, 100);
+        const question = (asked += 1);
+        // It may be that all those that are open are lost.
+        setTimeout(settle, 1_000, question);
         socket.emit("record", stream, n, (answer) => {
-          settle();
+          settle(question);
           numbers.answers.push([n, answer]);
         });
       }
