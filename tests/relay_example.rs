@@ -442,6 +442,7 @@ async fn another_daemon_takes_over_what_a_terminated_one_hands_over() {
     server.publish("/", "n", 400..600);
     let (status, text) = ends.end();
     assert!(status.success() && text.contains("handed over"), "{text}");
+    assert!(!text.contains("not handed over"), "{text}");
     server.publish("/", "n", 600..800);
     stays.until(200, |shop| shop["joined"] == true).await;
     server.publish("/", "n", 800..1_000);
@@ -489,6 +490,21 @@ async fn a_second_signal_ends_a_daemon_that_cannot_hand_over() {
     let (status, text) = daemon.end();
     nats.resume(0);
     assert!(!status.success() && text.contains("without handing over"), "{text}");
+}
+
+#[actix::test]
+async fn what_a_daemon_cannot_hand_over_in_time_is_named() {
+    let Some(nats) = Nats::one().await else { return };
+    let (folder, server) = (Folder::new(), recovering());
+    let engine = engine(&nats).replace("lease = 2\n", "lease = 5\n");
+    let config = format!("hand_over = 1\n{engine}{}", upstream(&server, ""));
+    let daemon = Daemon::start(&folder, "w1", &config);
+    daemon.until(200, |shop| shop["joined"] == true).await;
+    nats.pause(0);
+    daemon.signal("-TERM");
+    let (status, text) = daemon.end();
+    nats.resume(0);
+    assert!(status.success() && text.contains("not handed over: shop"), "{text}");
 }
 
 #[actix::test]

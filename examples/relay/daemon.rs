@@ -124,11 +124,26 @@ async fn relay(
     info!("started with {} upstreams", config.upstreams.len());
     ended.next().await;
     info!("handing over, within {:?}", config.hand_over);
+    let before = relay.stats();
     let (shutdown, again) = (relay.shutdown(config.hand_over), ended.next());
     pin_mut!(shutdown, again);
     match select(shutdown, again).await {
         Either::Left(((), _)) => {
-            info!("handed over");
+            let pairs = before.upstreams.iter().zip(relay.stats().upstreams);
+            let left = pairs
+                .filter(|((_, before), (_, after))| {
+                    before.held_here && after.handed_over == before.handed_over
+                })
+                .map(|((name, _), _)| name.as_str())
+                .collect::<Vec<_>>();
+            if left.is_empty() {
+                info!("handed over");
+            } else {
+                warn!(
+                    "not handed over: {}; another worker takes over when the lease lapses",
+                    left.join(", ")
+                );
+            }
             Ok(())
         }
         Either::Right(_) => Err("ended at once, without handing over".into()),

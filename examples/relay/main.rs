@@ -24,7 +24,8 @@
 //! joined. It is for readiness; a worker that is not ready goes on trying, and a restart does not help it.
 //!
 //! SIGTERM and Ctrl-C hand over: what has come is stored, the sessions are left for the next worker to resume, and
-//! it ends with 0. A second signal ends it at once, with 1. So does what is wrong in the configuration.
+//! it ends with 0. What cannot be handed over in time is named in the log, and taken over when its lease lapses. A second
+//! signal ends it at once, with 1. So does what is wrong in the configuration.
 //!
 //! It logs to standard error, with the name of the worker in each line; `RUST_LOG` is the level, `info` by default. Secrets come from files
 //! or the environment, and are not logged at any level.
