@@ -5,7 +5,8 @@
 //! strings without escapes, the members of an object in any order.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    borrow::Cow,
+    collections::VecDeque,
     hash::{BuildHasher, Hash, Hasher, RandomState},
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -13,7 +14,10 @@ use std::{
 
 use bytes::Bytes;
 
-use crate::payload::{Payload, Token, Tokens, unquoted};
+use crate::{
+    payload::{Payload, Token, Tokens, unquoted},
+    proto::fast_map::FastMap,
+};
 
 /// Down to this depth, the order of an object's members makes no difference. Below it the order counts:
 /// comparing in order takes no memory for each level, and a message may have as many levels as bytes.
@@ -39,7 +43,7 @@ pub(super) struct Echoes {
 struct Memory {
     order: VecDeque<(Instant, u64)>,
     /// How often each hash is in `order`.
-    known: HashMap<u64, u32>,
+    known: FastMap<u64, u32>,
 }
 
 impl Memory {
@@ -118,7 +122,7 @@ impl Echoes {
             let value = match token {
                 Token::Object | Token::Array if open.len() > DEEPEST => {
                     deeper = deeper.saturating_add(1);
-                    self.hash(Kind::Deeper, token == Token::Object)
+                    Value::Deeper(token == Token::Object)
                 }
                 Token::Object | Token::Array if open.len() == DEEPEST => {
                     let mut flat = self.keys.build_hasher();
@@ -128,10 +132,10 @@ impl Echoes {
                 }
                 Token::End if deeper > 0 => {
                     deeper = deeper.saturating_sub(1);
-                    self.hash(Kind::End, ())
+                    Value::End
                 }
                 Token::Object => {
-                    open.push(Open::Object { sum: 0, key: None });
+                    open.push(Open::Object { sum: 0, member: None });
                     continue;
                 }
                 Token::Array => {
@@ -141,33 +145,36 @@ impl Echoes {
                 // The last one closes the list of arguments.
                 Token::End => match open.pop() {
                     None => break,
-                    Some(Open::Object { sum, .. }) => self.hash(Kind::Object, sum),
-                    Some(Open::Array(items)) => self.hash(Kind::Array, items.finish()),
+                    Some(Open::Object { sum, .. }) => Value::Object(sum),
+                    Some(Open::Array(items)) => Value::Array(items.finish()),
                 },
-                Token::Text(quoted) => self.hash(Kind::Text, unquoted(quoted)),
+                Token::Text(quoted) => Value::Text(unquoted(quoted)),
                 Token::Plain(text) => match text.parse::<f64>() {
                     // Minus zero is zero.
-                    Ok(number) => self.hash(Kind::Number, (number + 0.0).to_bits()),
-                    Err(_) => self.hash(Kind::Word, text),
+                    Ok(number) => Value::Number((number + 0.0).to_bits()),
+                    Err(_) => Value::Word(text),
                 },
             };
             match open.last_mut() {
-                Some(Open::Array(items)) => items.write_u64(value),
-                Some(Open::Object { sum, key }) => match key.take() {
-                    None => *key = Some(value),
-                    Some(key) => *sum = sum.wrapping_add(self.hash(Kind::Member, (key, value))),
+                Some(Open::Array(items)) => value.hash(items),
+                Some(Open::Object { sum, member }) => match member.take() {
+                    None => {
+                        let mut key = self.keys.build_hasher();
+                        value.hash(&mut key);
+                        *member = Some(key);
+                    }
+                    Some(mut member) => {
+                        value.hash(&mut member);
+                        *sum = sum.wrapping_add(member.finish());
+                    }
                 },
                 None => {
                     unstamped = matches!(token, Token::Text(_)).then(|| arguments.finish());
-                    arguments.write_u64(value);
+                    value.hash(&mut arguments);
                 }
             }
         }
         Digest { whole: arguments.finish(), unstamped }
-    }
-
-    fn hash(&self, kind: Kind, value: impl Hash) -> u64 {
-        self.keys.hash_one((kind, value))
     }
 }
 
@@ -185,18 +192,25 @@ struct Digest {
 /// A value that has not been read to its end.
 enum Open<H> {
     Array(H),
-    Object { sum: u64, key: Option<u64> },
+    /// `sum`: of the hashes of its members. `member`: of the one whose value is still to come, its key.
+    Object {
+        sum: u64,
+        member: Option<H>,
+    },
 }
 
+/// A value as it is hashed. No value is the beginning of another, so that values in a row can be hashed as
+/// they are.
 #[derive(Hash)]
-enum Kind {
-    Object,
-    Member,
-    Array,
-    Text,
-    Number,
-    Word,
-    Deeper,
+enum Value<'a> {
+    /// The sum of its members' hashes.
+    Object(u64),
+    /// The hash of its items.
+    Array(u64),
+    Text(Cow<'a, str>),
+    Number(u64),
+    Word(&'a str),
+    Deeper(bool),
     End,
 }
 

@@ -6,8 +6,9 @@ use std::{
 };
 
 /// The standard hash keeps strangers from choosing keys that collide, which makes it slow.
-/// Strangers cannot put anything into this table: ids of acks are counted up here, and names of namespaces
-/// are those that the application joins. What the peer sends is only looked up.
+/// Strangers cannot put anything into this table: ids of acks are counted up here, names of namespaces
+/// are those that the application joins, and hashes of events were made with a random key. What the peer sends is
+/// only looked up.
 ///
 /// No crate does better: with `foldhash`, neither incoming messages nor acks take fewer
 /// instructions.

@@ -46,6 +46,7 @@ pub(crate) mod refusal;
 pub(crate) mod room;
 pub(crate) mod round_trips;
 pub(crate) mod session;
+pub(crate) mod small_texts;
 pub(crate) mod suspect;
 pub(crate) mod ticket;
 pub(crate) mod tls_failure;

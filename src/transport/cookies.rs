@@ -24,15 +24,18 @@ impl fmt::Debug for Cookies {
 }
 
 impl Cookies {
-    /// Stores the cookies that a response sets.
-    pub(super) fn handle_answer(&mut self, headers: &HeaderMap) {
+    /// Stores the cookies that a response sets. `true` if it sets any.
+    pub(super) fn handle_answer(&mut self, headers: &HeaderMap) -> bool {
+        let mut has_any = false;
         for cookie in headers.get_all(header::SET_COOKIE) {
+            has_any = true;
             if let Ok(cookie) = cookie.to_str()
                 && cookie.len() <= MAX_BYTES
             {
                 self.set(cookie);
             }
         }
+        has_any
     }
 
     fn set(&mut self, cookie: &str) {

@@ -1,14 +1,14 @@
 //! Dialling: from a URL and headers to an open websocket, or the first answer to a poll.
 
-use std::{error::Error as _, fmt, io, iter, sync::Arc, time::Duration};
+use std::{error::Error as _, fmt, io, iter, mem, sync::Arc, time::Duration};
 
 use awc::{
-    Client, ClientRequest, ClientResponse,
+    Client, ClientRequest, ClientResponse, FrozenClientRequest,
     error::{ConnectError, PayloadError, SendRequestError, WsClientError},
     http::{
         Method, StatusCode, Uri,
         header::{
-            ACCEPT_ENCODING, CONTENT_TYPE, COOKIE, HOST, HeaderName, HeaderValue,
+            ACCEPT_ENCODING, CONTENT_TYPE, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue,
             SEC_WEBSOCKET_PROTOCOL,
         },
     },
@@ -177,6 +177,11 @@ impl LinkDialer {
     }
 }
 
+/// A request that is sent again and again with other bodies: to build one, and format its URL and headers, costs as
+/// much as a dozen small packets.
+#[derive(Default)]
+pub(super) struct KeptRequest(Option<FrozenClientRequest>);
+
 /// The way to the server for one session: all its requests have the same headers and query.
 pub(super) struct Road {
     client: Client,
@@ -264,10 +269,12 @@ impl Road {
         &self,
         sid: Option<&str>,
         cookies: &Cookies,
+        kept: &mut KeptRequest,
     ) -> impl Future<Output = Result<Answer, PollFailure>> + use<> {
-        let request = self.request(Method::GET, sid, cookies);
+        let request = self.kept(kept, || self.request(Method::GET, sid, cookies));
+        let sent = request.map(FrozenClientRequest::send);
         let target = Arc::clone(&self.target);
-        async move { answer(request?.send().await, &target).await }
+        async move { answer(sent?.await, &target).await }
     }
 
     pub(super) fn post(
@@ -275,16 +282,39 @@ impl Road {
         sid: &str,
         post: Post,
         cookies: &Cookies,
+        kept: &mut KeptRequest,
     ) -> impl Future<Output = Result<Answer, PollFailure>> + use<> {
-        let request = self.request(Method::POST, Some(sid), cookies);
+        let Post { body, content_type } = post;
+        let request = self.kept(kept, || {
+            let request = self.request(Method::POST, Some(sid), cookies)?;
+            // The same for all posts of a session.
+            Ok(request.insert_header((CONTENT_TYPE, content_type)))
+        });
+        let sent = request.map(|request| request.send_body(body));
         let target = Arc::clone(&self.target);
         async move {
-            let request = request?.insert_header((CONTENT_TYPE, post.content_type));
-            let mut answer = answer(request.send_body(post.body).await, &target).await?;
+            let mut answer = answer(sent?.await, &target).await?;
             // A connection is reused only if the response was read to its end.
             rest(&mut answer).await;
             Ok(answer)
         }
+    }
+
+    /// The request that is kept, or a new one.
+    fn kept<'a>(
+        &self,
+        kept: &'a mut KeptRequest,
+        make: impl FnOnce() -> Result<ClientRequest, PollFailure>,
+    ) -> Result<&'a FrozenClientRequest, PollFailure> {
+        let KeptRequest(kept) = kept;
+        if let Some(request) = kept {
+            return Ok(request);
+        }
+        let request = make()?.freeze().map_err(|error| {
+            let error = WsClientError::SendRequest(error.into());
+            PollFailure::Lost(failure_of(error, &self.target).reason)
+        })?;
+        Ok(kept.insert(request))
     }
 
     fn request(
@@ -332,7 +362,11 @@ where
     let answer = answer.map_err(|error| {
         PollFailure::Lost(failure_of(WsClientError::SendRequest(error), target).reason)
     })?;
-    let (status, headers) = (answer.status(), answer.headers().clone());
+    let (status, mut headers) = (answer.status(), HeaderMap::new());
+    let answer = answer.map_body(|head, body| {
+        headers = mem::take(&mut head.headers);
+        body
+    });
     let mut answer = Answer::new(status, headers, Box::pin(answer));
     if status == StatusCode::OK {
         return Ok(answer);

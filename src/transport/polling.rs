@@ -20,7 +20,7 @@ use futures::{future::LocalBoxFuture, stream::LocalBoxStream};
 use super::{
     WebSocket,
     cookies::Cookies,
-    dial::{Road, is_end},
+    dial::{KeptRequest, Road, is_end},
     refusal::Refused,
 };
 use crate::{
@@ -89,6 +89,8 @@ pub(crate) struct Polling {
     core: polling::Polling,
     road: Road,
     cookies: Cookies,
+    /// The GET and the POST with these cookies.
+    requests: [KeptRequest; 2],
     get: Get,
     post: Option<LocalBoxFuture<'static, Result<Answer, Failure>>>,
     probe: Probe,
@@ -153,7 +155,7 @@ pub(super) enum Polled {
 
 impl fmt::Debug for Polling {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { core, road: _, cookies, get: _, post, probe: _ } = self;
+        let Self { core, road: _, cookies, requests: _, get: _, post, probe: _ } = self;
         f.debug_struct("Polling")
             .field("core", core)
             .field("cookies", cookies)
@@ -166,14 +168,18 @@ impl Polling {
     /// Opens a session: sends the first GET.
     pub(super) async fn open(road: Road, wants_websocket: bool) -> Result<Self, Failure> {
         let mut cookies = Cookies::default();
-        let answer = road.get(None, &cookies).await?;
+        let answer = road.get(None, &cookies, &mut KeptRequest::default()).await?;
         cookies.handle_answer(&answer.headers);
         let core = polling::Polling::new(road.max_message(), wants_websocket);
         let (get, post, probe) = (Get::Body(answer), None, Probe::Idle);
-        Ok(Self { core, road, cookies, get, post, probe })
+        Ok(Self { core, road, cookies, requests: <_>::default(), get, post, probe })
     }
 
     pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Polled, Reason>> {
+        // To look at the requests for each packet would cost more than the packet.
+        if let Some(incoming) = self.core.poll_incoming().map_err(Reason::from)? {
+            return Poll::Ready(Ok(Polled::Incoming(incoming)));
+        }
         loop {
             self.poll_post(cx)?;
             self.poll_probe(cx);
@@ -201,8 +207,8 @@ impl Polling {
         match &mut self.get {
             Get::Idle => {
                 if self.core.poll_get() {
-                    let sid = self.core.sid();
-                    self.get = Get::Asked(Box::pin(self.road.get(sid, &self.cookies)));
+                    let ([kept, _], sid) = (&mut self.requests, self.core.sid());
+                    self.get = Get::Asked(Box::pin(self.road.get(sid, &self.cookies, kept)));
                     return Ok(true);
                 }
                 Ok(false)
@@ -211,7 +217,7 @@ impl Polling {
                 Poll::Pending => Ok(false),
                 Poll::Ready(answer) => {
                     let answer = answer.map_err(Failure::reason)?;
-                    self.cookies.handle_answer(&answer.headers);
+                    self.handle_answer(&answer);
                     self.get = Get::Body(answer);
                     Ok(true)
                 }
@@ -238,7 +244,8 @@ impl Polling {
             }
             let Some(post) = self.core.poll_post() else { return Ok(()) };
             let Some(sid) = self.core.sid() else { return Ok(()) };
-            self.post = Some(Box::pin(self.road.post(sid, post, &self.cookies)));
+            let [_, kept] = &mut self.requests;
+            self.post = Some(Box::pin(self.road.post(sid, post, &self.cookies, kept)));
         }
     }
 
@@ -247,10 +254,15 @@ impl Polling {
         let Some(post) = &mut self.post else { return Ok(()) };
         let Poll::Ready(answer) = post.as_mut().poll(cx) else { return Ok(()) };
         self.post = None;
-        let answer = answer.map_err(Failure::reason)?;
-        self.cookies.handle_answer(&answer.headers);
+        self.handle_answer(&answer.map_err(Failure::reason)?);
         self.core.handle_posted();
         Ok(())
+    }
+
+    fn handle_answer(&mut self, answer: &Answer) {
+        if self.cookies.handle_answer(&answer.headers) {
+            self.requests = <_>::default();
+        }
     }
 
     /// Continues the upgrade to a websocket.
@@ -316,14 +328,15 @@ impl Polling {
     /// Gives the session up. A server notices at once that a websocket is gone. With polling, it
     /// would notice only when the heartbeat times out; so this tells it.
     pub(super) fn hang_up(self) -> Option<LocalBoxFuture<'static, ()>> {
-        let Self { core, road, cookies, .. } = self;
+        let Self { core, road, cookies, requests: [_, mut kept], .. } = self;
         let (sid, post) = (core.sid()?.to_owned(), core.farewell()?);
         Some(Box::pin(async move {
             let told = clock::within(FAREWELL_TIMEOUT, async {
                 // A server that misses this request would have two sessions of a client that reconnects, and
                 // the end of the old one would cost the new one its rooms. What has cut the session may cut
                 // this request, too; it is the only request that may be repeated.
-                while let Err(Failure::Lost(reason)) = road.post(&sid, post.clone(), &cookies).await
+                while let Err(Failure::Lost(reason)) =
+                    road.post(&sid, post.clone(), &cookies, &mut kept).await
                 {
                     say!(
                         log::Level::Debug,

@@ -28,6 +28,7 @@ use crate::{
         ProtocolError,
         engine::{Frame, Incoming, Message},
         reason::Reason,
+        small_texts::SmallTexts,
     },
     runtime::spare,
 };
@@ -42,11 +43,6 @@ const LEAST: usize = 4 << 10;
 
 /// A frame of this size or more is read into memory of its own, unless it came with others in one read.
 const LARGE: usize = MOST / 2;
-
-/// The size of a block that small texts share, and so the most memory that one of them holds,
-const BLOCK: usize = 1 << 10;
-/// and the longest such text.
-const SMALL: usize = BLOCK / 2;
 
 /// The most memory that is reserved for a frame when only its header has come: the limit may be huge.
 const AHEAD: usize = 16 << 20;
@@ -110,8 +106,7 @@ struct Input {
     buffer: BytesMut,
     /// Where in `buffer` the next frame begins.
     at: usize,
-    /// Room for small texts.
-    block: BytesMut,
+    small: SmallTexts,
     /// The size of one read.
     room: usize,
     /// A large frame that is read into memory of its own. Nothing else is read into it.
@@ -139,8 +134,8 @@ enum Broken {
 
 impl Input {
     fn new(buffer: BytesMut) -> Self {
-        let block = BytesMut::new();
-        Self { buffer, at: 0, block, room: MOST, large: None, recycler: None, had_large: false }
+        let small = SmallTexts::default();
+        Self { buffer, at: 0, small, room: MOST, large: None, recycler: None, had_large: false }
     }
 
     fn is_empty(&self) -> bool {
@@ -179,19 +174,14 @@ impl Input {
         if let Some((data, rest)) = behind.split_at_checked(length) {
             let begin = self.at.saturating_add(header.size);
             if length < self.buffer.capacity() / 2 {
-                let is_alone = rest.is_empty() && self.block.is_empty();
-                let data = if header.kind == Kind::Text && length <= SMALL && !is_alone {
-                    if self.block.capacity() < length {
-                        self.block = BytesMut::with_capacity(unread.len().min(BLOCK));
-                    }
-                    self.block.extend_from_slice(data);
-                    self.block.split().freeze()
+                let data = if header.kind == Kind::Text {
+                    self.small.copy(data, rest.len())
                 } else {
                     Bytes::copy_from_slice(data)
                 };
                 self.at = begin.saturating_add(length);
                 if rest.is_empty() {
-                    self.block = BytesMut::new();
+                    self.small = SmallTexts::default();
                     self.release();
                 }
                 return Ok(Some((header, data)));

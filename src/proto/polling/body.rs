@@ -1,9 +1,12 @@
 //! The body of the response to a GET, read packet by packet while it is still coming in.
 //!
 //! A server puts everything that waits into one body, without a limit. So a body is never held as a whole,
-//! but one packet, and one piece of the body.
+//! but one packet, and one piece of the body. A packet that is kept holds nothing of the others, except for small
+//! texts, which [share a little](SmallTexts).
 
-use bytes::{Buf, Bytes, BytesMut};
+use std::mem;
+
+use bytes::{Buf, Bytes};
 use bytestring::ByteString;
 use memchr::memchr;
 
@@ -12,6 +15,7 @@ use crate::proto::{
     ProtocolError,
     engine::{Frame, Protocol},
     packet::Refused,
+    small_texts::SmallTexts,
 };
 
 /// The most digits in the length of a packet.
@@ -53,7 +57,10 @@ pub(super) struct Body {
     form: Option<Form>,
     /// The largest packet, in bytes.
     limit: usize,
-    buffer: BytesMut,
+    buffer: Vec<u8>,
+    /// Where in `buffer` the packet at the front begins.
+    at: usize,
+    small: SmallTexts,
     /// How much of the packet at the front has been scanned: bytes, and units of UTF-16.
     scanned: (usize, usize),
     /// Whether another packet must follow.
@@ -68,7 +75,9 @@ impl Body {
             protocol,
             form: None,
             limit,
-            buffer: BytesMut::new(),
+            buffer: Vec::new(),
+            at: 0,
+            small: SmallTexts::default(),
             scanned: (0, 0),
             is_behind_separator: false,
             is_complete: false,
@@ -76,7 +85,14 @@ impl Body {
     }
 
     pub(super) fn push(&mut self, chunk: &[u8]) {
+        // Bytes that were taken out make room for the next ones.
+        self.buffer.drain(..self.at);
+        self.at = 0;
         self.buffer.extend_from_slice(chunk);
+    }
+
+    fn unread(&self) -> &[u8] {
+        self.buffer.get(self.at..).unwrap_or_default()
     }
 
     /// The body is complete.
@@ -95,7 +111,7 @@ impl Body {
 
     /// Takes out the next packet, if it is complete.
     pub(super) fn next(&mut self) -> Result<Option<Frame>, Refused> {
-        let form = match (self.form, self.buffer.first()) {
+        let form = match (self.form, self.unread().first()) {
             (Some(form), _) => form,
             (None, Some(first)) => *self.form.insert(Form::of(self.protocol, *first)),
             (None, None) if self.is_complete => return Err(broken("it is empty")),
@@ -111,7 +127,7 @@ impl Body {
                 // Some servers send an empty packet when there is nothing to send.
                 Some(Frame::Text(text)) if text.is_empty() && form != Form::Separated => {}
                 Some(frame) => return Ok(Some(frame)),
-                None if self.is_complete && !self.buffer.is_empty() => {
+                None if self.is_complete && !self.unread().is_empty() => {
                     return Err(broken("it ends in the middle of a packet"));
                 }
                 None => return Ok(None),
@@ -121,14 +137,15 @@ impl Body {
 
     fn separated(&mut self) -> Result<Option<Frame>, Refused> {
         // Base64 is longer than the data that it encodes.
-        let limit = match self.buffer.first() {
+        let packets = self.unread();
+        let limit = match packets.first() {
             Some(b'b') => self.limit.div_ceil(3).saturating_mul(4).saturating_add(1),
             _ => self.limit,
         };
         let (from, _) = self.scanned;
-        let unread = self.buffer.get(from..).unwrap_or_default();
-        let end = memchr(SEPARATOR, unread).map(|at| from.saturating_add(at));
-        let length = end.unwrap_or(self.buffer.len());
+        let end = memchr(SEPARATOR, packets.get(from..).unwrap_or_default())
+            .map(|at| from.saturating_add(at));
+        let length = end.unwrap_or(packets.len());
         if length > limit {
             return Err(Refused::TooLarge { limit: self.limit });
         }
@@ -139,12 +156,10 @@ impl Body {
             self.scanned.0 = length;
             return Ok(None);
         }
-        let packet = self.take(0, length);
-        if end.is_some() {
-            self.buffer.advance(1);
-        }
+        let packet = self.take_text(0, length)?;
+        self.at = self.at.saturating_add(usize::from(end.is_some()));
         self.is_behind_separator = end.is_some();
-        text(packet).map(Some)
+        Ok(Some(packet))
     }
 
     fn counted(&mut self) -> Result<Option<Frame>, Refused> {
@@ -158,7 +173,7 @@ impl Body {
         }
         let (mut bytes, mut units) = self.scanned;
         while units < length {
-            let Some(first) = self.buffer.get(begin.saturating_add(bytes)) else { break };
+            let Some(first) = self.unread().get(begin.saturating_add(bytes)) else { break };
             let (width, wide) = match first {
                 0..0x80 => (1, 1),
                 0x80..0xC0 => return Err(ProtocolError::Utf8.into()),
@@ -167,7 +182,7 @@ impl Body {
                 0xF0.. => (4, 2),
             };
             let after = bytes.saturating_add(width);
-            if begin.saturating_add(after) > self.buffer.len() {
+            if begin.saturating_add(after) > self.unread().len() {
                 break;
             }
             (bytes, units) = (after, units.saturating_add(wide));
@@ -182,11 +197,11 @@ impl Body {
             self.scanned = (bytes, units);
             return Ok(None);
         }
-        text(self.take(begin, bytes)).map(Some)
+        self.take_text(begin, bytes).map(Some)
     }
 
     fn binary(&mut self) -> Result<Option<Frame>, Refused> {
-        let is_binary = match self.buffer.first() {
+        let is_binary = match self.unread().first() {
             None => return Ok(None),
             Some(0) => false,
             Some(1) => true,
@@ -197,11 +212,15 @@ impl Body {
         if length > self.limit {
             return Err(Refused::TooLarge { limit: self.limit });
         }
-        if self.buffer.len().saturating_sub(begin) < length {
+        if self.unread().len().saturating_sub(begin) < length {
             return Ok(None);
         }
-        let packet = self.take(begin, length);
-        if is_binary { Ok(Some(Frame::Binary(packet))) } else { text(packet).map(Some) }
+        if is_binary {
+            let packet = self.take(begin, length, |_, data, _| Bytes::copy_from_slice(data));
+            Ok(Some(Frame::Binary(packet)))
+        } else {
+            self.take_text(begin, length).map(Some)
+        }
     }
 
     /// The length of the packet at the front, and where the packet begins.
@@ -213,7 +232,7 @@ impl Body {
     ) -> Result<Option<(usize, usize)>, Refused> {
         let mut length = 0_usize;
         let mut digits = 0_usize;
-        for &byte in self.buffer.iter().skip(from) {
+        for &byte in self.unread().iter().skip(from) {
             digits = digits.saturating_add(1);
             if byte == end && digits > 1 {
                 return Ok(Some((length, from.saturating_add(digits))));
@@ -228,23 +247,40 @@ impl Body {
         Ok(None)
     }
 
+    fn take_text(&mut self, begin: usize, length: usize) -> Result<Frame, Refused> {
+        let packet = self.take(begin, length, SmallTexts::copy);
+        ByteString::try_from(packet).map(Frame::Text).map_err(|_| ProtocolError::Utf8.into())
+    }
+
     /// Takes this packet out, and the length before it.
-    fn take(&mut self, begin: usize, length: usize) -> Bytes {
-        self.buffer.advance(begin);
+    fn take(
+        &mut self,
+        begin: usize,
+        length: usize,
+        copy: impl FnOnce(&mut SmallTexts, &[u8], usize) -> Bytes,
+    ) -> Bytes {
         self.scanned = (0, 0);
-        self.buffer.split_to(length).freeze()
+        let begin = self.at.saturating_add(begin);
+        let end = begin.saturating_add(length);
+        let packet = self.buffer.get(begin..end).unwrap_or_default();
+        let rest = self.buffer.get(end..).unwrap_or_default();
+        if length < self.buffer.capacity() / 2 {
+            self.at = end;
+            return copy(&mut self.small, packet, rest.len());
+        }
+        // It is most of the memory, and keeps it. So a large packet is not there twice.
+        let rest = rest.to_vec();
+        let mut buffer = mem::replace(&mut self.buffer, rest);
+        self.at = 0;
+        buffer.truncate(end);
+        let mut packet = Bytes::from(buffer);
+        packet.advance(begin);
+        packet
     }
 }
 
 fn broken(error: &'static str) -> Refused {
     ProtocolError::Polling(error).into()
-}
-
-fn text(packet: Bytes) -> Result<Frame, Refused> {
-    match ByteString::try_from(packet) {
-        Ok(text) => Ok(Frame::Text(text)),
-        Err(_) => Err(ProtocolError::Utf8.into()),
-    }
 }
 
 #[cfg(test)]
@@ -371,6 +407,39 @@ mod tests {
         assert_eq!(read(Some(Protocol::Eio4), data.as_bytes(), 9), (Vec::new(), too_large()));
         let many = "2\x1e".repeat(1_000) + "2";
         assert_eq!(read(Some(Protocol::Eio4), many.as_bytes(), 100).0.len(), 1_001);
+    }
+
+    /// Frames that are kept, from a body that came in pieces of this size, and the memory that they hold.
+    fn kept(body: &[u8], piece: usize, keep: impl Fn(&Frame) -> bool) -> (Vec<Frame>, i64) {
+        let mut kept = Vec::with_capacity(1_000);
+        let used = allocation_counter::measure(|| {
+            let mut reader = Body::new(Some(Protocol::Eio4), 1 << 20);
+            for piece in body.chunks(piece) {
+                reader.push(piece);
+                kept.extend(std::iter::from_fn(|| reader.next().unwrap()).filter(&keep));
+            }
+            reader.complete();
+            kept.extend(std::iter::from_fn(|| reader.next().unwrap()).filter(&keep));
+        });
+        (kept, used.bytes_current)
+    }
+
+    #[test]
+    fn a_packet_that_is_kept_holds_nothing_of_large_ones_and_little_of_small_ones() {
+        let large = "4".repeat(500_000);
+        let body = format!("{large}\x1esmall\x1e{}", "4[1]\x1e".repeat(1_000) + &large);
+        for piece in [1 << 10, 64 << 10, 4 << 20] {
+            let length = |frame: &Frame| match frame {
+                Frame::Text(text) => text.len(),
+                Frame::Binary(data) => data.len(),
+            };
+            let (small, bytes) = kept(body.as_bytes(), piece, |frame| length(frame) == 5);
+            assert_eq!(small.len(), 1);
+            assert!(bytes < 2_000, "{bytes} bytes in pieces of {piece}");
+            let (large, bytes) = kept(body.as_bytes(), piece, |frame| length(frame) > 5);
+            assert_eq!(large.len(), 2);
+            assert!(bytes < 2_200_000, "{bytes} bytes in pieces of {piece}");
+        }
     }
 
     fn packets() -> impl Strategy<Value = Vec<Result<String, Vec<u8>>>> {

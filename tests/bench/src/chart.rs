@@ -46,8 +46,9 @@ fn try_draw(
     let cpu = |row, peer| {
         cells.get(&(row, peer)).and_then(|cell| cell.as_ref().ok()).map(|report| report.cpu())
     };
-    // The mix repeats the others, and `busy` is not about the cost of a burst.
-    let is_drawn = |row: &&Row| !matches!(row.workload, Workload::Mix | Workload::Busy);
+    // The mix repeats the others, `busy` is not about the cost of a burst, and no other client has a bridge.
+    let is_drawn =
+        |row: &&Row| !matches!(row.workload, Workload::Mix | Workload::Busy | Workload::Bridge);
     let rows: Vec<(Row, f64)> = rows
         .iter()
         .filter(is_drawn)

@@ -23,12 +23,13 @@ const RUNS: usize = 2;
 
 /// Messages in the shorter of the two runs whose difference is taken, so that the start
 /// does not count.
-const WORKLOADS: [(Workload, u64); 5] = [
+const WORKLOADS: [(Workload, u64); 6] = [
     (Workload::Recv, 10_000),
     (Workload::Emit, 10_000),
     (Workload::Pipe, 10_000),
     (Workload::Ack, 1_000),
     (Workload::Bin, 200),
+    (Workload::Bridge, 10_000),
 ];
 
 pub fn run() -> Result<(), String> {

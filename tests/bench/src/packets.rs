@@ -52,6 +52,20 @@ pub fn event(road: Road, id: Option<u64>, name: &str, argument: impl Serialize) 
     Frame::Text(String::from_utf8(text).expect("JSON is text"))
 }
 
+/// The event that has come, as it is emitted on another connection.
+pub fn pass(frame: Frame<Bytes>) -> Frame<String> {
+    match frame {
+        Frame::Text(text) => {
+            assert!(text.starts_with(b"42["), "an event");
+            Frame::Text(String::from_utf8(text.into()).expect("JSON is text"))
+        }
+        Frame::Binary(data) => {
+            assert!(data.starts_with(MESSAGE), "an event");
+            Frame::Binary(data)
+        }
+    }
+}
+
 /// An event with an attachment. In text, the attachment is a frame of its own.
 pub fn blob(road: Road, data: Bytes) -> (Frame<String>, Option<Bytes>) {
     if road == Road::Msgpack {

@@ -131,7 +131,8 @@ impl Peer {
         let can_do = match self {
             Self::Function | Self::Stream => workload == Workload::Recv,
             // Clients in other languages are busy with the events alone.
-            Self::Js | Self::Python => workload != Workload::Busy,
+            Self::Js | Self::Python => !matches!(workload, Workload::Busy | Workload::Bridge),
+            Self::RustSocketio | Self::TfRustSocketio => workload != Workload::Bridge,
             _ => true,
         };
         let can_go = match road {

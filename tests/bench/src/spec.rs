@@ -28,12 +28,14 @@ pub enum Workload {
     /// Blocks of [`Spec::BLOCK`] events are emitted, of which the last asks for an answer. For each event, one
     /// arrives; and with the answer, an attachment of 64 KiB.
     Mix,
+    /// Events arrive on one connection, and are emitted on another one.
+    Bridge,
     /// Connections that do nothing, in one process.
     Conns,
 }
 
 impl Workload {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Recv,
         Self::Emit,
         Self::Ack,
@@ -42,6 +44,7 @@ impl Workload {
         Self::Bin,
         Self::BinOut,
         Self::Mix,
+        Self::Bridge,
         Self::Conns,
     ];
 
@@ -55,6 +58,7 @@ impl Workload {
             Self::Bin => "bin",
             Self::BinOut => "binout",
             Self::Mix => "mix",
+            Self::Bridge => "bridge",
             Self::Conns => "conns",
         }
     }
@@ -75,6 +79,7 @@ impl Workload {
             Self::Bin => "receive an attachment",
             Self::BinOut => "emit an attachment",
             Self::Mix => "some of all",
+            Self::Bridge => "pass an event on",
             Self::Conns => "connect",
         }
     }

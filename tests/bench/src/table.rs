@@ -154,6 +154,7 @@ fn spec(options: &Options, Row { road, workload, size, chunk }: Row, peer: Peer)
         Workload::Emit => 600_000,
         Workload::Ack => 20_000,
         Workload::Busy => 40_000,
+        Workload::Bridge => 400_000,
         Workload::Pipe | Workload::Mix => 200_000,
         _ => 20_000,
     };

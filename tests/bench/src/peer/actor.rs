@@ -25,7 +25,7 @@ use super::{
 use crate::{
     measure::{self, Latencies},
     packets::{self, Frame, Packet},
-    spec::{Spec, Workload},
+    spec::{Road, Spec, Workload},
 };
 
 type Framed = actix_codec::Framed<BoxedSocket, ws::Codec>;
@@ -34,6 +34,8 @@ type Framed = actix_codec::Framed<BoxedSocket, ws::Codec>;
 struct Owner {
     sink: SinkWrite<ws::Message, SplitSink<Framed, ws::Message>>,
     desk: Addr<Desk>,
+    /// In [`Workload::Bridge`]: where the events go, in place of the desk.
+    other: Option<Addr<Self>>,
     questions: HashMap<u64, oneshot::Sender<u64>>,
     next: u64,
 }
@@ -54,15 +56,15 @@ impl Owner {
     }
 
     /// Sends the subscriber a message. While its mailbox is full, nothing is read.
-    fn tell<M>(&self, message: M, ctx: &mut Context<Self>)
+    fn tell<M, A>(&self, subscriber: &Addr<A>, message: M, ctx: &mut Context<Self>)
     where
         M: Message<Result = ()> + Send + 'static,
-        Desk: Handler<M>,
+        A: Actor<Context = Context<A>> + Handler<M>,
     {
-        match self.desk.try_send(message) {
+        match subscriber.try_send(message) {
             Ok(()) => {}
             Err(SendError::Full(message)) => {
-                let sent = self.desk.send(message).into_actor(self);
+                let sent = subscriber.send(message).into_actor(self);
                 ctx.wait(sent.map(|sent, _, _| sent.expect("the subscriber lives")));
             }
             Err(SendError::Closed(_)) => panic!("the subscriber lives"),
@@ -77,13 +79,16 @@ impl StreamHandler<Result<ws::Frame, WsProtocolError>> for Owner {
             ws::Frame::Binary(data) => Frame::Binary(data),
             other => panic!("the stub server sends no {other:?}"),
         };
+        if let Some(other) = &self.other {
+            return self.tell(other, Emit(packets::pass(frame), None), ctx);
+        }
         match packets::read(frame) {
-            Packet::Event(message) => self.tell(Msg(message), ctx),
+            Packet::Event(message) => self.tell(&self.desk, Msg(message), ctx),
             Packet::Answer(id, number) => {
                 let question = self.questions.remove(&id).expect("somebody asked");
                 question.send(number).expect("somebody waits");
             }
-            Packet::Blob(data) => self.tell(Blob(data.into()), ctx),
+            Packet::Blob(data) => self.tell(&self.desk, Blob(data.into()), ctx),
             Packet::Announced => {}
             Packet::Joined => panic!("it has been joined before"),
         }
@@ -122,23 +127,40 @@ impl Handler<Ask> for Owner {
     }
 }
 
+impl Owner {
+    async fn dial(
+        port: u16,
+        road: Road,
+        desk: Addr<Desk>,
+        other: Option<Addr<Self>>,
+    ) -> Addr<Self> {
+        let framed = bare::joined::<socket::Socket>(port, road).await.into_framed();
+        let (sink, stream) = framed.split();
+        Self::create(|ctx| {
+            ctx.add_stream(stream);
+            let sink = SinkWrite::new(sink, ctx);
+            Self { sink, desk, other, questions: HashMap::new(), next: 0 }
+        })
+    }
+}
+
 pub struct Hand {
     owner: Addr<Owner>,
+    /// In [`Workload::Bridge`]: the one to which the owner passes the events on.
+    other: Option<Addr<Owner>>,
     all: Option<oneshot::Receiver<()>>,
     spec: Spec,
 }
 
 impl Session for Hand {
     async fn connect(port: u16, spec: Spec) -> Self {
-        let framed = bare::joined::<socket::Socket>(port, spec.road).await.into_framed();
         let (desk, all) = Desk::start(spec);
-        let (sink, stream) = framed.split();
-        let owner = Owner::create(|ctx| {
-            ctx.add_stream(stream);
-            let sink = SinkWrite::new(sink, ctx);
-            Owner { sink, desk, questions: HashMap::new(), next: 0 }
-        });
-        Self { owner, all: Some(all), spec }
+        let other = match spec.workload {
+            Workload::Bridge => Some(Owner::dial(port, spec.road, desk.clone(), None).await),
+            _ => None,
+        };
+        let owner = Owner::dial(port, spec.road, desk, other.clone()).await;
+        Self { owner, other, all: Some(all), spec }
     }
 
     async fn run(&mut self) -> Option<Latencies> {
@@ -162,6 +184,7 @@ impl Session for Hand {
             }
             Workload::Pipe => self.pipe().await,
             Workload::Mix => self.mix().await,
+            Workload::Bridge => self.bridge().await,
             Workload::Conns => future::pending().await,
         }
         None
@@ -182,8 +205,17 @@ impl Hand {
     }
 
     fn ask(&self, name: &str, argument: impl Serialize) -> oneshot::Receiver<u64> {
+        self.ask_at(&self.owner, name, argument)
+    }
+
+    fn ask_at(
+        &self,
+        owner: &Addr<Owner>,
+        name: &str,
+        argument: impl Serialize,
+    ) -> oneshot::Receiver<u64> {
         let (waiter, answer) = oneshot::channel();
-        self.owner.do_send(Ask(packets::arguments(self.spec.road, name, argument), waiter));
+        owner.do_send(Ask(packets::arguments(self.spec.road, name, argument), waiter));
         answer
     }
 
@@ -242,6 +274,12 @@ impl Hand {
         }
         self.all().await;
         self.end().await;
+    }
+
+    async fn bridge(&self) {
+        let all = self.ask_at(self.other.as_ref().expect("it is connected"), "end", ());
+        self.start();
+        assert_eq!(all.await, Ok(self.spec.count), "all arrived");
     }
 
     /// Asks the server how much it got.

@@ -23,12 +23,18 @@ pub trait Wire: Sized + 'static {
 
 pub struct Bare<W> {
     wire: W,
+    /// In [`Workload::Bridge`]: where the events go.
+    other: Option<W>,
     spec: Spec,
 }
 
 impl<W: Wire> Session for Bare<W> {
     async fn connect(port: u16, spec: Spec) -> Self {
-        Self { wire: joined(port, spec.road).await, spec }
+        let other = match spec.workload {
+            Workload::Bridge => Some(joined(port, spec.road).await),
+            _ => None,
+        };
+        Self { wire: joined(port, spec.road).await, other, spec }
     }
 
     async fn run(&mut self) -> Option<Latencies> {
@@ -40,6 +46,7 @@ impl<W: Wire> Session for Bare<W> {
             Workload::Bin => self.bin().await,
             Workload::BinOut => self.bin_out().await,
             Workload::Mix => self.mix().await,
+            Workload::Bridge => self.bridge().await,
             Workload::Conns => future::pending().await,
         }
         None
@@ -147,6 +154,22 @@ impl<W: Wire> Bare<W> {
             self.answer(block, last).await;
         }
         self.end().await;
+    }
+
+    async fn bridge(&mut self) {
+        let wire = self.other.take().expect("it is connected");
+        let mut other = Self { wire, other: None, spec: self.spec };
+        other.wire.feed(packets::event(self.spec.road, Some(0), "end", ())).await;
+        other.wire.flush().await;
+        self.start().await;
+        for n in 1..=self.spec.count {
+            other.wire.feed(packets::pass(self.wire.next().await)).await;
+            if n % self.spec.chunk == 0 {
+                other.wire.flush().await;
+            }
+        }
+        other.wire.flush().await;
+        other.answer(0, self.spec.count).await;
     }
 
     async fn start(&mut self) {

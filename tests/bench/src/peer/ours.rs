@@ -1,10 +1,16 @@
 //! actix-socketio, used as its README shows: events as types, an actor that subscribes to them, the
 //! default options.
 
-use std::{collections::VecDeque, future, time::Instant};
+use std::{
+    collections::VecDeque,
+    future,
+    time::{Duration, Instant},
+};
 
 use actix::prelude::*;
-use actix_socketio::{Ack, Attachment, Client, NamedEvent, Parser, Socket, Transport, tls::Tls};
+use actix_socketio::{
+    Ack, Attachment, Bridge, Client, NamedEvent, Parser, Socket, Transport, tls::Tls,
+};
 use futures::channel::oneshot;
 use serde::{Deserialize, Serialize};
 
@@ -87,21 +93,19 @@ pub struct Ours {
     /// Keeps the client alive.
     client: Client,
     socket: Socket,
+    /// In [`Workload::Bridge`]: where the events go.
+    other: Option<Client>,
     spec: Spec,
 }
 
 impl Session for Ours {
     async fn connect(port: u16, spec: Spec) -> Self {
-        let builder = || Client::builder(format!("http://127.0.0.1:{port}"));
-        let builder = match spec.road {
-            Road::WebSocket => builder(),
-            Road::Tls => Client::builder(format!("https://localhost:{port}"))
-                .tls(Tls::from_config(tls::client_config())),
-            Road::Polling => builder().transports([Transport::Polling]),
-            Road::Msgpack => builder().parser(Parser::Msgpack),
+        let client = client(port, spec.road).await;
+        let other = match spec.workload {
+            Workload::Bridge => Some(self::client(port, spec.road).await),
+            _ => None,
         };
-        let client = builder.connect().await.expect("the stub server takes all");
-        Self { socket: client.socket().clone(), client, spec }
+        Self { socket: client.socket().clone(), client, other, spec }
     }
 
     async fn run(&mut self) -> Option<Latencies> {
@@ -117,6 +121,7 @@ impl Session for Ours {
             Workload::Pipe => self.pipe().await,
             Workload::BinOut => self.emit(|spec, n| Blob(spec.attachment(n).into())).await,
             Workload::Mix => self.mix().await,
+            Workload::Bridge => self.bridge().await,
             Workload::Conns => future::pending().await,
         }
         None
@@ -125,6 +130,18 @@ impl Session for Ours {
     fn rest(self) {
         std::mem::forget(self);
     }
+}
+
+async fn client(port: u16, road: Road) -> Client {
+    let builder = || Client::builder(format!("http://127.0.0.1:{port}"));
+    let builder = match road {
+        Road::WebSocket => builder(),
+        Road::Tls => Client::builder(format!("https://localhost:{port}"))
+            .tls(Tls::from_config(tls::client_config())),
+        Road::Polling => builder().transports([Transport::Polling]),
+        Road::Msgpack => builder().parser(Parser::Msgpack),
+    };
+    builder.connect().await.expect("the stub server takes all")
 }
 
 impl Ours {
@@ -207,6 +224,14 @@ impl Ours {
         }
         all.await.expect("all that was to come");
         self.end().await;
+    }
+
+    async fn bridge(&mut self) {
+        let other = self.other.as_ref().expect("it is connected").socket();
+        Bridge::between(&self.socket, other).start().expect("they are two");
+        let all: Ack<u64> = other.emit_with_ack("end", ()).timeout(Duration::MAX / 4).send();
+        self.ask_for_all();
+        assert_eq!(all.await.expect("the server counts"), self.spec.count, "all arrived");
     }
 
     /// Asks the server how much it got.

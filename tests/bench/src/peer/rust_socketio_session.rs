@@ -97,7 +97,7 @@ impl peer::Session for Session {
             Workload::Bin => self.stream(0, count).await,
             Workload::BinOut => self.bin_out().await,
             Workload::Mix => self.mix().await,
-            Workload::Conns => future::pending().await,
+            Workload::Bridge | Workload::Conns => future::pending().await,
         }
         None
     }
