@@ -8,7 +8,7 @@ use serde::{
     de::{self, Visitor},
 };
 
-use super::value::hand_over_in;
+use super::value::with_handed;
 
 /// An attachment that is received and sent without a copy. For large ones, and for many.
 ///
@@ -51,15 +51,12 @@ pub(super) fn hand_over<'de, V: Visitor<'de>, E: de::Error>(
     data: Bytes,
     visitor: V,
 ) -> Result<V::Value, E> {
-    hand_over_in(&HANDED, data, visitor)
+    with_handed(&HANDED, data, || visitor.visit_unit())
 }
 
 /// Serialises bytes, which the serialiser of arguments can [take](taken).
 pub(super) fn serialize<S: Serializer>(data: &Bytes, serializer: S) -> Result<S::Ok, S::Error> {
-    HANDED.set(Some(data.clone()));
-    let outcome = serializer.serialize_bytes(data);
-    HANDED.take();
-    outcome
+    with_handed(&HANDED, data.clone(), || serializer.serialize_bytes(data))
 }
 
 /// The bytes that are being serialised, without a copy if that is possible.
@@ -222,6 +219,35 @@ mod tests {
                 assert_eq!(shared, copied, "{json}");
             }
         }
+    }
+
+    #[test]
+    fn code_of_the_application_that_panics_leaves_none_behind() {
+        #[derive(Debug)]
+        struct Bomb;
+
+        impl<'de> Deserialize<'de> for Bomb {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                deserializer.deserialize_newtype_struct(ATTACHMENT, Self)
+            }
+        }
+
+        impl Visitor<'_> for Bomb {
+            type Value = Self;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("nothing")
+            }
+
+            fn visit_unit<E>(self) -> Result<Self, E> {
+                panic!("as it must");
+            }
+        }
+
+        let payload = encode_event("e", &Attachment::from(vec![1])).unwrap();
+        let decode = std::panic::AssertUnwindSafe(|| payload.decode::<Bomb>());
+        std::panic::catch_unwind(decode).unwrap_err();
+        assert!(HANDED.take().is_none());
     }
 
     #[test]

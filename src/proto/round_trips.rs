@@ -63,7 +63,7 @@ impl RoundTrips {
     /// Moves new times here.
     pub(crate) fn take(&mut self, new: &mut NewTrips) {
         let buckets = std::mem::take(&mut new.buckets);
-        let Some(more) = &mut new.trips.kept else { return };
+        let Some(more) = new.trips.kept.as_mut().filter(|_| !buckets.is_empty()) else { return };
         let Kept { counts, total } = &mut **self.kept.get_or_insert_default();
         *total = total.saturating_add(std::mem::take(&mut more.total));
         let more = more.counts.get_mut(buckets.clone()).into_iter().flatten();
@@ -124,5 +124,25 @@ impl fmt::Debug for RoundTrips {
             .field("median", &self.quantile(0.5))
             .field("max", &self.quantile(1.0))
             .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn new_times_are_moved_once() {
+        let (mut new, mut all) = <(NewTrips, RoundTrips)>::default();
+        let times = [3, 3, 5_000, 1].map(Duration::from_millis);
+        for (number, time) in (1_u64..).zip(times) {
+            new.note(time);
+            all.take(&mut new);
+            assert_eq!(all.count(), number);
+            let mut later = RoundTrips::default();
+            later.take(&mut new);
+            assert_eq!(later, RoundTrips::default(), "there are no new ones");
+        }
+        assert_eq!(all.total(), times.iter().sum::<Duration>());
     }
 }

@@ -153,19 +153,26 @@ pub(super) fn hand_over<'de, V: Visitor<'de>, E: de::Error>(
     value: Value,
     visitor: V,
 ) -> Result<V::Value, E> {
-    hand_over_in(&HANDED, value, visitor)
+    with_handed(&HANDED, value, || visitor.visit_unit())
 }
 
-/// Gives a value to a visitor that takes it from this place.
-pub(super) fn hand_over_in<'de, T, V: Visitor<'de>, E: de::Error>(
+/// Does something while a value can be taken from this place. If it is not taken, or `act` panics, it is gone afterwards.
+pub(super) fn with_handed<T, R>(
     place: &'static LocalKey<Cell<Option<T>>>,
     value: T,
-    visitor: V,
-) -> Result<V::Value, E> {
+    act: impl FnOnce() -> R,
+) -> R {
+    struct Clear<T: 'static>(&'static LocalKey<Cell<Option<T>>>);
+
+    impl<T> Drop for Clear<T> {
+        fn drop(&mut self) {
+            self.0.take();
+        }
+    }
+
     place.set(Some(value));
-    let outcome = visitor.visit_unit();
-    place.take();
-    outcome
+    let _clear = Clear(place);
+    act()
 }
 
 /// Takes the value that is handed over, or makes one from any format.
