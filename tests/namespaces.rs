@@ -825,6 +825,32 @@ async fn server_2_5_1_tells_what_it_does_not_take() {
 }
 
 #[actix::test]
+async fn a_client_of_an_arbiter_that_stops_does_not_start_and_nobody_waits_for_it() {
+    for is_over in [false, true] {
+        let arbiter = Arbiter::new();
+        let handle = arbiter.handle();
+        arbiter.stop();
+        if is_over {
+            let joined = actix_rt::task::spawn_blocking(|| arbiter.join());
+            within(joined).await.unwrap().unwrap();
+        }
+        let client = support::builder("http://127.0.0.1:1").start_in(&handle).unwrap();
+        let foo = client.of("/foo").unwrap();
+        for socket in [client.socket(), &foo] {
+            let over = Err(ReadyError::Ended(Reason::Shutdown));
+            assert_eq!(within(socket.ready()).await, over);
+            let answer = within(socket.emit_with_ack::<u8>("number", ())).await;
+            let closed = EmitError::Closed(Reason::Shutdown);
+            assert_eq!(answer, Err(AckError::NeverSent(closed.clone())));
+            assert_eq!(socket.emit("number", ()).map(drop), Err(closed));
+            assert!(within(socket.take_unsent()).await.unwrap().is_empty());
+            assert_eq!(socket.state(), SocketState::Ended(Reason::Shutdown));
+        }
+        within(client.shutdown(PATIENCE)).await;
+    }
+}
+
+#[actix::test]
 async fn a_name_with_a_comma_or_of_unreasonable_length_is_no_namespace() {
     let server = scripted::stall();
     let client = support::builder(server.url()).start().unwrap();

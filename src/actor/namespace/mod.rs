@@ -14,6 +14,7 @@ mod journal;
 
 use std::{
     collections::VecDeque,
+    ops::Deref,
     pin::Pin,
     sync::Arc,
     task::{Context as TaskContext, Poll, Waker},
@@ -72,7 +73,7 @@ const MAX_MESSAGES: usize = 1_024;
 #[derive(Debug)]
 pub(crate) struct Namespace {
     core: namespace::Namespace<Asker>,
-    reference: Arc<NamespaceRef>,
+    reference: Served,
     /// Commands of the handles that were taken from the queue.
     commands: VecDeque<Command>,
     connection: Recipient<FromNamespace>,
@@ -104,16 +105,12 @@ impl Namespace {
     ) -> (Arc<NamespaceRef>, impl FnOnce() + Send + use<>) {
         let (sender, mailbox) = channel(MAX_MESSAGES);
         let reference = Arc::new(NamespaceRef::new(&settings, Addr::new(sender)));
-        let namespace_ref = Arc::clone(&reference);
-        let start = move || start(mailbox, Self::of(namespace_ref, connection, settings));
+        let served = Served(Arc::clone(&reference));
+        let start = move || start(mailbox, Self::of(served, connection, settings));
         (reference, start)
     }
 
-    fn of(
-        reference: Arc<NamespaceRef>,
-        connection: Recipient<FromNamespace>,
-        settings: Settings,
-    ) -> Self {
+    fn of(reference: Served, connection: Recipient<FromNamespace>, settings: Settings) -> Self {
         let Settings { mut core, provider, offline, overflow, patience, .. } = settings;
         let Settings { counters, window, .. } = settings;
         // A middleware must see the credentials, so the core asks for them even if they are fixed.
@@ -414,9 +411,27 @@ impl Namespace {
     }
 }
 
+/// The reference, as its actor has it, or will: when that is gone, or does not start since the arbiter has stopped,
+/// nobody waits for it.
+#[derive(Debug)]
+struct Served(Arc<NamespaceRef>);
+
+impl Deref for Served {
+    type Target = Arc<NamespaceRef>;
+
+    fn deref(&self) -> &Arc<NamespaceRef> {
+        &self.0
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.command_queue.close();
+    }
+}
+
 impl Drop for Namespace {
     fn drop(&mut self) {
-        self.reference.command_queue.close();
         // There is room for others now; and this namespace, which has ended, must get no more.
         self.connection.do_send(FromNamespace::Room);
     }

@@ -266,7 +266,8 @@ impl ClientBuilder {
         self.start_in(&arbiter)
     }
 
-    /// Starts the client on `arbiter`, from any thread.
+    /// Starts the client on `arbiter`, from any thread. If that has stopped, the client is over at once, as after
+    /// [`shutdown`](Client::shutdown).
     ///
     /// # Errors
     ///
