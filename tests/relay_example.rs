@@ -473,17 +473,29 @@ async fn the_log_of_a_daemon_is_printed() {
     assert!(daemon.end().0.success());
 }
 
+/// A daemon that is told to end when NATS has stopped answering. `hand_over` and `lease` are in seconds.
+async fn ending_without_nats(
+    nats: &Nats,
+    folder: &Folder,
+    server: &node::Server,
+    hand_over: u32,
+    lease: u32,
+) -> Daemon {
+    let engine = engine(nats).replace("lease = 2\n", &format!("lease = {lease}\n"));
+    let config = format!("hand_over = {hand_over}\n{engine}{}", upstream(server, ""));
+    let daemon = Daemon::start(folder, "w1", &config);
+    daemon.until(200, |shop| shop["joined"] == true).await;
+    nats.pause(0);
+    daemon.signal("-TERM");
+    daemon
+}
+
 #[actix::test]
 async fn a_second_signal_ends_a_daemon_that_cannot_hand_over() {
     let Some(nats) = Nats::one().await else { return };
     let (folder, server) = (Folder::new(), recovering());
     // As soon as its lease has lapsed, there is nothing left to hand over.
-    let engine = engine(&nats).replace("lease = 2\n", "lease = 600\n");
-    let config = format!("hand_over = 3_600\n{engine}{}", upstream(&server, ""));
-    let daemon = Daemon::start(&folder, "w1", &config);
-    daemon.until(200, |shop| shop["joined"] == true).await;
-    nats.pause(0);
-    daemon.signal("-TERM");
+    let daemon = ending_without_nats(&nats, &folder, &server, 3_600, 600).await;
     // It waits for an answer, and still has its pages.
     daemon.health().await;
     daemon.signal("-TERM");
@@ -496,12 +508,7 @@ async fn a_second_signal_ends_a_daemon_that_cannot_hand_over() {
 async fn what_a_daemon_cannot_hand_over_in_time_is_named() {
     let Some(nats) = Nats::one().await else { return };
     let (folder, server) = (Folder::new(), recovering());
-    let engine = engine(&nats).replace("lease = 2\n", "lease = 5\n");
-    let config = format!("hand_over = 1\n{engine}{}", upstream(&server, ""));
-    let daemon = Daemon::start(&folder, "w1", &config);
-    daemon.until(200, |shop| shop["joined"] == true).await;
-    nats.pause(0);
-    daemon.signal("-TERM");
+    let daemon = ending_without_nats(&nats, &folder, &server, 1, 5).await;
     let (status, text) = daemon.end();
     nats.resume(0);
     assert!(status.success() && text.contains("not handed over: shop"), "{text}");

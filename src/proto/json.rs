@@ -345,6 +345,10 @@ mod tests {
             (first.clone().map(|first| text[first].to_owned()), !rest.starts_with(']'))
         });
         assert_eq!(found, outline(text), "{text}");
+        #[cfg(feature = "msgpack")]
+        if seen.is_some() {
+            assert_eq!(Outline::of_json(text), seen, "{text}");
+        }
     }
 
     #[test]

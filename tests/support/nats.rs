@@ -296,15 +296,15 @@ pub async fn client(urls: &[String]) -> async_nats::Client {
         .unwrap()
 }
 
-/// Sends a signal to a process, by its name without `SIG`. After `STOP`, waits until the process has stopped: the thread
-/// that gets the signal stops the others, and on a busy machine they may do a lot before it has its turn.
+/// Sends a signal to a process, by its name without `SIG`. After `STOP`, waits until the process has stopped, or ended: the
+/// thread that gets the signal stops the others, and on a busy machine they may do a lot before it has its turn.
 pub fn signal(name: &str, pid: u32) {
     let pid = pid.to_string();
     let status = Command::new("kill").arg(format!("-{name}")).arg(&pid).status();
     assert!(status.unwrap().success(), "no signal {name} for {pid}");
-    let is_stopped = || {
+    let runs = || {
         let output = Command::new("ps").args(["-o", "stat=", "-p", &pid]).output().unwrap();
-        output.stdout.starts_with(b"T")
+        matches!(output.stdout.first(), Some(b'R' | b'S' | b'D' | b'I'))
     };
-    while name == "STOP" && !is_stopped() {}
+    while name == "STOP" && runs() {}
 }
