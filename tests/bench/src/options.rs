@@ -23,8 +23,9 @@ modes:
              is written down (needs valgrind; takes no options)
 
 options:
-  --workloads W,...   of recv,emit,ack,busy,pipe,bin,binout,mix,bridge,
-                      conns (all; the other clients have no `bridge`; in the other modes recv,emit,pipe)
+  --workloads W,...   of recv,emit,ack,busy,pipe,bin,binout,mix,bridge,conns
+                      (all; the other clients have no `bridge`; in the other
+                      modes recv,emit,pipe)
   --roads R,...       of websocket,tls,polling,msgpack (websocket; only in `table`,
                       where peers that cannot go there are left out)
   --peers P,...       of ours,function,stream,awc,actor,tungstenite,rust_socketio,
